@@ -1,0 +1,1 @@
+"""TFDS builders of the data sets: they know file formats, and no models."""
