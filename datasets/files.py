@@ -1,26 +1,144 @@
-"""Image files of every format the data sets use, as arrays, and arrays as the PNG bytes that TFDS stores."""
+"""Files of every format the data sets use: found in a folder or in the zip archives in it, read as arrays, paired."""
 
 import io
-from pathlib import Path
+import logging
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import tifffile
 from PIL import Image
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs of a damaged file, a DataError says in one line
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class DataError(ValueError):
     """What is wrong with the user's files, in one line: which file, and what to do."""
 
 
-def read_image(path: Path) -> np.ndarray:
-    """The pixels of a PNG, JPG or TIF as stored (palette PNG: the indices), (H, W) or (H, W, C)."""
+@dataclass(frozen=True)
+class File:
+    """A file on disk or a member of a zip archive."""
+
+    name: str  # below what it was looked for in, with forward slashes
+    where: str  # its full address, for messages
+    read: Callable[[], bytes]
+
+    @classmethod
+    def at(cls, path: Path, root: Path | None = None) -> "File":
+        """The file at `path`, named as seen from `root`."""
+        return cls(path.relative_to(root).as_posix() if root else path.name, str(path), path.read_bytes)
+
+    @property
+    def stem(self) -> str:
+        """The name without folders and suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The suffix in lower case, ".png"."""
+        return PurePosixPath(self.name).suffix.lower()
+
+
+class Tree:
+    """The files below `folder`, and the members of those of `archives` that lie in it as if extracted there.
+
+    A zip may hold `a/b.png` or be called `a.zip` and hold `b.png`: both are `a/b.png` here.
+    An archive is a name in `folder` or a path of its own. What lies extracted comes before what is in an archive.
+    """
+
+    def __init__(self, folder: Path, archives: Sequence[str | Path] = ()):
+        self.folder = folder
+        self._members: dict[str, File] = {}
+        for path in (folder / name for name in archives):
+            if path.is_file():
+                for member in _members(path):
+                    for name in (member.name, f"{path.stem}/{member.name}"):
+                        self._members.setdefault(name, member)
+
+    def file(self, *names: str) -> File | None:
+        """The first of these files that exists."""
+        on_disk = (File.at(self.folder / name, self.folder) for name in names if (self.folder / name).is_file())
+        return next(on_disk, None) or next((self._members[name] for name in names if name in self._members), None)
+
+    def below(self, name: str, suffixes: Sequence[str] = IMAGES) -> list[File]:
+        """The files in the folder `name` and its subfolders, in natural order; none if there is no such folder."""
+        found = [File.at(path, self.folder / name) for path in (self.folder / name).rglob("*") if path.is_file()]
+        if not found:
+            inside = [(seen, member) for seen, member in self._members.items() if seen.startswith(f"{name}/")]
+            found = [File(seen.removeprefix(f"{name}/"), member.where, member.read) for seen, member in inside]
+        # Dot files and __MACOSX are what macOS adds to folders and archives.
+        found = [f for f in found if f.suffix in suffixes and not f.stem.startswith(".") and "__MACOSX" not in f.where]
+        return sorted(found, key=lambda file: natural(file.name))
+
+
+def _members(path: Path) -> list[File]:
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return tifffile.imread(path)
-        with Image.open(path) as image:
-            return np.asarray(image)
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path}: not a zip archive, or cut short ({error}); download it again") from error
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    if not names:
+        raise DataError(f"{path}: the archive is empty; download it again")
+    return [File(name, f"{path}: {name}", partial(archive.read, name)) for name in names]
+
+
+def natural(name: str) -> list[str | int]:
+    """A sort key that puts "2" before "10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def pairs(images: Iterable[File], masks: Iterable[File], mask_ending: str = "") -> list[tuple[str, File, File]]:
+    """(name, image, mask) of the same name but for `mask_ending`, in natural order; every file needs its partner."""
+    image_of, mask_of = _by_name(images, ""), _by_name(masks, mask_ending)
+    for kind, having, missing in (("mask", image_of, mask_of), ("image", mask_of, image_of)):
+        alone = [file.where for name, file in having.items() if name not in missing]
+        if alone:
+            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+            raise DataError(f"no {kind} for {', '.join(alone[:3])}{more}; add the missing files or remove these")
+    return [(name, image_of[name], mask_of[name]) for name in sorted(image_of, key=natural)]
+
+
+def _by_name(found: Iterable[File], ending: str) -> dict[str, File]:
+    by_name: dict[str, File] = {}
+    for file in found:
+        name = file.stem.removesuffix(ending)
+        if name in by_name:
+            raise DataError(f"{by_name[name].where} and {file.where} are both called {name}; remove one of them")
+        by_name[name] = file
+    return by_name
+
+
+def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
+    """The pixels of a PNG, JPG or TIF as stored (palette PNG: the indices), (H, W) or (H, W, C).
+
+    `mode="RGB"` gives (H, W, 3) whatever is stored: grey repeated, palette looked up, alpha dropped.
+    """
+    file = File.at(source) if isinstance(source, Path) else source
+    try:
+        if file.suffix in (".tif", ".tiff"):  # Pillow cannot open RGB tagged as MINISBLACK, tifffile can
+            return _rgb(tifffile.imread(io.BytesIO(file.read()))) if mode else tifffile.imread(io.BytesIO(file.read()))
+        with Image.open(io.BytesIO(file.read())) as image:
+            return np.asarray(image.convert(mode) if mode else image)
     except Exception as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); the file is damaged or cut short") from error
+        raise DataError(f"{file.where}: cannot be read as an image ({error}); it is damaged or cut short") from error
+
+
+def _rgb(array: np.ndarray) -> np.ndarray:
+    return np.stack([array] * 3, axis=-1) if array.ndim == 2 else array[..., :3]
+
+
+def binary(mask: np.ndarray) -> np.ndarray:
+    """0 and 1 of a mask painted in black and white, grey or RGB; greys in between are cut at 127."""
+    grey = mask[..., :3].max(axis=-1) if mask.ndim == 3 else mask
+    return (grey if grey.dtype == bool else grey > 127).astype(np.uint8)
 
 
 def png(array: np.ndarray) -> io.BytesIO:
@@ -29,3 +147,11 @@ def png(array: np.ndarray) -> io.BytesIO:
     Image.fromarray(array.squeeze(-1) if array.ndim == 3 and array.shape[-1] == 1 else array).save(buffer, "PNG")
     buffer.seek(0)
     return buffer
+
+
+def manual_dir(dl_manager: Any) -> Path:
+    """The folder the user put the files into; TFDS says what belongs there if it is missing or empty."""
+    try:
+        return Path(dl_manager.manual_dir)
+    except AssertionError as error:
+        raise DataError(" ".join(str(error).split())) from error

@@ -1,0 +1,110 @@
+"""Builds a data set from its files: python -m datasets.build --dataset=cvc_clinicdb --manual_dir=~/Downloads."""
+
+import contextlib
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import app, flags, logging
+
+from datasets import files
+
+BUILDERS = ("cvc_clinicdb", "isbi2012", "covid19_ct", "isic2018", "dsb2018", "lung_ct", "folder", "phantom")
+
+
+def build(
+    name: str,
+    *,
+    data_dir: Path | str | None = None,
+    manual_dir: Path | str | None = None,
+    rebuild: bool = False,
+    **options: Any,
+) -> tfds.core.DatasetBuilder:
+    """The builder of a data set that is ready to be read, built first if it is not there yet.
+
+    `name` may carry a config, "phantom/large". `data_dir` defaults to $TFDS_DATA_DIR or ~/tensorflow_datasets,
+    `manual_dir`, where the downloaded files are, to `data_dir`/downloads/manual. A data set once built is reused
+    even if the files change: `rebuild=True` builds it anew. `options` go to the builder (`folder` has some).
+    """
+    name, _, config = name.partition("/")
+    if name not in BUILDERS:
+        near = difflib.get_close_matches(name, BUILDERS, n=1, cutoff=0)
+        raise files.DataError(f"there is no data set {name!r}; did you mean {near[0]!r}? (all: {', '.join(BUILDERS)})")
+    module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
+    known = list(module.Builder.builder_configs)
+    if config and config not in known:
+        choices = ", ".join(f"{name}/{one}" for one in known) or "it has none"
+        raise files.DataError(f"data set {name!r} has no config {config!r} ({choices})")
+    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
+        raise files.DataError(f"manual_dir {manual_dir} is not a folder")
+    with _quiet():
+        builder = module.Builder(
+            config=config or None,
+            data_dir=Path(data_dir).expanduser() if data_dir is not None else None,
+            file_format="array_record",  # the only format that is written and read without TensorFlow
+            **options,
+        )
+        mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if rebuild else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
+        manual = Path(manual_dir).expanduser() if manual_dir is not None else None
+        try:
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(manual_dir=manual, download_mode=mode)
+            )
+        except Exception as error:
+            for cause in _causes(error):
+                if isinstance(cause, files.DataError):
+                    raise cause from None
+            raise
+    return builder
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those it was raised from: TFDS wraps what a builder raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TFDS's progress bars and its log lines below an error."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def summary(builder: tfds.core.DatasetBuilder) -> str:
+    """One line: how many images of which sizes, classes, groups, where."""
+    raw = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
+    source = builder.as_data_source(split="train", decoders=raw)
+    print(source[0]["group"])
+    return f"{len(source)}"
+
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> None:
+    """Builds one data set and says what it holds."""
+    del argv
+    try:
+        print(summary(build(FLAGS.dataset, data_dir=FLAGS.data_dir, manual_dir=FLAGS.manual_dir, rebuild=FLAGS.rebuild)))
+    except files.DataError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("dataset", None, f"one of {', '.join(BUILDERS)}; a config after a slash", required=True)
+    flags.DEFINE_string("data_dir", None, "where built data sets are kept (default: $TFDS_DATA_DIR)")
+    flags.DEFINE_string("manual_dir", None, "where the downloaded files are")
+    flags.DEFINE_bool("rebuild", False, "build again what is built already, for example after adding files")
+    app.run(main)

@@ -1,0 +1,1 @@
+"""TFDS builder of `cvc_clinicdb`: see README.md here."""

@@ -1,0 +1,68 @@
+"""What every builder yields: an image, its label map, its id and its group, checked and encoded."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from datasets import files
+
+
+Examples = Iterator[tuple[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image and its label map before encoding; `where` names the image's file in messages."""
+
+    id: str
+    group: str
+    image: np.ndarray  # uint8 (H, W), (H, W, 1) or (H, W, 3)
+    mask: np.ndarray  # uint8 (H, W) of labels
+    where: str
+    encoded: bytes | None = None  # the image's own JPEG or PNG bytes, kept instead of encoding `image`
+
+
+def info(
+    builder: tfds.core.DatasetBuilder, classes: Sequence[str], *, channels: int, encoding: str = "png"
+) -> tfds.core.DatasetInfo:
+    """The schema shared by all data sets; the index of a class in `classes` is its label."""
+    return builder.dataset_info_from_configs(
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, channels), encoding_format=encoding),
+                "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                "id": tfds.features.Text(),
+                "group": tfds.features.Text(),
+            }
+        ),
+        supervised_keys=("image", "mask"),
+        disable_shuffling=True,  # otherwise the order follows a hash of the ids
+        metadata=tfds.core.MetadataDict({"classes": list(classes)}),
+    )
+
+
+def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
+    """Checks and encodes pairs for TFDS."""
+    count = foreground = 0
+    for pair in pairs:
+        if pair.image.shape[:2] != pair.mask.shape[:2]:
+            sizes = " but its mask is ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (pair.image, pair.mask))
+            raise files.DataError(f"{pair.where} is {sizes} (width x height); they must be of one size")
+        if pair.image.dtype != np.uint8:
+            raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits a channel")
+        if pair.mask.max() >= num_classes:
+            raise files.DataError(
+                f"the mask of {pair.where} holds label {pair.mask.max()}; {num_classes} classes end at {num_classes - 1}"
+            )
+        count += 1
+        foreground += int(np.count_nonzero(pair.mask))
+        image = io.BytesIO(pair.encoded) if pair.encoded is not None else files.png(pair.image)
+        yield pair.id, {"image": image, "mask": files.png(pair.mask), "id": pair.id, "group": pair.group}
+    if count == 0:
+        raise files.DataError("no images found")
+    if foreground == 0:
+        raise files.DataError(f"all {count} masks are empty; are these the masks, with the foreground painted white?")

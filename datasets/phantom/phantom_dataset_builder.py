@@ -1,0 +1,124 @@
+"""Images made on the spot: blurred lesions on textured, unevenly lit tissue, with vessels and bright spots."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from datasets import examples
+
+FRAMES = 3  # images of one patient, taken with small shifts
+
+
+@dataclasses.dataclass
+class Config(tfds.core.BuilderConfig):
+    """How many patients, how large the images, and whether bright spots are a class of their own."""
+
+    patients: int = 20
+    height: int = 64
+    width: int = 64
+    classes: tuple[str, ...] = ("background", "lesion")
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Seeded images that need no download: for demonstrations and tests."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        Config(name="small", description="60 images of 64x64, 20 groups"),
+        Config(name="large", description="300 images of 192x256, 100 groups", patients=100, height=192, width=256),
+        Config(name="multiclass", description="as small, in 3 classes", classes=("background", "lesion", "spot")),
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return examples.info(self, self.builder_config.classes, channels=3)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
+        del dl_manager  # nothing to download
+        return {"train": self._generate_examples(self.builder_config)}
+
+    def _generate_examples(self, config: Config) -> examples.Examples:
+        return examples.generate(_pairs(config), len(config.classes))
+
+
+def _pairs(config: Config) -> Iterator[examples.Pair]:
+    for patient in range(config.patients):
+        rng = np.random.default_rng([20200922, patient])
+        margin = config.height // 8  # the frames are windows of a larger scene
+        image, mask = scene(rng, config.height + margin, config.width + margin)
+        if "spot" not in config.classes:
+            mask = np.where(mask == 2, 0, mask)
+        for frame in range(FRAMES):
+            top, left = rng.integers(0, margin + 1, 2)
+            window = (slice(top, top + config.height), slice(left, left + config.width))
+            # Each frame has its own exposure and its own noise.
+            exposed = image[window] * rng.uniform(0.9, 1.1) + rng.normal(0.0, 0.03, (config.height, config.width, 3))
+            name = f"patient-{patient:03d}-frame-{frame}"
+            yield examples.Pair(
+                id=name,
+                group=f"patient-{patient:03d}",
+                image=np.rint(np.clip(exposed, 0.0, 1.0) * 255).astype(np.uint8),
+                mask=mask[window].astype(np.uint8),
+                where=name,
+            )
+
+
+def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """An RGB image in [0, 1] and its labels: 1 lesion, 2 bright spot."""
+    y, x = np.mgrid[:height, :width] / height
+    aspect = width / height
+    # Tissue: a colour of its own, coarse and fine texture, light that falls off from a point.
+    tissue = np.array([0.80, 0.48, 0.40]) + rng.uniform(-0.08, 0.08, 3)
+    texture = 0.10 * _smooth_noise(rng, height, width, 5) + 0.06 * _smooth_noise(rng, height, width, 16)
+    distance = np.hypot(y - rng.uniform(0.2, 0.8), x - aspect * rng.uniform(0.2, 0.8))
+    light = 1.05 - 0.55 * distance**1.5
+    image = tissue * (1.0 + texture)[..., None]
+
+    # Vessels: dark, thin, winding; they cross lesions as well.
+    vessels = np.zeros((height, width))
+    for _ in range(rng.integers(2, 5)):
+        angle, offset, phase = rng.uniform(0, np.pi), rng.uniform(-0.4, 0.4), rng.uniform(0, 2 * np.pi)
+        along = np.cos(angle) * (x - aspect / 2) + np.sin(angle) * (y - 0.5)
+        across = -np.sin(angle) * (x - aspect / 2) + np.cos(angle) * (y - 0.5) - offset
+        across = across + 0.05 * np.sin(7.0 * along + phase) + 0.02 * np.sin(19.0 * along + 2 * phase)
+        vessels = np.maximum(vessels, np.exp(-((across / rng.uniform(0.010, 0.022)) ** 2)))
+
+    lesion = np.zeros((height, width))
+    edge = np.full((height, width), -np.inf)
+    for _ in range(rng.integers(1, 4)):
+        centre = rng.uniform(0.2, 0.8, 2) * (1.0, aspect)
+        radii = rng.uniform(0.10, 0.24, 2)
+        angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
+        u = (np.cos(angle) * (x - centre[1]) + np.sin(angle) * (y - centre[0])) / radii[0]
+        v = (-np.sin(angle) * (x - centre[1]) + np.cos(angle) * (y - centre[0])) / radii[1]
+        around = np.arctan2(v, u)
+        outline = 1.0 + 0.12 * np.sin(3 * around + phase[0]) + 0.06 * np.sin(5 * around + phase[1])
+        edge = np.maximum(edge, outline - np.hypot(u, v))  # positive inside
+    lesion = 1.0 / (1.0 + np.exp(-edge / 0.07))
+    tint = np.array([0.62, 0.42, 0.42]) + rng.uniform(-0.10, 0.10, 3)
+    mottled = 1.0 + 0.25 * _smooth_noise(rng, height, width, 12)
+    image = image * (1.0 - lesion[..., None] * (1.0 - tint * mottled[..., None]))
+    image = image * (1.0 - vessels[..., None] * np.array([0.25, 0.45, 0.40])) * light[..., None]
+
+    # Bright spots: mirrored light, also on lesions, where they hide it but do not end it.
+    spots = np.zeros((height, width))
+    for _ in range(rng.integers(2, 6)):
+        centre = rng.uniform(0.05, 0.95, 2) * (1.0, aspect)
+        radii = rng.uniform(0.015, 0.045, 2)
+        spots = np.maximum(spots, np.exp(-(((y - centre[0]) / radii[0]) ** 2 + ((x - centre[1]) / radii[1]) ** 2) ** 2))
+    image = image + spots[..., None] * (1.0 - image) * 0.95
+    labels = np.where(spots > 0.5, 2, np.where(edge > 0, 1, 0))
+    return image, labels
+
+
+def _smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
+    """Noise of about `cells` bumps over the height: random values on a grid, joined by cosine steps."""
+    columns = -(-width * cells // height)
+    grid = rng.normal(0.0, 1.0, (cells + 1, columns + 1))
+    y, x = np.linspace(0, cells, height, endpoint=False), np.linspace(0, columns, width, endpoint=False)
+    top, left = y.astype(int), x.astype(int)
+    down, right = ((1 - np.cos(np.pi * (position % 1))) / 2 for position in (y, x))
+    rows = grid[top] * (1 - down)[:, None] + grid[top + 1] * down[:, None]
+    return rows[:, left] * (1 - right) + rows[:, left + 1] * right
