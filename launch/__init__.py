@@ -1,0 +1,1 @@
+"""The front doors: commands that tie data sets to the library."""

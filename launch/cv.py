@@ -1,0 +1,81 @@
+"""Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
+
+Trains every run of the config's sweep that --workdir has no record of yet, then writes the tables. A sweep that was
+cut off goes on where it was when the same command is given again. Exit code 0 only if every run is finished.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from rich.console import Console
+from rich.markdown import Markdown
+
+from datasets.files import DataError
+from launch import config as configs
+from launch import dataset, progress
+from sharp_unet_jax import sweep
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import tables
+
+
+def parse(arguments: Sequence[str]) -> tuple[Config, Path]:
+    """The config with the command line's overrides, and the workdir (default: work/<the config's name>)."""
+    parser = argparse.ArgumentParser(prog="python -m launch.cv", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--config", required=True, help="a file of launch/configs by its bare name, or any path")
+    parser.add_argument("--workdir", type=Path, help="where records and tables go (default: work/<name of the config>)")
+    known, rest = parser.parse_known_args(arguments)
+    config = configs.load(known.config)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--config."):
+            raise InputError(f"{argument}: unknown argument; there are --config, --workdir and --config.FIELD=VALUE")
+        field, equals, value = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            if not rest:
+                raise InputError(f"{argument}: give it a value, {argument}=VALUE")
+            value = rest.pop(0)
+        config = configs.override(config, field, value)
+    return config, known.workdir or Path("work") / Path(known.config).stem
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
+    config, workdir = parse(arguments)
+    devices = jax.devices()
+    sweep.check(config, len(devices))
+    data = dataset.load(config.data, progress.track(console, f"reading {config.data.builder}"))
+    console.print(
+        f"{data.name}: {len(data.ids)} images of {data.images.shape[1]}x{data.images.shape[2]}, "
+        f"{len(set(data.groups))} groups, classes {', '.join(data.classes)}; {devices[0].device_kind}; {workdir}"
+    )
+    events = sweep.go(config, data, workdir, devices[: config.devices_per_run])
+    records = progress.show(events, console, config.epochs)
+    sweep.collect(workdir)
+    tables.write(workdir)
+    console.print(Markdown((workdir / "tables.md").read_text()))
+    failed = [record["run"] for record in records if record["status"] == "failed"]
+    if failed:
+        console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
+    return 1 if failed else 0
+
+
+def main() -> None:
+    """Runs the command; what the user can mend ends in one line and exit code 1."""
+    # Wide enough for one line an epoch where there is no terminal to ask.
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    try:
+        sys.exit(run(sys.argv[1:], console))
+    except (InputError, DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted: give the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

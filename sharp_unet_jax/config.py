@@ -1,0 +1,55 @@
+"""What a sweep is: every field with its unit or rule. A config and a run's name determine a run's every bit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where images and masks come from, and the size they are trained and scored at."""
+
+    builder: str = "phantom"  # a TFDS builder in datasets/, or "builder/its_config"
+    size: tuple[int, int] = (64, 64)  # (height, width) in pixels
+    fit: Literal["stretch", "letterbox"] = "stretch"  # letterbox keeps the aspect; its padding is never scored
+    manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
+    data_dir: str = ""  # where built data sets are kept; "" is TFDS's own default
+    images: str = ""  # builder "folder" only: a folder of images, or one holding images/ and masks/
+    masks: str = ""  # builder "folder" only: a folder of masks
+    groups: str = ""  # builder "folder" only: a CSV with the columns id,group
+    classes: tuple[str, ...] = ()  # builder "folder" only: class names, background first; () asks the masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A sweep: `models` x `repeats` x `folds` runs. The defaults are the paper's, where it states one."""
+
+    data: Data = field(default_factory=Data)
+    models: tuple[str, ...] = ("unet", "sharp_unet")  # names in sharp_unet_jax.models
+    skip_kernel: str = "laplacian"  # kernel of the sharp models, a name in ops.KERNELS
+    skip_padding: Literal["zero", "reflect"] = "zero"
+
+    protocol: Literal["paper", "nested"] = "paper"  # nested: nothing is decided on the fold that is reported
+    folds: int = 5
+    repeats: int = 5  # times the folds are drawn anew
+    grouped: bool = False  # folds keep groups (a video sequence, a patient, neighbouring slices) whole
+    inner_validation: float = 0.2  # nested: share of the training folds that decisions are taken on
+    threshold: float = 0.5  # probability above which a pixel is foreground (one-class models)
+    empty: Literal["one", "zero", "nan"] = "one"  # score of an image with neither truth nor prediction; nan: left out
+
+    loss: str | Mapping[str, float] = "cross_entropy"  # a name in sharp_unet_jax.losses, or {name: weight, ...}
+    batch_size: int = 16  # images a step, over all devices of the run
+    learning_rate: float = 1e-3  # Adam
+    epochs: int = 150  # at most; the paper does not say
+    patience: int = 10  # epochs without a lower validation loss before a run stops
+    plateau_patience: int = 5  # epochs without one before the learning rate drops; the paper does not say
+    plateau_factor: float = 0.1  # what it is multiplied by then
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the network's arithmetic; parameters stay float32
+    seed: int = 0
+
+    devices_per_run: int = 1  # devices that share each batch of a run
+    max_runs: int | None = None  # end after so many, for a trial
+
+
+# Fields that say which runs there are or where files lie, and change no run: a sweep may go on with others.
+MAY_CHANGE = ("models", "repeats", "max_runs", "data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")

@@ -1,0 +1,1 @@
+"""Data on its way to a run: resizing, the resident arrays, folds."""

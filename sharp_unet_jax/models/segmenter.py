@@ -1,0 +1,74 @@
+"""An encoder, skip connections and a decoder make a segmentation network.
+
+An encoder is any module with `widths` (channels of its feature maps, finest first) that maps (N, H, W, C) to a list
+of such maps, each half the size of the one before. The decoder and the skip know nothing else of it.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sharp_unet_jax import ops
+
+
+class Encoder(Protocol):
+    """What a network needs to know of its encoder."""
+
+    widths: tuple[int, ...]
+
+    def __call__(self, x: jax.Array) -> list[jax.Array]: ...
+
+
+class PlainSkip(nnx.Module):
+    """U-Net's skip connection: the encoder's map as it is."""
+
+    def __call__(self, x: jax.Array, level: int) -> jax.Array:
+        """(N, H, W, C) unchanged."""
+        return x
+
+
+class SharpSkip(nnx.Module):
+    """The paper's sharp block: every channel of the encoder's map convolved with one fixed kernel (equation 1).
+
+    With `kernel="learnable"` each level has a kernel a channel, initialised at the Laplacian: the only kernel that
+    adds parameters.
+    """
+
+    def __init__(self, widths: Sequence[int], *, kernel: str, padding: str):
+        self.kernel, self.padding = kernel, padding
+        if kernel == "learnable":
+            start = jnp.asarray(ops.KERNELS[kernel])[:, :, None]
+            self.kernels = nnx.List([nnx.Param(jnp.tile(start, (1, 1, width))) for width in widths])
+
+    def __call__(self, x: jax.Array, level: int) -> jax.Array:
+        """(N, H, W, C) filtered, same shape and dtype."""
+        kernel = self.kernels[level][...].astype(x.dtype) if self.kernel == "learnable" else self.kernel
+        return ops.sharpen(x, kernel, self.padding)
+
+
+class Segmenter(nnx.Module):
+    """Encoder, skips and decoder under one roof, for images of any size.
+
+    Arithmetic is in `dtype`; parameters and the logits stay float32.
+    """
+
+    def __init__(self, encoder: nnx.Module, skip: nnx.Module, decoder: nnx.Module, *, dtype: jnp.dtype = jnp.float32):
+        self.encoder, self.skip, self.decoder = encoder, skip, decoder
+        self.dtype = dtype
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Images (N, H, W, in_channels), float in [0, 1], to logits (N, H, W, num_classes), float32.
+
+        Sizes that the encoder cannot halve often enough are padded at the lower right by repeating the edge, and the
+        logits cropped back.
+        """
+        height, width = x.shape[1:3]
+        multiple = 2 ** (len(self.encoder.widths) - 1)
+        pad = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
+        x = jnp.pad(x.astype(self.dtype), pad, mode="edge")
+        *skips, x = self.encoder(x)
+        logits = self.decoder(x, [self.skip(feature, level) for level, feature in enumerate(skips)])
+        return logits[:, :height, :width].astype(jnp.float32)

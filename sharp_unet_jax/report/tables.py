@@ -1,0 +1,117 @@
+"""The table at the end of a sweep: mean and standard deviation over its runs, beside the paper's."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sharp_unet_jax.atomic import write_text
+
+METRICS = ("jaccard", "dice")
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Per model (rows, in order of appearance), in per cent: mean and sample standard deviation over runs, and `runs`.
+
+    Columns are jaccard_mean, jaccard_std, dice_mean, dice_std, runs, and with the suffix _paper what Tables 2 and 3 of
+    the paper give (nan where they give nothing). `scores` is scores.csv.
+    """
+    groups = scores.groupby("model", sort=False)[list(METRICS)]
+    table = pd.DataFrame(index=pd.Index(scores["model"].unique(), name="model"))
+    for metric in METRICS:
+        table[f"{metric}_mean"] = 100 * groups[metric].mean()
+        table[f"{metric}_std"] = 100 * groups[metric].std(ddof=1)
+    table["runs"] = groups.size()
+    with resources.files("sharp_unet_jax.report").joinpath("paper.csv").open() as file:
+        paper = pd.read_csv(file)
+    paper = paper[paper["dataset"].isin(scores["dataset"])].drop_duplicates("model").set_index("model")
+    return table.join(paper.drop(columns=["table", "dataset"]), rsuffix="_paper")
+
+
+def differences(scores: pd.DataFrame) -> pd.DataFrame:
+    """Sharp minus plain twin over the runs that both made, in points of Jaccard: mean, std, runs, and runs it won."""
+    wide = scores.pivot(index=["repeat", "fold"], columns="model", values="jaccard")
+    rows = []
+    for sharp in wide.columns:
+        plain = sharp.replace("sharp_", "")
+        if plain == sharp or plain not in wide.columns:
+            continue
+        delta = 100 * (wide[sharp] - wide[plain]).dropna()
+        if len(delta):
+            rows.append((sharp, plain, delta.mean(), delta.std(ddof=1), len(delta), int((delta > 0).sum())))
+    return pd.DataFrame(rows, columns=["sharp", "plain", "mean", "std", "runs", "won"])
+
+
+def markdown(workdir: Path) -> str:
+    """tables.md of a sweep: how the numbers came about, the table, and sharp against plain."""
+    config = json.loads((workdir / "config.json").read_text())
+    folds = json.loads((workdir / "folds.json").read_text())
+    scores = pd.read_csv(workdir / "scores.csv")
+    failed = sum(json.loads(path.read_text())["status"] == "failed" for path in workdir.glob("runs/*/*/record.json"))
+    planned = len(config["models"]) * config["repeats"] * config["folds"]
+    lines = [f"# {folds['dataset']}", "", passport(config, folds), ""]
+    missing = planned - len(scores)
+    if missing > 0:
+        why = f", {failed} failed" if failed else ""
+        lines += [f"**{len(scores)} of {planned} runs are finished{why}: the figures below are not the whole sweep's.**", ""]
+    if len(scores):
+        lines += [_table(summary(scores)), "", *(_difference(row) for row in differences(scores).itertuples()), ""]
+    return "\n".join(lines)
+
+
+def write(workdir: Path) -> None:
+    """Writes `markdown` to tables.md."""
+    write_text(workdir / "tables.md", markdown(workdir))
+
+
+def passport(config: dict[str, Any], folds: dict[str, Any]) -> str:
+    """What every number of the sweep rests on, in words; `config` and `folds` are config.json and folds.json."""
+    height, width = config["data"]["size"]
+    decided = {
+        "paper": "paper (stopping, learning rate and weights are decided on the reported fold: optimistic)",
+        "nested": f"nested (decisions on {config['inner_validation']:.0%} of the training folds; the test fold is held out)",
+    }[config["protocol"]]
+    kind = "grouped" if config["grouped"] else "random"
+    scored = "the foreground" if len(folds["classes"]) == 2 else f"the {len(folds['classes'])} classes, background included"
+    empty = {
+        "one": "an image's class in neither truth nor prediction scores 1",
+        "zero": "an image's class in neither truth nor prediction scores 0",
+        "nan": "an image's class in neither truth nor prediction is left out",
+    }[config["empty"]]
+    rule = f"threshold {config['threshold']}" if len(folds["classes"]) == 2 else "the likeliest class"
+    return (
+        f"Protocol: {decided}; {config['folds']} {kind} folds x {config['repeats']} repeats of {folds['images']} images "
+        f"({folds['groups']} groups), {height}x{width} ({config['data']['fit']}). Scores: per image over {scored}, "
+        f"averaged over a fold, then over runs; ± is the sample standard deviation over runs; {rule}; {empty}. "
+        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, {config['precision']}, "
+        f"seed {config['seed']}."
+    )
+
+
+def plus_minus(mean: float, std: float) -> str:
+    """ "75.89 ± 2.06"; without a standard deviation the mean alone, and "-" for nothing."""
+    if pd.isna(mean):
+        return "-"
+    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def _table(table: pd.DataFrame) -> str:
+    lines = [
+        "| model | Jaccard (%) | Dice (%) | runs | paper: Jaccard (%) | paper: Dice (%) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, row in table.iterrows():
+        ours = [plus_minus(row[f"{metric}_mean"], row[f"{metric}_std"]) for metric in METRICS]
+        paper = [plus_minus(row[f"{metric}_mean_paper"], row[f"{metric}_std_paper"]) for metric in METRICS]
+        lines.append(f"| {model} | {' | '.join(ours)} | {int(row['runs'])} | {' | '.join(paper)} |")
+    return "\n".join(lines)
+
+
+def _difference(row: Any) -> str:
+    spread = "" if pd.isna(row.std) else f" ± {row.std:.2f}"
+    return (
+        f"`{row.sharp}` minus `{row.plain}`: {row.mean:+.2f}{spread} points of Jaccard over {row.runs} paired runs, "
+        f"higher in {row.won} of them. Runs share training images, so this ± is no standard error."
+    )

@@ -1,0 +1,324 @@
+"""Many runs: which there are, what each leaves in the workdir, and going on where a sweep was cut off.
+
+    config.json                        the resolved config
+    folds.json                         the data set's digest, and the ids of every fold
+    scores.csv  per_image.parquet      collected from the records
+    runs/<model>/repeat<R>-fold<F>/
+        metrics.jsonl                  an epoch a line
+        per_image.parquet              counts of every test image and class
+        checkpoint/                    the reported weights
+        record.json                    written last: a run with it is done
+        timing.json                    seconds; the other files are the same bytes whenever the run is made again
+"""
+
+import csv
+import dataclasses
+import difflib
+import hashlib
+import io
+import json
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax import checkpoint, losses, metrics, models, ops, train
+from sharp_unet_jax.atomic import replacing, write_json, write_text
+from sharp_unet_jax.config import MAY_CHANGE, Config
+from sharp_unet_jax.data import folds
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+
+SCORES = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
+Splits = dict[tuple[int, int], folds.Split]
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    repeat: int
+    fold: int
+    model: str
+
+    @property
+    def name(self) -> str:
+        """As in the workdir: "unet/repeat0-fold0"."""
+        return f"{self.model}/repeat{self.repeat}-fold{self.fold}"
+
+
+class Started(NamedTuple):
+    """A run begins; `number` counts from 1 to `total`."""
+
+    run: Run
+    number: int
+    total: int
+    train_images: int
+
+
+class EpochEnded(NamedTuple):
+    """An epoch of the run last started ended."""
+
+    run: Run
+    epoch: train.Epoch
+
+
+class Ended(NamedTuple):
+    """A run is over; `record["status"]` is "finished" or "failed"."""
+
+    run: Run
+    record: dict[str, Any]
+
+
+Event = Started | EpochEnded | Ended
+
+
+def check(config: Config, devices: int) -> None:
+    """Refuses a config that cannot run, before any work is done: InputError names the field."""
+    for name in config.models:
+        models.check(name)
+    if not config.models or len(set(config.models)) < len(config.models):
+        raise InputError(f"models: name at least one, and each once; got {', '.join(config.models) or 'none'}")
+    try:
+        losses.get(config.loss)
+    except ValueError as error:
+        raise InputError(f"loss: {error}") from error
+    if config.skip_kernel not in ops.KERNELS:
+        near = difflib.get_close_matches(config.skip_kernel, ops.KERNELS, n=1, cutoff=0)
+        raise InputError(f"skip_kernel: no kernel {config.skip_kernel!r}; did you mean {near[0]!r}?")
+    least = {"repeats": 1, "folds": 2, "batch_size": 1, "epochs": 1, "patience": 1, "plateau_patience": 1}
+    for field, low in least.items():
+        if getattr(config, field) < low:
+            raise InputError(f"{field}: must be at least {low}, got {getattr(config, field)}")
+    for field in ("threshold", "inner_validation"):
+        if not 0 < getattr(config, field) < 1:
+            raise InputError(f"{field}: must be between 0 and 1, got {getattr(config, field)}")
+    if not config.learning_rate > 0:
+        raise InputError(f"learning_rate: must be above 0, got {config.learning_rate}")
+    if min(config.data.size) < 16:
+        raise InputError(f"data.size: height and width must be at least 16 pixels, got {config.data.size}")
+    if config.max_runs is not None and config.max_runs < 1:
+        raise InputError(f"max_runs: must be at least 1, got {config.max_runs}")
+    if not 1 <= config.devices_per_run <= devices:
+        raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
+
+
+def plan(config: Config) -> list[Run]:
+    """The runs of a sweep, in the order they are made: all models on a fold before the next fold."""
+    cells = [(r, f, m) for r in range(config.repeats) for f in range(config.folds) for m in config.models]
+    return [Run(*cell) for cell in cells[: config.max_runs]]
+
+
+def split(config: Config, dataset: Dataset) -> Splits:
+    """Training, validation and test indices of every repeat and fold; InputError where there are too few images."""
+    try:
+        return folds.plan(
+            dataset.ids,
+            dataset.groups,
+            folds=config.folds,
+            repeats=config.repeats,
+            grouped=config.grouped,
+            protocol=config.protocol,
+            validation=config.inner_validation,
+            seed=config.seed,
+        )
+    except ValueError as error:
+        raise InputError(f"{dataset.name}: {error}") from error
+
+
+def seed(config: Config, run: Run) -> int:
+    """Of a run's weights and data order. It leaves out the model: twins start alike and see the same batches."""
+    text = f"{config.seed}/repeat{run.repeat}-fold{run.fold}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits) -> None:
+    """Writes config.json and folds.json, or checks that those there are of this sweep; InputError if they are not."""
+    resolved = json.loads(json.dumps(dataclasses.asdict(config)))
+    described = _folds(config, dataset, splits)
+    if (workdir / "config.json").exists():
+        before = _flat(json.loads((workdir / "config.json").read_text()))
+        now = _flat(resolved)
+        for field in sorted(before.keys() | now.keys()):
+            if before.get(field) != now.get(field) and field not in MAY_CHANGE:
+                raise InputError(
+                    f"{workdir} holds a sweep with {field}={before.get(field)!r}, not {now.get(field)!r}: "
+                    "name another --workdir, or give the config it was started with"
+                )
+        digest = json.loads((workdir / "folds.json").read_text())["sha256"]
+        if digest != dataset.sha256:
+            raise InputError(f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir")
+    elif workdir.exists() and any(workdir.iterdir()):
+        raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
+    write_json(workdir / "folds.json", described)
+    write_json(workdir / "config.json", resolved)
+
+
+def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.Device]) -> Iterator[Event]:
+    """Makes every run of the plan that has no finished record yet, one after another; a failed one is made again."""
+    splits = split(config, dataset)
+    open_workdir(workdir, config, dataset, splits)
+    runs = plan(config)
+    programs: dict[str, train.Program] = {}
+    for number, run in enumerate(runs, 1):
+        if (record := read_record(workdir, run)) and record["status"] == "finished":
+            continue
+        if run.model not in programs:
+            programs[run.model] = train.program(config, run.model, dataset, devices)
+        cell = splits[run.repeat, run.fold]
+        yield Started(run, number, len(runs), len(cell.train))
+        record = yield from _make(config, dataset, workdir, run, cell, programs[run.model])
+        yield Ended(run, record)
+
+
+def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
+    """The record of a run, or None while it has none."""
+    try:
+        return json.loads((workdir / "runs" / run.name / "record.json").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def collect(workdir: Path) -> None:
+    """Writes scores.csv and per_image.parquet from the records of finished runs; the same bytes from the same runs."""
+    records = [json.loads(path.read_text()) for path in workdir.glob("runs/*/*/record.json")]
+    finished = [record for record in records if record["status"] == "finished"]
+    finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SCORES)
+    for record in finished:
+        row = {**record, "jaccard": f"{record['jaccard']:.6f}", "dice": f"{record['dice']:.6f}"}
+        writer.writerow([row[key] for key in SCORES])
+    write_text(workdir / "scores.csv", text.getvalue())
+    if finished:
+        frames = [pd.read_parquet(workdir / "runs" / record["run"] / "per_image.parquet") for record in finished]
+        with replacing(workdir / "per_image.parquet") as temporary:
+            pd.concat(frames, ignore_index=True).to_parquet(temporary)
+
+
+def _make(
+    config: Config, dataset: Dataset, workdir: Path, run: Run, cell: folds.Split, program: train.Program
+) -> Generator[Event, None, dict[str, Any]]:
+    folder = workdir / "runs" / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").unlink(missing_ok=True)
+    record: dict[str, Any] = {
+        "status": "finished",
+        "run": run.name,
+        "dataset": dataset.name,
+        "model": run.model,
+        "protocol": config.protocol,
+        "repeat": run.repeat,
+        "fold": run.fold,
+        "seed": seed(config, run),
+        "images": {"train": len(cell.train), "validation": len(cell.validation), "test": len(cell.test)},
+    }
+    start = time.perf_counter()
+    epochs: list[train.Epoch] = []
+    fitting = train.fit(program, cell, config, binary=dataset.num_outputs == 1, seed=record["seed"])
+    with open(folder / "metrics.jsonl", "w", encoding="utf-8") as lines:
+        try:
+            while True:
+                epochs.append(next(fitting))
+                lines.write(json.dumps(epochs[-1].row) + "\n")
+                lines.flush()
+                yield EpochEnded(run, epochs[-1])
+        except StopIteration as stop:
+            result: train.Result = stop.value
+        except train.Diverged as error:
+            record |= {"status": "failed", "epoch": error.epoch, "reason": str(error)}
+            write_json(folder / "record.json", record)
+            return record
+
+    per_image = _per_image(run, dataset, cell, result.counts, config)
+    with replacing(folder / "per_image.parquet") as temporary:
+        per_image.to_parquet(temporary)
+    checkpoint.save(folder / "checkpoint", {"params": result.params, "stats": result.stats})
+    write_json(folder / "timing.json", _timing(epochs, time.perf_counter() - start, len(cell.train)))
+    record |= _scores(result)
+    write_json(folder / "record.json", record)
+    return record
+
+
+def _scores(result: train.Result) -> dict[str, Any]:
+    """The reported score, and for comparison that of the epoch that looked best on the test fold, and of the last."""
+
+    def at(row: dict[str, float]) -> dict[str, float]:
+        return {"epoch": row["epoch"], "jaccard": row["test_jaccard"], "dice": row["test_dice"]}
+
+    reported = at(result.rows[result.best_epoch - 1])
+    return {
+        "jaccard": reported["jaccard"],
+        "dice": reported["dice"],
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.rows),
+        "best_on_test": at(max(result.rows, key=lambda row: row["test_jaccard"])),
+        "last": at(result.rows[-1]),
+    }
+
+
+def _per_image(run: Run, dataset: Dataset, cell: folds.Split, counts: np.ndarray, config: Config) -> pd.DataFrame:
+    n, classes = counts.shape[:2]
+    intersection, truth, predicted = counts.reshape(n * classes, 3).T
+    return pd.DataFrame(
+        {
+            "run": run.name,
+            "image_id": np.repeat([dataset.ids[index] for index in cell.test], classes),
+            "class": np.tile(dataset.classes, n),
+            "intersection": intersection,
+            "union": truth + predicted - intersection,
+            "truth": truth,
+            "predicted": predicted,
+            "jaccard": metrics.jaccard_from_counts(intersection, truth, predicted, empty=config.empty),
+            "dice": metrics.dice_from_counts(intersection, truth, predicted, empty=config.empty),
+        }
+    )
+
+
+def _timing(epochs: list[train.Epoch], seconds: float, images: int) -> dict[str, float]:
+    # The first epoch compiles; the others tell the speed.
+    rest = epochs[1:] or epochs
+    training = sum(epoch.train_seconds for epoch in rest)
+    return {
+        "seconds": round(seconds, 3),
+        "first_epoch_seconds": round(epochs[0].train_seconds + epochs[0].eval_seconds, 3),
+        "train_images_per_second": round(images * len(rest) / training, 3),
+        "train_seconds": round(sum(epoch.train_seconds for epoch in epochs), 3),
+        "eval_seconds": round(sum(epoch.eval_seconds for epoch in epochs), 3),
+    }
+
+
+def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """Ids of every fold; what is neither validation nor test is trained on."""
+
+    def ids(indices: np.ndarray) -> list[str]:
+        return [dataset.ids[index] for index in indices]
+
+    cells = [
+        {"repeat": repeat, "fold": fold, "validation": ids(cell.validation), "test": ids(cell.test)}
+        for (repeat, fold), cell in splits.items()
+    ]
+    return {
+        "dataset": dataset.name,
+        "sha256": dataset.sha256,
+        "images": len(dataset.ids),
+        "groups": len(set(dataset.groups)),
+        "classes": dataset.classes,
+        "protocol": config.protocol,
+        "grouped": config.grouped,
+        "folds": cells,
+    }
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "data":
+            flat |= _flat(value, "data.")
+        else:
+            flat[prefix + key] = value
+    return flat
