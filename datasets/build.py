@@ -3,6 +3,8 @@
 import contextlib
 import difflib
 import importlib
+import io
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import app, flags, logging
+from PIL import Image
 
 from datasets import files
 
@@ -71,22 +74,31 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without TFDS's progress bars and its log lines below an error."""
+    """Without TFDS's progress bars, what it prints of its own, and its log lines below an error."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.set_verbosity(verbosity)
 
 
 def summary(builder: tfds.core.DatasetBuilder) -> str:
-    """One line: how many images of which sizes, classes, groups, where."""
-    raw = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
-    source = builder.as_data_source(split="train", decoders=raw)
-    print(source[0]["group"])
-    return f"{len(source)}"
+    """One line: how many images, of which sizes (height x width), classes and groups, and where."""
+    undecoded = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
+    groups, sizes = set(), set()
+    for example in builder.as_data_source(split="train", decoders=undecoded):
+        groups.add(example["group"])
+        with Image.open(io.BytesIO(example["mask"])) as mask:  # reads the header alone
+            sizes.add((mask.height, mask.width))
+    extremes = sorted({min(sizes, key=math.prod), max(sizes, key=math.prod)}, key=math.prod)
+    return (
+        f"{builder.info.full_name}: {builder.info.splits['train'].num_examples} images, "
+        f"{' to '.join(f'{height}x{width}' for height, width in extremes)}, "
+        f"classes {', '.join(builder.info.metadata['classes'])}; {len(groups)} groups; {builder.data_dir}"
+    )
 
 
 FLAGS = flags.FLAGS
@@ -95,9 +107,10 @@ FLAGS = flags.FLAGS
 def main(argv: list[str]) -> None:
     """Builds one data set and says what it holds."""
     del argv
+    where = {"data_dir": FLAGS.data_dir, "manual_dir": FLAGS.manual_dir}
     try:
-        print(summary(build(FLAGS.dataset, data_dir=FLAGS.data_dir, manual_dir=FLAGS.manual_dir, rebuild=FLAGS.rebuild)))
-    except files.DataError as error:
+        print(summary(build(FLAGS.dataset, **where, rebuild=FLAGS.rebuild)))
+    except (files.DataError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

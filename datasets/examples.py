@@ -10,7 +10,6 @@ import tensorflow_datasets as tfds
 
 from datasets import files
 
-
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
 
@@ -49,15 +48,12 @@ def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
     """Checks and encodes pairs for TFDS."""
     count = foreground = 0
     for pair in pairs:
-        if pair.image.shape[:2] != pair.mask.shape[:2]:
-            sizes = " but its mask is ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (pair.image, pair.mask))
-            raise files.DataError(f"{pair.where} is {sizes} (width x height); they must be of one size")
+        check_sizes(pair.image, pair.mask, pair.where)
         if pair.image.dtype != np.uint8:
             raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits a channel")
         if pair.mask.max() >= num_classes:
-            raise files.DataError(
-                f"the mask of {pair.where} holds label {pair.mask.max()}; {num_classes} classes end at {num_classes - 1}"
-            )
+            highest = f"the mask of {pair.where} holds label {pair.mask.max()}"
+            raise files.DataError(f"{highest}; {num_classes} classes end at {num_classes - 1}")
         count += 1
         foreground += int(np.count_nonzero(pair.mask))
         image = io.BytesIO(pair.encoded) if pair.encoded is not None else files.png(pair.image)
@@ -66,3 +62,10 @@ def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
         raise files.DataError("no images found")
     if foreground == 0:
         raise files.DataError(f"all {count} masks are empty; are these the masks, with the foreground painted white?")
+
+
+def check_sizes(image: np.ndarray, mask: np.ndarray, where: str) -> None:
+    """Refuses a mask that is not of its image's size."""
+    if image.shape[:2] != mask.shape[:2]:
+        sizes = " but its mask is ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
+        raise files.DataError(f"{where}: the image is {sizes} (width x height); they must be of one size")

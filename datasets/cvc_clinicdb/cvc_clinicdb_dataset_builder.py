@@ -27,7 +27,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return examples.info(self, ["background", "polyp"], channels=3)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
-        return {"train": self._generate_examples(files.Tree(files.manual_dir(dl_manager), ARCHIVES))}
+        return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}
 
     def _generate_examples(self, tree: files.Tree) -> examples.Examples:
         return examples.generate(self._pairs(tree), num_classes=2)
@@ -42,7 +42,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         sequence_of = sequences()
         for name, image, mask in files.pairs(images, masks):
             if name not in sequence_of:
-                raise files.DataError(f"{image.where}: the frames of CVC-ClinicDB are called 1 to 612; remove this file")
+                raise files.DataError(f"{image.where}: frames are called 1 to 612; remove this file")
             yield examples.Pair(
                 id=f"{int(name):03d}",
                 group=sequence_of[name],

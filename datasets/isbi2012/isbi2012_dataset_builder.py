@@ -25,7 +25,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return examples.info(self, ["membrane", "cell"], channels=1)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
-        return {"train": self._generate_examples(files.Tree(files.manual_dir(dl_manager), ARCHIVES))}
+        return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}
 
     def _generate_examples(self, tree: files.Tree) -> examples.Examples:
         return examples.generate(self._pairs(tree), num_classes=2)

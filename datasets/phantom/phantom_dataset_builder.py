@@ -47,9 +47,10 @@ def _pairs(config: Config) -> Iterator[examples.Pair]:
     for patient in range(config.patients):
         rng = np.random.default_rng([20200922, patient])
         margin = config.height // 8  # the frames are windows of a larger scene
-        image, mask = scene(rng, config.height + margin, config.width + margin)
-        if "spot" not in config.classes:
-            mask = np.where(mask == 2, 0, mask)
+        image, lesion, spot = scene(rng, config.height + margin, config.width + margin)
+        mask = lesion.astype(np.uint8)
+        if "spot" in config.classes:
+            mask[spot] = 2  # in two classes a spot on a lesion is lesion
         for frame in range(FRAMES):
             top, left = rng.integers(0, margin + 1, 2)
             window = (slice(top, top + config.height), slice(left, left + config.width))
@@ -60,57 +61,61 @@ def _pairs(config: Config) -> Iterator[examples.Pair]:
                 id=name,
                 group=f"patient-{patient:03d}",
                 image=np.rint(np.clip(exposed, 0.0, 1.0) * 255).astype(np.uint8),
-                mask=mask[window].astype(np.uint8),
+                mask=mask[window],
                 where=name,
             )
 
 
-def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """An RGB image in [0, 1] and its labels: 1 lesion, 2 bright spot."""
+def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An RGB image in [0, 1], and where its lesions and its bright spots are."""
     y, x = np.mgrid[:height, :width] / height
     aspect = width / height
-    # Tissue: a colour of its own, coarse and fine texture, light that falls off from a point.
+
     tissue = np.array([0.80, 0.48, 0.40]) + rng.uniform(-0.08, 0.08, 3)
     texture = 0.10 * _smooth_noise(rng, height, width, 5) + 0.06 * _smooth_noise(rng, height, width, 16)
-    distance = np.hypot(y - rng.uniform(0.2, 0.8), x - aspect * rng.uniform(0.2, 0.8))
-    light = 1.05 - 0.55 * distance**1.5
     image = tissue * (1.0 + texture)[..., None]
 
-    # Vessels: dark, thin, winding; they cross lesions as well.
-    vessels = np.zeros((height, width))
-    for _ in range(rng.integers(2, 5)):
-        angle, offset, phase = rng.uniform(0, np.pi), rng.uniform(-0.4, 0.4), rng.uniform(0, 2 * np.pi)
-        along = np.cos(angle) * (x - aspect / 2) + np.sin(angle) * (y - 0.5)
-        across = -np.sin(angle) * (x - aspect / 2) + np.cos(angle) * (y - 0.5) - offset
-        across = across + 0.05 * np.sin(7.0 * along + phase) + 0.02 * np.sin(19.0 * along + 2 * phase)
-        vessels = np.maximum(vessels, np.exp(-((across / rng.uniform(0.010, 0.022)) ** 2)))
-
-    lesion = np.zeros((height, width))
-    edge = np.full((height, width), -np.inf)
+    edge = np.full((height, width), -np.inf)  # positive inside a lesion
     for _ in range(rng.integers(1, 4)):
-        centre = rng.uniform(0.2, 0.8, 2) * (1.0, aspect)
-        radii = rng.uniform(0.10, 0.24, 2)
-        angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
-        u = (np.cos(angle) * (x - centre[1]) + np.sin(angle) * (y - centre[0])) / radii[0]
-        v = (-np.sin(angle) * (x - centre[1]) + np.cos(angle) * (y - centre[0])) / radii[1]
-        around = np.arctan2(v, u)
+        u, v = _ellipse(y, x, rng.uniform(0.2, 0.8, 2) * (1.0, aspect), rng.uniform(0.09, 0.21, 2), rng)
+        around, phase = np.arctan2(v, u), rng.uniform(0, 2 * np.pi, 2)
         outline = 1.0 + 0.12 * np.sin(3 * around + phase[0]) + 0.06 * np.sin(5 * around + phase[1])
-        edge = np.maximum(edge, outline - np.hypot(u, v))  # positive inside
-    lesion = 1.0 / (1.0 + np.exp(-edge / 0.07))
-    tint = np.array([0.62, 0.42, 0.42]) + rng.uniform(-0.10, 0.10, 3)
-    mottled = 1.0 + 0.25 * _smooth_noise(rng, height, width, 12)
-    image = image * (1.0 - lesion[..., None] * (1.0 - tint * mottled[..., None]))
-    image = image * (1.0 - vessels[..., None] * np.array([0.25, 0.45, 0.40])) * light[..., None]
+        edge = np.maximum(edge, outline - np.hypot(u, v))
+    blurred = 1.0 / (1.0 + np.exp(-edge / 0.10))
+    tint = np.array([0.60, 0.42, 0.42]) + rng.uniform(-0.10, 0.10, 3)
+    mottled = tint * (1.0 + 0.15 * _smooth_noise(rng, height, width, 12))[..., None]
+    image *= 1.0 - blurred[..., None] * (1.0 - mottled)
 
-    # Bright spots: mirrored light, also on lesions, where they hide it but do not end it.
+    # What is dark and no lesion: soft shadows, and vessels, which cross lesions as well.
+    for _ in range(rng.integers(1, 4)):
+        u, v = _ellipse(y, x, rng.uniform(0.0, 1.0, 2) * (1.0, aspect), rng.uniform(0.08, 0.25, 2), rng)
+        image *= 1.0 - rng.uniform(0.10, 0.30) * np.exp(-(u**2) - v**2)[..., None]
+    for _ in range(rng.integers(2, 5)):
+        along, across = _ellipse(y, x, rng.uniform(0.1, 0.9, 2) * (1.0, aspect), np.ones(2), rng)
+        phase, thickness = rng.uniform(0, 2 * np.pi), rng.uniform(0.010, 0.022)
+        winding = across + 0.05 * np.sin(7.0 * along + phase) + 0.02 * np.sin(19.0 * along + 2 * phase)
+        image *= 1.0 - np.exp(-((winding / thickness) ** 2))[..., None] * np.array([0.25, 0.45, 0.40])
+
+    # Light falls off from a point, and wet tissue mirrors it in spots.
+    distance = np.hypot(y - rng.uniform(0.2, 0.8), x - aspect * rng.uniform(0.2, 0.8))
+    image *= (1.05 - 0.5 * (distance / aspect) ** 1.5)[..., None]
     spots = np.zeros((height, width))
     for _ in range(rng.integers(2, 6)):
-        centre = rng.uniform(0.05, 0.95, 2) * (1.0, aspect)
-        radii = rng.uniform(0.015, 0.045, 2)
-        spots = np.maximum(spots, np.exp(-(((y - centre[0]) / radii[0]) ** 2 + ((x - centre[1]) / radii[1]) ** 2) ** 2))
-    image = image + spots[..., None] * (1.0 - image) * 0.95
-    labels = np.where(spots > 0.5, 2, np.where(edge > 0, 1, 0))
-    return image, labels
+        u, v = _ellipse(y, x, rng.uniform(0.05, 0.95, 2) * (1.0, aspect), rng.uniform(0.015, 0.045, 2), rng)
+        spots = np.maximum(spots, np.exp(-((u**2 + v**2) ** 2)))
+    image += 0.95 * spots[..., None] * (1.0 - image)
+    return image, edge > 0, spots > 0.5
+
+
+def _ellipse(
+    y: np.ndarray, x: np.ndarray, centre: np.ndarray, radii: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates in which an ellipse at `centre`, randomly turned, is the unit circle."""
+    angle = rng.uniform(0, np.pi)
+    down, right = y - centre[0], x - centre[1]
+    along = np.cos(angle) * right + np.sin(angle) * down
+    across = np.cos(angle) * down - np.sin(angle) * right
+    return along / radii[0], across / radii[1]
 
 
 def _smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:

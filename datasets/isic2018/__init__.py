@@ -1,0 +1,1 @@
+"""TFDS builder of `isic2018`: see README.md here."""
