@@ -1,0 +1,212 @@
+"""Scores against scikit-learn, against fractions worked out by hand, and the rules at their edges."""
+
+from fractions import Fraction
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import f1_score, jaccard_score
+
+from sharp_unet_jax import metrics
+
+# Truth and prediction as rows of a picture, with their Jaccard and Dice worked out by hand.
+BY_HAND = [
+    ("##..", "##..", Fraction(1), Fraction(1)),
+    ("##..", ".##.", Fraction(1, 3), Fraction(1, 2)),
+    ("####", "#...", Fraction(1, 4), Fraction(2, 5)),
+    ("###.", ".###", Fraction(1, 2), Fraction(2, 3)),
+    ("##..", "..##", Fraction(0), Fraction(0)),
+    ("....", "#...", Fraction(0), Fraction(0)),
+    ("#...", "....", Fraction(0), Fraction(0)),
+]
+
+
+def picture(rows: str) -> np.ndarray:
+    return np.array([[character == "#" for character in rows]])
+
+
+@pytest.mark.parametrize(("truth", "predicted", "jaccard", "dice"), BY_HAND)
+@pytest.mark.parametrize("empty", ["one", "zero", "nan"])
+def test_masks_by_hand(truth, predicted, jaccard, dice, empty):
+    assert metrics.jaccard(picture(truth), picture(predicted), empty=empty) == pytest.approx(float(jaccard), abs=1e-15)
+    assert metrics.dice(picture(truth), picture(predicted), empty=empty) == pytest.approx(float(dice), abs=1e-15)
+
+
+@pytest.mark.parametrize(("empty", "expected"), [("one", 1.0), ("zero", 0.0), ("nan", np.nan)])
+@pytest.mark.parametrize("measure", [metrics.jaccard, metrics.dice])
+def test_two_empty_masks_follow_the_rule(measure, empty, expected):
+    nothing = np.zeros((2, 3), bool)
+    np.testing.assert_equal(measure(nothing, nothing, empty=empty), expected)
+    assert measure(nothing, nothing) == 1.0  # the default
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_masks_agree_with_scikit_learn(classes):
+    rng = np.random.default_rng(classes)
+    truth, predicted = rng.integers(0, classes, (2, 5, 9, 7))
+    for c in range(classes):
+        ours = metrics.jaccard(truth == c, predicted == c), metrics.dice(truth == c, predicted == c)
+        assert ours[0].shape == (5,)
+        assert ours[0].dtype == np.float64
+        for image in range(5):
+            a, b = (truth[image] == c).ravel(), (predicted[image] == c).ravel()
+            assert ours[0][image] == pytest.approx(jaccard_score(a, b), abs=1e-12)
+            assert ours[1][image] == pytest.approx(f1_score(a, b), abs=1e-12)
+
+
+@pytest.mark.parametrize("convert", [np.uint8, np.float32, jnp.asarray])
+def test_masks_may_be_zeros_and_ones_of_any_kind(convert):
+    assert metrics.jaccard(convert(picture("##..")), convert(picture(".##."))) == pytest.approx(1 / 3)
+
+
+def test_masks_that_are_none_are_refused():
+    mask = picture("##..")
+    with pytest.raises(ValueError, match=r"truth holds values other than 0 and 1 \(from 0 to 255\)"):
+        metrics.jaccard(mask * np.uint8(255), mask)
+    with pytest.raises(ValueError, match="predicted holds values other"):
+        metrics.dice(mask, mask * 0.7)
+    with pytest.raises(ValueError, match=r"\(1, 4\) and \(4, 1\)"):
+        metrics.jaccard(mask, mask.T)
+    with pytest.raises(ValueError, match="'half'"):
+        metrics.jaccard(mask, mask, empty="half")
+
+
+masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6))
+
+
+@settings(deadline=None)
+@given(st.data(), masks)
+def test_jaccard_and_dice_are_one_measure(data, truth):
+    predicted = data.draw(hnp.arrays(bool, truth.shape))
+    j, d = metrics.jaccard(truth, predicted), metrics.dice(truth, predicted)
+    assert np.all((j >= 0) & (j <= d) & (d <= 1))
+    np.testing.assert_allclose(j, d / (2 - d), atol=1e-12)
+    np.testing.assert_array_equal(j, metrics.jaccard(predicted, truth))
+    assert np.all(metrics.jaccard(truth, truth) == 1)
+
+
+def numpy_counts(decided: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    rows = []
+    for prediction, truth in zip(decided, labels, strict=True):
+        prediction, truth = prediction[truth != metrics.IGNORE], truth[truth != metrics.IGNORE]
+        rows.append(
+            [
+                [np.sum((truth == c) & (prediction == c)), np.sum(truth == c), np.sum(prediction == c)]
+                for c in range(classes)
+            ]
+        )
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_counts_equal_numpy(channels, dtype):
+    rng = np.random.default_rng(channels)
+    classes = max(channels, 2)
+    logits = rng.normal(size=(3, 6, 5, channels)).astype(np.float32)
+    labels = rng.choice([*range(classes), metrics.IGNORE], (3, 6, 5)).astype(dtype)
+    decided = (logits[..., 0] > 0).astype(int) if channels == 1 else logits.argmax(-1)
+    result = jax.jit(metrics.counts)(logits, labels)
+    assert result.shape == (3, classes, 3)
+    assert result.dtype == jnp.int32
+    np.testing.assert_array_equal(result, numpy_counts(decided, labels, classes))
+
+
+def test_counts_leave_ignored_pixels_out():
+    assert metrics.IGNORE == 255  # data sets are built with it
+    labels = np.full((1, 4, 4), metrics.IGNORE, np.uint8)
+    labels[0, 0, 0] = 1
+    for logits in (np.full((1, 4, 4, 1), 9.0), np.zeros((1, 4, 4, 3)) + np.array([0, 9.0, 0])):
+        result = np.asarray(metrics.counts(jnp.asarray(logits, jnp.float32), labels))
+        np.testing.assert_array_equal(result[0, 1], [1, 1, 1])
+        assert result.sum() == 3
+
+
+def test_threshold_is_a_probability_and_must_be_exceeded():
+    probability = np.array([0.1, 0.29, 0.31, 0.5, 0.51, 0.9])
+    logits = np.log(probability / (1 - probability)).astype(np.float32).reshape(1, 1, 6, 1)
+    labels = np.ones((1, 1, 6), np.uint8)
+    predicted = [int(metrics.counts(logits, labels, t)[0, 1, 2]) for t in (0.3, 0.5, 0.7)]
+    assert predicted == [4, 2, 1]  # sigmoid(0) = 0.5 does not exceed 0.5
+    traced = jax.jit(metrics.counts)(logits, labels, 0.3)
+    assert traced[0, 1, 2] == 4
+    ends = jax.jit(partial(metrics.counts, threshold=0.0)), jax.jit(partial(metrics.counts, threshold=1.0))
+    assert [int(f(logits, labels)[0, 1, 2]) for f in ends] == [6, 0]
+
+
+def test_counts_are_exact_where_float32_is_not():
+    side = 4100  # 16,810,000 pixels; float32 is exact up to 16,777,216
+    labels = np.ones((1, side, side), np.uint8)
+    result = np.asarray(metrics.counts(jnp.ones((1, side, side, 1), jnp.bfloat16), labels))
+    np.testing.assert_array_equal(result, [[[0, 0, 0], [side * side] * 3]])
+
+
+def test_counts_name_both_shapes():
+    with pytest.raises(ValueError, match=r"\(1, 4, 4, 1\) and \(1, 4, 5\)"):
+        metrics.counts(jnp.zeros((1, 4, 4, 1)), jnp.zeros((1, 4, 5), jnp.int32))
+
+
+# Two images, two classes: intersection, truth, predicted. Image 1 has no foreground at all.
+BINARY = np.array([[[2, 4, 3], [1, 2, 3]], [[6, 6, 6], [0, 0, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("empty", "jaccard", "dice", "images", "dropped"),
+    [
+        ("one", (Fraction(1, 4) + 1) / 2, (Fraction(2, 5) + 1) / 2, 2, 0),
+        ("zero", Fraction(1, 8), Fraction(1, 5), 2, 0),
+        ("nan", Fraction(1, 4), Fraction(2, 5), 1, 1),
+    ],
+)
+def test_binary_score_by_hand(empty, jaccard, dice, images, dropped):
+    result = metrics.score(BINARY, empty=empty, binary=True)
+    expected = [float(x) for x in (jaccard, dice, Fraction(1, 4), Fraction(2, 5), images, dropped)]
+    np.testing.assert_allclose(result, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("empty", "jaccard", "images", "dropped"),
+    [
+        ("one", (Fraction(2, 5) / 2 + Fraction(1, 4) / 2 + 1) / 2, 2, 0),
+        ("nan", (Fraction(2, 5) / 2 + Fraction(1, 4) / 2 + 1) / 2, 2, 1),
+        ("zero", (Fraction(2, 5) / 2 + Fraction(1, 4) / 2 + Fraction(1, 2)) / 2, 2, 0),
+    ],
+)
+def test_score_of_all_classes_by_hand(empty, jaccard, images, dropped):
+    result = metrics.score(BINARY, empty=empty, binary=False)
+    pooled = (Fraction(8, 11) + Fraction(1, 4)) / 2, (Fraction(16, 19) + Fraction(2, 5)) / 2
+    assert result.jaccard == pytest.approx(float(jaccard), abs=1e-14)
+    assert result.pooled_jaccard == pytest.approx(float(pooled[0]), abs=1e-14)
+    assert result.pooled_dice == pytest.approx(float(pooled[1]), abs=1e-14)
+    assert (result.images, result.dropped) == (images, dropped)
+
+
+def test_score_of_nothing_to_score_is_nan():
+    result = metrics.score(np.zeros((3, 2, 3), int), empty="nan", binary=True)
+    assert np.all(np.isnan(result[:4]))
+    assert (result.images, result.dropped) == (0, 3)
+
+
+def test_pooled_counts_do_not_overflow():
+    result = metrics.score(np.full((3, 2, 3), 2**31 - 1, np.int32), empty="zero", binary=True)
+    assert result[:4] == (1, 1, 1, 1)
+    small = metrics.score(np.full((3, 2, 3), 200, np.uint8), empty="zero", binary=True)
+    assert small == result
+
+
+@pytest.mark.parametrize(
+    ("shape", "binary", "line"),
+    [
+        ((0, 2, 3), True, r"at least one image, got \(0, 2, 3\)"),
+        ((4, 2), False, r"got \(4, 2\)"),
+        ((4, 5, 3), True, "counts of 2 classes, got 5"),
+    ],
+)
+def test_score_refuses(shape, binary, line):
+    with pytest.raises(ValueError, match=line):
+        metrics.score(np.zeros(shape, int), empty="one", binary=binary)
