@@ -1,5 +1,6 @@
 """The data set a config names: built by its TFDS builder on first use, then resident."""
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ def load(data: Data, track: Callable[[Iterable[Any], int], Iterable[Any]] = lamb
     options: dict[str, Any] = {}
     if data.builder == "folder":
         options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns that it would rather decode with OpenCV
     builder = build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
     height, width = data.size
     return prepare(

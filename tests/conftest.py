@@ -1,12 +1,17 @@
-"""Settings every test runs under, and where real data is found."""
+"""Settings every test runs under, tiny networks, a tiny data set, and where real data is found."""
 
 import os
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
+from sharp_unet_jax import models
+from sharp_unet_jax.data.resident import Dataset
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 4)
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +22,31 @@ def real_data() -> Path:
     if not (path / "manual").is_dir():
         pytest.skip(f"real data is not at {path} (SHARP_UNET_TEST_DATA names another place)")
     return path
+
+
+@pytest.fixture
+def tiny_models(monkeypatch):
+    """`unet` and `sharp_unet` of two levels: they compile in a second, and are the same code."""
+    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
+        monkeypatch.setitem(models.MODELS, name, (models._unet((4, 8)), skip))
+
+
+def squares(n: int = 12, size: tuple[int, int] = (16, 24), classes: int = 2, channels: int = 3, seed: int = 0) -> Dataset:
+    """Bright rectangles on a dark ground, one for each foreground class: a network learns them in a few epochs."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 60, (n, *size, channels), np.uint8)
+    masks = np.zeros((n, *size), np.uint8)
+    for index in range(n):
+        for label in range(1, classes):
+            top, left = rng.integers(0, size[0] - 6), rng.integers(0, size[1] - 8)
+            masks[index, top : top + 6, left : left + 8] = label
+            images[index, top : top + 6, left : left + 8] = 255 - 60 * (label - 1)
+    ids = tuple(f"{index:03}" for index in range(n))
+    names = ("background", "square", "other", "third")[:classes]
+    return Dataset("squares", images, masks, ids, tuple(f"g{index // 2}" for index in range(n)), names)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Twelve pairs in six groups."""
+    return squares()

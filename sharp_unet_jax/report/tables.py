@@ -18,7 +18,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     Columns are jaccard_mean, jaccard_std, dice_mean, dice_std, runs, and with the suffix _paper what Tables 2 and 3 of
     the paper give (nan where they give nothing). `scores` is scores.csv.
     """
-    groups = scores.groupby("model", sort=False)[list(METRICS)]
+    groups = scores.groupby("model", sort=False)
     table = pd.DataFrame(index=pd.Index(scores["model"].unique(), name="model"))
     for metric in METRICS:
         table[f"{metric}_mean"] = 100 * groups[metric].mean()
@@ -27,7 +27,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     with resources.files("sharp_unet_jax.report").joinpath("paper.csv").open() as file:
         paper = pd.read_csv(file)
     paper = paper[paper["dataset"].isin(scores["dataset"])].drop_duplicates("model").set_index("model")
-    return table.join(paper.drop(columns=["table", "dataset"]), rsuffix="_paper")
+    return table.join(paper.drop(columns=["table", "dataset"]).add_suffix("_paper"))
 
 
 def differences(scores: pd.DataFrame) -> pd.DataFrame:

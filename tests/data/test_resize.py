@@ -1,0 +1,54 @@
+"""Resizing: areas averaged, labels never invented, letterbox padding neither seen nor scored."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharp_unet_jax.data.resize import resize
+from sharp_unet_jax.metrics import IGNORE
+
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+@given(source=sizes, target=sizes, fit=st.sampled_from(["stretch", "letterbox"]), seed=st.integers(0, 99))
+def test_size_type_and_labels(source, target, fit, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.choice(np.array([0, 1, 3], np.uint8), source)
+    image, label = resize(rng.integers(0, 256, (*source, 3), np.uint8), mask, target, fit)
+    assert (image.shape, label.shape) == ((*target, 3), target)
+    assert image.dtype == label.dtype == np.uint8
+    assert set(np.unique(label)) <= set(np.unique(mask)) | ({IGNORE} if fit == "letterbox" else set())
+
+
+def test_same_size_changes_nothing():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (9, 7, 1), np.uint8), rng.integers(0, 3, (9, 7), np.uint8)
+    for fit in ("stretch", "letterbox"):
+        resized = resize(image, mask, (9, 7), fit)
+        np.testing.assert_array_equal(resized[0], image)
+        np.testing.assert_array_equal(resized[1], mask)
+
+
+def test_shrinking_averages_instead_of_skipping():
+    stripes = np.tile(np.array([0, 255], np.uint8), (8, 8))[..., None]
+    image, _ = resize(stripes, np.zeros((8, 16), np.uint8), (4, 4), "stretch")
+    assert 100 < image[:, 1:-1].min() <= image[:, 1:-1].max() < 155
+
+
+def test_letterbox_keeps_the_aspect_and_centres():
+    image, mask = np.full((10, 20, 3), 200, np.uint8), np.ones((10, 20), np.uint8)
+    small, label = resize(image, mask, (40, 40), "letterbox")
+    expected = np.full((40, 40), IGNORE, np.uint8)
+    expected[10:30] = 1
+    np.testing.assert_array_equal(label, expected)
+    np.testing.assert_array_equal(small[..., 0], np.where(expected == 1, 200, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_and_mask_stay_in_register(channels):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[16:48, 24:72] = 1
+    image = np.repeat(255 * mask[..., None], channels, axis=-1)
+    small, label = resize(image, mask, (16, 24), "stretch")
+    np.testing.assert_array_equal(small[..., 0] > 127, label == 1)

@@ -1,0 +1,99 @@
+"""The command, as a user gives it: every shipped config runs, and what goes wrong is one line and exit code 1."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from launch import config as configs
+from launch import cv, dataset
+from sharp_unet_jax.data.resident import Dataset
+from tests.conftest import squares
+from tests.launch.test_config import NAMES
+
+ROOT = Path(__file__).parents[2]
+CLASSES = {"covid": 4}
+CHANNELS = {"isbi": 1, "covid": 1, "lung": 1}
+
+
+@pytest.fixture
+def console():
+    return Console(width=160, record=True, quiet=False)
+
+
+@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
+    """The shipped config, shrunk in size and number of runs, on pictures of the data set's channels and classes."""
+    shipped = configs.load(name)
+
+    def load(data, track) -> Dataset:
+        assert data.builder == shipped.data.builder
+        toy = squares(n=12, size=data.size, classes=CLASSES.get(name, 2), channels=CHANNELS.get(name, 3))
+        return dataclasses.replace(toy, name=data.builder)
+
+    monkeypatch.setattr(dataset, "load", load)
+    arguments = [f"--config={name}.py", f"--workdir={tmp_path / 'w'}", "--config.data.size=16,24"]
+    assert cv.run([*arguments, "--config.max_runs=2", "--config.epochs=1"], console) == 0
+    scores = pd.read_csv(tmp_path / "w" / "scores.csv")
+    assert list(scores["model"]) == sorted(shipped.models)
+    assert (scores["dataset"] == shipped.data.builder).all()
+    text = console.export_text()
+    assert "run 2 of 2" in text
+    assert "Jaccard (%)" in text
+    assert (tmp_path / "w" / "tables.md").is_file()
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, console, dataset):
+    monkeypatch.setattr("launch.dataset.load", lambda data, track: dataset)
+    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.learning_rate=1e30"]
+    assert cv.run([*arguments, "--config.max_runs=1"], console) == 1
+    text = console.export_text()
+    assert "failed, the training loss became NaN or infinite in epoch" in text
+    assert "1 of 1 runs failed: unet/repeat0-fold0" in text
+
+
+def command(*arguments, data_dir, cwd=ROOT):
+    environment = os.environ | {"TFDS_DATA_DIR": str(data_dir), "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        [sys.executable, "-m", "launch.cv", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=cvv.py"], "did you mean 'cvc.py'"),
+        (["--config=demo.py", "--config.modles=unet"], "did you mean --config.models?"),
+        (["--config=demo.py", "--config.models=sharpunet"], "did you mean 'sharp_unet'"),
+        (["--config=demo.py", "--epochs=3"], "--epochs=3: unknown argument"),
+        (["--config=demo.py", "--config.folds"], "give it a value"),
+        (["--config=demo.py", "--config.data.builder=phantm"], "phantom"),
+        (["--config=cvc.py", "--config.data.manual_dir=no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path):
+    result = command(*arguments, f"--workdir={tmp_path / 'w'}", data_dir=tmp_path / "tfds")
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_demo_runs_from_a_shell(tmp_path):
+    """The embedded phantom through the whole command, one epoch of one run."""
+    result = command(
+        "--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=1", "--config.epochs=1", data_dir=tmp_path / "tfds"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "run 1 of 1: unet/repeat0-fold0" in result.stdout
+    assert "1 of 6 runs are finished" in result.stdout
+    assert len((tmp_path / "w" / "scores.csv").read_text().splitlines()) == 2

@@ -1,0 +1,215 @@
+"""A sweep: what it leaves, the same bytes when made again, going on, and what it refuses."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharp_unet_jax import checkpoint, sweep, train
+from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.errors import InputError
+from tests.conftest import squares
+
+CONFIG = Config(data=Data(builder="squares", size=(16, 24)), folds=2, repeats=1, epochs=2, batch_size=4)
+DETERMINISTIC = ("config.json", "folds.json", "scores.csv", "per_image.parquet")
+OF_A_RUN = ("record.json", "metrics.jsonl", "per_image.parquet")
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def make(workdir, dataset, config=CONFIG):
+    events = list(sweep.go(config, dataset, workdir, jax.devices()[:1]))
+    sweep.collect(workdir)
+    return events
+
+
+def files(workdir):
+    runs = sorted(path.parent for path in workdir.glob("runs/*/*/record.json"))
+    paths = [workdir / name for name in DETERMINISTIC] + [run / name for run in runs for name in OF_A_RUN]
+    return {str(path.relative_to(workdir)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture
+def done(tmp_path, dataset):
+    make(tmp_path / "w", dataset)
+    return tmp_path / "w"
+
+
+def test_events_tell_the_story(tmp_path, dataset):
+    events = make(tmp_path / "w", dataset)
+    kinds = [type(event).__name__ for event in events]
+    assert kinds == ["Started", "EpochEnded", "EpochEnded", "Ended"] * 4
+    assert [event.number for event in events[::4]] == [1, 2, 3, 4]
+    assert [event.run.name for event in events[::4]] == [
+        "unet/repeat0-fold0",
+        "sharp_unet/repeat0-fold0",
+        "unet/repeat0-fold1",
+        "sharp_unet/repeat0-fold1",
+    ]
+
+
+def test_workdir_holds_what_documents_promise(done, dataset):
+    scores = (done / "scores.csv").read_text().splitlines()
+    assert scores[0] == "dataset,model,protocol,repeat,fold,jaccard,dice,best_epoch,epochs"
+    assert [line.split(",")[:5] for line in scores[1:]] == sorted(line.split(",")[:5] for line in scores[1:])
+    assert len(scores) == 5
+    folds = json.loads((done / "folds.json").read_text())
+    assert sorted(folds["folds"][0]["test"] + folds["folds"][1]["test"]) == list(dataset.ids)
+    assert json.loads((done / "config.json").read_text())["data"]["size"] == [16, 24]
+    run = done / "runs" / "sharp_unet" / "repeat0-fold1"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert {path.name for path in run.iterdir()} == {*OF_A_RUN, "checkpoint", "timing.json"}
+    assert not list(done.glob("**/.*"))
+
+
+def test_scores_follow_from_the_per_image_counts(done, dataset):
+    table = pd.read_parquet(done / "per_image.parquet")
+    assert list(table.columns) == [
+        "run", "image_id", "class", "intersection", "union", "truth", "predicted", "jaccard", "dice",
+    ]  # fmt: skip
+    assert len(table) == 2 * 12 * 2  # models, images, classes
+    foreground = table[table["class"] == "square"]
+    expected = {image: int((mask == 1).sum()) for image, mask in zip(dataset.ids, dataset.masks, strict=True)}
+    assert (foreground["truth"] == foreground["image_id"].map(expected)).all()
+    jaccard = foreground["intersection"] / foreground["union"]
+    means = jaccard.groupby(foreground["run"]).mean()
+    scores = pd.read_csv(done / "scores.csv")
+    for row in scores.itertuples():
+        assert means[f"{row.model}/repeat{row.repeat}-fold{row.fold}"] == pytest.approx(row.jaccard, abs=1e-6)
+
+
+def test_the_checkpoint_holds_the_reported_weights(done, dataset):
+    tree = checkpoint.load(done / "runs" / "unet" / "repeat0-fold0" / "checkpoint")
+    program = train.program(CONFIG, "unet", dataset, jax.devices()[:1])
+    fresh = program.init(0)
+    params = jax.tree.unflatten(jax.tree.structure(fresh.params), jax.tree.leaves(tree["params"]))
+    test = sweep.split(CONFIG, dataset)[0, 0].test
+    _, counts = train.evaluate(program, fresh._replace(params=params), test, 4)
+    table = pd.read_parquet(done / "runs" / "unet" / "repeat0-fold0" / "per_image.parquet")
+    np.testing.assert_array_equal(counts[:, 1, 2], table[table["class"] == "square"]["predicted"])
+
+
+def test_the_same_sweep_leaves_the_same_bytes(done, tmp_path, dataset):
+    make(tmp_path / "again", dataset)
+    assert files(done) == files(tmp_path / "again")
+
+
+def test_a_run_alone_is_the_run_of_the_sweep(done, tmp_path, dataset):
+    config = dataclasses.replace(CONFIG, models=("sharp_unet",))
+    make(tmp_path / "alone", dataset, config)
+    name = "runs/sharp_unet/repeat0-fold1/record.json"
+    assert files(tmp_path / "alone")[name] == files(done)[name]
+
+
+def test_finished_runs_are_skipped(done, dataset):
+    before = files(done)
+    assert make(done, dataset) == []
+    assert files(done) == before
+
+
+def test_a_run_that_was_cut_off_is_made_again(done, dataset):
+    before = files(done)
+    cut = done / "runs" / "unet" / "repeat0-fold1"
+    (cut / "record.json").unlink()
+    (cut / "metrics.jsonl").write_text('{"epoch": 1')
+    events = make(done, dataset)
+    assert [event.run.name for event in events if isinstance(event, sweep.Started)] == ["unet/repeat0-fold1"]
+    assert files(done) == before
+
+
+def test_more_models_and_repeats_go_into_the_same_workdir(done, dataset):
+    config = dataclasses.replace(CONFIG, repeats=2, models=("unet", "sharp_unet"), max_runs=5)
+    events = make(done, dataset, config)
+    assert [event.run.name for event in events if isinstance(event, sweep.Started)] == ["unet/repeat1-fold0"]
+
+
+def test_twins_start_alike_and_runs_differ(dataset):
+    seeds = {sweep.seed(CONFIG, run) for run in sweep.plan(dataclasses.replace(CONFIG, repeats=3))}
+    assert len(seeds) == 6
+    assert sweep.seed(CONFIG, sweep.Run(0, 1, "unet")) == sweep.seed(CONFIG, sweep.Run(0, 1, "sharp_unet"))
+
+
+def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path, dataset):
+    config = dataclasses.replace(CONFIG, learning_rate=1e30, epochs=6)
+    events = make(tmp_path / "w", dataset, config)
+    ends = [event.record for event in events if isinstance(event, sweep.Ended)]
+    assert [record["status"] for record in ends] == ["failed"] * 4
+    assert all(record["epoch"] >= 1 and "NaN" in record["reason"] for record in ends)
+    assert len((tmp_path / "w" / "scores.csv").read_text().splitlines()) == 1
+    again = make(tmp_path / "w", dataset, config)
+    assert sum(isinstance(event, sweep.Started) for event in again) == 4
+
+
+def test_nested_decides_nothing_on_the_test_fold_and_measures_the_optimism(tmp_path, dataset):
+    config = dataclasses.replace(CONFIG, protocol="nested", grouped=True, epochs=4, learning_rate=1e-2)
+    make(tmp_path / "w", dataset, config)
+    groups = dict(zip(dataset.ids, dataset.groups, strict=True))
+    for cell in json.loads((tmp_path / "w" / "folds.json").read_text())["folds"]:
+        assert not {groups[i] for i in cell["test"]} & {groups[i] for i in cell["validation"]}
+    for path in (tmp_path / "w").glob("runs/*/*/record.json"):
+        record = json.loads(path.read_text())
+        rows = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+        assert record["best_epoch"] == 1 + int(np.argmin([row["validation_loss"] for row in rows]))
+        assert record["jaccard"] == rows[record["best_epoch"] - 1]["test_jaccard"]
+        assert record["best_on_test"]["jaccard"] == max(row["test_jaccard"] for row in rows) >= record["jaccard"]
+        assert record["last"]["epoch"] == len(rows)
+
+
+def test_paper_validates_on_the_test_fold(done):
+    for path in done.glob("runs/*/*/metrics.jsonl"):
+        for row in map(json.loads, path.read_text().splitlines()):
+            assert row["validation_loss"] == row["test_loss"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"seed": 1}, "seed=0"), ({"data": Data(builder="squares", size=(16, 32))}, "data.size"), ({"grouped": True}, "grouped")],
+)
+def test_a_workdir_of_another_config_is_refused(done, dataset, changes, field):
+    before = files(done)
+    with pytest.raises(InputError, match=field):
+        make(done, dataset, dataclasses.replace(CONFIG, **changes))
+    assert files(done) == before
+
+
+def test_a_workdir_of_other_data_is_refused(done):
+    with pytest.raises(InputError, match="other images or masks"):
+        make(done, squares(seed=1))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="holds no sweep"):
+        make(tmp_path, dataset)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ("unet", "sharpunet")}, "did you mean 'sharp_unet'"),
+        ({"models": ()}, "at least one"),
+        ({"models": ("unet", "unet")}, "each once"),
+        ({"loss": "dise"}, "dice"),
+        ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
+        ({"folds": 1}, "folds: must be at least 2"),
+        ({"epochs": 0}, "epochs: must be at least 1"),
+        ({"threshold": 1.0}, "threshold"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"data": Data(size=(0, 64))}, "data.size"),
+        ({"max_runs": 0}, "max_runs"),
+        ({"devices_per_run": 3}, "3 asked for, 2 here"),
+    ],
+)
+def test_a_config_that_cannot_run_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        sweep.check(dataclasses.replace(CONFIG, **changes), devices=2)
+
+
+def test_too_few_groups_for_the_folds(dataset):
+    with pytest.raises(InputError, match="squares: 6 groups cannot fill 7 folds"):
+        sweep.split(dataclasses.replace(CONFIG, grouped=True, folds=7), dataset)

@@ -1,0 +1,190 @@
+"""A run: batches that cover everything, a step that ignores padding, and decisions as Keras takes them."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharp_unet_jax import losses, models, train
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.folds import Split
+from tests.conftest import squares
+
+CONFIG = Config(models=("unet",), batch_size=4, epochs=3)
+ALL = np.arange(12)
+
+
+@pytest.fixture
+def program(tiny_models, dataset):
+    return train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:1])
+
+
+def run(fitting):
+    """Epochs and result of a `fit`."""
+    epochs = []
+    while True:
+        try:
+            epochs.append(next(fitting))
+        except StopIteration as stop:
+            return epochs, stop.value
+
+
+@given(n=st.integers(1, 40), size=st.integers(1, 9), extra=st.integers(0, 3))
+def test_batches_cover_every_index_once_in_order(n, size, extra):
+    indices = np.arange(100, 100 + n)
+    parts = list(train.batches(indices, size, size + extra))
+    assert {(index.shape, weight.shape) for index, weight in parts} == {((size + extra,), (size + extra,))}
+    np.testing.assert_array_equal(np.concatenate([index[weight > 0] for index, weight in parts]), indices)
+    assert sum(weight.sum() for _, weight in parts) == n
+
+
+@given(n=st.integers(1, 50), seed=st.integers(0, 2**32 - 1), epoch=st.integers(1, 200))
+def test_shuffled_is_a_permutation(n, seed, epoch):
+    indices = np.arange(n) * 3
+    np.testing.assert_array_equal(np.sort(train.shuffled(indices, seed, epoch)), indices)
+
+
+def test_shuffled_depends_on_seed_and_epoch_and_nothing_else():
+    orders = [tuple(train.shuffled(ALL, seed, epoch)) for seed in (0, 1) for epoch in (1, 2)]
+    assert len(set(orders)) == 4
+    # Frozen: a change here changes every published run.
+    assert orders[0] == tuple(train.shuffled(ALL, 0, 1)) == (4, 7, 3, 9, 1, 2, 6, 10, 11, 5, 8, 0)
+
+
+def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_models):
+    state = program.init(0)
+    before = jax.device_get(state.params)
+    index, weight = next(train.batches(ALL[:4], 4, 4))
+    graph = nnx.graphdef(models.build("sharp_unet", rngs=nnx.Rngs(0)))
+
+    def mean_loss(params):
+        logits = nnx.merge(graph, params, state.stats)(jnp.asarray(dataset.images[:4], jnp.float32) / 255)
+        return losses.get("cross_entropy")(logits, jnp.asarray(dataset.masks[:4])).mean()
+
+    loss, gradients = jax.value_and_grad(mean_loss)(state.params)
+    after, total = program.train_step(state, program.pairs, index, weight, np.float32(0.01))
+    assert float(total) == pytest.approx(4 * float(loss), rel=1e-5)
+    # The first step of Adam: both moments, corrected for their start at zero, are the gradient's own.
+    expected = jax.tree.map(lambda p, g: p - 0.01 * g / (np.abs(g) + 1e-7), before, jax.device_get(gradients))
+    chex.assert_trees_all_close(jax.device_get(after.params), expected, atol=2e-5)
+
+
+def test_padding_changes_nothing(tiny_models, dataset):
+    index = np.array([3, 5, 7])
+    results = []
+    for size in (3, 8):
+        program = train.program(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset, jax.devices()[:1])
+        batch = next(train.batches(index, size, size))
+        results.append(program.train_step(program.init(1), program.pairs, *batch, np.float32(1e-3)))
+    chex.assert_trees_all_close(*(jax.device_get((state.params, total)) for state, total in results), rtol=1e-4, atol=1e-6)
+
+
+def test_evaluation_gives_each_image_its_own_numbers(program):
+    state = program.init(0)
+    together, counts = train.evaluate(program, state, ALL, 4)
+    alone = [train.evaluate(program, state, ALL[index : index + 1], 4) for index in ALL]
+    np.testing.assert_allclose(together, np.concatenate([loss for loss, _ in alone]), rtol=1e-6)
+    np.testing.assert_array_equal(counts, np.concatenate([count for _, count in alone]))
+
+
+def test_one_compilation_serves_folds_of_different_sizes(program):
+    for split in (Split(ALL[:7], ALL[7:], ALL[7:]), Split(ALL[:8], ALL[8:10], ALL[10:])):
+        run(train.fit(program, split, CONFIG, binary=True, seed=3))
+    assert program.train_step._cache_size() == 1
+    assert program.eval_step._cache_size() == 1
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(2, 3), (3, 1)])
+def test_a_network_learns(tiny_models, classes, channels):
+    dataset = squares(classes=classes, channels=channels)
+    config = dataclasses.replace(CONFIG, epochs=60, patience=60, plateau_patience=60, learning_rate=1e-2)
+    program = train.program(config, "sharp_unet", dataset, jax.devices()[:1])
+    split = Split(ALL[:9], ALL[9:], ALL[9:])
+    epochs, result = run(train.fit(program, split, config, binary=classes == 2, seed=0))
+    assert result.rows == [epoch.row for epoch in epochs]
+    assert result.rows[-1]["train_loss"] < 0.25 * result.rows[0]["train_loss"]
+    assert max(row["test_jaccard"] for row in result.rows) > 0.8
+    assert result.counts.shape == (3, classes, 3)
+
+
+def test_the_same_seed_gives_the_same_bits(program):
+    split = Split(ALL[:8], ALL[8:10], ALL[10:])
+    (_, one), (_, two), (_, other) = (run(train.fit(program, split, CONFIG, binary=True, seed=s)) for s in (5, 5, 6))
+    chex.assert_trees_all_equal(one.params, two.params)
+    assert one.rows == two.rows
+    assert one.rows != other.rows
+
+
+def test_several_devices_give_the_result_of_one(tiny_models, dataset):
+    split = Split(ALL[:7], ALL[7:9], ALL[9:])
+    results = [
+        run(train.fit(train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:n]), split, CONFIG, binary=True, seed=0))[1]
+        for n in (1, 3, 4)
+    ]
+    for result in results[1:]:
+        chex.assert_trees_all_close(result.params, results[0].params, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(result.counts.sum(axis=-2)[..., 1], results[0].counts.sum(axis=-2)[..., 1])
+
+
+def scripted(validation_losses):
+    """A program whose validation loss follows a script, and whose parameters are the number of steps taken."""
+    script = iter(validation_losses)
+    rates = []
+
+    def train_step(state, pairs, index, weight, learning_rate):
+        rates.append(float(learning_rate))
+        return state._replace(params=state.params + 1), jnp.float32(1.0)
+
+    def eval_step(state, pairs, index):
+        n = len(index)
+        return np.full(n, next(script), np.float32), np.tile(np.array([[[1, 1, 1], [1, 2, 2]]]), (n, 1, 1))
+
+    init = lambda seed: train.State(np.zeros(()), {}, ())  # noqa: E731
+    return train.Program(init, train_step, eval_step, 4, None, lambda array: array), rates
+
+
+def fit_scripted(validation_losses, **changes):
+    program, rates = scripted(validation_losses)
+    test = np.array([3, 4])
+    config = dataclasses.replace(CONFIG, **changes)
+    return *run(train.fit(program, Split(np.arange(3), test, test), config, binary=True, seed=0)), rates
+
+
+def test_stopping_keeps_the_weights_of_the_lowest_validation_loss():
+    _, result, _ = fit_scripted([3, 1, 2, 2, 2, 0], epochs=10, patience=3, plateau_patience=9)
+    assert (result.best_epoch, len(result.rows), int(result.params)) == (2, 5, 2)
+
+
+def test_an_equal_loss_is_no_improvement():
+    _, result, _ = fit_scripted([1, 1, 1, 0], epochs=10, patience=2, plateau_patience=9)
+    assert (result.best_epoch, len(result.rows)) == (1, 3)
+
+
+def test_a_run_ends_with_its_epochs():
+    _, result, _ = fit_scripted([3, 2, 1], epochs=3)
+    assert (result.best_epoch, len(result.rows)) == (3, 3)
+
+
+def test_the_learning_rate_drops_on_a_plateau_and_waits_again():
+    _, _, rates = fit_scripted([1, 2, 2, 2, 2, 2, 2], epochs=7, patience=9, plateau_patience=2, plateau_factor=0.1)
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_validation_loss_that_is_no_number_ends_the_run(bad):
+    with pytest.raises(train.Diverged, match="validation loss became NaN or infinite in epoch 2") as raised:
+        fit_scripted([1, bad], epochs=5)
+    assert raised.value.epoch == 2
+
+
+def test_a_training_loss_that_is_no_number_ends_the_run(program):
+    split = Split(ALL[:8], ALL[8:], ALL[8:])
+    config = dataclasses.replace(CONFIG, learning_rate=1e30, epochs=9)
+    with pytest.raises(train.Diverged, match="the training loss became NaN or infinite in epoch"):
+        run(train.fit(program, split, config, binary=True, seed=0))
