@@ -1,0 +1,118 @@
+"""The user's own data: a folder of images and a folder of masks."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from datasets import examples, files
+from datasets.folder import images as image_files
+from datasets.folder import pairs
+from datasets.folder.scan import Found, scan
+
+
+@dataclasses.dataclass(eq=False)
+class Config(tfds.core.BuilderConfig):
+    """Where the files are; the name holds a fingerprint of them, so that changed folders are built anew."""
+
+    images: Path = Path()
+    masks: Path = Path()
+    groups: Path | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def configure(
+    images: str | Path,
+    masks: str | Path | None = None,
+    groups: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> Config:
+    """The config for two folders, or for one that holds `images/` and `masks/`; "" and () stand for None."""
+    top = Path(images).expanduser().resolve()
+    image_dir, mask_dir = pairs.folders(top, Path(masks).expanduser().resolve() if masks else None)
+    table = Path(groups).expanduser().resolve() if groups else None
+    if table is not None and not table.is_file():
+        raise files.DataError(f"{table}: no such file; it should be a CSV file of 'id,group' lines")
+    seen = hashlib.sha256(repr((table and table.read_bytes(), tuple(classes or ()))).encode())
+    for path in (*pairs.listing(image_dir), *pairs.listing(mask_dir)):
+        seen.update(repr((path.parent.name, path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
+    called = re.sub(r"\W+", "_", top.parent.name if top.name == "images" else top.name) or "data"
+    return Config(
+        name=f"{called}-{seen.hexdigest()[:12]}",
+        description=f"{image_dir} and {mask_dir}",
+        images=image_dir,
+        masks=mask_dir,
+        groups=table,
+        classes=tuple(classes) if classes else None,
+    )
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Images and masks of the user's own, in whatever common format they are."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+
+    def __init__(
+        self,
+        *,
+        images: str | Path | None = None,
+        masks: str | Path | None = None,
+        groups: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        config: Config | None = None,
+        **options: Any,
+    ):
+        """`images` (and `masks`) are folders, `groups` a CSV file `id,group`, `classes` names by label; see README."""
+        if config is None:
+            if not images:
+                raise files.DataError("the data set 'folder' needs images, the folder of your images")
+            config = configure(images, masks, groups, classes)
+        super().__init__(config=config, **options)
+
+    @functools.cached_property
+    def found(self) -> Found:
+        """What the folders hold; looks at every file."""
+        return scan(self.builder_config.images, self.builder_config.masks, self.builder_config.classes)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        built = Path(self.data_dir, "metadata.json")
+        if built.exists():  # no need to look at the files again
+            metadata = json.loads(built.read_text())
+            channels = tfds.features.FeaturesDict.from_config(self.data_dir)["image"].shape[-1]
+        else:
+            channels = self.found.channels
+            metadata = {
+                "classes": list(self.found.reading.classes),
+                "found": self.found.describe(),
+                "span": self.found.span,
+            }
+        info = examples.info(self, metadata["classes"], channels=channels)
+        info.metadata.update(metadata)
+        return info
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
+        del dl_manager  # nothing to download
+        ids = [pair.id for pair in self.found.pairs]
+        table = self.builder_config.groups
+        group_of = pairs.groups(table, ids) if table is not None else {name: name for name in ids}
+        return {"train": self._generate_examples(group_of)}
+
+    def _generate_examples(self, group_of: dict[str, str]) -> examples.Examples:
+        return examples.generate(self._pairs(group_of), len(self.found.reading.classes))
+
+    def _pairs(self, group_of: dict[str, str]) -> Iterator[examples.Pair]:
+        for pair in self.found.pairs:
+            yield examples.Pair(
+                id=pair.id,
+                group=group_of[pair.id],
+                image=image_files.read(pair.image, self.found.channels, self.found.span),
+                mask=self.found.reading.labels(pair.mask),
+                where=str(pair.image),
+            )

@@ -1,0 +1,89 @@
+"""The user's images, of any common format, as uint8 with one number of channels for the whole set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from datasets import files
+
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes with one channel of picture
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself, without decoding it."""
+
+    size: tuple[int, int]  # width, height
+    channels: int  # 1 or 3; alpha is dropped
+    deep: bool  # more than 8 bits a channel
+
+
+def header(path: Path) -> Header:
+    """Size, channels and depth of an image."""
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as tif:
+                shape, dtype = tif.series[0].shape, tif.series[0].dtype
+            height, width, channels = _layout(path, shape)
+            return Header((width, height), channels, dtype not in (np.uint8, bool))
+        with Image.open(path) as image:
+            deep = image.mode.startswith(("I", "F"))
+            return Header(image.size, 1 if image.mode in GREY else 3, deep)
+    except files.DataError:
+        raise
+    except Exception as error:
+        raise files.DataError(f"{path}: cannot be read as an image ({error}); it is damaged or cut short") from error
+
+
+def scale(paths: Sequence[Path]) -> tuple[float, float]:
+    """The range that becomes 0 to 255 for images deeper than 8 bits: one for all, so that brightness stays comparable.
+
+    Each image's 0.1st and 99.9th percentile leave out dead and hot pixels; the widest range of any image counts.
+    """
+    ends = np.array([np.percentile(_pixels(path), (0.1, 99.9)) for path in paths])
+    return float(ends[:, 0].min()), float(ends[:, 1].max())
+
+
+def read(path: Path, channels: int, span: tuple[float, float] | None) -> np.ndarray:
+    """An image as uint8 (H, W, channels); `span` is the range of images deeper than 8 bits."""
+    array = _pixels(path)
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype != np.uint8:
+        low, high = span or (0.0, 255.0)
+        array = np.rint(np.clip((array - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+    array = array[..., None] if array.ndim == 2 else array
+    return np.repeat(array, channels, axis=-1) if array.shape[-1] < channels else array
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """(H, W) or (H, W, 3) as stored, palettes looked up, alpha dropped."""
+    if path.suffix.lower() in (".tif", ".tiff"):
+        array = files.read_image(path)
+        channels = _layout(path, array.shape)[2]
+        if array.ndim == 3 and array.shape[-1] > 4:
+            array = np.moveaxis(array, 0, -1)
+        array = array[..., :3] if channels == 3 else array.reshape(*array.shape[:2], -1)[..., 0]
+    else:
+        with Image.open(path) as image:
+            mode = image.mode
+        plain = mode in ("RGB", *GREY) and mode not in ("LA", "La")
+        array = files.read_image(path, None if plain else "L" if mode in GREY else "RGB")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise files.DataError(f"{path}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
+    return array
+
+
+def _layout(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) of a TIF, whose channels may come first."""
+    if len(shape) == 2:
+        return shape[0], shape[1], 1
+    if len(shape) == 3 and shape[2] in (1, 2, 3, 4):
+        return shape[0], shape[1], 1 if shape[2] < 3 else 3
+    if len(shape) == 3 and shape[0] in (3, 4):
+        return shape[1], shape[2], 3
+    raise files.DataError(f"{path}: is not one picture but of shape {shape}; save each slice as a file of its own")

@@ -1,0 +1,89 @@
+"""What a mask file holds: a two-dimensional array of codes, each a grey value, a palette index or a colour."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets import files
+
+COLOUR = 1 << 24  # set in the codes of colours, 0xRRGGBB, so that none equals a grey value
+
+
+@dataclass(frozen=True)
+class Look:
+    """One mask, summarised."""
+
+    path: Path
+    size: tuple[int, int]  # width, height
+    values: np.ndarray  # the codes in it, ascending
+    counts: np.ndarray  # pixels of each
+    palette: dict[int, int]  # colour of each index in it, where it has a palette
+
+
+def look(path: Path, *, indices: bool) -> Look:
+    """Reads one mask whole; `indices` keeps a palette's indices rather than its colours."""
+    codes = read(path, indices=indices)
+    values, counts = _counted(codes)
+    palette = {}
+    if indices and path.suffix.lower() not in (".tif", ".tiff"):
+        with Image.open(path) as image:
+            if image.mode in ("P", "PA"):
+                table = np.array(image.getpalette("RGB")).reshape(-1, 3)
+                palette = {int(v): int(_packed(table[v])) for v in {0, *values.tolist()} if v < len(table)}
+    return Look(path, (codes.shape[1], codes.shape[0]), values, counts, palette)
+
+
+def read(path: Path, *, indices: bool) -> np.ndarray:
+    """The codes of a mask, int32 (H, W); a colour picture with R = G = B everywhere is a grey one."""
+    array = files.read_image(path, "RGB" if not indices and _has_palette(path) else None)
+    if array.ndim == 3:
+        array = array[..., : {2: 1, 4: 3}.get(array.shape[-1])]  # alpha says nothing about classes
+        if array.shape[-1] == 1 or (array == array[..., :1]).all():
+            array = array[..., 0]
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        raise files.DataError(f"{path}: is not one grey or colour picture but of shape {array.shape}; save it as PNG")
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int32)
+    if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
+        raise files.DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
+    return whole if whole.ndim == 2 else _packed(whole)
+
+
+def trusted(looks: Iterable[Look]) -> bool:
+    """Whether palette indices mean the same in all masks.
+
+    Programs that shrink PNG files renumber each file's palette, and some put black, the background, after another
+    colour; then only the colours can be believed.
+    """
+    colour_of: dict[int, int] = {}
+    for seen in looks:
+        for index, colour in seen.palette.items():
+            if colour_of.setdefault(index, colour) != colour:
+                return False
+    return colour_of.get(0, COLOUR) == COLOUR or COLOUR not in colour_of.values()
+
+
+def as_colours(values: np.ndarray) -> np.ndarray:
+    """Grey values as the colours they look like; colours as they are."""
+    return np.where(values < COLOUR, values * 0x010101 + COLOUR, values)
+
+
+def _counted(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if codes.max() >= COLOUR:
+        return np.unique(codes, return_counts=True)
+    counts = np.bincount(codes.ravel())  # ten times as fast
+    return np.flatnonzero(counts), counts[counts > 0]
+
+
+def _has_palette(path: Path) -> bool:
+    if path.suffix.lower() in (".tif", ".tiff"):  # ImageJ adds palettes to TIFs for display alone
+        return False
+    with Image.open(path) as image:
+        return image.mode in ("P", "PA")
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    return rgb[..., 0] * 0x10000 + rgb[..., 1] * 0x100 + rgb[..., 2] + COLOUR

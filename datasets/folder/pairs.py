@@ -1,0 +1,110 @@
+"""Which mask and which group belong to which image of the user's folders, by file name."""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import files
+
+# What tools append to an image's name to name its mask: "a.jpg" and "a_mask.png", "a-seg.png", "a_labels.tif".
+ENDING = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|labelmap|gt|groundtruth|ground_truth|annotation)$")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask; the id is the image's name without suffix."""
+
+    id: str
+    image: Path
+    mask: Path
+
+
+def folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
+    """The two folders: as given, or `images/` and `masks/` within the only one given."""
+    if masks is not None:
+        return images, masks
+    for name in ("images", "masks"):
+        if not (images / name).is_dir():
+            raise files.DataError(f"{images}: holds no folder '{name}'; name the folder of the masks, or add '{name}'")
+    return images / "images", images / "masks"
+
+
+def pairs(images: Path, masks: Path) -> tuple[Pair, ...]:
+    """All pairs in natural order; a file without its partner is an error, never dropped."""
+    image_of: dict[str, Path] = {}
+    for path in listing(images):
+        _add(image_of, _key(path), path)
+    if images.resolve() == masks.resolve():
+        raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
+    mask_of: dict[str, Path] = {}
+    for path in listing(masks):
+        key = _key(path)
+        _add(mask_of, key if key in image_of else ENDING.sub("", key), path)
+    alone = [
+        f"no {kind} in {folder} for {some(path.name for path in left)}"
+        for kind, folder, left in (
+            ("mask", masks, [path for key, path in image_of.items() if key not in mask_of]),
+            ("image", images, [path for key, path in mask_of.items() if key not in image_of]),
+        )
+        if left
+    ]
+    if alone:
+        raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
+    return tuple(Pair(path.stem, path, mask_of[key]) for key, path in image_of.items())
+
+
+def listing(folder: Path) -> list[Path]:
+    """The images lying in a folder, subfolders aside, in natural order."""
+    if not folder.is_dir():
+        raise files.DataError(f"{folder}: no such folder; check the path")
+    # Dot files are what macOS leaves beside the real ones.
+    found = [p for p in folder.iterdir() if p.suffix.lower() in files.IMAGES and not p.name.startswith(".")]
+    if not found:
+        below = sum(path.suffix.lower() in files.IMAGES for path in folder.rglob("*"))
+        hint = f"; {below} lie in its subfolders, which are not read" if below else ""
+        raise files.DataError(f"{folder}: holds no images ({' '.join(files.IMAGES)}){hint}")
+    return sorted(found, key=lambda path: (files.natural(path.stem), path.name))
+
+
+def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
+    """The group of each id, from a CSV file with the columns `id,group`."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as text:  # Excel starts its CSV files with a byte-order mark
+            rows = [[cell.strip() for cell in row] for row in csv.reader(text) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise files.DataError(f"{table}: cannot be read as a CSV file ({error})") from error
+    if not rows or rows[0] != ["id", "group"]:
+        raise files.DataError(f"{table}: the first line must be 'id,group', not '{','.join(rows[0]) if rows else ''}'")
+    wrong = [",".join(row) for row in rows[1:] if len(row) != 2 or "" in row]
+    if wrong:
+        raise files.DataError(f"{table}: every line is an id and its group, unlike '{wrong[0]}'")
+    group_of: dict[str, str] = {}
+    for name, group in rows[1:]:
+        if group_of.setdefault(name, group) != group:
+            raise files.DataError(f"{table}: {name} is in group {group_of[name]} and in group {group}; remove one line")
+    missing, unknown = [i for i in ids if i not in group_of], sorted(group_of.keys() - set(ids), key=files.natural)
+    if missing:
+        raise files.DataError(f"{table}: no group for {some(missing)}; add a line for each image")
+    if unknown:
+        raise files.DataError(f"{table}: no image is called {some(unknown)} (ids are file names without suffix)")
+    return group_of
+
+
+def some(names: Iterable[object]) -> str:
+    """The first few of many names."""
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+
+
+def _key(path: Path) -> str:
+    # macOS writes accents as two characters, most other systems as one.
+    return unicodedata.normalize("NFC", path.stem).casefold()
+
+
+def _add(path_of: dict[str, Path], key: str, path: Path) -> None:
+    if key in path_of:
+        raise files.DataError(f"{path_of[key]} and {path.name} go by one name, {key}; remove one of them")
+    path_of[key] = path

@@ -1,0 +1,79 @@
+"""Finding and Measuring Lungs in CT Data: chest CT with lungs outlined by hand, single slices or whole volumes."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from datasets import ct, examples, files
+
+WINDOW = (-512.0, 512.0)  # Hounsfield units, as in the paper's reference 30 (BCDU-Net)
+ARCHIVES = ("archive.zip", "finding-lungs-in-ct-data.zip", "2d_images.zip", "2d_masks.zip", "3d_images.zip")
+FOLDERS = ("", "finding-lungs-in-ct-data/", "lung_ct/", "archive/")
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Lung masks of the Kaggle set kmader/finding-lungs-in-ct-data."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name="slices", description="267 single slices"),
+        tfds.core.BuilderConfig(name="volumes", description="the slices with lung of the whole volumes, by volume"),
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "put 'archive.zip' as downloaded from https://www.kaggle.com/datasets/kmader/finding-lungs-in-ct-data into it "
+        "(or 'finding-lungs-in-ct-data.zip', what the kaggle command calls it), or the folders it holds: '2d_images' "
+        "and '2d_masks' (ID_*.tif) for slices, '3d_images' (IMG_*.nii.gz and MASK_*.nii.gz) for volumes"
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return examples.info(self, ["background", "lung"], channels=1)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
+        return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}
+
+    def _generate_examples(self, tree: files.Tree) -> examples.Examples:
+        pairs = self._slices(tree) if self.builder_config.name == "slices" else self._volumes(tree)
+        return examples.generate(pairs, num_classes=2)
+
+    def _slices(self, tree: files.Tree) -> Iterator[examples.Pair]:
+        images, masks = (self._below(tree, name, (".tif", ".tiff")) for name in ("2d_images", "2d_masks"))
+        for name, image, mask in files.pairs(images, masks):
+            picture, lung = (_grey(files.read_image(file)) for file in (image, mask))
+            if picture.dtype != np.uint8:  # a copy already converted to 8 bits holds no Hounsfield units to clip
+                picture = ct.window(picture, *WINDOW, where=image.where)
+            yield examples.Pair(name, name, picture, (lung > 0).astype(np.uint8), image.where)
+
+    def _volumes(self, tree: files.Tree) -> Iterator[examples.Pair]:
+        found = self._below(tree, "3d_images", ct.NIFTI)
+        images, masks = (
+            [
+                dataclasses.replace(file, name=file.stem.removesuffix(".nii").removeprefix(kind))
+                for file in found
+                if kind in file.name
+            ]
+            for kind in ("IMG_", "MASK_")
+        )
+        for name, image, mask in files.pairs(images, masks):
+            volume, lung = ct.read_nifti_pair(image, mask)
+            if volume.shape[0] == volume.shape[1] != volume.shape[2]:  # the published files hold slice, row, column
+                volume, lung = volume.transpose(2, 1, 0), lung.transpose(2, 1, 0)
+            kept = [index for index, outlined in enumerate(lung) if outlined.any()]
+            if not kept:
+                raise files.DataError(f"{mask.where}: no slice shows lung, all voxels are 0; download it again")
+            for index in kept:
+                id_ = f"IMG_{name}-{index:03d}"
+                picture = ct.window(volume[index], *WINDOW, where=f"{image.where}, slice {index}")
+                yield examples.Pair(id_, f"IMG_{name}", picture, (lung[index] > 0).astype(np.uint8), image.where)
+
+    def _below(self, tree: files.Tree, name: str, suffixes: tuple[str, ...]) -> list[files.File]:
+        for folder in FOLDERS:
+            if found := tree.below(f"{folder}{name}", suffixes):
+                return found
+        raise files.DataError(f"lung CT: no '{name}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+
+
+def _grey(array: np.ndarray) -> np.ndarray:
+    return array[..., 0] if array.ndim == 3 else array
