@@ -35,8 +35,9 @@ def build(
     """
     name, _, config = name.partition("/")
     if name not in BUILDERS:
-        near = difflib.get_close_matches(name, BUILDERS, n=1, cutoff=0)
-        raise files.DataError(f"there is no data set {name!r}; did you mean {near[0]!r}? (all: {', '.join(BUILDERS)})")
+        begun = [one for one in BUILDERS if one.startswith(name)]
+        near = (begun or difflib.get_close_matches(name, BUILDERS, n=1, cutoff=0))[0]
+        raise files.DataError(f"there is no data set {name!r}; did you mean {near!r}? (all: {', '.join(BUILDERS)})")
     module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
     known = list(module.Builder.builder_configs)
     if config and config not in known:

@@ -59,11 +59,11 @@ class Tree:
         self.folder = folder
         self._members: dict[str, File] = {}
         for name, path in ({name: folder / name for name in archives} | dict(downloaded or {})).items():
+            members = _members(path) if path.is_file() else []
+            self._members |= {member.name: member for member in members}
             top = f"{name.removesuffix('.zip')}/"
-            for member in _members(path) if path.is_file() else []:
-                self._members.setdefault(member.name, member)
-                if not member.name.startswith(top):
-                    self._members.setdefault(top + member.name, member)
+            if not any(member.name.startswith(top) for member in members):
+                self._members |= {top + member.name: member for member in members}
 
     def file(self, *names: str) -> File | None:
         """The first of these files that exists."""
@@ -171,16 +171,17 @@ def manual_dir(dl_manager: Any) -> Path:
 def find(dl_manager: Any, archives: Sequence[str], url: str | None = None) -> Tree:
     """What the user put into TFDS's manual_dir; if none of `archives` is there, zipped or not, it comes from `url`."""
     try:
-        tree = Tree(manual_dir(dl_manager), archives)
+        folder = manual_dir(dl_manager)
     except DataError:
         if url is None:
             raise
-        tree = Tree(Path(dl_manager.download_dir))
+        folder = Path(dl_manager.download_dir)
+    tree = Tree(folder, archives)
     if url is None or any(tree.below(name.removesuffix(".zip")) for name in archives):
         return tree
     print(f"downloading {' and '.join(url + name for name in archives)}", file=sys.stderr)
     try:
-        return Tree(tree.folder, downloaded={name: Path(dl_manager.download(url + name)) for name in archives})
+        return Tree(folder, downloaded={name: Path(dl_manager.download(url + name)) for name in archives})
     except DataError:
         raise
     except Exception as error:  # of requests, of TFDS, of the promises between them

@@ -92,13 +92,13 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
         image *= 1.0 - rng.uniform(0.10, 0.30) * np.exp(-(u**2) - v**2)[..., None]
     for _ in range(rng.integers(2, 5)):
         along, across = _ellipse(y, x, rng.uniform(0.1, 0.9, 2) * (1.0, aspect), np.ones(2), rng)
-        phase, thickness = rng.uniform(0, 2 * np.pi), rng.uniform(0.010, 0.022)
-        winding = across + 0.05 * np.sin(7.0 * along + phase) + 0.02 * np.sin(19.0 * along + 2 * phase)
+        shift, thickness = rng.uniform(0, 2 * np.pi), rng.uniform(0.010, 0.022)
+        winding = across + 0.05 * np.sin(7.0 * along + shift) + 0.02 * np.sin(19.0 * along + 2 * shift)
         image *= 1.0 - np.exp(-((winding / thickness) ** 2))[..., None] * np.array([0.25, 0.45, 0.40])
 
     # Light falls off from a point, and wet tissue mirrors it in spots.
     distance = np.hypot(y - rng.uniform(0.2, 0.8), x - aspect * rng.uniform(0.2, 0.8))
-    image *= (1.05 - 0.5 * (distance / aspect) ** 1.5)[..., None]
+    image *= rng.uniform(0.75, 1.15) * (1.0 - 0.5 * (distance / aspect) ** 1.5)[..., None]
     spots = np.zeros((height, width))
     for _ in range(rng.integers(2, 6)):
         u, v = _ellipse(y, x, rng.uniform(0.05, 0.95, 2) * (1.0, aspect), rng.uniform(0.015, 0.045, 2), rng)

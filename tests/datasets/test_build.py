@@ -1,0 +1,101 @@
+"""The front door."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow_datasets as tfds
+
+from datasets import files
+from datasets.build import BUILDERS, build, summary
+from tests.datasets import writers
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "datasets.build", *arguments],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_data_set_has_its_papers():
+    root = Path(__file__).parents[2] / "datasets"
+    known_tags = Path(tfds.core.__file__).parent / "valid_tags.txt"
+    valid = {line.partition(" ")[0] for line in known_tags.read_text().splitlines()}
+    for name in BUILDERS:
+        assert len((root / name / "README.md").read_text()) > 500, name
+        assert "@" in (root / name / "CITATIONS.bib").read_text(), name
+        tags = [line.partition(" ")[0] for line in (root / name / "TAGS.txt").read_text().splitlines() if line]
+        assert tags, name
+        assert set(tags) <= valid, name
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("cvc", "cvc_clinicdb"), ("isbi", "isbi2012"), ("Phantom", "phantom")])
+def test_unknown_name(name, nearest):
+    with pytest.raises(files.DataError, match=f"did you mean '{nearest}'"):
+        build(name)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("phantom/smal", "phantom/small"), ("isbi2012/x", "it has none")])
+def test_unknown_config(name, hint):
+    with pytest.raises(files.DataError, match=hint):
+        build(name)
+
+
+def test_manual_dir_must_exist(tmp_path):
+    with pytest.raises(files.DataError, match="is not a folder"):
+        build("cvc_clinicdb", data_dir=tmp_path, manual_dir=tmp_path / "absent")
+
+
+def test_built_once_then_reused_until_told_otherwise(tmp_path, build_and_read, capfd):
+    folder = writers.cvc_clinicdb(frames=(1, 2)).write(tmp_path / "manual")
+    assert build_and_read("cvc_clinicdb", manual_dir=folder).ids == ["001", "002"]
+    writers.cvc_clinicdb(frames=(3,)).write(folder)
+    assert build_and_read("cvc_clinicdb", manual_dir=folder).ids == ["001", "002"]
+    assert build_and_read("cvc_clinicdb", manual_dir=folder, rebuild=True).ids == ["001", "002", "003"]
+    assert build_and_read("cvc_clinicdb").ids == ["001", "002", "003"]  # the files are not needed any more
+    assert capfd.readouterr().out == ""
+
+
+def test_any_path_will_do(tmp_path, monkeypatch):
+    writers.isbi2012().write(tmp_path / "manual")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    builder = build("isbi2012", data_dir="~/built", manual_dir="~/manual")
+    assert Path(builder.data_dir) == tmp_path / "built" / "isbi2012" / "1.0.0"
+    assert summary(builder).startswith("isbi2012/1.0.0: 8 images, 24x32, classes membrane, cell; 2 groups; ")
+
+
+def test_summary_of_several_sizes(tmp_path):
+    builder = build("isic2018", data_dir=tmp_path / "a", manual_dir=writers.isic2018().write(tmp_path / "manual"))
+    assert "4 images, 24x32 to 27x32, classes background, lesion; 4 groups; " in summary(builder)
+
+
+def test_command(tmp_path):
+    writers.cvc_clinicdb().write(tmp_path / "manual")
+    result = command("--dataset=cvc_clinicdb", f"--manual_dir={tmp_path / 'manual'}", TFDS_DATA_DIR=str(tmp_path / "d"))
+    assert (result.returncode, result.stderr) == (0, "")
+    place = tmp_path / "d" / "cvc_clinicdb" / "1.0.0"
+    assert result.stdout == (f"cvc_clinicdb/1.0.0: 5 images, 24x32, classes background, polyp; 2 groups; {place}\n")
+    assert (place / "dataset_info.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=cvc"], "there is no data set 'cvc'; did you mean 'cvc_clinicdb'?"),
+        (["--dataset=cvc_clinicdb", "--manual_dir=absent"], "manual_dir absent is not a folder"),
+        (["--dataset=isbi2012", "--manual_dir=tests"], "ISBI 2012: no 'train-volume.tif' in tests: put"),
+    ],
+)
+def test_command_refuses_in_one_line(arguments, message, tmp_path):
+    result = command(*arguments, f"--data_dir={tmp_path}")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
