@@ -17,7 +17,8 @@ def read_nifti(file: files.File) -> np.ndarray:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         return np.asanyarray(nibabel.Nifti1Image.from_bytes(data).dataobj)
     except Exception as error:
-        raise files.DataError(f"{file.where}: cannot be read as NIfTI ({error}); download it again") from error
+        reason = " ".join(str(error).split())
+        raise files.DataError(f"{file.where}: cannot be read as NIfTI ({reason}); download it again") from error
 
 
 def read_nifti_pair(image: files.File, mask: files.File) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,202 @@
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from datasets.build import build
+from datasets.files import DataError
+from datasets.folder import folder_dataset_builder
+from datasets.folder.scan import scan
+
+BLOB = np.zeros((12, 10), np.uint8)
+BLOB[3:8, 2:6] = 255
+MASKS = BLOB, BLOB[::-1], BLOB[:, ::-1]
+
+
+@pytest.fixture
+def root(with_masks: Callable[..., Path]) -> Path:
+    """Three pairs, valid."""
+    return with_masks(MASKS)
+
+
+def test_build(root: Path, picture: Callable[..., np.ndarray], build_and_read: Callable[..., Any]) -> None:
+    built = build_and_read("folder", images=root)
+    assert built.ids == built.groups == ["0", "1", "2"]
+    for number, mask in enumerate(MASKS):
+        np.testing.assert_array_equal(built.images[number], picture(seed=number))
+        np.testing.assert_array_equal(built.masks[number][..., 0], mask > 0)
+
+
+def test_two_folders_groups_and_classes(root: Path, tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
+    shutil.move(root / "masks", tmp_path / "elsewhere")
+    (tmp_path / "groups.csv").write_text("id,group\n0,p1\n1,p2\n2,p2\n")
+    built = build_and_read(
+        "folder",
+        images=str(root / "images"),
+        masks=str(tmp_path / "elsewhere"),
+        groups=str(tmp_path / "groups.csv"),
+        classes=("background", "cell"),
+    )
+    assert built.groups == ["p1", "p2", "p2"]
+    assert list(built.classes) == ["background", "cell"]
+    assert Path(built.builder.data_dir).parent.name.startswith("mine-")
+
+
+def test_unset_options_may_be_empty(root: Path, tmp_path: Path) -> None:
+    empty = {"masks": "", "groups": "", "classes": ()}
+    one, other = (build("folder", images=root, data_dir=tmp_path / "data", **options) for options in (empty, {}))
+    assert one.data_dir == other.data_dir
+
+
+def test_once_built_the_files_are_not_read_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = build("folder", images=root, data_dir=tmp_path / "data")
+    monkeypatch.setattr(folder_dataset_builder, "scan", lambda *_: pytest.fail("looked at the files again"))
+    again = build("folder", images=root, data_dir=tmp_path / "data")
+    for builder in (first, again, pickle.loads(pickle.dumps(again)), tfds.builder_from_directory(first.data_dir)):
+        assert list(builder.info.metadata["classes"]) == ["background", "foreground"]
+        assert builder.info.metadata["found"] == scan(root).describe()
+        assert builder.info.features["image"].shape == (None, None, 3)
+        assert [example["id"] for example in builder.as_data_source(split="train")] == [b"0", b"1", b"2"]
+
+
+def test_changed_files_are_built_anew(root: Path, tmp_path: Path) -> None:
+    first = build("folder", images=root, data_dir=tmp_path / "data")
+    for kind in ("images", "masks"):
+        shutil.copy(root / kind / "0.png", root / kind / "3.png")
+    second = build("folder", images=root, data_dir=tmp_path / "data")
+    assert [builder.info.splits["train"].num_examples for builder in (first, second)] == [3, 4]
+
+
+def test_describe(root: Path, save: Callable[..., None]) -> None:
+    save(root / "masks" / "0.png", BLOB * 0)
+    for kind in ("images", "masks"):
+        save(root / kind / "1.png", np.zeros((20, 30), np.uint8))
+    assert scan(root).describe() == (
+        f"3 images in {root}/images with masks in {root}/masks; 10x12 to 30x20 (width x height), RGB; "
+        "mask values: 0 is background, 255 is foreground; 2 of the masks are empty."
+    )
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def every(pattern: str, change: Callable[[Path], Any]) -> Callable[[Path], None]:
+    def change_all(root: Path) -> None:
+        for path in sorted(root.glob(pattern)):
+            change(path)
+
+    return change_all
+
+
+# What breaks a valid folder, and what the message must say.
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no folder": (shutil.rmtree, "mine: holds no folder 'images'"),
+    "no masks": (lambda root: shutil.rmtree(root / "masks"), "holds no folder 'masks'; name the folder of the masks"),
+    "empty": (every("images/*.png", Path.unlink), r"images: holds no images \(\.png .*\)$"),
+    "subfolders": (
+        every("images/*.png", lambda path: path.rename(path.parent / "sub" / path.name)),
+        "images: holds no images .*; 3 lie in its subfolders, which are not read",
+    ),
+    "image without mask": (lambda root: (root / "masks/1.png").unlink(), r"no mask in .*masks for 1\.png; add"),
+    "mask without image": (lambda root: (root / "images/1.png").unlink(), r"no image in .*images for 1\.png; add"),
+    "both": (
+        lambda root: [(root / "images/1.png").unlink(), (root / "masks/2.png").unlink()],
+        r"no mask in .* for 2\.png; no image in .* for 1\.png",
+    ),
+    "many without mask": (
+        lambda root: [shutil.copy(root / "images/0.png", root / f"images/x{n}.png") for n in range(9)],
+        r"no mask in .* for x0\.png, x1\.png, x2\.png, x3\.png and 5 more",
+    ),
+    "two images of one name": (
+        lambda root: Image.open(root / "images/1.png").save(root / "images/1.bmp"),
+        r"images/1\.bmp and 1\.png go by one name, 1",
+    ),
+    "two masks of one image": (
+        lambda root: shutil.copy(root / "masks/1.png", root / "masks/1_mask.png"),
+        r"masks/1\.png and 1_mask\.png go by one name, 1",
+    ),
+    "sizes differ": (
+        lambda root: Image.fromarray(BLOB[:-1]).save(root / "masks/1.png"),
+        r"images/1\.png is 10x12 but its mask 1\.png is 10x11 \(width x height\)",
+    ),
+    "image cut short": (lambda root: cut(root / "images/1.png"), r"images/1\.png: cannot be read as an image"),
+    "mask cut short": (lambda root: cut(root / "masks/1.png"), r"masks/1\.png: cannot be read as an image"),
+    "not an image": (lambda root: (root / "images/1.png").write_text("hello"), r"images/1\.png: cannot be read"),
+    "all masks empty": (
+        every("masks/*", lambda path: Image.fromarray(BLOB * 0).save(path)),
+        "masks: all 3 masks are empty; are these the masks of .*images",
+    ),
+}
+
+
+def assert_refused(data_dir: Path, message: str, **options: Any) -> None:
+    with pytest.raises(DataError, match=message) as error:
+        build("folder", data_dir=data_dir, **options)
+    assert "\n" not in str(error.value)
+    assert not [path for path in data_dir.rglob("*") if path.is_file() or "incomplete" in path.name]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_errors_name_the_file(name: str, root: Path, tmp_path: Path) -> None:
+    fault, message = BROKEN[name]
+    (root / "images" / "sub").mkdir()
+    fault(root)
+    assert_refused(tmp_path / "data", message, images=root)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda save, path: save(path, np.zeros((5, 12, 10), np.uint8), photometric="minisblack"),
+            r"shape \(5, 12, 10\)",
+        ),
+        (lambda save, path: save(path, np.full((12, 10), np.nan, np.float32)), "pixels that are not numbers"),
+        (lambda save, path: [save(path, BLOB), cut(path)], "cannot be read as an image"),
+        (lambda _, path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
+    ],
+)
+def test_errors_of_tif_images(
+    write: Callable[..., Any], message: str, root: Path, tmp_path: Path, save: Callable[..., None]
+) -> None:
+    (root / "images" / "0.png").unlink()
+    write(save, root / "images" / "0.tif")
+    assert_refused(tmp_path / "data", rf"images/0\.tif: .*{message}", images=root)
+
+
+def test_images_are_not_their_own_masks(root: Path, tmp_path: Path) -> None:
+    assert_refused(tmp_path / "data", "one folder", images=root / "images", masks=root / "images")
+
+
+def test_images_must_be_named(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "data", "needs images", images="")
+
+
+def test_errors_of_groups_leave_nothing_behind(root: Path, tmp_path: Path) -> None:
+    assert_refused(tmp_path / "data", r"groups\.csv: no such file", images=root, groups=tmp_path / "groups.csv")
+    (tmp_path / "groups.csv").write_text("id,group\n0,a\n")
+    assert_refused(tmp_path / "data", "no group for 1, 2", images=root, groups=tmp_path / "groups.csv")
+
+
+def test_real_lung_slices(real_data: Path, tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
+    sample = real_data / "samples" / "lung_ct_png"
+    assert_refused(tmp_path / "data", r"no image in .* for 422\.png, 439\.png; add the missing", images=sample)
+    for kind in ("images", "masks"):
+        (tmp_path / "matched" / kind).mkdir(parents=True)
+        for path in (sample / "images").iterdir():
+            shutil.copy(sample / kind / path.name, tmp_path / "matched" / kind)
+    built = build_and_read("folder", images=tmp_path / "matched")
+    assert (len(built.ids), built.ids[:4]) == (22, ["2", "17", "18", "20"])
+    for name, image, mask in zip(built.ids, built.images, built.masks, strict=True):
+        stored = np.asarray(Image.open(sample / "masks" / f"{name}.png"))
+        np.testing.assert_array_equal(mask, stored[..., :1] > 127)  # all of them hold greys in between
+        lung, tissue = mask[..., 0] == 1, image[..., 0] > 128
+        assert 0.03 < lung.mean() < 0.5
+        assert image[lung].mean() < image[~lung & tissue].mean()  # lungs are dark

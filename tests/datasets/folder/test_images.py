@@ -1,0 +1,97 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.folder import images
+from datasets.folder.scan import scan
+
+SHAPE = (12, 10)
+BLOB = np.zeros(SHAPE, bool)
+BLOB[3:8, 2:6] = True
+GREY = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+RGB = np.random.default_rng(1).integers(0, 256, (*SHAPE, 3), np.uint8)
+ALPHA = np.linspace(0, 255, 120).astype(np.uint8).reshape(SHAPE)
+
+PALETTE = Image.fromarray(BLOB.astype(np.uint8))
+PALETTE.putpalette(bytes([9, 8, 7, 1, 2, 3]))
+LOOKED_UP = np.array([[9, 8, 7], [1, 2, 3]], np.uint8)[BLOB * 1]
+
+# File name, what to save in it, how, and the pixels expected.
+KINDS: dict[str, tuple[str, Any, dict[str, Any], np.ndarray]] = {
+    "grey PNG": ("a.png", GREY, {}, GREY[..., None]),
+    "grey BMP": ("a.bmp", GREY, {}, GREY[..., None]),
+    "grey TIF": ("a.tif", GREY, {}, GREY[..., None]),
+    "RGB PNG": ("a.png", RGB, {}, RGB),
+    "RGB BMP": ("a.bmp", RGB, {}, RGB),
+    "RGB TIF": ("a.tif", RGB, {"photometric": "rgb"}, RGB),
+    "RGB TIF tagged as grey": ("a.tif", RGB, {"photometric": "minisblack"}, RGB),
+    "RGB TIF, compressed": ("a.tif", RGB, {"photometric": "rgb", "compression": "lzw"}, RGB),
+    "channels first": ("a.tif", np.moveaxis(RGB, -1, 0), {"photometric": "rgb", "planarconfig": "separate"}, RGB),
+    "RGB and alpha": ("a.png", np.dstack([RGB, ALPHA]), {}, RGB),
+    "RGB and alpha in TIF": ("a.tif", np.dstack([RGB, ALPHA]), {"photometric": "rgb", "extrasamples": [2]}, RGB),
+    "grey and alpha": ("a.png", np.dstack([GREY, ALPHA]), {}, GREY[..., None]),
+    "1 bit": ("a.png", BLOB, {}, BLOB[..., None] * np.uint8(255)),
+    "palette": ("a.png", PALETTE, {}, LOOKED_UP),
+}
+
+
+@pytest.fixture
+def read(tmp_path: Path, save: Callable[..., None]) -> Callable[..., np.ndarray]:
+    """Writes an image beside those already there, and reads it as a builder would."""
+
+    def through_a_file(name: str, pixels: np.ndarray | Image.Image, **options: Any) -> np.ndarray:
+        save(tmp_path / "images" / name, pixels, **options)
+        save(tmp_path / "masks" / f"{Path(name).stem}.png", BLOB)
+        found = scan(tmp_path)
+        return images.read(tmp_path / "images" / name, found.channels, found.span)
+
+    return through_a_file
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_images(kind: str, read: Callable[..., np.ndarray]) -> None:
+    name, pixels, options, expected = KINDS[kind]
+    np.testing.assert_array_equal(read(name, pixels, **options), expected)
+
+
+def test_jpeg(read: Callable[..., np.ndarray]) -> None:
+    smooth = np.add.outer(np.arange(12), np.arange(10)).astype(np.uint8)
+    decoded = read("a.jpg", smooth, quality=95)
+    assert decoded.shape == (*SHAPE, 1)
+    assert np.abs(decoded[..., 0].astype(int) - smooth).max() < 8
+
+
+def test_grey_and_rgb_together_are_rgb(read: Callable[..., np.ndarray]) -> None:
+    read("a.png", RGB)
+    np.testing.assert_array_equal(read("b.png", GREY), np.stack([GREY] * 3, -1))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [(".png", np.uint16), (".tif", np.uint16), (".tif", np.int16), (".tif", np.float32)]
+)
+def test_deep_images_share_one_scale(suffix: str, dtype: type, tmp_path: Path, read: Callable[..., np.ndarray]) -> None:
+    low = np.linspace(100, 1100, 120).reshape(SHAPE).astype(dtype)
+    alone = read(f"a{suffix}", low)
+    assert (alone.shape, alone.min(), alone.max()) == ((*SHAPE, 1), 0, 255)
+    bright = read(f"b{suffix}", low + dtype(1000))
+    found = scan(tmp_path)
+    assert found.span == pytest.approx((100, 2100), abs=3)
+    assert bright.min() > 120  # brighter than the first, as it was
+    assert images.read(tmp_path / "images" / f"a{suffix}", 1, found.span).max() < 135
+    assert "deeper than 8 bits: 10" in found.describe()
+
+
+def test_images_of_8_bits_are_left_alone_among_deep_ones(read: Callable[..., np.ndarray]) -> None:
+    read("a.tif", np.full(SHAPE, 5000, np.uint16))
+    np.testing.assert_array_equal(read("b.png", GREY), GREY[..., None])
+
+
+def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[..., None]) -> None:
+    hot = np.tile(np.arange(1000, 1100, dtype=np.uint16), (100, 1))
+    hot[0, 0] = 65535
+    save(tmp_path / "a.tif", hot)
+    assert images.scale([tmp_path / "a.tif"]) == (1000, 1099)

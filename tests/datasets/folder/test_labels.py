@@ -1,0 +1,136 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.files import DataError
+from datasets.folder.labels import Reading
+from datasets.folder.scan import scan
+
+SHAPE = (12, 10)
+BLOB = np.zeros(SHAPE, np.uint8)
+BLOB[3:8, 2:6] = 1
+CORNER = np.zeros(SHAPE, np.uint8)
+CORNER[9:, 7:] = 1
+
+
+def palette(indices: np.ndarray, *colours: int) -> Image.Image:
+    image = Image.fromarray(indices)
+    image.putpalette(bytes(colours))
+    return image
+
+
+# What to save, as what file, what class names to give, and the labels expected.
+TWO = BLOB, CORNER
+THREE = BLOB, CORNER * 2  # no mask holds all labels
+RGB = np.array([[0, 0, 0], [0, 0, 255], [200, 10, 0]], np.uint8)
+ENCODINGS: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, Sequence[np.ndarray]]] = {
+    "0 and 1": (TWO, ".png", None, TWO),
+    "0 and 255": ([mask * 255 for mask in TWO], ".png", None, TWO),
+    "0 and 255 in BMP": ([mask * 255 for mask in TWO], ".bmp", None, TWO),
+    "0, 254 and 255": ([BLOB * 255, CORNER * 254], ".png", None, TWO),
+    "1 bit": ([mask == 1 for mask in TWO], ".png", None, TWO),
+    "one mask is empty": ([BLOB * 255, BLOB * 0], ".png", None, [BLOB, BLOB * 0]),
+    "foreground everywhere": ([np.full(SHAPE, 255, np.uint8)], ".png", None, [np.ones(SHAPE, np.uint8)]),
+    "labels": (THREE, ".png", None, THREE),
+    "labels, more classes named": (THREE, ".png", ("a", "b", "c", "d"), THREE),
+    "labels with a gap, classes named": ([CORNER * 2], ".png", ("a", "b", "c"), [CORNER * 2]),
+    "16-bit labels": ([mask.astype(np.uint16) for mask in THREE], ".tif", None, THREE),
+    "0 and 65535": ([mask.astype(np.uint16) * 65535 for mask in TWO], ".png", None, TWO),
+    "whole floats": ([mask.astype(np.float32) for mask in TWO], ".tif", None, TWO),
+    "grey values, classes named": ([mask * 85 for mask in THREE], ".png", ("a", "b", "c"), THREE),
+    "R = G = B": ([np.stack([mask * 255] * 3, -1) for mask in TWO], ".png", None, TWO),
+    "R = G = B and alpha": ([np.stack([m * 255, m * 255, m * 255, m * 0 + 9], -1) for m in TWO], ".png", None, TWO),
+    "grey and alpha": ([Image.fromarray(mask * 255).convert("LA") for mask in TWO], ".png", None, TWO),
+    "colours": ([RGB[mask] for mask in THREE], ".png", None, THREE),
+    "colours and a grey mask": ([RGB[BLOB], CORNER * 255], ".png", None, THREE),
+    "palette": ([palette(mask, 0, 0, 0, 255, 0, 0, 0, 255, 0) for mask in THREE], ".png", None, THREE),
+    "palette without colours": ([palette(mask, *[0] * 9) for mask in THREE], ".png", None, THREE),
+    "palette, white first": ([palette(1 - mask, 255, 255, 255, 0, 0, 0) for mask in TWO], ".png", None, TWO),
+    "palettes renumbered": (
+        [palette(BLOB, 0, 0, 0, 0, 0, 255), palette(CORNER, 0, 0, 0, 9, 9, 0)],
+        ".png",
+        None,
+        THREE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_every_encoding_of_masks(name: str, with_masks: Callable[..., Path]) -> None:
+    masks, suffix, classes, expected = ENCODINGS[name]
+    found = scan(with_masks(masks, suffix), classes=classes)
+    for pair, labels in zip(found.pairs, expected, strict=True):
+        np.testing.assert_array_equal(found.reading.labels(pair.mask), labels)
+    assert len(found.reading.classes) == len(classes or {0, 1} | {int(label) for label in np.unique(expected)})
+    assert "\n" not in found.describe()
+
+
+def test_blurred_masks_are_cut_in_the_middle(tmp_path: Path, save: Callable[..., None]) -> None:
+    disc = np.hypot(*np.mgrid[-60:60, -60:60]) < 40
+    save(tmp_path / "masks" / "0.jpg", disc * np.uint8(255), quality=60)
+    save(tmp_path / "images" / "0.png", disc)
+    found = scan(tmp_path)
+    assert len(found.reading.values) > 32
+    assert np.mean(found.reading.labels(found.pairs[0].mask) != disc) < 0.01
+    assert "above 127 is foreground" in found.describe()
+
+
+def test_few_greys_are_black_and_white_if_two_classes_are_named(tmp_path: Path, save: Callable[..., None]) -> None:
+    mask = np.zeros((50, 50), np.uint8)
+    mask[10:, 10:], mask[10:, 9], mask[9, 10:] = 255, 90, 170
+    save(tmp_path / "images" / "0.png", mask)
+    save(tmp_path / "masks" / "0.png", mask)
+    with pytest.raises(DataError, match="0, 90, 170, 255, which are neither 0 and 255"):
+        scan(tmp_path)
+    found = scan(tmp_path, classes=("background", "cell"))
+    np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask), mask > 127)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
+STRIPES = np.repeat(np.arange(12, dtype=np.uint8)[:, None], 10, axis=1) * 12
+REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {
+    "more labels than classes": (THREE, ".png", ("a", "b"), r"1\.png: holds label 2 .*0, 1, 2.* 2 classes are named"),
+    "black and white in three": ([BLOB * 255], ".png", ("a", "b", "c"), "black and white but 3 classes"),
+    "more colours than classes": ([RGB[m] for m in THREE], ".png", ("a", "b"), r"1\.png: masks hold 3 values but 2"),
+    "more greys than classes": ([m * 85 for m in THREE], ".png", ("a", "b"), r"1\.png.*0, 85, 170, but 2 classes"),
+    "three greys": ([BLOB * 128, CORNER * 255], ".png", None, "0, 128, 255, which are neither"),
+    "labels with a gap": ([CORNER * 2], ".png", None, "0, 2, which are neither"),
+    "instances": ([STRIPES, STRIPES + 5, STRIPES + 9], ".png", None, "36 grey values.* merge them"),
+    "many colours": ([NOISE], ".png", None, "120 colours.*at most 32"),
+    "all empty": ([BLOB * 0] * 2, ".png", None, "all 2 masks are empty"),
+    "fractions": ([BLOB * np.float32(0.5)], ".tif", None, "0.0 to 0.5; a mask holds whole numbers"),
+    "below zero": ([BLOB * np.int16(-1)], ".tif", None, "-1 to 0; a mask holds whole numbers"),
+    "not a number": ([BLOB * np.float32(np.nan)], ".tif", None, "a mask holds whole numbers"),
+    "a stack": ([np.stack([BLOB] * 5)], ".tif", None, r"shape \(5, 12, 10\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_masks_that_could_mean_several_things_are_refused(name: str, with_masks: Callable[..., Path]) -> None:
+    masks, suffix, classes, message = REFUSED[name]
+    with pytest.raises(DataError, match=message) as error:
+        scan(with_masks(masks, suffix), classes=classes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("0 and 255", ("background", "foreground")),
+        ("labels", ("background", "class 1", "class 2")),
+        ("colours", ("background", "#0000ff", "#c80a00")),
+    ],
+)
+def test_names_of_classes(name: str, classes: tuple[str, ...], with_masks: Callable[..., Path]) -> None:
+    assert scan(with_masks(*ENCODINGS[name][:2])).reading.classes == classes
+
+
+def test_real_palette_masks(real_data: Path) -> None:
+    part = real_data / "manual/COVID-SemiSeg/Dataset/TrainingSet/MultiClassInfection-Train"
+    found = scan(part / "Imgs", part / "GT")
+    assert found.reading == Reading("labels", (0, 1, 2), ("background", "class 1", "class 2"), indices=True)
+    assert (len(found.pairs), found.channels, found.sizes) == (50, 1, ((191, 221), (456, 487)))

@@ -1,0 +1,118 @@
+import tempfile
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from datasets.files import DataError
+from datasets.folder import pairs
+
+ENDINGS = (
+    "",
+    "_mask",
+    "_masks",
+    "_segmentation",
+    "_seg",
+    "_label",
+    "_labels",
+    "-mask",
+    ".seg",
+    " gt",
+    "_MASK",
+    "_Mask",
+)
+
+
+def touch(folder: Path, *names: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_endings_of_mask_names(ending: str, tmp_path: Path) -> None:
+    images, masks = touch(tmp_path / "i", "Case 7.jpg"), touch(tmp_path / "m", f"case 7{ending}.png")
+    (pair,) = pairs.pairs(images, masks)
+    assert (pair.id, pair.image.name, pair.mask.name) == ("Case 7", "Case 7.jpg", f"case 7{ending}.png")
+
+
+stems = st.text(st.sampled_from("aA1é_-m"), min_size=1, max_size=4).filter(lambda stem: not pairs.ENDING.search(stem))
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(st.lists(stems, min_size=1, max_size=6, unique_by=str.casefold), st.randoms(use_true_random=False))
+def test_case_accents_suffixes_and_endings_do_not_matter(stems: list[str], random: Any) -> None:
+    mask_of = {
+        stem: unicodedata.normalize(random.choice(("NFC", "NFD")), random.choice((stem, stem.upper())))
+        + random.choice(ENDINGS)
+        for stem in stems
+    }
+    with tempfile.TemporaryDirectory() as root:
+        images = touch(
+            Path(root, "i"), "._a.png", *(f"{stem}{random.choice(('.png', '.JPG', '.tif'))}" for stem in stems)
+        )
+        masks = touch(Path(root, "m"), ".DS_Store", *(f"{mask}.BMP" for mask in mask_of.values()))
+        assert {pair.id: pair.mask.stem for pair in pairs.pairs(images, masks)} == mask_of
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(
+    st.sets(st.sampled_from(["a", "A", "a_mask", "a_mask_mask", "b", "a1", "a10", "a2"])),
+    st.sets(st.sampled_from(["a", "a_mask", "a_Mask_mask", "a1_seg", "a1", "a10", "a2", "b"])),
+)
+def test_no_file_is_ever_dropped(image_stems: set[str], mask_stems: set[str]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        images, masks = (
+            touch(Path(root, name), *(f"{stem}.png" for stem in stems))
+            for name, stems in (("i", image_stems), ("m", mask_stems))
+        )
+        try:
+            found = pairs.pairs(images, masks)
+        except DataError:
+            return
+    assert len(found) == len(image_stems) == len(mask_stems)
+    assert {pair.image.stem for pair in found} == image_stems
+    assert {pair.mask.stem for pair in found} == mask_stems
+
+
+def test_order_is_natural(tmp_path: Path) -> None:
+    names = [f"{stem}.png" for stem in ("10", "2", "1b", "1", "b1", "a", "01")]
+    found = pairs.pairs(touch(tmp_path / "i", *names), touch(tmp_path / "m", *names))
+    assert [pair.id for pair in found] == ["01", "1", "1b", "2", "10", "a", "b1"]
+
+
+def test_real_names_with_endings(real_data: Path) -> None:
+    manual = real_data / "manual"
+    found = pairs.pairs(manual / "ISIC2018_Task1-2_Training_Input", manual / "ISIC2018_Task1_Training_GroundTruth")
+    assert len(found) == 300
+    assert all(pair.mask.stem == f"{pair.image.stem}_segmentation" for pair in found)
+
+
+def test_groups(tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text("\ufeffid,group\r\n2, p2\r\n0,p1\r\n\r\n1,p2\r\n", encoding="utf-8")  # as Excel writes it
+    assert pairs.groups(table, ["0", "1", "2"]) == {"0": "p1", "1": "p2", "2": "p2"}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"id,group\n0,a\n", "no group for 1, 2; add a line"),
+        (b"id,group\n0,a\n1,a\n2,b\n3,b\n2.png,b\n", r"no image is called 2\.png, 3 "),
+        (b"image,patient\n0,a\n1,a\n2,b\n", "first line must be 'id,group', not 'image,patient'"),
+        (b"", "first line must be 'id,group', not ''"),
+        (b"id,group\n0,a\n1\n2,b\n", "every line is an id and its group, unlike '1'"),
+        (b"id,group\n0,a\n1,a\n2,b\n1,b\n", "1 is in group a and in group b"),
+        (b"id,group\n0,\xff\xfe\n", "cannot be read as a CSV file"),
+    ],
+)
+def test_errors_of_groups(table: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_bytes(table)
+    with pytest.raises(DataError, match=message) as error:
+        pairs.groups(tmp_path / "groups.csv", ["0", "1", "2"])
+    assert str(error.value).startswith(str(tmp_path / "groups.csv"))
+    assert "\n" not in str(error.value)
