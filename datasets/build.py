@@ -7,6 +7,7 @@ import io
 import math
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +46,24 @@ def build(
         raise files.DataError(f"data set {name!r} has no config {config!r} ({choices})")
     if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
         raise files.DataError(f"manual_dir {manual_dir} is not a folder")
+    directory = Path(data_dir).expanduser() if data_dir is not None else None
+    # array_record is the only format that is written and read without TensorFlow.
+    make = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
+    download_config = tfds.download.DownloadConfig(
+        manual_dir=Path(manual_dir).expanduser() if manual_dir is not None else None,
+        download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if rebuild else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS,
+    )
     with _quiet():
-        builder = module.Builder(
-            config=config or None,
-            data_dir=Path(data_dir).expanduser() if data_dir is not None else None,
-            file_format="array_record",  # the only format that is written and read without TensorFlow
-            **options,
-        )
-        mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if rebuild else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
-        manual = Path(manual_dir).expanduser() if manual_dir is not None else None
+        builder = make()
         try:
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(manual_dir=manual, download_mode=mode)
-            )
+            builder.download_and_prepare(download_config=download_config)
         except Exception as error:
             for cause in _causes(error):
                 if isinstance(cause, files.DataError):
                     raise cause from None
-            raise
+            builder = make()
+            if rebuild or not builder.is_prepared():  # if it is, another process was building it too, and was faster
+                raise
     return builder
 
 

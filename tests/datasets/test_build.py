@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from datasets import files
 from datasets.build import BUILDERS, build, summary
+from datasets.phantom import phantom_dataset_builder as builder_module
 from tests.datasets import writers
 
 
@@ -62,6 +63,29 @@ def test_built_once_then_reused_until_told_otherwise(tmp_path, build_and_read, c
     assert build_and_read("cvc_clinicdb", manual_dir=folder, rebuild=True).ids == ["001", "002", "003"]
     assert build_and_read("cvc_clinicdb").ids == ["001", "002", "003"]  # the files are not needed any more
     assert capfd.readouterr().out == ""
+
+
+def test_two_processes_build_the_same_set(tmp_path, monkeypatch):
+    """As the tasks of a cluster job do on their first use of a data set."""
+    in_time = builder_module._pairs
+
+    def overtaken(config):
+        monkeypatch.setattr(builder_module, "_pairs", in_time)
+        build("phantom", data_dir=tmp_path)
+        return in_time(config)
+
+    monkeypatch.setattr(builder_module, "_pairs", overtaken)
+    assert len(build("phantom", data_dir=tmp_path).as_data_source(split="train")) == 60
+    assert [path.name for path in (tmp_path / "phantom" / "small").iterdir()] == ["1.0.0"]
+
+
+def test_any_other_failure_is_not_hidden(tmp_path, monkeypatch):
+    def broken(config):
+        raise ZeroDivisionError(config.name)
+
+    monkeypatch.setattr(builder_module, "_pairs", broken)
+    with pytest.raises(ZeroDivisionError):
+        build("phantom", data_dir=tmp_path)
 
 
 def test_any_path_will_do(tmp_path, monkeypatch):
