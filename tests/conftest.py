@@ -14,6 +14,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 4)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Tests that trace the same program again take it from a cache instead of compiling it."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets beside the project; tests that need it are skipped where it is absent."""
@@ -24,11 +31,15 @@ def real_data() -> Path:
     return path
 
 
+def shrink_models(patch: pytest.MonkeyPatch) -> None:
+    """Makes `unet` and `sharp_unet` networks of two levels: they compile in seconds, and are the same code."""
+    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
+        patch.setitem(models.MODELS, name, (models._unet((4, 8)), skip))
+
+
 @pytest.fixture
 def tiny_models(monkeypatch):
-    """`unet` and `sharp_unet` of two levels: they compile in a second, and are the same code."""
-    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
-        monkeypatch.setitem(models.MODELS, name, (models._unet((4, 8)), skip))
+    shrink_models(monkeypatch)
 
 
 def squares(n: int = 12, size: tuple[int, int] = (16, 24), classes: int = 2, channels: int = 3, seed: int = 0) -> Dataset:

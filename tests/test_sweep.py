@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from sharp_unet_jax import checkpoint, sweep, train
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
-from tests.conftest import squares
+from tests.conftest import shrink_models, squares
 
 CONFIG = Config(data=Data(builder="squares", size=(16, 24)), folds=2, repeats=1, epochs=2, batch_size=4)
 DETERMINISTIC = ("config.json", "folds.json", "scores.csv", "per_image.parquet")
@@ -32,10 +34,19 @@ def files(workdir):
     return {str(path.relative_to(workdir)): path.read_bytes() for path in paths}
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep made once; `done` is a copy of it for each test."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        workdir = tmp_path_factory.mktemp("sweep") / "w"
+        make(workdir, squares())
+    return workdir
+
+
 @pytest.fixture
-def done(tmp_path, dataset):
-    make(tmp_path / "w", dataset)
-    return tmp_path / "w"
+def done(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "w"))
 
 
 def test_events_tell_the_story(tmp_path, dataset):

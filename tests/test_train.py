@@ -61,13 +61,13 @@ def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_mo
     state = program.init(0)
     before = jax.device_get(state.params)
     index, weight = next(train.batches(ALL[:4], 4, 4))
-    graph = nnx.graphdef(models.build("sharp_unet", rngs=nnx.Rngs(0)))
+    graph = nnx.graphdef(nnx.eval_shape(lambda: models.build("sharp_unet", rngs=nnx.Rngs(0))))
 
     def mean_loss(params):
         logits = nnx.merge(graph, params, state.stats)(jnp.asarray(dataset.images[:4], jnp.float32) / 255)
         return losses.get("cross_entropy")(logits, jnp.asarray(dataset.masks[:4])).mean()
 
-    loss, gradients = jax.value_and_grad(mean_loss)(state.params)
+    loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
     after, total = program.train_step(state, program.pairs, index, weight, np.float32(0.01))
     assert float(total) == pytest.approx(4 * float(loss), rel=1e-5)
     # The first step of Adam: both moments, corrected for their start at zero, are the gradient's own.
@@ -125,7 +125,7 @@ def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
     results = [
         run(train.fit(train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:n]), split, CONFIG, binary=True, seed=0))[1]
-        for n in (1, 3, 4)
+        for n in (1, 3)
     ]
     for result in results[1:]:
         chex.assert_trees_all_close(result.params, results[0].params, rtol=1e-3, atol=1e-4)
