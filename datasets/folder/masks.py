@@ -32,7 +32,7 @@ def look(path: Path, *, indices: bool) -> Look:
         with Image.open(path) as image:
             if image.mode in ("P", "PA"):
                 table = np.array(image.getpalette("RGB")).reshape(-1, 3)
-                palette = {int(v): int(_packed(table[v])) for v in {0, *values.tolist()} if v < len(table)}
+                palette = {int(v): int(_packed(table[v])) for v in values if v < len(table)}
     return Look(path, (codes.shape[1], codes.shape[0]), values, counts, palette)
 
 

@@ -65,7 +65,15 @@ def test_once_built_the_files_are_not_read_again(root: Path, tmp_path: Path, mon
         assert [example["id"] for example in builder.as_data_source(split="train")] == [b"0", b"1", b"2"]
 
 
-def test_changed_files_are_built_anew(root: Path, tmp_path: Path) -> None:
+def test_a_changed_mask_is_built_anew(root: Path, tmp_path: Path) -> None:
+    first = build("folder", images=root, data_dir=tmp_path / "data")
+    Image.fromarray(255 - BLOB).save(root / "masks" / "0.png")
+    second = build("folder", images=root, data_dir=tmp_path / "data")
+    before, after = (builder.as_data_source(split="train")[0]["mask"] for builder in (first, second))
+    assert (before != after).any()
+
+
+def test_added_files_are_built_anew(root: Path, tmp_path: Path) -> None:
     first = build("folder", images=root, data_dir=tmp_path / "data")
     for kind in ("images", "masks"):
         shutil.copy(root / kind / "0.png", root / kind / "3.png")

@@ -79,6 +79,15 @@ def test_no_file_is_ever_dropped(image_stems: set[str], mask_stems: set[str]) ->
     assert {pair.mask.stem for pair in found} == mask_stems
 
 
+def test_an_image_may_be_named_like_a_mask(tmp_path: Path) -> None:
+    images, masks = (touch(tmp_path / kind, "a_seg.png", "b.png") for kind in ("i", "m"))
+    assert [(pair.id, pair.mask.name) for pair in pairs.pairs(images, masks)] == [
+        ("a_seg", "a_seg.png"),
+        ("b", "b.png"),
+    ]
+    assert len(pairs.pairs(touch(tmp_path / "i", "a.png"), touch(tmp_path / "m", "a_mask.png"))) == 3
+
+
 def test_order_is_natural(tmp_path: Path) -> None:
     names = [f"{stem}.png" for stem in ("10", "2", "1b", "1", "b1", "a", "01")]
     found = pairs.pairs(touch(tmp_path / "i", *names), touch(tmp_path / "m", *names))
