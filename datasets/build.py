@@ -110,8 +110,9 @@ def main(argv: list[str]) -> None:
     """Builds one data set and says what it holds."""
     del argv
     where = {"data_dir": FLAGS.data_dir, "manual_dir": FLAGS.manual_dir}
+    own = {"images": FLAGS.images, "masks": FLAGS.masks, "groups": FLAGS.groups} if FLAGS.dataset == "folder" else {}
     try:
-        print(summary(build(FLAGS.dataset, **where, rebuild=FLAGS.rebuild)))
+        print(summary(build(FLAGS.dataset, **where, rebuild=FLAGS.rebuild, **own)))
     except (files.DataError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
@@ -122,4 +123,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "where built data sets are kept (default: $TFDS_DATA_DIR)")
     flags.DEFINE_string("manual_dir", None, "where the downloaded files are")
     flags.DEFINE_bool("rebuild", False, "build again what is built already, for example after adding files")
+    flags.DEFINE_string("images", None, "folder only: a folder of images, or one that holds images/ and masks/")
+    flags.DEFINE_string("masks", None, "folder only: a folder of masks")
+    flags.DEFINE_string("groups", None, "folder only: a CSV file with the columns id,group")
     app.run(main)

@@ -24,7 +24,9 @@ def load(name: str) -> Config:
     if not path.is_file():
         known = sorted(file.name for file in CONFIGS.glob("*.py"))
         near = difflib.get_close_matches(Path(name).name, known, n=1, cutoff=0)
-        raise InputError(f"--config: no file {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path")
+        raise InputError(
+            f"--config: no file {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path"
+        )
     config = runpy.run_path(str(path)).get("config")
     if not isinstance(config, Config):
         raise InputError(f"--config: {path} does not define `config = Config(...)`")
@@ -70,7 +72,9 @@ def parse(text: str, kind: Any) -> Any:
             raise ValueError("expected a mapping such as {'cross_entropy': 1, 'dice': 0.5}")
         return {str(key): float(weight) for key, weight in value.items()}
     if origin is tuple:
-        parts = [part.strip() for part in text.strip("()[] ").replace("'", "").replace('"', "").split(",") if part.strip()]
+        parts = [
+            part.strip() for part in text.strip("()[] ").replace("'", "").replace('"', "").split(",") if part.strip()
+        ]
         kinds = [args[0]] * len(parts) if args[-1] is Ellipsis else list(args)
         if len(parts) != len(kinds):
             raise ValueError(f"expected {len(kinds)} values separated by commas")

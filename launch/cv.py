@@ -47,11 +47,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     config, workdir = parse(arguments)
     devices = jax.devices()
     sweep.check(config, len(devices))
-    data = dataset.load(config.data, progress.track(console, f"reading {config.data.builder}"))
-    console.print(
-        f"{data.name}: {len(data.ids)} images of {data.images.shape[1]}x{data.images.shape[2]}, "
-        f"{len(set(data.groups))} groups, classes {', '.join(data.classes)}; {devices[0].device_kind}; {workdir}"
-    )
+    data = dataset.load(config.data, console)
+    console.print(f"{len(sweep.plan(config))} runs on {devices[0].device_kind}, workdir {workdir}")
     events = sweep.go(config, data, workdir, devices[: config.devices_per_run])
     records = progress.show(events, console, config.epochs)
     sweep.collect(workdir)

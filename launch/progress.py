@@ -57,9 +57,8 @@ def show(events: Iterable[Event], console: Console, epochs: int) -> list[dict[st
                     bars.update(current, completed=row["epoch"], note=note)
                     if not console.is_terminal and time.monotonic() - shown > PLAIN_SECONDS:
                         shown = time.monotonic()
-                        console.print(
-                            f"run {started.number} of {started.total}, epoch {row['epoch']:.0f} of at most {epochs}: {note}"
-                        )
+                        at = f"epoch {row['epoch']:.0f} of at most {epochs}"
+                        console.print(f"run {started.number} of {started.total}, {at}: {note}")
                 case Ended(run, record):
                     records.append(record)
                     bars.advance(runs)

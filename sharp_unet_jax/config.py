@@ -52,4 +52,13 @@ class Config:
 
 
 # Fields that say which runs there are or where files lie, and change no run: a sweep may go on with others.
-MAY_CHANGE = ("models", "repeats", "max_runs", "data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
+MAY_CHANGE = (
+    "models",
+    "repeats",
+    "max_runs",
+    "data.manual_dir",
+    "data.data_dir",
+    "data.images",
+    "data.masks",
+    "data.groups",
+)

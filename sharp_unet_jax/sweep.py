@@ -1,14 +1,14 @@
 """Many runs: which there are, what each leaves in the workdir, and going on where a sweep was cut off.
 
-    config.json                        the resolved config
-    folds.json                         the data set's digest, and the ids of every fold
-    scores.csv  per_image.parquet      collected from the records
-    runs/<model>/repeat<R>-fold<F>/
-        metrics.jsonl                  an epoch a line
-        per_image.parquet              counts of every test image and class
-        checkpoint/                    the reported weights
-        record.json                    written last: a run with it is done
-        timing.json                    seconds; the other files are the same bytes whenever the run is made again
+config.json                        the resolved config
+folds.json                         the data set's digest, and the ids of every fold
+scores.csv  per_image.parquet      collected from the records
+runs/<model>/repeat<R>-fold<F>/
+    metrics.jsonl                  an epoch a line
+    per_image.parquet              counts of every test image and class
+    checkpoint/                    the reported weights
+    record.json                    written last: a run with it is done
+    timing.json                    seconds; the other files are the same bytes whenever the run is made again
 """
 
 import csv
@@ -150,7 +150,9 @@ def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits
                 )
         digest = json.loads((workdir / "folds.json").read_text())["sha256"]
         if digest != dataset.sha256:
-            raise InputError(f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir")
+            raise InputError(
+                f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir"
+            )
     elif workdir.exists() and any(workdir.iterdir()):
         raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
     write_json(workdir / "folds.json", described)
@@ -229,7 +231,7 @@ def _make(
                 yield EpochEnded(run, epochs[-1])
         except StopIteration as stop:
             result: train.Result = stop.value
-        except train.Diverged as error:
+        except train.DivergedError as error:
             record |= {"status": "failed", "epoch": error.epoch, "reason": str(error)}
             write_json(folder / "record.json", record)
             return record

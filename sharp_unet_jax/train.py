@@ -49,7 +49,7 @@ class Program:
     place: Callable[[np.ndarray], jax.Array]  # one array of a batch, sharded over the devices
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss that is not a number."""
 
     def __init__(self, epoch: int, what: str):
@@ -95,7 +95,8 @@ def program(config: Config, model: str, dataset: Dataset, devices: Sequence[jax.
     graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
 
     def init(key: jax.Array) -> State:
-        _, params, stats = nnx.split(build(nnx.Rngs(key)), nnx.Param, ...)
+        _, params, *rest = nnx.split(build(nnx.Rngs(key)), nnx.Param, ...)
+        (stats,) = rest
         return State(params, stats, optimizer.init(params))
 
     def gather(pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -125,17 +126,19 @@ def program(config: Config, model: str, dataset: Dataset, devices: Sequence[jax.
 
     compiled_init = jax.jit(init, out_shardings=replicated)
     return Program(
-        init=lambda seed: compiled_init(jax.random.key(seed, impl="rbg")),  # the default compiles for four times as long
+        init=lambda seed: compiled_init(
+            jax.random.key(seed, impl="rbg")
+        ),  # the default compiles for four times as long
         train_step=jax.jit(train_step, donate_argnums=0),
         eval_step=jax.jit(eval_step),
         batch_size=-(-config.batch_size // len(devices)) * len(devices),
-        pairs=jax.device_put(Pairs(dataset.images, dataset.masks), replicated),
+        pairs=Pairs(*jax.device_put((dataset.images, dataset.masks), replicated)),
         place=lambda array: jax.device_put(array, sharded),
     )
 
 
 def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: int) -> Generator[Epoch, None, Result]:
-    """Trains one run, yielding every epoch as it ends; raises Diverged.
+    """Trains one run, yielding every epoch as it ends; raises DivergedError.
 
     The weights kept are those of the lowest loss on `split.validation`. Training stops `config.patience` epochs after
     it, and the learning rate drops after every `config.plateau_patience` epochs without a lower one (Keras's
@@ -154,7 +157,7 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
         train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(split.train)
         trained = time.perf_counter()
         if not np.isfinite(train_loss):
-            raise Diverged(epoch, "the training loss")
+            raise DivergedError(epoch, "the training loss")
 
         loss, counts = evaluate(program, state, split.test, config.batch_size)
         test = _summary("test", loss, counts, config, binary)
@@ -164,7 +167,7 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
         else:
             validation = {key.replace("test", "validation"): value for key, value in test.items()}
         if not np.isfinite(validation["validation_loss"]):
-            raise Diverged(epoch, "the validation loss")
+            raise DivergedError(epoch, "the validation loss")
         row = {"epoch": epoch, "learning_rate": learning_rate, "train_loss": train_loss, **validation, **test}
         rows.append(row)
         yield Epoch(row, trained - start, time.perf_counter() - trained)

@@ -42,7 +42,9 @@ def tiny_models(monkeypatch):
     shrink_models(monkeypatch)
 
 
-def squares(n: int = 12, size: tuple[int, int] = (16, 24), classes: int = 2, channels: int = 3, seed: int = 0) -> Dataset:
+def squares(
+    n: int = 12, size: tuple[int, int] = (16, 24), classes: int = 2, channels: int = 3, seed: int = 0
+) -> Dataset:
     """Bright rectangles on a dark ground, one for each foreground class: a network learns them in a few epochs."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 60, (n, *size, channels), np.uint8)

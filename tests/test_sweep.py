@@ -178,7 +178,11 @@ def test_paper_validates_on_the_test_fold(done):
 
 @pytest.mark.parametrize(
     ("changes", "field"),
-    [({"seed": 1}, "seed=0"), ({"data": Data(builder="squares", size=(16, 32))}, "data.size"), ({"grouped": True}, "grouped")],
+    [
+        ({"seed": 1}, "seed=0"),
+        ({"data": Data(builder="squares", size=(16, 32))}, "data.size"),
+        ({"grouped": True}, "grouped"),
+    ],
 )
 def test_a_workdir_of_another_config_is_refused(done, dataset, changes, field):
     before = files(done)

@@ -82,7 +82,9 @@ def test_padding_changes_nothing(tiny_models, dataset):
         program = train.program(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset, jax.devices()[:1])
         batch = next(train.batches(index, size, size))
         results.append(program.train_step(program.init(1), program.pairs, *batch, np.float32(1e-3)))
-    chex.assert_trees_all_close(*(jax.device_get((state.params, total)) for state, total in results), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(
+        *(jax.device_get((state.params, total)) for state, total in results), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_evaluation_gives_each_image_its_own_numbers(program):
@@ -124,7 +126,11 @@ def test_the_same_seed_gives_the_same_bits(program):
 def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
     results = [
-        run(train.fit(train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:n]), split, CONFIG, binary=True, seed=0))[1]
+        run(
+            train.fit(
+                train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:n]), split, CONFIG, binary=True, seed=0
+            )
+        )[1]
         for n in (1, 3)
     ]
     for result in results[1:]:
@@ -178,7 +184,7 @@ def test_the_learning_rate_drops_on_a_plateau_and_waits_again():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_validation_loss_that_is_no_number_ends_the_run(bad):
-    with pytest.raises(train.Diverged, match="validation loss became NaN or infinite in epoch 2") as raised:
+    with pytest.raises(train.DivergedError, match="validation loss became NaN or infinite in epoch 2") as raised:
         fit_scripted([1, bad], epochs=5)
     assert raised.value.epoch == 2
 
@@ -186,5 +192,5 @@ def test_a_validation_loss_that_is_no_number_ends_the_run(bad):
 def test_a_training_loss_that_is_no_number_ends_the_run(program):
     split = Split(ALL[:8], ALL[8:], ALL[8:])
     config = dataclasses.replace(CONFIG, learning_rate=1e30, epochs=9)
-    with pytest.raises(train.Diverged, match="the training loss became NaN or infinite in epoch"):
+    with pytest.raises(train.DivergedError, match="the training loss became NaN or infinite in epoch"):
         run(train.fit(program, split, config, binary=True, seed=0))

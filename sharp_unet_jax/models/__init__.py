@@ -3,14 +3,16 @@
 import difflib
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models import unet
-from sharp_unet_jax.models.segmenter import PlainSkip, Segmenter, SharpSkip
+from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip
 
-Parts = tuple[nnx.Module, nnx.Module]  # encoder, decoder
+Parts = tuple[Encoder, Callable[[jax.Array, list[jax.Array]], jax.Array]]  # encoder, decoder
 
 
 def _unet(widths: tuple[int, ...]) -> Callable[..., Parts]:
@@ -45,7 +47,7 @@ def build(
     rngs: nnx.Rngs,
     skip_kernel: str = "laplacian",
     skip_padding: str = "zero",
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> Segmenter:
     """The network `name` with fresh weights: (N, H, W, in_channels) in [0, 1] to logits (N, H, W, num_classes).
 

@@ -4,14 +4,17 @@ An encoder is any module with `widths` (channels of its feature maps, finest fir
 of such maps, each half the size of the one before. The decoder and the skip know nothing else of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
+
+Maps = list[jax.Array]
 
 
 class Encoder(Protocol):
@@ -19,22 +22,24 @@ class Encoder(Protocol):
 
     widths: tuple[int, ...]
 
-    def __call__(self, x: jax.Array) -> list[jax.Array]: ...
+    def __call__(self, x: jax.Array, /) -> Maps:
+        """(N, H, W, C) to feature maps, finest first, each half the size of the one before."""
+        ...
 
 
 class PlainSkip(nnx.Module):
-    """U-Net's skip connection: the encoder's map as it is."""
+    """U-Net's skip connections: the encoder's maps as they are."""
 
-    def __call__(self, x: jax.Array, level: int) -> jax.Array:
-        """(N, H, W, C) unchanged."""
-        return x
+    def __call__(self, features: Maps) -> Maps:
+        """Maps (N, H, W, C), unchanged."""
+        return features
 
 
 class SharpSkip(nnx.Module):
-    """The paper's sharp block: every channel of the encoder's map convolved with one fixed kernel (equation 1).
+    """The paper's sharp blocks: every channel of an encoder's map convolved with one fixed kernel (equation 1).
 
-    With `kernel="learnable"` each level has a kernel a channel, initialised at the Laplacian: the only kernel that
-    adds parameters.
+    With `kernel="learnable"` every channel of every map has its own, initialised at the Laplacian: the only kernel
+    that adds parameters.
     """
 
     def __init__(self, widths: Sequence[int], *, kernel: str, padding: str):
@@ -43,10 +48,11 @@ class SharpSkip(nnx.Module):
             start = jnp.asarray(ops.KERNELS[kernel])[:, :, None]
             self.kernels = nnx.List([nnx.Param(jnp.tile(start, (1, 1, width))) for width in widths])
 
-    def __call__(self, x: jax.Array, level: int) -> jax.Array:
-        """(N, H, W, C) filtered, same shape and dtype."""
-        kernel = self.kernels[level][...].astype(x.dtype) if self.kernel == "learnable" else self.kernel
-        return ops.sharpen(x, kernel, self.padding)
+    def __call__(self, features: Maps) -> Maps:
+        """Maps (N, H, W, C), each filtered to the same shape and dtype."""
+        if self.kernel != "learnable":
+            return [ops.sharpen(x, self.kernel, self.padding) for x in features]
+        return [ops.sharpen(x, k[...], self.padding) for x, k in zip(features, self.kernels, strict=True)]
 
 
 class Segmenter(nnx.Module):
@@ -55,7 +61,14 @@ class Segmenter(nnx.Module):
     Arithmetic is in `dtype`; parameters and the logits stay float32.
     """
 
-    def __init__(self, encoder: nnx.Module, skip: nnx.Module, decoder: nnx.Module, *, dtype: jnp.dtype = jnp.float32):
+    def __init__(
+        self,
+        encoder: Encoder,
+        skip: Callable[[Maps], Maps],
+        decoder: Callable[[jax.Array, Maps], jax.Array],
+        *,
+        dtype: DTypeLike = jnp.float32,
+    ):
         self.encoder, self.skip, self.decoder = encoder, skip, decoder
         self.dtype = dtype
 
@@ -70,5 +83,5 @@ class Segmenter(nnx.Module):
         pad = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
         x = jnp.pad(x.astype(self.dtype), pad, mode="edge")
         *skips, x = self.encoder(x)
-        logits = self.decoder(x, [self.skip(feature, level) for level, feature in enumerate(skips)])
+        logits = self.decoder(x, self.skip(skips))
         return logits[:, :height, :width].astype(jnp.float32)

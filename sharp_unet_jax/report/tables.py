@@ -55,7 +55,10 @@ def markdown(workdir: Path) -> str:
     missing = planned - len(scores)
     if missing > 0:
         why = f", {failed} failed" if failed else ""
-        lines += [f"**{len(scores)} of {planned} runs are finished{why}: the figures below are not the whole sweep's.**", ""]
+        lines += [
+            f"**{len(scores)} of {planned} runs are finished{why}: the figures below are not the whole sweep's.**",
+            "",
+        ]
     if len(scores):
         lines += [_table(summary(scores)), "", *(_difference(row) for row in differences(scores).itertuples()), ""]
     return "\n".join(lines)
@@ -70,23 +73,25 @@ def passport(config: dict[str, Any], folds: dict[str, Any]) -> str:
     """What every number of the sweep rests on, in words; `config` and `folds` are config.json and folds.json."""
     height, width = config["data"]["size"]
     decided = {
-        "paper": "paper (stopping, learning rate and weights are decided on the reported fold: optimistic)",
-        "nested": f"nested (decisions on {config['inner_validation']:.0%} of the training folds; the test fold is held out)",
+        "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
+        "nested": f"nested (decided on {config['inner_validation']:.0%} of the training folds; the test fold held out)",
     }[config["protocol"]]
     kind = "grouped" if config["grouped"] else "random"
-    scored = "the foreground" if len(folds["classes"]) == 2 else f"the {len(folds['classes'])} classes, background included"
+    classes = len(folds["classes"])
+    scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     empty = {
         "one": "an image's class in neither truth nor prediction scores 1",
         "zero": "an image's class in neither truth nor prediction scores 0",
         "nan": "an image's class in neither truth nor prediction is left out",
     }[config["empty"]]
-    rule = f"threshold {config['threshold']}" if len(folds["classes"]) == 2 else "the likeliest class"
+    rule = f"threshold {config['threshold']}" if classes == 2 else "the likeliest class"
     return (
-        f"Protocol: {decided}; {config['folds']} {kind} folds x {config['repeats']} repeats of {folds['images']} images "
-        f"({folds['groups']} groups), {height}x{width} ({config['data']['fit']}). Scores: per image over {scored}, "
-        f"averaged over a fold, then over runs; ± is the sample standard deviation over runs; {rule}; {empty}. "
-        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, {config['precision']}, "
-        f"seed {config['seed']}."
+        f"Protocol: {decided}; {config['folds']} {kind} folds x {config['repeats']} repeats of {folds['images']} "
+        f"images ({folds['groups']} groups), {height}x{width} ({config['data']['fit']}). "
+        f"Scores: per image over {scored}, averaged over a fold, then over runs; "
+        f"± is the sample standard deviation over runs; {rule}; {empty}. "
+        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
+        f"{config['precision']}, seed {config['seed']}."
     )
 
 

@@ -32,7 +32,7 @@ def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
     """The shipped config, shrunk in size and number of runs, on pictures of the data set's channels and classes."""
     shipped = configs.load(name)
 
-    def load(data, track) -> Dataset:
+    def load(data, console) -> Dataset:
         assert data.builder == shipped.data.builder
         toy = squares(n=12, size=data.size, classes=CLASSES.get(name, 2), channels=CHANNELS.get(name, 3))
         return dataclasses.replace(toy, name=data.builder)
@@ -51,7 +51,7 @@ def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
 
 @pytest.mark.usefixtures("tiny_models")
 def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, console, dataset):
-    monkeypatch.setattr("launch.dataset.load", lambda data, track: dataset)
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
     arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.learning_rate=1e30"]
     assert cv.run([*arguments, "--config.max_runs=1"], console) == 1
     text = console.export_text()
@@ -62,7 +62,12 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
 def command(*arguments, data_dir, cwd=ROOT):
     environment = os.environ | {"TFDS_DATA_DIR": str(data_dir), "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
-        [sys.executable, "-m", "launch.cv", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "launch.cv", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -90,7 +95,11 @@ def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path):
 def test_the_demo_runs_from_a_shell(tmp_path):
     """The embedded phantom through the whole command, one epoch of one run."""
     result = command(
-        "--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=1", "--config.epochs=1", data_dir=tmp_path / "tfds"
+        "--config=demo.py",
+        f"--workdir={tmp_path / 'w'}",
+        "--config.max_runs=1",
+        "--config.epochs=1",
+        data_dir=tmp_path / "tfds",
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
