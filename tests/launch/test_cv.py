@@ -55,7 +55,7 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
     arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.learning_rate=1e30"]
     assert cv.run([*arguments, "--config.max_runs=1"], console) == 1
     text = console.export_text()
-    assert "failed, the training loss became NaN or infinite in epoch" in text
+    assert "loss became NaN or infinite in epoch" in text
     assert "1 of 1 runs failed: unet/repeat0-fold0" in text
 
 
