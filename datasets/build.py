@@ -57,21 +57,13 @@ def build(
         builder = make()
         try:
             builder.download_and_prepare(download_config=download_config)
-        except Exception as error:
-            for cause in _causes(error):
-                if isinstance(cause, files.DataError):
-                    raise cause from None
+        except files.DataError:
+            raise
+        except Exception:
             builder = make()
             if rebuild or not builder.is_prepared():  # if it is, another process was building it too, and was faster
                 raise
     return builder
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those it was raised from: TFDS wraps what a builder raises."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @contextlib.contextmanager

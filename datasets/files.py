@@ -76,8 +76,8 @@ class Tree:
         if not found:
             inside = [(seen, member) for seen, member in self._members.items() if seen.startswith(f"{name}/")]
             found = [File(seen.removeprefix(f"{name}/"), member.where, member.read) for seen, member in inside]
-        # Dot files and __MACOSX are what macOS adds to folders and archives.
-        found = [f for f in found if f.suffix in suffixes and not f.stem.startswith(".") and "__MACOSX" not in f.where]
+        # Dot files are what macOS adds to folders and, below __MACOSX, to archives.
+        found = [file for file in found if file.suffix in suffixes and not file.stem.startswith(".")]
         return sorted(found, key=lambda file: natural(file.name))
 
 

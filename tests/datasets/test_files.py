@@ -111,7 +111,8 @@ def test_binary_cuts_greys_at_127():
     grey = np.array([[0, 1, 127, 128, 255]], np.uint8)
     expected = np.array([[0, 0, 0, 1, 1]], np.uint8)
     rgb, rgba = np.stack([grey] * 3, axis=-1), np.stack([grey] * 3 + [np.full_like(grey, 255)], axis=-1)
-    for mask in (grey, grey[..., None], rgb, rgba, grey > 127):
+    green = rgb * np.array([0, 1, 0], np.uint8)
+    for mask in (grey, grey[..., None], rgb, rgba, green, grey > 127):
         np.testing.assert_array_equal(files.binary(mask), expected)
         assert files.binary(mask).dtype == np.uint8
 

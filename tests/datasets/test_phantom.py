@@ -47,6 +47,10 @@ def test_frames_of_a_patient_are_shifted_and_patients_differ(build_and_read):
     between = np.abs(images[:-1, 0] - images[1:, 0]).mean(axis=-1)
     assert within.min() > 2  # no two frames are one
     assert within.mean() < 0.7 * between.mean()
+    masks = np.stack(built.masks).reshape(20, 3, 64, 64)
+    for axis in (2, 3):  # in both directions
+        profiles = masks.any(axis=axis)
+        assert np.mean((profiles[:, 0] != profiles[:, 1]).any(axis=-1)) > 0.7
 
 
 def test_brightness_alone_does_not_find_the_lesions(build_and_read):

@@ -1,0 +1,40 @@
+"""What no data set may hand to TFDS."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from datasets import examples, files
+
+GOOD = examples.Pair("a", "g", np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), np.uint8), "a.png")
+
+
+def test_a_good_pair():
+    [(key, example)] = examples.generate([GOOD], num_classes=2)
+    assert key == "a"
+    assert (example["id"], example["group"]) == ("a", "g")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": np.full((4, 5), 2, np.uint8)}, "the mask of a.png holds label 2; 2 classes end at 1"),
+        ({"mask": np.ones((5, 4), np.uint8)}, "a.png: the image is 5x4 but its mask is 4x5"),
+        ({"mask": np.zeros((4, 5), np.uint8)}, "all 1 masks are empty"),
+        ({"image": np.zeros((4, 5), np.uint16)}, "a.png holds uint16 pixels"),
+    ],
+)
+def test_bad_pairs(change, message):
+    with pytest.raises(files.DataError, match=message):
+        list(examples.generate([dataclasses.replace(GOOD, **change)], num_classes=2))
+
+
+def test_one_empty_mask_is_fine():
+    empty = dataclasses.replace(GOOD, mask=np.zeros((4, 5), np.uint8))
+    assert len(list(examples.generate([empty, GOOD], num_classes=2))) == 2
+
+
+def test_no_pairs():
+    with pytest.raises(files.DataError, match="no images found"):
+        list(examples.generate([], num_classes=2))
