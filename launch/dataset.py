@@ -7,6 +7,7 @@ from absl import logging
 from rich.console import Console
 
 from datasets.build import build
+from datasets.files import DataError
 from launch.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data.resident import Dataset, prepare
@@ -17,7 +18,13 @@ def load(data: Data, console: Console) -> Dataset:
     options: dict[str, Any] = {}
     if data.builder == "folder":
         options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
-    builder = build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
+    try:
+        builder = build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
+    except DataError as error:
+        if data.manual_dir or data.images or data.builder.startswith("phantom"):
+            raise
+        field = "images" if data.builder == "folder" else "manual_dir"
+        raise DataError(f"{error}. Where it is says --config.data.{field}=FOLDER") from error
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
     height, width = data.size

@@ -102,10 +102,13 @@ def test_one_compilation_serves_folds_of_different_sizes(program):
     assert program.eval_step._cache_size() == 1
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(2, 3), (3, 1)])
-def test_a_network_learns(tiny_models, classes, channels):
+@pytest.mark.parametrize(
+    ("classes", "channels", "precision"), [(2, 3, "float32"), (3, 1, "float32"), (2, 3, "bfloat16")]
+)
+def test_a_network_learns(tiny_models, classes, channels, precision):
     dataset = squares(classes=classes, channels=channels)
-    config = dataclasses.replace(CONFIG, epochs=60, patience=60, plateau_patience=60, learning_rate=1e-2)
+    changes = {"epochs": 60, "patience": 60, "plateau_patience": 60, "learning_rate": 1e-2, "precision": precision}
+    config = dataclasses.replace(CONFIG, **changes)
     program = train.program(config, "sharp_unet", dataset, jax.devices()[:1])
     split = Split(ALL[:9], ALL[9:], ALL[9:])
     epochs, result = run(train.fit(program, split, config, binary=classes == 2, seed=0))
