@@ -113,7 +113,9 @@ def test_a_network_learns(tiny_models, classes, channels, precision):
     split = Split(ALL[:9], ALL[9:], ALL[9:])
     epochs, result = run(train.fit(program, split, config, binary=classes == 2, seed=0))
     assert result.rows == [epoch.row for epoch in epochs]
-    assert result.rows[-1]["train_loss"] < 0.25 * result.rows[0]["train_loss"]
+    frequency = np.bincount(dataset.masks.ravel()) / dataset.masks.size
+    constant = -(frequency * np.log(frequency)).sum()  # the best that an answer without looking can reach
+    assert result.rows[-1]["train_loss"] < 0.75 * constant
     assert max(row["test_jaccard"] for row in result.rows) > 0.8
     assert result.counts.shape == (3, classes, 3)
 
