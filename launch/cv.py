@@ -50,14 +50,23 @@ def run(arguments: Sequence[str], console: Console) -> int:
     data = dataset.load(config.data, console)
     console.print(f"{len(sweep.plan(config))} runs on {devices[0].device_kind}, workdir {workdir}")
     events = sweep.go(config, data, workdir, devices[: config.devices_per_run])
-    records = progress.show(events, console, config.epochs)
-    sweep.collect(workdir)
-    tables.write(workdir)
-    console.print(Markdown((workdir / "tables.md").read_text()))
+    try:
+        records = progress.show(events, console, config.epochs)
+    except KeyboardInterrupt:
+        if (workdir / "config.json").exists():
+            _collect(workdir, console)
+        raise
+    _collect(workdir, console)
     failed = [record["run"] for record in records if record["status"] == "failed"]
     if failed:
         console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
     return 1 if failed else 0
+
+
+def _collect(workdir: Path, console: Console) -> None:
+    sweep.collect(workdir)
+    tables.write(workdir)
+    console.print(Markdown((workdir / "tables.md").read_text()))
 
 
 def main() -> None:

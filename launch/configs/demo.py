@@ -12,6 +12,6 @@ config = Config(
     models=("unet", "sharp_unet"),
     folds=3,
     repeats=1,
-    epochs=12,
-    batch_size=8,
+    epochs=8,
+    batch_size=2,
 )

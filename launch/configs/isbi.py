@@ -5,10 +5,11 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=isbi.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/isbi2012/README.md says what to download. @COST@
+Data: datasets/isbi2012/README.md says what to download. Cost on two CPU cores: about half a minute an epoch of one run
+(results/README.md); on a GPU not measured yet.
 Expected (paper, Tables 1 and 3): Jaccard 83.95 ± 3.47 (unet), 87.00 ± 4.95 (sharp_unet).
 
-Batch 4: a fold trains on 24 images, and 16 a batch (the paper's, for all sets) would leave two steps an epoch.
+Batch 4: a fold trains on 24 images, and the 16 a batch of the other sets would leave two steps an epoch.
 Groups are blocks of six neighbouring slices.
 """
 
