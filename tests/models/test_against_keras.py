@@ -37,7 +37,7 @@ def keras_unet(sharp: bool):
         if sharp:
             kernel = np.tile(LAPLACIAN[:, :, None, None], (1, 1, width, 1))
             sharpen = layers.DepthwiseConv2D(3, padding="same", use_bias=False, trainable=False)
-            skip = sharpen(skip)  # noqa: PLW2901
+            skip = sharpen(skip)
             sharpen.set_weights([kernel])
         x = block(layers.Concatenate()([x, skip]), width)
     return keras.Model(image, layers.Conv2D(1, 1)(x))
