@@ -103,20 +103,22 @@ def plus_minus(mean: float, std: float) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    lines = [
-        "| model | Jaccard (%) | Dice (%) | runs | paper: Jaccard (%) | paper: Dice (%) |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = {"Jaccard (%)": "jaccard_mean jaccard_std", "Dice (%)": "dice_mean dice_std"}
+    if table["jaccard_mean_paper"].notna().any():
+        columns["paper: Jaccard (%)"] = "jaccard_mean_paper jaccard_std_paper"
+        columns["paper: Dice (%)"] = "dice_mean_paper dice_std_paper"
+    lines = [f"| model | runs | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     for model, row in table.iterrows():
-        ours = [plus_minus(row[f"{metric}_mean"], row[f"{metric}_std"]) for metric in METRICS]
-        paper = [plus_minus(row[f"{metric}_mean_paper"], row[f"{metric}_std_paper"]) for metric in METRICS]
-        lines.append(f"| {model} | {' | '.join(ours)} | {int(row['runs'])} | {' | '.join(paper)} |")
+        cells = [plus_minus(*row[fields.split()]) for fields in columns.values()]
+        lines.append(f"| {model} | {int(row['runs'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _difference(row: Any) -> str:
-    spread = "" if pd.isna(row.std) else f" ± {row.std:.2f}"
+    twins = f"`{row.sharp}` minus `{row.plain}`: {row.mean:+.2f}"
+    if row.runs == 1:
+        return f"{twins} points of Jaccard on the one fold that both were trained on."
     return (
-        f"`{row.sharp}` minus `{row.plain}`: {row.mean:+.2f}{spread} points of Jaccard over {row.runs} paired runs, "
-        f"higher in {row.won} of them. Runs share training images, so this ± is no standard error."
+        f"{twins} ± {row.std:.2f} points of Jaccard over {row.runs} paired runs, higher in {row.won} of them. "
+        "Runs share training images, so this ± is no standard error."
     )

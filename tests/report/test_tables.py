@@ -60,11 +60,23 @@ def workdir(path, scores=SCORES, **config):
 
 def test_markdown_says_how_its_numbers_came_about(tmp_path):
     text = tables.markdown(workdir(tmp_path))
-    assert "| sharp_unet | 75.00 ± 7.07 | 85.00 ± 7.07 | 2 | 75.89 ± 2.06 | 83.65 ± 1.88 |" in text
-    assert "| wide_unet | 50.00 | 60.00 | 1 | 73.97 ± 3.41 | 82.16 ± 3.00 |" in text
+    assert "| sharp_unet | 2 | 75.00 ± 7.07 | 85.00 ± 7.07 | 75.89 ± 2.06 | 83.65 ± 1.88 |" in text
+    assert "| wide_unet | 1 | 50.00 | 60.00 | 73.97 ± 3.41 | 82.16 ± 3.00 |" in text
     assert "`sharp_unet` minus `unet`: +4.00 ± 8.49 points of Jaccard over 2 paired runs, higher in 1 of them." in text
     for word in ("paper (stopping", "2 random folds x 1 repeats of 612 images", "192x256", "threshold 0.5", "scores 1"):
         assert word in text
+
+
+def test_data_the_paper_has_no_figures_for_get_no_columns_for_them(tmp_path):
+    text = tables.markdown(workdir(tmp_path, scores=SCORES.replace("cvc_clinicdb", "mine")))
+    assert "| sharp_unet | 2 | 75.00 ± 7.07 | 85.00 ± 7.07 |\n" in text
+    assert "paper:" not in text
+
+
+def test_a_single_pair_claims_no_spread(tmp_path):
+    scores = "\n".join(line for line in SCORES.splitlines() if ",0,1," not in line) + "\n"
+    text = tables.markdown(workdir(tmp_path, scores=scores))
+    assert "`sharp_unet` minus `unet`: +10.00 points of Jaccard on the one fold that both were trained on." in text
 
 
 def test_missing_runs_are_not_hidden(tmp_path):
