@@ -218,6 +218,7 @@ def _make(
         "fold": run.fold,
         "seed": seed(config, run),
         "images": {"train": len(cell.train), "validation": len(cell.validation), "test": len(cell.test)},
+        "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
     }
     start = time.perf_counter()
     epochs: list[train.Epoch] = []

@@ -74,6 +74,11 @@ def test_workdir_holds_what_documents_promise(done, dataset):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
     assert {path.name for path in run.iterdir()} == {*OF_A_RUN, "checkpoint", "timing.json"}
+    assert json.loads((run / "record.json").read_text())["scoring"] == {
+        "size": [16, 24],
+        "threshold": 0.5,
+        "empty": "one",
+    }
     assert not list(done.glob("**/.*"))
 
 
