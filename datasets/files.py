@@ -24,6 +24,10 @@ class DataError(ValueError):
     """What is wrong with the user's files, in one line: which file, and what to do."""
 
 
+class MissingError(DataError):
+    """The user has not said where the files are, or they are not in TFDS's own place for them."""
+
+
 @dataclass(frozen=True)
 class File:
     """A file on disk or a member of a zip archive."""
@@ -165,11 +169,14 @@ def manual_dir(dl_manager: Any) -> Path:
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError as error:
-        raise DataError(" ".join(str(error).split())) from error
+        raise MissingError(" ".join(str(error).split())) from error
 
 
-def find(dl_manager: Any, archives: Sequence[str], url: str | None = None) -> Tree:
-    """What the user put into TFDS's manual_dir; if none of `archives` is there, zipped or not, it comes from `url`."""
+def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wanted: Sequence[str] = ()) -> Tree:
+    """What the user put into TFDS's manual_dir; if it holds none of `archives`, zipped or not, they come from `url`.
+
+    `wanted` names files that are as good as the archives.
+    """
     try:
         folder = manual_dir(dl_manager)
     except DataError:
@@ -177,7 +184,7 @@ def find(dl_manager: Any, archives: Sequence[str], url: str | None = None) -> Tr
             raise
         folder = Path(dl_manager.download_dir)
     tree = Tree(folder, archives)
-    if url is None or any(tree.below(name.removesuffix(".zip")) for name in archives):
+    if url is None or tree.file(*wanted) or any(tree.below(name.removesuffix(".zip")) for name in archives):
         return tree
     print(f"downloading {' and '.join(url + name for name in archives)}", file=sys.stderr)
     try:

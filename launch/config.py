@@ -18,16 +18,19 @@ CONFIGS = Path(__file__).parent / "configs"
 
 def load(name: str) -> Config:
     """The config of a file: a path, or the bare name of one in launch/configs. The file defines `config`."""
+    known = sorted(file.name for file in CONFIGS.glob("*.py"))
     path = Path(name)
+    if not path.is_file() and f"{name.removesuffix('.py')}.py" in known:
+        path = CONFIGS / f"{name.removesuffix('.py')}.py"
     if not path.is_file():
-        path = CONFIGS / Path(name).with_suffix(".py").name
-    if not path.is_file():
-        known = sorted(file.name for file in CONFIGS.glob("*.py"))
-        near = difflib.get_close_matches(Path(name).name, known, n=1, cutoff=0)
+        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0)
         raise InputError(
             f"--config: no file {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path"
         )
-    config = runpy.run_path(str(path)).get("config")
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except Exception as error:  # whatever the user's file raises
+        raise InputError(f"--config: {path}: {error}") from error
     if not isinstance(config, Config):
         raise InputError(f"--config: {path} does not define `config = Config(...)`")
     return config

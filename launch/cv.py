@@ -1,7 +1,8 @@
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
-Trains every run of the config's sweep that --workdir has no record of yet, then writes the tables. A sweep that was
-cut off goes on where it was when the same command is given again. Exit code 0 only if every run is finished.
+Trains every run of the config's sweep that --workdir has no finished record of yet, then writes the tables. Give the
+same command again after a sweep was cut off: finished runs are kept, the one it was in starts anew. Exit code 0 only
+if no run failed.
 """
 
 import argparse
@@ -25,9 +26,11 @@ from sharp_unet_jax.report import tables
 def parse(arguments: Sequence[str]) -> tuple[Config, Path]:
     """The config with the command line's overrides, and the workdir (default: work/<the config's name>)."""
     parser = argparse.ArgumentParser(prog="python -m launch.cv", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", required=True, help="a file of launch/configs by its bare name, or any path")
+    parser.add_argument("--config", default="", help="a file of launch/configs by its bare name, or any path")
     parser.add_argument("--workdir", type=Path, help="where records and tables go (default: work/<name of the config>)")
     known, rest = parser.parse_known_args(arguments)
+    if not known.config:
+        raise InputError("name a config, such as --config=demo.py")
     config = configs.load(known.config)
     while rest:
         argument = rest.pop(0)
@@ -54,17 +57,17 @@ def run(arguments: Sequence[str], console: Console) -> int:
         records = progress.show(events, console, config.epochs)
     except KeyboardInterrupt:
         if (workdir / "config.json").exists():
-            _collect(workdir, console)
+            _collect(workdir, config, console)
         raise
-    _collect(workdir, console)
+    _collect(workdir, config, console)
     failed = [record["run"] for record in records if record["status"] == "failed"]
     if failed:
         console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
     return 1 if failed else 0
 
 
-def _collect(workdir: Path, console: Console) -> None:
-    sweep.collect(workdir)
+def _collect(workdir: Path, config: Config, console: Console) -> None:
+    sweep.collect(workdir, config)
     tables.write(workdir)
     console.print(Markdown((workdir / "tables.md").read_text()))
 
@@ -72,12 +75,15 @@ def _collect(workdir: Path, console: Console) -> None:
 def main() -> None:
     """Runs the command; what the user can mend ends in one line and exit code 1."""
     # Wide enough for one line an epoch where there is no terminal to ask.
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     try:
         sys.exit(run(sys.argv[1:], console))
     except (InputError, DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"error: {' '.join(str(error).split())}")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        sys.exit("error: the device is out of memory: lower --config.batch_size or --config.data.size")
     except KeyboardInterrupt:
         print("interrupted: give the same command again to go on", file=sys.stderr)
         sys.exit(130)

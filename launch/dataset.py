@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import tensorflow_datasets as tfds
 from absl import logging
 from rich.console import Console
 
 from datasets.build import build
-from datasets.files import DataError
+from datasets.files import MissingError
 from launch.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data.resident import Dataset, prepare
@@ -18,20 +19,19 @@ def load(data: Data, console: Console) -> Dataset:
     options: dict[str, Any] = {}
     if data.builder == "folder":
         options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
+    console.print(f"data set {data.builder} (built from its files on first use, which can take minutes)")
     try:
         builder = build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
-    except DataError as error:
-        if data.manual_dir or data.images or data.builder.startswith("phantom"):
-            raise
+    except MissingError as error:
         field = "images" if data.builder == "folder" else "manual_dir"
-        raise DataError(f"{error}. Where it is says --config.data.{field}=FOLDER") from error
+        raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
     height, width = data.size
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it would rather decode with OpenCV
     dataset = prepare(
         builder.as_data_source(split="train"),
-        name=builder.info.name,
+        name=_name(builder),
         classes=tuple(builder.info.metadata["classes"]),
         size=data.size,
         fit=data.fit,
@@ -40,6 +40,15 @@ def load(data: Data, console: Console) -> Dataset:
     )
     console.print(
         f"{dataset.name}: {len(dataset.ids)} images of {height}x{width}, {len(set(dataset.groups))} groups, "
-        f"classes {', '.join(dataset.classes)}"
+        f"classes {', '.join(dataset.classes)}; from {builder.data_dir}"
     )
     return dataset
+
+
+def _name(builder: tfds.core.DatasetBuilder) -> str:
+    """As in scores.csv: "covid19_ct", "covid19_ct/semiseg" for another than the default config, "folder/lungs"."""
+    name, config = builder.info.name, builder.builder_config
+    if name == "folder":
+        return f"folder/{config.name.rpartition('-')[0]}"  # without the fingerprint of the files
+    is_default = config is None or config.name == next(iter(builder.builder_configs))
+    return name if is_default else f"{name}/{config.name}"

@@ -78,11 +78,11 @@ def _outcome(name: str, record: dict[str, Any], seconds: float) -> str:
 
 def _bars(console: Console) -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     return Progress(*columns, console=console, disable=not console.is_terminal)
 

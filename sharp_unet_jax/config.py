@@ -1,8 +1,12 @@
 """What a sweep is: every field with its unit or rule. A config and a run's name determine a run's every bit."""
 
+import types
+import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, Literal
+
+from sharp_unet_jax.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +66,30 @@ MAY_CHANGE = (
     "data.masks",
     "data.groups",
 )
+
+
+def check_types(config: Any, prefix: str = "") -> None:
+    """Refuses a value that is not of its field's type, which Python lets pass: InputError names the field."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _is(value, kind):
+            expected = f"one of {', '.join(typing.get_args(kind))}" if typing.get_origin(kind) is Literal else str(kind)
+            raise InputError(f"{prefix}{name}: {value!r} is not {expected.replace('collections.abc.', '')}")
+        if is_dataclass(value):
+            check_types(value, f"{prefix}{name}.")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in args
+    if origin in (types.UnionType, typing.Union):
+        return any(_is(value, one) for one in args)
+    if origin is tuple:
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis and isinstance(value, tuple) else list(args)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_is(key, args[0]) and _is(value[key], args[1]) for key in value)
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    return isinstance(value, kind)

@@ -18,17 +18,18 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
+from flax import nnx
 
 from sharp_unet_jax import checkpoint, losses, metrics, models, ops, train
-from sharp_unet_jax.atomic import replacing, write_json, write_text
-from sharp_unet_jax.config import MAY_CHANGE, Config
+from sharp_unet_jax.atomic import replacing, to_json, write_json, write_text
+from sharp_unet_jax.config import MAY_CHANGE, Config, check_types
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
@@ -78,6 +79,7 @@ Event = Started | EpochEnded | Ended
 
 def check(config: Config, devices: int) -> None:
     """Refuses a config that cannot run, before any work is done: InputError names the field."""
+    check_types(config)
     for name in config.models:
         models.check(name)
     if not config.models or len(set(config.models)) < len(config.models):
@@ -93,11 +95,13 @@ def check(config: Config, devices: int) -> None:
     for field, low in least.items():
         if getattr(config, field) < low:
             raise InputError(f"{field}: must be at least {low}, got {getattr(config, field)}")
-    for field in ("threshold", "inner_validation"):
+    for field in ("threshold", "inner_validation", "plateau_factor"):
         if not 0 < getattr(config, field) < 1:
             raise InputError(f"{field}: must be between 0 and 1, got {getattr(config, field)}")
-    if not config.learning_rate > 0:
+    if not 0 < config.learning_rate < np.inf:
         raise InputError(f"learning_rate: must be above 0, got {config.learning_rate}")
+    if isinstance(config.loss, Mapping) and not np.isfinite(list(config.loss.values())).all():
+        raise InputError(f"loss: every weight must be a number, got {config.loss}")
     if min(config.data.size) < 16:
         raise InputError(f"data.size: height and width must be at least 16 pixels, got {config.data.size}")
     if config.max_runs is not None and config.max_runs < 1:
@@ -138,25 +142,22 @@ def seed(config: Config, run: Run) -> int:
 def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits) -> None:
     """Writes config.json and folds.json, or checks that those there are of this sweep; InputError if they are not."""
     resolved = json.loads(json.dumps(dataclasses.asdict(config)))
-    described = _folds(config, dataset, splits)
     if (workdir / "config.json").exists():
-        before = _flat(json.loads((workdir / "config.json").read_text()))
-        now = _flat(resolved)
+        before, now = _flat(_read(workdir / "config.json")), _flat(resolved)
         for field in sorted(before.keys() | now.keys()):
             if before.get(field) != now.get(field) and field not in MAY_CHANGE:
                 raise InputError(
                     f"{workdir} holds a sweep with {field}={before.get(field)!r}, not {now.get(field)!r}: "
                     "name another --workdir, or give the config it was started with"
                 )
-        digest = json.loads((workdir / "folds.json").read_text())["sha256"]
-        if digest != dataset.sha256:
+        if (workdir / "folds.json").exists() and _read(workdir / "folds.json")["sha256"] != dataset.sha256:
             raise InputError(
                 f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir"
             )
-    elif workdir.exists() and any(workdir.iterdir()):
+    elif workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir()):
         raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
-    write_json(workdir / "folds.json", described)
     write_json(workdir / "config.json", resolved)
+    write_json(workdir / "folds.json", _folds(config, dataset, splits))
 
 
 def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.Device]) -> Iterator[Event]:
@@ -164,12 +165,13 @@ def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.De
     splits = split(config, dataset)
     open_workdir(workdir, config, dataset, splits)
     runs = plan(config)
+    pairs = train.put(dataset, devices)
     programs: dict[str, train.Program] = {}
     for number, run in enumerate(runs, 1):
         if (record := read_record(workdir, run)) and record["status"] == "finished":
             continue
         if run.model not in programs:
-            programs[run.model] = train.program(config, run.model, dataset, devices)
+            programs[run.model] = train.program(config, run.model, dataset, pairs, devices)
         cell = splits[run.repeat, run.fold]
         yield Started(run, number, len(runs), len(cell.train))
         record = yield from _make(config, dataset, workdir, run, cell, programs[run.model])
@@ -182,19 +184,25 @@ def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
         return json.loads((workdir / "runs" / run.name / "record.json").read_text())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise InputError(f"the record of {run.name} in {workdir} is damaged ({error}): delete its folder") from error
 
 
-def collect(workdir: Path) -> None:
-    """Writes scores.csv and per_image.parquet from the records of finished runs; the same bytes from the same runs."""
-    records = [json.loads(path.read_text()) for path in workdir.glob("runs/*/*/record.json")]
-    finished = [record for record in records if record["status"] == "finished"]
+def collect(workdir: Path, config: Config) -> None:
+    """Writes scores.csv and per_image.parquet from the records of the config's finished runs.
+
+    `max_runs` limits what is made, not what is collected. The same runs give the same bytes.
+    """
+    records = [read_record(workdir, run) for run in plan(dataclasses.replace(config, max_runs=None))]
+    finished = [record for record in records if record and record["status"] == "finished"]
     finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SCORES)
     for record in finished:
-        row = {**record, "jaccard": f"{record['jaccard']:.6f}", "dice": f"{record['dice']:.6f}"}
-        writer.writerow([row[key] for key in SCORES])
+        # None: nothing to score under empty="nan"; the cell stays empty.
+        scores = {key: f"{record[key]:.6f}" for key in ("jaccard", "dice") if record[key] is not None}
+        writer.writerow([scores.get(key) if key in ("jaccard", "dice") else record[key] for key in SCORES])
     write_text(workdir / "scores.csv", text.getvalue())
     if finished:
         frames = [pd.read_parquet(workdir / "runs" / record["run"] / "per_image.parquet") for record in finished]
@@ -227,7 +235,7 @@ def _make(
         try:
             while True:
                 epochs.append(next(fitting))
-                lines.write(json.dumps(epochs[-1].row) + "\n")
+                lines.write(to_json(epochs[-1].row) + "\n")
                 lines.flush()
                 yield EpochEnded(run, epochs[-1])
         except StopIteration as stop:
@@ -240,9 +248,13 @@ def _make(
     per_image = _per_image(run, dataset, cell, result.counts, config)
     with replacing(folder / "per_image.parquet") as temporary:
         per_image.to_parquet(temporary)
-    checkpoint.save(folder / "checkpoint", {"params": result.params, "stats": result.stats})
-    write_json(folder / "timing.json", _timing(epochs, time.perf_counter() - start, len(cell.train)))
+    weights = {"params": nnx.to_pure_dict(result.params), "stats": nnx.to_pure_dict(result.stats)}
+    checkpoint.save(folder / "checkpoint", weights)
+    seconds = time.perf_counter() - start
+    write_json(folder / "timing.json", _made_on(program) | _timing(epochs, seconds, len(cell.train)))
     record |= _scores(result)
+    score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_outputs == 1)
+    record["scoring"] |= {"images": score.images, "dropped": score.dropped}
     write_json(folder / "record.json", record)
     return record
 
@@ -259,7 +271,7 @@ def _scores(result: train.Result) -> dict[str, Any]:
         "dice": reported["dice"],
         "best_epoch": result.best_epoch,
         "epochs": len(result.rows),
-        "best_on_test": at(max(result.rows, key=lambda row: row["test_jaccard"])),
+        "best_on_test": at(max(result.rows, key=lambda row: np.nan_to_num(row["test_jaccard"], nan=-1))),
         "last": at(result.rows[-1]),
     }
 
@@ -280,6 +292,11 @@ def _per_image(run: Run, dataset: Dataset, cell: folds.Split, counts: np.ndarray
             "dice": metrics.dice_from_counts(intersection, truth, predicted, empty=config.empty),
         }
     )
+
+
+def _made_on(program: train.Program) -> dict[str, Any]:
+    devices = program.pairs.images.devices()
+    return {"device": next(iter(devices)).device_kind, "devices": len(devices), "jax": jax.__version__}
 
 
 def _timing(epochs: list[train.Epoch], seconds: float, images: int) -> dict[str, float]:
@@ -315,6 +332,13 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
         "grouped": config.grouped,
         "folds": cells,
     }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): name another --workdir, or delete this one") from error
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

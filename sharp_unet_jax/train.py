@@ -75,10 +75,14 @@ class Result(NamedTuple):
     counts: np.ndarray  # of that epoch: (n_test, C, 3), see metrics.counts
 
 
-def program(config: Config, model: str, dataset: Dataset, devices: Sequence[jax.Device]) -> Program:
-    """Traces the steps of `model` and puts `dataset` on `devices`, which share every batch."""
-    mesh = Mesh(np.asarray(devices), ("batch",))
-    replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
+def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
+    """The whole data set on every one of `devices`."""
+    return Pairs(*jax.device_put((dataset.images, dataset.masks), _sharding(devices, PartitionSpec())))
+
+
+def program(config: Config, model: str, dataset: Dataset, pairs: Pairs, devices: Sequence[jax.Device]) -> Program:
+    """The steps of `model` on `pairs`, the `dataset` that was put on `devices`; these share every batch."""
+    replicated, sharded = (_sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
 
     def build(rngs: nnx.Rngs) -> models.Segmenter:
@@ -132,7 +136,7 @@ def program(config: Config, model: str, dataset: Dataset, devices: Sequence[jax.
         train_step=jax.jit(train_step, donate_argnums=0),
         eval_step=jax.jit(eval_step),
         batch_size=-(-config.batch_size // len(devices)) * len(devices),
-        pairs=Pairs(*jax.device_put((dataset.images, dataset.masks), replicated)),
+        pairs=pairs,
         place=lambda array: jax.device_put(array, sharded),
     )
 
@@ -175,7 +179,8 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
         waited += 1
         if validation["validation_loss"] < lowest:
             lowest, best_epoch, waited = validation["validation_loss"], epoch, 0
-            best = jax.device_get((state.params, state.stats)), counts
+            # A copy: what device_get gives may be the device's own memory, which the next step writes to.
+            best = jax.tree.map(np.array, jax.device_get((state.params, state.stats))), counts
         if epoch - best_epoch >= config.patience:
             break
         if waited >= config.plateau_patience:
@@ -215,6 +220,10 @@ def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """
     bits = np.random.PCG64([seed, epoch]).random_raw(len(indices))
     return indices[np.argsort(bits, kind="stable")]
+
+
+def _sharding(devices: Sequence[jax.Device], spec: PartitionSpec) -> NamedSharding:
+    return NamedSharding(Mesh(np.asarray(devices), ("batch",)), spec)
 
 
 def _summary(part: str, loss: np.ndarray, counts: np.ndarray, config: Config, binary: bool) -> dict[str, float]:

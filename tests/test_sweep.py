@@ -9,10 +9,12 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from flax import nnx
 
 from sharp_unet_jax import checkpoint, sweep, train
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import tables
 from tests.conftest import shrink_models, squares
 
 CONFIG = Config(data=Data(builder="squares", size=(16, 24)), folds=2, repeats=1, epochs=2, batch_size=4)
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 def make(workdir, dataset, config=CONFIG):
     events = list(sweep.go(config, dataset, workdir, jax.devices()[:1]))
-    sweep.collect(workdir)
+    sweep.collect(workdir, config)
     return events
 
 
@@ -78,6 +80,8 @@ def test_workdir_holds_what_documents_promise(done, dataset):
         "size": [16, 24],
         "threshold": 0.5,
         "empty": "one",
+        "images": 6,
+        "dropped": 0,
     }
     assert not list(done.glob("**/.*"))
 
@@ -100,8 +104,11 @@ def test_scores_follow_from_the_per_image_counts(done, dataset):
 
 def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     tree = checkpoint.load(done / "runs" / "unet" / "repeat0-fold0" / "checkpoint")
-    program = train.program(CONFIG, "unet", dataset, jax.devices()[:1])
+    devices = jax.devices()[:1]
+    program = train.program(CONFIG, "unet", dataset, train.put(dataset, devices), devices)
     fresh = program.init(0)
+    names = lambda tree: [jax.tree_util.keystr(path).replace("'", "") for path, _ in jax.tree.leaves_with_path(tree)]  # noqa: E731
+    assert names(tree["params"]) == names(nnx.to_pure_dict(fresh.params))
     params = jax.tree.unflatten(jax.tree.structure(fresh.params), jax.tree.leaves(tree["params"]))
     test = sweep.split(CONFIG, dataset)[0, 0].test
     _, counts = train.evaluate(program, fresh._replace(params=params), test, 4)
@@ -138,9 +145,47 @@ def test_a_run_that_was_cut_off_is_made_again(done, dataset):
 
 
 def test_more_models_and_repeats_go_into_the_same_workdir(done, dataset):
-    config = dataclasses.replace(CONFIG, repeats=2, models=("unet", "sharp_unet"), max_runs=5)
+    config = dataclasses.replace(CONFIG, repeats=2, max_runs=5)
     events = make(done, dataset, config)
     assert [event.run.name for event in events if isinstance(event, sweep.Started)] == ["unet/repeat1-fold0"]
+    tables.write(done)
+    assert "**5 of 8 runs are finished" in (done / "tables.md").read_text()
+
+
+def test_fewer_models_leave_the_others_out_of_every_table(done, dataset):
+    make(done, dataset, dataclasses.replace(CONFIG, models=("unet",)))
+    assert set(pd.read_csv(done / "scores.csv")["model"]) == {"unet"}
+    tables.write(done)
+    text = (done / "tables.md").read_text()
+    assert "sharp" not in text
+    assert "are finished" not in text
+
+
+def test_nothing_to_score_is_null_and_never_the_best(tmp_path, dataset):
+    """Under empty="nan" an untrained network that finds nothing on empty masks has no score."""
+    masks = np.where(np.arange(12)[:, None, None] < 2, dataset.masks, 0).astype(np.uint8)
+    config = dataclasses.replace(CONFIG, empty="nan", folds=6, epochs=1, models=("unet",))
+    make(tmp_path / "w", dataclasses.replace(dataset, masks=masks), config)
+    records = [json.loads(path.read_text()) for path in (tmp_path / "w").glob("runs/*/*/record.json")]
+    unscored = [record for record in records if record["jaccard"] is None]
+    assert unscored
+    assert all(record["scoring"]["images"] == 0 for record in unscored)
+    assert "NaN" not in "".join(path.read_text() for path in (tmp_path / "w").glob("runs/*/*/*.json*"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "folds.json"])
+def test_a_workdir_cut_off_at_its_start_is_begun_again(tmp_path, dataset, name):
+    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset))
+    (tmp_path / "folds.json").unlink()
+    (tmp_path / f".{name}.123").write_text("{")
+    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset))
+    assert (tmp_path / "folds.json").exists()
+
+
+def test_a_damaged_config_is_named(done, dataset):
+    (done / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config.json is damaged"):
+        make(done, dataset)
 
 
 def test_twins_start_alike_and_runs_differ(dataset):
@@ -213,6 +258,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
     [
         ({"models": ("unet", "sharpunet")}, "did you mean 'sharp_unet'"),
         ({"models": ()}, "at least one"),
+        ({"precision": "fp32"}, "precision: 'fp32' is not one of float32, bfloat16"),
+        ({"data": Data(fit="leterbox")}, "data.fit: 'leterbox' is not one of stretch, letterbox"),
+        ({"folds": 2.5}, "folds: 2.5 is not"),
+        ({"models": "unet"}, "models: 'unet' is not"),
+        ({"loss": {"dice": float("nan")}}, "loss: every weight"),
+        ({"plateau_factor": 1.5}, "plateau_factor"),
         ({"models": ("unet", "unet")}, "each once"),
         ({"loss": "dise"}, "dice"),
         ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),

@@ -11,7 +11,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax import losses, models, train
+from sharp_unet_jax import losses, metrics, models, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.folds import Split
 from tests.conftest import squares
@@ -22,7 +22,12 @@ ALL = np.arange(12)
 
 @pytest.fixture
 def program(tiny_models, dataset):
-    return train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:1])
+    return make(CONFIG, "sharp_unet", dataset)
+
+
+def make(config, model, dataset, devices=1):
+    devices = jax.devices()[:devices]
+    return train.program(config, model, dataset, train.put(dataset, devices), devices)
 
 
 def run(fitting):
@@ -79,7 +84,7 @@ def test_padding_changes_nothing(tiny_models, dataset):
     index = np.array([3, 5, 7])
     results = []
     for size in (3, 8):
-        program = train.program(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset, jax.devices()[:1])
+        program = make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset)
         batch = next(train.batches(index, size, size))
         results.append(program.train_step(program.init(1), program.pairs, *batch, np.float32(1e-3)))
     chex.assert_trees_all_close(
@@ -109,7 +114,7 @@ def test_a_network_learns(tiny_models, classes, channels, precision):
     dataset = squares(classes=classes, channels=channels)
     changes = {"epochs": 60, "patience": 60, "plateau_patience": 60, "learning_rate": 1e-2, "precision": precision}
     config = dataclasses.replace(CONFIG, **changes)
-    program = train.program(config, "sharp_unet", dataset, jax.devices()[:1])
+    program = make(config, "sharp_unet", dataset)
     split = Split(ALL[:9], ALL[9:], ALL[9:])
     epochs, result = run(train.fit(program, split, config, binary=classes == 2, seed=0))
     assert result.rows == [epoch.row for epoch in epochs]
@@ -130,17 +135,41 @@ def test_the_same_seed_gives_the_same_bits(program):
 
 def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
-    results = [
-        run(
-            train.fit(
-                train.program(CONFIG, "sharp_unet", dataset, jax.devices()[:n]), split, CONFIG, binary=True, seed=0
-            )
-        )[1]
-        for n in (1, 3)
-    ]
-    for result in results[1:]:
-        chex.assert_trees_all_close(result.params, results[0].params, rtol=1e-3, atol=1e-4)
-        np.testing.assert_array_equal(result.counts.sum(axis=-2)[..., 1], results[0].counts.sum(axis=-2)[..., 1])
+    programs = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
+    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in programs)
+    chex.assert_trees_all_close(three.params, one.params, rtol=1e-3, atol=1e-4)
+    for ours, theirs in zip(three.rows, one.rows, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    assert programs[1].train_step._cache_size() == programs[1].eval_step._cache_size() == 1
+
+
+def test_ignored_pixels_are_neither_trained_on_nor_scored(tiny_models, dataset):
+    """Letterbox padding: whatever truth would lie there, the run is the same."""
+    masks = dataset.masks.copy()
+    masks[:, :4] = metrics.IGNORE
+    boxed = dataclasses.replace(dataset, masks=masks)
+    split = Split(ALL[:8], ALL[8:], ALL[8:])
+    _, result = run(train.fit(make(CONFIG, "unet", boxed), split, CONFIG, binary=True, seed=0))
+    assert (result.counts[..., 1].sum(axis=-1) == 12 * 24).all()
+    assert (result.counts[..., 2].sum(axis=-1) == 12 * 24).all()
+    weight = np.ones(4, np.float32)
+    steps = []
+    for data in (boxed, dataset):
+        program = make(CONFIG, "unet", data)
+        steps.append(float(program.train_step(program.init(0), program.pairs, ALL[:4], weight, np.float32(0))[1]))
+    assert steps[0] != steps[1]  # those pixels do count where they are labelled
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(program):
+    """Later steps write over the memory of earlier ones: the kept weights must not be among it."""
+    config = dataclasses.replace(CONFIG, epochs=8, learning_rate=0.3, patience=8)
+    split = Split(ALL[:8], ALL[8:], ALL[8:])
+    _, result = run(train.fit(program, split, config, binary=True, seed=1))
+    assert result.best_epoch < len(result.rows)
+    state = program.init(0)._replace(params=result.params, stats=result.stats)
+    loss, counts = train.evaluate(program, state, split.test, 4)
+    assert loss.mean() == pytest.approx(result.rows[result.best_epoch - 1]["test_loss"], rel=1e-6)
+    np.testing.assert_array_equal(counts, result.counts)
 
 
 def scripted(validation_losses):

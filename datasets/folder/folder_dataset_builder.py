@@ -72,7 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """`images` (and `masks`) are folders, `groups` a CSV file `id,group`, `classes` names by label; see README."""
         if config is None:
             if not images:
-                raise files.DataError("the data set 'folder' needs images, the folder of your images")
+                raise files.MissingError("the data set 'folder' needs images, the folder of your images")
             config = configure(images, masks, groups, classes)
         super().__init__(config=config, **options)
 

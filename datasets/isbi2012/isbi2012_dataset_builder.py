@@ -6,8 +6,10 @@ import tensorflow_datasets as tfds
 
 from datasets import examples, files
 
+URL = "https://downloads.imagej.net/"
 ARCHIVES = ("ISBI-2012-challenge.zip",)
 FOLDERS = ("", "isbi2012/", "ISBI-2012-challenge/")
+VOLUME, LABELS = ([f"{folder}{name}" for folder in FOLDERS] for name in ("train-volume.tif", "train-labels.tif"))
 BLOCK = 6  # slices a group: 30 slices make five groups, one for each of five folds
 
 
@@ -25,15 +27,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return examples.info(self, ["membrane", "cell"], channels=1)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
-        return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}
+        return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES, URL, wanted=(*VOLUME, *LABELS)))}
 
     def _generate_examples(self, tree: files.Tree) -> examples.Examples:
         return examples.generate(self._pairs(tree), num_classes=2)
 
     def _pairs(self, tree: files.Tree) -> Iterator[examples.Pair]:
-        volume_file, labels_file = (
-            tree.file(*(f"{folder}{name}" for folder in FOLDERS)) for name in ("train-volume.tif", "train-labels.tif")
-        )
+        volume_file, labels_file = tree.file(*VOLUME), tree.file(*LABELS)
         if volume_file is None or labels_file is None:
             missing = "'train-labels.tif'" if volume_file else "'train-volume.tif'"
             raise files.DataError(f"ISBI 2012: no {missing} in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")

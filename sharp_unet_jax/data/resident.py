@@ -1,5 +1,6 @@
 """A data set small enough to stay in memory: decoded and resized once, kept as uint8, cached on disk."""
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -81,7 +82,8 @@ def prepare(
     dataset = Dataset(name, np.stack(images), np.stack(masks), ids, groups, classes)
     _check(dataset)
     if cache is not None:
-        _save(cache, dataset)
+        with contextlib.suppress(OSError):  # a folder that cannot be written to: reading again costs time alone
+            _save(cache, dataset)
     return dataset
 
 

@@ -2,6 +2,7 @@
 
 import json
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,14 @@ def markdown(workdir: Path) -> str:
     config = json.loads((workdir / "config.json").read_text())
     folds = json.loads((workdir / "folds.json").read_text())
     scores = pd.read_csv(workdir / "scores.csv")
-    failed = sum(json.loads(path.read_text())["status"] == "failed" for path in workdir.glob("runs/*/*/record.json"))
-    planned = len(config["models"]) * config["repeats"] * config["folds"]
+    cells = product(config["models"], range(config["repeats"]), range(config["folds"]))
+    runs = [workdir / "runs" / model / f"repeat{repeat}-fold{fold}" / "record.json" for model, repeat, fold in cells]
+    failed = sum(path.exists() and json.loads(path.read_text())["status"] == "failed" for path in runs)
     lines = [f"# {folds['dataset']}", "", passport(config, folds), ""]
-    missing = planned - len(scores)
-    if missing > 0:
+    if len(scores) < len(runs):
         why = f", {failed} failed" if failed else ""
         lines += [
-            f"**{len(scores)} of {planned} runs are finished{why}: the figures below are not the whole sweep's.**",
+            f"**{len(scores)} of {len(runs)} runs are finished{why}: the figures below are not the whole sweep's.**",
             "",
         ]
     if len(scores):

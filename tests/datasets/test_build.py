@@ -115,7 +115,7 @@ def test_command(tmp_path):
     [
         (["--dataset=cvc"], "there is no data set 'cvc'; did you mean 'cvc_clinicdb'?"),
         (["--dataset=cvc_clinicdb", "--manual_dir=absent"], "manual_dir absent is not a folder"),
-        (["--dataset=isbi2012", "--manual_dir=tests"], "ISBI 2012: no 'train-volume.tif' in tests: put"),
+        (["--dataset=cvc_clinicdb", "--manual_dir=tests"], "CVC-ClinicDB is not in tests: put"),
     ],
 )
 def test_command_refuses_in_one_line(arguments, message, tmp_path):

@@ -27,6 +27,14 @@ def test_zip(prefix, tmp_path, build_and_read):
     check(build_and_read("isbi2012", manual_dir=layout.zip(tmp_path / "manual" / layout.zip_name).parent))
 
 
+def test_download(tmp_path, build_and_read, serve, capfd):
+    layout = writers.isbi2012()
+    layout.zip(tmp_path / "served" / layout.zip_name)
+    url = serve("isbi2012", tmp_path / "served")
+    check(build_and_read("isbi2012"))
+    assert capfd.readouterr().err == f"downloading {url}{layout.zip_name}\n"
+
+
 def test_real_stack(real_data, build_and_read):
     built = build_and_read("isbi2012", manual_dir=real_data / "manual")
     assert len(built.ids) == 30

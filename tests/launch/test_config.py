@@ -24,6 +24,20 @@ def test_a_config_is_found_by_its_path(tmp_path):
         configs.load(str(path))
 
 
+@pytest.mark.parametrize("name", ["elsewhere/demo.py", "cvc.yaml", ""])
+def test_a_path_that_is_not_there_is_no_shipped_config(name):
+    with pytest.raises(InputError, match="no file"):
+        configs.load(name)
+
+
+def test_a_config_with_an_error_is_one_line(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from sharp_unet_jax.config import Config\nconfig = Config(fold=5)\n")
+    with pytest.raises(InputError, match=r"mine.py: .*unexpected keyword argument 'fold'") as raised:
+        configs.load(str(path))
+    assert "\n" not in str(raised.value)
+
+
 def test_a_misspelt_config_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"no file 'cvv.py'; did you mean 'cvc.py'"):
         configs.load("cvv.py")

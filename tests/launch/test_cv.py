@@ -81,8 +81,8 @@ def command(*arguments, data_dir, cwd=ROOT):
         (["--config=demo.py", "--config.folds"], "give it a value"),
         (["--config=demo.py", "--config.data.builder=phantm"], "phantom"),
         (["--config=cvc.py", "--config.data.manual_dir=no/such/folder"], "no/such/folder"),
-        (["--config=cvc.py"], "Where it is says --config.data.manual_dir=FOLDER"),
-        (["--config=folder.py"], "Where it is says --config.data.images=FOLDER"),
+        (["--config=cvc.py"], "Name the folder with --config.data.manual_dir=FOLDER"),
+        (["--config=folder.py"], "Name the folder with --config.data.images=FOLDER"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path):
