@@ -12,6 +12,7 @@ from rich.console import Console
 
 from launch import config as configs
 from launch import cv, dataset
+from sharp_unet_jax import sweep
 from sharp_unet_jax.data.resident import Dataset
 from tests.conftest import squares
 from tests.launch.test_config import NAMES
@@ -59,6 +60,21 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
     assert "1 of 1 runs failed: unet/repeat0-fold0" in text
 
 
+@pytest.mark.usefixtures("tiny_models")
+def test_an_interrupted_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeypatch, console, dataset):
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+
+    def show(events, console, epochs):
+        for event in events:
+            if isinstance(event, sweep.Ended):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("launch.progress.show", show)
+    with pytest.raises(KeyboardInterrupt):
+        cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.epochs=1"], console)
+    assert "1 of 6 runs are finished" in (tmp_path / "w" / "tables.md").read_text()
+
+
 def command(*arguments, data_dir, cwd=ROOT):
     environment = os.environ | {"TFDS_DATA_DIR": str(data_dir), "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
@@ -74,6 +90,7 @@ def command(*arguments, data_dir, cwd=ROOT):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "name a config"),
         (["--config=cvv.py"], "did you mean 'cvc.py'"),
         (["--config=demo.py", "--config.modles=unet"], "did you mean --config.models?"),
         (["--config=demo.py", "--config.models=sharpunet"], "did you mean 'sharp_unet'"),
