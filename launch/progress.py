@@ -51,8 +51,8 @@ def show(events: Iterable[Event], console: Console, epochs: int) -> list[dict[st
                     speed = started.train_images / epoch.train_seconds
                     left = spent * (epochs - row["epoch"] + epochs * (started.total - started.number))
                     note = (
-                        f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}  "
-                        f"Jaccard {row['validation_jaccard']:.4f}  {speed:.1f} images/s  at most {_clock(left)} left"
+                        f"{speed:.1f} images/s  at most {_clock(left)} left  Jaccard {row['validation_jaccard']:.4f}  "
+                        f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
                     )
                     bars.update(current, completed=row["epoch"], note=note)
                     if not console.is_terminal and time.monotonic() - shown > PLAIN_SECONDS:
