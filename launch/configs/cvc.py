@@ -5,8 +5,8 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=cvc.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/cvc_clinicdb/README.md says what to download. Cost on two CPU cores: 7 to 8 minutes an epoch of one run
-(results/README.md); on a GPU not measured yet.
+Data: datasets/cvc_clinicdb/README.md says what to download. Cost on two CPU cores: about a quarter of an
+hour an epoch of one run, beside other work (results/README.md); on a GPU not measured yet.
 Expected (paper, Tables 1 and 3): Jaccard 70.02 ± 9.37 (unet), 75.89 ± 2.06 (sharp_unet).
 
 Every random fold has frames of its own video sequences in training: `--config.grouped=true` keeps the 29
