@@ -33,6 +33,10 @@ class Config:
     skip_kernel: str = "laplacian"  # kernel of the sharp models, a name in ops.KERNELS
     skip_padding: Literal["zero", "reflect"] = "zero"
 
+    weights: str = ""  # what runs start from: "imagenet", a file or a run, see models.pretrained; "" is from scratch
+    frozen_epochs: int = 0  # epochs at the start in which the encoder stays as it is
+    encoder_learning_rate_factor: float = 1.0  # what the learning rate is multiplied by for the encoder
+
     protocol: Literal["paper", "nested"] = "paper"  # nested: nothing is decided on the fold that is reported
     folds: int = 5
     repeats: int = 5  # times the folds are drawn anew

@@ -2,6 +2,7 @@
 
 config.json                        the resolved config
 folds.json                         the data set's digest, and the ids of every fold
+weights.json                       the digest of what each model's runs start from, if they do not start from scratch
 scores.csv  per_image.parquet      collected from the records
 runs/<model>/repeat<R>-fold<F>/
     metrics.jsonl                  an epoch a line
@@ -25,7 +26,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from flax import nnx
 
 from sharp_unet_jax import checkpoint, losses, metrics, models, ops, train
 from sharp_unet_jax.atomic import replacing, to_json, write_json, write_text
@@ -91,15 +91,24 @@ def check(config: Config, devices: int) -> None:
     if config.skip_kernel not in ops.KERNELS:
         near = difflib.get_close_matches(config.skip_kernel, ops.KERNELS, n=1, cutoff=0)
         raise InputError(f"skip_kernel: no kernel {config.skip_kernel!r}; did you mean {near[0]!r}?")
-    least = {"repeats": 1, "folds": 2, "batch_size": 1, "epochs": 1, "patience": 1, "plateau_patience": 1}
+    least = {
+        "frozen_epochs": 0,
+        "repeats": 1,
+        "folds": 2,
+        "batch_size": 1,
+        "epochs": 1,
+        "patience": 1,
+        "plateau_patience": 1,
+    }
     for field, low in least.items():
         if getattr(config, field) < low:
             raise InputError(f"{field}: must be at least {low}, got {getattr(config, field)}")
     for field in ("threshold", "inner_validation", "plateau_factor"):
         if not 0 < getattr(config, field) < 1:
             raise InputError(f"{field}: must be between 0 and 1, got {getattr(config, field)}")
-    if not 0 < config.learning_rate < np.inf:
-        raise InputError(f"learning_rate: must be above 0, got {config.learning_rate}")
+    for field in ("learning_rate", "encoder_learning_rate_factor"):
+        if not 0 < getattr(config, field) < np.inf:
+            raise InputError(f"{field}: must be above 0, got {getattr(config, field)}")
     if isinstance(config.loss, Mapping) and not np.isfinite(list(config.loss.values())).all():
         raise InputError(f"loss: every weight must be a number, got {config.loss}")
     if min(config.data.size) < 16:
@@ -139,8 +148,11 @@ def seed(config: Config, run: Run) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
-def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits) -> None:
-    """Writes config.json and folds.json, or checks that those there are of this sweep; InputError if they are not."""
+def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: dict[str, str]) -> None:
+    """Writes what describes the sweep, or checks that what is there describes this one; InputError if it does not.
+
+    `weights` are the digests of pretrained weights by model.
+    """
     resolved = json.loads(json.dumps(dataclasses.asdict(config)))
     if (workdir / "config.json").exists():
         before, now = _flat(_read(workdir / "config.json")), _flat(resolved)
@@ -154,16 +166,25 @@ def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits
             raise InputError(
                 f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir"
             )
+        for model, digest in _weights(workdir).items():
+            if weights.get(model, digest) != digest:
+                raise InputError(
+                    f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
+                )
     elif workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir()):
         raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
     write_json(workdir / "config.json", resolved)
     write_json(workdir / "folds.json", _folds(config, dataset, splits))
+    if weights:
+        write_json(workdir / "weights.json", _weights(workdir) | weights)
 
 
 def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.Device]) -> Iterator[Event]:
     """Makes every run of the plan that has no finished record yet, one after another; a failed one is made again."""
     splits = split(config, dataset)
-    open_workdir(workdir, config, dataset, splits)
+    weights = {model: start for model in config.models if (start := train.pretrained(config, model, dataset))}
+    digests = {model: start.sha256 for model, start in weights.items()}
+    open_workdir(workdir, config, dataset, splits, digests)
     runs = plan(config)
     pairs = train.put(dataset, devices)
     programs: dict[str, train.Program] = {}
@@ -171,7 +192,7 @@ def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.De
         if (record := read_record(workdir, run)) and record["status"] == "finished":
             continue
         if run.model not in programs:
-            programs[run.model] = train.program(config, run.model, dataset, pairs, devices)
+            programs[run.model] = train.program(config, run.model, dataset, pairs, devices, weights.get(run.model))
         cell = splits[run.repeat, run.fold]
         yield Started(run, number, len(runs), len(cell.train))
         record = yield from _make(config, dataset, workdir, run, cell, programs[run.model])
@@ -248,8 +269,7 @@ def _make(
     per_image = _per_image(run, dataset, cell, result.counts, config)
     with replacing(folder / "per_image.parquet") as temporary:
         per_image.to_parquet(temporary)
-    weights = {"params": nnx.to_pure_dict(result.params), "stats": nnx.to_pure_dict(result.stats)}
-    checkpoint.save(folder / "checkpoint", weights)
+    checkpoint.save(folder / "checkpoint", {"params": result.params, "stats": result.stats})
     seconds = time.perf_counter() - start
     write_json(folder / "timing.json", _made_on(program) | _timing(epochs, seconds, len(cell.train)))
     record |= _scores(result)
@@ -332,6 +352,11 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
         "grouped": config.grouped,
         "folds": cells,
     }
+
+
+def _weights(workdir: Path) -> dict[str, str]:
+    path = workdir / "weights.json"
+    return _read(path) if path.exists() else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

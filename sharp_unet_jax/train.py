@@ -7,6 +7,7 @@ gather by index inside the step, so nothing but indices travels while a run goes
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,11 +24,11 @@ from sharp_unet_jax.data.resident import Dataset
 
 
 class State(NamedTuple):
-    """What a training step changes: pure trees of arrays."""
+    """What a training step changes: nested dicts of arrays, by part of the network and its attributes."""
 
-    params: Any
-    stats: Any  # all that is no parameter: running statistics
-    moments: optax.OptState
+    params: dict[str, Any]
+    stats: dict[str, Any]  # all that is no parameter: running statistics, normalisation of the inputs
+    moments: dict[str, optax.OptState]  # Adam's, for each part of the network: an encoder that is frozen has none yet
 
 
 class Pairs(NamedTuple):
@@ -43,6 +44,7 @@ class Program:
 
     init: Callable[[int], State]
     train_step: Callable[..., tuple[State, jax.Array]]
+    frozen_step: Callable[..., tuple[State, jax.Array]]  # train_step, the encoder left as it is
     eval_step: Callable[..., tuple[jax.Array, jax.Array]]
     batch_size: int  # with the padding that makes it divide among the devices
     pairs: Pairs
@@ -70,8 +72,8 @@ class Result(NamedTuple):
 
     rows: list[dict[str, float]]  # an epoch each
     best_epoch: int  # of the lowest validation loss
-    params: Any  # of that epoch
-    stats: Any
+    params: dict[str, Any]  # of that epoch
+    stats: dict[str, Any]
     counts: np.ndarray  # of that epoch: (n_test, C, 3), see metrics.counts
 
 
@@ -80,47 +82,85 @@ def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
     return Pairs(*jax.device_put((dataset.images, dataset.masks), _sharding(devices, PartitionSpec())))
 
 
-def program(config: Config, model: str, dataset: Dataset, pairs: Pairs, devices: Sequence[jax.Device]) -> Program:
-    """The steps of `model` on `pairs`, the `dataset` that was put on `devices`; these share every batch."""
+def network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
+    """`model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
+    return models.build(
+        model,
+        num_classes=dataset.num_outputs,
+        in_channels=dataset.images.shape[-1],
+        rngs=rngs,
+        skip_kernel=config.skip_kernel,
+        skip_padding=config.skip_padding,
+        dtype=jnp.dtype(config.precision),
+    )
+
+
+def pretrained(config: Config, model: str, dataset: Dataset) -> models.pretrained.Weights | None:
+    """The weights that runs of `model` start from, where the config names any; InputError if they do not fit."""
+    if not config.weights:
+        return None
+    return models.load_weights(
+        model, config.weights, nnx.eval_shape(lambda: network(config, model, dataset, nnx.Rngs(0)))
+    )
+
+
+def program(
+    config: Config,
+    name: str,
+    dataset: Dataset,
+    pairs: Pairs,
+    devices: Sequence[jax.Device],
+    weights: models.pretrained.Weights | None = None,
+) -> Program:
+    """The steps of the model `name` on `pairs`, the `dataset` that was put on `devices`; these share every batch.
+
+    Runs start from `weights` where given, and fresh where these say nothing.
+    """
     replicated, sharded = (_sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
 
-    def build(rngs: nnx.Rngs) -> models.Segmenter:
-        return models.build(
-            model,
-            num_classes=dataset.num_outputs,
-            in_channels=dataset.images.shape[-1],
-            rngs=rngs,
-            skip_kernel=config.skip_kernel,
-            skip_padding=config.skip_padding,
-            dtype=jnp.dtype(config.precision),
-        )
+    graph = nnx.graphdef(nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0))))
 
-    graph = nnx.graphdef(nnx.eval_shape(lambda: build(nnx.Rngs(0))))
+    def fresh(key: jax.Array) -> State:
+        params, stats = _arrays(network(config, name, dataset, nnx.Rngs(key)))
+        return State(params, stats, {part: optimizer.init(params[part]) for part in params})
 
-    def init(key: jax.Array) -> State:
-        _, params, *rest = nnx.split(build(nnx.Rngs(key)), nnx.Param, ...)
-        (stats,) = rest
-        return State(params, stats, optimizer.init(params))
+    compiled_fresh = jax.jit(fresh, out_shardings=replicated)
+
+    def init(seed: int) -> State:
+        state = compiled_fresh(
+            jax.random.key(seed, impl="rbg")
+        )  # the default generator compiles for four times as long
+        if weights is None:
+            return state
+        model = nnx.merge(graph, state.params, state.stats)
+        # A copy: steps write over what they are given, and the next run starts from the same weights.
+        nnx.update(model, jax.tree.map(jnp.copy, jax.device_put(weights.state, replicated)))
+        params, stats = _arrays(model)
+        return state._replace(params=params, stats=stats)
 
     def gather(pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         return pairs.images[index].astype(jnp.float32) / 255, pairs.masks[index]
 
     def train_step(
-        state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, learning_rate: jax.Array
+        frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, learning_rate: jax.Array
     ) -> tuple[State, jax.Array]:
         """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses."""
         images, masks = gather(pairs, index)
 
-        def objective(params: Any) -> tuple[jax.Array, tuple[Any, jax.Array]]:
-            network = nnx.merge(graph, params, state.stats, copy=True)
-            total = jnp.sum(loss(network(images), masks) * weight)
-            return total / jnp.sum(weight), (nnx.state(network, nnx.Not(nnx.Param)), total)
+        def objective(trained: dict[str, Any]) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
+            model = nnx.merge(graph, {**state.params, **trained}, state.stats, copy=True)
+            total = jnp.sum(loss(model(images, weight, freeze_encoder=frozen), masks) * weight)
+            return total / jnp.sum(weight), (_arrays(model)[1], total)
 
-        (_, (stats, total)), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
-        updates, moments = optimizer.update(gradients, state.moments)
-        params = jax.tree.map(lambda p, u: p - learning_rate * u, state.params, updates)
-        return State(params, stats, moments), total
+        trained = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
+        (_, (stats, total)), gradients = jax.value_and_grad(objective, has_aux=True)(trained)
+        moments = dict(state.moments)
+        for part, gradient in gradients.items():
+            rate = learning_rate * (config.encoder_learning_rate_factor if part == "encoder" else 1)
+            updates, moments[part] = optimizer.update(gradient, state.moments[part])
+            trained[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, trained[part], updates)
+        return State({**state.params, **trained}, stats, moments), total
 
     def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
@@ -128,12 +168,10 @@ def program(config: Config, model: str, dataset: Dataset, pairs: Pairs, devices:
         logits = nnx.merge(graph, state.params, state.stats)(images)
         return loss(logits, masks), metrics.counts(logits, masks, config.threshold)
 
-    compiled_init = jax.jit(init, out_shardings=replicated)
     return Program(
-        init=lambda seed: compiled_init(
-            jax.random.key(seed, impl="rbg")
-        ),  # the default compiles for four times as long
-        train_step=jax.jit(train_step, donate_argnums=0),
+        init=init,
+        train_step=jax.jit(partial(train_step, False), donate_argnums=0),
+        frozen_step=jax.jit(partial(train_step, True), donate_argnums=0),
         eval_step=jax.jit(eval_step),
         batch_size=-(-config.batch_size // len(devices)) * len(devices),
         pairs=pairs,
@@ -154,9 +192,10 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
     for epoch in range(1, config.epochs + 1):
         start = time.perf_counter()
         totals = []
+        step = program.frozen_step if epoch <= config.frozen_epochs else program.train_step
         for index, weight in batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size):
             batch = program.place(index), program.place(weight)
-            state, total = program.train_step(state, program.pairs, *batch, np.float32(learning_rate))
+            state, total = step(state, program.pairs, *batch, np.float32(learning_rate))
             totals.append(total)
         train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(split.train)
         trained = time.perf_counter()
@@ -220,6 +259,12 @@ def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """
     bits = np.random.PCG64([seed, epoch]).random_raw(len(indices))
     return indices[np.argsort(bits, kind="stable")]
+
+
+def _arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and all else that a network holds."""
+    params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
+    return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
 def _sharding(devices: Sequence[jax.Device], spec: PartitionSpec) -> NamedSharding:

@@ -6,9 +6,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.models import decoder, layers
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 4)
@@ -34,12 +36,40 @@ def real_data() -> Path:
 def shrink_models(patch: pytest.MonkeyPatch) -> None:
     """Makes `unet` and `sharp_unet` networks of two levels: they compile in seconds, and are the same code."""
     for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
-        patch.setitem(models.MODELS, name, (models._unet((4, 8)), skip))
+        patch.setitem(models.MODELS, name, models.Network(models._unet((4, 8)), skip))
 
 
 @pytest.fixture
 def tiny_models(monkeypatch):
     shrink_models(monkeypatch)
+
+
+class NormedEncoder(nnx.Module):
+    """Two convolutions with stride 2 and batch normalisation: all that a network with a pretrained encoder needs."""
+
+    first_stride = 2
+    widths = (4, 6)
+
+    def __init__(self, in_channels, *, rngs):
+        self.conv1, self.bn1 = layers.Conv(in_channels, 4, 3, 2, bias=False, rngs=rngs), layers.BatchNorm(4)
+        self.conv2, self.bn2 = layers.Conv(4, 6, 3, 2, bias=False, rngs=rngs), layers.BatchNorm(6)
+
+    def __call__(self, x, weight=None):
+        first = jax.nn.relu(self.bn1(self.conv1(x), weight))
+        return [first, jax.nn.relu(self.bn2(self.conv2(first), weight))]
+
+
+@pytest.fixture
+def normed(monkeypatch):
+    """The name of a tiny network with batch normalisation, added as anyone would: an encoder and a registry line."""
+
+    def parts(*, num_classes, in_channels, rngs):
+        encoder = NormedEncoder(in_channels, rngs=rngs)
+        return encoder, decoder.Decoder(encoder.widths, num_classes=num_classes, rngs=rngs)
+
+    monkeypatch.setattr(decoder, "WIDTHS", (6, 4))
+    monkeypatch.setitem(models.MODELS, "sharp_normed", models.Network(parts, "sharp"))
+    return "sharp_normed"
 
 
 def squares(

@@ -11,7 +11,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax import losses, metrics, models, train
+from sharp_unet_jax import checkpoint, losses, metrics, models, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.folds import Split
 from tests.conftest import squares
@@ -90,6 +90,96 @@ def test_padding_changes_nothing(tiny_models, dataset):
     chex.assert_trees_all_close(
         *(jax.device_get((state.params, total)) for state, total in results), rtol=1e-4, atol=1e-6
     )
+
+
+def test_padding_leaves_no_trace_in_batch_statistics(normed, dataset):
+    """Nor does it matter how many devices share the batch: its statistics are of the whole."""
+    index = np.array([3, 5, 7])
+    results = []
+    for size, devices in ((3, 1), (8, 1), (4, 4), (6, 3)):
+        program = make(dataclasses.replace(CONFIG, batch_size=size), normed, dataset, devices)
+        batch = (program.place(array) for array in next(train.batches(index, size, program.batch_size)))
+        state = program.train_step(program.init(1), program.pairs, *batch, np.float32(1e-3))[0]
+        results.append(jax.device_get((state.params, state.stats)))
+    for other in results[1:]:
+        chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-5)
+    assert np.abs(results[0][1]["encoder"]["bn1"]["mean"]).min() > 0
+
+
+def test_a_network_with_batch_normalisation_learns_and_predicts_as_it_was_scored(normed, dataset, tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=40, patience=40, plateau_patience=40, learning_rate=1e-2)
+    program = make(config, normed, dataset)
+    split = Split(ALL[:9], ALL[9:], ALL[9:])
+    _, result = run(train.fit(program, split, config, binary=True, seed=0))
+    assert result.rows[result.best_epoch - 1]["test_jaccard"] > 0.7
+    checkpoint.save(tmp_path / "c", {"params": result.params, "stats": result.stats})
+    network = models.build(normed, rngs=nnx.Rngs(5), weights=str(tmp_path / "c"))
+    for index, counts in zip(split.test, result.counts, strict=True):  # an image alone, in another process's hands
+        logits = network(jnp.asarray(dataset.images[index : index + 1], jnp.float32) / 255)
+        np.testing.assert_array_equal(
+            metrics.counts(logits, jnp.asarray(dataset.masks[index : index + 1]), 0.5)[0], counts
+        )
+
+
+def pretrained_for(name, seed=7):
+    """Weights as from a file: the encoder's, all at random, and a normalisation."""
+    network = models.build(name, rngs=nnx.Rngs(seed))
+    for norm in (network.encoder.bn1, network.encoder.bn2):
+        norm.mean[...] = jnp.full(norm.mean.shape, 0.3)
+    network.mean[...], network.std[...] = jnp.full(3, 0.5), jnp.full(3, 0.25)
+    kept = [(path, x) for path, x in nnx.to_flat_state(nnx.state(network)) if path[0] in ("encoder", "mean", "std")]
+    return models.pretrained.Weights(jax.device_get(nnx.from_flat_state(kept)), "digest"), network
+
+
+def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
+    weights, network = pretrained_for(normed)
+    devices = jax.devices()[:1]
+    program = train.program(CONFIG, normed, dataset, train.put(dataset, devices), devices, weights)
+    batch = next(train.batches(ALL[:4], 4, 4))
+    for seed in (0, 1):
+        state = program.init(seed)
+        encoder = jax.device_get((state.params["encoder"], state.stats["encoder"]))
+        expected = [nnx.to_pure_dict(nnx.state(network.encoder, kind)) for kind in (nnx.Param, nnx.BatchStat)]
+        chex.assert_trees_all_equal(encoder, tuple(jax.device_get(expected)))
+        np.testing.assert_array_equal(state.stats["mean"], [0.5, 0.5, 0.5])
+        for _ in range(2):  # steps write over what they were given
+            state, _ = program.train_step(state, program.pairs, *batch, np.float32(0.1))
+        np.testing.assert_array_equal(state.stats["std"], [0.25, 0.25, 0.25])
+    decoders = [jax.device_get(program.init(seed).params["decoder"]) for seed in (0, 1)]
+    assert not np.array_equal(decoders[0]["head"]["kernel"], decoders[1]["head"]["kernel"])
+
+
+def test_a_frozen_encoder_stays_as_it_is_and_then_takes_a_first_step_of_full_size(normed, dataset):
+    config = dataclasses.replace(CONFIG, frozen_epochs=2, encoder_learning_rate_factor=0.5)
+    program = make(config, normed, dataset)
+    batch = next(train.batches(ALL[:4], 4, 4))
+    state = program.init(0)
+    start = jax.device_get(state)
+    for _ in range(3):
+        state, _ = program.frozen_step(state, program.pairs, *batch, np.float32(0.01))
+    frozen = jax.device_get(state)
+    chex.assert_trees_all_equal(frozen.params["encoder"], start.params["encoder"])
+    chex.assert_trees_all_equal(frozen.stats["encoder"], start.stats["encoder"])
+    assert not np.array_equal(frozen.params["decoder"]["head"]["kernel"], start.params["decoder"]["head"]["kernel"])
+    assert not np.array_equal(frozen.stats["decoder"]["blocks"][0]["bn1"]["mean"], np.zeros(6))
+    state, _ = program.train_step(state, program.pairs, *batch, np.float32(0.01))
+    step = jax.tree.map(np.subtract, jax.device_get(state.params["encoder"]), frozen.params["encoder"])
+    # Adam's first step is as long as the learning rate; moments that had aged while frozen would make it thrice that.
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(step))
+    assert largest == pytest.approx(0.005, rel=1e-3)
+
+
+def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset):
+    config = dataclasses.replace(CONFIG, frozen_epochs=2, epochs=3)
+    program = make(config, normed, dataset)
+    used = []
+    spies = {
+        kind: (lambda *args, kind=kind: used.append(kind) or getattr(program, kind)(*args))
+        for kind in ("frozen_step", "train_step")
+    }
+    spied = dataclasses.replace(program, **spies)
+    run(train.fit(spied, Split(ALL[:4], ALL[8:], ALL[8:]), config, binary=True, seed=0))
+    assert used == ["frozen_step", "frozen_step", "train_step"]
 
 
 def test_evaluation_gives_each_image_its_own_numbers(program):
@@ -186,7 +276,7 @@ def scripted(validation_losses):
         return np.full(n, next(script), np.float32), np.tile(np.array([[[1, 1, 1], [1, 2, 2]]]), (n, 1, 1))
 
     init = lambda seed: train.State(np.zeros(()), {}, ())  # noqa: E731
-    return train.Program(init, train_step, eval_step, 4, None, lambda array: array), rates
+    return train.Program(init, train_step, train_step, eval_step, 4, None, lambda array: array), rates
 
 
 def fit_scripted(validation_losses, **changes):

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,21 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import unet
+from sharp_unet_jax.models import pretrained, unet
+from sharp_unet_jax.models.decoder import Decoder
+from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
 from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip
+from sharp_unet_jax.models.vgg import VGG16, VGG19, VGGEncoder
 
-Parts = tuple[Encoder, Callable[[jax.Array, list[jax.Array]], jax.Array]]  # encoder, decoder
+Parts = tuple[Encoder, Callable[[jax.Array, list[jax.Array], jax.Array | None], jax.Array]]  # encoder, decoder
+
+
+class Network(NamedTuple):
+    """What a name stands for."""
+
+    parts: Callable[..., Parts]
+    skip: str  # "plain" or "sharp": the only thing in which a sharp twin differs
+    hub: str = ""  # where the Hugging Face hub has ImageNet weights of its encoder
 
 
 def _unet(widths: tuple[int, ...]) -> Callable[..., Parts]:
@@ -23,12 +35,34 @@ def _unet(widths: tuple[int, ...]) -> Callable[..., Parts]:
     return parts
 
 
-# A network's encoder and decoder, and its skip: the only thing in which a sharp twin differs.
-MODELS: dict[str, tuple[Callable[..., Parts], str]] = {
-    "unet": (_unet(unet.WIDTHS), "plain"),
-    "sharp_unet": (_unet(unet.WIDTHS), "sharp"),
-    "wide_unet": (_unet(unet.WIDE_WIDTHS), "plain"),
-    "wide_sharp_unet": (_unet(unet.WIDE_WIDTHS), "sharp"),
+def _vgg(convolutions: tuple[int, ...]) -> Callable[..., Parts]:
+    def parts(*, num_classes: int, in_channels: int, rngs: nnx.Rngs) -> Parts:
+        encoder = VGGEncoder(in_channels, convolutions, rngs=rngs)
+        return encoder, Decoder(encoder.widths, centre=True, num_classes=num_classes, rngs=rngs)
+
+    return parts
+
+
+def _resnet(block: Block, counts: tuple[int, ...]) -> Callable[..., Parts]:
+    def parts(*, num_classes: int, in_channels: int, rngs: nnx.Rngs) -> Parts:
+        encoder = ResNetEncoder(in_channels, block, counts, rngs=rngs)
+        return encoder, Decoder(encoder.widths, num_classes=num_classes, rngs=rngs)
+
+    return parts
+
+
+def _twins(plain: str, sharp: str, parts: Callable[..., Parts], hub: str = "") -> dict[str, Network]:
+    return {plain: Network(parts, "plain", hub), sharp: Network(parts, "sharp", hub)}
+
+
+MODELS: dict[str, Network] = {
+    **_twins("unet", "sharp_unet", _unet(unet.WIDTHS)),
+    **_twins("wide_unet", "wide_sharp_unet", _unet(unet.WIDE_WIDTHS)),
+    **_twins("ternausnet16", "sharp_ternausnet16", _vgg(VGG16), "timm/vgg16.tv_in1k"),
+    **_twins("ternausnet19", "sharp_ternausnet19", _vgg(VGG19), "timm/vgg19.tv_in1k"),
+    **_twins("unet_resnet18", "sharp_unet_resnet18", _resnet(Basic, RESNET18), "timm/resnet18.tv_in1k"),
+    **_twins("unet_resnet34", "sharp_unet_resnet34", _resnet(Basic, RESNET34), "timm/resnet34.tv_in1k"),
+    **_twins("unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "timm/resnet50.tv_in1k"),
 }
 
 
@@ -45,19 +79,32 @@ def build(
     num_classes: int = 1,
     in_channels: int = 3,
     rngs: nnx.Rngs,
+    weights: str = "",
     skip_kernel: str = "laplacian",
     skip_padding: str = "zero",
     dtype: DTypeLike = jnp.float32,
 ) -> Segmenter:
-    """The network `name` with fresh weights: (N, H, W, in_channels) in [0, 1] to logits (N, H, W, num_classes).
+    """The network `name`: (N, H, W, in_channels) in [0, 1] to logits (N, H, W, num_classes).
 
     `num_classes=1` is a foreground against a background (sigmoid); more are classes with the background among them
-    (softmax). `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp
-    models. `dtype` is the arithmetic's; parameters are float32. Raises InputError for an unknown name.
+    (softmax). Weights are fresh, or those of `weights`: "imagenet" or a path, see `pretrained.load`.
+    `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp models.
+    `dtype` is the arithmetic's; parameters are float32. Raises InputError for an unknown name or unfit weights.
     """
     check(name)
-    parts, skip = MODELS[name]
-    encoder, decoder = parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
-    plain = skip == "plain"
+    network = MODELS[name]
+    encoder, decoder = network.parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
+    plain = network.skip == "plain"
     connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=skip_kernel, padding=skip_padding)
-    return Segmenter(encoder, connection, decoder, dtype=dtype)
+    segmenter = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)
+    if weights:
+        nnx.update(segmenter, jax.tree.map(jnp.asarray, load_weights(name, weights, segmenter).state))
+    return segmenter
+
+
+def load_weights(name: str, weights: str, segmenter: Segmenter) -> pretrained.Weights:
+    """What `weights` ("imagenet" or a path, see `pretrained.load`) holds for the network `name`.
+
+    `segmenter` is one such network, or its shapes alone (`nnx.eval_shape`). Raises InputError.
+    """
+    return pretrained.load(weights, segmenter, hub=MODELS[name].hub)

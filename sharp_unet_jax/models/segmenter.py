@@ -2,6 +2,9 @@
 
 An encoder is any module with `widths` (channels of its feature maps, finest first) that maps (N, H, W, C) to a list
 of such maps, each half the size of the one before. The decoder and the skip know nothing else of it.
+
+Every part takes `weight` (N,), what each image counts in batch statistics while training; None, and the same network
+predicts. Nothing else tells training from prediction.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +24,9 @@ class Encoder(Protocol):
     """What a network needs to know of its encoder."""
 
     widths: tuple[int, ...]
+    first_stride: int  # how many times smaller than the image the finest map is
 
-    def __call__(self, x: jax.Array, /) -> Maps:
+    def __call__(self, x: jax.Array, weight: jax.Array | None = None, /) -> Maps:
         """(N, H, W, C) to feature maps, finest first, each half the size of the one before."""
         ...
 
@@ -55,33 +59,42 @@ class SharpSkip(nnx.Module):
         return [ops.sharpen(x, k[...], self.padding) for x, k in zip(features, self.kernels, strict=True)]
 
 
+class Normalisation(nnx.Variable):
+    """Mean or standard deviation of the inputs: no parameter, and kept with the weights that were trained on it."""
+
+
 class Segmenter(nnx.Module):
     """Encoder, skips and decoder under one roof, for images of any size.
 
-    Arithmetic is in `dtype`; parameters and the logits stay float32.
+    Arithmetic is in `dtype`; parameters and the logits stay float32. Images are normalised by `mean` and `std`, which
+    pretrained weights bring along; 0 and 1 otherwise.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         skip: Callable[[Maps], Maps],
-        decoder: Callable[[jax.Array, Maps], jax.Array],
+        decoder: Callable[[jax.Array, Maps, jax.Array | None], jax.Array],
         *,
+        in_channels: int,
         dtype: DTypeLike = jnp.float32,
     ):
         self.encoder, self.skip, self.decoder = encoder, skip, decoder
+        self.mean, self.std = Normalisation(jnp.zeros(in_channels)), Normalisation(jnp.ones(in_channels))
         self.dtype = dtype
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, weight: jax.Array | None = None, *, freeze_encoder: bool = False) -> jax.Array:
         """Images (N, H, W, in_channels), float in [0, 1], to logits (N, H, W, num_classes), float32.
 
         Sizes that the encoder cannot halve often enough are padded at the lower right by repeating the edge, and the
-        logits cropped back.
+        logits cropped back. `weight` (N,) trains the batch normalisation (`layers.BatchNorm`), in the
+        encoder only while it is not frozen.
         """
         height, width = x.shape[1:3]
-        multiple = 2 ** (len(self.encoder.widths) - 1)
+        multiple = self.encoder.first_stride * 2 ** (len(self.encoder.widths) - 1)
         pad = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
+        x = (x - self.mean[...].reshape(1, 1, 1, -1)) / self.std[...].reshape(1, 1, 1, -1)
         x = jnp.pad(x.astype(self.dtype), pad, mode="edge")
-        *skips, x = self.encoder(x)
-        logits = self.decoder(x, self.skip(skips))
+        *skips, x = self.encoder(x, None if freeze_encoder else weight)
+        logits = self.decoder(x, self.skip(skips), weight)
         return logits[:, :height, :width].astype(jnp.float32)

@@ -8,33 +8,18 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax import ops
+from sharp_unet_jax.models.layers import Conv, add_bias, glorot
 
 WIDTHS = (32, 64, 128, 256, 512)
 WIDE_WIDTHS = (35, 70, 140, 280, 560)
-
-_glorot = nnx.initializers.glorot_uniform()
-# Keras counts the fans of a transposed convolution from its (h, w, out, in) kernel; the sum, all that Glorot
-# uniform depends on, is the same here.
-
-
-class Conv3x3(nnx.Module):
-    """3x3 convolution with bias, stride 1, zero padding to the same size."""
-
-    def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(_glorot(rngs.params(), (3, 3, in_channels, out_channels)))
-        self.bias = nnx.Param(jnp.zeros(out_channels))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
-        return _bias(ops.conv3x3(x, self.kernel[...].astype(x.dtype)), self.bias)
 
 
 class Block(nnx.Module):
     """Two 3x3 convolutions, each followed by a ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
-        self.first = Conv3x3(in_channels, out_channels, rngs=rngs)
-        self.second = Conv3x3(out_channels, out_channels, rngs=rngs)
+        self.first = Conv(in_channels, out_channels, rngs=rngs)
+        self.second = Conv(out_channels, out_channels, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, H, W, out_channels)."""
@@ -45,23 +30,26 @@ class UpConv(nnx.Module):
     """2x2 transposed convolution with stride 2 and bias: twice the size."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(_glorot(rngs.params(), (2, 2, in_channels, out_channels)))
+        # Keras counts the fans from (h, w, out, in); their sum, all that Glorot uniform depends on, is the same.
+        self.kernel = nnx.Param(glorot(rngs.params(), (2, 2, in_channels, out_channels)))
         self.bias = nnx.Param(jnp.zeros(out_channels))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, 2H, 2W, out_channels)."""
-        return _bias(ops.up_conv(x, self.kernel[...].astype(x.dtype)), self.bias)
+        return add_bias(ops.up_conv(x, self.kernel[...].astype(x.dtype)), self.bias)
 
 
 class UNetEncoder(nnx.Module):
     """A block at each width, 2x2 max-pool between them."""
+
+    first_stride = 1
 
     def __init__(self, in_channels: int, widths: tuple[int, ...] = WIDTHS, *, rngs: nnx.Rngs):
         self.widths = widths
         inputs = (in_channels, *widths[:-1])
         self.blocks = nnx.List([Block(i, o, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
 
-    def __call__(self, x: jax.Array) -> list[jax.Array]:
+    def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:  # noqa: ARG002
         """(N, H, W, in_channels) to five feature maps, finest first, each half the size of the one before."""
         features = [self.blocks[0](x)]
         for block in self.blocks[1:]:
@@ -76,15 +64,10 @@ class UNetDecoder(nnx.Module):
         pairs = list(zip(widths[1:], widths[:-1], strict=True))[::-1]
         self.ups = nnx.List([UpConv(i, o, rngs=rngs) for i, o in pairs])
         self.blocks = nnx.List([Block(2 * o, o, rngs=rngs) for _, o in pairs])
-        self.kernel = nnx.Param(_glorot(rngs.params(), (widths[0], num_classes)))
-        self.bias = nnx.Param(jnp.zeros(num_classes))
+        self.head = Conv(widths[0], num_classes, 1, rngs=rngs)
 
-    def __call__(self, x: jax.Array, skips: list[jax.Array]) -> jax.Array:
+    def __call__(self, x: jax.Array, skips: list[jax.Array], weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
         """The coarsest map and the skips, finest first, to logits (N, H, W, num_classes)."""
         for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
             x = block(jnp.concatenate([up(x), skip], axis=-1))
-        return _bias(x @ self.kernel[...].astype(x.dtype), self.bias)
-
-
-def _bias(x: jax.Array, bias: nnx.Param) -> jax.Array:
-    return x + bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
+        return self.head(x)

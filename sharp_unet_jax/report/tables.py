@@ -85,12 +85,16 @@ def passport(config: dict[str, Any], folds: dict[str, Any]) -> str:
         "zero": "an image's class in neither truth nor prediction scores 0",
         "nan": "an image's class in neither truth nor prediction is left out",
     }[config["empty"]]
+    frozen = f", encoder frozen for {epochs} epochs" if (epochs := config.get("frozen_epochs")) else ""
+    factor = config.get("encoder_learning_rate_factor", 1)
+    slower = f", learning rate of the encoder times {factor}" if factor != 1 else ""
     rule = f"threshold {config['threshold']}" if classes == 2 else "the likeliest class"
     return (
         f"Protocol: {decided}; {config['folds']} {kind} folds x {config['repeats']} repeats of {folds['images']} "
         f"images ({folds['groups']} groups), {height}x{width} ({config['data']['fit']}). "
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         f"± is the sample standard deviation over runs; {rule}; {empty}. "
+        f"Started from {config.get('weights') or 'scratch'}{frozen}{slower}. "
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"{config['precision']}, seed {config['seed']}."
     )

@@ -50,7 +50,7 @@ def copy_weights(model, reference):
         ours += [block.first, block.second]
     for up, block in zip(model.decoder.ups, model.decoder.blocks, strict=True):
         ours += [up, block.first, block.second]
-    ours.append(model.decoder)
+    ours.append(model.decoder.head)
     kinds = (layers.Conv2D, layers.Conv2DTranspose)
     theirs = [layer for layer in reference.layers if isinstance(layer, kinds) and layer.trainable]
     for layer, source in zip(theirs, ours, strict=True):
@@ -63,7 +63,7 @@ def copy_weights(model, reference):
 @pytest.mark.parametrize("name", ["unet", "sharp_unet"])
 def test_logits_equal_kerass(name, monkeypatch):
     skip = "sharp" if name.startswith("sharp") else "plain"
-    monkeypatch.setitem(models.MODELS, name, (models._unet(WIDTHS), skip))
+    monkeypatch.setitem(models.MODELS, name, models.Network(models._unet(WIDTHS), skip))
     model = models.build(name, rngs=nnx.Rngs(3))
     rng = np.random.default_rng(0)
     for parameters in (*model.encoder.blocks, *model.decoder.ups, *model.decoder.blocks):

@@ -10,7 +10,18 @@ from flax import nnx
 from sharp_unet_jax import models, ops
 from sharp_unet_jax.errors import InputError
 
-PARAMETERS = {"unet": 7_760_097, "sharp_unet": 7_760_097, "wide_unet": 9_282_876, "wide_sharp_unet": 9_282_876}
+PARAMETERS = {
+    "unet": 7_760_097,
+    "wide_unet": 9_282_876,
+    "ternausnet16": 23_748_241,
+    "unet_resnet50": 32_521_105,
+}
+PARAMETERS |= {
+    "sharp_unet": PARAMETERS["unet"],
+    "wide_sharp_unet": PARAMETERS["wide_unet"],
+    "sharp_ternausnet16": PARAMETERS["ternausnet16"],
+    "sharp_unet_resnet50": PARAMETERS["unet_resnet50"],
+}
 
 
 def abstract(name, **options):
@@ -25,14 +36,36 @@ def parameters(model) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_counts_are_the_papers(name):
     assert parameters(abstract(name)) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 47), (16, 16), (17, 100), (1, 1)])
-def test_logits_have_the_images_size(height, width):
-    model = abstract("sharp_unet", num_classes=4, in_channels=1)
+# Of the encoders alone, as torchvision gives them, less the classifier's 4096-wide layers or its 1000 outputs.
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("ternausnet16", 14_714_688),
+        ("ternausnet19", 20_024_384),
+        ("unet_resnet18", 11_689_512 - 513_000),
+        ("unet_resnet34", 21_797_672 - 513_000),
+        ("unet_resnet50", 25_557_032 - 2_049_000),
+    ],
+)
+def test_encoders_have_torchvisions_parameter_counts(name, encoder):
+    assert parameters(abstract(name).encoder) == encoder
+
+
+@pytest.mark.parametrize("name", [name for name, network in models.MODELS.items() if network.skip == "sharp"])
+def test_every_network_has_a_sharp_twin_of_its_size(name):
+    plain = next(n for n, network in models.MODELS.items() if network == models.MODELS[name]._replace(skip="plain"))
+    assert parameters(abstract(name)) == parameters(abstract(plain))
+
+
+@pytest.mark.parametrize("name", ["sharp_unet", "sharp_ternausnet16", "sharp_unet_resnet18", "sharp_unet_resnet50"])
+@pytest.mark.parametrize(("height", "width"), [(32, 64), (33, 47), (16, 16), (17, 100), (1, 1)])
+def test_logits_have_the_images_size(name, height, width):
+    model = abstract(name, num_classes=4, in_channels=1)
     logits = jax.eval_shape(lambda m, x: m(x), model, jax.ShapeDtypeStruct((2, height, width, 1), jnp.float32))
     assert (logits.shape, logits.dtype) == ((2, height, width, 4), jnp.float32)
 
@@ -45,11 +78,39 @@ def test_padding_repeats_the_edge_and_is_cropped():
     np.testing.assert_allclose(model(image), model(padded)[:, :15, :21], rtol=1e-5, atol=1e-6)
 
 
-def test_encoder_gives_feature_maps_finest_first():
-    model = abstract("unet")
-    maps = jax.eval_shape(lambda m, x: m.encoder(x), model, jax.ShapeDtypeStruct((2, 32, 48, 3), jnp.float32))
-    widths = model.encoder.widths
-    assert [m.shape for m in maps] == [(2, 32 >> i, 48 >> i, width) for i, width in enumerate(widths)]
+@pytest.mark.parametrize("name", ["unet", "ternausnet16", "ternausnet19", "unet_resnet18", "unet_resnet50"])
+def test_encoders_keep_what_they_promise(name):
+    model = abstract(name)
+    maps = jax.eval_shape(lambda m, x: m.encoder(x), model, jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32))
+    sizes = [model.encoder.first_stride * 2**i for i in range(len(maps))]
+    promised = [(2, 64 // size, 96 // size, width) for size, width in zip(sizes, model.encoder.widths, strict=True)]
+    assert [m.shape for m in maps] == promised
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_images_are_normalised_before_the_first_convolution():
+    model = models.build("unet", rngs=nnx.Rngs(0))
+    image, mean, std = picture(), jnp.array([0.4, 0.5, 0.1]), jnp.array([0.2, 0.3, 0.7])
+    normalised = (image - mean.reshape(1, 1, 1, 3)) / std.reshape(1, 1, 1, 3)
+    expected = model(normalised)
+    model.mean[...], model.std[...] = mean, std
+    np.testing.assert_allclose(model(image), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_training_statistics_move_and_a_frozen_encoders_do_not():
+    model = models.build("unet_resnet18", rngs=nnx.Rngs(0))
+
+    @nnx.jit
+    def step(model, image):
+        model(image, jnp.ones(1), freeze_encoder=True)
+
+    def moved(part):
+        return [bool(leaf.any()) for leaf in jax.tree.leaves(nnx.state(part, lambda path, _: path[-1] == "mean"))]
+
+    assert not any(moved(model))
+    step(model, picture(32, 32))
+    assert not any(moved(model.encoder))
+    assert all(moved(model.decoder))
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -100,7 +161,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_in_float32():
 
 
 def test_initialisation_is_kerass():
-    convolution = models.unet.Conv3x3(32, 64, rngs=nnx.Rngs(0))
+    convolution = models.layers.Conv(32, 64, rngs=nnx.Rngs(0))
     limit = np.sqrt(6 / (9 * 32 + 9 * 64))
     assert float(jnp.abs(convolution.kernel[...]).max()) == pytest.approx(limit, rel=1e-3)
     assert float(convolution.kernel[...].std()) == pytest.approx(limit / np.sqrt(3), rel=0.01)

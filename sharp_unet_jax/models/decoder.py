@@ -1,0 +1,49 @@
+"""The decoder of the networks with a pretrained encoder, as in the published TernausNet and ResNet U-Nets.
+
+Each step doubles the size (nearest), concatenates the skip where there is one, and convolves twice.
+"""
+
+from itertools import zip_longest
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sharp_unet_jax.models.layers import BatchNorm, Conv, he, twice
+
+WIDTHS = (256, 128, 64, 32, 16)
+
+
+class ConvBlock(nnx.Module):
+    """Two 3x3 convolutions without bias, batch normalisation and ReLU after each."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
+        self.conv1 = Conv(in_channels, out_channels, bias=False, init=he, rngs=rngs)
+        self.bn1 = BatchNorm(out_channels)
+        self.conv2 = Conv(out_channels, out_channels, bias=False, init=he, rngs=rngs)
+        self.bn2 = BatchNorm(out_channels)
+
+    def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
+        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
+        x = jax.nn.relu(self.bn1(self.conv1(x), weight))
+        return jax.nn.relu(self.bn2(self.conv2(x), weight))
+
+
+class Decoder(nnx.Module):
+    """Five steps up to the image's size, a 3x3 convolution at the end; with `centre`, a block on the coarsest map."""
+
+    def __init__(self, widths: tuple[int, ...], *, centre: bool = False, num_classes: int, rngs: nnx.Rngs):
+        deepest, *skips = reversed(widths)
+        self.centre = ConvBlock(deepest, deepest, rngs=rngs) if centre else None
+        steps = zip_longest((deepest, *WIDTHS[:-1]), skips, WIDTHS, fillvalue=0)
+        self.blocks = nnx.List([ConvBlock(below + skip, width, rngs=rngs) for below, skip, width in steps])
+        self.head = Conv(WIDTHS[-1], num_classes, rngs=rngs)
+
+    def __call__(self, x: jax.Array, skips: list[jax.Array], weight: jax.Array | None = None) -> jax.Array:
+        """The coarsest map and the skips, finest first, to logits (N, H, W, num_classes)."""
+        if self.centre is not None:
+            x = self.centre(x, weight)
+        for block, skip in zip_longest(self.blocks, reversed(skips)):
+            x = twice(x)
+            x = block(x if skip is None else jnp.concatenate([x, skip], axis=-1), weight)
+        return self.head(x)

@@ -1,0 +1,52 @@
+"""ImageNet weights from the Hugging Face hub, whole or not at all."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import huggingface_hub
+
+from sharp_unet_jax.errors import InputError
+
+FILE = "model.safetensors"
+
+
+def fetch(repo: str) -> Path:
+    """The file model.safetensors of a timm repository on the Hugging Face hub ("timm/resnet50.tv_in1k"): from the hub's
+    cache, else downloaded and its sha256 checked."""
+    cached = huggingface_hub.try_to_load_from_cache(repo, FILE)
+    if isinstance(cached, str) and _intact(Path(cached)):
+        return Path(cached)
+    try:
+        # hf_hub_download repeats what fails for minutes, this request is made once: without a network it ends here.
+        expected = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repo, FILE)).etag
+        path = Path(huggingface_hub.hf_hub_download(repo, FILE, force_download=isinstance(cached, str)))
+    except Exception as error:  # httpx's, the hub's, its Rust downloader's and the disk's: they have no base in common
+        reason = str(error).strip().partition("\n")[0]
+        missing = f"no intact {FILE} of {repo} in the hub's cache, and it can't be fetched"
+        raise InputError(f"weights: {missing} ({type(error).__name__}: {reason}); {_remedy(repo)}") from error
+    digest = _sha256(path)
+    if digest != expected:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)  # the link to it; on disks without links, the file itself
+        broken = f"{FILE} of {repo} came with sha256 {digest} where the hub promises {expected}, and was deleted"
+        raise InputError(f"weights: {broken}; try again, or {_remedy(repo)}")
+    return path
+
+
+def _remedy(repo: str) -> str:
+    url = f"https://huggingface.co/{repo}/resolve/main/{FILE}"
+    cache = huggingface_hub.constants.HF_HUB_CACHE
+    return f"download {url} on another machine and give its path as `weights`, or put it in the hub's cache {cache}"
+
+
+def _intact(path: Path) -> bool:
+    """Whether a cached file has the sha256 that the cache has named it by; a file it has not named so is believed."""
+    # One link only: what it leads to may itself be a link, to a store that names files by another hash.
+    name = path.readlink().name if path.is_symlink() else ""
+    return not re.fullmatch(r"[0-9a-f]{64}", name) or _sha256(path) == name
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""Tensors out of Keras's HDF5 files, by the names of its layers."""
+
+import itertools
+import mmap
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from sharp_unet_jax.errors import InputError
+
+# The names of Keras 1, in which files of keras.applications are still written; its "std" is the variance.
+KERAS_1_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+KERAS_WEIGHT = re.compile(  # "block1_conv1_W_1" -> "W", "bn_conv1_running_std" -> "running_std"
+    r"(?:.*?_)??(W|b|gamma|beta|(?:running|moving)_mean|running_std|moving_variance"
+    r"|(?:depthwise_|pointwise_)?kernel|bias)(?:_\d+)?"
+)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """`.h5` or `.weights.h5`, names as in `weight_files.read`. InputError for no such file; damage raises anything."""
+    _check_heaps(path)
+    with h5py.File(path) as file:
+        datasets: dict[str, h5py.Dataset] = {}  # visititems follows no link, so none leads to another file
+        file.visititems(lambda name, item: datasets.update({name: item} if isinstance(item, h5py.Dataset) else {}))
+        root = file.get("model_weights", file)
+        named = _legacy_h5(root, datasets) if "layer_names" in root.attrs or "layer_names0" in root.attrs else None
+        return {name: _dataset(dataset) for name, dataset in (named or _weights_h5(datasets)).items()}
+
+
+def _check_heaps(path: Path) -> None:
+    """Walks the heaps of an HDF5 file, where Keras 3's names are: on a damaged one HDF5 (2.0) itself never returns."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for heap in re.finditer(rb"GCOL\x01\x00\x00\x00", data):
+            at = heap.start() + 16
+            end = heap.start() + int.from_bytes(data[at - 8 : at], "little")
+            while at + 16 <= end:  # what is shorter is padding
+                index, size = (
+                    int.from_bytes(data[at : at + 2], "little"),
+                    int.from_bytes(data[at + 8 : at + 16], "little"),
+                )
+                step = 16 + (size + 7) // 8 * 8 if index else size  # 0 is the free space, counted with its head
+                if not 0 < step <= end - at:
+                    raise ValueError(f"a heap object of {size} bytes at {at}")
+                at += step
+
+
+def _legacy_h5(root: h5py.Group, datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """What `layer_names` and each layer's `weight_names` list: keras.applications' files and `model.save("x.h5")`."""
+    named: dict[str, h5py.Dataset] = {}
+    for layer in _texts(root, "layer_names"):
+        paths = _texts(root[layer], "weight_names")
+        scopes = {path.rpartition("/")[0] for path in paths}
+        for path in paths:
+            scope, _, weight = path.partition(":")[0].rpartition("/")
+            if known := KERAS_WEIGHT.fullmatch(weight):
+                weight = KERAS_1_NAMES.get(known[1], known[1])
+            owner = layer if len(scopes) == 1 else scope.rpartition("/")[2]  # several: the layer is a model itself
+            if f"{owner}/{weight}" in named:
+                raise InputError(f"two tensors are called {f'{owner}/{weight}'!r}; give its layers names of their own")
+            named[f"{owner}/{weight}"] = datasets[f"{root.name}/{layer}/{path}".strip("/")]
+    return named
+
+
+def _weights_h5(datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """Keras 3's `layers/<class counted>/vars/<i>`; since Keras 3.6 the group `vars` says the layer's name."""
+    layers: dict[str, dict[int, h5py.Dataset]] = {}
+    for path, dataset in datasets.items():
+        if found := re.fullmatch(r"(?!optimizer/)(.+)/vars/(\d+)", path):
+            layers.setdefault(found[1], {})[int(found[2])] = dataset
+    if not layers:
+        raise InputError("an HDF5 file, but no weights of Keras in it; save them with model.save_weights(path)")
+    named: dict[str, h5py.Dataset] = {}
+    for layer in sorted(layers, key=_counting):
+        variables = [layers[layer][i] for i in sorted(layers[layer])]
+        names = [str(i) for i in sorted(layers[layer])]  # their own are not in the file
+        if len(variables) <= 2 and variables[0].ndim >= 2:
+            names = ["kernel", "bias"]
+        elif len(variables) == 4 and "batch_norm" in layer:
+            names = ["gamma", "beta", "moving_mean", "moving_variance"]
+        owner = str(variables[0].parent.attrs.get("name", layer.rpartition("/")[2]))
+        if any(f"{owner}/{name}" in named for name in names):
+            owner = layer  # every Dropout's generator is called "seed_generator"
+        named |= {f"{owner}/{name}": variable for name, variable in zip(names, variables, strict=False)}
+    return named
+
+
+def _counting(path: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
+
+
+def _texts(group: h5py.Group, key: str) -> list[str]:
+    """A list of names in the attributes, which Keras cuts into `key0`, `key1`, ... where it is long."""
+    parts = itertools.takewhile(group.attrs.__contains__, (f"{key}{i}" for i in itertools.count()))
+    values = [value for part in ([key] if key in group.attrs else parts) for value in group.attrs[part]]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _dataset(dataset: h5py.Dataset) -> np.ndarray:
+    if dataset.external or dataset.is_virtual:
+        raise InputError(f"{dataset.name!r:.200} lies in another file; save the weights again into one")
+    known, size = dataset.dtype.kind in "fiub", dataset.nbytes
+    if not known or size > dataset.file.id.get_filesize() or (size and not dataset.id.get_storage_size()):
+        raise ValueError(f"{dataset.name}: {dataset.shape} of {dataset.dtype}")
+    return dataset.astype(dataset.dtype.newbyteorder("="))[()]

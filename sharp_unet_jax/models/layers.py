@@ -1,0 +1,85 @@
+"""Layers that several networks share: convolution with its parameters, batch normalisation, nearest up-sampling."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+from sharp_unet_jax import ops
+
+glorot = nnx.initializers.glorot_uniform()  # Keras's default, which the authors' notebook keeps
+he = nnx.initializers.he_normal()  # of the networks with pretrained encoders, where they start from scratch
+
+
+class Conv(nnx.Module):
+    """Square convolution, zero padding of half its size on each side: PyTorch's, and Keras's "same" at stride 1."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int = 3,
+        stride: int = 1,
+        *,
+        bias: bool = True,
+        init: nnx.Initializer = glorot,
+        rngs: nnx.Rngs,
+    ):
+        self.stride = stride
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, in_channels, out_channels)))
+        self.bias = nnx.Param(jnp.zeros(out_channels)) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels)."""
+        kernel = self.kernel[...].astype(x.dtype)
+        size = kernel.shape[0]
+        if (size, self.stride) == (3, 1):
+            x = ops.conv3x3(x, kernel)
+        elif (size, self.stride) == (1, 1):
+            x = x @ kernel[0, 0]
+        else:
+            padding = [(size // 2, size // 2)] * 2
+            strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
+            x = lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)
+        return x if self.bias is None else add_bias(x, self.bias)
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation over all pixels of all images that count, with running statistics for prediction.
+
+    In training the statistics are of the whole batch, however it is sharded, weighted by image: a weight of 0, which
+    padding has, leaves no trace in them. They are float32 whatever the type of x. The running variance is the plain
+    one, as in Keras and Flax (PyTorch multiplies by n / (n - 1)); `eps` and `momentum` are torchvision's.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9):
+        self.eps, self.momentum = eps, momentum
+        self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
+        self.mean, self.var = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
+
+    def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
+        """(N, H, W, C) to the same; `weight` (N,) trains and updates the running statistics, None predicts."""
+        y = x.astype(jnp.float32)
+        if weight is None:
+            mean, var = self.mean[...], self.var[...]
+        else:
+            share = weight.astype(jnp.float32) / (jnp.sum(weight) * x.shape[1] * x.shape[2])
+            mean = jnp.einsum("nhwc,n->c", y, share)
+            var = jnp.einsum("nhwc,n->c", jnp.square(y - mean.reshape(1, 1, 1, -1)), share)
+            for running, now in ((self.mean, mean), (self.var, var)):
+                running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(now)
+        factor = self.scale[...] * lax.rsqrt(var + self.eps)
+        y = (y - mean.reshape(1, 1, 1, -1)) * factor.reshape(1, 1, 1, -1) + self.bias[...].reshape(1, 1, 1, -1)
+        return y.astype(x.dtype)
+
+
+def add_bias(x: jax.Array, bias: nnx.Param) -> jax.Array:
+    """x (N, H, W, C) plus bias (C,), in the type of x."""
+    return x + bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
+
+
+def twice(x: jax.Array) -> jax.Array:
+    """Every pixel as a square of four: (N, H, W, C) to (N, 2H, 2W, C)."""
+    n, height, width, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, height, 2, width, 2, c))
+    return x.reshape(n, 2 * height, 2 * width, c)

@@ -1,0 +1,106 @@
+"""Layers against NumPy and Keras; batch statistics that see what counts and nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharp_unet_jax.models.layers import BatchNorm, Conv, twice
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(2, 3, (4, 5, 6, 3)).astype(np.float32)
+
+
+def norm(channels: int = 3) -> BatchNorm:
+    layer = BatchNorm(channels)
+    layer.scale[...] = jnp.asarray(RNG.uniform(0.5, 2, channels), jnp.float32)
+    layer.bias[...] = jnp.asarray(RNG.normal(size=channels), jnp.float32)
+    return layer
+
+
+def expected(layer, x, mean, var):
+    return (x - mean) / np.sqrt(var + 1e-5) * np.asarray(layer.scale[...]) + np.asarray(layer.bias[...])
+
+
+def test_training_normalises_by_the_batch_and_remembers_a_tenth_of_it():
+    layer = norm()
+    mean, var = X.mean((0, 1, 2)), X.var((0, 1, 2))
+    np.testing.assert_allclose(layer(X, jnp.ones(4)), expected(layer, X, mean, var), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.mean[...], 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.var[...], 0.9 + 0.1 * var, rtol=1e-5)
+
+
+def test_prediction_uses_the_running_statistics_and_leaves_them():
+    layer = norm()
+    mean, var = np.array([1, -2, 0.5], np.float32), np.array([4, 0.25, 1], np.float32)
+    layer.mean[...], layer.var[...] = jnp.asarray(mean), jnp.asarray(var)
+    np.testing.assert_allclose(layer(X, None), expected(layer, X, mean, var), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(layer.mean[...], mean)
+    np.testing.assert_array_equal(layer.var[...], var)
+    np.testing.assert_allclose(layer(X, None)[:1], layer(X[:1], None), rtol=1e-6)  # an image alone scores the same
+
+
+@settings(deadline=None)  # shapes compile
+@given(n=st.integers(1, 4), ghosts=st.integers(1, 4), garbage=st.sampled_from([0.0, 1e6, -300.0]))
+def test_ghosts_leave_no_trace(n, ghosts, garbage):
+    alone, crowded = BatchNorm(3), BatchNorm(3)
+    padded = np.concatenate([X[:n], np.full((ghosts, *X.shape[1:]), garbage, np.float32)])
+    weight = jnp.asarray([1.0] * n + [0.0] * ghosts)
+    np.testing.assert_allclose(crowded(padded, weight)[:n], alone(X[:n], jnp.ones(n)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(crowded.mean[...], alone.mean[...], rtol=1e-5)
+    np.testing.assert_allclose(crowded.var[...], alone.var[...], rtol=1e-5)
+
+
+def test_ghosts_leave_no_trace_in_gradients():
+    layer = norm()
+    graph, params, stats = nnx.split(layer, nnx.Param, ...)
+
+    def total(params, x, weight):
+        y = nnx.merge(graph, params, stats, copy=True)(x, weight)
+        return jnp.sum(jnp.sin(y) * weight.reshape(-1, 1, 1, 1))
+
+    padded = jnp.concatenate([X, jnp.full((3, *X.shape[1:]), 50.0)])
+    weight = jnp.asarray([1.0] * 4 + [0.0] * 3)
+    crowded = jax.grad(total, (0, 1))(params, padded, weight)
+    alone = jax.grad(total, (0, 1))(params, jnp.asarray(X), jnp.ones(4))
+    np.testing.assert_allclose(crowded[1][:4], alone[1], rtol=1e-4, atol=1e-5)
+    assert not crowded[1][4:].any()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), crowded[0], alone[0])
+
+
+def test_one_image_of_one_pixel_is_its_own_mean():
+    layer = norm()
+    x = X[:1, :1, :1]
+    np.testing.assert_allclose(layer(x, jnp.ones(1)), np.broadcast_to(layer.bias[...], x.shape), atol=1e-4)
+    np.testing.assert_allclose(layer.var[...], 0.9, rtol=1e-6)
+    assert np.isfinite(layer(x, None)).all()
+
+
+def test_statistics_are_float32_under_bfloat16():
+    layer, x = norm(), jnp.asarray(X + 1000, jnp.bfloat16)
+    assert layer(x, jnp.ones(4)).dtype == jnp.bfloat16
+    assert layer.mean[...].dtype == layer.var[...].dtype == jnp.float32
+    exact = np.asarray(x, np.float64)
+    np.testing.assert_allclose(layer.mean[...], 0.1 * exact.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(layer.var[...], 0.9 + 0.1 * exact.var((0, 1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (1, 1), (3, 2), (7, 2), (1, 2)])
+@pytest.mark.parametrize("shape", [(2, 8, 6, 3), (1, 7, 5, 3)])
+def test_convolution_pads_as_pytorch_does(size, stride, shape):
+    layer = Conv(3, 4, size, stride, rngs=nnx.Rngs(0))
+    layer.bias[...] = jnp.asarray(RNG.normal(size=4), jnp.float32)
+    x = RNG.normal(size=shape).astype(np.float32)
+    half = size // 2
+    padded = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+    answer = np.einsum("nhwcij,ijco->nhwo", windows, layer.kernel[...]) + np.asarray(layer.bias[...])
+    np.testing.assert_allclose(layer(jnp.asarray(x)), answer, rtol=1e-4, atol=1e-5)
+    assert "bias" not in nnx.to_pure_dict(nnx.state(Conv(3, 4, size, stride, bias=False, rngs=nnx.Rngs(0))))
+
+
+def test_twice_repeats_every_pixel():
+    np.testing.assert_array_equal(twice(jnp.asarray(X)), X.repeat(2, axis=1).repeat(2, axis=2))
