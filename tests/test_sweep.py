@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from flax import nnx
 
 from sharp_unet_jax import checkpoint, sweep, train
 from sharp_unet_jax.config import Config, Data
@@ -108,7 +107,7 @@ def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     program = train.program(CONFIG, "unet", dataset, train.put(dataset, devices), devices)
     fresh = program.init(0)
     names = lambda tree: [jax.tree_util.keystr(path).replace("'", "") for path, _ in jax.tree.leaves_with_path(tree)]  # noqa: E731
-    assert names(tree["params"]) == names(nnx.to_pure_dict(fresh.params))
+    assert names(tree["params"]) == names(fresh.params)
     params = jax.tree.unflatten(jax.tree.structure(fresh.params), jax.tree.leaves(tree["params"]))
     test = sweep.split(CONFIG, dataset)[0, 0].test
     _, counts = train.evaluate(program, fresh._replace(params=params), test, 4)
@@ -175,10 +174,10 @@ def test_nothing_to_score_is_null_and_never_the_best(tmp_path, dataset):
 
 @pytest.mark.parametrize("name", ["config.json", "folds.json"])
 def test_a_workdir_cut_off_at_its_start_is_begun_again(tmp_path, dataset, name):
-    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset))
+    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset), {})
     (tmp_path / "folds.json").unlink()
     (tmp_path / f".{name}.123").write_text("{")
-    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset))
+    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset), {})
     assert (tmp_path / "folds.json").exists()
 
 
@@ -246,6 +245,34 @@ def test_a_workdir_of_other_data_is_refused(done):
         make(done, squares(seed=1))
 
 
+def test_a_sweep_from_pretrained_weights_says_whose_and_refuses_others(done, tmp_path, dataset):
+    weights = tmp_path / "weights"
+    shutil.copytree(done / "runs" / "unet" / "repeat0-fold0", weights)
+    config = dataclasses.replace(CONFIG, weights=str(weights), max_runs=1)
+    make(tmp_path / "from_weights", dataset, config)
+    digests = json.loads((tmp_path / "from_weights" / "weights.json").read_text())
+    expected = {model: train.pretrained(config, model, dataset).sha256 for model in ("unet", "sharp_unet")}
+    assert digests == expected
+    scratch = (done / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl").read_text()
+    assert (tmp_path / "from_weights" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl").read_text() != scratch
+    assert f"Started from {weights}" in tables.markdown(tmp_path / "from_weights")
+
+    shutil.rmtree(weights)
+    shutil.copytree(done / "runs" / "sharp_unet" / "repeat0-fold1", weights)
+    before = files(tmp_path / "from_weights")
+    with pytest.raises(InputError, match="whose unet started from other weights"):
+        make(tmp_path / "from_weights", dataset, config)
+    assert files(tmp_path / "from_weights") == before
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path, dataset):
+    (tmp_path / "weights.pth").write_bytes(b"PK not a file of weights")
+    config = dataclasses.replace(CONFIG, weights=str(tmp_path / "weights.pth"))
+    with pytest.raises(InputError, match=r"weights: .*weights.pth"):
+        make(tmp_path / "w", dataset, config)
+    assert not (tmp_path / "w").exists()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(InputError, match="holds no sweep"):
@@ -273,6 +300,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"data": Data(size=(0, 64))}, "data.size"),
         ({"max_runs": 0}, "max_runs"),
+        ({"frozen_epochs": -1}, "frozen_epochs: must be at least 0"),
+        ({"encoder_learning_rate_factor": 0.0}, "encoder_learning_rate_factor: must be above 0"),
         ({"devices_per_run": 3}, "3 asked for, 2 here"),
     ],
 )
