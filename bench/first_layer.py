@@ -1,6 +1,6 @@
 """What a pretrained encoder's first convolution answers to an image: the nine liveliest of its maps.
 
-    python bench/first_layer.py MODEL WEIGHTS IMAGE OUTPUT.png
+python bench/first_layer.py MODEL WEIGHTS IMAGE OUTPUT.png
 """
 
 import sys

@@ -107,4 +107,6 @@ def load_weights(name: str, weights: str, segmenter: Segmenter) -> pretrained.We
 
     `segmenter` is one such network, or its shapes alone (`nnx.eval_shape`). Raises InputError.
     """
+    if weights == "imagenet" and not MODELS[name].hub:
+        raise InputError(f"weights: there are no ImageNet weights for {name}; train it from scratch, in another sweep")
     return pretrained.load(weights, segmenter, hub=MODELS[name].hub)

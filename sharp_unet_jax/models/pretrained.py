@@ -50,8 +50,6 @@ def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:
 
     Raises InputError, which names the first entry at fault.
     """
-    if source == "imagenet" and not hub:
-        raise InputError("weights: there are no ImageNet weights for this network; train it in a sweep of its own")
     path = hf_hub.fetch(hub) if source == "imagenet" else Path(source).expanduser()
     variables = dict(nnx.to_flat_state(nnx.state(network)))
     shapes = {_name(name): variable.shape for name, variable in variables.items()}
@@ -92,12 +90,14 @@ def _of_file(path: Path, encoder: Encoder, shapes: Shapes) -> Values:
 def _of_run(path: Path, shapes: Shapes) -> Values:
     """All values of a checkpoint of this project, but a head for another number of classes."""
     folder = path / "checkpoint" if (path / "checkpoint").is_dir() else path
+    if not (folder / "_METADATA").exists():
+        raise InputError(f"weights: {path} is no run of this project; name one, as in WORKDIR/runs/unet/repeat0-fold0")
     try:
         tree = checkpoint.load(folder)
         found = {**_flat(tree["params"]), **_flat(tree["stats"])}
     except Exception as error:  # Orbax raises what the storage below it raises
         reason = str(error).partition("\n")[0]
-        raise InputError(f"weights: {path} holds no checkpoint that can be read: {reason}") from error
+        raise InputError(f"weights: the checkpoint in {path} is damaged: {reason}") from error
     for name in shapes:
         if name not in found:
             raise InputError(f"weights: {path} has no {name}: it is of another network")

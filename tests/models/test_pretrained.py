@@ -141,12 +141,12 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_path(tmp_path):
         pretrained.load(str(tmp_path / "page.html"), abstract())
     with pytest.raises(InputError, match=r"^weights: .*nowhere"):
         pretrained.load(str(tmp_path / "nowhere"), abstract())
-    with pytest.raises(InputError, match=r"^weights: .* holds no checkpoint that can be read"):
+    with pytest.raises(InputError, match=r"^weights: .* is no run of this project; name one"):
         pretrained.load(str(tmp_path), abstract())
 
 
 def test_a_network_without_imagenet_weights_says_so():
-    with pytest.raises(InputError, match="no ImageNet weights for this network"):
+    with pytest.raises(InputError, match="no ImageNet weights for unet; train it from scratch"):
         models.load_weights("unet", "imagenet", abstract("unet"))
 
 
@@ -174,6 +174,15 @@ def test_a_run_gives_the_whole_network(of_a_run, inner):
     model = models.build("sharp_unet", rngs=nnx.Rngs(0), num_classes=2, weights=str(run / inner))
     for ours, theirs in zip(jax.tree.leaves(nnx.state(model)), jax.tree.leaves(nnx.state(trained)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_damaged_run_is_refused(of_a_run):
+    run, _ = of_a_run
+    data = max((run / "checkpoint").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"^weights: the checkpoint in .*run is damaged: [^\n]+$"):
+        models.build("unet", rngs=nnx.Rngs(0), num_classes=2, weights=str(run))
 
 
 @pytest.mark.usefixtures("tiny_models")
