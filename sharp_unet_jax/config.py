@@ -52,7 +52,10 @@ class Config:
     patience: int = 10  # epochs without a lower validation loss before a run stops
     plateau_patience: int = 5  # epochs without one before the learning rate drops; the paper does not say
     plateau_factor: float = 0.1  # what it is multiplied by then
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the network's arithmetic; parameters stay float32
+    # Of the network's arithmetic; parameters stay float32. tf32: a GPU's TensorFloat-32, and float32 elsewhere.
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    accumulate: int = 1  # parts of a batch that are worked on in turn, to save memory; batch statistics are of a part
+    remat: bool = False  # blocks are computed again for their gradient, to save memory
     seed: int = 0
 
     devices_per_run: int = 1  # devices that share each batch of a run

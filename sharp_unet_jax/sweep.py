@@ -93,6 +93,7 @@ def check(config: Config, devices: int) -> None:
         raise InputError(f"skip_kernel: no kernel {config.skip_kernel!r}; did you mean {near[0]!r}?")
     least = {
         "frozen_epochs": 0,
+        "accumulate": 1,
         "repeats": 1,
         "folds": 2,
         "batch_size": 1,

@@ -5,9 +5,8 @@ gather by index inside the step, so nothing but indices travels while a run goes
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sharp_unet_jax import losses, metrics, models
@@ -40,15 +40,19 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """The compiled parts of a model's runs: one for all folds and repeats."""
+    """The compiled parts of a model's runs: one for all folds and repeats.
 
-    init: Callable[[int], State]
-    train_step: Callable[..., tuple[State, jax.Array]]
-    frozen_step: Callable[..., tuple[State, jax.Array]]  # train_step, the encoder left as it is
-    eval_step: Callable[..., tuple[jax.Array, jax.Array]]
-    batch_size: int  # with the padding that makes it divide among the devices
+    Batches are index (S, B) int32 and weight (S, B) float32 on the host, S steps of B images, see `batches`.
+    """
+
+    init: Callable[[int], State]  # from a seed
+    train: Callable[..., tuple[State, jax.Array]]  # (state, index, weight, learning_rate, frozen): sums of losses (S,)
+    evaluate: Callable[..., tuple[jax.Array, jax.Array]]  # (state, index): loss (S, B), counts (S, B, C, 3)
+    train_step: Callable[..., tuple[State, jax.Array]]  # (frozen, state, pairs, index (B,), weight (B,), learning_rate)
+    eval_step: Callable[..., tuple[jax.Array, jax.Array]]  # (state, pairs, index (B,))
+    batch_size: int  # B: with the padding that makes it divide among devices and micro-batches
     pairs: Pairs
-    place: Callable[[np.ndarray], jax.Array]  # one array of a batch, sharded over the devices
+    place: Callable[[np.ndarray], jax.Array]  # an array (B,) of a batch, sharded over the devices
 
 
 class DivergedError(Exception):
@@ -91,7 +95,8 @@ def network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> mod
         rngs=rngs,
         skip_kernel=config.skip_kernel,
         skip_padding=config.skip_padding,
-        dtype=jnp.dtype(config.precision),
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
+        remat=config.remat,
     )
 
 
@@ -111,13 +116,24 @@ def program(
     pairs: Pairs,
     devices: Sequence[jax.Device],
     weights: models.pretrained.Weights | None = None,
+    *,
+    loop: bool | None = None,
 ) -> Program:
-    """The steps of the model `name` on `pairs`, the `dataset` that was put on `devices`; these share every batch.
+    """The compiled parts of the model `name` on `pairs`, the `dataset` that was put on `devices`; these share a batch.
 
-    Runs start from `weights` where given, and fresh where these say nothing.
+    Runs start from `weights` where given, and fresh where these say nothing. With `loop` an epoch is one call, its
+    steps a loop on the device: the default but on the CPU, whose convolutions inside a loop are many times slower.
     """
+    on_cpu = devices[0].platform == "cpu"
+    loop = not on_cpu if loop is None else loop
     replicated, sharded = (_sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
+    # Left to itself, a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
+    precision = None if on_cpu else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
+    micro_batches = config.accumulate
+    divisor = len(devices) * micro_batches
+    batch_size = -(-config.batch_size // divisor) * divisor
+    capacity = -(-len(dataset.ids) // config.batch_size)  # steps that no epoch exceeds
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0))))
 
@@ -128,9 +144,8 @@ def program(
     compiled_fresh = jax.jit(fresh, out_shardings=replicated)
 
     def init(seed: int) -> State:
-        state = compiled_fresh(
-            jax.random.key(seed, impl="rbg")
-        )  # the default generator compiles for four times as long
+        key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
+        state = compiled_fresh(key)
         if weights is None:
             return state
         model = nnx.merge(graph, state.params, state.stats)
@@ -142,19 +157,32 @@ def program(
     def gather(pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         return pairs.images[index].astype(jnp.float32) / 255, pairs.masks[index]
 
+    @jax.default_matmul_precision(precision)
     def train_step(
         frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, learning_rate: jax.Array
     ) -> tuple[State, jax.Array]:
         """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses."""
-        images, masks = gather(pairs, index)
-
-        def objective(trained: dict[str, Any]) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
-            model = nnx.merge(graph, {**state.params, **trained}, state.stats, copy=True)
-            total = jnp.sum(loss(model(images, weight, freeze_encoder=frozen), masks) * weight)
-            return total / jnp.sum(weight), (_arrays(model)[1], total)
-
         trained = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
-        (_, (stats, total)), gradients = jax.value_and_grad(objective, has_aux=True)(trained)
+        count = jnp.sum(weight)
+
+        def objective(
+            trained: dict[str, Any], stats: dict[str, Any], index: jax.Array, weight: jax.Array
+        ) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
+            images, masks = gather(pairs, index)
+            model = nnx.merge(graph, {**state.params, **trained}, stats, copy=True)
+            total = jnp.sum(loss(model(images, weight, freeze_encoder=frozen), masks) * weight)
+            return total / count, (_arrays(model)[1], total)
+
+        def accumulate(carry: Any, micro_batch: Any) -> tuple[Any, None]:
+            stats, gradients, total = carry
+            (_, (stats, more)), new = jax.value_and_grad(objective, has_aux=True)(trained, stats, *micro_batch)
+            return (stats, jax.tree.map(jnp.add, gradients, new), total + more), None
+
+        # Every micro-batch gets every n-th image: padding, which comes last, spreads over all of them.
+        parts = index.reshape(-1, micro_batches).T, weight.reshape(-1, micro_batches).T
+        start = (state.stats, jax.tree.map(jnp.zeros_like, trained), jnp.zeros(()))
+        (stats, gradients, total), _ = lax.scan(accumulate, start, parts, unroll=not loop or micro_batches == 1)
+
         moments = dict(state.moments)
         for part, gradient in gradients.items():
             rate = learning_rate * (config.encoder_learning_rate_factor if part == "encoder" else 1)
@@ -162,21 +190,67 @@ def program(
             trained[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, trained[part], updates)
         return State({**state.params, **trained}, stats, moments), total
 
+    @jax.default_matmul_precision(precision)
     def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
         images, masks = gather(pairs, index)
         logits = nnx.merge(graph, state.params, state.stats)(images)
         return loss(logits, masks), metrics.counts(logits, masks, config.threshold)
 
-    return Program(
-        init=init,
-        train_step=jax.jit(partial(train_step, False), donate_argnums=0),
-        frozen_step=jax.jit(partial(train_step, True), donate_argnums=0),
-        eval_step=jax.jit(eval_step),
-        batch_size=-(-config.batch_size // len(devices)) * len(devices),
-        pairs=pairs,
-        place=lambda array: jax.device_put(array, sharded),
+    def train_loop(
+        frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, rate: jax.Array, steps: jax.Array
+    ) -> tuple[State, jax.Array]:
+        def body(k: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            state, total = train_step(frozen, carry[0], pairs, index[k], weight[k], rate)
+            return state, carry[1].at[k].set(total)
+
+        return lax.fori_loop(0, steps, body, (state, jnp.zeros(len(index))))
+
+    def eval_loop(state: State, pairs: Pairs, index: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def body(k: jax.Array, outputs: Any) -> Any:
+            return jax.tree.map(lambda all_, one: all_.at[k].set(one), outputs, eval_step(state, pairs, index[k]))
+
+        shapes = jax.eval_shape(eval_step, state, pairs, index[0])
+        return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
+
+    compiled_step, compiled_eval = jax.jit(train_step, static_argnums=0, donate_argnums=1), jax.jit(eval_step)
+    compiled_train_loop, compiled_eval_loop = (
+        jax.jit(train_loop, static_argnums=0, donate_argnums=1),
+        jax.jit(eval_loop),
     )
+    by_step = _sharding(devices, PartitionSpec(None, "batch"))
+
+    def whole(array: np.ndarray) -> jax.Array:
+        """(S, B) on the devices, S filled up to what all folds need: one shape, one compilation."""
+        return jax.device_put(np.pad(array, ((0, capacity - len(array)), (0, 0))), by_step)
+
+    def train(
+        state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool
+    ) -> tuple[State, jax.Array]:
+        rate = np.float32(learning_rate)
+        if loop:
+            state, totals = compiled_train_loop(
+                frozen, state, pairs, whole(index), whole(weight), rate, np.int32(len(index))
+            )
+            return state, totals[: len(index)]
+        totals = []
+        for batch in zip(index, weight, strict=True):
+            state, total = compiled_step(frozen, state, pairs, *map(place, batch), rate)
+            totals.append(total)
+        return state, jnp.stack(totals)
+
+    def evaluate(state: State, index: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        if loop:
+            loss, counts = compiled_eval_loop(state, pairs, whole(index), np.int32(len(index)))
+            return loss[: len(index)], counts[: len(index)]
+        outputs = [compiled_eval(state, pairs, place(batch)) for batch in index]
+        loss, counts = zip(*outputs, strict=True)
+        return jnp.stack(loss), jnp.stack(counts)
+
+    def place(array: np.ndarray) -> jax.Array:
+        return jax.device_put(array, sharded)
+
+    return Program(init, train, evaluate, compiled_step, compiled_eval, batch_size, pairs, place)
 
 
 def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: int) -> Generator[Epoch, None, Result]:
@@ -191,12 +265,8 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
     rows: list[dict[str, float]] = []
     for epoch in range(1, config.epochs + 1):
         start = time.perf_counter()
-        totals = []
-        step = program.frozen_step if epoch <= config.frozen_epochs else program.train_step
-        for index, weight in batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size):
-            batch = program.place(index), program.place(weight)
-            state, total = step(state, program.pairs, *batch, np.float32(learning_rate))
-            totals.append(total)
+        index, weight = batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size)
+        state, totals = program.train(state, index, weight, learning_rate, epoch <= config.frozen_epochs)
         train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(split.train)
         trained = time.perf_counter()
         if not np.isfinite(train_loss):
@@ -218,38 +288,31 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
         waited += 1
         if validation["validation_loss"] < lowest:
             lowest, best_epoch, waited = validation["validation_loss"], epoch, 0
-            # A copy: what device_get gives may be the device's own memory, which the next step writes to.
-            best = jax.tree.map(np.array, jax.device_get((state.params, state.stats))), counts
+            # A copy, on the device: the next step writes over what it is given.
+            best = jax.tree.map(jnp.copy, (state.params, state.stats)), counts
         if epoch - best_epoch >= config.patience:
             break
         if waited >= config.plateau_patience:
             learning_rate, waited = learning_rate * config.plateau_factor, 0
-    (params, stats), counts = best
+    weights, counts = best
+    params, stats = jax.device_get(weights)
     return Result(rows, best_epoch, params, stats, counts)
 
 
 def evaluate(program: Program, state: State, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Loss (n,) float32 and counts (n, C, 3) int32 of the images `indices`, in their order."""
-    outputs = [
-        program.eval_step(state, program.pairs, program.place(index))
-        for index, _ in batches(indices, size, program.batch_size)
-    ]
-    lengths = [min(size, len(indices) - start) for start in range(0, len(indices), size)]
-    loss, counts = zip(*jax.device_get(outputs), strict=True)
-    cut = lambda parts: np.concatenate([part[:n] for part, n in zip(parts, lengths, strict=True)])  # noqa: E731
-    return cut(loss), cut(counts)
+    index, weight = batches(indices, size, program.batch_size)
+    loss, counts = jax.device_get(program.evaluate(state, index))
+    return loss[weight > 0], counts[weight > 0]
 
 
-def batches(indices: np.ndarray, size: int, padded: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Consecutive batches of `size` indices: (padded,) int32, and weights (padded,) float32 that are 0 for padding.
-
-    All have one shape, so that a step compiles once for all folds.
-    """
-    for start in range(0, len(indices), size):
-        part = indices[start : start + size]
-        index, weight = np.zeros(padded, np.int32), np.zeros(padded, np.float32)
-        index[: len(part)], weight[: len(part)] = part, 1
-        yield index, weight
+def batches(indices: np.ndarray, size: int, padded: int) -> tuple[np.ndarray, np.ndarray]:
+    """Consecutive batches of `size` indices: (S, padded) int32, and weights (S, padded) float32, 0 for padding."""
+    steps = -(-len(indices) // size)
+    index, weight = np.zeros((steps, padded), np.int32), np.zeros((steps, padded), np.float32)
+    row, column = np.divmod(np.arange(len(indices)), size)
+    index[row, column], weight[row, column] = indices, 1
+    return index, weight
 
 
 def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:

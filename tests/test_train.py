@@ -43,10 +43,10 @@ def run(fitting):
 @given(n=st.integers(1, 40), size=st.integers(1, 9), extra=st.integers(0, 3))
 def test_batches_cover_every_index_once_in_order(n, size, extra):
     indices = np.arange(100, 100 + n)
-    parts = list(train.batches(indices, size, size + extra))
-    assert {(index.shape, weight.shape) for index, weight in parts} == {((size + extra,), (size + extra,))}
-    np.testing.assert_array_equal(np.concatenate([index[weight > 0] for index, weight in parts]), indices)
-    assert sum(weight.sum() for _, weight in parts) == n
+    index, weight = train.batches(indices, size, size + extra)
+    assert index.shape == weight.shape == (-(-n // size), size + extra)
+    np.testing.assert_array_equal(index[weight > 0], indices)
+    np.testing.assert_array_equal(weight.sum(axis=1), [size] * (n // size) + [n % size] * (n % size > 0))
 
 
 @given(n=st.integers(1, 50), seed=st.integers(0, 2**32 - 1), epoch=st.integers(1, 200))
@@ -65,7 +65,7 @@ def test_shuffled_depends_on_seed_and_epoch_and_nothing_else():
 def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_models):
     state = program.init(0)
     before = jax.device_get(state.params)
-    index, weight = next(train.batches(ALL[:4], 4, 4))
+    index, weight = (array[0] for array in train.batches(ALL[:4], 4, 4))
     graph = nnx.graphdef(nnx.eval_shape(lambda: models.build("sharp_unet", rngs=nnx.Rngs(0))))
 
     def mean_loss(params):
@@ -73,7 +73,7 @@ def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_mo
         return losses.get("cross_entropy")(logits, jnp.asarray(dataset.masks[:4])).mean()
 
     loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
-    after, total = program.train_step(state, program.pairs, index, weight, np.float32(0.01))
+    after, total = program.train_step(False, state, program.pairs, index, weight, np.float32(0.01))
     assert float(total) == pytest.approx(4 * float(loss), rel=1e-5)
     # The first step of Adam: both moments, corrected for their start at zero, are the gradient's own.
     expected = jax.tree.map(lambda p, g: p - 0.01 * g / (np.abs(g) + 1e-7), before, jax.device_get(gradients))
@@ -85,8 +85,8 @@ def test_padding_changes_nothing(tiny_models, dataset):
     results = []
     for size in (3, 8):
         program = make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset)
-        batch = next(train.batches(index, size, size))
-        results.append(program.train_step(program.init(1), program.pairs, *batch, np.float32(1e-3)))
+        batch = [array[0] for array in train.batches(index, size, size)]
+        results.append(program.train_step(False, program.init(1), program.pairs, *batch, np.float32(1e-3)))
     chex.assert_trees_all_close(
         *(jax.device_get((state.params, total)) for state, total in results), rtol=1e-4, atol=1e-6
     )
@@ -98,8 +98,8 @@ def test_padding_leaves_no_trace_in_batch_statistics(normed, dataset):
     results = []
     for size, devices in ((3, 1), (8, 1), (4, 4), (6, 3)):
         program = make(dataclasses.replace(CONFIG, batch_size=size), normed, dataset, devices)
-        batch = (program.place(array) for array in next(train.batches(index, size, program.batch_size)))
-        state = program.train_step(program.init(1), program.pairs, *batch, np.float32(1e-3))[0]
+        batch = [program.place(array[0]) for array in train.batches(index, size, program.batch_size)]
+        state = program.train_step(False, program.init(1), program.pairs, *batch, np.float32(1e-3))[0]
         results.append(jax.device_get((state.params, state.stats)))
     for other in results[1:]:
         chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-5)
@@ -135,7 +135,7 @@ def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
     weights, network = pretrained_for(normed)
     devices = jax.devices()[:1]
     program = train.program(CONFIG, normed, dataset, train.put(dataset, devices), devices, weights)
-    batch = next(train.batches(ALL[:4], 4, 4))
+    batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
     for seed in (0, 1):
         state = program.init(seed)
         encoder = jax.device_get((state.params["encoder"], state.stats["encoder"]))
@@ -143,7 +143,7 @@ def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
         chex.assert_trees_all_equal(encoder, tuple(jax.device_get(expected)))
         np.testing.assert_array_equal(state.stats["mean"], [0.5, 0.5, 0.5])
         for _ in range(2):  # steps write over what they were given
-            state, _ = program.train_step(state, program.pairs, *batch, np.float32(0.1))
+            state, _ = program.train_step(False, state, program.pairs, *batch, np.float32(0.1))
         np.testing.assert_array_equal(state.stats["std"], [0.25, 0.25, 0.25])
     decoders = [jax.device_get(program.init(seed).params["decoder"]) for seed in (0, 1)]
     assert not np.array_equal(decoders[0]["head"]["kernel"], decoders[1]["head"]["kernel"])
@@ -152,17 +152,17 @@ def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
 def test_a_frozen_encoder_stays_as_it_is_and_then_takes_a_first_step_of_full_size(normed, dataset):
     config = dataclasses.replace(CONFIG, frozen_epochs=2, encoder_learning_rate_factor=0.5)
     program = make(config, normed, dataset)
-    batch = next(train.batches(ALL[:4], 4, 4))
+    batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
     state = program.init(0)
     start = jax.device_get(state)
     for _ in range(3):
-        state, _ = program.frozen_step(state, program.pairs, *batch, np.float32(0.01))
+        state, _ = program.train_step(True, state, program.pairs, *batch, np.float32(0.01))
     frozen = jax.device_get(state)
     chex.assert_trees_all_equal(frozen.params["encoder"], start.params["encoder"])
     chex.assert_trees_all_equal(frozen.stats["encoder"], start.stats["encoder"])
     assert not np.array_equal(frozen.params["decoder"]["head"]["kernel"], start.params["decoder"]["head"]["kernel"])
     assert not np.array_equal(frozen.stats["decoder"]["blocks"][0]["bn1"]["mean"], np.zeros(6))
-    state, _ = program.train_step(state, program.pairs, *batch, np.float32(0.01))
+    state, _ = program.train_step(False, state, program.pairs, *batch, np.float32(0.01))
     step = jax.tree.map(np.subtract, jax.device_get(state.params["encoder"]), frozen.params["encoder"])
     # Adam's first step is as long as the learning rate; moments that had aged while frozen would make it thrice that.
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(step))
@@ -173,13 +173,14 @@ def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset):
     config = dataclasses.replace(CONFIG, frozen_epochs=2, epochs=3)
     program = make(config, normed, dataset)
     used = []
-    spies = {
-        kind: (lambda *args, kind=kind: used.append(kind) or getattr(program, kind)(*args))
-        for kind in ("frozen_step", "train_step")
-    }
-    spied = dataclasses.replace(program, **spies)
+
+    def spy(state, index, weight, learning_rate, frozen):
+        used.append(frozen)
+        return program.train(state, index, weight, learning_rate, frozen)
+
+    spied = dataclasses.replace(program, train=spy)
     run(train.fit(spied, Split(ALL[:4], ALL[8:], ALL[8:]), config, binary=True, seed=0))
-    assert used == ["frozen_step", "frozen_step", "train_step"]
+    assert used == [True, True, False]
 
 
 def test_evaluation_gives_each_image_its_own_numbers(program):
@@ -223,6 +224,60 @@ def test_the_same_seed_gives_the_same_bits(program):
     assert one.rows != other.rows
 
 
+@pytest.mark.parametrize("devices", [1, 3])
+def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
+    """As on a GPU, and folds of different sizes share its one compilation."""
+    config = dataclasses.replace(CONFIG, frozen_epochs=1)
+    pairs = train.put(dataset, jax.devices()[:devices])
+    arguments = (config, normed, dataset, pairs, jax.devices()[:devices])
+    stepwise, looped = (train.program(*arguments, loop=loop) for loop in (False, True))
+    for split in (Split(ALL[:7], ALL[7:9], ALL[9:]), Split(ALL[:9], ALL[9:10], ALL[10:])):
+        one, other = (run(train.fit(program, split, config, binary=True, seed=0))[1] for program in (stepwise, looped))
+        chex.assert_trees_all_close(one.params, other.params, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(one.counts, other.counts)
+        for ours, theirs in zip(one.rows, other.rows, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize("model", ["sharp_unet", "sharp_unet_resnet18"])
+def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
+    dataset = squares(4, (32, 64))
+    results, memory = [], []
+    for remat in (False, True):
+        program = make(dataclasses.replace(CONFIG, remat=remat), model, dataset)
+        batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
+        state, total = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
+        results.append(jax.device_get((state.stats, total, state.moments)))
+        jaxpr = jax.make_jaxpr(program.train_step, static_argnums=0)(
+            False, program.init(0), program.pairs, *batch, np.float32(0)
+        )
+        memory.append(str(jaxpr).count("checkpoint") + str(jaxpr).count("remat"))
+    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
+    assert memory[0] == 0 < memory[1]
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_models, dataset):
+    """Without batch normalisation exactly; parts of nothing but padding included."""
+    results = []
+    for accumulate in (1, 2, 4):
+        program = make(dataclasses.replace(CONFIG, batch_size=8, accumulate=accumulate), "sharp_unet", dataset)
+        batch = [array[0] for array in train.batches(ALL[:3], 8, program.batch_size)]
+        state, total = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
+        results.append(jax.device_get((state.moments, total)))
+    for other in results[1:]:
+        chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-6)
+
+
+def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
+    results = []
+    for accumulate, size in ((1, 1), (4, 4)):
+        program = make(dataclasses.replace(CONFIG, batch_size=size, accumulate=accumulate), normed, dataset)
+        batch = [array[0] for array in train.batches(ALL[:1], size, program.batch_size)]
+        state, _ = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
+        results.append(jax.device_get(state))
+    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-6)
+
+
 def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
     programs = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
@@ -246,7 +301,9 @@ def test_ignored_pixels_are_neither_trained_on_nor_scored(tiny_models, dataset):
     steps = []
     for data in (boxed, dataset):
         program = make(CONFIG, "unet", data)
-        steps.append(float(program.train_step(program.init(0), program.pairs, ALL[:4], weight, np.float32(0))[1]))
+        steps.append(
+            float(program.train_step(False, program.init(0), program.pairs, ALL[:4], weight, np.float32(0))[1])
+        )
     assert steps[0] != steps[1]  # those pixels do count where they are labelled
 
 
@@ -263,20 +320,20 @@ def test_the_kept_weights_are_those_of_the_best_epoch(program):
 
 
 def scripted(validation_losses):
-    """A program whose validation loss follows a script, and whose parameters are the number of steps taken."""
+    """A program whose validation loss follows a script, and whose parameters are the number of epochs taken."""
     script = iter(validation_losses)
     rates = []
 
-    def train_step(state, pairs, index, weight, learning_rate):
-        rates.append(float(learning_rate))
-        return state._replace(params=state.params + 1), jnp.float32(1.0)
+    def epoch(state, index, weight, learning_rate, frozen):
+        rates.append(learning_rate)
+        return state._replace(params=state.params + 1), np.ones(len(index))
 
-    def eval_step(state, pairs, index):
-        n = len(index)
-        return np.full(n, next(script), np.float32), np.tile(np.array([[[1, 1, 1], [1, 2, 2]]]), (n, 1, 1))
+    def evaluate(state, index):
+        losses = np.full(index.shape, next(script), np.float32)
+        return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
     init = lambda seed: train.State(np.zeros(()), {}, ())  # noqa: E731
-    return train.Program(init, train_step, train_step, eval_step, 4, None, lambda array: array), rates
+    return train.Program(init, epoch, evaluate, None, None, 4, None, None), rates
 
 
 def fit_scripted(validation_losses, **changes):

@@ -83,13 +83,15 @@ def build(
     skip_kernel: str = "laplacian",
     skip_padding: str = "zero",
     dtype: DTypeLike = jnp.float32,
+    remat: bool = False,
 ) -> Segmenter:
     """The network `name`: (N, H, W, in_channels) in [0, 1] to logits (N, H, W, num_classes).
 
     `num_classes=1` is a foreground against a background (sigmoid); more are classes with the background among them
     (softmax). Weights are fresh, or those of `weights`: "imagenet" or a path, see `pretrained.load`.
     `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp models.
-    `dtype` is the arithmetic's; parameters are float32. Raises InputError for an unknown name or unfit weights.
+    `dtype` is the arithmetic's; parameters are float32. `remat` trades time for memory in training. Raises InputError
+    for an unknown name or unfit weights.
     """
     check(name)
     network = MODELS[name]
@@ -97,6 +99,9 @@ def build(
     plain = network.skip == "plain"
     connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=skip_kernel, padding=skip_padding)
     segmenter = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)
+    for _, module in nnx.iter_modules(segmenter):
+        if hasattr(module, "remat"):
+            module.remat = remat
     if weights:
         nnx.update(segmenter, jax.tree.map(jnp.asarray, load_weights(name, weights, segmenter).state))
     return segmenter

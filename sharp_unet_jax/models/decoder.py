@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from sharp_unet_jax.models.layers import BatchNorm, Conv, he, twice
+from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised, twice
 
 WIDTHS = (256, 128, 64, 32, 16)
 
@@ -17,12 +17,15 @@ WIDTHS = (256, 128, 64, 32, 16)
 class ConvBlock(nnx.Module):
     """Two 3x3 convolutions without bias, batch normalisation and ReLU after each."""
 
+    remat = False
+
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
         self.conv1 = Conv(in_channels, out_channels, bias=False, init=he, rngs=rngs)
         self.bn1 = BatchNorm(out_channels)
         self.conv2 = Conv(out_channels, out_channels, bias=False, init=he, rngs=rngs)
         self.bn2 = BatchNorm(out_channels)
 
+    @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, in_channels) to (N, H, W, out_channels)."""
         x = jax.nn.relu(self.bn1(self.conv1(x), weight))

@@ -1,5 +1,9 @@
 """Layers that several networks share: convolution with its parameters, batch normalisation, nearest up-sampling."""
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -63,14 +67,29 @@ class BatchNorm(nnx.Module):
         if weight is None:
             mean, var = self.mean[...], self.var[...]
         else:
-            share = weight.astype(jnp.float32) / (jnp.sum(weight) * x.shape[1] * x.shape[2])
+            count = jnp.sum(weight)
+            share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * x.shape[1] * x.shape[2])
+            momentum = jnp.where(count > 0, self.momentum, 1)  # padding alone changes nothing
             mean = jnp.einsum("nhwc,n->c", y, share)
             var = jnp.einsum("nhwc,n->c", jnp.square(y - mean.reshape(1, 1, 1, -1)), share)
             for running, now in ((self.mean, mean), (self.var, var)):
-                running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(now)
+                running[...] = momentum * running[...] + (1 - momentum) * lax.stop_gradient(now)
         factor = self.scale[...] * lax.rsqrt(var + self.eps)
         y = (y - mean.reshape(1, 1, 1, -1)) * factor.reshape(1, 1, 1, -1) + self.bias[...].reshape(1, 1, 1, -1)
         return y.astype(x.dtype)
+
+
+Call = TypeVar("Call", bound=Callable[..., jax.Array])
+
+
+def rematerialised(call: Call) -> Call:
+    """For a block's `__call__`: where the block's `remat` is true, its inside is computed again for the gradient."""
+
+    @functools.wraps(call)
+    def wrapped(self: Any, *inputs: jax.Array | None) -> jax.Array:
+        return (nnx.remat(call) if self.remat else call)(self, *inputs)
+
+    return cast(Call, wrapped)
 
 
 def add_bias(x: jax.Array, bias: nnx.Param) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from sharp_unet_jax.models.layers import BatchNorm, Conv, he
+from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised
 
 RESNET18 = (2, 2, 2, 2)  # blocks in each of the four stages
 RESNET34 = RESNET50 = (3, 4, 6, 3)
@@ -17,6 +17,7 @@ RESNET34 = RESNET50 = (3, 4, 6, 3)
 class Basic(nnx.Module):
     """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and 34."""
 
+    remat = False
     expansion = 1
 
     def __init__(self, in_channels: int, width: int, stride: int, *, rngs: nnx.Rngs):
@@ -26,6 +27,7 @@ class Basic(nnx.Module):
         self.bn2 = BatchNorm(width)
         self.downsample = _shortcut(in_channels, width, stride, rngs=rngs)
 
+    @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, in_channels) to (N, H / stride, W / stride, width)."""
         y = jax.nn.relu(self.bn1(self.conv1(x), weight))
@@ -36,6 +38,7 @@ class Basic(nnx.Module):
 class Bottleneck(nnx.Module):
     """1x1 down, 3x3, 1x1 up to four times the width, and a shortcut: the block of ResNet-50 and deeper."""
 
+    remat = False
     expansion = 4
 
     def __init__(self, in_channels: int, width: int, stride: int, *, rngs: nnx.Rngs):
@@ -47,6 +50,7 @@ class Bottleneck(nnx.Module):
         self.bn3 = BatchNorm(4 * width)
         self.downsample = _shortcut(in_channels, 4 * width, stride, rngs=rngs)
 
+    @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, in_channels) to (N, H / stride, W / stride, 4 width)."""
         y = jax.nn.relu(self.bn1(self.conv1(x), weight))

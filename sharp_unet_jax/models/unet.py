@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax import ops
-from sharp_unet_jax.models.layers import Conv, add_bias, glorot
+from sharp_unet_jax.models.layers import Conv, add_bias, glorot, rematerialised
 
 WIDTHS = (32, 64, 128, 256, 512)
 WIDE_WIDTHS = (35, 70, 140, 280, 560)
@@ -17,10 +17,13 @@ WIDE_WIDTHS = (35, 70, 140, 280, 560)
 class Block(nnx.Module):
     """Two 3x3 convolutions, each followed by a ReLU."""
 
+    remat = False
+
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
         self.first = Conv(in_channels, out_channels, rngs=rngs)
         self.second = Conv(out_channels, out_channels, rngs=rngs)
 
+    @rematerialised
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, H, W, out_channels)."""
         return jax.nn.relu(self.second(jax.nn.relu(self.first(x))))
