@@ -16,7 +16,7 @@ from rich.markdown import Markdown
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, progress
+from launch import dataset, progress, runtime
 from sharp_unet_jax import sweep
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> tuple[Config, Path]:
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
     config, workdir = parse(arguments)
-    devices = jax.devices()
+    devices = runtime.configure()
     sweep.check(config, len(devices))
     data = dataset.load(config.data, console)
     console.print(f"{len(sweep.plan(config))} runs on {devices[0].device_kind}, workdir {workdir}")

@@ -27,7 +27,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import checkpoint, losses, metrics, models, ops, train
+from sharp_unet_jax import checkpoint, losses, metrics, models, ops, programs, train
 from sharp_unet_jax.atomic import replacing, to_json, write_json, write_text
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types
 from sharp_unet_jax.data import folds
@@ -183,20 +183,20 @@ def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits
 def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.Device]) -> Iterator[Event]:
     """Makes every run of the plan that has no finished record yet, one after another; a failed one is made again."""
     splits = split(config, dataset)
-    weights = {model: start for model in config.models if (start := train.pretrained(config, model, dataset))}
+    weights = {model: start for model in config.models if (start := programs.pretrained(config, model, dataset))}
     digests = {model: start.sha256 for model, start in weights.items()}
     open_workdir(workdir, config, dataset, splits, digests)
     runs = plan(config)
-    pairs = train.put(dataset, devices)
-    programs: dict[str, train.Program] = {}
+    pairs = programs.put(dataset, devices)
+    built: dict[str, programs.Program] = {}
     for number, run in enumerate(runs, 1):
         if (record := read_record(workdir, run)) and record["status"] == "finished":
             continue
-        if run.model not in programs:
-            programs[run.model] = train.program(config, run.model, dataset, pairs, devices, weights.get(run.model))
+        if run.model not in built:
+            built[run.model] = programs.build(config, run.model, dataset, pairs, devices, weights.get(run.model))
         cell = splits[run.repeat, run.fold]
         yield Started(run, number, len(runs), len(cell.train))
-        record = yield from _make(config, dataset, workdir, run, cell, programs[run.model])
+        record = yield from _make(config, dataset, workdir, run, cell, built[run.model])
         yield Ended(run, record)
 
 
@@ -233,7 +233,7 @@ def collect(workdir: Path, config: Config) -> None:
 
 
 def _make(
-    config: Config, dataset: Dataset, workdir: Path, run: Run, cell: folds.Split, program: train.Program
+    config: Config, dataset: Dataset, workdir: Path, run: Run, cell: folds.Split, program: programs.Program
 ) -> Generator[Event, None, dict[str, Any]]:
     folder = workdir / "runs" / run.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -315,7 +315,7 @@ def _per_image(run: Run, dataset: Dataset, cell: folds.Split, counts: np.ndarray
     )
 
 
-def _made_on(program: train.Program) -> dict[str, Any]:
+def _made_on(program: programs.Program) -> dict[str, Any]:
     devices = program.pairs.images.devices()
     return {"device": next(iter(devices)).device_kind, "devices": len(devices), "jax": jax.__version__}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharp_unet_jax import checkpoint, sweep, train
+from sharp_unet_jax import checkpoint, programs, sweep, train
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
@@ -63,6 +63,15 @@ def test_events_tell_the_story(tmp_path, dataset):
     ]
 
 
+def test_each_model_compiles_once_for_all_folds_and_repeats(tmp_path, dataset, monkeypatch):
+    built = []
+    build = programs.build
+    monkeypatch.setattr(programs, "build", lambda *args: built.append(build(*args)) or built[-1])
+    make(tmp_path / "w", dataset, dataclasses.replace(CONFIG, folds=3, repeats=2, epochs=1, protocol="nested"))
+    assert len(built) == 2
+    assert [(p.train_step._cache_size(), p.eval_step._cache_size()) for p in built] == [(1, 1), (1, 1)]
+
+
 def test_workdir_holds_what_documents_promise(done, dataset):
     scores = (done / "scores.csv").read_text().splitlines()
     assert scores[0] == "dataset,model,protocol,repeat,fold,jaccard,dice,best_epoch,epochs"
@@ -104,7 +113,7 @@ def test_scores_follow_from_the_per_image_counts(done, dataset):
 def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     tree = checkpoint.load(done / "runs" / "unet" / "repeat0-fold0" / "checkpoint")
     devices = jax.devices()[:1]
-    program = train.program(CONFIG, "unet", dataset, train.put(dataset, devices), devices)
+    program = programs.build(CONFIG, "unet", dataset, programs.put(dataset, devices), devices)
     fresh = program.init(0)
     names = lambda tree: [jax.tree_util.keystr(path).replace("'", "") for path, _ in jax.tree.leaves_with_path(tree)]  # noqa: E731
     assert names(tree["params"]) == names(fresh.params)
@@ -251,7 +260,7 @@ def test_a_sweep_from_pretrained_weights_says_whose_and_refuses_others(done, tmp
     config = dataclasses.replace(CONFIG, weights=str(weights), max_runs=1)
     make(tmp_path / "from_weights", dataset, config)
     digests = json.loads((tmp_path / "from_weights" / "weights.json").read_text())
-    expected = {model: train.pretrained(config, model, dataset).sha256 for model in ("unet", "sharp_unet")}
+    expected = {model: programs.pretrained(config, model, dataset).sha256 for model in ("unet", "sharp_unet")}
     assert digests == expected
     scratch = (done / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl").read_text()
     assert (tmp_path / "from_weights" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl").read_text() != scratch

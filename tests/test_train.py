@@ -1,6 +1,7 @@
 """A run: batches that cover everything, a step that ignores padding, and decisions as Keras takes them."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -11,7 +12,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax import checkpoint, losses, metrics, models, train
+from sharp_unet_jax import checkpoint, losses, metrics, models, ops, programs, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.folds import Split
 from tests.conftest import squares
@@ -27,7 +28,7 @@ def program(tiny_models, dataset):
 
 def make(config, model, dataset, devices=1):
     devices = jax.devices()[:devices]
-    return train.program(config, model, dataset, train.put(dataset, devices), devices)
+    return programs.build(config, model, dataset, programs.put(dataset, devices), devices)
 
 
 def run(fitting):
@@ -134,7 +135,7 @@ def pretrained_for(name, seed=7):
 def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
     weights, network = pretrained_for(normed)
     devices = jax.devices()[:1]
-    program = train.program(CONFIG, normed, dataset, train.put(dataset, devices), devices, weights)
+    program = programs.build(CONFIG, normed, dataset, programs.put(dataset, devices), devices, weights)
     batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
     for seed in (0, 1):
         state = program.init(seed)
@@ -228,9 +229,9 @@ def test_the_same_seed_gives_the_same_bits(program):
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
     """As on a GPU, and folds of different sizes share its one compilation."""
     config = dataclasses.replace(CONFIG, frozen_epochs=1)
-    pairs = train.put(dataset, jax.devices()[:devices])
+    pairs = programs.put(dataset, jax.devices()[:devices])
     arguments = (config, normed, dataset, pairs, jax.devices()[:devices])
-    stepwise, looped = (train.program(*arguments, loop=loop) for loop in (False, True))
+    stepwise, looped = (programs.build(*arguments, loop=loop) for loop in (False, True))
     for split in (Split(ALL[:7], ALL[7:9], ALL[9:]), Split(ALL[:9], ALL[9:10], ALL[10:])):
         one, other = (run(train.fit(program, split, config, binary=True, seed=0))[1] for program in (stepwise, looped))
         chex.assert_trees_all_close(one.params, other.params, rtol=1e-3, atol=1e-4)
@@ -268,6 +269,28 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_models, dataset
         chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-6)
 
 
+def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch):
+    """Fifty steps with the operations of `ops`, and with what each of them is in ordinary lax."""
+
+    def losses_of_fifty_steps():
+        program = make(CONFIG, "sharp_unet", dataset)
+        index, weight = train.batches(np.tile(ALL, 17)[:200], 4, 4)
+        return np.asarray(program.train(program.init(0), index, weight, 1e-2, False)[1])
+
+    fast = losses_of_fifty_steps()
+    layout = ("NHWC", "HWIO", "NHWC")
+    convolve = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding="SAME")
+    pool = {"window_dimensions": (1, 2, 2, 1), "window_strides": (1, 2, 2, 1), "padding": "VALID"}
+    monkeypatch.setattr(ops, "conv3x3", functools.partial(convolve, dimension_numbers=layout))
+    monkeypatch.setattr(ops, "up_conv", lambda x, w: jax.lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID"))
+    monkeypatch.setattr(ops, "max_pool", lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, **pool))
+    monkeypatch.setattr(ops, "sharpen", lambda x, kernel, padding: ops.depthwise(x, ops.KERNELS[kernel], padding))
+    plain = losses_of_fifty_steps()
+    assert fast.shape == (50,)
+    assert fast[-4:].mean() < 0.7 * fast[:4].mean()
+    np.testing.assert_allclose(fast, plain, rtol=1e-3)
+
+
 def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
     results = []
     for accumulate, size in ((1, 1), (4, 4)):
@@ -280,12 +303,12 @@ def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
 
 def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
-    programs = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
-    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in programs)
+    built = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
+    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in built)
     chex.assert_trees_all_close(three.params, one.params, rtol=1e-3, atol=1e-4)
     for ours, theirs in zip(three.rows, one.rows, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
-    assert programs[1].train_step._cache_size() == programs[1].eval_step._cache_size() == 1
+    assert built[1].train_step._cache_size() == built[1].eval_step._cache_size() == 1
 
 
 def test_ignored_pixels_are_neither_trained_on_nor_scored(tiny_models, dataset):
@@ -332,8 +355,8 @@ def scripted(validation_losses):
         losses = np.full(index.shape, next(script), np.float32)
         return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
-    init = lambda seed: train.State(np.zeros(()), {}, ())  # noqa: E731
-    return train.Program(init, epoch, evaluate, None, None, 4, None, None), rates
+    init = lambda seed: programs.State(np.zeros(()), {}, ())  # noqa: E731
+    return programs.Program(init, epoch, evaluate, None, None, 4, None, None), rates
 
 
 def fit_scripted(validation_losses, **changes):

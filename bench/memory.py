@@ -1,0 +1,59 @@
+"""What a training step needs in memory by XLA's own analysis of the compiled step; nothing is run.
+
+    python bench/memory.py --model=sharp_unet_resnet50 --size=512,512 --batch=16
+
+One row for each way of saving. The figures are those of the platform it runs on: a CPU's convolutions take other
+temporaries than a GPU's, and XLA's CPU compiler undoes `remat` by merging what is computed twice.
+"""
+
+import argparse
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sharp_unet_jax import programs
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resident import Dataset
+
+WAYS: tuple[dict[str, Any], ...] = ({}, {"accumulate": 4}, {"accumulate": 16}, {"accumulate": 4, "remat": True})
+
+
+def needed(config: Config, model: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Bytes of a step's arguments (state and data set) and of its temporaries and outputs beyond them."""
+    images = np.zeros((config.batch_size, *size, 3), np.uint8)
+    names = tuple(map(str, range(config.batch_size)))
+    dataset = Dataset("zeros", images, images[..., 0], names, names, ("background", "object"))
+    devices = jax.devices()[:1]
+    pairs = programs.put(dataset, devices)
+    program = programs.build(config, model, dataset, pairs, devices, loop=True)  # as on an accelerator
+    state = jax.eval_shape(program.init, 0)
+    index, weight = jnp.zeros(program.batch_size, jnp.int32), jnp.ones(program.batch_size)
+    compiled = program.train_step.lower(False, state, pairs, index, weight, np.float32(1e-3)).compile()
+    memory = compiled.memory_analysis()
+    return (
+        memory.argument_size_in_bytes,
+        memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    )
+
+
+def main() -> None:
+    """Prints a row for each way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="sharp_unet_resnet50")
+    parser.add_argument("--size", default="512,512", help="height,width")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--precision", default="float32")
+    arguments = parser.parse_args()
+    height, width = map(int, arguments.size.split(","))
+    device = jax.devices()[0].device_kind
+    print(f"{arguments.model}, {height}x{width}, batch {arguments.batch}, {arguments.precision}, {device}")
+    for way in WAYS:
+        config = Config(batch_size=arguments.batch, precision=arguments.precision, **way)
+        fixed, working = (n / 2**30 for n in needed(config, arguments.model, (height, width)))
+        print(f"{fixed + working:6.2f} GiB = {fixed:.2f} state and data + {working:.2f} working: {way}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

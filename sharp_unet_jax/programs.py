@@ -1,0 +1,235 @@
+"""The compiled parts of a model's runs: its state, a training step, an evaluation step, and epochs of them.
+
+The data set lies on the device as uint8; a batch is a gather by index inside the step, so nothing but indices travels
+while a run goes on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from sharp_unet_jax import losses, metrics, models
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resident import Dataset
+
+
+class State(NamedTuple):
+    """What a training step changes: nested dicts of arrays, by part of the network and its attributes."""
+
+    params: dict[str, Any]
+    stats: dict[str, Any]  # all that is no parameter: running statistics, normalisation of the inputs
+    moments: dict[str, optax.OptState]  # Adam's, for each part of the network: an encoder that is frozen has none yet
+
+
+class Pairs(NamedTuple):
+    """A data set on the device(s): images (n, H, W, C) and masks (n, H, W), uint8."""
+
+    images: jax.Array
+    masks: jax.Array
+
+
+@dataclass(frozen=True)
+class Program:
+    """The compiled parts of a model's runs: one for all folds and repeats.
+
+    Batches are index (S, B) int32 and weight (S, B) float32 on the host, S steps of B images, see `train.batches`.
+    """
+
+    init: Callable[[int], State]  # from a seed
+    train: Callable[..., tuple[State, jax.Array]]  # (state, index, weight, learning_rate, frozen): sums of losses (S,)
+    evaluate: Callable[..., tuple[jax.Array, jax.Array]]  # (state, index): loss (S, B), counts (S, B, C, 3)
+    train_step: Callable[..., tuple[State, jax.Array]]  # (frozen, state, pairs, index (B,), weight (B,), learning_rate)
+    eval_step: Callable[..., tuple[jax.Array, jax.Array]]  # (state, pairs, index (B,))
+    batch_size: int  # B: with the padding that makes it divide among devices and micro-batches
+    pairs: Pairs
+    place: Callable[[np.ndarray], jax.Array]  # an array (B,) of a batch, sharded over the devices
+
+
+def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
+    """The whole data set on every one of `devices`."""
+    return Pairs(*jax.device_put((dataset.images, dataset.masks), _sharding(devices, PartitionSpec())))
+
+
+def network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
+    """`model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
+    return models.build(
+        model,
+        num_classes=dataset.num_outputs,
+        in_channels=dataset.images.shape[-1],
+        rngs=rngs,
+        skip_kernel=config.skip_kernel,
+        skip_padding=config.skip_padding,
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
+        remat=config.remat,
+    )
+
+
+def pretrained(config: Config, model: str, dataset: Dataset) -> models.pretrained.Weights | None:
+    """The weights that runs of `model` start from, where the config names any; InputError if they do not fit."""
+    if not config.weights:
+        return None
+    return models.load_weights(
+        model, config.weights, nnx.eval_shape(lambda: network(config, model, dataset, nnx.Rngs(0)))
+    )
+
+
+def build(
+    config: Config,
+    name: str,
+    dataset: Dataset,
+    pairs: Pairs,
+    devices: Sequence[jax.Device],
+    weights: models.pretrained.Weights | None = None,
+    *,
+    loop: bool | None = None,
+) -> Program:
+    """The compiled parts of the model `name` on `pairs`, the `dataset` that was put on `devices`; these share a batch.
+
+    Runs start from `weights` where given, and fresh where these say nothing. With `loop` an epoch is one call, its
+    steps a loop on the device: the default but on the CPU, whose convolutions inside a loop are many times slower.
+    """
+    on_cpu = devices[0].platform == "cpu"
+    loop = not on_cpu if loop is None else loop
+    replicated, sharded = (_sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
+    loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
+    # Left to itself, a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
+    precision = None if on_cpu else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
+    micro_batches = config.accumulate
+    divisor = len(devices) * micro_batches
+    batch_size = -(-config.batch_size // divisor) * divisor
+    capacity = -(-len(dataset.ids) // config.batch_size)  # steps that no epoch exceeds
+
+    graph = nnx.graphdef(nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0))))
+
+    def fresh(key: jax.Array) -> State:
+        params, stats = _arrays(network(config, name, dataset, nnx.Rngs(key)))
+        return State(params, stats, {part: optimizer.init(params[part]) for part in params})
+
+    compiled_fresh = jax.jit(fresh, out_shardings=replicated)
+
+    def init(seed: int) -> State:
+        key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
+        state = compiled_fresh(key)
+        if weights is None:
+            return state
+        model = nnx.merge(graph, state.params, state.stats)
+        # A copy: steps write over what they are given, and the next run starts from the same weights.
+        nnx.update(model, jax.tree.map(jnp.copy, jax.device_put(weights.state, replicated)))
+        params, stats = _arrays(model)
+        return state._replace(params=params, stats=stats)
+
+    def gather(pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return pairs.images[index].astype(jnp.float32) / 255, pairs.masks[index]
+
+    @jax.default_matmul_precision(precision)
+    def train_step(
+        frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, learning_rate: jax.Array
+    ) -> tuple[State, jax.Array]:
+        """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses."""
+        trained = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
+        count = jnp.sum(weight)
+
+        def objective(
+            trained: dict[str, Any], stats: dict[str, Any], index: jax.Array, weight: jax.Array
+        ) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
+            images, masks = gather(pairs, index)
+            model = nnx.merge(graph, {**state.params, **trained}, stats, copy=True)
+            total = jnp.sum(loss(model(images, weight, freeze_encoder=frozen), masks) * weight)
+            return total / count, (_arrays(model)[1], total)
+
+        def accumulate(carry: Any, micro_batch: Any) -> tuple[Any, None]:
+            stats, gradients, total = carry
+            (_, (stats, more)), new = jax.value_and_grad(objective, has_aux=True)(trained, stats, *micro_batch)
+            return (stats, jax.tree.map(jnp.add, gradients, new), total + more), None
+
+        # Every micro-batch gets every n-th image: padding, which comes last, spreads over all of them.
+        parts = index.reshape(-1, micro_batches).T, weight.reshape(-1, micro_batches).T
+        start = (state.stats, jax.tree.map(jnp.zeros_like, trained), jnp.zeros(()))
+        (stats, gradients, total), _ = lax.scan(accumulate, start, parts, unroll=not loop or micro_batches == 1)
+
+        moments = dict(state.moments)
+        for part, gradient in gradients.items():
+            rate = learning_rate * (config.encoder_learning_rate_factor if part == "encoder" else 1)
+            updates, moments[part] = optimizer.update(gradient, state.moments[part])
+            trained[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, trained[part], updates)
+        return State({**state.params, **trained}, stats, moments), total
+
+    @jax.default_matmul_precision(precision)
+    def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
+        images, masks = gather(pairs, index)
+        logits = nnx.merge(graph, state.params, state.stats)(images)
+        return loss(logits, masks), metrics.counts(logits, masks, config.threshold)
+
+    def train_loop(
+        frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, rate: jax.Array, steps: jax.Array
+    ) -> tuple[State, jax.Array]:
+        def body(k: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            state, total = train_step(frozen, carry[0], pairs, index[k], weight[k], rate)
+            return state, carry[1].at[k].set(total)
+
+        return lax.fori_loop(0, steps, body, (state, jnp.zeros(len(index))))
+
+    def eval_loop(state: State, pairs: Pairs, index: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def body(k: jax.Array, outputs: Any) -> Any:
+            return jax.tree.map(lambda all_, one: all_.at[k].set(one), outputs, eval_step(state, pairs, index[k]))
+
+        shapes = jax.eval_shape(eval_step, state, pairs, index[0])
+        return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
+
+    compiled_step, compiled_eval = jax.jit(train_step, static_argnums=0, donate_argnums=1), jax.jit(eval_step)
+    compiled_train_loop, compiled_eval_loop = (
+        jax.jit(train_loop, static_argnums=0, donate_argnums=1),
+        jax.jit(eval_loop),
+    )
+    by_step = _sharding(devices, PartitionSpec(None, "batch"))
+
+    def whole(array: np.ndarray) -> jax.Array:
+        """(S, B) on the devices, S filled up to what all folds need: one shape, one compilation."""
+        return jax.device_put(np.pad(array, ((0, capacity - len(array)), (0, 0))), by_step)
+
+    def train(
+        state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool
+    ) -> tuple[State, jax.Array]:
+        rate = np.float32(learning_rate)
+        if loop:
+            state, totals = compiled_train_loop(
+                frozen, state, pairs, whole(index), whole(weight), rate, np.int32(len(index))
+            )
+            return state, totals[: len(index)]
+        totals = []
+        for batch in zip(index, weight, strict=True):
+            state, total = compiled_step(frozen, state, pairs, *map(place, batch), rate)
+            totals.append(total)
+        return state, jnp.stack(totals)
+
+    def evaluate(state: State, index: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        if loop:
+            loss, counts = compiled_eval_loop(state, pairs, whole(index), np.int32(len(index)))
+            return loss[: len(index)], counts[: len(index)]
+        outputs = [compiled_eval(state, pairs, place(batch)) for batch in index]
+        loss, counts = zip(*outputs, strict=True)
+        return jnp.stack(loss), jnp.stack(counts)
+
+    def place(array: np.ndarray) -> jax.Array:
+        return jax.device_put(array, sharded)
+
+    return Program(init, train, evaluate, compiled_step, compiled_eval, batch_size, pairs, place)
+
+
+def _arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and all else that a network holds."""
+    params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
+    return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def _sharding(devices: Sequence[jax.Device], spec: PartitionSpec) -> NamedSharding:
+    return NamedSharding(Mesh(np.asarray(devices), ("batch",)), spec)

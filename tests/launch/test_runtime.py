@@ -1,0 +1,35 @@
+"""Settings of JAX: kept between sweeps where it is safe, and the user's own left alone."""
+
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from launch import runtime
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    made = {}
+    monkeypatch.setattr(type(jax.config), "update", lambda self, name, value: made.update({name: value}))
+    return made
+
+
+def configured(monkeypatch, platform, cache):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform=platform)])
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    if cache:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
+    runtime.configure()
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_compiled_programs_are_kept_on_accelerators(monkeypatch, updates, platform):
+    configured(monkeypatch, platform, None)
+    assert updates["jax_compilation_cache_dir"].endswith("sharp_unet_jax")
+
+
+@pytest.mark.parametrize(("platform", "cache"), [("cpu", None), ("gpu", "/elsewhere")])
+def test_nothing_is_set_on_a_cpu_or_over_the_users_choice(monkeypatch, updates, platform, cache):
+    configured(monkeypatch, platform, cache)
+    assert not updates
