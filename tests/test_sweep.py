@@ -294,7 +294,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
     [
         ({"models": ("unet", "sharpunet")}, "did you mean 'sharp_unet'"),
         ({"models": ()}, "at least one"),
-        ({"precision": "fp32"}, "precision: 'fp32' is not one of float32, bfloat16"),
+        ({"precision": "fp32"}, "precision: 'fp32' is not one of float32, tf32, bfloat16"),
         ({"data": Data(fit="leterbox")}, "data.fit: 'leterbox' is not one of stretch, letterbox"),
         ({"folds": 2.5}, "folds: 2.5 is not"),
         ({"models": "unet"}, "models: 'unet' is not"),
