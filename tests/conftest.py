@@ -16,7 +16,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 4)
 # Simulated devices share one pool of threads, as large as the machine has cores. A reduction holds a thread of each
 # device until all have come; where two run at once on a small machine, they wait for each other and XLA aborts.
-os.environ["NPROC"] = "16"
+os.environ["NPROC"] = "64"
 
 
 @pytest.fixture(scope="session", autouse=True)
