@@ -152,8 +152,13 @@ def build(
 
         # Every micro-batch gets every n-th image: padding, which comes last, spreads over all of them.
         parts = index.reshape(-1, micro_batches).T, weight.reshape(-1, micro_batches).T
-        start = (state.stats, jax.tree.map(jnp.zeros_like, trained), jnp.zeros(()))
-        (stats, gradients, total), _ = lax.scan(accumulate, start, parts, unroll=not loop or micro_batches == 1)
+        carry: Any = (state.stats, jax.tree.map(jnp.zeros_like, trained), jnp.zeros(()))
+        if loop and micro_batches > 1:
+            carry, _ = lax.scan(accumulate, carry, parts)
+        else:
+            for micro_batch in zip(*parts, strict=True):
+                carry, _ = accumulate(carry, micro_batch)
+        stats, gradients, total = carry
 
         moments = dict(state.moments)
         for part, gradient in gradients.items():

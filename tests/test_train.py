@@ -269,6 +269,28 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_models, dataset
         chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-6)
 
 
+def primitives(jaxpr, within=()):
+    """Every primitive of a jaxpr, with the names of those it is nested in."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name, within
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from primitives(inner, (*within, equation.primitive.name))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_no_convolution_is_in_a_loop_on_the_cpu(tiny_models, dataset, accumulate):
+    """There it takes XLA many times as long, even in a loop of one turn that is to be unrolled."""
+    program = make(dataclasses.replace(CONFIG, accumulate=accumulate), "sharp_unet", dataset)
+    batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
+    arguments = (False, program.init(0), program.pairs, *batch, np.float32(0))
+    found = list(primitives(jax.make_jaxpr(program.train_step, static_argnums=0)(*arguments).jaxpr))
+    convolutions = [within for name, within in found if name == "conv_general_dilated"]
+    assert len(convolutions) > 10
+    assert not [within for within in convolutions if {"scan", "while"} & set(within)]
+
+
 def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch):
     """Fifty steps with the operations of `ops`, and with what each of them is in ordinary lax."""
 
