@@ -54,7 +54,7 @@ class Config:
     plateau_factor: float = 0.1  # what it is multiplied by then
     # Of the network's arithmetic; parameters stay float32. tf32: a GPU's TensorFloat-32, and float32 elsewhere.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    accumulate: int = 1  # parts of a batch that are worked on in turn, to save memory (not on a CPU); batch statistics are per part
+    accumulate: int = 1  # parts of a batch, worked on in turn to save memory (not on a CPU); batch statistics per part
     remat: bool = False  # blocks are computed again for their gradient, to save memory (not on a CPU)
     seed: int = 0
 
