@@ -7,12 +7,15 @@ gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring their own.
 """
 
 import difflib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
+
+from sharp_unet_jax import winograd
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -103,18 +106,42 @@ def _pad(x: Array, kernel: Array, padding: str) -> Array:
     return jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), mode="reflect")
 
 
-def _convolve(x: Array, w: Array) -> Array:
-    return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=_NHWC)
+def _convolve(x: Array, w: Array, padding: str | Sequence[tuple[int, int]] = "SAME") -> Array:
+    return lax.conv_general_dilated(x, w, (1, 1), padding, dimension_numbers=_NHWC)
+
+
+def conv3x3(parts: Array | Sequence[Array], w: Array) -> Array:
+    """3x3 convolution, stride 1, zero "SAME" padding.
+
+    Args:
+      parts: (N, H, W, I), or several arrays that stand for their concatenation along the channels, as where a decoder
+        joins a skip: on the CPU their convolutions are added instead, which spares the joint array and its gradient.
+      w: (3, 3, I, O), I the sum over the parts; one type with them.
+
+    Returns: (N, H, W, O).
+    """
+    if isinstance(parts, Array):
+        return _conv3x3(parts, w)
+    if len(parts) == 1:
+        return _conv3x3(parts[0], w)
+
+    def joint(w: Array, *parts: Array) -> Array:
+        return _conv3x3(jnp.concatenate(parts, axis=3), w)
+
+    def apart(w: Array, *parts: Array) -> Array:
+        ends = np.cumsum([part.shape[3] for part in parts])[:-1]
+        return sum(_conv3x3(part, v) for part, v in zip(parts, jnp.split(w, ends, axis=2), strict=True))
+
+    return lax.platform_dependent(w, *parts, cpu=apart, default=joint)
 
 
 @jax.custom_vjp
-def conv3x3(x: Array, w: Array) -> Array:
-    """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O)."""
-    return _convolve(x, w)
+def _conv3x3(x: Array, w: Array) -> Array:
+    return lax.platform_dependent(x, w, cpu=_convolve_on_cpu, default=_convolve)
 
 
 def _conv3x3_forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _convolve(x, w), (x, w)
+    return _conv3x3(x, w), (x, w)
 
 
 def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
@@ -122,42 +149,35 @@ def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, 
         return jax.vjp(_convolve, x, w)[1](g)
 
     def on_cpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
-        dx, dw = plain(x, w, g)
-        # Up to 64 wide, XLA transposes both sides and runs on one core: 1.6 times the processor time of the sum by rows
-        # for 64 -> 32 at 192x256, 0.8 times for 64 -> 64 at 96x128. Wider, it reaches three quarters of a matrix
-        # product's speed and is kept. A whole U-Net step takes the same processor time either way.
-        if min(w.shape[2:]) <= 64:
-            dw = _filter_gradient(x, g).astype(w.dtype)
-        return dx, dw
+        dx = _convolve_on_cpu(g, w[::-1, ::-1].swapaxes(2, 3))  # what the definition of a convolution comes to
+        return dx, _filter_gradient_on_cpu(x, w, g)
 
     return lax.platform_dependent(*residuals, g, cpu=on_cpu, default=plain)
 
 
-conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+_conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
-def _filter_gradient(x: Array, g: Array) -> Array:
-    """dL/dw[i, j] = sum over pixels p of x[p + (i, j) - 1]^T g[p], (3, 3, I, O) float32, on the CPU.
+def _winograd_pays(x: Array, w: Array) -> bool:
+    """Narrower arrays are moved more slowly than they are multiplied; bfloat16 would lose digits in the transform."""
+    return x.dtype == jnp.float32 and min(w.shape[2:]) >= 128 and x.shape[2] >= 8
 
-    Accumulated over pairs of rows: the nine shifted copies of the narrower of x and g, channels first, one above the
-    other, in one matrix product with the other.
-    """
-    narrow, wide = (x, g) if x.shape[3] <= g.shape[3] else (g, x)
-    _, height, width, c = narrow.shape
-    rows = 2 - height % 2
-    padded = jnp.pad(narrow.transpose(3, 0, 1, 2), ((0, 0), (0, 0), (1, 1), (1, 1)))
 
-    def add_rows(k: Array, total: Array) -> Array:
-        block = lax.dynamic_slice_in_dim(padded, k * rows, rows + 2, axis=2)
-        shifted = jnp.concatenate([block[:, :, i : i + rows, j : j + width] for i in range(3) for j in range(3)])
-        other = lax.dynamic_slice_in_dim(wide, k * rows, rows, axis=1)
-        return total + lax.dot_general(
-            shifted, other, (((1, 2, 3), (0, 1, 2)), ((), ())), preferred_element_type=jnp.float32
-        )
+def _convolve_on_cpu(x: Array, w: Array) -> Array:
+    return winograd.convolve(x, w) if _winograd_pays(x, w) else _convolve(x, w)
 
-    total = lax.fori_loop(0, height // rows, add_rows, jnp.zeros((9 * c, wide.shape[3]), jnp.float32))
-    total = total.reshape(3, 3, c, wide.shape[3])
-    return total if narrow is x else total[::-1, ::-1].swapaxes(2, 3)  # shifting g by s is shifting x by -s
+
+def _filter_gradient_on_cpu(x: Array, w: Array, g: Array) -> Array:
+    """dL/dw[i, j] = sum over pixels p of x[p + (i, j) - 1]^T g[p], (3, 3, I, O); summed over bands in float32."""
+    if _winograd_pays(x, w):
+        return winograd.filter_gradient(x, g)
+    # In bands of rows: XLA's sum over all pixels at once leaves the cache, and may use one core.
+    rows, padded, total = -(-g.shape[1] // 16), jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), jnp.zeros(w.shape)
+    for top in range(0, g.shape[1], rows):
+        band, band_g = padded[:, top : top + rows + 2], g[:, top : top + rows]
+        _, pull_back = jax.vjp(lambda w, band=band: _convolve(band, w, ((0, 0), (1, 1))), w)
+        total += pull_back(band_g)[0].astype(jnp.float32)
+    return total.astype(w.dtype)
 
 
 def up_conv(x: Array, w: Array) -> Array:

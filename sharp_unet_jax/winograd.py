@@ -1,0 +1,66 @@
+"""The 3x3 convolution with half of the multiplications: Winograd's F(4, 3) along the width, for the CPU.
+
+Winograd, "Arithmetic complexity of computations" (1980); Lavin & Gray, "Fast algorithms for convolutional neural
+networks" (2016). Four outputs in a row of a filter of three come from six products instead of twelve:
+
+    y = A^T [(G w) * (B^T x)],  x of six pixels, w of three, y of four
+
+Here each of the six products is a 3x1 convolution over the height and the channels. Only the width is transformed: both
+ways would take 4 times fewer products than the definition instead of 2, but move 2.25 times the data instead of 1.5,
+which costs more than it saves on a CPU, and the error would be ten times as large (`bench/README.md` has the figures).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+_B = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+_A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+
+
+def convolve(x: Array, w: Array) -> Array:
+    """3x3 convolution, stride 1, zero padding: x (N, H, W, I), w (3, 3, I, O), both float32 -> (N, H, W, O)."""
+    n, height, width, _ = x.shape
+    products = [_columns(v, u) for v, u in zip(_inputs(x), _combine(_G, [w[:, j] for j in range(3)]), strict=True)]
+    return jnp.stack(_combine(_A, products), axis=3).reshape(n, height, -1, w.shape[3])[:, :, :width]
+
+
+def filter_gradient(x: Array, g: Array) -> Array:
+    """The gradient of `convolve` for w: x (N, H, W, I), g (N, H, W, O) -> (3, 3, I, O)."""
+    missing = -g.shape[2] % 4
+    g = jnp.pad(g, ((0, 0), (0, 0), (0, missing), (0, 0)))
+    outputs = _combine(_A.T, [g[:, :, j::4] for j in range(4)])
+    zero = jnp.zeros((3, x.shape[3], g.shape[3]), x.dtype)
+    products = [
+        jax.vjp(lambda u, v=v: _columns(v, u), zero)[1](output)[0]
+        for v, output in zip(_inputs(x), outputs, strict=True)
+    ]
+    return jnp.stack(_combine(_G.T, products), axis=1)
+
+
+def _inputs(x: Array) -> list[Array]:
+    """B^T x of each group of six columns, four apart: six arrays (N, H, ceil(W / 4), I)."""
+    groups = -(-x.shape[2] // 4)
+    x = jnp.pad(x, ((0, 0), (0, 0), (1, 4 * groups + 1 - x.shape[2]), (0, 0)))
+    return _combine(_B, [x[:, :, j : j + 4 * groups - 3 : 4] for j in range(6)])
+
+
+def _columns(x: Array, u: Array) -> Array:
+    """Convolve with a filter three high and one wide: x (N, H, W, I), u (3, I, O) -> (N, H, W, O)."""
+    return lax.conv_general_dilated(x, u[:, None], (1, 1), ((1, 1), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _combine(matrix: np.ndarray, arrays: list[Array]) -> list[Array]:
+    """Each row of the matrix as a sum of arrays: a chain that XLA fuses, where a product of matrices would not be."""
+    return [sum(float(c) * array for c, array in zip(row, arrays, strict=True) if c) for row in matrix]
