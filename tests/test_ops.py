@@ -154,8 +154,8 @@ def convolution(x: Array, w: Array) -> Array:
     return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-# Fewer and more rows than bands of them, a single row and column, one channel, either side the narrower one; then, wide enough for the
-# CPU's products in a transformed width: widths that four divides and not, one of few columns, which is too narrow.
+# Fewer and more rows than bands of them, a single row and column, one channel, either side the narrower one; then,
+# with channels enough for the products in a transformed width: widths that four divides and not, one that is too narrow.
 CONVOLUTIONS = [
     (2, 8, 6, 5, 7),
     (2, 35, 6, 7, 5),
@@ -289,7 +289,7 @@ def test_a_batch_sharded_over_devices_gives_the_same_gradients():
 
 
 def test_other_platforms_get_the_definitions():
-    """Lowered for a GPU, the program has grouped convolution and select-and-scatter, and convolves once for each use."""
+    """Lowered for a GPU, the program has grouped convolution and select-and-scatter, and few convolutions."""
     args = normal(0, 2, 12, 10, 4), normal(1, 3, 3, 4, 4), normal(2, 2, 2, 4, 4), normal(3, 3, 3, 4)
     traced = jax.jit(jax.grad(small_network, (0, 1, 2, 3))).trace(*args)
     cpu, gpu = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))

@@ -34,7 +34,7 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(out_channels)) if bias else None
 
     def __call__(self, *parts: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels), maybe in parts along the channels, to (N, ceil(H / stride), ceil(W / stride), out)."""
+        """(N, H, W, in_channels), maybe in parts, to (N, ceil(H / stride), ceil(W / stride), out_channels)."""
         kernel = self.kernel[...].astype(parts[0].dtype)
         size = kernel.shape[0]
         if (size, self.stride) == (3, 1):
