@@ -155,7 +155,7 @@ def convolution(x: Array, w: Array) -> Array:
 
 
 # Fewer and more rows than bands of them, a single row and column, one channel, either side the narrower one; then,
-# with channels enough for the products in a transformed width: widths that four divides and not, one that is too narrow.
+# with channels enough for products in a transformed width: widths that four divides and not, one too narrow.
 CONVOLUTIONS = [
     (2, 8, 6, 5, 7),
     (2, 35, 6, 7, 5),
