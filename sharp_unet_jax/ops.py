@@ -7,7 +7,6 @@ gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring their own.
 """
 
 import difflib
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -106,42 +105,18 @@ def _pad(x: Array, kernel: Array, padding: str) -> Array:
     return jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), mode="reflect")
 
 
-def _convolve(x: Array, w: Array, padding: str | Sequence[tuple[int, int]] = "SAME") -> Array:
-    return lax.conv_general_dilated(x, w, (1, 1), padding, dimension_numbers=_NHWC)
-
-
-def conv3x3(parts: Array | Sequence[Array], w: Array) -> Array:
-    """3x3 convolution, stride 1, zero "SAME" padding.
-
-    Args:
-      parts: (N, H, W, I), or several arrays that stand for their concatenation along the channels, as where a decoder
-        joins a skip: on the CPU their convolutions are added instead, which spares the joint array and its gradient.
-      w: (3, 3, I, O), I the sum over the parts; one type with them.
-
-    Returns: (N, H, W, O).
-    """
-    if isinstance(parts, Array):
-        return _conv3x3(parts, w)
-    if len(parts) == 1:
-        return _conv3x3(parts[0], w)
-
-    def joint(w: Array, *parts: Array) -> Array:
-        return _conv3x3(jnp.concatenate(parts, axis=3), w)
-
-    def apart(w: Array, *parts: Array) -> Array:
-        ends = np.cumsum([part.shape[3] for part in parts])[:-1]
-        return sum(_conv3x3(part, v) for part, v in zip(parts, jnp.split(w, ends, axis=2), strict=True))
-
-    return lax.platform_dependent(w, *parts, cpu=apart, default=joint)
+def _convolve(x: Array, w: Array) -> Array:
+    return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=_NHWC)
 
 
 @jax.custom_vjp
-def _conv3x3(x: Array, w: Array) -> Array:
+def conv3x3(x: Array, w: Array) -> Array:
+    """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O)."""
     return lax.platform_dependent(x, w, cpu=_convolve_on_cpu, default=_convolve)
 
 
 def _conv3x3_forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _conv3x3(x, w), (x, w)
+    return conv3x3(x, w), (x, w)
 
 
 def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
@@ -149,35 +124,24 @@ def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, 
         return jax.vjp(_convolve, x, w)[1](g)
 
     def on_cpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
-        dx = _convolve_on_cpu(g, w[::-1, ::-1].swapaxes(2, 3))  # what the definition of a convolution comes to
-        return dx, _filter_gradient_on_cpu(x, w, g)
+        if not _winograd_pays(x, w):
+            return plain(x, w, g)
+        turned = w[::-1, ::-1].swapaxes(2, 3)  # the gradient of the input is a convolution too
+        return winograd.convolve(g, turned), winograd.filter_gradient(x, g)
 
     return lax.platform_dependent(*residuals, g, cpu=on_cpu, default=plain)
 
 
-_conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
-
-
-def _winograd_pays(x: Array, w: Array) -> bool:
-    """Narrower arrays are moved more slowly than they are multiplied; bfloat16 would lose digits in the transform."""
-    return x.dtype == jnp.float32 and min(w.shape[2:]) >= 128 and x.shape[2] >= 8
+conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
 def _convolve_on_cpu(x: Array, w: Array) -> Array:
     return winograd.convolve(x, w) if _winograd_pays(x, w) else _convolve(x, w)
 
 
-def _filter_gradient_on_cpu(x: Array, w: Array, g: Array) -> Array:
-    """dL/dw[i, j] = sum over pixels p of x[p + (i, j) - 1]^T g[p], (3, 3, I, O); summed over bands in float32."""
-    if _winograd_pays(x, w):
-        return winograd.filter_gradient(x, g)
-    # In bands of rows: XLA's sum over all pixels at once leaves the cache, and may use one core.
-    rows, padded, total = -(-g.shape[1] // 16), jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))), jnp.zeros(w.shape)
-    for top in range(0, g.shape[1], rows):
-        band, band_g = padded[:, top : top + rows + 2], g[:, top : top + rows]
-        _, pull_back = jax.vjp(lambda w, band=band: _convolve(band, w, ((0, 0), (1, 1))), w)
-        total += pull_back(band_g)[0].astype(jnp.float32)
-    return total.astype(w.dtype)
+def _winograd_pays(x: Array, w: Array) -> bool:
+    """With few channels the products are cheaper than the transform; bfloat16 would lose digits in it."""
+    return x.dtype == jnp.float32 and min(w.shape[2:]) >= 32 and x.shape[2] >= 8
 
 
 def up_conv(x: Array, w: Array) -> Array:

@@ -154,19 +154,18 @@ def convolution(x: Array, w: Array) -> Array:
     return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-# Fewer and more rows than bands of them, a single row and column, one channel, either side the narrower one; then,
-# with channels enough for products in a transformed width: widths that four divides and not, one too narrow.
+# A single row and column, one channel, either side the narrower one; then, with channels enough for products in a
+# transformed width: widths that four divides and not, one too narrow, one side with too few channels.
 CONVOLUTIONS = [
     (2, 8, 6, 5, 7),
-    (2, 35, 6, 7, 5),
-    (1, 10, 7, 1, 4),
     (3, 7, 8, 4, 1),
     (1, 1, 1, 3, 3),
-    (1, 6, 8, 65, 66),
-    (2, 3, 8, 128, 129),
-    (1, 4, 11, 130, 128),
-    (2, 1, 9, 128, 128),
-    (1, 5, 7, 128, 128),
+    (2, 3, 8, 32, 33),
+    (1, 4, 11, 70, 32),
+    (2, 1, 9, 128, 64),
+    (3, 24, 10, 40, 40),
+    (1, 5, 7, 32, 32),
+    (1, 5, 9, 32, 31),
 ]
 
 
@@ -174,16 +173,6 @@ CONVOLUTIONS = [
 def test_conv3x3_is_laxs_convolution(case):
     n, height, width, i, o = case
     assert_same(conv3x3, convolution, (normal(0, n, height, width, i), normal(1, 3, 3, i, o)))
-
-
-@pytest.mark.parametrize("widths", [(3, 5), (130, 128, 1)])
-def test_conv3x3_of_parts_is_that_of_their_concatenation(widths):
-    parts = [normal(i, 2, 5, 9, width) for i, width in enumerate(widths)]
-    assert_same(
-        lambda w, *parts: conv3x3(parts, w),
-        lambda w, *parts: convolution(jnp.concatenate(parts, axis=3), w),
-        (normal(8, 3, 3, sum(widths), 128), *parts),
-    )
 
 
 def test_conv3x3_is_scipys_correlation():
@@ -194,14 +183,9 @@ def test_conv3x3_is_scipys_correlation():
         np.testing.assert_allclose(conv3x3(x, w)[..., o], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_conv3x3_in_bfloat16_adds_filter_gradients_in_float32():
-    x, w = normal(0, 2, 8, 6, 5, dtype=jnp.bfloat16), normal(1, 3, 3, 5, 7, dtype=jnp.bfloat16)
+def test_conv3x3_in_bfloat16_is_laxs():
+    x, w = normal(0, 2, 8, 9, 32, dtype=jnp.bfloat16), normal(1, 3, 3, 32, 32, dtype=jnp.bfloat16)
     assert_same(conv3x3, convolution, (x, w), BFLOAT16)
-    # 16 times 400 ones: added in bfloat16, band by band, they come to something else
-    assert float(sum(jnp.full(16, 400, jnp.bfloat16))) != 6400
-    ones = jnp.ones((1, 16, 400, 1), jnp.bfloat16)
-    gradient = jax.grad(lambda w: jnp.sum(conv3x3(ones, w).astype(jnp.float32)))(jnp.ones((3, 3, 1, 1), jnp.bfloat16))
-    assert float(gradient[1, 1, 0, 0]) == 6400
 
 
 # --- up_conv
@@ -260,7 +244,7 @@ def test_max_pool_gives_a_tie_to_the_first_in_reading_order():
 def small_network(x: Array, w: Array, up: Array, kernel: Array) -> Array:
     x = jax.nn.relu(conv3x3(x, w))
     y = up_conv(max_pool(x), up)
-    return jnp.sum(conv3x3([sharpen(x, kernel), y], jnp.concatenate([w, w], 2)) ** 2)
+    return jnp.sum(conv3x3(jnp.concatenate([sharpen(x, kernel), y], -1), jnp.concatenate([w, w], 2)) ** 2)
 
 
 SHARDED = """
@@ -289,11 +273,12 @@ def test_a_batch_sharded_over_devices_gives_the_same_gradients():
 
 
 def test_other_platforms_get_the_definitions():
-    """Lowered for a GPU, the program has grouped convolution and select-and-scatter, and few convolutions."""
-    args = normal(0, 2, 12, 10, 4), normal(1, 3, 3, 4, 4), normal(2, 2, 2, 4, 4), normal(3, 3, 3, 4)
+    """Lowered for a GPU, the program has grouped convolution, select-and-scatter and no convolution in parts."""
+    args = normal(0, 2, 12, 10, 32), normal(1, 3, 3, 32, 32), normal(2, 2, 2, 32, 32), normal(3, 3, 3, 32)
     traced = jax.jit(jax.grad(small_network, (0, 1, 2, 3))).trace(*args)
     cpu, gpu = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
-    for text in ("feature_group_count = 4", "select_and_scatter"):
+    for text in ("feature_group_count = 32", "select_and_scatter"):
         assert text in gpu
         assert text not in cpu
-    assert gpu.count("stablehlo.convolution") < 12 < cpu.count("stablehlo.convolution")
+    assert gpu.count("stablehlo.convolution") == 3 * 3  # two and the sharpening, each with two gradients
+    assert cpu.count("stablehlo.convolution") == 2 * 3 * 6

@@ -1,6 +1,7 @@
 """A run: batches that cover everything, a step that ignores padding, and decisions as Keras takes them."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -299,13 +300,10 @@ def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch
         return np.asarray(program.train(program.init(0), index, weight, 1e-2, False)[1])
 
     fast = losses_of_fifty_steps()
-
-    def convolve(parts, w):
-        x = jnp.concatenate(parts, axis=3)
-        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
+    layout = ("NHWC", "HWIO", "NHWC")
+    convolve = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding="SAME")
     pool = {"window_dimensions": (1, 2, 2, 1), "window_strides": (1, 2, 2, 1), "padding": "VALID"}
-    monkeypatch.setattr(ops, "conv3x3", convolve)
+    monkeypatch.setattr(ops, "conv3x3", functools.partial(convolve, dimension_numbers=layout))
     monkeypatch.setattr(ops, "up_conv", lambda x, w: jax.lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID"))
     monkeypatch.setattr(ops, "max_pool", lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, **pool))
     monkeypatch.setattr(ops, "sharpen", lambda x, kernel, padding: ops.depthwise(x, ops.KERNELS[kernel], padding))

@@ -6,6 +6,7 @@ Each step doubles the size (nearest), concatenates the skip where there is one, 
 from itertools import zip_longest
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised, twice
@@ -25,9 +26,9 @@ class ConvBlock(nnx.Module):
         self.bn2 = BatchNorm(out_channels)
 
     @rematerialised
-    def __call__(self, weight: jax.Array | None, *parts: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels), maybe in parts along the channels, to (N, H, W, out_channels)."""
-        x = jax.nn.relu(self.bn1(self.conv1(*parts), weight))
+    def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
+        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
+        x = jax.nn.relu(self.bn1(self.conv1(x), weight))
         return jax.nn.relu(self.bn2(self.conv2(x), weight))
 
 
@@ -44,7 +45,8 @@ class Decoder(nnx.Module):
     def __call__(self, x: jax.Array, skips: list[jax.Array], weight: jax.Array | None = None) -> jax.Array:
         """The coarsest map and the skips, finest first, to logits (N, H, W, num_classes)."""
         if self.centre is not None:
-            x = self.centre(weight, x)
+            x = self.centre(x, weight)
         for block, skip in zip_longest(self.blocks, reversed(skips)):
-            x = block(weight, twice(x), *([] if skip is None else [skip]))
+            x = twice(x)
+            x = block(x if skip is None else jnp.concatenate([x, skip], axis=-1), weight)
         return self.head(x)

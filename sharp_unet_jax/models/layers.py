@@ -33,20 +33,18 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(init(rngs.params(), (size, size, in_channels, out_channels)))
         self.bias = nnx.Param(jnp.zeros(out_channels)) if bias else None
 
-    def __call__(self, *parts: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels), maybe in parts, to (N, ceil(H / stride), ceil(W / stride), out_channels)."""
-        kernel = self.kernel[...].astype(parts[0].dtype)
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels)."""
+        kernel = self.kernel[...].astype(x.dtype)
         size = kernel.shape[0]
         if (size, self.stride) == (3, 1):
-            x = ops.conv3x3(parts, kernel)
+            x = ops.conv3x3(x, kernel)
+        elif (size, self.stride) == (1, 1):
+            x = x @ kernel[0, 0]
         else:
-            (x,) = parts  # skips are joined by 3x3 convolutions only
-            if (size, self.stride) == (1, 1):
-                x = x @ kernel[0, 0]
-            else:
-                padding = [(size // 2, size // 2)] * 2
-                strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
-                x = lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)
+            padding = [(size // 2, size // 2)] * 2
+            strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
+            x = lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout)
         return x if self.bias is None else add_bias(x, self.bias)
 
 

@@ -24,9 +24,9 @@ class Block(nnx.Module):
         self.second = Conv(out_channels, out_channels, rngs=rngs)
 
     @rematerialised
-    def __call__(self, *parts: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels), maybe in parts along the channels, to (N, H, W, out_channels)."""
-        return jax.nn.relu(self.second(jax.nn.relu(self.first(*parts))))
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
+        return jax.nn.relu(self.second(jax.nn.relu(self.first(x))))
 
 
 class UpConv(nnx.Module):
@@ -72,5 +72,5 @@ class UNetDecoder(nnx.Module):
     def __call__(self, x: jax.Array, skips: list[jax.Array], weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
         """The coarsest map and the skips, finest first, to logits (N, H, W, num_classes)."""
         for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
-            x = block(up(x), skip)
+            x = block(jnp.concatenate([up(x), skip], axis=-1))
         return self.head(x)
