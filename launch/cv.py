@@ -1,12 +1,16 @@
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
 Trains every run of the config's sweep that --workdir has no finished record of yet, then writes the tables. Give the
-same command again after a sweep was cut off: finished runs are kept, the one it was in starts anew. Exit code 0 only
-if no run failed.
+same command again after a sweep was cut off: finished runs are kept, the one it was in goes on from its last saved
+state. Exit code 0: no run failed; 1: a run failed, or the input is wrong; 75, after SIGTERM: the state is saved, give
+the same command again.
 """
 
 import argparse
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,11 +27,12 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
 
 
-def parse(arguments: Sequence[str]) -> tuple[Config, Path]:
-    """The config with the command line's overrides, and the workdir (default: work/<the config's name>)."""
+def parse(arguments: Sequence[str]) -> tuple[Config, Path, tuple[int, int]]:
+    """The config with the command line's overrides, the workdir (default: work/<the config's name>), and the shard."""
     parser = argparse.ArgumentParser(prog="python -m launch.cv", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", default="", help="a file of launch/configs by its bare name, or any path")
     parser.add_argument("--workdir", type=Path, help="where records and tables go (default: work/<name of the config>)")
+    parser.add_argument("--shard", metavar="I/N", default="0/1", help="make the I-th of N shares of the runs, from 0 on")
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
         raise InputError("name a config, such as --config=demo.py")
@@ -35,27 +40,36 @@ def parse(arguments: Sequence[str]) -> tuple[Config, Path]:
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--config."):
-            raise InputError(f"{argument}: unknown argument; there are --config, --workdir and --config.FIELD=VALUE")
+            raise InputError(f"{argument}: unknown argument; there are --config, --workdir, --shard and --config.FIELD=VALUE")
         field, equals, value = argument.removeprefix("--config.").partition("=")
         if not equals:
             if not rest:
                 raise InputError(f"{argument}: give it a value, {argument}=VALUE")
             value = rest.pop(0)
         config = configs.override(config, field, value)
-    return config, known.workdir or Path("work") / Path(known.config).stem
+    return config, known.workdir or Path("work") / Path(known.config).stem, _shard(known.shard)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+        raise InputError(f"--shard={text}: give it as I/N with I from 0 to N - 1: 0/4, 1/4, 2/4 and 3/4 make a whole")
+    return int(i), int(n)
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
-    config, workdir = parse(arguments)
+    config, workdir, shard = parse(arguments)
     devices = runtime.configure()
     sweep.check(config, len(devices))
     data = dataset.load(config.data, console)
-    console.print(f"{len(sweep.plan(config))} runs on {devices[0].device_kind}, workdir {workdir}")
-    events = sweep.go(config, data, workdir, devices[: config.devices_per_run])
+    console.print(f"{len(sweep.plan(config, shard))} runs on {devices[0].device_kind}, workdir {workdir}")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    events = sweep.go(config, data, workdir, devices[: config.devices_per_run], shard=shard, stop=stop)
     try:
         records = progress.show(events, console, config.epochs)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, sweep.Stopped):
         if (workdir / "config.json").exists():
             _collect(workdir, config, console)
         raise
@@ -84,6 +98,9 @@ def main() -> None:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         sys.exit("error: the device is out of memory: lower --config.batch_size or --config.data.size")
+    except sweep.Stopped as stopped:
+        print(f"stopped in {stopped}, its state is saved: give the same command again to go on", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
     except KeyboardInterrupt:
         print("interrupted: give the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sharp_unet_jax.sweep import Ended, EpochEnded, Event, Started
+from sharp_unet_jax.sweep import Ended, EpochEnded, Event, Started, Warned
 
 PLAIN_SECONDS = 10  # at least this long between two plain lines of one run
 
@@ -59,6 +59,8 @@ def show(events: Iterable[Event], console: Console, epochs: int) -> list[dict[st
                         shown = time.monotonic()
                         at = f"epoch {row['epoch']:.0f} of at most {epochs}"
                         console.print(f"run {started.number} of {started.total}, {at}: {note}")
+                case Warned(text):
+                    console.print(text)
                 case Ended(run, record):
                     records.append(record)
                     bars.advance(runs)

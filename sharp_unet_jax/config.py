@@ -58,6 +58,7 @@ class Config:
     remat: bool = False  # blocks are computed again for their gradient, to save memory (not on a CPU)
     seed: int = 0
 
+    checkpoint_minutes: float = 10.0  # between two saved states that a run cut off goes on from; 0: after every epoch
     devices_per_run: int = 1  # devices that share each batch of a run
     max_runs: int | None = None  # end after so many, for a trial
 
@@ -67,6 +68,7 @@ MAY_CHANGE = (
     "models",
     "repeats",
     "max_runs",
+    "checkpoint_minutes",
     "data.manual_dir",
     "data.data_dir",
     "data.images",

@@ -8,26 +8,31 @@ runs/<model>/repeat<R>-fold<F>/
     metrics.jsonl                  an epoch a line
     per_image.parquet              counts of every test image and class
     checkpoint/                    the reported weights
+    resume/                        while the run goes on, its last two states
     record.json                    written last: a run with it is done
     timing.json                    seconds; the other files are the same bytes whenever the run is made again
 """
 
+import contextlib
 import csv
 import dataclasses
 import difflib
 import hashlib
 import io
 import json
+import shutil
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import checkpoint, losses, metrics, models, ops, programs, train
+from sharp_unet_jax import checkpoint, lock, losses, metrics, models, ops, programs, train
 from sharp_unet_jax.atomic import replacing, to_json, write_json, write_text
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types
 from sharp_unet_jax.data import folds
@@ -67,6 +72,12 @@ class EpochEnded(NamedTuple):
     epoch: train.Epoch
 
 
+class Warned(NamedTuple):
+    """Something the user should know, and need not mend."""
+
+    text: str
+
+
 class Ended(NamedTuple):
     """A run is over; `record["status"]` is "finished" or "failed"."""
 
@@ -74,7 +85,11 @@ class Ended(NamedTuple):
     record: dict[str, Any]
 
 
-Event = Started | EpochEnded | Ended
+Event = Started | EpochEnded | Warned | Ended
+
+
+class Stopped(Exception):  # noqa: N818
+    """The sweep was asked to stop; the state of its run is saved."""
 
 
 def check(config: Config, devices: int) -> None:
@@ -120,10 +135,13 @@ def check(config: Config, devices: int) -> None:
         raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
 
 
-def plan(config: Config) -> list[Run]:
-    """The runs of a sweep, in the order they are made: all models on a fold before the next fold."""
+def plan(config: Config, shard: tuple[int, int] = (0, 1)) -> list[Run]:
+    """The runs of a sweep, in the order they are made: all models on a fold before the next fold.
+
+    Shard (i, n) is every n-th of them, from the i-th on.
+    """
     cells = [(r, f, m) for r in range(config.repeats) for f in range(config.folds) for m in config.models]
-    return [Run(*cell) for cell in cells[: config.max_runs]]
+    return [Run(*cell) for cell in cells[: config.max_runs][shard[0] :: shard[1]]]
 
 
 def split(config: Config, dataset: Dataset) -> Splits:
@@ -172,31 +190,58 @@ def open_workdir(workdir: Path, config: Config, dataset: Dataset, splits: Splits
                 raise InputError(
                     f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
                 )
-    elif workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir()):
-        raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
     write_json(workdir / "config.json", resolved)
     write_json(workdir / "folds.json", _folds(config, dataset, splits))
     if weights:
         write_json(workdir / "weights.json", _weights(workdir) | weights)
 
 
-def go(config: Config, dataset: Dataset, workdir: Path, devices: Sequence[jax.Device]) -> Iterator[Event]:
-    """Makes every run of the plan that has no finished record yet, one after another; a failed one is made again."""
+def go(
+    config: Config,
+    dataset: Dataset,
+    workdir: Path,
+    devices: Sequence[jax.Device],
+    *,
+    shard: tuple[int, int] = (0, 1),
+    stop: threading.Event | None = None,
+) -> Iterator[Event]:
+    """Makes every run of the plan's shard that has no finished record yet, one after another; a failed one again.
+
+    A run that was cut off goes on from its last saved state. Once `stop` is set the state is saved at the end of the
+    epoch, and Stopped raised. InputError where another process works on these runs.
+    """
     splits = split(config, dataset)
     weights = {model: start for model in config.models if (start := programs.pretrained(config, model, dataset))}
     digests = {model: start.sha256 for model, start in weights.items()}
-    open_workdir(workdir, config, dataset, splits, digests)
-    runs = plan(config)
+    if workdir.exists() and not (workdir / "config.json").exists():
+        if any(not path.name.startswith(".") for path in workdir.iterdir()):
+            raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
+    with lock.held(workdir, shard):
+        open_workdir(workdir, config, dataset, splits, digests)
+        yield from _go(config, dataset, workdir, devices, splits, weights, plan(config, shard), stop or threading.Event())
+
+
+def _go(
+    config: Config,
+    dataset: Dataset,
+    workdir: Path,
+    devices: Sequence[jax.Device],
+    splits: Splits,
+    weights: dict[str, models.pretrained.Weights],
+    runs: list[Run],
+    stop: threading.Event,
+) -> Iterator[Event]:
     pairs = programs.put(dataset, devices)
     built: dict[str, programs.Program] = {}
     for number, run in enumerate(runs, 1):
         if (record := read_record(workdir, run)) and record["status"] == "finished":
+            shutil.rmtree(workdir / "runs" / run.name / "resume", ignore_errors=True)  # cut off before it could
             continue
         if run.model not in built:
             built[run.model] = programs.build(config, run.model, dataset, pairs, devices, weights.get(run.model))
         cell = splits[run.repeat, run.fold]
         yield Started(run, number, len(runs), len(cell.train))
-        record = yield from _make(config, dataset, workdir, run, cell, built[run.model])
+        record = yield from _make(config, dataset, workdir, run, cell, built[run.model], stop)
         yield Ended(run, record)
 
 
@@ -215,6 +260,11 @@ def collect(workdir: Path, config: Config) -> None:
 
     `max_runs` limits what is made, not what is collected. The same runs give the same bytes.
     """
+    with lock.brief(workdir):  # of two shards that end together, the last to write has seen all records
+        _collect(workdir, config)
+
+
+def _collect(workdir: Path, config: Config) -> None:
     records = [read_record(workdir, run) for run in plan(dataclasses.replace(config, max_runs=None))]
     finished = [record for record in records if record and record["status"] == "finished"]
     finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
@@ -233,7 +283,13 @@ def collect(workdir: Path, config: Config) -> None:
 
 
 def _make(
-    config: Config, dataset: Dataset, workdir: Path, run: Run, cell: folds.Split, program: programs.Program
+    config: Config,
+    dataset: Dataset,
+    workdir: Path,
+    run: Run,
+    cell: folds.Split,
+    program: programs.Program,
+    stop: threading.Event,
 ) -> Generator[Event, None, dict[str, Any]]:
     folder = workdir / "runs" / run.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,34 +306,71 @@ def _make(
         "images": {"train": len(cell.train), "validation": len(cell.validation), "test": len(cell.test)},
         "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
     }
-    start = time.perf_counter()
-    epochs: list[train.Epoch] = []
-    fitting = train.fit(program, cell, config, binary=dataset.num_outputs == 1, seed=record["seed"])
-    with open(folder / "metrics.jsonl", "w", encoding="utf-8") as lines:
+    with contextlib.closing(checkpoint.snapshots(folder / "resume")) as snapshots:
         try:
-            while True:
-                epochs.append(next(fitting))
-                lines.write(to_json(epochs[-1].row) + "\n")
-                lines.flush()
-                yield EpochEnded(run, epochs[-1])
-        except StopIteration as stop:
-            result: train.Result = stop.value
+            result, timing = yield from _train(config, run, cell, program, dataset, folder, snapshots, stop)
         except train.DivergedError as error:
             record |= {"status": "failed", "epoch": error.epoch, "reason": str(error)}
-            write_json(folder / "record.json", record)
-            return record
-
-    per_image = _per_image(run, dataset, cell, result.counts, config)
-    with replacing(folder / "per_image.parquet") as temporary:
-        per_image.to_parquet(temporary)
-    checkpoint.save(folder / "checkpoint", {"params": result.params, "stats": result.stats})
-    seconds = time.perf_counter() - start
-    write_json(folder / "timing.json", _made_on(program) | _timing(epochs, seconds, len(cell.train)))
-    record |= _scores(result)
-    score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_outputs == 1)
-    record["scoring"] |= {"images": score.images, "dropped": score.dropped}
+    if record["status"] == "finished":
+        per_image = _per_image(run, dataset, cell, result.counts, config)
+        with replacing(folder / "per_image.parquet") as temporary:
+            per_image.to_parquet(temporary)
+        checkpoint.save(folder / "checkpoint", {"params": result.params, "stats": result.stats})
+        write_json(folder / "timing.json", _made_on(program) | timing)
+        record |= _scores(result)
+        score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_outputs == 1)
+        record["scoring"] |= {"images": score.images, "dropped": score.dropped}
+        record["weights_sha256"] = checkpoint.digest({"params": result.params, "stats": result.stats})
     write_json(folder / "record.json", record)
+    shutil.rmtree(folder / "resume", ignore_errors=True)
     return record
+
+
+def _train(
+    config: Config,
+    run: Run,
+    cell: folds.Split,
+    program: programs.Program,
+    dataset: Dataset,
+    folder: Path,
+    snapshots: Any,
+    stop: threading.Event,
+) -> Generator[Event, None, tuple[train.Result, dict[str, float]]]:
+    """Trains a run from its last saved state, or from the start, saving its states and writing metrics.jsonl."""
+    fresh = program.init(seed(config, run))
+    best = {"params": fresh.params, "stats": fresh.stats, "counts": 0}
+    warnings: list[str] = []
+    found = checkpoint.last_snap(snapshots, jax.tree.structure((fresh, best)), warnings.append)
+    for text in warnings:
+        yield Warned(text)
+    start, seconds = None, []
+    if found:
+        (state, best), notes = found
+        place = program.pairs.images.sharding
+        start = train.Progress(jax.tree.map(jnp.copy, jax.device_put(state, place)), best, **notes["progress"])
+        seconds = notes["seconds"]
+    fitting = train.fit(
+        program, cell, config, binary=dataset.num_outputs == 1, seed=seed(config, run), start=start
+    )
+    saved = time.monotonic()
+    with open(folder / "metrics.jsonl", "w", encoding="utf-8") as lines:
+        lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))
+        try:
+            while True:
+                epoch = next(fitting)
+                seconds.append((epoch.train_seconds, epoch.eval_seconds))
+                lines.write(to_json(epoch.row) + "\n")
+                lines.flush()
+                yield EpochEnded(run, epoch)
+                if stop.is_set() or time.monotonic() - saved >= 60 * config.checkpoint_minutes:
+                    saved, progress = time.monotonic(), epoch.progress
+                    notes = progress._asdict()
+                    arrays = notes.pop("state"), notes.pop("best")
+                    checkpoint.snap(snapshots, len(progress.rows), arrays, {"progress": notes, "seconds": seconds})
+                if stop.is_set():
+                    raise Stopped(run.name)
+        except StopIteration as end:
+            return end.value, _timing(seconds, len(cell.train))
 
 
 def _scores(result: train.Result) -> dict[str, Any]:
@@ -320,16 +413,16 @@ def _made_on(program: programs.Program) -> dict[str, Any]:
     return {"device": next(iter(devices)).device_kind, "devices": len(devices), "jax": jax.__version__}
 
 
-def _timing(epochs: list[train.Epoch], seconds: float, images: int) -> dict[str, float]:
+def _timing(seconds: Sequence[tuple[float, float]], images: int) -> dict[str, float]:
+    """Of (training, evaluation) seconds of every epoch."""
     # The first epoch compiles; the others tell the speed.
-    rest = epochs[1:] or epochs
-    training = sum(epoch.train_seconds for epoch in rest)
+    rest = seconds[1:] or seconds
+    training, evaluation = (sum(column) for column in zip(*seconds, strict=True))
     return {
-        "seconds": round(seconds, 3),
-        "first_epoch_seconds": round(epochs[0].train_seconds + epochs[0].eval_seconds, 3),
-        "train_images_per_second": round(images * len(rest) / training, 3),
-        "train_seconds": round(sum(epoch.train_seconds for epoch in epochs), 3),
-        "eval_seconds": round(sum(epoch.eval_seconds for epoch in epochs), 3),
+        "first_epoch_seconds": round(sum(seconds[0]), 3),
+        "train_images_per_second": round(images * len(rest) / sum(epoch[0] for epoch in rest), 3),
+        "train_seconds": round(training, 3),
+        "eval_seconds": round(evaluation, 3),
     }
 
 

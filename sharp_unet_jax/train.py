@@ -25,12 +25,28 @@ class DivergedError(Exception):
         self.epoch = epoch
 
 
+class Progress(NamedTuple):
+    """A run after an epoch: all that its next epoch depends on. The order of the data is a function of the epoch."""
+
+    state: State  # on the device(s); the next epoch writes over it
+    best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, C, 3), see metrics.counts
+    rows: list[dict[str, float]]  # an epoch each
+    best_epoch: int  # of the lowest validation loss
+    learning_rate: float
+    waited: int  # epochs since the lowest loss or the last drop of the learning rate
+
+    def over(self, config: Config) -> bool:
+        """Whether there is no next epoch."""
+        return len(self.rows) in (config.epochs, self.best_epoch + config.patience)
+
+
 class Epoch(NamedTuple):
-    """An epoch of a run as it ends: what it measured, and how long it took."""
+    """An epoch of a run as it ends: what it measured, how long it took, and what the run goes on from."""
 
     row: dict[str, float]
     train_seconds: float
     eval_seconds: float
+    progress: Progress
 
 
 class Result(NamedTuple):
@@ -43,20 +59,22 @@ class Result(NamedTuple):
     counts: np.ndarray  # of that epoch: (n_test, C, 3), see metrics.counts
 
 
-def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: int) -> Generator[Epoch, None, Result]:
-    """Trains one run, yielding every epoch as it ends; raises DivergedError.
+def fit(
+    program: Program, split: Split, config: Config, *, binary: bool, seed: int, start: Progress | None = None
+) -> Generator[Epoch, None, Result]:
+    """Trains one run, from `start` where given, yielding every epoch as it ends; raises DivergedError.
 
     The weights kept are those of the lowest loss on `split.validation`. Training stops `config.patience` epochs after
     it, and the learning rate drops after every `config.plateau_patience` epochs without a lower one (Keras's
     EarlyStopping and ReduceLROnPlateau, both without a least improvement).
     """
-    state = program.init(seed)
-    learning_rate, lowest, best_epoch, waited = config.learning_rate, np.inf, 0, 0
-    rows: list[dict[str, float]] = []
-    for epoch in range(1, config.epochs + 1):
-        start = time.perf_counter()
+    progress = start or Progress(program.init(seed), {}, [], 0, config.learning_rate, 0)
+    while not progress.over(config):
+        began, epoch = time.perf_counter(), len(progress.rows) + 1
         index, weight = batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size)
-        state, totals = program.train(state, index, weight, learning_rate, epoch <= config.frozen_epochs)
+        state, totals = program.train(
+            progress.state, index, weight, progress.learning_rate, epoch <= config.frozen_epochs
+        )
         train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(split.train)
         trained = time.perf_counter()
         if not np.isfinite(train_loss):
@@ -71,22 +89,25 @@ def fit(program: Program, split: Split, config: Config, *, binary: bool, seed: i
             validation = {key.replace("test", "validation"): value for key, value in test.items()}
         if not np.isfinite(validation["validation_loss"]):
             raise DivergedError(epoch, "the validation loss")
-        row = {"epoch": epoch, "learning_rate": learning_rate, "train_loss": train_loss, **validation, **test}
-        rows.append(row)
-        yield Epoch(row, trained - start, time.perf_counter() - trained)
+        rates = {"epoch": epoch, "learning_rate": progress.learning_rate}
+        progress = _after(progress, state, rates | {"train_loss": train_loss} | validation | test, counts, config)
+        yield Epoch(progress.rows[-1], trained - began, time.perf_counter() - trained, progress)
+    best = jax.device_get(progress.best)
+    return Result(progress.rows, progress.best_epoch, best["params"], best["stats"], best["counts"])
 
-        waited += 1
-        if validation["validation_loss"] < lowest:
-            lowest, best_epoch, waited = validation["validation_loss"], epoch, 0
-            # A copy, on the device: the next step writes over what it is given.
-            best = jax.tree.map(jnp.copy, (state.params, state.stats)), counts
-        if epoch - best_epoch >= config.patience:
-            break
-        if waited >= config.plateau_patience:
-            learning_rate, waited = learning_rate * config.plateau_factor, 0
-    weights, counts = best
-    params, stats = jax.device_get(weights)
-    return Result(rows, best_epoch, params, stats, counts)
+
+def _after(progress: Progress, state: State, row: dict[str, float], counts: np.ndarray, config: Config) -> Progress:
+    """The run after an epoch that gave `row`: the best weights, and the next epoch's learning rate."""
+    rows = [*progress.rows, row]
+    lowest = min((row["validation_loss"] for row in progress.rows), default=np.inf)
+    if row["validation_loss"] < lowest:
+        # A copy, on the device: the next step writes over what it is given.
+        best = jax.tree.map(jnp.copy, {"params": state.params, "stats": state.stats}) | {"counts": counts}
+        return Progress(state, best, rows, len(rows), progress.learning_rate, 0)
+    waited, rate = progress.waited + 1, progress.learning_rate
+    if waited >= config.plateau_patience:
+        waited, rate = 0, rate * config.plateau_factor
+    return Progress(state, progress.best, rows, progress.best_epoch, rate, waited)
 
 
 def evaluate(program: Program, state: State, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

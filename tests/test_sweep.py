@@ -1,8 +1,10 @@
 """A sweep: what it leaves, the same bytes when made again, going on, and what it refuses."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import jax
@@ -91,7 +93,7 @@ def test_workdir_holds_what_documents_promise(done, dataset):
         "images": 6,
         "dropped": 0,
     }
-    assert not list(done.glob("**/.*"))
+    assert [path.name for path in done.glob("**/.*")] == [".locks"]
 
 
 def test_scores_follow_from_the_per_image_counts(done, dataset):
@@ -150,6 +152,86 @@ def test_a_run_that_was_cut_off_is_made_again(done, dataset):
     events = make(done, dataset)
     assert [event.run.name for event in events if isinstance(event, sweep.Started)] == ["unet/repeat0-fold1"]
     assert files(done) == before
+
+
+def stopped_after(epochs, workdir, dataset, config=CONFIG):
+    """A sweep that is asked to stop when so many epochs have ended; its events."""
+    stop, events = threading.Event(), []
+    with pytest.raises(sweep.Stopped):
+        for event in sweep.go(config, dataset, workdir, jax.devices()[:1], stop=stop):
+            events.append(event)
+            if sum(isinstance(event, sweep.EpochEnded) for event in events) == epochs:
+                stop.set()
+    return events
+
+
+SIX = dataclasses.replace(CONFIG, epochs=6, patience=4, plateau_patience=1, max_runs=2, protocol="nested")
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 6, 8])
+def test_a_stopped_sweep_goes_on_to_the_same_bytes(tmp_path, dataset, epochs):
+    make(tmp_path / "whole", dataset, SIX)
+    before = stopped_after(epochs, tmp_path / "w", dataset, SIX)
+    (tmp_path / "w").rename(tmp_path / "moved")
+    after = make(tmp_path / "moved", dataset, SIX)
+    assert sum(isinstance(event, sweep.EpochEnded) for event in (*before, *after)) == 12
+    assert files(tmp_path / "moved") == files(tmp_path / "whole")
+    assert not list((tmp_path / "moved").glob("runs/*/*/resume"))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-9] + b"\0" + data[-8:]])
+def test_a_damaged_state_is_named_and_the_one_before_taken(tmp_path, dataset, damage):
+    config = dataclasses.replace(SIX, checkpoint_minutes=0)
+    make(tmp_path / "whole", dataset, config)
+    stopped_after(3, tmp_path / "w", dataset, config)
+    (resume,) = (tmp_path / "w").glob("runs/*/*/resume")
+    assert sorted(path.name for path in resume.iterdir() if path.is_dir()) == ["2", "3"]
+    largest = max((resume / "3").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    largest.write_bytes(damage(largest.read_bytes()))
+    events = make(tmp_path / "w", dataset, config)
+    (warning,) = (event.text for event in events if isinstance(event, sweep.Warned))
+    assert "after epoch 3 is damaged" in warning
+    assert [event.epoch.row["epoch"] for event in events if isinstance(event, sweep.EpochEnded)][:2] == [3, 4]
+    assert files(tmp_path / "w") == files(tmp_path / "whole")
+
+
+def test_a_state_is_signed_with_its_notes(tmp_path):
+    arrays, warnings = {"a": np.arange(3), "b": [np.ones(())]}, []
+    with contextlib.closing(checkpoint.snapshots(tmp_path)) as manager:
+        checkpoint.snap(manager, 7, arrays, {"loss": [0.25, float("nan")]})
+        manager.wait_until_finished()
+    (notes,) = tmp_path.glob("7/notes/metadata")
+    for text, whole in ((notes.read_text(), True), (notes.read_text().replace("0.25", "0.26"), False)):
+        notes.write_text(text)
+        with contextlib.closing(checkpoint.snapshots(tmp_path)) as manager:
+            found = checkpoint.last_snap(manager, jax.tree.structure(arrays), warnings.append)
+        assert (found is not None) == whole
+        if found:
+            jax.tree.map(np.testing.assert_array_equal, found[0], arrays)
+            assert str(found[1]) == "{'loss': [0.25, nan]}"
+    assert len(warnings) == 1
+
+
+def test_the_record_holds_the_digest_of_the_weights(done):
+    for path in done.glob("runs/*/*/record.json"):
+        record = json.loads(path.read_text())
+        assert record["weights_sha256"] == checkpoint.digest(checkpoint.load(path.parent / "checkpoint"))
+    assert len({json.loads(path.read_text())["weights_sha256"] for path in done.glob("runs/*/*/record.json")}) == 4
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_shards_of_one_workdir_leave_what_one_process_leaves(done, tmp_path, dataset, n):
+    for i in reversed(range(n)):
+        list(sweep.go(CONFIG, dataset, tmp_path / "w", jax.devices()[:1], shard=(i, n)))
+        sweep.collect(tmp_path / "w", CONFIG)
+    assert files(tmp_path / "w") == files(done)
+
+
+def test_shards_share_the_runs(dataset):
+    config = dataclasses.replace(CONFIG, repeats=3)
+    shards = [sweep.plan(config, (i, 5)) for i in range(5)]
+    assert sorted(run for shard in shards for run in shard) == sorted(sweep.plan(config))
+    assert {len(shard) for shard in shards} == {2, 3}
 
 
 def test_more_models_and_repeats_go_into_the_same_workdir(done, dataset):

@@ -1,0 +1,56 @@
+"""Who may work in a workdir at the same time, and that the dead do not count."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sharp_unet_jax import lock
+from sharp_unet_jax.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.05)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "allowed"),
+    [
+        ((0, 1), (0, 1), False),
+        ((0, 1), (1, 2), False),
+        ((1, 2), (0, 1), False),
+        ((0, 2), (0, 2), False),
+        ((0, 2), (1, 2), True),
+        ((0, 2), (1, 3), False),
+        ((1, 2), (1, 12), False),
+    ],
+)
+def test_runs_are_shared_or_refused(tmp_path, first, second, allowed):
+    expected = contextlib.nullcontext() if allowed else pytest.raises(InputError, match="is running there already")
+    with lock.held(tmp_path, first), expected, lock.held(tmp_path, second):
+        pass
+    with lock.held(tmp_path, second):
+        pass
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from sharp_unet_jax import lock
+with lock.held(Path(sys.argv[1]), (0, 1)):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError), lock.held(tmp_path, (0, 1)):
+            pass
+        process.send_signal(signal.SIGKILL)
+    with lock.held(tmp_path, (0, 1)):
+        pass
