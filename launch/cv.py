@@ -7,12 +7,15 @@ the same command again.
 """
 
 import argparse
+import dataclasses
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from rich.console import Console
@@ -23,16 +26,29 @@ from launch import config as configs
 from launch import dataset, progress, runtime
 from sharp_unet_jax import sweep
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
 
 
-def parse(arguments: Sequence[str]) -> tuple[Config, Path, tuple[int, int]]:
-    """The config with the command line's overrides, the workdir (default: work/<the config's name>), and the shard."""
+class Command(NamedTuple):
+    """What the user asked for."""
+
+    config: Config  # with the command line's overrides
+    workdir: Path
+    shard: tuple[int, int]
+    verify: str  # the name of a run, or ""
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command line; InputError for what is not understood."""
     parser = argparse.ArgumentParser(prog="python -m launch.cv", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", default="", help="a file of launch/configs by its bare name, or any path")
     parser.add_argument("--workdir", type=Path, help="where records and tables go (default: work/<name of the config>)")
-    parser.add_argument("--shard", metavar="I/N", default="0/1", help="make the I-th of N shares of the runs, from 0 on")
+    parser.add_argument(
+        "--shard", metavar="I/N", default="0/1", help="make the I-th of N shares of the runs, from 0 on"
+    )
+    parser.add_argument("--verify", metavar="RUN", default="", help="train that run again and compare its weights")
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
         raise InputError("name a config, such as --config=demo.py")
@@ -40,14 +56,15 @@ def parse(arguments: Sequence[str]) -> tuple[Config, Path, tuple[int, int]]:
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--config."):
-            raise InputError(f"{argument}: unknown argument; there are --config, --workdir, --shard and --config.FIELD=VALUE")
+            raise InputError(f"{argument}: unknown argument; see --help")
         field, equals, value = argument.removeprefix("--config.").partition("=")
         if not equals:
             if not rest:
                 raise InputError(f"{argument}: give it a value, {argument}=VALUE")
             value = rest.pop(0)
         config = configs.override(config, field, value)
-    return config, known.workdir or Path("work") / Path(known.config).stem, _shard(known.shard)
+    workdir = known.workdir or Path("work") / Path(known.config).stem
+    return Command(config, workdir, _shard(known.shard), known.verify)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -59,10 +76,12 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
-    config, workdir, shard = parse(arguments)
+    config, workdir, shard, verify = parse(arguments)
     devices = runtime.configure()
     sweep.check(config, len(devices))
     data = dataset.load(config.data, console)
+    if verify:
+        return _verify(config, data, workdir, verify, devices[: config.devices_per_run], console)
     console.print(f"{len(sweep.plan(config, shard))} runs on {devices[0].device_kind}, workdir {workdir}")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -78,6 +97,22 @@ def run(arguments: Sequence[str], console: Console) -> int:
     if failed:
         console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
     return 1 if failed else 0
+
+
+def _verify(
+    config: Config, data: Dataset, workdir: Path, name: str, devices: Sequence[jax.Device], console: Console
+) -> int:
+    """Trains a finished run again, elsewhere; 0 if its reported weights have the same bits, else 1."""
+    runs = {run.name: run for run in sweep.plan(dataclasses.replace(config, max_runs=None))}
+    record = sweep.read_record(workdir, runs[name]) if name in runs else None
+    if not record or record["status"] != "finished":
+        raise InputError(f"--verify={name}: {workdir} has no finished run of that name")
+    with tempfile.TemporaryDirectory() as folder:
+        events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(folder), devices, only=name)
+        (again,) = progress.show(events, console, config.epochs)
+    same = again.get("weights_sha256") == record["weights_sha256"]
+    console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")
+    return 0 if same else 1
 
 
 def _collect(workdir: Path, config: Config, console: Console) -> None:

@@ -46,9 +46,7 @@ def snap(manager: ocp.CheckpointManager, epoch: int, arrays: Any, notes: dict[st
     """Saves a tree of arrays, and what JSON can hold, as they are now; the writing goes on in the background."""
     leaves = {f"{number:05}": np.array(leaf) for number, leaf in enumerate(jax.tree.leaves(jax.device_get(arrays)))}
     signed = {"notes": notes, "sha256": _sign(leaves, notes)}
-    manager.save(
-        epoch, args=ocp.args.Composite(arrays=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(signed))
-    )
+    manager.save(epoch, args=ocp.args.Composite(arrays=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(signed)))
 
 
 def last_snap(
@@ -70,7 +68,7 @@ def last_snap(
             return jax.tree.unflatten(structure, [leaves[key] for key in sorted(leaves)]), signed["notes"]
         except Exception as error:  # whatever Orbax, tensorstore and JSON raise for bytes that are not theirs
             reason = " ".join(str(error).split())[:200]
-            warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}); going back to the one before")
+            warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}), taking the one before")
             manager.delete(epoch)
     return None
 

@@ -58,6 +58,7 @@ class Config:
     remat: bool = False  # blocks are computed again for their gradient, to save memory (not on a CPU)
     seed: int = 0
 
+    retries: int = 0  # times that a run whose loss became NaN is made again at once, with the same seed
     checkpoint_minutes: float = 10.0  # between two saved states that a run cut off goes on from; 0: after every epoch
     devices_per_run: int = 1  # devices that share each batch of a run
     max_runs: int | None = None  # end after so many, for a trial
@@ -68,6 +69,7 @@ MAY_CHANGE = (
     "models",
     "repeats",
     "max_runs",
+    "retries",
     "checkpoint_minutes",
     "data.manual_dir",
     "data.data_dir",

@@ -108,6 +108,8 @@ def check(config: Config, devices: int) -> None:
         raise InputError(f"skip_kernel: no kernel {config.skip_kernel!r}; did you mean {near[0]!r}?")
     least = {
         "frozen_epochs": 0,
+        "retries": 0,
+        "checkpoint_minutes": 0,
         "accumulate": 1,
         "repeats": 1,
         "folds": 2,
@@ -203,9 +205,12 @@ def go(
     devices: Sequence[jax.Device],
     *,
     shard: tuple[int, int] = (0, 1),
+    only: str | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[Event]:
     """Makes every run of the plan's shard that has no finished record yet, one after another; a failed one again.
+
+    `only` makes the run of that name alone.
 
     A run that was cut off goes on from its last saved state. Once `stop` is set the state is saved at the end of the
     epoch, and Stopped raised. InputError where another process works on these runs.
@@ -213,12 +218,13 @@ def go(
     splits = split(config, dataset)
     weights = {model: start for model in config.models if (start := programs.pretrained(config, model, dataset))}
     digests = {model: start.sha256 for model, start in weights.items()}
-    if workdir.exists() and not (workdir / "config.json").exists():
-        if any(not path.name.startswith(".") for path in workdir.iterdir()):
-            raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
+    strange = workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir())
+    if strange and not (workdir / "config.json").exists():
+        raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
     with lock.held(workdir, shard):
         open_workdir(workdir, config, dataset, splits, digests)
-        yield from _go(config, dataset, workdir, devices, splits, weights, plan(config, shard), stop or threading.Event())
+        runs = [run for run in plan(config, shard) if only in (None, run.name)]
+        yield from _go(config, dataset, workdir, devices, splits, weights, runs, stop or threading.Event())
 
 
 def _go(
@@ -240,8 +246,13 @@ def _go(
         if run.model not in built:
             built[run.model] = programs.build(config, run.model, dataset, pairs, devices, weights.get(run.model))
         cell = splits[run.repeat, run.fold]
-        yield Started(run, number, len(runs), len(cell.train))
-        record = yield from _make(config, dataset, workdir, run, cell, built[run.model], stop)
+        for attempt in range(1 + config.retries):
+            yield Started(run, number, len(runs), len(cell.train))
+            record = yield from _make(config, dataset, workdir, run, cell, built[run.model], stop)
+            if record["status"] == "finished":
+                break
+            if attempt < config.retries:
+                yield Warned(f"{run.name}: {record['reason']}; once more, with the same seed")
         yield Ended(run, record)
 
 
@@ -349,9 +360,7 @@ def _train(
         place = program.pairs.images.sharding
         start = train.Progress(jax.tree.map(jnp.copy, jax.device_put(state, place)), best, **notes["progress"])
         seconds = notes["seconds"]
-    fitting = train.fit(
-        program, cell, config, binary=dataset.num_outputs == 1, seed=seed(config, run), start=start
-    )
+    fitting = train.fit(program, cell, config, binary=dataset.num_outputs == 1, seed=seed(config, run), start=start)
     saved = time.monotonic()
     with open(folder / "metrics.jsonl", "w", encoding="utf-8") as lines:
         lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))

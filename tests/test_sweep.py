@@ -157,11 +157,15 @@ def test_a_run_that_was_cut_off_is_made_again(done, dataset):
 def stopped_after(epochs, workdir, dataset, config=CONFIG):
     """A sweep that is asked to stop when so many epochs have ended; its events."""
     stop, events = threading.Event(), []
-    with pytest.raises(sweep.Stopped):
+
+    def follow():
         for event in sweep.go(config, dataset, workdir, jax.devices()[:1], stop=stop):
             events.append(event)
             if sum(isinstance(event, sweep.EpochEnded) for event in events) == epochs:
                 stop.set()
+
+    with pytest.raises(sweep.Stopped):
+        follow()
     return events
 
 
@@ -293,6 +297,14 @@ def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path, dataset
     assert len((tmp_path / "w" / "scores.csv").read_text().splitlines()) == 1
     again = make(tmp_path / "w", dataset, config)
     assert sum(isinstance(event, sweep.Started) for event in again) == 4
+
+
+def test_a_run_that_diverges_is_made_again_if_asked(tmp_path, dataset):
+    config = dataclasses.replace(CONFIG, learning_rate=1e30, max_runs=1, retries=1)
+    events = make(tmp_path / "w", dataset, config)
+    kinds = [type(event).__name__ for event in events]
+    assert [kind for kind in kinds if kind != "EpochEnded"] == ["Started", "Warned", "Started", "Ended"]
+    assert events[-1].record["status"] == "failed"
 
 
 def test_nested_decides_nothing_on_the_test_fold_and_measures_the_optimism(tmp_path, dataset):

@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +16,7 @@ from launch import config as configs
 from launch import cv, dataset
 from sharp_unet_jax import sweep
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
 from tests.launch.test_config import NAMES
 
@@ -58,6 +61,48 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
     text = console.export_text()
     assert "loss became NaN or infinite in epoch" in text
     assert "1 of 1 runs failed: unet/repeat0-fold0" in text
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, console, dataset):
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=2", "--config.epochs=2"]
+    verify = "--verify=sharp_unet/repeat0-fold0"
+    with pytest.raises(InputError, match="no finished run of that name"):
+        cv.run([*arguments, verify], console)
+    assert cv.run(arguments, console) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
+    assert cv.run([*arguments, verify], console) == 0
+    assert "the weights have the same bits" in console.export_text()
+    assert cv.run([*arguments, verify, "--config.learning_rate=0.01"], console) == 1
+    assert "the weights DIFFER" in console.export_text()
+    assert before == {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
+    """From a shell, on the real network, in its first epochs."""
+    data = ["--config.data.size=16,16", f"--config.data.data_dir={tmp_path / 'built'}"]
+    command = [sys.executable, "-m", "launch.cv", "--config=demo.py", f"--workdir={tmp_path / 'w'}", *data]
+    command += ["--config.max_runs=1", "--config.epochs=12", "--config.batch_size=16"]
+    metrics = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 75, errors
+    assert "stopped in unet/repeat0-fold0, its state is saved" in errors
+    done = len(metrics.read_text().splitlines())
+    assert 1 <= done < 12
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert len(metrics.read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize("shard", ["2/2", "-1/2", "1", "a/b", "0/0"])
+def test_a_wrong_shard_is_refused(shard):
+    with pytest.raises(InputError, match="give it as I/N"):
+        cv.parse(["--config=demo.py", f"--shard={shard}"])
 
 
 @pytest.mark.usefixtures("tiny_models")
