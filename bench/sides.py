@@ -188,6 +188,7 @@ def rounds(
     Path("/proc/self/clear_refs").write_text("5")  # high_water starts again, without what compiling took
     yield {**about, "compile_seconds": seconds[0] - seconds[-1], "steps_a_round": calls * case["steps"]}
     while True:
+        wait(steps())  # what it was while others had their turn: memory taken back, caches cold
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(calls):
             last = steps()

@@ -249,9 +249,7 @@ def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
         batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
         state, total = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
         results.append(jax.device_get((state.stats, total, state.moments)))
-        jaxpr = jax.make_jaxpr(program.train_step, static_argnums=0)(
-            False, program.init(0), program.pairs, *batch, np.float32(0)
-        )
+        jaxpr = program.train_step.trace(False, program.init(0), program.pairs, *batch, np.float32(0)).jaxpr
         memory.append(str(jaxpr).count("checkpoint") + str(jaxpr).count("remat"))
     chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
     assert memory[0] == 0 < memory[1]
