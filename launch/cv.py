@@ -7,6 +7,7 @@ the same command again.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import signal
@@ -87,7 +88,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     events = sweep.go(config, data, workdir, devices[: config.devices_per_run], shard=shard, stop=stop)
     try:
-        records = progress.show(events, console, config.epochs)
+        with contextlib.closing(events):  # and with it the workdir's lock
+            records = progress.show(events, console, config.epochs)
     except (KeyboardInterrupt, sweep.Stopped):
         if (workdir / "config.json").exists():
             _collect(workdir, config, console)

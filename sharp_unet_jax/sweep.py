@@ -207,7 +207,7 @@ def go(
     shard: tuple[int, int] = (0, 1),
     only: str | None = None,
     stop: threading.Event | None = None,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Makes every run of the plan's shard that has no finished record yet, one after another; a failed one again.
 
     `only` makes the run of that name alone.
@@ -248,12 +248,12 @@ def _go(
         cell = splits[run.repeat, run.fold]
         for attempt in range(1 + config.retries):
             yield Started(run, number, len(runs), len(cell.train))
-            record = yield from _make(config, dataset, workdir, run, cell, built[run.model], stop)
-            if record["status"] == "finished":
+            made = yield from _make(config, dataset, workdir, run, cell, built[run.model], stop)
+            if made["status"] == "finished":
                 break
             if attempt < config.retries:
-                yield Warned(f"{run.name}: {record['reason']}; once more, with the same seed")
-        yield Ended(run, record)
+                yield Warned(f"{run.name}: {made['reason']}; once more, with the same seed")
+        yield Ended(run, made)
 
 
 def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:

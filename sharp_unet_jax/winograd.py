@@ -10,6 +10,8 @@ ways would take 4 times fewer products than the definition instead of 2, but mov
 which costs more than it saves on a CPU, and the error would be four times as large (`bench/README.md` has the figures).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,4 +65,5 @@ def _columns(x: Array, u: Array) -> Array:
 
 def _combine(matrix: np.ndarray, arrays: list[Array]) -> list[Array]:
     """Each row of the matrix as a sum of arrays: a chain that XLA fuses, where a product of matrices would not be."""
-    return [sum(float(c) * array for c, array in zip(row, arrays, strict=True) if c) for row in matrix]
+    terms = [[float(c) * array for c, array in zip(row, arrays, strict=True) if c] for row in matrix]
+    return [functools.reduce(jnp.add, row) for row in terms]

@@ -283,7 +283,7 @@ def test_no_convolution_is_in_a_loop_on_the_cpu(tiny_models, dataset, accumulate
     program = make(dataclasses.replace(CONFIG, accumulate=accumulate), "sharp_unet", dataset)
     batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
     arguments = (False, program.init(0), program.pairs, *batch, np.float32(0))
-    found = list(primitives(jax.make_jaxpr(program.train_step, static_argnums=0)(*arguments).jaxpr))
+    found = list(primitives(program.train_step.trace(*arguments).jaxpr.jaxpr))
     convolutions = [within for name, within in found if name == "conv_general_dilated"]
     assert len(convolutions) > 10
     assert not [within for within in convolutions if {"scan", "while"} & set(within)]
