@@ -1,9 +1,9 @@
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
-Trains every run of the config's sweep that --workdir has no finished record of yet, then writes the tables. Give the
-same command again after a sweep was cut off: finished runs are kept, the one it was in goes on from its last saved
-state. Exit code 0: no run failed; 1: a run failed, or the input is wrong; 75, after SIGTERM: the state is saved, give
-the same command again.
+Trains every run of the config's sweep that --workdir has no finished record of yet, on all devices there are, then
+writes the tables. Give the same command again after a sweep was cut off: finished runs are kept, those it was in go on
+from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run failed; 1: a run
+failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
@@ -25,11 +25,13 @@ from rich.markdown import Markdown
 from datasets.files import DataError
 from launch import config as configs
 from launch import dataset, progress, runtime
-from sharp_unet_jax import sweep
+from sharp_unet_jax import lock, plan, sweep, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
+
+INTERRUPTED = 130  # as shells have it
 
 
 class Command(NamedTuple):
@@ -38,6 +40,7 @@ class Command(NamedTuple):
     config: Config  # with the command line's overrides
     workdir: Path
     shard: tuple[int, int]
+    cluster: runtime.Cluster | None  # where several processes make the sweep together
     verify: str  # the name of a run, or ""
 
 
@@ -49,6 +52,12 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument(
         "--shard", metavar="I/N", default="0/1", help="make the I-th of N shares of the runs, from 0 on"
     )
+    parser.add_argument(
+        "--distributed", action="store_true", help="one of the processes that SLURM, Open MPI, a TPU pod or GKE started"
+    )
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="... that you started: where process 0 listens")
+    parser.add_argument("--processes", metavar="N", type=int, help="... how many there are")
+    parser.add_argument("--process", metavar="I", type=int, help="... which this is, from 0")
     parser.add_argument("--verify", metavar="RUN", default="", help="train that run again and compare its weights")
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
@@ -64,8 +73,14 @@ def parse(arguments: Sequence[str]) -> Command:
                 raise InputError(f"{argument}: give it a value, {argument}=VALUE")
             value = rest.pop(0)
         config = configs.override(config, field, value)
-    workdir = known.workdir or Path("work") / Path(known.config).stem
-    return Command(config, workdir, _shard(known.shard), known.verify)
+    folder = known.workdir or Path("work") / Path(known.config).stem
+    named = runtime.Cluster(known.coordinator, known.processes, known.process)
+    if any(part is not None for part in named) and None in named:
+        raise InputError("give --coordinator=HOST:PORT, --processes=N and --process=I together")
+    cluster = named if known.coordinator or known.distributed else None
+    if cluster and (known.verify or known.shard != "0/1"):
+        raise InputError("--shard and --verify are for processes on their own: leave them out, or --distributed")
+    return Command(config, folder, _shard(known.shard), cluster, known.verify)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -77,50 +92,65 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
-    config, workdir, shard, verify = parse(arguments)
-    devices = runtime.configure()
-    sweep.check(config, len(devices))
+    config, folder, shard, cluster, verify = parse(arguments)
+    devices = runtime.configure(cluster)
+    plan.check(config, len(devices))
     data = dataset.load(config.data, console)
     if verify:
-        return _verify(config, data, workdir, verify, devices[: config.devices_per_run], console)
-    console.print(f"{len(sweep.plan(config, shard))} runs on {devices[0].device_kind}, workdir {workdir}")
-    stop = threading.Event()
+        return _verify(config, data, folder, verify, devices[: config.devices_per_run], console)
+    groups = sweep.groups(devices, config.devices_per_run)
+    console.print(
+        f"{len(plan.runs(config, shard))} runs on {len(groups)} x {config.devices_per_run} {devices[0].device_kind}, "
+        f"workdir {folder}"
+    )
+    if idle := len(devices) % config.devices_per_run:
+        console.print(f"{idle} of {len(devices)} devices have no work: --config.devices_per_run does not divide them")
+    stop, interrupted = threading.Event(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    events = sweep.go(config, data, workdir, devices[: config.devices_per_run], shard=shard, stop=stop)
+
+    def interrupt(*_: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        console.print("stopping at the end of the epoch; Ctrl-C again to stop at once")
+        interrupted.set()
+        stop.set()
+
+    signal.signal(signal.SIGINT, interrupt)
+    events = sweep.go(config, data, folder, devices, shard=shard, stop=stop)
+    code = 0
     try:
         with contextlib.closing(events):  # and with it the workdir's lock
-            records = progress.show(events, console, config.epochs)
-    except (KeyboardInterrupt, sweep.Stopped):
-        if (workdir / "config.json").exists():
-            _collect(workdir, config, console)
-        raise
-    _collect(workdir, config, console)
-    failed = [record["run"] for record in records if record["status"] == "failed"]
-    if failed:
-        console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
-    return 1 if failed else 0
+            records = progress.show(events, console, config.epochs, len(groups))
+        if failed := [record["run"] for record in records if record["status"] == "failed"]:
+            console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
+            code = 1
+    except sweep.Stopped as stopped:
+        console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
+        code = INTERRUPTED if interrupted.is_set() else os.EX_TEMPFAIL
+    workdir.collect(folder, config)
+    first = jax.process_index() == 0
+    if cluster:
+        jax.distributed.shutdown()  # waits for the others: now all have collected
+    if first:
+        with lock.brief(folder):
+            tables.write(folder)
+        console.print(Markdown((folder / "tables.md").read_text()))
+    return code
 
 
 def _verify(
-    config: Config, data: Dataset, workdir: Path, name: str, devices: Sequence[jax.Device], console: Console
+    config: Config, data: Dataset, folder: Path, name: str, devices: Sequence[jax.Device], console: Console
 ) -> int:
     """Trains a finished run again, elsewhere; 0 if its reported weights have the same bits, else 1."""
-    runs = {run.name: run for run in sweep.plan(dataclasses.replace(config, max_runs=None))}
-    record = sweep.read_record(workdir, runs[name]) if name in runs else None
+    runs = {run.name: run for run in plan.every(config)}
+    record = workdir.read_record(folder, runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
-        raise InputError(f"--verify={name}: {workdir} has no finished run of that name")
-    with tempfile.TemporaryDirectory() as folder:
-        events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(folder), devices, only=name)
-        (again,) = progress.show(events, console, config.epochs)
+        raise InputError(f"--verify={name}: {folder} has no finished run of that name")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
+        (again,) = progress.show(events, console, config.epochs, 1)
     same = again.get("weights_sha256") == record["weights_sha256"]
     console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")
     return 0 if same else 1
-
-
-def _collect(workdir: Path, config: Config, console: Console) -> None:
-    sweep.collect(workdir, config)
-    tables.write(workdir)
-    console.print(Markdown((workdir / "tables.md").read_text()))
 
 
 def main() -> None:
@@ -130,17 +160,22 @@ def main() -> None:
     try:
         sys.exit(run(sys.argv[1:], console))
     except (InputError, DataError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        message, code = f"error: {' '.join(str(error).split())}", 1
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if "RESOURCE_EXHAUSTED" in str(error):
+            message, code = "error: the device is out of memory: lower --config.batch_size or --config.data.size", 1
+        elif jax.process_count() > 1:
+            reason = " ".join(str(error).split())[:200]
+            message = f"error: another process of the sweep failed or was killed ({reason}): start all of them again"
+            code = 1
+        else:
             raise
-        sys.exit("error: the device is out of memory: lower --config.batch_size or --config.data.size")
-    except sweep.Stopped as stopped:
-        print(f"stopped in {stopped}, its state is saved: give the same command again to go on", file=sys.stderr)
-        sys.exit(os.EX_TEMPFAIL)
     except KeyboardInterrupt:
-        print("interrupted: give the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        message, code = "interrupted: give the same command again to go on", INTERRUPTED
+    print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # at once: other threads may be in an epoch, and other processes may never come to an end
 
 
 if __name__ == "__main__":

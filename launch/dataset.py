@@ -35,7 +35,7 @@ def load(data: Data, console: Console) -> Dataset:
         classes=tuple(builder.info.metadata["classes"]),
         size=data.size,
         fit=data.fit,
-        cache=Path(builder.data_dir) / f"resident-{height}x{width}-{data.fit}.npz",
+        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}",
         track=track(console, f"reading {data.builder}"),
     )
     console.print(

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from sharp_unet_jax.sweep import Ended, EpochEnded, Event, Started, Warned
 
@@ -29,44 +29,60 @@ def track(console: Console, what: str) -> Any:
     return follow
 
 
-def show(events: Iterable[Event], console: Console, epochs: int) -> list[dict[str, Any]]:
-    """Consumes a sweep's events, shows run i of n, epoch, speed and time left, and returns the records of its runs.
+def show(events: Iterable[Event], console: Console, epochs: int, groups: int) -> list[dict[str, Any]]:
+    """Consumes a sweep's events, shows every run that is on, and returns the records of those that ended.
 
-    `epochs` is the most a run may take: the time left is an upper estimate, since runs may stop early.
+    `epochs` is the most a run may take, and `groups` how many runs are on at a time: the time left is an upper
+    estimate, since runs may stop early.
     """
     records: list[dict[str, Any]] = []
+    on: dict[str, _On] = {}
     with _bars(console) as bars:
         runs = bars.add_task("runs", total=None, note="")
-        current = bars.add_task("epochs", total=epochs, note="", visible=False)
         for event in events:
             match event:
-                case Started():
-                    started, began, shown, spent = event, time.monotonic(), time.monotonic(), 0.0
-                    bars.update(runs, total=event.total, completed=event.number - 1)
-                    bars.reset(current, total=epochs, description=event.run.name, note="compiling", visible=True)
+                case Started(run):
+                    if run.name in on:  # made again after it failed
+                        bars.remove_task(on.pop(run.name).task)
+                    now = time.monotonic()
+                    on[run.name] = _On(event, bars.add_task(run.name, total=epochs, note="compiling"), now, now)
+                    bars.update(runs, total=event.total, completed=event.number - len(on))
                     if not console.is_terminal:
-                        console.print(f"run {event.number} of {event.total}: {event.run.name}")
-                case EpochEnded(_, epoch):
+                        console.print(f"run {event.number} of {event.total}: {run.name}")
+                case EpochEnded(run, epoch):
+                    started, task, began, shown = on[run.name]
                     row, spent = epoch.row, epoch.train_seconds + epoch.eval_seconds
                     speed = started.train_images / epoch.train_seconds
-                    left = spent * (epochs - row["epoch"] + epochs * (started.total - started.number))
+                    waiting = started.total - max(each.started.number for each in on.values())
+                    left = spent * (epochs - row["epoch"] + epochs * -(-waiting // groups))
                     note = (
                         f"{speed:.1f} images/s  at most {_clock(left)} left  Jaccard {row['validation_jaccard']:.4f}  "
                         f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
                     )
-                    bars.update(current, completed=row["epoch"], note=note)
+                    bars.update(task, completed=row["epoch"], note=note)
                     if not console.is_terminal and time.monotonic() - shown > PLAIN_SECONDS:
-                        shown = time.monotonic()
+                        on[run.name] = on[run.name]._replace(shown=time.monotonic())
                         at = f"epoch {row['epoch']:.0f} of at most {epochs}"
-                        console.print(f"run {started.number} of {started.total}, {at}: {note}")
+                        which = f"{run.name}, " if groups > 1 else ""
+                        console.print(f"run {started.number} of {started.total}, {which}{at}: {note}")
                 case Warned(text):
                     console.print(text)
                 case Ended(run, record):
                     records.append(record)
+                    ended = on.pop(run.name)
+                    bars.remove_task(ended.task)
                     bars.advance(runs)
-                    bars.update(current, visible=False)
-                    console.print(_outcome(run.name, record, time.monotonic() - began))
+                    console.print(_outcome(run.name, record, time.monotonic() - ended.began))
     return records
+
+
+class _On(NamedTuple):
+    """A run that is being made."""
+
+    started: Started
+    task: TaskID
+    began: float  # time.monotonic()
+    shown: float  # when its last plain line was printed
 
 
 def _outcome(name: str, record: dict[str, Any], seconds: float) -> str:

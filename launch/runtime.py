@@ -1,4 +1,4 @@
-"""How JAX runs here: the one place that sets its options and XLA's.
+"""How JAX runs here: the one place that sets its options and XLA's, and joins the processes of a cluster.
 
 XLA's defaults are kept: it autotunes a GPU's kernels as it compiles. Precision belongs to the config
 (`--config.precision`), and environment variables (`XLA_FLAGS`, `JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
@@ -6,15 +6,43 @@ XLA's defaults are kept: it autotunes a GPU's kernels as it compiles. Precision 
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 
+from sharp_unet_jax.errors import InputError
 
-def configure() -> list[jax.Device]:
-    """The devices here, with compiled programs and autotuning results kept in ~/.cache/sharp_unet_jax between sweeps.
+HEARTBEAT = 100  # seconds of silence after which a process counts as dead, and the others end
+WEEK = 7 * 24 * 3600
 
-    Not on a CPU: there a compiled program may use instructions that another machine sharing the folder has not.
+
+class Cluster(NamedTuple):
+    """The processes that make a sweep together; what is None is found out from SLURM, Open MPI, a TPU pod or GKE."""
+
+    coordinator: str | None = None  # HOST:PORT of process 0
+    processes: int | None = None
+    process: int | None = None  # which of them this is, from 0
+
+
+def configure(cluster: Cluster | None = None) -> list[jax.Device]:
+    """The devices here, or of the whole `cluster`. InputError where the others are not found.
+
+    Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax between sweeps. Not on a CPU: there a
+    compiled program may use instructions that another machine sharing the folder has not.
     """
+    if (jax.config.jax_num_cpu_devices or 0) > 1 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        # Simulated devices share a pool of threads as large as the machine has cores. A sum over devices holds a thread
+        # of each until all have come: where two sums are on at once they wait for each other, and XLA aborts.
+        os.environ.setdefault("NPROC", "64")
+    if cluster is not None:
+        try:
+            # At its end a process waits for the others, which may train for days yet; a dead one is noticed anyway.
+            jax.distributed.initialize(*cluster, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=WEEK)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"the other processes were not found ({error}); where no SLURM, Open MPI, TPU or GKE tells, give every "
+                "process --coordinator=HOST:PORT --processes=N --process=I"
+            ) from error
     devices = jax.devices()
     if devices[0].platform != "cpu" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "sharp_unet_jax"))

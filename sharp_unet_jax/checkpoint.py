@@ -1,27 +1,32 @@
-"""Weights on disk, as pure trees of arrays, and the states that a run goes on from. Nothing else knows Orbax."""
+"""Weights on disk, as pure trees of arrays, and the states that a run goes on from. Nothing else knows Orbax.
+
+Of several processes the caller alone writes and reads: Orbax is told not to wait for the others.
+"""
 
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+Manager: TypeAlias = ocp.CheckpointManager
+
 
 def save(path: Path, tree: Any) -> None:
     """Writes a tree of arrays to the folder `path`, replacing what is there; it is whole or not there at all."""
     shutil.rmtree(path, ignore_errors=True)  # an earlier run that was cut off
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
         checkpointer.save(path.absolute(), jax.device_get(tree))
 
 
 def load(path: Path) -> Any:
     """The tree that `save` wrote, as NumPy arrays."""
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
         abstract = checkpointer.metadata(path.absolute()).item_metadata.tree
         return checkpointer.restore(path.absolute(), jax.tree.map(_as_numpy, abstract))
 
@@ -36,36 +41,38 @@ def digest(tree: Any) -> str:
     return whole.hexdigest()
 
 
-def snapshots(path: Path) -> ocp.CheckpointManager:
-    """The folder `path` of a run's last two states; close it when done."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True)
+def snapshots(path: Path) -> Manager:
+    """The folder `path` of a run's last two states; a context that ends when they are written."""
+    path.mkdir(parents=True, exist_ok=True)
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, cleanup_tmp_directories=True, create=False, multiprocessing_options=_alone(path)
+    )
     return ocp.CheckpointManager(path.absolute(), options=options)
 
 
-def snap(manager: ocp.CheckpointManager, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
+def snap(manager: Manager, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
     """Saves a tree of arrays, and what JSON can hold, as they are now; the writing goes on in the background."""
-    leaves = {f"{number:05}": np.array(leaf) for number, leaf in enumerate(jax.tree.leaves(jax.device_get(arrays)))}
-    signed = {"notes": notes, "sha256": _sign(leaves, notes)}
-    manager.save(epoch, args=ocp.args.Composite(arrays=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(signed)))
+    state = pack(arrays)
+    signed = {"notes": notes, "sha256": _sign(state, notes)}
+    manager.save(
+        epoch, args=ocp.args.Composite(state=ocp.args.StandardSave({"bytes": state}), notes=ocp.args.JsonSave(signed))
+    )
 
 
-def last_snap(
-    manager: ocp.CheckpointManager, structure: Any, warn: Callable[[str], None]
-) -> tuple[Any, dict[str, Any]] | None:
-    """The newest state that is whole, as a tree of `structure` and its notes; None if there is none.
+def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dict[str, Any]] | None:
+    """The newest state that is whole, as the bytes that `pack` made, and its notes; None if there is none.
 
     A damaged one is told to `warn` and deleted.
     """
     for epoch in sorted(manager.all_steps(), reverse=True):
         try:
             signed = manager.restore(epoch, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
-            abstract = manager.item_metadata(epoch)["arrays"]
-            leaves = manager.restore(
-                epoch, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(jax.tree.map(_as_numpy, abstract)))
-            )["arrays"]
-            if _sign(leaves, signed["notes"]) != signed["sha256"]:
+            abstract = jax.tree.map(_as_numpy, manager.item_metadata(epoch)["state"])
+            whole = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
+            state = whole["state"]["bytes"]
+            if _sign(state, signed["notes"]) != signed["sha256"]:
                 raise ValueError("its bytes have changed")
-            return jax.tree.unflatten(structure, [leaves[key] for key in sorted(leaves)]), signed["notes"]
+            return state.tobytes(), signed["notes"]
         except Exception as error:  # whatever Orbax, tensorstore and JSON raise for bytes that are not theirs
             reason = " ".join(str(error).split())[:200]
             warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}), taking the one before")
@@ -73,8 +80,33 @@ def last_snap(
     return None
 
 
-def _sign(leaves: dict[str, np.ndarray], notes: dict[str, Any]) -> str:
-    return hashlib.sha256(f"{digest(leaves)} {json.dumps(notes, sort_keys=True)}".encode()).hexdigest()
+def pack(tree: Any) -> np.ndarray:
+    """The bytes of a tree's arrays, one after the other: (n,) uint8.
+
+    One array instead of dozens: if Orbax fails in one of several reads, the others end as noise on the terminal.
+    """
+    leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(jax.device_get(tree))]
+    return np.concatenate([leaf.reshape(-1).view(np.uint8) for leaf in leaves])
+
+
+def unpack(state: bytes, like: Any) -> Any:
+    """The tree of NumPy arrays that `pack` made `state` of; `like` has its structure, shapes and dtypes."""
+    shapes, structure = jax.tree.flatten(like)
+    ends = np.cumsum([leaf.size * leaf.dtype.itemsize for leaf in shapes])
+    parts = np.split(np.frombuffer(state, np.uint8), ends[:-1])
+    leaves = [part.copy().view(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, shapes, strict=True)]
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _sign(state: np.ndarray, notes: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{digest(state)} {json.dumps(notes, sort_keys=True)}".encode()).hexdigest()
+
+
+def _alone(path: Path) -> ocp.options.MultiprocessingOptions:
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=hashlib.sha256(str(path).encode()).hexdigest()
+    )
 
 
 def _as_numpy(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -3,7 +3,7 @@
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from sharp_unet_jax.errors import InputError
@@ -18,6 +18,7 @@ class Data:
     fit: Literal["stretch", "letterbox"] = "stretch"  # letterbox keeps the aspect; its padding is never scored
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # where built data sets are kept; "" is TFDS's own default
+    resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read as it goes
     images: str = ""  # builder "folder" only: a folder of images, or one holding images/ and masks/
     masks: str = ""  # builder "folder" only: a folder of masks
     groups: str = ""  # builder "folder" only: a CSV with the columns id,group
@@ -56,10 +57,12 @@ class Config:
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     accumulate: int = 1  # parts of a batch, worked on in turn to save memory (not on a CPU); batch statistics per part
     remat: bool = False  # blocks are computed again for their gradient, to save memory (not on a CPU)
+    deterministic: bool = False  # on a GPU: the same bits every time, at some cost in speed; a CPU gives them anyway
     seed: int = 0
 
     retries: int = 0  # times that a run whose loss became NaN is made again at once, with the same seed
     checkpoint_minutes: float = 10.0  # between two saved states that a run cut off goes on from; 0: after every epoch
+    predictions: bool = True  # keep the reported weights' probabilities on the test fold: H x W bytes an image
     devices_per_run: int = 1  # devices that share each batch of a run
     max_runs: int | None = None  # end after so many, for a trial
 
@@ -71,6 +74,8 @@ MAY_CHANGE = (
     "max_runs",
     "retries",
     "checkpoint_minutes",
+    "predictions",
+    "data.resident_gb",
     "data.manual_dir",
     "data.data_dir",
     "data.images",
@@ -88,6 +93,16 @@ def check_types(config: Any, prefix: str = "") -> None:
             raise InputError(f"{prefix}{name}: {value!r} is not {expected.replace('collections.abc.', '')}")
         if is_dataclass(value):
             check_types(value, f"{prefix}{name}.")
+
+
+def config_of(tree: Mapping[str, Any]) -> Config:
+    """The config that `dataclasses.asdict` and JSON made `tree` of; fields that were not there yet get defaults."""
+
+    def made(kind: Any, values: Mapping[str, Any]) -> Any:
+        known = {each.name for each in fields(kind)}
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+
+    return made(Config, {**tree, "data": made(Data, tree["data"])})
 
 
 def _is(value: Any, kind: Any) -> bool:

@@ -1,10 +1,12 @@
 """The compiled parts of a model's runs: its state, a training step, an evaluation step, and epochs of them.
 
 The data set lies on the device as uint8; a batch is a gather by index inside the step, so nothing but indices travels
-while a run goes on.
+while a run goes on. Of a data set that is too large for this, each step is given its batch.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,14 +16,16 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from sharp_unet_jax import losses, metrics, models
+from sharp_unet_jax import hosts, losses, metrics, models
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import stream
 from sharp_unet_jax.data.resident import Dataset
 
 # XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+_DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
 
 
 class State(NamedTuple):
@@ -33,7 +37,7 @@ class State(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """A data set on the device(s): images (n, H, W, C) and masks (n, H, W), uint8."""
+    """A data set, or a batch of one that is too large, on the device(s): images (n, H, W, C), masks (n, H, W), uint8."""
 
     images: jax.Array
     masks: jax.Array
@@ -49,16 +53,18 @@ class Program:
     init: Callable[[int], State]  # from a seed
     train: Callable[..., tuple[State, jax.Array]]  # (state, index, weight, learning_rate, frozen): sums of losses (S,)
     evaluate: Callable[..., tuple[jax.Array, jax.Array]]  # (state, index): loss (S, B), counts (S, B, C, 3)
+    predict: Callable[..., np.ndarray]  # (params, stats, index): probabilities (S, B, H, W, outputs) in 255ths, uint8
     train_step: Callable[..., tuple[State, jax.Array]]  # (frozen, state, pairs, index (B,), weight (B,), learning_rate)
     eval_step: Callable[..., tuple[jax.Array, jax.Array]]  # (state, pairs, index (B,))
     batch_size: int  # B: with the padding that makes it divide among devices and micro-batches
-    pairs: Pairs
+    pairs: Pairs | None
+    replicated: NamedSharding  # of the state, over the devices
     place: Callable[[np.ndarray], jax.Array]  # an array (B,) of a batch, sharded over the devices
 
 
 def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
     """The whole data set on every one of `devices`."""
-    return Pairs(*jax.device_put((dataset.images, dataset.masks), _sharding(devices, PartitionSpec())))
+    return hosts.put(Pairs(dataset.images, dataset.masks), hosts.sharding(devices, PartitionSpec()))
 
 
 def network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
@@ -88,7 +94,7 @@ def build(
     config: Config,
     name: str,
     dataset: Dataset,
-    pairs: Pairs,
+    pairs: Pairs | None,
     devices: Sequence[jax.Device],
     weights: models.pretrained.Weights | None = None,
     *,
@@ -96,12 +102,14 @@ def build(
 ) -> Program:
     """The compiled parts of the model `name` on `pairs`, the `dataset` that was put on `devices`; these share a batch.
 
+    Without `pairs` batches are read from `dataset` as they are needed.
+
     Runs start from `weights` where given, and fresh where these say nothing. With `loop` an epoch is one call, its
     steps a loop on the device: the default but on the CPU, whose convolutions inside a loop are many times slower.
     """
-    on_cpu = devices[0].platform == "cpu"
-    loop = not on_cpu if loop is None else loop
-    replicated, sharded = (_sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
+    on_cpu, resident = devices[0].platform == "cpu", pairs is not None
+    loop = resident and (not on_cpu if loop is None else loop)
+    replicated, sharded = (hosts.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
     # Left to itself, a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
     precision = None if on_cpu else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
@@ -112,25 +120,28 @@ def build(
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0))))
 
-    def fresh(key: jax.Array) -> State:
+    def fresh(seed: jax.Array) -> State:
+        key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
         params, stats = _arrays(network(config, name, dataset, nnx.Rngs(key)))
         return State(params, stats, {part: optimizer.init(params[part]) for part in params})
 
     compiled_fresh = jax.jit(fresh, out_shardings=replicated)
 
     def init(seed: int) -> State:
-        key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
-        state = compiled_fresh(key)
+        state = compiled_fresh(np.uint32(seed))
         if weights is None:
             return state
         model = nnx.merge(graph, state.params, state.stats)
         # A copy: steps write over what they are given, and the next run starts from the same weights.
-        nnx.update(model, jax.tree.map(jnp.copy, jax.device_put(weights.state, replicated)))
+        nnx.update(model, jax.tree.map(jnp.copy, hosts.put(weights.state, replicated)))
         params, stats = _arrays(model)
         return state._replace(params=params, stats=stats)
 
-    def gather(pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return pairs.images[index].astype(jnp.float32) / 255, pairs.masks[index]
+    def gather(pairs: Pairs, index: jax.Array) -> Pairs:
+        return Pairs(pairs.images[index], pairs.masks[index]) if resident else pairs
+
+    def scaled(images: jax.Array) -> jax.Array:
+        return images.astype(jnp.float32) / 255
 
     @jax.default_matmul_precision(precision)
     def train_step(
@@ -139,13 +150,13 @@ def build(
         """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses."""
         trained = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
         count = jnp.sum(weight)
+        batch = gather(pairs, index)
 
         def objective(
-            trained: dict[str, Any], stats: dict[str, Any], index: jax.Array, weight: jax.Array
+            trained: dict[str, Any], stats: dict[str, Any], images: jax.Array, masks: jax.Array, weight: jax.Array
         ) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
-            images, masks = gather(pairs, index)
             model = nnx.merge(graph, {**state.params, **trained}, stats, copy=True)
-            total = jnp.sum(loss(model(images, weight, freeze_encoder=frozen), masks) * weight)
+            total = jnp.sum(loss(model(scaled(images), weight, freeze_encoder=frozen), masks) * weight)
             return total / count, (_arrays(model)[1], total)
 
         def accumulate(carry: Any, micro_batch: Any) -> tuple[Any, None]:
@@ -154,7 +165,7 @@ def build(
             return (stats, jax.tree.map(jnp.add, gradients, new), total + more), None
 
         # Every micro-batch gets every n-th image: padding, which comes last, spreads over all of them.
-        parts = index.reshape(-1, micro_batches).T, weight.reshape(-1, micro_batches).T
+        parts = [part.reshape(-1, micro_batches, *part.shape[1:]).swapaxes(0, 1) for part in (*batch, weight)]
         carry: Any = (state.stats, jax.tree.map(jnp.zeros_like, trained), jnp.zeros(()))
         if loop and micro_batches > 1:
             carry, _ = lax.scan(accumulate, carry, parts)
@@ -174,8 +185,14 @@ def build(
     def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
         images, masks = gather(pairs, index)
-        logits = nnx.merge(graph, state.params, state.stats)(images)
+        logits = nnx.merge(graph, state.params, state.stats)(scaled(images))
         return loss(logits, masks), metrics.counts(logits, masks, config.threshold)
+
+    @jax.default_matmul_precision(precision)
+    def predict_step(params: dict[str, Any], stats: dict[str, Any], pairs: Pairs, index: jax.Array) -> jax.Array:
+        logits = nnx.merge(graph, params, stats)(scaled(gather(pairs, index).images)).astype(jnp.float32)
+        probabilities = jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
+        return jnp.round(255 * probabilities).astype(jnp.uint8)
 
     def train_loop(
         frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, rate: jax.Array, steps: jax.Array
@@ -193,18 +210,16 @@ def build(
         shapes = jax.eval_shape(eval_step, state, pairs, index[0])
         return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
 
-    compiler = _CPU_OPTIONS if on_cpu else None
-    compiled_step = jax.jit(train_step, static_argnums=0, donate_argnums=1, compiler_options=compiler)
-    compiled_eval = jax.jit(eval_step, compiler_options=compiler)
-    compiled_train_loop, compiled_eval_loop = (
-        jax.jit(train_loop, static_argnums=0, donate_argnums=1),
-        jax.jit(eval_loop),
-    )
-    by_step = _sharding(devices, PartitionSpec(None, "batch"))
+    compiler: dict[str, Any] = _CPU_OPTIONS if on_cpu else _DETERMINISTIC_OPTIONS if config.deterministic else {}
+    jit = functools.partial(jax.jit, out_shardings=replicated, compiler_options=compiler)
+    compiled_step, compiled_eval = jit(train_step, static_argnums=0, donate_argnums=1), jit(eval_step)
+    compiled_predict = jit(predict_step)
+    compiled_train_loop, compiled_eval_loop = jit(train_loop, static_argnums=0, donate_argnums=1), jit(eval_loop)
+    by_step = hosts.sharding(devices, PartitionSpec(None, "batch"))
 
     def whole(array: np.ndarray) -> jax.Array:
         """(S, B) on the devices, S filled up to what all folds need: one shape, one compilation."""
-        return jax.device_put(np.pad(array, ((0, capacity - len(array)), (0, 0))), by_step)
+        return hosts.put(np.pad(array, ((0, capacity - len(array)), (0, 0))), by_step)
 
     def train(
         state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool
@@ -216,8 +231,8 @@ def build(
             )
             return state, totals[: len(index)]
         totals = []
-        for batch in zip(index, weight, strict=True):
-            state, total = compiled_step(frozen, state, pairs, *map(place, batch), rate)
+        for given, *batch in zip(pairs_of(index), index, weight, strict=True):
+            state, total = compiled_step(frozen, state, given, *map(place, batch), rate)
             totals.append(total)
         return state, jnp.stack(totals)
 
@@ -225,21 +240,29 @@ def build(
         if loop:
             loss, counts = compiled_eval_loop(state, pairs, whole(index), np.int32(len(index)))
             return loss[: len(index)], counts[: len(index)]
-        outputs = [compiled_eval(state, pairs, place(batch)) for batch in index]
+        steps = zip(pairs_of(index), index, strict=True)
+        outputs = [compiled_eval(state, given, place(batch)) for given, batch in steps]
         loss, counts = zip(*outputs, strict=True)
         return jnp.stack(loss), jnp.stack(counts)
 
-    def place(array: np.ndarray) -> jax.Array:
-        return jax.device_put(array, sharded)
+    def predict(params: dict[str, Any], stats: dict[str, Any], index: np.ndarray) -> np.ndarray:
+        params, stats = hosts.put((params, stats), replicated)
+        steps = zip(pairs_of(index), index, strict=True)
+        return np.stack(
+            [jax.device_get(compiled_predict(params, stats, given, place(batch))) for given, batch in steps]
+        )
 
-    return Program(init, train, evaluate, compiled_step, compiled_eval, batch_size, pairs, place)
+    def pairs_of(index: np.ndarray) -> Iterable[Pairs]:
+        """What each step is given."""
+        return [pairs] * len(index) if pairs else itertools.starmap(Pairs, stream.batches(dataset, index, sharded))
+
+    def place(array: np.ndarray) -> jax.Array:
+        return hosts.put(array, sharded)
+
+    return Program(init, train, evaluate, predict, compiled_step, compiled_eval, batch_size, pairs, replicated, place)
 
 
 def _arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and all else that a network holds."""
     params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
-
-
-def _sharding(devices: Sequence[jax.Device], spec: PartitionSpec) -> NamedSharding:
-    return NamedSharding(Mesh(np.asarray(devices), ("batch",)), spec)

@@ -117,6 +117,12 @@ def evaluate(program: Program, state: State, indices: np.ndarray, size: int) -> 
     return loss[weight > 0], counts[weight > 0]
 
 
+def predict(program: Program, result: Result, indices: np.ndarray, size: int) -> np.ndarray:
+    """Probabilities (n, H, W, outputs) of the images `indices`, in 255ths, uint8: one output is the foreground's."""
+    index, weight = batches(indices, size, program.batch_size)
+    return program.predict(result.params, result.stats, index)[weight > 0]
+
+
 def batches(indices: np.ndarray, size: int, padded: int) -> tuple[np.ndarray, np.ndarray]:
     """Consecutive batches of `size` indices: (S, padded) int32, and weights (S, padded) float32, 0 for padding."""
     steps = -(-len(indices) // size)

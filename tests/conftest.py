@@ -13,7 +13,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_num_cpu_devices", 8)
 # Simulated devices share one pool of threads, as large as the machine has cores. A reduction holds a thread of each
 # device until all have come; where two run at once on a small machine, they wait for each other and XLA aborts.
 os.environ["NPROC"] = "64"

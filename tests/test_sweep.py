@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharp_unet_jax import checkpoint, programs, sweep, train
+from sharp_unet_jax import checkpoint, plan, programs, sweep, train, workdir
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
@@ -20,21 +20,21 @@ from tests.conftest import shrink_models, squares
 
 CONFIG = Config(data=Data(builder="squares", size=(16, 24)), folds=2, repeats=1, epochs=2, batch_size=4)
 DETERMINISTIC = ("config.json", "folds.json", "scores.csv", "per_image.parquet")
-OF_A_RUN = ("record.json", "metrics.jsonl", "per_image.parquet")
+OF_A_RUN = ("record.json", "metrics.jsonl", "per_image.parquet", "predictions.npz")
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-def make(workdir, dataset, config=CONFIG):
-    events = list(sweep.go(config, dataset, workdir, jax.devices()[:1]))
-    sweep.collect(workdir, config)
+def make(folder, dataset, config=CONFIG, devices=1):
+    events = list(sweep.go(config, dataset, folder, jax.devices()[:devices]))
+    workdir.collect(folder, config)
     return events
 
 
-def files(workdir):
-    runs = sorted(path.parent for path in workdir.glob("runs/*/*/record.json"))
-    paths = [workdir / name for name in DETERMINISTIC] + [run / name for run in runs for name in OF_A_RUN]
-    return {str(path.relative_to(workdir)): path.read_bytes() for path in paths}
+def files(folder):
+    runs = sorted(path.parent for path in folder.glob("runs/*/*/record.json"))
+    paths = [folder / name for name in DETERMINISTIC] + [run / name for run in runs for name in OF_A_RUN]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def finished(tmp_path_factory):
     """A sweep made once; `done` is a copy of it for each test."""
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
-        workdir = tmp_path_factory.mktemp("sweep") / "w"
-        make(workdir, squares())
-    return workdir
+        folder = tmp_path_factory.mktemp("sweep") / "w"
+        make(folder, squares())
+    return folder
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     names = lambda tree: [jax.tree_util.keystr(path).replace("'", "") for path, _ in jax.tree.leaves_with_path(tree)]  # noqa: E731
     assert names(tree["params"]) == names(fresh.params)
     params = jax.tree.unflatten(jax.tree.structure(fresh.params), jax.tree.leaves(tree["params"]))
-    test = sweep.split(CONFIG, dataset)[0, 0].test
+    test = plan.split(CONFIG, dataset)[0, 0].test
     _, counts = train.evaluate(program, fresh._replace(params=params), test, 4)
     table = pd.read_parquet(done / "runs" / "unet" / "repeat0-fold0" / "per_image.parquet")
     np.testing.assert_array_equal(counts[:, 1, 2], table[table["class"] == "square"]["predicted"])
@@ -154,12 +154,12 @@ def test_a_run_that_was_cut_off_is_made_again(done, dataset):
     assert files(done) == before
 
 
-def stopped_after(epochs, workdir, dataset, config=CONFIG):
+def stopped_after(epochs, folder, dataset, config=CONFIG, devices=1):
     """A sweep that is asked to stop when so many epochs have ended; its events."""
     stop, events = threading.Event(), []
 
     def follow():
-        for event in sweep.go(config, dataset, workdir, jax.devices()[:1], stop=stop):
+        for event in sweep.go(config, dataset, folder, jax.devices()[:devices], stop=stop):
             events.append(event)
             if sum(isinstance(event, sweep.EpochEnded) for event in events) == epochs:
                 stop.set()
@@ -183,8 +183,6 @@ def test_a_stopped_sweep_goes_on_to_the_same_bytes(tmp_path, dataset, epochs):
     assert not list((tmp_path / "moved").glob("runs/*/*/resume"))
 
 
-# Of the arrays it was reading at the same time, Orbax leaves the other errors to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "damage", [lambda data: data[: len(data) // 2], lambda data: data.translate(bytes(range(255, -1, -1)))]
 )
@@ -203,6 +201,83 @@ def test_a_damaged_state_is_named_and_the_one_before_taken(tmp_path, dataset, da
     assert files(tmp_path / "w") == files(tmp_path / "whole")
 
 
+EIGHT = dataclasses.replace(CONFIG, epochs=3, batch_size=6)  # a batch that neither 4 nor 8 devices divide
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        folder = tmp_path_factory.mktemp("one") / "w"
+        make(folder, squares(), EIGHT)
+    return folder
+
+
+@pytest.mark.parametrize("per_run", [1, 2, 4, 8])
+def test_groups_of_devices_train_runs_side_by_side(tmp_path, on_one_device, dataset, per_run):
+    config = dataclasses.replace(EIGHT, devices_per_run=per_run)
+    events = make(tmp_path / "w", dataset, config, devices=8)
+    ours, theirs = (pd.read_csv(folder / "scores.csv") for folder in (tmp_path / "w", on_one_device))
+    assert list(ours["model"]) == list(theirs["model"])
+    np.testing.assert_allclose(ours["jaccard"], theirs["jaccard"], atol=0.01)
+    for path in on_one_device.glob("runs/*/*/metrics.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        same = (tmp_path / "w" / path.relative_to(on_one_device)).read_text().splitlines()
+        for row, other in zip(rows, map(json.loads, same), strict=True):
+            assert row["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
+    if per_run == 1:
+        before, after = files(on_one_device), files(tmp_path / "w")
+        assert before == after
+    timing = json.loads((tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "timing.json").read_text())
+    assert timing["devices"] == per_run
+    on, most = set(), 0
+    for event in events:
+        on = on | {event.run} if isinstance(event, sweep.Started) else on
+        most = max(most, len(on))
+        on = on - {event.run} if isinstance(event, sweep.Ended) else on
+    assert (most > 1) == (per_run < 8)
+
+
+def test_devices_left_over_have_no_work():
+    assert sweep.groups(list("abcdefgh"), 3) == [["a", "b", "c"], ["d", "e", "f"]]
+
+
+def test_side_by_side_runs_go_on_to_the_same_bytes(tmp_path, dataset):
+    config = dataclasses.replace(SIX, max_runs=None)
+    make(tmp_path / "whole", dataset, config)
+    stopped_after(5, tmp_path / "w", dataset, config, devices=2)
+    assert len(list((tmp_path / "w").glob("runs/*/*/resume"))) == 2
+    make(tmp_path / "w", dataset, config, devices=3)
+    assert files(tmp_path / "w") == files(tmp_path / "whole")
+
+
+def test_an_error_of_one_group_stops_the_others_at_the_end_of_their_epochs(tmp_path, dataset, monkeypatch):
+    finish = workdir.finish
+
+    def full(folder, config, dataset, run, *rest):
+        if run.model == "sharp_unet":
+            raise OSError("No space left on device")
+        return finish(folder, config, dataset, run, *rest)
+
+    config = dataclasses.replace(CONFIG, epochs=40, patience=40)
+    monkeypatch.setattr(workdir, "finish", full)
+    with pytest.raises(OSError, match="No space left"):
+        make(tmp_path / "w", dataset, config, devices=2)
+    monkeypatch.undo()
+    shrink_models(monkeypatch)
+    make(tmp_path / "w", dataset, config)
+    assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 4
+
+
+def test_a_data_set_that_is_read_as_it_goes_gives_the_same_bytes(done, tmp_path, dataset):
+    config = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, resident_gb=0.0))
+    make(tmp_path / "w", dataset, config)
+    changed = {"config.json"}
+    assert {k: v for k, v in files(tmp_path / "w").items() if k not in changed} == {
+        k: v for k, v in files(done).items() if k not in changed
+    }
+
+
 def test_a_state_is_signed_with_its_notes(tmp_path):
     arrays, warnings = {"a": np.arange(3), "b": [np.ones(())]}, []
     with contextlib.closing(checkpoint.snapshots(tmp_path)) as manager:
@@ -212,10 +287,10 @@ def test_a_state_is_signed_with_its_notes(tmp_path):
     for text, whole in ((notes.read_text(), True), (notes.read_text().replace("0.25", "0.26"), False)):
         notes.write_text(text)
         with contextlib.closing(checkpoint.snapshots(tmp_path)) as manager:
-            found = checkpoint.last_snap(manager, jax.tree.structure(arrays), warnings.append)
+            found = checkpoint.last_snap(manager, warnings.append)
         assert (found is not None) == whole
         if found:
-            jax.tree.map(np.testing.assert_array_equal, found[0], arrays)
+            jax.tree.map(np.testing.assert_array_equal, checkpoint.unpack(found[0], arrays), arrays)
             assert str(found[1]) == "{'loss': [0.25, nan]}"
     assert len(warnings) == 1
 
@@ -231,14 +306,14 @@ def test_the_record_holds_the_digest_of_the_weights(done):
 def test_shards_of_one_workdir_leave_what_one_process_leaves(done, tmp_path, dataset, n):
     for i in reversed(range(n)):
         list(sweep.go(CONFIG, dataset, tmp_path / "w", jax.devices()[:1], shard=(i, n)))
-        sweep.collect(tmp_path / "w", CONFIG)
+        workdir.collect(tmp_path / "w", CONFIG)
     assert files(tmp_path / "w") == files(done)
 
 
 def test_shards_share_the_runs(dataset):
     config = dataclasses.replace(CONFIG, repeats=3)
-    shards = [sweep.plan(config, (i, 5)) for i in range(5)]
-    assert sorted(run for shard in shards for run in shard) == sorted(sweep.plan(config))
+    shards = [plan.runs(config, (i, 5)) for i in range(5)]
+    assert sorted(run for shard in shards for run in shard) == sorted(plan.runs(config))
     assert {len(shard) for shard in shards} == {2, 3}
 
 
@@ -273,10 +348,10 @@ def test_nothing_to_score_is_null_and_never_the_best(tmp_path, dataset):
 
 @pytest.mark.parametrize("name", ["config.json", "folds.json"])
 def test_a_workdir_cut_off_at_its_start_is_begun_again(tmp_path, dataset, name):
-    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset), {})
+    workdir.begin(tmp_path, CONFIG, dataset, plan.split(CONFIG, dataset), {})
     (tmp_path / "folds.json").unlink()
     (tmp_path / f".{name}.123").write_text("{")
-    sweep.open_workdir(tmp_path, CONFIG, dataset, sweep.split(CONFIG, dataset), {})
+    workdir.begin(tmp_path, CONFIG, dataset, plan.split(CONFIG, dataset), {})
     assert (tmp_path / "folds.json").exists()
 
 
@@ -287,9 +362,9 @@ def test_a_damaged_config_is_named(done, dataset):
 
 
 def test_twins_start_alike_and_runs_differ(dataset):
-    seeds = {sweep.seed(CONFIG, run) for run in sweep.plan(dataclasses.replace(CONFIG, repeats=3))}
+    seeds = {plan.seed(CONFIG, run) for run in plan.runs(dataclasses.replace(CONFIG, repeats=3))}
     assert len(seeds) == 6
-    assert sweep.seed(CONFIG, sweep.Run(0, 1, "unet")) == sweep.seed(CONFIG, sweep.Run(0, 1, "sharp_unet"))
+    assert plan.seed(CONFIG, plan.Run(0, 1, "unet")) == plan.seed(CONFIG, plan.Run(0, 1, "sharp_unet"))
 
 
 def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path, dataset):
@@ -414,9 +489,9 @@ def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
 )
 def test_a_config_that_cannot_run_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        sweep.check(dataclasses.replace(CONFIG, **changes), devices=2)
+        plan.check(dataclasses.replace(CONFIG, **changes), devices=2)
 
 
 def test_too_few_groups_for_the_folds(dataset):
     with pytest.raises(InputError, match="squares: 6 groups cannot fill 7 folds"):
-        sweep.split(dataclasses.replace(CONFIG, grouped=True, folds=7), dataset)
+        plan.split(dataclasses.replace(CONFIG, grouped=True, folds=7), dataset)

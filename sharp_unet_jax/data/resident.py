@@ -1,11 +1,11 @@
-"""A data set small enough to stay in memory: decoded and resized once, kept as uint8, cached on disk."""
+"""A data set decoded and resized once: uint8, on disk, and from there in memory as far as it is used."""
 
 import contextlib
 import functools
 import hashlib
-import io
+import json
 import os
-import zipfile
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import grain
 import numpy as np
 
-from sharp_unet_jax.atomic import replacing
+from sharp_unet_jax.atomic import replacing_folder, write_json
 from sharp_unet_jax.data.resize import Fit, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
+
+Example = tuple[np.ndarray, np.ndarray, str, str]  # image, mask, id, group
 
 
 class Source(Protocol):
@@ -38,11 +40,17 @@ class Dataset:
     ids: tuple[str, ...]
     groups: tuple[str, ...]  # what must not be split across folds
     classes: tuple[str, ...]  # names, background first
+    folder: Path | None = None  # where images.npy, masks.npy and names.json lie, if they were kept
 
     @property
     def num_outputs(self) -> int:
         """Channels of the logits: one for a single foreground, else one a class."""
         return 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def gigabytes(self) -> float:
+        """Of images and masks."""
+        return (self.images.nbytes + self.masks.nbytes) / 1e9
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -67,23 +75,29 @@ def prepare(
 ) -> Dataset:
     """Reads `source` through Grain, resizing each pair to `size` (H, W) as `fit` says.
 
-    With `cache` the result is read from that file where it is, else written there. `track(items, total)` may wrap the
-    iteration to show its progress. Raises InputError for labels beyond `classes`, and for masks that are all empty.
+    With `cache` the result is read from that folder where it is, else written there; without, or where that folder
+    cannot be made, it stays in memory. `track(items, total)` may wrap the iteration to show its progress. Raises
+    InputError for labels beyond `classes`, and for masks that are all empty.
     """
     if cache is not None and (cached := _load(cache, name, classes)) is not None:
         return cached
-    pipeline = grain.MapDataset.source(source).map(functools.partial(_example, size=size, fit=fit))
-    examples = list(track(_iterate(pipeline), len(source)))
-    if not examples:
+    if not len(source):
         raise InputError(f"{name}: the data set is empty")
-    images, masks, ids, groups = zip(*examples, strict=True)
-    if len({image.shape for image in images}) > 1:
-        raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
-    dataset = Dataset(name, np.stack(images), np.stack(masks), ids, groups, classes)
-    _check(dataset)
-    if cache is not None:
-        with contextlib.suppress(OSError):  # a folder that cannot be written to: reading again costs time alone
-            _save(cache, dataset)
+    if not len(source):
+        raise InputError(f"{name}: the data set is empty")
+    pipeline = grain.MapDataset.source(source).map(functools.partial(_example, size=size, fit=fit))
+    examples = _checked(track(_iterate(pipeline), len(source)), name, classes)
+    with contextlib.ExitStack() as stack:
+        kept = None
+        if cache is not None:
+            with contextlib.suppress(OSError):  # not to be written to: reading again costs time alone
+                kept = stack.enter_context(replacing_folder(cache))
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ids, groups = _write(folder, examples, len(source))
+        dataset = Dataset(
+            name, *_arrays(folder), ids, groups, classes, kept and cache
+        )  # outlives the names of its files
+        write_json(folder / "names.json", {"ids": ids, "groups": groups, "sha256": dataset.sha256})
     return dataset
 
 
@@ -92,7 +106,7 @@ def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=32)))
 
 
-def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit) -> tuple[np.ndarray, np.ndarray, str, str]:
+def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit) -> Example:
     image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit)
     return image, mask, _text(example["id"]), _text(example["group"])
 
@@ -101,28 +115,48 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _check(dataset: Dataset) -> None:
-    labels = np.where(dataset.masks == IGNORE, 0, dataset.masks)
-    highest = labels.max(axis=(1, 2))
-    for index in np.flatnonzero(highest >= len(dataset.classes))[:1]:
-        raise InputError(
-            f"{dataset.name}: the mask of {dataset.ids[index]!r} holds label {highest[index]}, but there are "
-            f"{len(dataset.classes)} classes ({', '.join(dataset.classes)}); name every class or mend the mask"
-        )
-    if not highest.any():
-        raise InputError(f"{dataset.name}: all {len(dataset.ids)} masks are empty: there is nothing to learn")
+def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -> Iterator[Example]:
+    """`examples` as they are; InputError for one that does not fit the others or the classes, or if none has labels."""
+    shape, highest = None, 0
+    for number, (image, mask, id_, group) in enumerate(examples, 1):
+        if shape not in (None, image.shape):
+            raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
+        label = int(np.max(mask, where=mask != IGNORE, initial=0))
+        if label >= len(classes):
+            raise InputError(
+                f"{name}: the mask of {id_!r} holds label {label}, but there are {len(classes)} classes "
+                f"({', '.join(classes)}); name every class or mend the mask"
+            )
+        shape, highest = image.shape, max(highest, label)
+        yield image, mask, id_, group
+    if not highest:
+        raise InputError(f"{name}: all {number} masks are empty: there is nothing to learn")
 
 
-def _save(path: Path, dataset: Dataset) -> None:
-    arrays = {"images": dataset.images, "masks": dataset.masks, "ids": dataset.ids, "groups": dataset.groups}
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
+def _write(folder: Path, examples: Iterable[Example], n: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Pair by pair, since the whole need not fit into memory; ids and groups."""
+    names = []
+    with open(folder / "images.npy", "wb") as images, open(folder / "masks.npy", "wb") as masks:
+        for image, mask, *name in examples:
+            for file, array in ((images, image), (masks, mask)):
+                if not names:
+                    header = {"descr": "|u1", "fortran_order": False, "shape": (n, *array.shape)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(array, np.uint8).data)
+            names.append(name)
+    ids, groups = zip(*names, strict=True)
+    return ids, groups
 
 
-def _load(path: Path, name: str, classes: tuple[str, ...]) -> Dataset | None:
+def _arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    images, masks = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "masks"))
+    return images, masks
+
+
+def _load(folder: Path, name: str, classes: tuple[str, ...]) -> Dataset | None:
     try:
-        with np.load(io.BytesIO(path.read_bytes())) as file:
-            ids, groups = tuple(map(str, file["ids"])), tuple(map(str, file["groups"]))
-            return Dataset(name, file["images"], file["masks"], ids, groups, classes)
-    except (FileNotFoundError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        names = json.loads((folder / "names.json").read_text())
+        dataset = Dataset(name, *_arrays(folder), tuple(names["ids"]), tuple(names["groups"]), classes, folder)
+        return dataset if dataset.sha256 == names["sha256"] else None
+    except (FileNotFoundError, KeyError, ValueError, EOFError):
         return None  # not there, or damaged: prepared anew

@@ -63,20 +63,54 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, C) to the same; `weight` (N,) trains and updates the running statistics, None predicts."""
-        y = x.astype(jnp.float32)
+        rows = x.astype(jnp.float32).reshape(-1, x.shape[3])
         if weight is None:
-            mean, var = self.mean[...], self.var[...]
+            y = (rows - self.mean[...]) * lax.rsqrt(self.var[...] + self.eps) * self.scale[...] + self.bias[...]
         else:
             count = jnp.sum(weight)
             share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * x.shape[1] * x.shape[2])
+            share = jnp.repeat(share, x.shape[1] * x.shape[2])
+            y, mean, var = normalised(rows, share, self.scale[...], self.bias[...], self.eps)
             momentum = jnp.where(count > 0, self.momentum, 1)  # padding alone changes nothing
-            mean = jnp.einsum("nhwc,n->c", y, share)
-            var = jnp.einsum("nhwc,n->c", jnp.square(y - mean.reshape(1, 1, 1, -1)), share)
             for running, now in ((self.mean, mean), (self.var, var)):
-                running[...] = momentum * running[...] + (1 - momentum) * lax.stop_gradient(now)
-        factor = self.scale[...] * lax.rsqrt(var + self.eps)
-        y = (y - mean.reshape(1, 1, 1, -1)) * factor.reshape(1, 1, 1, -1) + self.bias[...].reshape(1, 1, 1, -1)
-        return y.astype(x.dtype)
+                running[...] = momentum * running[...] + (1 - momentum) * now
+        return y.astype(x.dtype).reshape(x.shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def normalised(
+    x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """x (M, C) by its mean and variance (C,) over rows, `share` (M,) of which sum to 1; y, mean and variance.
+
+    The gradient is that of y alone. Its sums over rows are matrix products, several times as fast on a CPU as the
+    reductions that JAX would derive.
+    """
+    mean = _sums(share, x)
+    var = _sums(share, jnp.square(x - mean))
+    return (x - mean) * (scale * lax.rsqrt(var + eps)) + bias, mean, var
+
+
+def _normalised_forward(x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> Any:
+    y, mean, var = normalised(x, share, scale, bias, eps)
+    return (y, mean, var), (x, share, scale, mean, var)
+
+
+def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
+    x, share, scale, mean, var = residuals
+    g, inverse = gradients[0], lax.rsqrt(var + eps)
+    centred, ones = (x - mean) * inverse, jnp.ones_like(share)
+    of_scale, of_bias = _sums(ones, g * centred), _sums(ones, g)
+    # Each row also moves the mean and the variance, by its share.
+    of_x = (g - share[:, None] * (of_bias + centred * of_scale)) * (scale * inverse)
+    return of_x, jnp.zeros_like(share), of_scale, of_bias
+
+
+def _sums(share: jax.Array, x: jax.Array) -> jax.Array:
+    return jnp.matmul(share, x, precision=lax.Precision.HIGHEST)  # statistics are float32 whatever the network is
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward)
 
 
 Call = TypeVar("Call", bound=Callable[..., jax.Array])

@@ -45,21 +45,28 @@ def test_more_classes_have_an_output_each():
 
 
 def test_the_cache_spares_reading_and_changes_nothing(tmp_path):
-    source, cache = Counting(examples()), tmp_path / "deep" / "toy.npz"
+    source, cache = Counting(examples()), tmp_path / "deep" / "toy"
     first = prepare(source, cache=cache, **OPTIONS)
     assert source.reads == 40
     second = prepare(source, cache=cache, **OPTIONS)
     assert source.reads == 40
     assert first.sha256 == second.sha256
-    assert [path.name for path in cache.parent.iterdir()] == ["toy.npz"]
+    assert [path.name for path in cache.parent.iterdir()] == ["toy"]
 
 
 def test_a_damaged_cache_is_made_again(tmp_path):
-    cache = tmp_path / "toy.npz"
-    whole = prepare(examples(), cache=cache, **OPTIONS)
-    for damaged in (b"", b"PK\x03\x04 nonsense", cache.read_bytes()[:5000]):
-        cache.write_bytes(damaged)
-        assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole.sha256
+    cache = tmp_path / "toy"
+    whole = prepare(examples(), cache=cache, **OPTIONS).sha256
+    for name in ("images.npy", "masks.npy", "names.json"):
+        for damaged in (
+            b"",
+            b"PK\x03\x04 nonsense",
+            (cache / name).read_bytes()[:300],
+            (cache / name).read_bytes()[:-9] + b"9" * 9,
+        ):
+            (cache / name).write_bytes(damaged)
+            assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
 @pytest.mark.parametrize("key", ["image", "mask", "id", "group"])
@@ -78,7 +85,7 @@ def test_labels_beyond_the_classes_are_refused():
 
 def test_empty_masks_are_refused_and_leave_no_cache(tmp_path):
     with pytest.raises(InputError, match="all 40 masks are empty"):
-        prepare(examples(labels=1), cache=tmp_path / "toy.npz", **OPTIONS)
+        prepare(examples(labels=1), cache=tmp_path / "toy", **OPTIONS)
     assert not list(tmp_path.iterdir())
 
 

@@ -89,14 +89,28 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
         while process.poll() is None and not (metrics.exists() and metrics.read_text()):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=300)
     assert process.returncode == 75, errors
-    assert "stopped in unet/repeat0-fold0, its state is saved" in errors
+    assert "stopped in unet/repeat0-fold0; what was done is saved" in output
     done = len(metrics.read_text().splitlines())
     assert 1 <= done < 12
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert process.returncode == 0, process.stderr
     assert len(metrics.read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--coordinator=localhost:1"], "give --coordinator=HOST:PORT, --processes=N and --process=I together"),
+        (["--distributed", "--processes=2"], "together"),
+        (["--distributed", "--shard=0/2"], "on their own"),
+        (["--distributed", "--verify=unet/repeat0-fold0"], "on their own"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        cv.parse(["--config=demo.py", *arguments])
 
 
 @pytest.mark.parametrize("shard", ["2/2", "-1/2", "1", "a/b", "0/0"])
@@ -106,17 +120,18 @@ def test_a_wrong_shard_is_refused(shard):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_an_interrupted_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeypatch, console, dataset):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_stopped_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeypatch, console, dataset, number, code):
     monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
 
-    def show(events, console, epochs):
+    def show(events, console, epochs, groups):
         for event in events:
             if isinstance(event, sweep.Ended):
-                raise KeyboardInterrupt
+                signal.raise_signal(number)
 
     monkeypatch.setattr("launch.progress.show", show)
-    with pytest.raises(KeyboardInterrupt):
-        cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.epochs=1"], console)
+    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.epochs=1"]
+    assert cv.run(arguments, console) == code
     assert "1 of 6 runs are finished" in (tmp_path / "w" / "tables.md").read_text()
 
 

@@ -1,0 +1,31 @@
+"""Brings the runs of several workdirs into one: python -m launch.merge WORKDIR SHARD_WORKDIR [SHARD_WORKDIR ...]
+
+For shards of a sweep (--shard=I/N) that had no workdir in common. Files of the shards stay as they are.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sharp_unet_jax import workdir
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import tables
+
+
+def run(arguments: Sequence[str]) -> None:
+    """The whole command. Raises InputError or OSError for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m launch.merge", description=__doc__, allow_abbrev=False)
+    parser.add_argument("workdir", type=Path, help="where all runs go; it may hold some already")
+    parser.add_argument("shards", type=Path, nargs="+", help="workdirs to take finished runs from")
+    known = parser.parse_args(arguments)
+    came = workdir.merge(known.workdir, known.shards)
+    tables.write(known.workdir)
+    print(f"{came} runs came to {known.workdir}; see its tables.md")
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:])
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")

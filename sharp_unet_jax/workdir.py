@@ -1,0 +1,288 @@
+"""What a sweep leaves on disk, and what is read back from there. Trains nothing.
+
+config.json                        the resolved config
+folds.json                         the data set's digest, and the ids of every fold
+data.json                          where the images and masks lie at their training size, for the report's pictures
+weights.json                       the digest of what each model's runs start from, if they do not start from scratch
+scores.csv  per_image.parquet      collected from the records
+runs/<model>/repeat<R>-fold<F>/
+    metrics.jsonl                  an epoch a line
+    per_image.parquet              counts of every test image and class
+    predictions.npz                probabilities (n, H, W, outputs) of the test images in 255ths, in the order above
+    checkpoint/                    the reported weights
+    resume/                        while the run goes on, its last two states
+    record.json                    written last: a run with it is done
+    timing.json                    seconds; the other files are the same bytes whenever the run is made again
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax import checkpoint, lock, metrics, plan, train
+from sharp_unet_jax.atomic import replacing, replacing_folder, write_json, write_text
+from sharp_unet_jax.config import MAY_CHANGE, Config, config_of
+from sharp_unet_jax.data import folds
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.plan import Run, Splits
+
+SCORES = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
+
+
+def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: dict[str, str]) -> None:
+    """Writes what describes the sweep, or checks that what is there describes this one; InputError if it does not.
+
+    `weights` are the digests of pretrained weights by model.
+    """
+    if (workdir / "config.json").exists():
+        for field, before, now in _differences(read_config(workdir), config):
+            raise InputError(
+                f"{workdir} holds a sweep with {field}={before!r}, not {now!r}: "
+                "name another --workdir, or give the config it was started with"
+            )
+        if (workdir / "folds.json").exists() and _read(workdir / "folds.json")["sha256"] != dataset.sha256:
+            raise InputError(
+                f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir"
+            )
+        for model, digest in _weights(workdir).items():
+            if weights.get(model, digest) != digest:
+                raise InputError(
+                    f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
+                )
+    write_json(workdir / "config.json", dataclasses.asdict(config))
+    write_json(workdir / "folds.json", _folds(config, dataset, splits))
+    if dataset.folder:
+        write_json(workdir / "data.json", {"prepared": str(dataset.folder.absolute())})
+    if weights:
+        write_json(workdir / "weights.json", _weights(workdir) | weights)
+
+
+def folder(workdir: Path, run: Run) -> Path:
+    """Where a run leaves its files."""
+    return workdir / "runs" / run.name
+
+
+def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
+    """The record of a run, or None while it has none."""
+    try:
+        return json.loads((folder(workdir, run) / "record.json").read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"the record of {run.name} in {workdir} is damaged ({error}): delete its folder") from error
+
+
+def collect(workdir: Path, config: Config) -> None:
+    """Writes scores.csv and per_image.parquet from the records of the config's finished runs.
+
+    `max_runs` limits what is made, not what is collected. The same runs give the same bytes.
+    """
+    with lock.brief(workdir):  # of two shards that end together, the last to write has seen all records
+        _collect(workdir, config)
+
+
+def _collect(workdir: Path, config: Config) -> None:
+    records = [read_record(workdir, run) for run in plan.every(config)]
+    finished = [record for record in records if record and record["status"] == "finished"]
+    finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SCORES)
+    for record in finished:
+        # None: nothing to score under empty="nan"; the cell stays empty.
+        scores = {key: f"{record[key]:.6f}" for key in ("jaccard", "dice") if record[key] is not None}
+        writer.writerow([scores.get(key) if key in ("jaccard", "dice") else record[key] for key in SCORES])
+    write_text(workdir / "scores.csv", text.getvalue())
+    if finished:
+        frames = [pd.read_parquet(workdir / "runs" / record["run"] / "per_image.parquet") for record in finished]
+        with replacing(workdir / "per_image.parquet") as temporary:
+            pd.concat(frames, ignore_index=True).to_parquet(temporary)
+
+
+def read_config(workdir: Path) -> Config:
+    """The config of the sweep in `workdir`; InputError where there is none."""
+    if not (workdir / "config.json").exists():
+        raise InputError(f"{workdir} holds no sweep: there is no config.json")
+    return config_of(_read(workdir / "config.json"))
+
+
+def merge(workdir: Path, sources: Sequence[Path]) -> int:
+    """Brings the finished runs of the workdirs `sources`, parts of one sweep, into `workdir`, and collects them.
+
+    Models and repeats are those of all. Returns how many runs came. InputError, before anything is written, where the
+    sources are not of one sweep, or hold the same run with other weights.
+    """
+    several = [*([workdir] if (workdir / "config.json").exists() else []), *sources]
+    configs = [read_config(source) for source in several]
+    folds_of = [_read(source / "folds.json") for source in several]
+    weights: dict[str, str] = {}
+    for source, config, found in zip(several, configs, folds_of, strict=True):
+        for field, first, here in _differences(configs[0], config):
+            raise InputError(f"{source} is of another sweep: it has {field}={here!r}, {several[0]} has {first!r}")
+        if found["sha256"] != folds_of[0]["sha256"]:
+            raise InputError(f"{source} is of another sweep: its images or masks are not those of {several[0]}")
+        for model, digest in _weights(source).items():
+            if weights.setdefault(model, digest) != digest:
+                raise InputError(f"{source} is of another sweep: its {model} started from other weights")
+    all_models = tuple(dict.fromkeys(model for config in configs for model in config.models))
+    repeats = [config.repeats for config in configs]
+    config = dataclasses.replace(configs[0], models=all_models, repeats=max(repeats), max_runs=None)
+    holders: dict[Run, Path] = {}
+    for run in plan.every(config):
+        for source in several:
+            if not (record := read_record(source, run)) or record["status"] != "finished":
+                continue
+            first = read_record(holders.setdefault(run, source), run)
+            if first["weights_sha256"] != record["weights_sha256"]:
+                raise InputError(f"{holders[run]} and {source} both hold {run.name}, with other weights: delete one")
+    with lock.held(workdir, (0, 1)):
+        write_json(workdir / "config.json", dataclasses.asdict(config))
+        write_json(workdir / "folds.json", folds_of[int(np.argmax(repeats))])
+        if weights:
+            write_json(workdir / "weights.json", weights)
+        came = {run: source for run, source in holders.items() if source != workdir}
+        for run, source in came.items():
+            with replacing_folder(folder(workdir, run)) as temporary:
+                shutil.copytree(folder(source, run), temporary, dirs_exist_ok=True)
+        _collect(workdir, config)
+    return len(came)
+
+
+def finish(
+    workdir: Path,
+    config: Config,
+    dataset: Dataset,
+    run: Run,
+    cell: folds.Split,
+    result: train.Result | train.DivergedError,
+    predictions: np.ndarray | None,
+    timing: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes all that a run leaves, its record last, and deletes what it would have gone on from; the record."""
+    own = folder(workdir, run)
+    record: dict[str, Any] = {
+        "status": "finished",
+        "run": run.name,
+        "dataset": dataset.name,
+        "model": run.model,
+        "protocol": config.protocol,
+        "repeat": run.repeat,
+        "fold": run.fold,
+        "seed": plan.seed(config, run),
+        "images": {"train": len(cell.train), "validation": len(cell.validation), "test": len(cell.test)},
+        "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
+    }
+    if isinstance(result, train.DivergedError):
+        record |= {"status": "failed", "epoch": result.epoch, "reason": str(result)}
+    else:
+        with replacing(own / "per_image.parquet") as temporary:
+            _per_image(run, dataset, cell, result.counts, config).to_parquet(temporary)
+        if predictions is not None:
+            with replacing(own / "predictions.npz") as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, probabilities=predictions)
+        weights = {"params": result.params, "stats": result.stats}
+        checkpoint.save(own / "checkpoint", weights)
+        write_json(own / "timing.json", timing)
+        record |= _scores(result)
+        score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_outputs == 1)
+        record["scoring"] |= {"images": score.images, "dropped": score.dropped}
+        record["weights_sha256"] = checkpoint.digest(weights)
+    write_json(own / "record.json", record)
+    shutil.rmtree(own / "resume", ignore_errors=True)
+    return record
+
+
+def _scores(result: train.Result) -> dict[str, Any]:
+    """The reported score, and for comparison that of the epoch that looked best on the test fold, and of the last."""
+
+    def at(row: dict[str, float]) -> dict[str, float]:
+        return {"epoch": row["epoch"], "jaccard": row["test_jaccard"], "dice": row["test_dice"]}
+
+    reported = at(result.rows[result.best_epoch - 1])
+    return {
+        "jaccard": reported["jaccard"],
+        "dice": reported["dice"],
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.rows),
+        "best_on_test": at(max(result.rows, key=lambda row: np.nan_to_num(row["test_jaccard"], nan=-1))),
+        "last": at(result.rows[-1]),
+    }
+
+
+def _per_image(run: Run, dataset: Dataset, cell: folds.Split, counts: np.ndarray, config: Config) -> pd.DataFrame:
+    n, classes = counts.shape[:2]
+    intersection, truth, predicted = counts.reshape(n * classes, 3).T
+    return pd.DataFrame(
+        {
+            "run": run.name,
+            "image_id": np.repeat([dataset.ids[index] for index in cell.test], classes),
+            "class": np.tile(dataset.classes, n),
+            "intersection": intersection,
+            "union": truth + predicted - intersection,
+            "truth": truth,
+            "predicted": predicted,
+            "jaccard": metrics.jaccard_from_counts(intersection, truth, predicted, empty=config.empty),
+            "dice": metrics.dice_from_counts(intersection, truth, predicted, empty=config.empty),
+        }
+    )
+
+
+def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """Ids of every fold; what is neither validation nor test is trained on."""
+
+    def ids(indices: np.ndarray) -> list[str]:
+        return [dataset.ids[index] for index in indices]
+
+    cells = [
+        {"repeat": repeat, "fold": fold, "validation": ids(cell.validation), "test": ids(cell.test)}
+        for (repeat, fold), cell in splits.items()
+    ]
+    return {
+        "dataset": dataset.name,
+        "sha256": dataset.sha256,
+        "images": len(dataset.ids),
+        "groups": len(set(dataset.groups)),
+        "classes": dataset.classes,
+        "protocol": config.protocol,
+        "grouped": config.grouped,
+        "folds": cells,
+    }
+
+
+def _weights(workdir: Path) -> dict[str, str]:
+    path = workdir / "weights.json"
+    return _read(path) if path.exists() else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): name another --workdir, or delete this one") from error
+
+
+def _differences(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which two configs are not of one sweep, and their values."""
+    old, new = (_flat(dataclasses.asdict(config)) for config in (before, now))
+    for field in sorted(old):
+        if old[field] != new[field] and field not in MAY_CHANGE:
+            yield field, old[field], new[field]
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "data":
+            flat |= _flat(value, "data.")
+        else:
+            flat[prefix + key] = value
+    return flat

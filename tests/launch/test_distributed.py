@@ -1,0 +1,103 @@
+"""Sweeps of several processes on one machine, over loopback: the records of one process, and an end in every case."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pandas as pd
+import pytest
+
+from tests.test_sweep import files
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ["--config=demo.py", "--config.repeats=1", "--config.folds=2", "--config.data.size=16,24"]
+CONFIG += ["--config.batch_size=4", "--config.checkpoint_minutes=0"]
+
+
+def start(processes, devices, workdir, *arguments):
+    """So many processes of a sweep, each with so many devices."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+    environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    command = [sys.executable, "-m", "tests.launch.tiny_cv", *CONFIG, f"--workdir={workdir}", *arguments]
+    cluster = [f"--coordinator=localhost:{port}", f"--processes={processes}"] if processes > 1 else []
+    return [
+        subprocess.Popen(
+            [*command, *cluster, *([f"--process={number}"] if cluster else [])],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+
+
+def end(processes, timeout=300):
+    """Their exit codes, and what they printed."""
+    try:
+        printed = [process.communicate(timeout=timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [process.returncode for process in processes], ["".join(both) for both in printed]
+
+
+def make(processes, devices, workdir, *arguments):
+    codes, printed = end(start(processes, devices, workdir, *arguments))
+    assert codes == [0] * processes, "\n".join(printed)
+    return printed
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process with one device leaves."""
+    workdir = tmp_path_factory.mktemp("alone") / "w"
+    make(1, 1, workdir, "--config.epochs=3")
+    return workdir
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, processes):
+    printed = make(processes, 1, tmp_path / "w", "--config.epochs=3")
+    assert files(tmp_path / "w") == files(alone)
+    assert ["paper: Jaccard" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
+
+
+@pytest.mark.parametrize(("processes", "devices", "per_run"), [(2, 1, 2), (2, 2, 4), (4, 1, 2)])
+def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processes, devices, per_run):
+    make(processes, devices, tmp_path / "w", "--config.epochs=3", f"--config.devices_per_run={per_run}")
+    ours, theirs = (pd.read_csv(folder / "scores.csv") for folder in (tmp_path / "w", alone))
+    assert list(ours["model"]) == list(theirs["model"])
+    assert ours["jaccard"].to_numpy() == pytest.approx(theirs["jaccard"].to_numpy(), abs=0.02)
+    names = {path.name for path in (tmp_path / "w").glob("runs/*/*/*")}
+    assert names == {path.name for path in alone.glob("runs/*/*/*")}
+
+
+@pytest.mark.parametrize("per_run", [1, 2])
+def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, alone, per_run):
+    arguments = "--config.epochs=60", "--config.patience=60", f"--config.devices_per_run={per_run}"
+    one, other = start(2, 1, tmp_path / "w", *arguments)
+    try:
+        lines = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
+        deadline = time.monotonic() + 200
+        while not (lines.exists() and lines.read_text().count("\n") >= 3):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        other.send_signal(signal.SIGKILL)
+        (code, _), (printed, _) = end([one, other], timeout=120)
+    finally:
+        one.kill()
+    assert code not in (0, 75)
+    assert "another process of the sweep" in printed or "distributed service" in printed
+    make(2, 1, tmp_path / "w", *arguments)
+    assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 4

@@ -1,0 +1,17 @@
+"""launch.cv as a process of its own with the tests' tiny networks and data set: DEVICES=2 python -m tests.launch.tiny_cv"""
+
+import os
+
+import jax
+import pytest
+
+from launch import cv, runtime
+from tests.conftest import shrink_models, squares
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", int(os.environ["DEVICES"]))
+    runtime.HEARTBEAT = 10
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        patch.setattr("launch.dataset.load", lambda data, console: squares())
+        cv.main()

@@ -1,0 +1,106 @@
+"""What is brought together from several workdirs, and what is not."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import pytest
+
+from launch import merge
+from sharp_unet_jax import sweep, workdir
+from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.errors import InputError
+from tests.conftest import squares
+from tests.test_sweep import CONFIG, files, finished, make
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+__all__ = ["finished"]
+
+
+@pytest.fixture
+def shards(finished, tmp_path):
+    """The finished sweep as three shards would have left it, each in a workdir of its own."""
+    folders = []
+    for i in range(3):
+        folder = tmp_path / f"shard{i}"
+        shutil.copytree(finished, folder)
+        runs = workdir.plan.runs(CONFIG)
+        for number, run in enumerate(runs):
+            if number % 3 != i:
+                shutil.rmtree(workdir.folder(folder, run))
+        workdir.collect(folder, CONFIG)
+        folders.append(folder)
+    return folders
+
+
+def test_shards_of_their_own_workdirs_are_merged(shards, tmp_path, finished, capsys):
+    merge.run([str(tmp_path / "all"), *map(str, shards)])
+    assert files(tmp_path / "all") == files(finished)
+    assert capsys.readouterr().out.startswith("4 runs came")
+    assert "are finished" not in (tmp_path / "all" / "tables.md").read_text()
+    assert list(sweep.go(CONFIG, squares(), tmp_path / "all", jax.devices()[:1])) == []
+    merge.run([str(tmp_path / "all"), *map(str, shards)])
+    assert capsys.readouterr().out.startswith("0 runs came")
+
+
+def test_models_and_repeats_of_all_are_merged(tmp_path):
+    first = dataclasses.replace(CONFIG, models=("unet",), epochs=1)
+    second = dataclasses.replace(first, models=("sharp_unet",), repeats=2)
+    make(tmp_path / "a", squares(), first)
+    make(tmp_path / "b", squares(), second)
+    make(tmp_path / "both", squares(), dataclasses.replace(second, models=("unet", "sharp_unet"), max_runs=4))
+    merge.run([str(tmp_path / "m"), str(tmp_path / "a"), str(tmp_path / "b")])
+    config = workdir.read_config(tmp_path / "m")
+    assert (config.models, config.repeats) == (("unet", "sharp_unet"), 2)
+    ours, theirs = (files(tmp_path / name) for name in ("m", "both"))
+    assert ours["folds.json"] == theirs["folds.json"]
+    shared = [name for name in theirs if name.startswith("runs/") and name in ours]
+    assert len(shared) >= 4 * 3
+    assert all(ours[name] == theirs[name] for name in shared)
+
+
+def test_parts_of_other_sweeps_are_refused_and_nothing_is_written(shards, tmp_path):
+    config = json.loads((shards[1] / "config.json").read_text())
+    (shards[1] / "config.json").write_text(json.dumps(config | {"seed": 1}))
+    with pytest.raises(InputError, match="shard1 is of another sweep: it has seed=1, .*shard0 has 0"):
+        workdir.merge(tmp_path / "all", shards)
+    (shards[1] / "config.json").write_text(json.dumps(config))
+    folds = json.loads((shards[2] / "folds.json").read_text())
+    (shards[2] / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
+    with pytest.raises(InputError, match="shard2 is of another sweep: its images"):
+        workdir.merge(tmp_path / "all", shards)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_run_with_other_weights_is_refused(shards, tmp_path, finished):
+    shutil.copytree(finished, tmp_path / "other")
+    path = tmp_path / "other" / "runs" / "unet" / "repeat0-fold0" / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": "0"}))
+    with pytest.raises(InputError, match="shard0 and .*other both hold unet/repeat0-fold0, with other weights"):
+        workdir.merge(tmp_path / "all", [*shards, tmp_path / "other"])
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no sweep"):
+        workdir.merge(tmp_path / "all", [tmp_path])
+
+
+def test_a_config_comes_back_as_it_was(tmp_path):
+    config = Config(
+        data=Data(builder="folder", size=(16, 24), classes=("a", "b")), loss={"dice": 1.0}, models=("unet",), max_runs=3
+    )
+    splits = workdir.plan.split(config, squares())
+    workdir.begin(tmp_path, config, squares(), splits, {})
+    assert workdir.read_config(tmp_path) == config
+
+
+def test_a_sweep_begun_before_a_field_was_there_goes_on(tmp_path):
+    splits = workdir.plan.split(CONFIG, squares())
+    workdir.begin(tmp_path, CONFIG, squares(), splits, {})
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["deterministic"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    workdir.begin(tmp_path, CONFIG, squares(), splits, {})
+    with pytest.raises(InputError, match="deterministic=False, not True"):
+        workdir.begin(tmp_path, dataclasses.replace(CONFIG, deterministic=True), squares(), splits, {})
