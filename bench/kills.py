@@ -1,10 +1,10 @@
-"""Kills a small sweep with SIGKILL at random moments until it has been killed often enough, and compares what it leaves.
+"""Kills a small sweep with SIGKILL at random moments, and compares what it leaves in the end.
 
     python bench/kills.py --kills=50 --processes=1,4
 
-A sweep is started again after each kill until it ends by itself; then its files are compared with those of a sweep that
-nobody killed, and the next one is begun. Networks, data set and command are those of tests/launch/tiny_cv.py, a state is
-saved after every epoch, and of several processes one, at random, is killed, and the others have to end by themselves.
+A sweep is started again after each kill until it ends by itself; then its files are compared with those of a sweep
+that nobody killed, and the next one is begun. Networks, data set and command are those of tests/launch/tiny_cv.py, a
+state is saved after every epoch. Of several processes one is killed, and the others have to end by themselves.
 Takes minutes, prints a line of JSON for each number of processes, and exits with 1 if any byte differs.
 """
 

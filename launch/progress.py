@@ -50,7 +50,7 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
                     if not console.is_terminal:
                         console.print(f"run {event.number} of {event.total}: {run.name}")
                 case EpochEnded(run, epoch):
-                    started, task, began, shown = on[run.name]
+                    started, task, _, shown = on[run.name]
                     row, spent = epoch.row, epoch.train_seconds + epoch.eval_seconds
                     speed = started.train_images / epoch.train_seconds
                     waiting = started.total - max(each.started.number for each in on.values())

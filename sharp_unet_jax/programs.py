@@ -37,7 +37,7 @@ class State(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """A data set, or a batch of one that is too large, on the device(s): images (n, H, W, C), masks (n, H, W), uint8."""
+    """A data set, or a batch of one, on the device(s): images (n, H, W, C) and masks (n, H, W), uint8."""
 
     images: jax.Array
     masks: jax.Array
@@ -64,7 +64,7 @@ class Program:
 
 def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
     """The whole data set on every one of `devices`."""
-    return hosts.put(Pairs(dataset.images, dataset.masks), hosts.sharding(devices, PartitionSpec()))
+    return Pairs(*hosts.put((dataset.images, dataset.masks), hosts.sharding(devices, PartitionSpec())))
 
 
 def network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:

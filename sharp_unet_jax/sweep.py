@@ -119,12 +119,12 @@ def go(
 def _unfinished(folder: Path, runs: list[Numbered], devices: Sequence[jax.Device]) -> list[Numbered]:
     """Of `runs`, those that no process knows a finished record of."""
     records = [workdir.read_record(folder, run) for _, run in runs]
-    finished = np.array([bool(record) and record["status"] == "finished" for record in records], np.int32)
+    finished = np.array([record is not None and record["status"] == "finished" for record in records], np.int32)
     for (_, run), done in zip(runs, finished, strict=True):
         if done:  # cut off before it could tidy up
             shutil.rmtree(workdir.folder(folder, run) / "resume", ignore_errors=True)
-    anywhere = hosts.gather(finished, devices).any(0)
-    return [run for run, done in zip(runs, anywhere, strict=True) if not done]
+    known = hosts.gather(finished, devices).sum(axis=0)
+    return [run for run, times in zip(runs, known, strict=True) if not times]
 
 
 def _deal(runs: list[Numbered], groups: list[Group]) -> list[tuple[Group, "queue.SimpleQueue[Numbered]"]]:
@@ -243,7 +243,8 @@ def _train(
     Without `snapshots`, in a process that does not lead the group, it reads and writes nothing.
     """
     config, dataset, seed = sweep.config, sweep.dataset, plan.seed(sweep.config, run)
-    state, notes = b"", {}
+    state = b""
+    notes: dict[str, Any] = {}
     if snapshots:
         warnings: list[str] = []
         state, notes = checkpoint.last_snap(snapshots, warnings.append) or (state, notes)

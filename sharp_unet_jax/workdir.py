@@ -137,12 +137,14 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
     repeats = [config.repeats for config in configs]
     config = dataclasses.replace(configs[0], models=all_models, repeats=max(repeats), max_runs=None)
     holders: dict[Run, Path] = {}
+    digests: dict[Run, str] = {}
     for run in plan.every(config):
         for source in several:
             if not (record := read_record(source, run)) or record["status"] != "finished":
                 continue
-            first = read_record(holders.setdefault(run, source), run)
-            if first["weights_sha256"] != record["weights_sha256"]:
+            first = digests.setdefault(run, record["weights_sha256"])
+            holders.setdefault(run, source)
+            if first != record["weights_sha256"]:
                 raise InputError(f"{holders[run]} and {source} both hold {run.name}, with other weights: delete one")
     with lock.held(workdir, (0, 1)):
         write_json(workdir / "config.json", dataclasses.asdict(config))

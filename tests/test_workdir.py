@@ -63,7 +63,7 @@ def test_models_and_repeats_of_all_are_merged(tmp_path):
 def test_parts_of_other_sweeps_are_refused_and_nothing_is_written(shards, tmp_path):
     config = json.loads((shards[1] / "config.json").read_text())
     (shards[1] / "config.json").write_text(json.dumps(config | {"seed": 1}))
-    with pytest.raises(InputError, match="shard1 is of another sweep: it has seed=1, .*shard0 has 0"):
+    with pytest.raises(InputError, match=r"shard1 is of another sweep: it has seed=1, .*shard0 has 0"):
         workdir.merge(tmp_path / "all", shards)
     (shards[1] / "config.json").write_text(json.dumps(config))
     folds = json.loads((shards[2] / "folds.json").read_text())
@@ -77,7 +77,7 @@ def test_a_run_with_other_weights_is_refused(shards, tmp_path, finished):
     shutil.copytree(finished, tmp_path / "other")
     path = tmp_path / "other" / "runs" / "unet" / "repeat0-fold0" / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": "0"}))
-    with pytest.raises(InputError, match="shard0 and .*other both hold unet/repeat0-fold0, with other weights"):
+    with pytest.raises(InputError, match=r"shard0 and .*other both hold unet/repeat0-fold0, with other weights"):
         workdir.merge(tmp_path / "all", [*shards, tmp_path / "other"])
 
 

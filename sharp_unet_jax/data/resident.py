@@ -118,7 +118,8 @@ def _text(value: str | bytes) -> str:
 def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -> Iterator[Example]:
     """`examples` as they are; InputError for one that does not fit the others or the classes, or if none has labels."""
     shape, highest = None, 0
-    for number, (image, mask, id_, group) in enumerate(examples, 1):
+    number = 0
+    for image, mask, id_, group in examples:
         if shape not in (None, image.shape):
             raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
         label = int(np.max(mask, where=mask != IGNORE, initial=0))
@@ -127,7 +128,7 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
                 f"{name}: the mask of {id_!r} holds label {label}, but there are {len(classes)} classes "
                 f"({', '.join(classes)}); name every class or mend the mask"
             )
-        shape, highest = image.shape, max(highest, label)
+        number, shape, highest = number + 1, image.shape, max(highest, label)
         yield image, mask, id_, group
     if not highest:
         raise InputError(f"{name}: all {number} masks are empty: there is nothing to learn")
@@ -135,7 +136,7 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
 
 def _write(folder: Path, examples: Iterable[Example], n: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Pair by pair, since the whole need not fit into memory; ids and groups."""
-    names = []
+    names: list[list[str]] = []
     with open(folder / "images.npy", "wb") as images, open(folder / "masks.npy", "wb") as masks:
         for image, mask, *name in examples:
             for file, array in ((images, image), (masks, mask)):

@@ -19,13 +19,11 @@ def batches(dataset: Dataset, index: np.ndarray, place: NamedSharding) -> Iterat
     """
 
     def read(step: int) -> tuple[jax.Array, jax.Array]:
-        images, masks = (
-            jax.make_array_from_callback(
-                (index.shape[1], *array.shape[1:]), place, lambda part, array=array: array[index[step][part[0]]]
-            )
-            for array in (dataset.images, dataset.masks)
-        )
-        return images, masks
+        def rows(array: np.ndarray) -> jax.Array:
+            shape = (index.shape[1], *array.shape[1:])
+            return jax.make_array_from_callback(shape, place, lambda part: array[index[step][part[0]]])
+
+        return rows(dataset.images), rows(dataset.masks)
 
     pipeline = grain.MapDataset.range(len(index)).map(read)
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)))

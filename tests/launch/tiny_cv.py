@@ -1,4 +1,4 @@
-"""launch.cv as a process of its own with the tests' tiny networks and data set: DEVICES=2 python -m tests.launch.tiny_cv"""
+"""launch.cv with the tests' tiny networks and data set, as a process: DEVICES=2 python -m tests.launch.tiny_cv ..."""
 
 import os
 
