@@ -30,7 +30,7 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
     Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax between sweeps. Not on a CPU: there a
     compiled program may use instructions that another machine sharing the folder has not.
     """
-    if (jax.config.read("jax_num_cpu_devices") or 0) > 1 or "host_platform_device_count" in os.environ.get(
+    if getattr(jax.config, "jax_num_cpu_devices", 0) > 1 or "host_platform_device_count" in os.environ.get(
         "XLA_FLAGS", ""
     ):
         # Simulated devices share a pool of threads as large as the machine has cores. A sum over devices holds a thread

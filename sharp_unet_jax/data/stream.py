@@ -1,6 +1,7 @@
 """Batches of a data set too large for the devices, read from the disk ahead of their use."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import grain
 import jax
@@ -20,8 +21,10 @@ def batches(dataset: Dataset, index: np.ndarray, place: NamedSharding) -> Iterat
 
     def read(step: int) -> tuple[jax.Array, jax.Array]:
         def rows(array: np.ndarray) -> jax.Array:
-            shape = (index.shape[1], *array.shape[1:])
-            return jax.make_array_from_callback(shape, place, lambda part: array[index[step][part[0]]])
+            def part(where: Any) -> np.ndarray:
+                return array[index[step][where[0]]]
+
+            return jax.make_array_from_callback((index.shape[1], *array.shape[1:]), place, part)
 
         return rows(dataset.images), rows(dataset.masks)
 
