@@ -83,8 +83,6 @@ def prepare(
         return cached
     if not len(source):
         raise InputError(f"{name}: the data set is empty")
-    if not len(source):
-        raise InputError(f"{name}: the data set is empty")
     pipeline = grain.MapDataset.source(source).map(functools.partial(_example, size=size, fit=fit))
     examples = _checked(track(_iterate(pipeline), len(source)), name, classes)
     with contextlib.ExitStack() as stack:
@@ -94,9 +92,7 @@ def prepare(
                 kept = stack.enter_context(replacing_folder(cache))
         folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ids, groups = _write(folder, examples, len(source))
-        dataset = Dataset(
-            name, *_arrays(folder), ids, groups, classes, kept and cache
-        )  # outlives the names of its files
+        dataset = Dataset(name, *_arrays(folder), ids, groups, classes, kept and cache)  # outlives its files' names
         write_json(folder / "names.json", {"ids": ids, "groups": groups, "sha256": dataset.sha256})
     return dataset
 
