@@ -253,6 +253,7 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "images": len(dataset.ids),
         "groups": len(set(dataset.groups)),
+        "group_of": dict(zip(dataset.ids, dataset.groups, strict=True)),
         "classes": dataset.classes,
         "protocol": config.protocol,
         "grouped": config.grouped,

@@ -1,0 +1,122 @@
+"""What sweeps left in their workdirs, read back for tables, statistics and figures. Needs neither a model nor JAX."""
+
+import functools
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's records; everything is read when it is first asked for."""
+
+    workdir: Path
+    config: dict[str, Any]  # config.json
+    folds: dict[str, Any]  # folds.json
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return self.folds["dataset"]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names, background first."""
+        return self.folds["classes"]
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Of the finished runs of the config's models, repeats and folds: "unet/repeat0-fold0", in the plan's order."""
+        config = self.config
+        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
+        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
+        return [name for name in every if self._status(name) == "finished"]
+
+    @functools.cached_property
+    def planned(self) -> int:
+        """How many runs the whole sweep has."""
+        return self.config["repeats"] * self.config["folds"] * len(self.config["models"])
+
+    @functools.cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row a finished run, index `run`: the columns of record.json, nested ones as "best_on_test.jaccard"."""
+        records = [json.loads((self.folder(name) / "record.json").read_text()) for name in self.names]
+        return pd.json_normalize(records).set_index("run") if records else pd.DataFrame()
+
+    @functools.cached_property
+    def per_image(self) -> pd.DataFrame:
+        """A row a run, test image and class: run, image_id, class, intersection, union, truth, predicted (pixels),
+        jaccard, dice, and model, repeat, fold, group."""
+        frames = [pd.read_parquet(self.folder(name) / "per_image.parquet") for name in self.names]
+        table = pd.concat(frames, ignore_index=True)
+        table = table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
+        return table.assign(group=table["image_id"].map(self.groups))
+
+    @functools.cached_property
+    def epochs(self) -> pd.DataFrame:
+        """A row a run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
+        frames = [pd.read_json(self.folder(name) / "metrics.jsonl", lines=True).assign(run=name) for name in self.names]
+        table = pd.concat(frames, ignore_index=True)
+        return table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
+
+    @functools.cached_property
+    def groups(self) -> dict[str, str]:
+        """Of every image id, what must not be split across folds; each image its own where no group is known."""
+        return self.folds.get("group_of", {}) or {
+            image: image for cell in self.folds["folds"] for image in cell["test"]
+        }
+
+    def folder(self, name: str) -> Path:
+        """Where the run of that name left its files."""
+        return self.workdir / "runs" / name
+
+    def test_ids(self, name: str) -> list[str]:
+        """The test images of a run, in the order of its per_image.parquet and predictions.npz."""
+        _, _, cell = name.rpartition("/")
+        repeat, fold = (int(part) for part in cell.removeprefix("repeat").split("-fold"))
+        return next(c["test"] for c in self.folds["folds"] if (c["repeat"], c["fold"]) == (repeat, fold))
+
+    def predictions(self, name: str) -> np.ndarray | None:
+        """Probabilities (n, H, W, outputs) of a run's test images in 255ths, uint8; None where they were not kept."""
+        try:
+            with np.load(self.folder(name) / "predictions.npz") as file:
+                return file["probabilities"]
+        except FileNotFoundError:
+            return None
+
+    @functools.cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
+        """Images (n, H, W, C) and masks (n, H, W) at the size of training, uint8, and the row of each id.
+
+        They lie where they were prepared, outside of the workdir: None where they are not, or not those trained on.
+        """
+        try:
+            folder = Path(json.loads((self.workdir / "data.json").read_text())["prepared"])
+            names = json.loads((folder / "names.json").read_text())
+            images, masks = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "masks"))
+        except (FileNotFoundError, ValueError, KeyError):
+            return None
+        if names["sha256"] != self.folds["sha256"]:
+            return None
+        return images, masks, {image: row for row, image in enumerate(names["ids"])}
+
+    def _status(self, name: str) -> str | None:
+        path = self.folder(name) / "record.json"
+        return json.loads(path.read_text())["status"] if path.exists() else None
+
+
+def load(workdir: Path) -> Sweep:
+    """The sweep in `workdir`; InputError where there is none."""
+    try:
+        return Sweep(workdir, *(json.loads((workdir / f"{name}.json").read_text()) for name in ("config", "folds")))
+    except FileNotFoundError as error:
+        raise InputError(f"{workdir} holds no sweep: there is no {Path(error.filename).name}") from error
+    except ValueError as error:
+        raise InputError(f"{workdir}: config.json or folds.json is damaged ({error})") from error
