@@ -11,6 +11,7 @@ import difflib
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import Array, lax
 from jax.typing import ArrayLike
 
@@ -158,7 +159,7 @@ def up_conv(x: Array, w: Array) -> Array:
 
 
 def _reduce_max(x: Array) -> Array:
-    return lax.reduce_window(x, x.dtype.type(-np.inf), lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    return nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
 
 
 @jax.custom_vjp

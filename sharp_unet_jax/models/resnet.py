@@ -109,5 +109,4 @@ def _through(shortcut: nnx.List | None, x: jax.Array, weight: jax.Array | None) 
 
 def _max_pool(x: jax.Array) -> jax.Array:
     """3x3, stride 2, one pixel of padding that never wins."""
-    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return lax.reduce_window(x, x.dtype.type(-np.inf), lax.max, (1, 3, 3, 1), (1, 2, 2, 1), padding)
+    return nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

@@ -13,6 +13,7 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
@@ -92,9 +93,17 @@ class Segmenter(nnx.Module):
         """
         height, width = x.shape[1:3]
         multiple = self.encoder.first_stride * 2 ** (len(self.encoder.widths) - 1)
-        pad = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
         x = (x - self.mean[...].reshape(1, 1, 1, -1)) / self.std[...].reshape(1, 1, 1, -1)
-        x = jnp.pad(x.astype(self.dtype), pad, mode="edge")
+        x = _extend(_extend(x.astype(self.dtype), 1, multiple), 2, multiple)
         *skips, x = self.encoder(x, None if freeze_encoder else weight)
         logits = self.decoder(x, self.skip(skips), weight)
         return logits[:, :height, :width].astype(jnp.float32)
+
+
+def _extend(x: jax.Array, axis: int, multiple: int) -> jax.Array:
+    """`x` up to a multiple along `axis`, its last row or column repeated."""
+    missing = -x.shape[axis] % multiple
+    if not missing:  # converters of programs, jax2onnx for one, get a padding of nothing wrong
+        return x
+    last = lax.slice_in_dim(x, x.shape[axis] - 1, x.shape[axis], axis=axis)
+    return jnp.concatenate([x, jnp.repeat(last, missing, axis)], axis)
