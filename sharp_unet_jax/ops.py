@@ -2,11 +2,15 @@
 
 Every array is NHWC, float32 or bfloat16. Each operation has a definition in ordinary `lax`, which is what runs on GPU
 and TPU; where XLA's CPU code for it is slow, the CPU gets another lowering of the same function, chosen by
-`lax.platform_dependent` while compiling. `tests/test_ops.py` holds every one of them to its definition, in value and in
-gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring their own.
+`lax.platform_dependent` while compiling, unless `definitions` asks for the plain one. `tests/test_ops.py` holds every
+one of them to its definition, in value and in gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring their own.
 """
 
+import contextvars
 import difflib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +20,25 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from sharp_unet_jax import winograd
+
+_by_definition = contextvars.ContextVar("_by_definition", default=False)
+
+
+@contextmanager
+def definitions() -> Iterator[None]:
+    """What is traced inside is the definition of every operation, whatever the platform: for other compilers to read."""
+    token = _by_definition.set(True)
+    try:
+        yield
+    finally:
+        _by_definition.reset(token)
+
+
+def _by_platform(*inputs: Array, cpu: Callable[..., Any], default: Callable[..., Any]) -> Any:
+    if _by_definition.get():
+        return default(*inputs)
+    return lax.platform_dependent(*inputs, cpu=cpu, default=default)
+
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -74,7 +97,7 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
         # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
         return lax.optimization_barrier(total.astype(x.dtype))
 
-    return lax.platform_dependent(
+    return _by_platform(
         x, jnp.asarray(kernel), cpu=shifted_sum, default=lambda x, kernel: depthwise(x, kernel, padding)
     )
 
@@ -114,7 +137,7 @@ def _convolve(x: Array, w: Array) -> Array:
 @jax.custom_vjp
 def conv3x3(x: Array, w: Array) -> Array:
     """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O)."""
-    return lax.platform_dependent(x, w, cpu=_convolve_on_cpu, default=_convolve)
+    return _by_platform(x, w, cpu=_convolve_on_cpu, default=_convolve)
 
 
 def _conv3x3_forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -131,7 +154,7 @@ def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, 
         turned = w[::-1, ::-1].swapaxes(2, 3)  # the gradient of the input is a convolution too
         return winograd.convolve(g, turned), winograd.filter_gradient(x, g)
 
-    return lax.platform_dependent(*residuals, g, cpu=on_cpu, default=plain)
+    return _by_platform(*residuals, g, cpu=on_cpu, default=plain)
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
@@ -177,7 +200,7 @@ def _max_pool_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _max_pool_backward(x: Array, g: Array) -> tuple[Array]:
-    return (lax.platform_dependent(x, g, cpu=_scatter, default=lambda x, g: jax.vjp(_reduce_max, x)[1](g)[0]),)
+    return (_by_platform(x, g, cpu=_scatter, default=lambda x, g: jax.vjp(_reduce_max, x)[1](g)[0]),)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)

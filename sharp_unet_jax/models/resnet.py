@@ -4,9 +4,7 @@ Attributes are named as in torchvision, so that its files load without a table.
 """
 
 import jax
-import numpy as np
 from flax import nnx
-from jax import lax
 
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised
 
