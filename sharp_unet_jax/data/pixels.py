@@ -1,0 +1,47 @@
+"""Pixels of any depth as the 8 bits that networks here are trained on."""
+
+import numpy as np
+
+from sharp_unet_jax.errors import InputError
+
+
+def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | None) -> np.ndarray:
+    """An image (h, w) or (h, w, C) of any dtype as what a network for `channels` was trained on: uint8 (h, w, channels).
+
+    uint8 stays as it is, and False and True become 0 and 255. Anything else is clipped to `window`, whose ends become 0
+    and 255: of a CT, Hounsfield units. Grey is repeated for a network of colours; colours are taken for grey where all
+    three are the same. Raises InputError where there is no such reading.
+    """
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise InputError(f"an image has the shape (height, width) or (height, width, channels), not {image.shape}")
+    image = image[..., None] if image.ndim == 2 else image
+    if image.shape[2] != channels:
+        if image.shape[2] == 1:
+            image = np.repeat(image, channels, axis=2)
+        elif channels == 1 and image.shape[2] == 3 and (image == image[..., :1]).all():
+            image = image[..., :1]
+        else:
+            kinds = {1: "grey", 3: "RGB"}
+            here, there = (kinds.get(count, f"of {count} channels") for count in (image.shape[2], channels))
+            raise InputError(f"the image is {here}, and the run was trained on images that are {there}: convert it")
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == bool:
+        return image.astype(np.uint8) * 255
+    if image.dtype.kind not in "iuf":
+        raise InputError(f"the pixels are of type {image.dtype}, not numbers")
+    if window is None:
+        raise InputError(
+            f"the pixels are {image.dtype} ({image.min():g} to {image.max():g}), and the run was trained on 8 bits: "
+            "convert the image as those of the training were"
+        )
+    low, high = window
+    if not np.isfinite(image).all():
+        raise InputError("some pixels are not numbers (NaN or infinite)")
+    if image.min() >= 0 > low:  # a CT stored with an offset, or already windowed
+        raise InputError(
+            f"the pixels are {image.min():g} to {image.max():g}, and the run was trained on values from {low:g} to "
+            f"{high:g} (of a CT: Hounsfield units): give the file as it was measured"
+        )
+    scaled = (np.clip(image.astype(np.float32), low, high) - low) * (255 / max(high - low, 1e-9))
+    return np.rint(scaled).astype(np.uint8)
