@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,8 +46,8 @@ class Dataset:
 
     @property
     def num_outputs(self) -> int:
-        """Channels of the logits: one for a single foreground, else one a class."""
-        return 1 if len(self.classes) == 2 else len(self.classes)
+        """Channels of the logits, see `outputs`."""
+        return outputs(self.classes)
 
     @property
     def gigabytes(self) -> float:
@@ -63,6 +63,11 @@ class Dataset:
             digest.update(np.ascontiguousarray(part).data)
         digest.update("\n".join((*self.ids, *self.groups, *self.classes)).encode())
         return digest.hexdigest()
+
+
+def outputs(classes: Sequence[str]) -> int:
+    """Channels of the logits for `classes`, background among them: one for a single foreground, else one a class."""
+    return 1 if len(classes) == 2 else len(classes)
 
 
 def prepare(
@@ -150,7 +155,7 @@ def _write(folder: Path, examples: Iterable[Example], n: int) -> tuple[tuple[str
 
 
 def _arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    images, masks = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "masks"))
+    images, masks = (np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks"))
     return images, masks
 
 
