@@ -9,7 +9,8 @@ from PIL import Image, ImageFilter
 _FIRST = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
 _REST = [colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95) for k in range(256 - len(_FIRST))]
 PALETTE = np.array(
-    [[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in _FIRST] + [[round(255 * c) for c in rgb] for rgb in _REST],
+    [[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in _FIRST]
+    + [[round(255 * c) for c in rgb] for rgb in _REST],
     np.uint8,
 )  # (256, 3): label 0 is black
 TINT = 0.25  # how much of a region's colour lies over it

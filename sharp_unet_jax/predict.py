@@ -87,7 +87,9 @@ def predict(
         tile = height, width
 
     def view(image: np.ndarray) -> _Views:
-        picture = pixels.as_trained(image, first.channels, first.window)
+        if image.ndim not in (2, 3) or 0 in image.shape:
+            raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
+        picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, first.channels, first.window)
         size, data = picture.shape[:2], first.config.data
         if tile is None:
             small = resize_image(picture, data.size, data.fit)

@@ -1,7 +1,7 @@
 """What `launch.predict` reads and writes: inputs found on disk, and a module a family of formats.
 
-Each family has `read(paths)`, a `Stack`, and `write_masks` and `write_probabilities`, which write what was predicted
-on it in the family's own way, to a name whose suffix is `suffix(paths)`.
+Each family has SUFFIXES, `read(paths)`, which gives a `Stack`, and `write_masks`, `write_probabilities` and
+`write_overlays` for what was predicted on it, to files of the suffixes MASK, PROBABILITIES and OVERLAYS.
 """
 
 import glob
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from datasets.files import natural
 from launch.formats import dicom, nifti, picture, tif
 from sharp_unet_jax.errors import InputError
 
@@ -26,20 +27,23 @@ class Input(NamedTuple):
     family: ModuleType
 
 
-def find(given: Sequence[str], output: Path) -> list[Input]:
+def find(given: Sequence[str], made: Sequence[Path] = ()) -> list[Input]:
     """The inputs that files, folders (with all below them) and globs name, in natural order.
 
-    What lies in `output` is none of them. InputError where nothing is found, or two inputs would have one name.
+    What lies below the folders `made` is none of them. InputError where nothing is found, or two inputs would have one
+    name.
     """
     paths: list[Path] = []
     for text in given:
-        paths += [Path(text)] if os.path.exists(text) else [Path(one) for one in sorted(glob.glob(text, recursive=True))]
-        if not paths:
+        named = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
+        if not named:
             raise InputError(f"{text}: there is no such file or folder")
+        paths += map(Path, named)
     files = [path for path in paths if path.is_file()]
     for folder in (path for path in paths if path.is_dir()):
         files += [path for path in folder.rglob("*") if path.is_file() and _counts(path.relative_to(folder))]
-    files = [path for path in dict.fromkeys(files) if output.absolute() not in path.absolute().parents]
+    ours = {folder.absolute() for folder in made}
+    files = [path for path in dict.fromkeys(files) if ours.isdisjoint(path.absolute().parents)]
     families = {path: _family(path) for path in files}
     for path in (path for path in paths if path in families and families[path] is None):
         raise InputError(f"{path}: is of no format known here ({KNOWN}, and DICOM without a suffix)")

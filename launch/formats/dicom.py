@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from datasets.files import DataError
+from launch.formats import tif
 from launch.formats.stack import Stack
 from sharp_unet_jax import __version__
 from sharp_unet_jax.atomic import replacing
@@ -16,7 +17,11 @@ from sharp_unet_jax.errors import InputError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
+OVERLAYS = ".tif"  # one opens them all, and scrolls through them
 MAKER = "sharp_unet_jax"
+
+
+write_overlays = tif.write_overlays
 
 
 def is_dicom(path: Path) -> bool:
@@ -84,15 +89,16 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
 
 def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Sequence[str]) -> None:
     """Of several segments highdicom takes (n, H, W, segments)."""
-    from highdicom import AlgorithmIdentificationSequence, UID, seg
+    from highdicom import UID, AlgorithmIdentificationSequence, seg
     from highdicom.sr.coding import CodedConcept
+    from pydicom.sr.codedict import codes
 
-    automatic = AlgorithmIdentificationSequence(MAKER, CodedConcept("123109", "DCM", "Manual Processing"), __version__)
+    automatic = AlgorithmIdentificationSequence(MAKER, codes.DCM.ArtificialIntelligence, __version__)
     segments = [
         seg.SegmentDescription(
             segment_number=number,
             segment_label=name[:64],
-            segmented_property_category=CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure"),
+            segmented_property_category=codes.SCT.Tissue,
             segmented_property_type=CodedConcept(f"class{number}", f"99{MAKER.upper()}"[:16], name[:64]),
             algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=automatic,
@@ -155,7 +161,9 @@ def _area(file: Any) -> float | None:
 
 def _uid(path: Path) -> str:
     with contextlib.suppress(Exception), _quiet():
-        return str(_pydicom().dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
+        return str(
+            _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID
+        )
     return ""
 
 

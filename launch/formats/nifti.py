@@ -10,14 +10,19 @@ import numpy as np
 from nibabel import orientations
 
 from datasets.files import DataError
+from launch.formats import tif
 from launch.formats.stack import Stack
 from sharp_unet_jax.atomic import replacing
 
 SUFFIXES = (".nii", ".nii.gz")
 MASK = PROBABILITIES = ".nii.gz"
+OVERLAYS = ".tif"  # one opens them all, and scrolls through them
 # Columns run to the patient's left, rows to the back and slices to the head, as in a radiologist's axial slices.
 SEEN = orientations.axcodes2ornt("LPS")
 MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
+
+
+write_overlays = tif.write_overlays
 
 
 class Origin(NamedTuple):

@@ -13,7 +13,7 @@ from launch.overlay import PALETTE
 from sharp_unet_jax.atomic import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-MASK, PROBABILITIES = ".png", ".tif"
+MASK, PROBABILITIES, OVERLAYS = ".png", ".tif", ".png"
 
 write_probabilities = tif.write_probabilities
 
@@ -30,3 +30,9 @@ def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[
     mask.putpalette(PALETTE.tobytes())
     with replacing(path) as temporary:
         mask.save(temporary, "PNG", optimize=True)
+
+
+def write_overlays(path: Path, pictures: np.ndarray) -> None:
+    """A picture with its mask drawn in, (1, H, W, 3) uint8."""
+    with replacing(path) as temporary:
+        Image.fromarray(pictures[0]).save(temporary, "PNG")

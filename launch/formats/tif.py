@@ -12,7 +12,7 @@ from launch.overlay import PALETTE
 from sharp_unet_jax.atomic import replacing
 
 SUFFIXES = (".tif", ".tiff")
-MASK = PROBABILITIES = ".tif"
+MASK = PROBABILITIES = OVERLAYS = ".tif"
 
 
 def read(paths: Sequence[Path]) -> Stack:
@@ -55,3 +55,9 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
     pages = np.moveaxis(probabilities, -1, 1).reshape(-1, *probabilities.shape[1:3])
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, pages, photometric="minisblack", compression="zlib", predictor=True)
+
+
+def write_overlays(path: Path, pictures: np.ndarray) -> None:
+    """Pictures with their masks drawn in, (n, H, W, 3) uint8, a page each."""
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, pictures, photometric="rgb", compression="zlib", predictor=True)

@@ -6,23 +6,20 @@ from sharp_unet_jax.errors import InputError
 
 
 def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | None) -> np.ndarray:
-    """An image (h, w) or (h, w, C) of any dtype as what a network for `channels` was trained on: uint8 (h, w, channels).
+    """An image (h, w, C) or a stack (n, h, w, C) of any dtype as a network was trained on: uint8 (..., h, w, channels).
 
     uint8 stays as it is, and False and True become 0 and 255. Anything else is clipped to `window`, whose ends become 0
     and 255: of a CT, Hounsfield units. Grey is repeated for a network of colours; colours are taken for grey where all
     three are the same. Raises InputError where there is no such reading.
     """
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise InputError(f"an image has the shape (height, width) or (height, width, channels), not {image.shape}")
-    image = image[..., None] if image.ndim == 2 else image
-    if image.shape[2] != channels:
-        if image.shape[2] == 1:
-            image = np.repeat(image, channels, axis=2)
-        elif channels == 1 and image.shape[2] == 3 and (image == image[..., :1]).all():
+    if image.shape[-1] != channels:
+        if image.shape[-1] == 1:
+            image = np.repeat(image, channels, axis=-1)
+        elif channels == 1 and image.shape[-1] == 3 and (image == image[..., :1]).all():
             image = image[..., :1]
         else:
             kinds = {1: "grey", 3: "RGB"}
-            here, there = (kinds.get(count, f"of {count} channels") for count in (image.shape[2], channels))
+            here, there = (kinds.get(count, f"of {count} channels") for count in (image.shape[-1], channels))
             raise InputError(f"the image is {here}, and the run was trained on images that are {there}: convert it")
     if image.dtype == np.uint8:
         return image
