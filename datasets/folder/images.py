@@ -44,13 +44,13 @@ def scale(paths: Sequence[Path]) -> tuple[float, float]:
 
     Each image's 0.1st and 99.9th percentile leave out dead and hot pixels; the widest range of any image counts.
     """
-    ends = np.array([np.percentile(_pixels(path), (0.1, 99.9)) for path in paths])
+    ends = np.array([np.percentile(pixels(path), (0.1, 99.9)) for path in paths])
     return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
 def read(path: Path, channels: int, span: tuple[float, float] | None) -> np.ndarray:
     """An image as uint8 (H, W, channels); `span` is the range of images deeper than 8 bits."""
-    array = _pixels(path)
+    array = pixels(path)
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
     elif array.dtype != np.uint8:
