@@ -1,0 +1,47 @@
+"""A finished run as one file for other programs: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
+
+stablehlo (JAX alone runs it, on CPU, CUDA and TPU) and onnx (onnxruntime) take uint8 images of any size and number and
+give masks and probabilities: resizing, scaling and the threshold are inside. safetensors are the weights of one run. Of a
+workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, goes beside it.
+Exit code 0: done; 1: the input is wrong.
+"""
+
+import argparse
+import importlib.util
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from sharp_unet_jax import export, model_card, predict
+from sharp_unet_jax.atomic import replacing, write_text
+from sharp_unet_jax.errors import InputError
+
+
+def run(arguments: Sequence[str], console: Console) -> None:
+    """The whole command. Raises InputError or OSError for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--run", type=Path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
+    parser.add_argument("--model", default="", help="which, if the workdir has several")
+    parser.add_argument("--format", choices=model_card.USES, required=True)
+    parser.add_argument("--output", metavar="FILE", type=Path, required=True)
+    known = parser.parse_args(arguments)
+    runs = predict.load(known.run, known.model)
+    if known.format == "safetensors" and len(runs) > 1:
+        folder = f"{known.run}/runs/{runs[0].name}"
+        raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # of shapes that it leaves open
+    file = {
+        "stablehlo": lambda: export.to_stablehlo(runs),
+        "onnx": lambda: export.to_onnx(runs),
+        "safetensors": lambda: export.to_safetensors(runs[0]),
+    }[known.format]()
+    with replacing(known.output) as temporary:
+        temporary.write_bytes(file)
+    card = known.output.with_name(f"{known.output.name}.md")
+    write_text(card, model_card.write(runs, known.format, known.output.name, _scores(known.run, runs), _terms(runs[0].dataset)))
+    console.print(f"{known.output}: {len(file) / 1e6:.1f} MB, the mean of {len(runs)} runs" if len(runs) > 1 else f"{known.output}: {len(file) / 1e6:.1f} MB", soft_wrap=True)
+    console.print(f"{card}: what it is, and what it is not for", soft_wrap=True)
