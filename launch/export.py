@@ -7,7 +7,7 @@ Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse
-import importlib.util
+import json
 import logging
 import re
 import sys
@@ -16,9 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+import datasets
 from sharp_unet_jax import export, model_card, predict
 from sharp_unet_jax.atomic import replacing, write_text
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.trained import Trained
 
 
 def run(arguments: Sequence[str], console: Console) -> None:
@@ -42,6 +44,26 @@ def run(arguments: Sequence[str], console: Console) -> None:
     with replacing(known.output) as temporary:
         temporary.write_bytes(file)
     card = known.output.with_name(f"{known.output.name}.md")
-    write_text(card, model_card.write(runs, known.format, known.output.name, _scores(known.run, runs), _terms(runs[0].dataset)))
-    console.print(f"{known.output}: {len(file) / 1e6:.1f} MB, the mean of {len(runs)} runs" if len(runs) > 1 else f"{known.output}: {len(file) / 1e6:.1f} MB", soft_wrap=True)
-    console.print(f"{card}: what it is, and what it is not for", soft_wrap=True)
+    records = [json.loads((_folder(known.run, one) / "record.json").read_text()) for one in runs]
+    write_text(card, model_card.write(runs, known.format, known.output.name, records, _terms(runs[0].dataset)))
+    mean = f", the mean of {len(runs)} runs" if len(runs) > 1 else ""
+    console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}; see {card.name}", soft_wrap=True)
+
+
+def _folder(path: Path, run: Trained) -> Path:
+    return path / "runs" / run.name if (path / "config.json").exists() else path
+
+
+def _terms(dataset: str) -> str:
+    """What the data set's README says of its licence; nothing of your own images'."""
+    page = Path(datasets.__file__).parent / dataset.partition("/")[0] / "README.md"
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    found = re.search(r"^## (?:Licence and terms|Terms)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[1].strip() if found else ""
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:], Console())
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
