@@ -1,8 +1,8 @@
-"""A finished run as one file for other programs: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
+"""A finished run as one file for others: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
 
 stablehlo (JAX alone runs it, on CPU, CUDA and TPU) and onnx (onnxruntime) take uint8 images of any size and number and
-give masks and probabilities: resizing, scaling and the threshold are inside. safetensors are the weights of one run. Of a
-workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, goes beside it.
+give masks and probabilities: resizing, scaling and the threshold are inside. safetensors are the weights of one run. Of
+a workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, goes beside it.
 Exit code 0: done; 1: the input is wrong.
 """
 

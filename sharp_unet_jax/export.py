@@ -1,9 +1,10 @@
 """A finished run, or the mean of several, as one file that needs nothing of this project to predict.
 
-The exported function holds all from the pixels to the mask: images (N, H, W, channels) uint8 are brought to the size
-and fit of the training, as `data.resize` does (but not rounded to 8 bits), scaled and normalised; the probabilities (N, H, W, outputs) float32 of the
-runs are averaged and brought back to H x W; the mask (N, H, W) uint8 is where one output is above the config's threshold,
-or the most probable of several. N, H and W are free in StableHLO and in ONNX. Safetensors hold weights alone.
+The exported function holds all from the pixels to the mask. Images (N, H, W, channels) uint8 are brought to the size and
+fit of the training, as `data.resize` does (but not rounded to 8 bits), scaled and normalised. The probabilities
+(N, H, W, outputs) float32 of the runs are averaged and brought back to H x W. The mask (N, H, W) uint8 is where one
+output is above the config's threshold, or the most probable of several. N, H and W are free in StableHLO and in ONNX.
+Safetensors hold weights alone.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ _LIMIT = 2**31  # bytes of a protocol buffer and of a flatbuffer, which ONNX and
 
 
 def predictor(runs: Sequence[Trained]) -> Predictor:
-    """What is exported of `runs` of one sweep and model, their weights inside: images to (mask, probabilities), pure."""
+    """What is exported of `runs` of one model, weights inside: images to (mask, probabilities), a pure function."""
     first = runs[0]
     networks = [run.network for run in runs]
     # Of the platforms that multiply in less than float32 if left alone; it changes nothing on a CPU.

@@ -1,4 +1,4 @@
-"""The page beside an exported model: what it is, what it was trained on and scored with, how to use it, what it is not for."""
+"""The page beside an exported model: what it is, its data and scores, how to use it, what it is not for."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ mask, probabilities = session.run(None, {{"images": images}})
 ```
 """
     + _IN_AND_OUT,
-    "safetensors": "Weights by their names in the network, kernels (h, w, in, out); the metadata hold the config and the\n"
-    "classes. Resizing to {size} and scaling to [0, 1] are left to the reader.\n",
+    "safetensors": "Weights by their names in the network, kernels (h, w, in, out); the metadata hold the config\n"
+    "and the classes. Resizing to {size} and scaling to [0, 1] are left to the reader.\n",
 }
 
 

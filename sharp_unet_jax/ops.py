@@ -3,7 +3,8 @@
 Every array is NHWC, float32 or bfloat16. Each operation has a definition in ordinary `lax`, which is what runs on GPU
 and TPU; where XLA's CPU code for it is slow, the CPU gets another lowering of the same function, chosen by
 `lax.platform_dependent` while compiling, unless `definitions` asks for the plain one. `tests/test_ops.py` holds every
-one of them to its definition, in value and in gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring their own.
+one of them to its definition, in value and in gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring
+their own.
 """
 
 import contextvars
@@ -26,7 +27,7 @@ _by_definition = contextvars.ContextVar("_by_definition", default=False)
 
 @contextmanager
 def definitions() -> Iterator[None]:
-    """What is traced inside is the definition of every operation, whatever the platform: for other compilers to read."""
+    """What is traced inside is the definition of every operation, on every platform: for other compilers to read."""
     token = _by_definition.set(True)
     try:
         yield

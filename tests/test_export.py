@@ -1,0 +1,116 @@
+"""Exported files against the run they came from: values, sizes that were not known, and a process without this project."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors import safe_open
+
+from sharp_unet_jax import export, forward
+from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.data.resize import resize_image, restore
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.trained import Trained
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def made(model="sharp_unet", outputs=1, channels=3, fit="stretch", seed=0):
+    """A run as `trained.load` gives it, with fresh weights."""
+    config = Config(data=Data(size=(16, 24), fit=fit))
+    network = forward.network(config, model, outputs=outputs, channels=channels, rngs=nnx.Rngs(seed))
+    params, stats = jax.device_get(forward.arrays(network))
+    classes = ("background", "polyp") if outputs == 1 else tuple("abcd"[:outputs])
+    graph, weights = nnx.graphdef(network), {"params": params, "stats": stats}
+    return Trained(
+        f"{model}/repeat0-fold{seed}", model, "squares", classes, config, channels, None, outputs, graph, weights
+    )
+
+
+def images(size, channels=3):
+    """Smooth pictures."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = [127 + 120 * np.sin((y * (c + 1) + 2 * x) / 9) for c in range(channels)]
+    return np.stack([np.stack(waves, -1)] * 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(16, 24), (31, 17), (9, 40)])
+def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
+    given = images(size)
+    small = export._to_training(given.astype(np.float32), (16, 24), fit)
+    np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)  # 8 bits, twice
+    ours = export._to_own(small / 255, size, fit)
+    np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(outputs, tmp_path):
+    runs = [made(outputs=outputs, channels=1, seed=seed) for seed in (0, 1)]
+    (tmp_path / "model").write_bytes(export.to_stablehlo(runs))
+    given = images((31, 17), 1)
+    np.save(tmp_path / "images.npy", given)
+    code = """
+import jax, numpy as np, sys
+model = jax.export.deserialize(bytearray(open("model", "rb").read()))
+assert model.platforms == ("cpu", "cuda", "tpu")
+mask, probabilities = model.call(np.load("images.npy"))
+assert not any(name.startswith(("sharp_unet_jax", "flax")) for name in sys.modules)
+np.savez("out.npz", mask=mask, probabilities=probabilities)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    out = np.load(tmp_path / "out.npz")
+    small = np.stack([resize_image(one, (16, 24), "stretch") for one in given])
+    mean = np.mean([run.probabilities(small) for run in runs], axis=0)
+    expected = np.stack([restore(one, (31, 17), "stretch") for one in mean])
+    np.testing.assert_allclose(out["probabilities"], expected, atol=0.01)  # Pillow rounds to 8 bits
+    own = out["probabilities"]
+    labels = own[..., 0] > 0.5 if outputs == 1 else own.argmax(-1)
+    np.testing.assert_array_equal(out["mask"], labels)
+    assert out["mask"].dtype == np.uint8
+
+
+@pytest.mark.filterwarnings("ignore")  # jax2onnx's own
+@pytest.mark.parametrize(("outputs", "fit"), [(1, "stretch"), (4, "letterbox")])
+def test_onnx_is_the_same_function(outputs, fit):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("jax2onnx")
+    runs = [made(outputs=outputs, fit=fit, seed=seed) for seed in (0, 1)]
+    session = onnxruntime.InferenceSession(export.to_onnx(runs))
+    for size in (16, 24), (31, 17):
+        mask, probabilities = session.run(None, {"images": images(size)})
+        expected_mask, expected = export.predictor(runs)(images(size))
+        np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+        np.testing.assert_array_equal(mask, expected_mask)
+    assert session.get_modelmeta().custom_metadata_map["use"] == "research; not a medical device"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_onnx_cannot_express_is_one_line(monkeypatch):
+    pytest.importorskip("jax2onnx")
+    monkeypatch.setattr(forward, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
+    with pytest.raises(InputError, match=r"cannot be converted to ONNX .*stablehlo") as error:
+        export.to_onnx([made()])
+    assert "\n" not in str(error.value)
+
+
+def test_safetensors_hold_every_weight_by_name(tmp_path):
+    run = made()
+    (tmp_path / "weights").write_bytes(export.to_safetensors(run))
+    with safe_open(tmp_path / "weights", "numpy") as file:
+        kernel = file.get_tensor("decoder.head.kernel")
+        assert len(list(file.keys())) == len(jax.tree.leaves(run.weights))
+        assert file.metadata()["classes"] == '["background", "polyp"]'
+    np.testing.assert_array_equal(kernel, run.weights["params"]["decoder"]["head"]["kernel"])
+
+
+def test_too_many_runs_for_one_file(monkeypatch):
+    monkeypatch.setattr(export, "_LIMIT", 100)
+    with pytest.raises(InputError, match="export one run"):
+        export.to_stablehlo([replace(made())])
