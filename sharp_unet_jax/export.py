@@ -1,6 +1,6 @@
 """A finished run, or the mean of several, as one file that needs nothing of this project to predict.
 
-The exported function holds all from the pixels to the mask. Images (N, H, W, channels) uint8 are brought to the size and
+The exported function goes from the pixels to the mask. Images (N, H, W, channels) uint8 are brought to the size and
 fit of the training, as `data.resize` does (but not rounded to 8 bits), scaled and normalised. The probabilities
 (N, H, W, outputs) float32 of the runs are averaged and brought back to H x W. The mask (N, H, W) uint8 is where one
 output is above the config's threshold, or the most probable of several. N, H and W are free in StableHLO and in ONNX.

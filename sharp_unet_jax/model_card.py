@@ -87,7 +87,8 @@ clinic or preparation than the training's can give worse masks than the scores b
 
 ## Protocol and scores
 
-Protocol `{config.protocol}`, {config.folds} folds, {config.repeats} repeats, seed {config.seed}. {chosen} {groups}
+Protocol `{config.protocol}`, folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}. {chosen}
+{groups}
 Scores are means over test images at {height}x{width}, of pixels {rule if first.outputs == 1 else "by class"}; an image
 with neither truth nor prediction counts as `{config.empty}`.
 

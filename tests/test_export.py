@@ -1,4 +1,4 @@
-"""Exported files against the run they came from: values, sizes that were not known, and a process without this project."""
+"""Exported files against the run they came from, at unknown sizes and in a process without this project."""
 
 import os
 import subprocess
