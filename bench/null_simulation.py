@@ -89,24 +89,27 @@ def simulate(datasets: int) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> plt.Figure:
-    """Rejected against allowed, a panel for each kind of folds."""
-    figure, panels = plt.subplots(1, len(FOLDS), figsize=(10, 3.8), sharey=True, layout="constrained")
-    styles = {"paired t-test over runs": ("#d55e00", "-"), "corrected t-test over runs": ("#0072b2", "--")}
+    """Found against allowed, a panel for each kind of folds."""
+    figure, panels = plt.subplots(1, len(FOLDS), figsize=(10, 4), sharex=True, sharey=True, layout="constrained")
+    styles = {"paired t-test over runs": ("#d55e00", "-"), "corrected t-test over runs": ("#0072b2", (0, (4, 1.5)))}
     for panel, name in zip(panels, FOLDS, strict=True):
-        panel.plot([0, 20], [0, 20], color="0.6", linewidth=1)
+        panel.plot([0, 20], [0, 20], color="0.5", linewidth=1, label="what the level allows")
         panel.axvline(5, color="0.85", linewidth=1, zorder=0)
         for test, (color, line) in styles.items():
             rows = table[(table["folds"] == name) & (table["test"] == test)]
-            panel.plot(100 * rows["level"], 100 * rows["rejected"], line, color=color, linewidth=2, label=test)
-            at_five = 100 * rows.loc[rows["level"] == 0.05, "rejected"].item()
-            panel.plot(5, at_five, "o", color=color)
-            panel.annotate(f"{at_five:.1f} %", (5, at_five), (8, -12), textcoords="offset points", color=color)
-        panel.set(title=name, xlabel="level of the test (%)", xlim=(0, 20), ylim=(0, None))
+            panel.plot(
+                100 * rows["level"], 100 * rows["rejected"], color=color, linestyle=line, linewidth=2, label=test
+            )
+            found = 100 * rows.loc[rows["level"] == 0.05, "rejected"].item()
+            panel.plot(5, found, "o", color=color)
+            panel.annotate(f"{found:.1f} %", (5, found), (-7, 7), textcoords="offset points", color=color, ha="right")
+        panel.set_title(name, fontsize=11)
+        panel.set_xlabel("level of the test (%)")
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("differences found where there is none (%)")
-    panels[0].annotate("as many as allowed", (17, 17), (-8, -16), textcoords="offset points", color="0.4", ha="right")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle("Two equally good learners, 5 x 5-fold cross-validation")
+    panels[0].set(ylabel="differences found where there is none (%)", xlim=(-0.5, 20), ylim=(0, 75))
+    panels[0].set_xticks([0, 5, 10, 15, 20])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle("Tests of two equally good learners after 5 x 5-fold cross-validation")
     return figure
 
 
