@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from sharp_unet_jax.report import records, statistics, table, tables
 from tests.report import sweep_writer
@@ -24,7 +25,7 @@ def by_name(sweeps):
 
 
 def test_every_table_in_the_order_of_the_report(cvc):
-    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "optimism"]
+    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "images", "optimism"]
 
 
 def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
@@ -103,8 +104,20 @@ def test_significance_says_what_each_test_says(cvc):
     assert row["95 % interval"] == f"{test.low:.2f} to {test.high:.2f}"
     assert row["t"] == f"{test.t:.2f}"
     assert row["higher in"] == "10 of 10"
-    assert row["by image"] == f"{delta.mean():+.2f}"
-    assert row["images (groups)"] == "20 (20)"
+
+
+def test_differences_by_image_are_adjusted_too(tmp_path):
+    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(["unet", "wide_unet", "x"])}
+    frame = tables.significance([sweep_writer.write(tmp_path, made)])[1].frame
+    delta = [100 * (made[a] - made[b]).ravel() for a, b in (("unet", "wide_unet"), ("unet", "x"), ("wide_unet", "x"))]
+    assert frame["models"].tolist() == ["unet minus wide_unet", "unet minus x", "wide_unet minus x"]
+    assert frame["difference"].tolist() == [f"{each.mean():+.2f}" for each in delta]
+    assert frame["images (groups)"].tolist() == ["12 (12)"] * 3
+    p = [scipy.stats.wilcoxon(each).pvalue for each in delta]
+    assert frame["Wilcoxon p"].tolist() == [f"{each:.3f}" for each in p]
+    assert (
+        frame["p (Holm)"].tolist() == [f"{min(1, each):.3f}" for each in statistics.holm(p)] != [f"{x:.3f}" for x in p]
+    )
 
 
 def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
@@ -149,7 +162,7 @@ def test_tables_md_says_each_thing_once(cvc):
     text = tables.markdown(cvc.workdir)
     assert text.count("Protocol: paper") == 1
     assert text.count("Intervals by runs") == 1
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 6
     assert "are finished" not in text
     assert "| unet | 10 | " in text
 
