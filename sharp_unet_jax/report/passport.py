@@ -39,10 +39,11 @@ def unfinished(sweeps: Sequence[Sweep]) -> str:
     """A line for each sweep whose runs are not all there; "" where all are."""
     lines = []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
+        whose = f"{label}: " if len(sweeps) > 1 else ""
         if len(sweep.names) < sweep.planned:
             failed = f", {len(sweep.failed)} failed" if sweep.failed else ""
             runs = f"{len(sweep.names)} of {sweep.planned} runs are finished{failed}"
-            lines.append(f"**{label}: {runs}: its figures are not the whole sweep's.**")
+            lines.append(f"**{whose}{runs}: the figures are not the whole sweep's.**")
     return "\n".join(lines)
 
 

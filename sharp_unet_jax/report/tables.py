@@ -113,7 +113,8 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     if (frame[["paper: Jaccard", "paper: Dice"]] == "-").all(axis=None):
         frame = frame.drop(columns=frame.columns[frame.columns.str.contains("paper")])
     rule = "the higher Jaccard of plain and sharp" if number < 3 else "a Jaccard higher than every other model's"
-    note = [f"Bold: {rule} by the {TEST.format(count=len(pairs))}.", INTERVAL, unfinished(sweeps)]
+    bold = f"Bold: {rule} by the {TEST.format(count=len(pairs))}." if pairs else ""
+    note = [bold, INTERVAL, unfinished(sweeps)]
     return Table(
         f"table{number}",
         f"{title} (the paper's Table {number})",

@@ -135,7 +135,10 @@ def test_one_model_and_one_run(tmp_path):
     assert [*made] == ["table1", "optimism"]
     assert made["table1"].frame.loc[0, "Jaccard (%)"] == f"{100 * scores(0.7, shape=(1, 2, 3))[0, 0].mean():.2f}"
     assert made["table1"].frame.loc[0, "95 % interval"] == "-"
-    assert "1 of 2 runs are finished" in made["table1"].note
+    assert "**1 of 2 runs are finished: the figures are not the whole sweep's.**" in made["table1"].note
+    assert "Bold" not in made["table1"].note
+    other = sweep_writer.write(tmp_path / "other", {"unet": scores(0.7, shape=(1, 2, 3))}, dataset="other")
+    assert "**mine: 1 of 2 runs are finished:" in tables.paper([sweep, other])[0].note
 
 
 def test_a_model_without_any_score(tmp_path):
@@ -155,7 +158,7 @@ def test_sweeps_of_nothing(tmp_path):
     tables.write(tmp_path)
     text = (tmp_path / "tables.md").read_text()
     assert text.startswith("# mine\n\nProtocol: paper")
-    assert "**mine: 0 of 1 runs are finished, 1 failed: its figures are not the whole sweep's.**" in text
+    assert "**0 of 1 runs are finished, 1 failed: the figures are not the whole sweep's.**" in text
 
 
 def test_tables_md_says_each_thing_once(cvc):
