@@ -9,8 +9,8 @@ Jaccard of each test image, mean over the fold. Swapping the blocks changes noth
 expectation, whatever the number of training images and whatever the folds share: the null hypothesis holds exactly. The
 difficulty is that of real sweeps: a data set favours one learner by chance, and all 25 runs are of that data set.
 
-Writes results/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level), .png and .svg,
-and prints the rows of level 0.05. 1000 data sets take three minutes.
+Writes results/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level), .png
+and .svg, and prints the rows of level 0.05. 1000 data sets take three minutes.
 """
 
 import argparse
