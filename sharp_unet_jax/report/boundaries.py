@@ -35,7 +35,7 @@ def per_image(sweep: Sweep) -> pd.DataFrame | None:
             values = distances(labels == number, (decided == number) & (labels != IGNORE))
             ids = {
                 "run": name,
-                "model": sweep.runs.loc[name, "model"],
+                "model": name.split("/")[0],
                 "image_id": sweep.test_ids(name),
                 "class": label,
             }

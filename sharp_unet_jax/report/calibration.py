@@ -27,7 +27,7 @@ def table(sweep: Sweep) -> Table | None:
         return None
     rows = []
     for model, levels in every.items():
-        errors = 100 * pd.DataFrame([(*summary(run), summary(boxes)[0]) for run, boxes in levels])
+        errors = 100 * pd.DataFrame([(*summary(run.sum(axis=0)), summary(run[1])[0]) for run in levels])
         cells = [tables.plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
         rows.append((model, len(levels), *cells))
     headings = ("model", "runs", "ECE (%)", "probability minus share (points)", "ECE near the object (%)")
@@ -52,36 +52,36 @@ def reliability(sweep: Sweep) -> Figure | None:
     every = _runs(sweep)
     if not every:
         return None
-    figure = Figure(figsize=(4.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(4.6, 5.9), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color="0.6", linewidth=1, linestyle=":")
     edges = np.linspace(0, 1, BINS + 1)
     for model, style in by_model(every):
-        pixels, probability, right = bins(sum(levels for levels, _ in every[model]))
+        pixels, probability, right = bins(np.sum(every[model], axis=(0, 1)))
         there = pixels > 0
         upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **style)
         lower.stairs(pixels / pixels.sum(), edges, **style)
     two = len(sweep.classes) == 2
-    upper.set(ylabel="share of foreground" if two else "share that is right", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+    upper.set(ylabel="share of foreground" if two else "share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(frameon=False)
     lower.set(yscale="log", ylabel="pixels", xlabel=f"probability of the {'foreground' if two else 'likeliest class'}")
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
     lower.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
-def histogram(
-    probabilities: NDArray[np.uint8], labels: NDArray[np.uint8], where: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """(2, 256): the pixels of each probability, wrong and right, among those in `where` and not IGNORE.
+def histogram(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(2, 2, 256): the pixels of each probability, far from and `near` the object, wrong and right; not IGNORE.
 
-    `probabilities` are (n, H, W, K) in 255ths, `labels` and `where` (n, H, W).
+    `probabilities` are (n, H, W, K) in 255ths, `labels` (n, H, W).
     """
-    result = np.zeros(512, np.int64)
-    for image, truth, used in zip(probabilities, labels, where & (labels != IGNORE), strict=True):
-        outputs, truth = image[used], truth[used]
-        right = truth == (1 if outputs.shape[-1] == 1 else np.argmax(outputs, axis=-1))
-        result += np.bincount(outputs.max(axis=-1) + 256 * right, minlength=512)
-    return result.reshape(2, 256)
+    result = np.zeros(1024, np.int64)
+    for image, truth, box in zip(probabilities, labels, near(labels), strict=True):
+        right = truth == (1 if image.shape[-1] == 1 else np.argmax(image, axis=-1))
+        index = image.max(axis=-1) + 256 * right + 512 * box + 1024 * (truth == IGNORE)
+        result += np.bincount(index.ravel(), minlength=2048)[:1024]
+    return result.reshape(2, 2, 256)
 
 
 def bins(levels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
@@ -118,13 +118,10 @@ def _twice(indices: NDArray[np.int64]) -> slice:
     return slice(max(first - margin, 0), last + margin)
 
 
-def _runs(sweep: Sweep) -> dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
-    """By model, of each run the histograms of all pixels and of those near the object."""
-    every: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}
+def _runs(sweep: Sweep) -> dict[str, list[NDArray[np.int64]]]:
+    """The histogram of each run, by model."""
+    every: dict[str, list[NDArray[np.int64]]] = {}
     for name in sweep.names:
         if (scored := sweep.scored(name)) is not None:
-            probabilities, labels = scored
-            boxes = near(labels)
-            pair = tuple(histogram(probabilities, labels, where) for where in (np.ones_like(boxes), boxes))
-            every.setdefault(sweep.runs.loc[name, "model"], []).append(pair)
+            every.setdefault(name.split("/")[0], []).append(histogram(*scored))
     return every

@@ -15,13 +15,21 @@ EMPTY = {"one": 1.0, "zero": 0.0, "nan": np.nan}
 EMPTY_WORDS = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 METRICS = ("Jaccard", "Dice")
 LEVELS = np.arange(256)
+NOTE = """A published figure can be compared with the row of its own convention alone; the lines above the table hold for \
+the first row. In public code: an empty image left out is nnU-Net's default, 1 that of segmentation_models.pytorch, 0 that \
+of U-Bench; 1 is added in the dice_coef of Sharp U-Net's notebook; batches are scored as one image by \
+pytorch-nested-unet and its descendants, the whole test set by DUCK-Net; the mean over thresholds is that of PraNet's \
+and Inf-Net's evaluation. Probabilities were stored in 255ths. A threshold chosen on the test fold is optimistic."""
 
 
 def conventions(sweep: Sweep) -> list[Table]:
     """A table of Jaccard and one of Dice: a row a convention, a column a model; per cent, mean ± std over runs.
 
-    The first row is the reported score. Rows that need probabilities are there if all runs kept theirs.
+    The first row is the reported score. Rows that need probabilities are there if all runs kept theirs. Empty without
+    finished runs.
     """
+    if not sweep.names:
+        return []
     runs = []
     counts = dict(iter(sweep.per_image.groupby("run", sort=False)[["intersection", "truth", "predicted"]]))
     for name in sweep.names:
@@ -30,7 +38,7 @@ def conventions(sweep: Sweep) -> list[Table]:
         if (scored := sweep.scored(name)) is not None:
             rows |= from_probabilities(*scored, empty=sweep.config["empty"])
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=METRICS).rename_axis("convention")
-        runs.append(frame.assign(model=sweep.runs.loc[name, "model"]).reset_index())
+        runs.append(frame.assign(model=name.split("/")[0]).reset_index())
     every = pd.concat(runs)
     number = every["convention"].map(every["convention"].value_counts())
     every = every[number == len(sweep.names)]
@@ -44,8 +52,7 @@ def conventions(sweep: Sweep) -> list[Table]:
                 f"{metric} (%) of the same predictions under other conventions",
                 tables.passport(sweep.config, sweep.folds),
                 text.reset_index().rename_axis(columns=None),
-                "A published figure can be compared with the row of its own convention alone. What is said above of "
-                "aggregation, threshold and empty images holds for the first row. Probabilities were stored in 255ths.",
+                NOTE,
             )
         )
     return result
@@ -99,7 +106,7 @@ def thresholds(sweep: Sweep) -> Figure | None:
         if (scored := sweep.scored(name)) is not None:
             probabilities, labels = scored
             curve = threshold_curve(histograms(probabilities[..., 0], labels, 1), sweep.config["empty"])
-            curves.setdefault(sweep.runs.loc[name, "model"], []).append(100 * curve)
+            curves.setdefault(name.split("/")[0], []).append(100 * curve)
     if not curves:
         return None
     figure = Figure(figsize=(8, 3.6), layout="constrained")
@@ -107,6 +114,7 @@ def thresholds(sweep: Sweep) -> Figure | None:
         for model, style in by_model(curves):
             mean = np.mean(curves[model], axis=0)[1:, column]
             axes.plot((LEVELS[1:] - 0.5) / 255, mean, label=model, **style)
+        axes.spines[["top", "right"]].set_visible(False)
         axes.axvline(sweep.config["threshold"], color="0.5", linewidth=1, linestyle=":")
         axes.set(title=f"{METRICS[column]} (%), per image", xlabel="threshold", xlim=(0, 1))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
@@ -117,8 +125,8 @@ def histograms(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8], labe
     """(n, 2, 256): of every image the pixels of each probability, without and with that label; IGNORE is left out."""
     result = np.empty((len(labels), 2, 256), np.int64)
     for image, truth, levels in zip(probabilities, labels, result, strict=True):
-        valid = truth != IGNORE
-        levels[:] = np.bincount(image[valid] + 256 * (truth[valid] == label), minlength=512).reshape(2, 256)
+        index = image + 256 * (truth == label) + 512 * (truth == IGNORE)
+        levels[:] = np.bincount(index.ravel(), minlength=1024)[:512].reshape(2, 256)
     return result
 
 

@@ -1,4 +1,4 @@
-"""How a model is drawn in every figure: colours that the colour-blind tell apart (Okabe & Ito), told apart in grey too."""
+"""How a model is drawn in every figure: the colours of Okabe & Ito, for the colour-blind, and dashes, for print in grey."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,13 +7,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 
 def by_model(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each model, and what draws its line: a sharp network solid, its plain twin dashed in the same colour."""
-    names = list(models)
-    families = list(dict.fromkeys(_plain(name) for name in names))
-    for name in names:
-        dashes = "-" if name != _plain(name) else (0, (4, 2))
-        yield name, {"color": COLOURS[families.index(_plain(name)) % len(COLOURS)], "linestyle": dashes}
-
-
-def _plain(model: str) -> str:
-    return model.replace("sharp_", "")
+    """Each model, and what draws its line: sharp networks solid, plain ones dashed."""
+    for number, model in enumerate(models):
+        dashes = "-" if "sharp_" in model else (0, (4, 2))
+        yield model, {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
