@@ -15,11 +15,14 @@ EMPTY = {"one": 1.0, "zero": 0.0, "nan": np.nan}
 EMPTY_WORDS = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 METRICS = ("Jaccard", "Dice")
 LEVELS = np.arange(256)
-NOTE = """A published figure can be compared with the row of its own convention alone; the lines above the table hold for \
-the first row. In public code: an empty image left out is nnU-Net's default, 1 that of segmentation_models.pytorch, 0 that \
-of U-Bench; 1 is added in the dice_coef of Sharp U-Net's notebook; batches are scored as one image by \
-pytorch-nested-unet and its descendants, the whole test set by DUCK-Net; the mean over thresholds is that of PraNet's \
-and Inf-Net's evaluation. Probabilities were stored in 255ths. A threshold chosen on the test fold is optimistic."""
+NOTE = (
+    "A published figure can be compared with the row of its own convention alone; what is said above of aggregation, "
+    "threshold and empty images holds for the first row. In public code: nnU-Net leaves an image out that is empty in "
+    "both, segmentation_models.pytorch gives it 1, U-Bench 0; the notebook of Sharp U-Net adds 1 in its dice_coef; "
+    "pytorch-nested-unet and its descendants score batches as one image, DUCK-Net the whole test set; PraNet and "
+    "Inf-Net report means over 256 thresholds. A threshold chosen on the test fold is optimistic. Probabilities were stored in "
+    "255ths."
+)
 
 
 def conventions(sweep: Sweep) -> list[Table]:

@@ -1,4 +1,4 @@
-"""How a model is drawn in every figure: the colours of Okabe & Ito, for the colour-blind, and dashes, for print in grey."""
+"""How a model is drawn in every figure: colours that the colour-blind tell apart (Okabe & Ito), and dashes for grey."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
