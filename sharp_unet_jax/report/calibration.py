@@ -60,7 +60,7 @@ def reliability(sweep: Sweep) -> Figure | None:
         pixels, probability, right = bins(np.sum(every[model], axis=(0, 1)))
         there = pixels > 0
         upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **style)
-        lower.stairs(pixels / pixels.sum(), edges, **style)
+        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **style)
     two = len(sweep.classes) == 2
     upper.set(ylabel="share of foreground" if two else "share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(frameon=False)
