@@ -7,7 +7,6 @@ likeliest class, and right is a pixel of that class (Guo et al. 2017).
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from sharp_unet_jax.report.passport import passport
@@ -67,7 +66,7 @@ def reliability(sweep: Sweep) -> Figure | None:
     lower.set(yscale="log", ylabel="pixels", xlabel=f"probability of the {'foreground' if two else 'likeliest class'}")
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    lower.yaxis.set_major_formatter(PercentFormatter(1))
+    lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     return figure
 
 
