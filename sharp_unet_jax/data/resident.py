@@ -146,7 +146,7 @@ def _write(folder: Path, examples: Iterable[Example], n: int) -> tuple[tuple[str
 
 
 def _arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    images, masks = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "masks"))
+    images, masks = (np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks"))
     return images, masks
 
 

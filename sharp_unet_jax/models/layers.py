@@ -65,7 +65,7 @@ class BatchNorm(nnx.Module):
         """(N, H, W, C) to the same; `weight` (N,) trains and updates the running statistics, None predicts."""
         rows = x.astype(jnp.float32).reshape(-1, x.shape[3])
         if weight is None:
-            y = (rows - self.mean[...]) * lax.rsqrt(self.var[...] + self.eps) * self.scale[...] + self.bias[...]
+            y = (rows - self.mean[None]) * lax.rsqrt(self.var[None] + self.eps) * self.scale[None] + self.bias[None]
         else:
             count = jnp.sum(weight)
             share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * x.shape[1] * x.shape[2])
@@ -87,8 +87,8 @@ def normalised(
     reductions that JAX would derive.
     """
     mean = _sums(share, x)
-    var = _sums(share, jnp.square(x - mean))
-    return (x - mean) * (scale * lax.rsqrt(var + eps)) + bias, mean, var
+    var = _sums(share, jnp.square(x - mean[None]))
+    return (x - mean[None]) * (scale * lax.rsqrt(var + eps))[None] + bias[None], mean, var
 
 
 def _normalised_forward(x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> Any:
@@ -99,10 +99,10 @@ def _normalised_forward(x: jax.Array, share: jax.Array, scale: jax.Array, bias: 
 def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
     x, share, scale, mean, var = residuals
     g, inverse = gradients[0], lax.rsqrt(var + eps)
-    centred, ones = (x - mean) * inverse, jnp.ones_like(share)
+    centred, ones = (x - mean[None]) * inverse[None], jnp.ones_like(share)
     of_scale, of_bias = _sums(ones, g * centred), _sums(ones, g)
     # Each row also moves the mean and the variance, by its share.
-    of_x = (g - share[:, None] * (of_bias + centred * of_scale)) * (scale * inverse)
+    of_x = (g - share[:, None] * (of_bias[None] + centred * of_scale[None])) * (scale * inverse)[None]
     return of_x, jnp.zeros_like(share), of_scale, of_bias
 
 

@@ -34,10 +34,12 @@ class Sweep:
     @functools.cached_property
     def names(self) -> list[str]:
         """Of the finished runs of the config's models, repeats and folds: "unet/repeat0-fold0", in the plan's order."""
-        config = self.config
-        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
-        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
-        return [name for name in every if self._status(name) == "finished"]
+        return self._with_status("finished")
+
+    @functools.cached_property
+    def failed(self) -> list[str]:
+        """Names of the runs that ended without a score."""
+        return self._with_status("failed")
 
     @functools.cached_property
     def planned(self) -> int:
@@ -100,12 +102,18 @@ class Sweep:
         try:
             folder = Path(json.loads((self.workdir / "data.json").read_text())["prepared"])
             names = json.loads((folder / "names.json").read_text())
-            images, masks = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("images", "masks"))
+            images, masks = (np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks"))
         except (FileNotFoundError, ValueError, KeyError):
             return None
         if names["sha256"] != self.folds["sha256"]:
             return None
         return images, masks, {image: row for row, image in enumerate(names["ids"])}
+
+    def _with_status(self, status: str) -> list[str]:
+        config = self.config
+        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
+        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
+        return [name for name in every if self._status(name) == status]
 
     def _status(self, name: str) -> str | None:
         path = self.folder(name) / "record.json"
