@@ -93,6 +93,13 @@ class Sweep:
         except FileNotFoundError:
             return None
 
+    def scored(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """`predictions` of a run and, (n, H, W) uint8, the labels they are scored against; None without either."""
+        if self.pairs is None or (predictions := self.predictions(name)) is None:
+            return None
+        _, masks, row = self.pairs
+        return predictions, masks[[row[image] for image in self.test_ids(name)]]
+
     @functools.cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
         """Images (n, H, W, C) and masks (n, H, W) at the size of training, uint8, and the row of each id.
