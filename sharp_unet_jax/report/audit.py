@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from sharp_unet_jax.report.passport import labels, passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.rescore import IGNORE
 from sharp_unet_jax.report.table import Table
@@ -37,16 +38,11 @@ class Pair(NamedTuple):
 
 def table(sweeps: Sequence[Sweep]) -> Table:
     """A row a check, a column a sweep: how many of the images tested had a relative among those their run had seen."""
-    columns = {f"{sweep.dataset}, {_kind(sweep)} folds ({sweep.workdir.name})": _checks(sweep) for sweep in sweeps}
-    passports = [
-        f"{name}: protocol {sweep.config['protocol']}, {sweep.config['folds']} folds x {sweep.config['repeats']} "
-        f"repeats of {sweep.folds['images']} images"
-        for name, sweep in zip(columns, sweeps, strict=True)
-    ]
+    columns = {label: _checks(sweep) for label, sweep in zip(labels(sweeps), sweeps, strict=True)}
     return Table(
         "audit",
         "Test images with relatives among the images their run had seen",
-        "; ".join(passports),
+        passport(sweeps),
         pd.DataFrame(columns).rename_axis("tested images whose run had seen").reset_index(),
         "Every image is tested once a repeat, and counted each time; all other images are seen: trained on, or used to "
         "decide on stopping and weights. Ids are consecutive if they differ by 1 in their last number alone. Whether "
@@ -176,10 +172,6 @@ def _tested(sweep: Sweep) -> NDArray[np.bool_]:
 
 def _groups_known(sweep: Sweep) -> bool:
     return len(set(sweep.groups.values())) < len(sweep.groups)
-
-
-def _kind(sweep: Sweep) -> str:
-    return "grouped" if sweep.config["grouped"] else "random"
 
 
 def _picture(pixels: NDArray[np.uint8]) -> Image.Image:

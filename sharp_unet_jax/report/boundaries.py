@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from sharp_unet_jax.report import tables
+from sharp_unet_jax.report.passport import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.rescore import IGNORE
-from sharp_unet_jax.report.table import Table
+from sharp_unet_jax.report.table import Table, plus_minus
 
 OUTCOMES = ("measured", "missed", "invented", "absent")
 
@@ -53,13 +53,13 @@ def table(sweep: Sweep) -> Table | None:
     rows = []
     for (model, label), own in values.groupby(["model", "class"], sort=False):
         means = own.groupby("run")[["hd95", "assd", "penalised"]].mean()
-        cells = [tables.plus_minus(means[name].mean(), means[name].std()) for name in means]
+        cells = [plus_minus(means[name].mean(), means[name].std()) for name in means]
         rows.append((model, label, *cells, *(int((own["outcome"] == outcome).sum()) for outcome in OUTCOMES)))
     headings = ("model", "class", "HD95 (px)", "ASSD (px)", "HD95, misses at the diagonal (px)", *OUTCOMES)
     return Table(
         "boundaries",
         "Distances between true and predicted boundaries",
-        tables.passport(sweep.config, sweep.folds),
+        passport([sweep]),
         pd.DataFrame(rows, columns=headings),
         f"HD95: the larger of the two directed 95th percentiles of the distances between boundaries; ASSD: the mean "
         f"of all of them, both ways. In pixels at {height}x{width}, of which no spacing in mm is known. An image whose "

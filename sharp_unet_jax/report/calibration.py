@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from sharp_unet_jax.report import tables
+from sharp_unet_jax.report.passport import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.rescore import IGNORE, LEVELS
 from sharp_unet_jax.report.style import by_model
-from sharp_unet_jax.report.table import Table
+from sharp_unet_jax.report.table import Table, plus_minus
 
 BINS = 15
 BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # of a level: ]0, 1/15], ]1/15, 2/15], ...; 0 is in the first
@@ -28,14 +28,14 @@ def table(sweep: Sweep) -> Table | None:
     rows = []
     for model, levels in every.items():
         errors = 100 * pd.DataFrame([(*summary(run.sum(axis=0)), summary(run[1])[0]) for run in levels])
-        cells = [tables.plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
+        cells = [plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
         rows.append((model, len(levels), *cells))
     headings = ("model", "runs", "ECE (%)", "probability minus share (points)", "ECE near the object (%)")
     what = "of the foreground" if len(sweep.classes) == 2 else "of the likeliest class"
     return Table(
         "calibration",
         "Calibration of the probabilities",
-        tables.passport(sweep.config, sweep.folds),
+        passport([sweep]),
         pd.DataFrame(rows, columns=headings),
         f"Expected calibration error: the mean over all pixels of a run's test images of |probability {what} minus "
         f"the share that is right|, in {BINS} equal bins; 0 is perfect. Easy background makes up most pixels and is "

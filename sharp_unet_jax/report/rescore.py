@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sharp_unet_jax.report import tables
+from sharp_unet_jax.report.passport import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import by_model
-from sharp_unet_jax.report.table import Table
+from sharp_unet_jax.report.table import Table, plus_minus
 
 IGNORE = 255  # metrics.IGNORE, and below its rules for what is empty: importing them would bring JAX
 EMPTY = {"one": 1.0, "zero": 0.0, "nan": np.nan}
@@ -20,8 +20,8 @@ NOTE = (
     "threshold and empty images holds for the first row. In public code: nnU-Net leaves an image out that is empty in "
     "both, segmentation_models.pytorch gives it 1, U-Bench 0; the notebook of Sharp U-Net adds 1 in its dice_coef; "
     "pytorch-nested-unet and its descendants score batches as one image, DUCK-Net the whole test set; PraNet and "
-    "Inf-Net report means over 256 thresholds. A threshold chosen on the test fold is optimistic. Probabilities were stored in "
-    "255ths."
+    "Inf-Net report means over 256 thresholds. A threshold chosen on the test fold is optimistic. Probabilities were "
+    "stored in 255ths."
 )
 
 
@@ -48,12 +48,12 @@ def conventions(sweep: Sweep) -> list[Table]:
     result = []
     for metric in METRICS:
         cells = 100 * every.groupby(["convention", "model"], sort=False)[metric].agg(["mean", "std"])
-        text = cells.apply(lambda cell: tables.plus_minus(*cell), axis=1).unstack("model", sort=False)
+        text = cells.apply(lambda cell: plus_minus(*cell), axis=1).unstack("model", sort=False)
         result.append(
             Table(
                 f"rescored_{metric.lower()}",
                 f"{metric} (%) of the same predictions under other conventions",
-                tables.passport(sweep.config, sweep.folds),
+                passport([sweep]),
                 text.reset_index().rename_axis(columns=None),
                 NOTE,
             )
