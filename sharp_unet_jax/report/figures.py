@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,33 +16,9 @@ from matplotlib.ticker import MaxNLocator
 from sharp_unet_jax.atomic import replacing, write_text
 from sharp_unet_jax.report import overlays, statistics
 from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.style import INK
 
-INK = "#262626"  # of all text and lines; the page shows it in its own colour of text
-PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's blue and vermilion; dashes and hatching tell them apart in grey
-STYLE: dict[str, Any] = {
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "font.size": 8,
-    "hatch.linewidth": 0.6,
-    "legend.frameon": False,
-    "patch.edgecolor": INK,
-    "svg.hashsalt": "sharp_unet_jax",  # the same records give the same bytes
-    "text.color": INK,
-    "xtick.color": INK,
-    "xtick.major.width": 0.6,
-    "ytick.color": INK,
-    "ytick.major.width": 0.6,
-}
-
-
+PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's; dashes and hatching tell them apart in grey
 Predicted = dict[str, dict[str, overlays.Prediction]]
 
 
@@ -66,8 +41,7 @@ def save(plate: Plate, folder: Path) -> None:
 def svg(figure: Figure) -> str:
     """`figure` as SVG, letters as outlines: it looks the same everywhere."""
     text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
 
 
@@ -82,19 +56,18 @@ def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
     panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in sides(sweep)]
     if not panels:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
-        for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
-            for model in models:
-                mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
-                (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=model)
-                low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
-                axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
-            axes.set(xlabel="epoch", ylabel="validation Jaccard (%)", ylim=(0, 100))
-            axes.set_title(label, loc="left", pad=17)
-            axes.margins(x=0.01)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), ncols=2, columnspacing=1, borderpad=0.2)
+    figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
+    for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
+        for model in models:
+            mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
+            (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=model)
+            low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
+            axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
+        axes.set(xlabel="epoch", ylabel="validation Jaccard (%)", ylim=(0, 100))
+        axes.set_title(label, loc="left", pad=17)
+        axes.margins(x=0.01)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), ncols=2, columnspacing=1, borderpad=0.2)
     caption = (
         "Jaccard index on the validation images after each epoch: mean over folds and repeats, "
         "band one standard deviation. A run that was stopped early counts with its last epoch from there on."
@@ -117,22 +90,21 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
     if not sweeps:
         return None
     numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
-    with matplotlib.rc_context(STYLE):
-        height = sum(0.75 + 0.3 * number for number in numbers)
-        figure = Figure(figsize=(6.6, height + 0.25))
-        ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
-        grid = figure.subplots(len(sweeps), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
-        for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
-            for axes, metric in zip(row, ("jaccard", "dice"), strict=True):
-                _bars(axes, sweep, metric)
-            row[0].set_title(label, loc="left")
-        handles = [
-            Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
-            Line2D([], [], color=INK, lw=1, label="± standard deviation"),
-        ]
-        if any(len(_paper(sweep)) for sweep in sweeps.values()):
-            handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    height = sum(0.75 + 0.3 * number for number in numbers)
+    figure = Figure(figsize=(6.6, height + 0.25))
+    ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
+    grid = figure.subplots(len(sweeps), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
+    for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
+        for axes, metric in zip(row, ("jaccard", "dice"), strict=True):
+            _bars(axes, sweep, metric)
+        row[0].set_title(label, loc="left")
+    handles = [
+        Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
+        Line2D([], [], color=INK, lw=1, label="± standard deviation"),
+    ]
+    if any(len(_paper(sweep)) for sweep in sweeps.values()):
+        handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     caption = "Mean over runs of the score on the test images, with the sample standard deviation and every run."
     return Plate("bars", "Scores by model", caption, figure)
 
@@ -142,17 +114,16 @@ def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
     panels = [(label, sweep, pair) for label, sweep in sweeps.items() for pair in sides(sweep) if len(pair) == 2]
     if not panels:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
-        for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
-            scores = 100 * by_image(sweep)[[sharp, plain]].dropna()
-            ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
-            axes.plot([0, 100], [0, 100], color=INK, lw=0.6, ls=":")
-            alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
-            axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
-            axes.set(xlabel=f"{plain}, Jaccard (%)", ylabel=f"{sharp}, Jaccard (%)", aspect="equal")
-            axes.set_title(f"{label}\nsharp ahead in {ahead}, plain in {behind}", loc="left")
-            axes.set(xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25))
+    figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
+    for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
+        scores = 100 * by_image(sweep)[[sharp, plain]].dropna()
+        ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
+        axes.plot([0, 100], [0, 100], color=INK, lw=0.6, ls=":")
+        alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
+        axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
+        axes.set(xlabel=f"{plain}, Jaccard (%)", ylabel=f"{sharp}, Jaccard (%)", aspect="equal")
+        axes.set_title(f"{label}\nsharp ahead in {ahead}, plain in {behind}", loc="left")
+        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25))
     caption = "A point a test image: its mean Jaccard index over repeats. Above the diagonal sharp is ahead."
     return Plate("scatter", "Image by image", caption, figure)
 
@@ -190,31 +161,30 @@ def _examples(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
     choices = overlays.choose(sweep, predicted, models)
     height, width = masks.shape[1:]
     seen = set()
-    with matplotlib.rc_context(STYLE):
-        side = 1.65
-        size = side * (len(models) + 1), side * (height / width * len(choices)) + 0.17 * len(choices) + 0.45
-        figure = Figure(figsize=size)
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
-        grid = figure.subplots(len(choices), len(models) + 1, squeeze=False)
-        for line, choice in zip(grid, choices, strict=True):
-            image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
-            for axes, model in zip(line, (None, *models), strict=True):
-                wrong = {}
-                if model is not None:
-                    wrong = overlays.errors(truth, predicted[model][choice.image_id].labels)
-                    seen |= {colour for colour, mask in wrong.items() if mask.any()}
-                axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
-                outline(axes, truth)
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set_visible(False)
-                value = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
-                axes.set_xlabel(value, labelpad=1.5)
-            line[0].set_xlabel(choice.why, labelpad=1.5)
-        for axes, name in zip(grid[0], ("truth", *models), strict=True):
-            axes.set_title(name)
-        handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
-        handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1)
+    side = 1.65
+    size = side * (len(models) + 1), side * (height / width * len(choices)) + 0.17 * len(choices) + 0.45
+    figure = Figure(figsize=size)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
+    grid = figure.subplots(len(choices), len(models) + 1, squeeze=False)
+    for line, choice in zip(grid, choices, strict=True):
+        image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
+        for axes, model in zip(line, (None, *models), strict=True):
+            wrong = {}
+            if model is not None:
+                wrong = overlays.errors(truth, predicted[model][choice.image_id].labels)
+                seen |= {colour for colour, mask in wrong.items() if mask.any()}
+            axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
+            outline(axes, truth)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            value = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
+            axes.set_xlabel(value, labelpad=1.5)
+        line[0].set_xlabel(choice.why, labelpad=1.5)
+    for axes, name in zip(grid[0], ("truth", *models), strict=True):
+        axes.set_title(name)
+    handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
+    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1)
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
     caption = (
         "Images chosen by their Jaccard index, not by hand, each predicted by the run that did not see it; "

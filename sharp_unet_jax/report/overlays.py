@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report.boundaries import decide
 from sharp_unet_jax.report.records import Sweep
-
-IGNORE = 255  # label of pixels that are not scored, as in sharp_unet_jax.metrics, which needs JAX
+from sharp_unet_jax.report.rescore import IGNORE
 
 # Apart in print, and for the colour-blind (the palette is IBM's): amber is light, blue dark, magenta between them.
 OVER = "#ffb000"  # predicted, not true
@@ -33,16 +33,6 @@ class Choice(NamedTuple):
     image_id: str
 
 
-def labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Label maps (n, H, W) uint8 of probabilities (n, H, W, outputs) in 255ths.
-
-    With one output, class 1 above `threshold`, a probability; else the likeliest class.
-    """
-    if probabilities.shape[-1] == 1:
-        return (probabilities[..., 0] > 255 * threshold).astype(np.uint8)
-    return probabilities.argmax(-1).astype(np.uint8)
-
-
 def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
     """Of every model and image id the prediction of the first repeat that has one; {} where none were kept."""
     found: dict[str, dict[str, Prediction]] = {}
@@ -52,8 +42,8 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
             repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})
             if ids[0] in of_model or (probabilities := sweep.predictions(run)) is None:
                 continue
-            for image, decided in zip(ids, labels(probabilities, sweep.config["threshold"]), strict=True):
-                of_model.setdefault(image, Prediction(decided, float(scores[repeat, image]), repeat))
+            for image, decided in zip(ids, decide(probabilities, sweep.config["threshold"]), strict=True):
+                of_model.setdefault(image, Prediction(decided.astype(np.uint8), float(scores[repeat, image]), repeat))
     return {model: of_model for model, of_model in found.items() if of_model}
 
 

@@ -39,11 +39,13 @@ class Chapter(NamedTuple):
     predicted: Predicted  # of overlays.predictions
     tables: Sequence[Table]
     plates: Sequence[Plate]
+    examples: Sequence[Plate]  # of figures.examples: the page draws them itself
     pairs: Sequence[Pair]  # of audit.worst
-    environment: dict[str, Any]  # environment.json, {} where there is none
 
 
-def render(title: str, summary: str, tables: Sequence[Table], plates: Sequence[Plate], chapters: Sequence[Chapter]) -> str:
+def render(
+    title: str, summary: str, tables: Sequence[Table], plates: Sequence[Plate], chapters: Sequence[Chapter]
+) -> str:
     """The page. `summary` is a paragraph; `tables` and `plates` are of all sweeps, those of one are in its chapter."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sharp_unet_jax.report", "template"),
@@ -90,6 +92,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
         "metrics": METRICS,
+        "environment": sweep.environment,
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
     }
@@ -144,14 +147,14 @@ def inline(text: object) -> Markup:
 
 def sort_key(cell: object) -> str:
     """What a cell is sorted by: the number it begins with, or "" for a text."""
-    found = re.match(r"\*{0,2}([<+-]?\d+(?:\.\d+)?)", str(cell).replace("−", "-"))
+    found = re.match(r"\*{0,2}([<+-]?\d+(?:\.\d+)?)", str(cell))
     return found[1].lstrip("<+") if found else ""
 
 
 def _svg(plate: Plate, prefix: str) -> Markup:
     """A figure to stand in the page: its ids are its own, and its ink is the page's colour of text."""
     text = figures.svg(plate.figure)
-    text = text[text.index("<svg") :].replace(figures.INK, "currentColor")
+    text = text[text.index("<svg") :].replace(style.INK, "currentColor")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     # The size is that of the page's column, as far as it is there.
     return Markup(re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1))
