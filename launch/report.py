@@ -16,9 +16,7 @@ def run(arguments: Sequence[str]) -> None:
     """The whole command. Raises InputError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
     parser.add_argument("workdirs", metavar="WORKDIR", type=Path, nargs="+", help="what launch.cv wrote to")
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, help="default: report, in the first WORKDIR"
-    )
+    parser.add_argument("--output", metavar="DIR", type=Path, help="default: report, in the first WORKDIR")
     known = parser.parse_args(arguments)
     print(f"report: {write.write(known.workdirs, known.output) / 'report.html'}")
 

@@ -54,13 +54,14 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and not sort_keys
     environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
     environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
     budget = album.BUDGET // max(1, len(chapters))
     return environment.get_template("report.html").render(
         title=title,
         summary=summary,
-        tables=tables,
+        tables=[_table(table) for table in tables],
         plates=plates,
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
@@ -84,6 +85,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     }
     return {
         **chapter._asdict(),
+        "tables": [_table(table) for table in chapter.tables],
         "id": f"sweep{number}",
         "models": models,
         "rows": _rows(sweep, scores, models) if scores is not None else [],
@@ -96,6 +98,15 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
     }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """A table's cells by row, and which of its columns hold texts."""
+    cells = table.frame.to_numpy().tolist()
+    numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*cells, strict=True)]
+    kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
+    columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
+    return {**table._asdict(), "columns": columns, "rows": cells}
 
 
 def _rows(sweep: Sweep, scores: Any, models: Sequence[str]) -> list[dict[str, Any]]:
@@ -156,8 +167,9 @@ def _svg(plate: Plate, prefix: str) -> Markup:
     text = figures.svg(plate.figure)
     text = text[text.index("<svg") :].replace(style.INK, "currentColor")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    # The size is that of the page's column, as far as it is there.
-    return Markup(re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1))
+    return Markup(
+        re.sub(r'<svg (.*?)width="([^"]*)"', r'<svg \1style="--width:\2" width="\2"', text, count=1, flags=re.S)
+    )
 
 
 def _picture(pixels: np.ndarray) -> str:

@@ -49,10 +49,10 @@ class Tab:
         return result["result"].get("value")
 
     def press(self, key):
-        for kind in ("rawKeyDown", "keyUp"):
-            code = {"Escape": 27, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}[key]
-            text = {"text": "\r"} if key == "Enter" and kind == "rawKeyDown" else {}
-            self.send("Input.dispatchKeyEvent", type="keyDown" if text else kind, key=key, windowsVirtualKeyCode=code, **text)
+        code = {"Escape": 27, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.send("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
+        self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def resize(self, width, height, dark=False):
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)

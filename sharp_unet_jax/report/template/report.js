@@ -26,6 +26,7 @@ let chosen = null;
 const isDark = () => chosen ?? dark.matches;
 const showTheme = () => {
   document.documentElement.style.colorScheme = chosen === null ? "" : chosen ? "dark" : "light";
+  document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   theme.textContent = isDark() ? "Light" : "Dark";
 };
 theme.hidden = false;
@@ -112,9 +113,10 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
 
 const panel = (picture, part) => {
   const name = part ? picture.models[part - 1] : "truth", score = picture.scores[part - 1];
-  const text = part ? `${name}: ${score === null ? "no score" : `${(100 * score).toFixed(1)} %`}` : name;
-  const canvas = element("canvas", { role: "img", ariaLabel: text });
-  return [element("span", { className: "panel" }, canvas, element("span", { className: "name" }, text)), canvas];
+  const value = !part ? "" : score === null ? "no score" : `${(100 * score).toFixed(1)} %`;
+  const canvas = element("canvas", { role: "img", ariaLabel: `${name} ${value}` });
+  const text = element("span", { className: "name" }, name, " ", element("span", { className: "nowrap" }, value));
+  return [element("span", { className: "panel" }, canvas, text), canvas];
 };
 
 const fill = async (parent, picture, view) => {
