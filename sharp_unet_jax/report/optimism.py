@@ -67,7 +67,7 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
     for first, second in _side_by_side(sweeps):
         for model in (model for model in statistics.models(first) if model in statistics.models(second)):
             a, b = (statistics.image_scores(sweep, model)["jaccard"] for sweep in (first, second))
-            images = statistics.over_images(*(x.groupby("image_id").mean() for x in (a, b)), groups=first.groups)
+            images = statistics.over_images(a.groupby("image_id").mean(), b.groupby("image_id").mean(), first.groups)
             of_first, of_second = (gaps(sweep, model)["reported"] for sweep in (first, second))
             rows.append(
                 {
