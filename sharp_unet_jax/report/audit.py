@@ -158,9 +158,9 @@ def _checks(sweep: Sweep) -> dict[str, str]:
     if sweep.pairs is not None:
         bits, correlation = likeness(sweep)
         checks["a near-duplicate"] = share(bits <= DUPLICATE)
-        if neighbours.any():
-            every = np.sort(correlation[np.triu_indices(len(ids), 1)])
-            rank = np.searchsorted(every, np.median(correlation[neighbours])) / len(every)
+        across = neighbours & np.logical_or.reduce([test[:, None] != test for test in tested])
+        if across.any():
+            rank = np.mean(correlation[~np.eye(len(ids), dtype=bool)] < np.median(correlation[across]))
             checks["the image before or after, by id"] += f"; such pairs are more alike than {rank:.0%} of all"
     return checks
 
