@@ -19,6 +19,7 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
 
 PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's; dashes and hatching tell them apart in grey
+DPI = 300  # of PNGs
 Predicted = dict[str, dict[str, overlays.Prediction]]
 
 
@@ -32,10 +33,10 @@ class Plate(NamedTuple):
 
 
 def save(plate: Plate, folder: Path) -> None:
-    """Writes NAME.svg and NAME.png (300 dots an inch, on white) to `folder`."""
+    """Writes NAME.svg and NAME.png (DPI dots an inch, on white) to `folder`."""
     write_text(folder / f"{plate.name}.svg", svg(plate.figure))
     with replacing(folder / f"{plate.name}.png") as temporary:
-        plate.figure.savefig(temporary, format="png", dpi=300, facecolor="white")
+        plate.figure.savefig(temporary, format="png", dpi=DPI, facecolor="white")
 
 
 def svg(figure: Figure) -> str:

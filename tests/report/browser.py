@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ class Tab:
 
     def __init__(self, commands, answers):
         self._commands, self._answers, self._number, self._session = commands, answers, 0, None
-        self.complaints, self.requests = [], []
+        self._unread, self.complaints, self.requests = b"", [], []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -63,12 +64,13 @@ class Tab:
         Path(path).write_bytes(base64.b64decode(self.send("Page.captureScreenshot", **options)["data"]))
 
     def _receive(self):
-        text = bytearray()
-        while not text.endswith(b"\0"):
-            part = self._answers.read(1)
+        while b"\0" not in self._unread:
+            assert select.select([self._answers], [], [], 60)[0], "the browser is silent"
+            part = self._answers.read(65536)
             assert part, "the browser is gone"
-            text += part
-        message = json.loads(text[:-1])
+            self._unread += part
+        text, _, self._unread = self._unread.partition(b"\0")
+        message = json.loads(text)
         match message.get("method"), message.get("params", {}):
             case "Runtime.exceptionThrown", parameters:
                 self.complaints.append(parameters["exceptionDetails"]["exception"].get("description"))
@@ -89,7 +91,7 @@ def tab():
         from_us, to_browser = os.pipe()
         from_browser, to_us = os.pipe()
         commands = stack.enter_context(os.fdopen(to_browser, "wb"))
-        answers = stack.enter_context(os.fdopen(from_browser, "rb"))
+        answers = stack.enter_context(os.fdopen(from_browser, "rb", buffering=0))
         # It reads commands from descriptor 3 and answers on 4.
         shell = f'exec "$@" 3<&{from_us} 4>&{to_us}'
         arguments = ["bash", "-c", shell, "bash", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"]
