@@ -1,9 +1,9 @@
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
 Trains every run of the config's sweep that --workdir has no finished record of yet, on all devices there are, then
-writes the tables and the report. Give the same command again after a sweep was cut off: finished runs are kept, those it was in go on
-from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run failed; 1: a run
-failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
+writes the tables and the report. Give the same command again after a sweep was cut off: finished runs are kept, those
+it was in go on from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run
+failed; 1: a run failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 
 def _report(folder: Path, console: Console) -> None:
-    """Writes the report. Whatever goes wrong with it is one line: the sweep is done, and launch.report can try again."""
+    """Writes the report. Whatever goes wrong is one line: the sweep is done, and launch.report can try again."""
     try:
         from sharp_unet_jax.report import write  # with all it needs: here, so that nothing in there can fail a sweep
 

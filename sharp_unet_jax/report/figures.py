@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -92,7 +93,7 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
         return None
     numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
     height = sum(0.75 + 0.3 * number for number in numbers)
-    figure = Figure(figsize=(6.6, height + 0.25))
+    figure = Figure(figsize=(6.6, height + 0.25), layout="constrained")
     ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
     grid = figure.subplots(len(sweeps), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
     for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
@@ -164,8 +165,7 @@ def _examples(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
     seen = set()
     side = 1.65
     size = side * (len(models) + 1), side * (height / width * len(choices)) + 0.17 * len(choices) + 0.45
-    figure = Figure(figsize=size)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
     grid = figure.subplots(len(choices), len(models) + 1, squeeze=False)
     for line, choice in zip(grid, choices, strict=True):
         image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
@@ -204,7 +204,7 @@ def outline(axes: Axes, labels: np.ndarray) -> None:
 def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(number, 3)
     lines = -(-number // columns)
-    figure = Figure(figsize=(width * columns, height * lines))
+    figure = Figure(figsize=(width * columns, height * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for unused in axes[number:]:
         unused.remove()

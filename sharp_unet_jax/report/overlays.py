@@ -74,7 +74,7 @@ def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Se
     """
     scores = pd.DataFrame({model: pd.Series({i: p.jaccard for i, p in predicted[model].items()}) for model in models})
     foreground = sweep.per_image[sweep.per_image["class"] != sweep.classes[0]].groupby("image_id")["truth"].max()
-    scores = scores[scores.index.map(foreground) > 0].dropna()
+    scores = scores[foreground.reindex(scores.index) > 0].dropna()
     *other, model = models
     order = list(scores[model].sort_values(ascending=False, kind="stable").index)
     middle = len(order) // 2

@@ -139,9 +139,9 @@ def _curves(sweep: Sweep) -> dict[str, Any]:
         for model, look in style.by_model(statistics.models(sweep))
     }
     runs = []
-    for (model, repeat, fold), table in sweep.epochs.groupby(["model", "repeat", "fold"], sort=False):
+    for run, table in sweep.epochs.groupby("run", sort=False):
         values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
-        runs.append({"model": model, "repeat": int(repeat), "fold": int(fold), "values": values})
+        runs.append({"model": sweep.runs.loc[run, "model"], "values": values})
     return {"looks": looks, "runs": runs, "names": METRICS}
 
 

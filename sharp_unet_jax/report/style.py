@@ -5,7 +5,7 @@ from typing import Any
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
 INK = "#262626"  # of all text and lines; the page shows it in its own colour of text
-RC: dict[str, Any] = {
+RC: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.labelcolor": INK,
@@ -13,7 +13,6 @@ RC: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 9,
-    "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "font.size": 8,
     "hatch.linewidth": 0.6,

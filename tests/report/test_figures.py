@@ -11,7 +11,7 @@ import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
-from sharp_unet_jax.report import figures, overlays, statistics, style
+from sharp_unet_jax.report import figures, overlays, records, statistics, style
 from tests.conftest import squares
 from tests.report import whole
 
@@ -91,9 +91,11 @@ def test_four_classes_and_models_without_twins(tmp_path):
 
 def test_what_is_not_there_is_not_drawn(sweep, tmp_path):
     assert figures.examples(sweep, {}) == []
-    for run in (moved := whole.sweep(tmp_path)).names:
-        (moved.folder(run) / "record.json").unlink()
+    whole.sweep(tmp_path)
+    for path in tmp_path.rglob("record.json"):
+        path.unlink()
     (tmp_path / "data.json").unlink()
+    moved = records.load(tmp_path)
     assert figures.every({"squares": moved}) == []
     assert figures.examples(moved, {}) == []
 

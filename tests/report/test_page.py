@@ -219,7 +219,7 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
         return canvases().map(canvas => {
             const zoom = canvas.width / 24, {width, height} = canvas;
             const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
-            const at = (x, y) => 4 * ((y + .5) * zoom * width + (x + .5) * zoom);
+            const inside = i => Math.floor((i + .5) * zoom), at = (x, y) => 4 * (inside(y) * width + inside(x));
             const middle = (x, y) => [...pixels.slice(at(x, y), at(x, y) + 4)];
             return Array.from({length: 16}, (_, y) => Array.from({length: 24}, (_, x) => middle(x, y)));
         });
