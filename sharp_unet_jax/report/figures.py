@@ -36,6 +36,7 @@ class Plate(NamedTuple):
 def save(plate: Plate, folder: Path) -> None:
     """Writes NAME.svg and NAME.png (DPI dots an inch, on white) to `folder`."""
     write_text(folder / f"{plate.name}.svg", svg(plate.figure))
+    plate.figure.set_layout_engine("none")  # laid out now, which takes longer than drawing
     with replacing(folder / f"{plate.name}.png") as temporary:
         plate.figure.savefig(temporary, format="png", dpi=DPI, facecolor="white")
 

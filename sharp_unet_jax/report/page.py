@@ -139,9 +139,9 @@ def _curves(sweep: Sweep) -> dict[str, Any]:
         for model, look in style.by_model(statistics.models(sweep))
     }
     runs = []
-    for run, table in sweep.epochs.groupby("run", sort=False):
+    for _, table in sweep.epochs.groupby("run", sort=False):
         values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
-        runs.append({"model": sweep.runs.loc[run, "model"], "values": values})
+        runs.append({"model": table["model"].iloc[0], "values": values})
     return {"looks": looks, "runs": runs, "names": METRICS}
 
 

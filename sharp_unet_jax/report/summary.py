@@ -1,4 +1,4 @@
-"""What sweeps came to, in one paragraph."""
+"""What a sweep came to, in one paragraph."""
 
 from collections.abc import Mapping
 
@@ -9,25 +9,26 @@ from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
 
 def paragraph(sweeps: Mapping[str, Sweep]) -> str:
-    """Scores of every sweep, by its label, and of sharp against plain."""
+    """Scores of every sweep, by its label, and of sharp against plain; a line a sweep."""
     finished = {label: sweep for label, sweep in sweeps.items() if sweep.names}
     wanted = {
         label: [pair for pair in statistics.pairs(statistics.models(sweep)) if statistics.plain(pair[0]) == pair[1]]
         for label, sweep in finished.items()
     }
     made = iter(statistics.comparisons((finished[label], *pair) for label, pairs in wanted.items() for pair in pairs))
-    said = []
+    lines = []
     for label, sweep in finished.items():
         config = sweep.config
-        said.append(
+        said = [
             f"**{label}**: {sweep.folds['images']} images, {config['folds']} "
             f"{'grouped' if config['grouped'] else 'random'} folds x {config['repeats']} repeats, "
-            f"protocol {config['protocol']}. Jaccard on the test images: {_scores(sweep)}."
-        )
-        said += [_difference(next(made)) for _ in wanted[label]]
+            f"protocol {config['protocol']}. Jaccard on the test images: {_scores(sweep)}.",
+            *(_difference(next(made)) for _ in wanted[label]),
+        ]
         if config["protocol"] == "paper":
             said.append("Stopping and weights were decided on the reported folds, which flatters every score here.")
-    return " ".join([*said, unfinished(list(sweeps.values()))]).strip()
+        lines.append(" ".join(said))
+    return "\n".join([*lines, unfinished(list(sweeps.values()))]).strip()
 
 
 def _scores(sweep: Sweep) -> str:
