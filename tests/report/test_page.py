@@ -214,7 +214,7 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
     assert tab.run("document.getElementById('dialog-title').textContent").startswith("002 ")
     shown = """(async () => {
         const canvases = () => [...document.querySelectorAll('.panels canvas')];
-        while (canvases().length < 3 || canvases().some(canvas => canvas.width < 640))
+        while (canvases().length < 3 || canvases().some(canvas => canvas.width === 300) /* as they are born */)
             await new Promise(resolve => setTimeout(resolve, 10));
         return canvases().map(canvas => {
             const zoom = canvas.width / 24, {width, height} = canvas;

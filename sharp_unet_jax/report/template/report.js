@@ -88,7 +88,7 @@ const wrong = (truth, predicted) => {
 };
 
 const draw = (canvas, { image, width, height, maps }, part, view) => {
-  const zoom = Math.max(1, Math.ceil(640 / width));
+  const sharp = devicePixelRatio, zoom = Math.max(1, Math.ceil(canvas.clientWidth * sharp / width));
   Object.assign(canvas, { width: width * zoom, height: height * zoom });
   const context = canvas.getContext("2d"), [truth] = maps, labels = maps[part];
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
@@ -108,7 +108,7 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
     if (y && edge(at(x, y), at(x, y - 1))) { outline.moveTo(x * zoom, y * zoom); outline.lineTo((x + 1) * zoom, y * zoom); }
   }
   context.lineCap = "square";
-  for (const [style, line] of [["#000", 5], ["#fff", 2]]) { context.strokeStyle = style; context.lineWidth = line; context.stroke(outline); }
+  for (const [style, line] of [["#000", 3], ["#fff", 1.2]]) { context.strokeStyle = style; context.lineWidth = line * sharp; context.stroke(outline); }
 };
 
 const panel = (picture, part) => {
