@@ -9,8 +9,8 @@ Jaccard of each test image, mean over the fold. Swapping the blocks changes noth
 expectation, whatever the number of training images and whatever the folds share: the null hypothesis holds exactly. The
 difficulty is that of real sweeps: a data set favours one learner by chance, and all 25 runs are of that data set.
 
-Writes sharp_unet_jax/report/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level)
-and results/null_simulation.png and .svg, and prints the rows of level 0.05. 1000 data sets take three minutes.
+Writes results/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level), .png
+and .svg, and prints the rows of level 0.05. 1000 data sets take three minutes.
 """
 
 import argparse
@@ -117,11 +117,11 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=1000)
-    root = Path(__file__).parents[1]
+    results = Path(__file__).parents[1] / "results"
     table = simulate(parser.parse_args().datasets)
-    table.to_csv(root / "sharp_unet_jax" / "report" / "null_simulation.csv", index=False, float_format="%.4g")
+    table.to_csv(results / "null_simulation.csv", index=False, float_format="%.4g")
     for suffix in ("png", "svg"):
-        draw(table).savefig(root / "results" / f"null_simulation.{suffix}", dpi=150)
+        draw(table).savefig(results / f"null_simulation.{suffix}", dpi=150)
     print(table[table["level"] == 0.05].pivot(index="test", columns="folds", values="rejected")[[*FOLDS]].to_string())
 
 

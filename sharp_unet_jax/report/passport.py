@@ -39,10 +39,11 @@ def unfinished(sweeps: Sequence[Sweep]) -> str:
     """A line for each sweep whose runs are not all there; "" where all are."""
     lines = []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
+        whose = f"{label}: " if len(sweeps) > 1 else ""
         if len(sweep.names) < sweep.planned:
             failed = f", {len(sweep.failed)} failed" if sweep.failed else ""
             runs = f"{len(sweep.names)} of {sweep.planned} runs are finished{failed}"
-            lines.append(f"**{label}: {runs}: its figures are not the whole sweep's.**")
+            lines.append(f"**{whose}{runs}: the figures are not the whole sweep's.**")
     return "\n".join(lines)
 
 
@@ -53,6 +54,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
         "nested": f"nested (decided on {config['inner_validation']:.0%} of the training folds; the test fold held out)",
     }[config["protocol"]]
+    repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
     empty = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}[config["empty"]]
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
@@ -61,7 +63,7 @@ def _sentences(sweep: Sweep) -> list[str]:
     start += f", learning rate of the encoder times {factor}" if factor != 1 else ""
     return [
         f"Protocol: {decided}.",
-        f"{config['folds']} {'grouped' if config['grouped'] else 'random'} folds x {config['repeats']} repeats.",
+        f"{config['folds']} {'grouped' if config['grouped'] else 'random'} folds x {repeats}.",
         f"n = {folds['images']} images ({folds['groups']} groups).",
         f"{height}x{width} pixels ({config['data']['fit']}).",
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "

@@ -1,6 +1,6 @@
 """The paper's tables made of sweeps' records, what is significant in them, and tables.md at the end of a sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,12 @@ TORN = (
     "Random folds tear groups apart: then even the corrected test holds too often, in 10 % of the simulations of "
     "bench/README.md instead of 5 %."
 )
+BY_IMAGE = (
+    "Each image's difference is averaged over repeats first. The interval is a bootstrap that draws whole groups "
+    f"({statistics.RESAMPLES} percentile resamples), Wilcoxon's signed-rank test takes the means of groups, and Holm's "
+    "adjustment is for all comparisons of this table. Both take the trained networks as given: they say nothing of "
+    "other trainings, so nothing is bold here."
+)
 
 
 class Block(NamedTuple):
@@ -38,7 +44,7 @@ class Block(NamedTuple):
 
 def every(sweeps: Sequence[Sweep]) -> list[Table]:
     """All tables these sweeps have something for, in the order of the report: the paper's, significance, pairs,
-    optimism, protocols; [] where no run is finished."""
+    images, optimism, protocols; [] where no run is finished."""
     return [*paper(sweeps), *significance(sweeps), *optimism.tables(sweeps)]
 
 
@@ -63,15 +69,18 @@ def paper(sweeps: Sequence[Sweep]) -> list[Table]:
 
 
 def significance(sweeps: Sequence[Sweep]) -> list[Table]:
-    """ "significance": sharp against plain twins; "pairs": every two models, where that is more. [] without any."""
-    every_pair = [(block, a, b) for block in _blocks(sweeps) for a, b in statistics.pairs(block.models)]
-    twins = [(block, a, b) for block, a, b in every_pair if statistics.plain(a) == b]
-    tables = []
+    """ "significance": sharp against plain twins; "pairs": every two models, where that is more; "images": the same
+    pairs by image. [] where no two models have finished runs."""
+    every_pair = [(block.sweep, *pair) for block in _blocks(sweeps) for pair in statistics.pairs(block.models)]
+    twins = [(sweep, first, second) for sweep, first, second in every_pair if statistics.plain(first) == second]
+    made = []
     if twins:
-        tables.append(_significance("significance", "Sharp against plain: differences in points of Jaccard", twins))
+        made.append(_by_run("significance", "Sharp against plain", twins))
     if len(every_pair) > len(twins):
-        tables.append(_significance("pairs", "Every two models: differences in points of Jaccard", every_pair))
-    return tables
+        made.append(_by_run("pairs", "Every two models", every_pair))
+    if every_pair:
+        made.append(_by_image(every_pair))
+    return made
 
 
 def markdown(workdir: Path) -> str:
@@ -93,7 +102,7 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     """A table like the paper's of that number; bold is a model that beats every other of its block."""
     pairs = [(block.sweep, *pair) for block in blocks for pair in statistics.pairs(block.models)]
     remaining = iter(statistics.comparisons(pairs))
-    sweeps, named = _sweeps(blocks)
+    sweeps, named = _sweeps(block.sweep for block in blocks)
     rows = []
     for block in blocks:
         here = [next(remaining) for _ in statistics.pairs(block.models)]
@@ -104,7 +113,8 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     if (frame[["paper: Jaccard", "paper: Dice"]] == "-").all(axis=None):
         frame = frame.drop(columns=frame.columns[frame.columns.str.contains("paper")])
     rule = "the higher Jaccard of plain and sharp" if number < 3 else "a Jaccard higher than every other model's"
-    note = [f"Bold: {rule} by the {TEST.format(count=len(pairs))}.", INTERVAL, unfinished(sweeps)]
+    bold = f"Bold: {rule} by the {TEST.format(count=len(pairs))}." if pairs else ""
+    note = [bold, INTERVAL, unfinished(sweeps)]
     return Table(
         f"table{number}",
         f"{title} (the paper's Table {number})",
@@ -124,7 +134,7 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
         if metric == "jaccard":
             row[f"{name} (%)"] = f"**{row[f'{name} (%)']}**" if bold else row[f"{name} (%)"]
             mean = statistics.corrected_t(scores, statistics.share_tested(sweep))
-            row["95 % interval"] = interval(mean.low, mean.high)
+            row["95 % interval"] = interval(max(mean.low, 0), min(mean.high, 100))
         row[f"paper: {name}"] = plus_minus(paper[f"{metric}_mean"], paper[f"{metric}_std"])
         row[f"{name} minus paper"] = signed(scores.mean() - paper[f"{metric}_mean"])
     return row
@@ -147,49 +157,60 @@ def _reference(number: int, dataset: str, model: str) -> pd.Series:
     return rows.iloc[(rows["table"] != number).argmin()]
 
 
-def _significance(name: str, title: str, wanted: Sequence[tuple[Block, str, str]]) -> Table:
-    made = statistics.comparisons((block.sweep, a, b) for block, a, b in wanted)
-    sweeps, named = _sweeps([block for block, _, _ in wanted])
+def _by_run(name: str, title: str, wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
+    sweeps, named = _sweeps(sweep for sweep, _, _ in wanted)
     rows = []
-    for (block, first, second), (*_, test, adjusted, won) in zip(wanted, made, strict=True):
-        points = signed(test.mean)
-        of_first, of_second = (statistics.image_scores(block.sweep, model)["jaccard"] for model in (first, second))
-        image = statistics.over_images(of_first, of_second, block.sweep.groups)
+    for (sweep, first, second), made in zip(wanted, statistics.comparisons(wanted), strict=True):
+        points = signed(made.test.mean)
         rows.append(
             {
-                "data set": named[id(block.sweep)],
+                "data set": named[id(sweep)],
                 "models": f"{first} minus {second}",
-                "difference": f"**{points}**" if adjusted < statistics.LEVEL else points,
-                "95 % interval": interval(test.low, test.high),
-                "higher in": f"{won} of {test.n}",
-                "t": "-" if pd.isna(test.t) else f"{test.t:.2f}",
-                "p": p_value(test.p),
-                "p (Holm)": p_value(adjusted),
-                "by image": signed(image.mean),
-                "95 % interval by image": interval(image.low, image.high),
-                "Wilcoxon p": p_value(image.p),
-                "images (groups)": f"{image.images} ({image.groups})",
+                "difference": f"**{points}**" if made.holm < statistics.LEVEL else points,
+                "95 % interval": interval(made.test.low, made.test.high),
+                "higher in": f"{made.won} of {made.test.n}",
+                "t": "-" if pd.isna(made.test.t) else f"{made.test.t:.2f}",
+                "p": p_value(made.test.p),
+                "p (Holm)": p_value(made.holm),
             }
         )
-    note = [
-        f"Bold: differs from zero by the {TEST.format(count=len(made))}.",
-        INTERVAL,
-        "By image: each image's difference is averaged over repeats first. Its interval is a bootstrap that draws "
-        f"whole groups ({statistics.RESAMPLES} percentile resamples), Wilcoxon's signed-rank test takes the means of "
-        "groups; both take the trained networks as given and are not adjusted for the number of comparisons.",
-        TORN
-        if any(not sweep.config["grouped"] and len(set(sweep.groups.values())) < len(sweep.groups) for sweep in sweeps)
-        else "",
-        unfinished(sweeps),
-    ]
+    torn = any(not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"] for sweep in sweeps)
+    bold = f"Bold: differs from zero by the {TEST.format(count=len(rows))}."
+    note = [bold, INTERVAL, TORN if torn else "", unfinished(sweeps)]
+    title = f"{title}: differences in points of Jaccard, over runs"
     return Table(name, title, passport(sweeps), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+
+
+def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
+    sweeps, named = _sweeps(sweep for sweep, _, _ in wanted)
+    tests = []
+    for sweep, first, second in wanted:
+        of_first, of_second = (statistics.image_scores(sweep, model)["jaccard"] for model in (first, second))
+        tests.append(statistics.over_images(of_first, of_second, sweep.groups))
+    rows = [
+        {
+            "data set": named[id(sweep)],
+            "models": f"{first} minus {second}",
+            "difference": signed(test.mean),
+            "95 % interval": interval(test.low, test.high),
+            "Wilcoxon p": p_value(test.p),
+            "p (Holm)": p_value(adjusted),
+            "images (groups)": f"{test.images} ({test.groups})",
+        }
+        for (sweep, first, second), test, adjusted in zip(
+            wanted, tests, statistics.holm([test.p for test in tests]), strict=True
+        )
+    ]
+    title = "Differences in points of Jaccard, over images"
+    note = "\n".join(filter(None, [BY_IMAGE, unfinished(sweeps)]))
+    return Table("images", title, passport(sweeps), narrow(pd.DataFrame(rows)), note)
 
 
 def _blocks(sweeps: Sequence[Sweep]) -> list[Block]:
     return [Block(sweep, statistics.models(sweep)) for sweep in sweeps if sweep.names]
 
 
-def _sweeps(blocks: Sequence[Block]) -> tuple[list[Sweep], dict[int, str]]:
-    """The sweeps of `blocks`, each once, and a label for each by its id()."""
-    sweeps = list({id(block.sweep): block.sweep for block in blocks}.values())
+def _sweeps(sweeps_of_rows: Iterable[Sweep]) -> tuple[list[Sweep], dict[int, str]]:
+    """Each sweep once, and a label for each by its id()."""
+    sweeps = list({id(sweep): sweep for sweep in sweeps_of_rows}.values())
     return sweeps, dict(zip(map(id, sweeps), labels(sweeps), strict=True))

@@ -29,7 +29,7 @@ def test_protocols_and_folds_stand_side_by_side(tmp_path):
     sweeps = [
         sweep_writer.write(
             tmp_path / f"{protocol}{grouped}",
-            {"unet": scores(mean, 0, (1 + grouped, 5, 4)), "sharp_unet": scores(mean + 0.01, 0, (1 + grouped, 5, 4))},
+            {"unet": scores(mean, 0, (1 + grouped, 2, 10)), "sharp_unet": scores(mean + 0.01, 0, (1 + grouped, 2, 10))},
             protocol=protocol,
             grouped=grouped,
             group_size=2,
@@ -53,7 +53,7 @@ def test_protocols_and_folds_stand_side_by_side(tmp_path):
 
 
 def test_images_are_compared_with_themselves(tmp_path):
-    first, second = scores(0.8, 0.1, (3, 5, 4), seed=1), scores(0.7, 0.1, (1, 5, 4), seed=2)
+    first, second = scores(0.8, 0.1, (3, 2, 10), seed=1), scores(0.7, 0.1, (1, 2, 10), seed=2)
     sweeps = [
         sweep_writer.write(tmp_path / "a", {"unet": first}, group_size=4),
         sweep_writer.write(tmp_path / "b", {"unet": second}, group_size=4, protocol="nested"),

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from sharp_unet_jax.report import records, statistics, table, tables
 from tests.report import sweep_writer
@@ -24,11 +25,11 @@ def by_name(sweeps):
 
 
 def test_every_table_in_the_order_of_the_report(cvc):
-    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "optimism"]
+    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "images", "optimism"]
 
 
 def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
-    row = by_name([cvc])["table1"].frame.set_index("model").loc["unet"]
+    row = tables.paper([cvc])[0].frame.set_index("model").loc["unet"]
     runs = 100 * scores(0.70, seed=1).mean(axis=2)
     assert row["Jaccard (%)"] == f"{runs.mean():.2f} ± {runs.std(ddof=1):.2f}"
     assert row["paper: Jaccard"] == "70.02 ± 9.37"
@@ -40,8 +41,7 @@ def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
 
 
 def test_bold_is_what_beats_every_other_by_the_corrected_test_after_holm(cvc):
-    for name, count in (("table1", 1), ("table3", 3)):
-        each = by_name([cvc])[name]
+    for each, count in zip(tables.paper([cvc]), (1, 3), strict=True):
         cells = each.frame.set_index("model")["Jaccard (%)"]
         assert [model for model, cell in cells.items() if "**" in cell] == ["sharp_unet"]
         assert not each.frame["Dice (%)"].str.contains("**", regex=False).any()
@@ -53,20 +53,21 @@ def test_higher_without_the_test_is_not_bold(tmp_path):
     """Two models ahead of the third, and not of each other; and a difference that the plain t-test would have held."""
     made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.76, seed=3)}
     sweep = sweep_writer.write(tmp_path / "tie", made)
-    assert not by_name([sweep])["table3"].frame["Jaccard (%)"].str.contains("**", regex=False).any()
+    (_, table3) = tables.paper([sweep])
+    assert not table3.frame["Jaccard (%)"].str.contains("**", regex=False).any()
     rng = np.random.default_rng(0)
     small = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.70, seed=1) + rng.normal(0.012, 0.02, (2, 5, 1))}
     sweep = sweep_writer.write(tmp_path / "small", small)
     delta = sweep.runs.pivot(index=["repeat", "fold"], columns="model", values="jaccard").diff(axis=1).iloc[:, 1]
     assert statistics.corrected_t(delta, 0).p < 0.05
-    made = by_name([sweep])
-    assert "**" not in made["table1"].frame["Jaccard (%)"].sum() + made["significance"].frame["difference"].sum()
+    assert "**" not in tables.paper([sweep])[0].frame["Jaccard (%)"].sum()
+    assert "**" not in tables.significance([sweep])[0].frame["difference"].sum()
 
 
 def test_data_sets_stand_under_one_another_and_only_what_differs_is_said_of_each(cvc, tmp_path):
     made = {"unet": scores(0.5, shape=(1, 3, 2)), "sharp_unet": scores(0.5, shape=(1, 3, 2))}
     other = sweep_writer.write(tmp_path / "isbi", made, dataset="isbi2012", classes=3)
-    each = by_name([cvc, other])["table1"]
+    each = tables.paper([cvc, other])[0]
     assert each.frame["data set"].tolist() == ["cvc_clinicdb"] * 2 + ["isbi2012"] * 2
     shared, of_cvc, of_isbi = each.passport.splitlines()
     for words in ("Protocol: paper (stopping", "192x256 pixels (stretch)", "nor prediction scores 1", "seed 0"):
@@ -79,7 +80,7 @@ def test_data_sets_stand_under_one_another_and_only_what_differs_is_said_of_each
 
 def test_the_papers_own_tables_are_told_apart(tmp_path):
     """Its Tables 1 and 3 give U-Net on ISBI-2012 Dice of 91.23 and 91.13."""
-    made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8))
+    made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 2, 3)))
     made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
     assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
     assert made["table3"].frame.loc[0, "paper: Dice"] == "91.13 ± 2.11"
@@ -91,11 +92,11 @@ def test_the_papers_own_tables_are_told_apart(tmp_path):
 
 def test_data_the_paper_has_no_figures_for_get_no_columns_for_them(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7), "sharp_unet": scores(0.6)})
-    assert [*by_name([sweep])["table1"].frame] == ["model", "runs", "Jaccard (%)", "95 % interval", "Dice (%)"]
+    assert [*tables.paper([sweep])[0].frame] == ["model", "runs", "Jaccard (%)", "95 % interval", "Dice (%)"]
 
 
 def test_significance_says_what_each_test_says(cvc):
-    row = by_name([cvc])["significance"].frame.iloc[0]
+    row = tables.significance([cvc])[0].frame.iloc[0]
     delta = 100 * (scores(0.76, seed=2) - scores(0.70, seed=1))
     test = statistics.corrected_t(delta.mean(axis=2), 1 / 4)
     assert row["models"] == "sharp_unet minus unet"
@@ -103,17 +104,29 @@ def test_significance_says_what_each_test_says(cvc):
     assert row["95 % interval"] == f"{test.low:.2f} to {test.high:.2f}"
     assert row["t"] == f"{test.t:.2f}"
     assert row["higher in"] == "10 of 10"
-    assert row["by image"] == f"{delta.mean():+.2f}"
-    assert row["images (groups)"] == "20 (20)"
+
+
+def test_differences_by_image_are_adjusted_too(tmp_path):
+    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(["unet", "wide_unet", "x"])}
+    frame = tables.significance([sweep_writer.write(tmp_path, made)])[1].frame
+    delta = [100 * (made[a] - made[b]).ravel() for a, b in (("unet", "wide_unet"), ("unet", "x"), ("wide_unet", "x"))]
+    assert frame["models"].tolist() == ["unet minus wide_unet", "unet minus x", "wide_unet minus x"]
+    assert frame["difference"].tolist() == [f"{each.mean():+.2f}" for each in delta]
+    assert frame["images (groups)"].tolist() == ["12 (12)"] * 3
+    p = [scipy.stats.wilcoxon(each).pvalue for each in delta]
+    assert frame["Wilcoxon p"].tolist() == [f"{each:.3f}" for each in p]
+    assert (
+        frame["p (Holm)"].tolist() == [f"{min(1, each):.3f}" for each in statistics.holm(p)] != [f"{x:.3f}" for x in p]
+    )
 
 
 def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
-    made = {"unet": scores(0.7), "sharp_unet": scores(0.6)}
+    made = {"unet": scores(0.7, shape=(1, 2, 4)), "sharp_unet": scores(0.6, shape=(1, 2, 4))}
     torn = sweep_writer.write(tmp_path / "torn", made, group_size=2)
-    assert "tear groups apart" in by_name([torn])["significance"].note
+    assert "tear groups apart" in tables.significance([torn])[0].note
     for name, arguments in (("kept", {"group_size": 2, "grouped": True}), ("single", {})):
         sweep = sweep_writer.write(tmp_path / name, made, **arguments)
-        assert "tear groups apart" not in by_name([sweep])["significance"].note
+        assert "tear groups apart" not in tables.significance([sweep])[0].note
 
 
 def test_one_model_and_one_run(tmp_path):
@@ -122,7 +135,10 @@ def test_one_model_and_one_run(tmp_path):
     assert [*made] == ["table1", "optimism"]
     assert made["table1"].frame.loc[0, "Jaccard (%)"] == f"{100 * scores(0.7, shape=(1, 2, 3))[0, 0].mean():.2f}"
     assert made["table1"].frame.loc[0, "95 % interval"] == "-"
-    assert "1 of 2 runs are finished" in made["table1"].note
+    assert "**1 of 2 runs are finished: the figures are not the whole sweep's.**" in made["table1"].note
+    assert "Bold" not in made["table1"].note
+    other = sweep_writer.write(tmp_path / "other", {"unet": scores(0.7, shape=(1, 2, 3))}, dataset="other")
+    assert "**mine: 1 of 2 runs are finished:" in tables.paper([sweep, other])[0].note
 
 
 def test_a_model_without_any_score(tmp_path):
@@ -142,14 +158,14 @@ def test_sweeps_of_nothing(tmp_path):
     tables.write(tmp_path)
     text = (tmp_path / "tables.md").read_text()
     assert text.startswith("# mine\n\nProtocol: paper")
-    assert "**mine: 0 of 1 runs are finished, 1 failed: its figures are not the whole sweep's.**" in text
+    assert "**0 of 1 runs are finished, 1 failed: the figures are not the whole sweep's.**" in text
 
 
 def test_tables_md_says_each_thing_once(cvc):
     text = tables.markdown(cvc.workdir)
     assert text.count("Protocol: paper") == 1
     assert text.count("Intervals by runs") == 1
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 6
     assert "are finished" not in text
     assert "| unet | 10 | " in text
 
@@ -165,6 +181,6 @@ def test_records_of_the_first_versions_are_read(cvc):
 
 def test_workdirs_alike_are_told_apart_by_their_paths(cvc, tmp_path):
     shutil.copytree(cvc.workdir, tmp_path / "again")
-    made = by_name([cvc, records.load(tmp_path / "again")])
-    assert made["table1"].frame["data set"].nunique() == 2
-    assert made["table1"].frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
+    (table1, _) = tables.paper([cvc, records.load(tmp_path / "again")])
+    assert table1.frame["data set"].nunique() == 2
+    assert table1.frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
