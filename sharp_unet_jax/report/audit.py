@@ -64,17 +64,16 @@ def worst(sweep: Sweep, number: int = 8) -> list[Pair]:
     images, _, row = sweep.pairs
     ids, tested = list(sweep.groups), _tested(sweep)
     bits, correlation = likeness(sweep)
-    ones, others = np.triu_indices(len(ids), 1)
+    ones, others = np.nonzero(np.triu(_apart(tested)))
     pairs: list[Pair] = []
     taken: set[str] = set()
     for index in np.lexsort((-correlation[ones, others], bits[ones, others])):
         one, other = int(ones[index]), int(others[index])
         groups = {sweep.groups[ids[one]], sweep.groups[ids[other]]}
-        apart = tested[:, one] != tested[:, other]
-        if groups & taken or not apart.any():
+        if groups & taken:
             continue
         taken |= groups
-        cell = int(np.argmax(apart))
+        cell = int(np.argmax(tested[:, one] != tested[:, other]))
         test, seen = (one, other) if tested[cell, one] else (other, one)
         distance = int(bits[one, other])
         where = f"repeat {sweep.folds['folds'][cell]['repeat']}, fold {sweep.folds['folds'][cell]['fold']}"
@@ -158,7 +157,7 @@ def _checks(sweep: Sweep) -> dict[str, str]:
     if sweep.pairs is not None:
         bits, correlation = likeness(sweep)
         checks["a near-duplicate"] = share(bits <= DUPLICATE)
-        across = neighbours & np.logical_or.reduce([test[:, None] != test for test in tested])
+        across = neighbours & _apart(tested)
         if across.any():
             rank = np.mean(correlation[~np.eye(len(ids), dtype=bool)] < np.median(correlation[across]))
             checks["the image before or after, by id"] += f"; such pairs are more alike than {rank:.0%} of all"
@@ -168,6 +167,12 @@ def _checks(sweep: Sweep) -> dict[str, str]:
 def _tested(sweep: Sweep) -> NDArray[np.bool_]:
     """(cells, n): the images that each repeat and fold tests, in the order of `sweep.groups`."""
     return np.array([np.isin(list(sweep.groups), cell["test"]) for cell in sweep.folds["folds"]])
+
+
+def _apart(tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n, n): whether two images are not tested together in some repeat, so that one is seen when the other is not."""
+    together = tested.T.astype(np.float32) @ tested.astype(np.float32)
+    return together < tested.sum(axis=0)
 
 
 def _groups_known(sweep: Sweep) -> bool:

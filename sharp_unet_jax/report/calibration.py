@@ -7,7 +7,6 @@ likeliest class, and right is a pixel of that class (Guo et al. 2017).
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from sharp_unet_jax.report.passport import passport
@@ -60,14 +59,14 @@ def reliability(sweep: Sweep) -> Figure | None:
         pixels, probability, right = bins(np.sum(every[model], axis=(0, 1)))
         there = pixels > 0
         upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **style)
-        lower.stairs(pixels / pixels.sum(), edges, **style)
+        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **style)
     two = len(sweep.classes) == 2
     upper.set(ylabel="share of foreground" if two else "share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(frameon=False)
     lower.set(yscale="log", ylabel="pixels", xlabel=f"probability of the {'foreground' if two else 'likeliest class'}")
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    lower.yaxis.set_major_formatter(PercentFormatter(1))
+    lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     return figure
 
 

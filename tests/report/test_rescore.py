@@ -94,6 +94,33 @@ def test_the_reported_row_is_what_the_records_say(binary, several):
             assert reported == pytest.approx(sweep.runs[metric].mean(), abs=1e-4)
 
 
+def test_classes_left_out_of_an_image_do_not_change_the_order_of_means(tmp_path):
+    dataset = squares(n=9, classes=3)
+    dataset.masks[:4][dataset.masks[:4] == 2] = 0  # neither there nor predicted
+
+    def predict(run, masks):
+        masks = np.where(np.arange(masks.shape[2]) % (run.fold + 3), masks, 0)
+        return np.uint8(255 * (masks[..., None] == np.arange(3)))
+
+    sweep = made.sweep(tmp_path, dataset, predict, empty="nan")
+    assert cells(sweep, "dice")[0].iloc[0] == pytest.approx(sweep.runs["dice"].mean(), abs=1e-4)
+
+
+def test_every_convention_is_there_once(binary, several):
+    for sweep, background in ((binary, "averaged in"), (several, "left out")):
+        rows = list(rescore.conventions(sweep)[0].frame["convention"])
+        assert rows[:7] == [
+            "per image (as reported)",
+            "per image; in neither truth nor prediction scores 0",
+            "per image; in neither truth nor prediction is left out",
+            "per image, smoothed: 1 added to numerator and denominator",
+            f"per image, background {background}",
+            "per batch of 4 images, as one image",
+            "pooled: all pixels of a fold, as one image",
+        ]
+        assert len(rows) == (10 if sweep is binary else 8)
+
+
 def test_an_image_left_out_does_not_count(binary):
     mean, _ = cells(binary, "jaccard")
     runs = []
