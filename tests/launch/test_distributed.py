@@ -70,7 +70,7 @@ def alone(tmp_path_factory):
 def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, processes):
     printed = make(processes, 1, tmp_path / "w", "--config.epochs=3")
     assert files(tmp_path / "w") == files(alone)
-    assert ["paper: Jaccard" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
+    assert ["Jaccard (%)" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
 
 
 @pytest.mark.parametrize(("processes", "devices", "per_run"), [(2, 1, 2), (2, 2, 4), (4, 1, 2)])
