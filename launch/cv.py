@@ -1,9 +1,9 @@
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
 Trains every run of the config's sweep that --workdir has no finished record of yet, on all devices there are, then
-writes the tables. Give the same command again after a sweep was cut off: finished runs are kept, those it was in go on
-from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run failed; 1: a run
-failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
+writes the tables and the report. Give the same command again after a sweep was cut off: finished runs are kept, those
+it was in go on from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run
+failed; 1: a run failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rich.markdown import Markdown
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, progress, runtime
+from launch import dataset, environment, progress, runtime
 from sharp_unet_jax import lock, plan, sweep, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
@@ -132,9 +132,23 @@ def run(arguments: Sequence[str], console: Console) -> int:
         jax.distributed.shutdown()  # waits for the others: now all have collected
     if first:
         with lock.brief(folder):
+            environment.write(folder, "launch.cv", arguments, devices)
             tables.write(folder)
         console.print(Markdown((folder / "tables.md").read_text()))
+        if code in (0, 1):  # not stopped
+            _report(folder, console)
     return code
+
+
+def _report(folder: Path, console: Console) -> None:
+    """Writes the report. Whatever goes wrong is one line: the sweep is done, and launch.report can try again."""
+    try:
+        from sharp_unet_jax.report import write  # with all it needs: here, so that nothing in there can fail a sweep
+
+        console.print(f"report: {write.write([folder]) / 'report.html'}")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        console.print(f"warning: the report was not written ({reason}); try python -m launch.report {folder}")
 
 
 def _verify(

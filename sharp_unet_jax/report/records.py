@@ -32,6 +32,12 @@ class Sweep:
         return self.folds["classes"]
 
     @functools.cached_property
+    def environment(self) -> dict[str, Any]:
+        """environment.json: the commands, and what they ran with; {} where it was not recorded."""
+        path = self.workdir / "environment.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @functools.cached_property
     def names(self) -> list[str]:
         """Of the finished runs of the config's models, repeats and folds: "unet/repeat0-fold0", in the plan's order."""
         return self._with_status("finished")

@@ -30,6 +30,12 @@ def console():
     return Console(width=160, record=True, quiet=False)
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """They take seconds, and have tests of their own."""
+    monkeypatch.setattr(cv, "_report", lambda folder, console: None)
+
+
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
