@@ -1,4 +1,4 @@
-"""What a trained network looks at: Grad-CAM at each concatenation of its decoder, and its sharp blocks before and after.
+"""What a trained network looks at: Grad-CAM at each concatenation of its decoder, and its skips, sharpened or not.
 
 Seg-Grad-CAM: Vinogradova, Dibrov & Myers, "Towards Interpretable Semantic Segmentation via Gradient-Weighted Class
 Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The paper shows it in Figure 9.
@@ -63,7 +63,9 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     """The skip connections of an image (H, W, channels) uint8, coarsest first: what a sharp block makes of its map."""
     before, after = _skips(run)(run.weights, image[None])
-    pairs = [Skip(np.asarray(b[0], np.float32), np.asarray(a[0], np.float32)) for b, a in zip(before, after, strict=True)]
+    pairs = [
+        Skip(np.asarray(b[0], np.float32), np.asarray(a[0], np.float32)) for b, a in zip(before, after, strict=True)
+    ]
     return pairs[::-1]
 
 
@@ -104,7 +106,9 @@ def _network(run: Trained, weights: Weights) -> Segmenter:
 
 def _precise(run: Trained, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, compiled as training was."""
-    return run.compiled(jax.default_matmul_precision(forward.matmul_precision(run.config, jax.default_backend()))(function))
+    return run.compiled(
+        jax.default_matmul_precision(forward.matmul_precision(run.config, jax.default_backend()))(function)
+    )
 
 
 def _strides(network: Segmenter) -> list[int]:
