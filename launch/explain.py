@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -56,7 +57,7 @@ def run(arguments: Sequence[str]) -> None:
     ]
     stem = Path(known.image).stem.replace("/", "-")
     truth = None if mask is None else mask == label
-    with matplotlib.rc_context(style.RC):
+    with matplotlib.rc_context(cast(Any, style.RC)):
         figures = {f"gradcam-{stem}": saliency.gradcam(image, truth, region, runs[0].classes[label], rows)}
         for each in runs:
             pairs = explain.skips(each, image)
@@ -64,7 +65,7 @@ def run(arguments: Sequence[str]) -> None:
                 continue  # plain
             spectra = [(explain.spectrum(pair.before), explain.spectrum(pair.after)) for pair in pairs]
             name = f"sharp-{each.name.replace('/', '-')}-{stem}"
-            figures[name] = saliency.sharp_block(*zip(*pairs, strict=True), spectra)
+            figures[name] = saliency.sharp_block([p.before for p in pairs], [p.after for p in pairs], spectra)
         for name, figure in figures.items():
             _save(figure, known.output, name)
     print(f"{', '.join(figures)}, PNG and SVG, are in {known.output}")

@@ -6,7 +6,7 @@ Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The paper sho
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,9 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
     region = predicted(run, image) == label if region is None else region
     if not region.any():
         raise InputError(f"{run.name}: the region is empty, or nothing in it is predicted as {run.classes[label]}")
-    direction = np.eye(run.outputs, dtype=np.float32)[label] if run.outputs > 1 else np.float32([2 * label - 1])
+    direction = (
+        np.eye(run.outputs, dtype=np.float32)[label] if run.outputs > 1 else np.full(1, 2 * label - 1, np.float32)
+    )
     maps = _gradcam(run)(run.weights, image[None], region[None].astype(np.float32), direction)
     return np.concatenate([np.asarray(each) for each in maps])
 
@@ -120,8 +122,9 @@ def _strides(network: Segmenter) -> list[int]:
 def _gradcam(run: Trained) -> Callable[..., Maps]:
     def tapped(weights: Weights, images: jax.Array, zeros: Maps | None) -> tuple[jax.Array, Maps]:
         """Logits and concatenations; the gradient by `zeros` is that by the concatenations."""
-        network, seen = _network(run, weights), []
-        blocks = network.decoder.blocks
+        network = _network(run, weights)
+        seen: Maps = []
+        blocks = cast(Any, network.decoder).blocks
         for level in range(len(_strides(network))):
             blocks[level] = _Tap(blocks[level], None if zeros is None else zeros[level], seen)
         return network(forward.scaled(images)), seen
@@ -149,7 +152,8 @@ def _gradcam(run: Trained) -> Callable[..., Maps]:
 @functools.lru_cache(maxsize=4)
 def _skips(run: Trained) -> Callable[..., tuple[Maps, Maps]]:
     def before_and_after(weights: Weights, images: jax.Array) -> tuple[Maps, Maps]:
-        network, seen = _network(run, weights), []
+        network = _network(run, weights)
+        seen: list[Maps] = []
         network.skip = _Seen(network.skip, seen)
         network(forward.scaled(images))
         return seen[0], seen[1]

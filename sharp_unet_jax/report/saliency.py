@@ -4,7 +4,7 @@ From arrays alone; a caller wraps them in `matplotlib.rc_context(style.RC)`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def sharp_block(
         line[0].set_ylabel(f"{name} skip\n{low.shape[0]}x{low.shape[1]}x{low.shape[2]}")
         for axis in line[:2]:
             _bare(axis)
-        styles = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": COLOURS[0]})
+        styles: tuple[dict[str, Any], ...] = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": COLOURS[0]})
         for (frequency, share), style, text in zip(pair, styles, ("before", "after"), strict=True):
             line[2].plot(frequency, 100 * share, label=text, linewidth=1.2, **style)
         line[2].set_xlim(0, 0.5)
