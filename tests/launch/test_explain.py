@@ -35,9 +35,8 @@ def test_plain_beside_sharp(prepared, tmp_path, capsys):
     runs = [f"--run={prepared / name}" for name in (PLAIN, SHARP)]
     explain.run([*runs, "--image=003", "--region=2,4,8,10", f"--output={tmp_path / 'out'}"])
     names = {"gradcam-003", "sharp-sharp_unet-repeat0-fold0-003"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"{n}.{kind}" for n in names for kind in ("png", "svg")
-    }
+    files = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
     text = (tmp_path / "out" / "gradcam-003.svg").read_text()
     for word in ("unet", "sharp_unet", "square", "first"):
         assert re.search(rf"<!-- .*\b{word}\b.* -->", text)
