@@ -65,7 +65,9 @@ def run(arguments: Sequence[str]) -> None:
                 continue  # plain
             spectra = [(explain.spectrum(pair.before), explain.spectrum(pair.after)) for pair in pairs]
             name = f"sharp-{each.name.replace('/', '-')}-{stem}"
-            figures[name] = saliency.sharp_block([p.before for p in pairs], [p.after for p in pairs], spectra)
+            figures[name] = saliency.sharp_block(
+                each.name, [p.before for p in pairs], [p.after for p in pairs], spectra
+            )
         for name, figure in figures.items():
             _save(figure, known.output, name)
     print(f"{', '.join(figures)}, PNG and SVG, are in {known.output}")

@@ -71,11 +71,11 @@ def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     return pairs[::-1]
 
 
-def spectrum(maps: np.ndarray, bins: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Radial frequencies in cycles a pixel, up to 0.5, and the share of a map's power that lies at each, (bins,).
+def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Radial frequencies in cycles a pixel, up to 0.5, and the share of a map's power that lies around each, (rings,).
 
     Maps (h, w, C), each less its mean and under a Hann window, so that their edges do not look like detail; power is
-    summed over C. Rings without a frequency, in small maps, are left out; the shares sum to at most 1, the rest being
+    summed over C. There are as many rings as the map resolves, at most 24. The shares sum to at most 1, the rest being
     in the corners beyond 0.5.
     """
     height, width, _ = maps.shape
@@ -84,11 +84,11 @@ def spectrum(maps: np.ndarray, bins: int = 24) -> tuple[np.ndarray, np.ndarray]:
     power = np.abs(np.fft.fft2((maps - centre) * window, axes=(0, 1))) ** 2
     power = power.sum(axis=2)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    bins = max(1, min(height // 2, width // 2, 24))
     edges = np.linspace(0, 0.5, bins + 1)
     ring = np.digitize(radius, edges[1:], right=True)
-    total, count = (np.bincount(ring.ravel(), weights, bins + 1)[:bins] for weights in (power.ravel(), None))
-    kept = count > 0
-    return ((edges[:-1] + edges[1:]) / 2)[kept], total[kept] / max(power.sum(), np.finfo(np.float64).tiny)
+    total = np.bincount(ring.ravel(), power.ravel(), bins + 1)[:bins]
+    return (edges[:-1] + edges[1:]) / 2, total / max(power.sum(), np.finfo(np.float64).tiny)
 
 
 class _Tap(nnx.Module):

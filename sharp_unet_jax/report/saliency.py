@@ -29,39 +29,42 @@ def gradcam(
 ) -> Figure:
     """A row a run: what it predicts as the class `label`, and its map at each concatenation, on a scale of its own.
 
-    `image` (H, W, C) uint8; `truth` and `region` (H, W) bool, outlined where given. White outlines: the prediction.
+    `image` (H, W, C) uint8; `truth` (H, W) bool is outlined where given. `region` (H, W) bool is what the maps explain,
+    None each run's prediction.
     """
     levels = len(rows[0].maps)
     height, width = image.shape[:2]
     side = 1.45
-    figure = Figure(figsize=(side * (levels + 1) + 0.3, len(rows) * (side * height / width + 0.2) + 0.4))
+    figure = Figure(figsize=(side * (levels + 1) + 0.2, len(rows) * (side * height / width + 0.04) + 0.55))
     axes = figure.subplots(len(rows), levels + 1, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         _picture(line[0], image)
-        _outline(line[0], row.predicted, COLOURS[4])
-        if truth is not None:
-            _outline(line[0], truth, COLOURS[5], dashed=True)
         line[0].set_ylabel(row.title)
         for axis, heat in zip(line[1:], row.maps, strict=True):
             axis.imshow(heat, cmap=HEAT, vmin=0, vmax=max(float(heat.max()), 1e-12))
-            _outline(axis, row.predicted if region is None else region, "white")
             _bare(axis)
             if not heat.any():
                 axis.text(0.5, 0.5, "nothing", color="white", ha="center", va="center", transform=axis.transAxes)
-    axes[0, 0].set_title("image")
-    for axis, name in zip(axes[0, 1:], LEVELS, strict=False):
-        axis.set_title(f"{name} concatenation")
-    shown = "orange: predicted" + ("" if truth is None else ", blue dashes: truth")
-    asked = "prediction" if region is None else "region"
-    figure.suptitle(
-        f"Grad-CAM for {label} in the {asked} (white); every map from 0 (black) to its own maximum; {shown}",
-        fontsize=7,
-        color=INK,
-    )
+        for axis in line:
+            _outline(axis, row.predicted, COLOURS[4])
+            if truth is not None:
+                _outline(axis, truth, COLOURS[5], dashed=True)
+            if region is not None:
+                _outline(axis, region, "white")
+    for axis, name in zip(axes[0], ("image", *LEVELS), strict=False):
+        axis.set_title(name, fontsize=8)
+    if region is None:
+        where = "where it is predicted"
+    else:
+        where = "in the whole image" if region.all() else "in the white box"
+    shown = "orange: prediction" + ("" if truth is None else "; blue dashes: truth")
+    text = f"Grad-CAM for {label} {where}, at each concatenation, from 0 (black) to its own maximum; {shown}"
+    figure.suptitle(text, fontsize=7, color=INK)
     return figure
 
 
 def sharp_block(
+    title: str,
     before: Sequence[np.ndarray],
     after: Sequence[np.ndarray],
     spectra: Sequence[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]],
@@ -72,14 +75,14 @@ def sharp_block(
     """
     height, width = before[-1].shape[:2]
     side = 1.6
-    figure = Figure(figsize=(2 * side + 3.4, len(before) * side * height / width + 0.6))
-    axes = figure.subplots(len(before), 3, squeeze=False, width_ratios=(1, 1, 1.5))
+    figure = Figure(figsize=(3.6 * side, len(before) * side * height / width + 0.8))
+    axes = figure.subplots(len(before), 3, squeeze=False, width_ratios=(1, 1, 1.3))
     for line, low, high, pair, name in zip(axes, before, after, spectra, LEVELS, strict=False):
         channel = int(np.argmax(low.var(axis=(0, 1))))
         line[0].imshow(low[..., channel], cmap="gray")
         reach = max(float(np.abs(high[..., channel]).max()), 1e-12)
         line[1].imshow(high[..., channel], cmap="RdBu_r", vmin=-reach, vmax=reach)
-        line[0].set_ylabel(f"{name} skip\n{low.shape[0]}x{low.shape[1]}x{low.shape[2]}")
+        line[0].set_ylabel(f"{name}\n{low.shape[0]}x{low.shape[1]}, {low.shape[2]} maps")
         for axis in line[:2]:
             _bare(axis)
         styles: tuple[dict[str, Any], ...] = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": COLOURS[0]})
@@ -87,10 +90,13 @@ def sharp_block(
             line[2].plot(frequency, 100 * share, label=text, linewidth=1.2, **style)
         line[2].set_xlim(0, 0.5)
         line[2].set_ylim(bottom=0)
-    for axis, title in zip(axes[0], ("before", "after (red +, blue -)", "share of the power, %"), strict=True):
-        axis.set_title(title)
-    axes[0, 2].legend()
-    axes[-1, 2].set_xlabel("spatial frequency, cycles a pixel of the map")
+        line[2].tick_params(labelbottom=False)
+    for axis, heading in zip(axes[0], ("before", "after (red +, blue -)", "share of the power, %"), strict=True):
+        axis.set_title(heading, fontsize=8)
+    axes[-1, 2].legend()
+    axes[-1, 2].tick_params(labelbottom=True)
+    axes[-1, 2].set_xlabel("frequency, cycles a pixel of the map")
+    figure.suptitle(f"{title}: each skip's strongest map, and the spectrum of all", fontsize=8, color=INK)
     return figure
 
 
