@@ -53,10 +53,8 @@ def gradcam(
                 _outline(axis, region, "white")
     for axis, name in zip(axes[0], ("image", *LEVELS), strict=False):
         axis.set_title(name, fontsize=8)
-    if region is None:
-        where = "where it is predicted"
-    else:
-        where = "in the whole image" if region.all() else "in the white box"
+    asked = "in the whole image" if region is not None and region.all() else "in the white box"
+    where = "where it is predicted" if region is None else asked
     shown = "orange: prediction" + ("" if truth is None else "; blue dashes: truth")
     text = f"Grad-CAM for {label} {where}, at each concatenation, from 0 (black) to its own maximum; {shown}"
     figure.suptitle(text, fontsize=7, color=INK)
