@@ -35,7 +35,7 @@ def gradcam(
     levels = len(rows[0].maps)
     height, width = image.shape[:2]
     side = 1.45
-    figure = Figure(figsize=(side * (levels + 1) + 0.2, len(rows) * (side * height / width + 0.04) + 0.55))
+    figure = Figure(figsize=(side * (levels + 1) + 0.2, len(rows) * (side * height / width + 0.02) + 0.4))
     axes = figure.subplots(len(rows), levels + 1, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         _picture(line[0], image)
