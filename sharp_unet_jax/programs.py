@@ -18,14 +18,10 @@ from flax import nnx
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from sharp_unet_jax import hosts, losses, metrics, models
+from sharp_unet_jax import forward, hosts, losses, metrics, models
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import stream
 from sharp_unet_jax.data.resident import Dataset
-
-# XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
-_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
-_DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
 
 
 class State(NamedTuple):
@@ -69,16 +65,7 @@ def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
 
 def network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
     """`model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
-    return models.build(
-        model,
-        num_classes=dataset.num_outputs,
-        in_channels=dataset.images.shape[-1],
-        rngs=rngs,
-        skip_kernel=config.skip_kernel,
-        skip_padding=config.skip_padding,
-        dtype=jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
-        remat=config.remat,
-    )
+    return forward.network(config, model, outputs=dataset.num_outputs, channels=dataset.images.shape[-1], rngs=rngs)
 
 
 def pretrained(config: Config, model: str, dataset: Dataset) -> models.pretrained.Weights | None:
@@ -111,8 +98,7 @@ def build(
     loop = resident and (not on_cpu if loop is None else loop)
     replicated, sharded = (hosts.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
-    # Left to itself, a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
-    precision = None if on_cpu else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
+    precision = forward.matmul_precision(config, devices[0].platform)
     micro_batches = config.accumulate
     divisor = len(devices) * micro_batches
     batch_size = -(-config.batch_size // divisor) * divisor
@@ -122,7 +108,7 @@ def build(
 
     def fresh(seed: jax.Array) -> State:
         key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
-        params, stats = _arrays(network(config, name, dataset, nnx.Rngs(key)))
+        params, stats = forward.arrays(network(config, name, dataset, nnx.Rngs(key)))
         return State(params, stats, {part: optimizer.init(params[part]) for part in params})
 
     compiled_fresh = jax.jit(fresh, out_shardings=replicated)
@@ -134,14 +120,11 @@ def build(
         model = nnx.merge(graph, state.params, state.stats)
         # A copy: steps write over what they are given, and the next run starts from the same weights.
         nnx.update(model, jax.tree.map(jnp.copy, hosts.put(weights.state, replicated)))
-        params, stats = _arrays(model)
+        params, stats = forward.arrays(model)
         return state._replace(params=params, stats=stats)
 
     def gather(pairs: Pairs, index: jax.Array) -> Pairs:
         return Pairs(pairs.images[index], pairs.masks[index]) if resident else pairs
-
-    def scaled(images: jax.Array) -> jax.Array:
-        return images.astype(jnp.float32) / 255
 
     @jax.default_matmul_precision(precision)
     def train_step(
@@ -156,8 +139,8 @@ def build(
             trained: dict[str, Any], stats: dict[str, Any], images: jax.Array, masks: jax.Array, weight: jax.Array
         ) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
             model = nnx.merge(graph, {**state.params, **trained}, stats, copy=True)
-            total = jnp.sum(loss(model(scaled(images), weight, freeze_encoder=frozen), masks) * weight)
-            return total / count, (_arrays(model)[1], total)
+            total = jnp.sum(loss(model(forward.scaled(images), weight, freeze_encoder=frozen), masks) * weight)
+            return total / count, (forward.arrays(model)[1], total)
 
         def accumulate(carry: Any, micro_batch: Any) -> tuple[Any, None]:
             stats, gradients, total = carry
@@ -185,14 +168,13 @@ def build(
     def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
         images, masks = gather(pairs, index)
-        logits = nnx.merge(graph, state.params, state.stats)(scaled(images))
+        logits = nnx.merge(graph, state.params, state.stats)(forward.scaled(images))
         return loss(logits, masks), metrics.counts(logits, masks, config.threshold)
 
     @jax.default_matmul_precision(precision)
     def predict_step(params: dict[str, Any], stats: dict[str, Any], pairs: Pairs, index: jax.Array) -> jax.Array:
-        logits = nnx.merge(graph, params, stats)(scaled(gather(pairs, index).images)).astype(jnp.float32)
-        probabilities = jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
-        return jnp.round(255 * probabilities).astype(jnp.uint8)
+        logits = nnx.merge(graph, params, stats)(forward.scaled(gather(pairs, index).images))
+        return jnp.round(255 * forward.probabilities(logits)).astype(jnp.uint8)
 
     def train_loop(
         frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, rate: jax.Array, steps: jax.Array
@@ -210,7 +192,7 @@ def build(
         shapes = jax.eval_shape(eval_step, state, pairs, index[0])
         return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
 
-    compiler: dict[str, Any] = _CPU_OPTIONS if on_cpu else _DETERMINISTIC_OPTIONS if config.deterministic else {}
+    compiler = forward.compiler_options(config, devices[0].platform)
     jit = functools.partial(jax.jit, out_shardings=replicated, compiler_options=compiler)
     compiled_step, compiled_eval = jit(train_step, static_argnums=0, donate_argnums=1), jit(eval_step)
     compiled_predict = jit(predict_step)
@@ -260,9 +242,3 @@ def build(
         return hosts.put(array, sharded)
 
     return Program(init, train, evaluate, predict, compiled_step, compiled_eval, batch_size, pairs, replicated, place)
-
-
-def _arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and all else that a network holds."""
-    params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
-    return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)

@@ -116,6 +116,13 @@ def read_config(workdir: Path) -> Config:
     return config_of(_read(workdir / "config.json"))
 
 
+def read_folds(workdir: Path) -> dict[str, Any]:
+    """folds.json of the sweep in `workdir`; InputError where there is none."""
+    if not (workdir / "folds.json").exists():
+        raise InputError(f"{workdir} holds no sweep: there is no folds.json")
+    return _read(workdir / "folds.json")
+
+
 def merge(workdir: Path, sources: Sequence[Path]) -> int:
     """Brings the finished runs of the workdirs `sources`, parts of one sweep, into `workdir`, and collects them.
 

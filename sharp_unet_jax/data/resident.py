@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +44,8 @@ class Dataset:
 
     @property
     def num_outputs(self) -> int:
-        """Channels of the logits: one for a single foreground, else one a class."""
-        return 1 if len(self.classes) == 2 else len(self.classes)
+        """Channels of the logits, see `outputs`."""
+        return outputs(self.classes)
 
     @property
     def gigabytes(self) -> float:
@@ -61,6 +61,11 @@ class Dataset:
             digest.update(np.ascontiguousarray(part).data)
         digest.update("\n".join((*self.ids, *self.groups, *self.classes)).encode())
         return digest.hexdigest()
+
+
+def outputs(classes: Sequence[str]) -> int:
+    """Channels of the logits for `classes`, background among them: one for a single foreground, else one a class."""
+    return 1 if len(classes) == 2 else len(classes)
 
 
 def prepare(

@@ -1,0 +1,58 @@
+"""From images to probabilities as a config has it: one definition, for training and for all that uses its runs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sharp_unet_jax import models
+from sharp_unet_jax.config import Config
+
+# XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+_DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
+
+
+def network(config: Config, model: str, *, outputs: int, channels: int, rngs: nnx.Rngs) -> models.Segmenter:
+    """`model` as the config has it, for images of `channels`, with `outputs` channels of logits and fresh weights."""
+    return models.build(
+        model,
+        num_classes=outputs,
+        in_channels=channels,
+        rngs=rngs,
+        skip_kernel=config.skip_kernel,
+        skip_padding=config.skip_padding,
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
+        remat=config.remat,
+    )
+
+
+def arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and all else that a network holds, as a checkpoint has them."""
+    params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
+    return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def scaled(images: jax.Array) -> jax.Array:
+    """What a network is given of images (N, H, W, C) uint8: float32 in [0, 1]."""
+    return images.astype(jnp.float32) / 255
+
+
+def probabilities(logits: jax.Array) -> jax.Array:
+    """Of every output, (..., outputs) float32: of one, that of the foreground; of several, they sum to 1."""
+    logits = logits.astype(jnp.float32)
+    return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
+
+
+def matmul_precision(config: Config, platform: str) -> str | None:
+    """For `jax.default_matmul_precision`, on "cpu", "gpu" or "tpu".
+
+    Left to itself, a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
+    """
+    return None if platform == "cpu" else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
+
+
+def compiler_options(config: Config, platform: str) -> dict[str, Any]:
+    """For `jax.jit`, on "cpu", "gpu" or "tpu"."""
+    return _CPU_OPTIONS if platform == "cpu" else _DETERMINISTIC_OPTIONS if config.deterministic else {}

@@ -1,0 +1,126 @@
+"""A finished run, read back from its folder to be used: its network with the reported weights, and its settings."""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from sharp_unet_jax import checkpoint, forward, models, plan, workdir
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import resident
+from sharp_unet_jax.errors import InputError
+
+Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": the same}, as in the checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run's network. To use it inside of a program of your own, jit a function of `weights` that calls `apply`."""
+
+    name: str  # "sharp_unet/repeat0-fold0"
+    model: str  # a name in models.MODELS
+    dataset: str  # the name of what it was trained on
+    classes: tuple[str, ...]  # names, background first
+    config: Config  # of its sweep; config.data.size is the (height, width) it was trained at, config.data.fit how
+    channels: int  # of the images
+    outputs: int  # channels of the logits: one for a single foreground, else one a class
+    graph: nnx.GraphDef[models.Segmenter]
+    weights: Weights  # NumPy arrays
+
+    @property
+    def network(self) -> models.Segmenter:
+        """The network itself, for images that are float in [0, 1]: a new copy each time."""
+        return nnx.merge(self.graph, *jax.tree.map(jax.numpy.asarray, (self.weights["params"], self.weights["stats"])))
+
+    def apply(self, weights: Weights, images: jax.Array) -> jax.Array:
+        """Images (N, H, W, channels) uint8 to logits (N, H, W, outputs) float32, as in training; pure."""
+        with jax.default_matmul_precision(forward.matmul_precision(self.config, jax.default_backend())):
+            return nnx.merge(self.graph, weights["params"], weights["stats"])(forward.scaled(images))
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`jax.jit(function)` with the options that training was compiled with."""
+        return jax.jit(function, compiler_options=forward.compiler_options(self.config, jax.default_backend()))
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Images (N, H, W, channels) uint8 of any size to logits (N, H, W, outputs) float32."""
+        return np.asarray(self._logits(self._placed, images))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Images (N, H, W, channels) uint8 of any size to probabilities (N, H, W, outputs) float32.
+
+        Of one output: that of the foreground. Of several: each class's, background first.
+        """
+        return np.asarray(self._probabilities(self._placed, images))
+
+    @functools.cached_property
+    def _placed(self) -> Weights:
+        return jax.device_put(self.weights)
+
+    @functools.cached_property
+    def _logits(self) -> Callable[..., jax.Array]:
+        return self.compiled(self.apply)
+
+    @functools.cached_property
+    def _probabilities(self) -> Callable[..., jax.Array]:
+        return self.compiled(lambda weights, images: forward.probabilities(self.apply(weights, images)))
+
+
+def load(path: str | Path) -> Trained:
+    """The finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
+
+    Raises InputError where the folder is no run, the run is not finished, its checkpoint is damaged, or this version
+    of the project has another network by the model's name.
+    """
+    path = Path(path).expanduser().absolute()
+    cell = re.fullmatch(r"repeat(\d+)-fold(\d+)", path.name)
+    if not cell or path.parent.parent.name != "runs" or not path.is_dir():
+        raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
+    folder, run = path.parents[2], plan.Run(int(cell[1]), int(cell[2]), path.parent.name)
+    config, folds, record = workdir.read_config(folder), workdir.read_folds(folder), workdir.read_record(folder, run)
+    if record is None or record["status"] != "finished":
+        raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
+    models.check(run.model)
+    classes = tuple(folds["classes"])
+    outputs = resident.outputs(classes)
+    try:
+        saved = checkpoint.load(path / "checkpoint")
+        channels = len(saved["stats"]["mean"])
+    except Exception as error:  # Orbax raises what the storage below it raises
+        raise InputError(f"{path / 'checkpoint'} is damaged ({_line(error)}): make the run again") from error
+    abstract = nnx.eval_shape(
+        lambda: forward.network(config, run.model, outputs=outputs, channels=channels, rngs=nnx.Rngs(0))
+    )
+    params, stats = forward.arrays(abstract)
+    weights = jax.tree_util.tree_map_with_path(functools.partial(_of, saved, path), {"params": params, "stats": stats})
+    if checkpoint.digest(weights) != record["weights_sha256"]:
+        raise InputError(f"{path / 'checkpoint'} is damaged (its bytes are not those recorded): make the run again")
+    return Trained(
+        run.name, run.model, folds["dataset"], classes, config, channels, outputs, nnx.graphdef(abstract), weights
+    )
+
+
+def _of(saved: Any, run: Path, path: Sequence[Any], like: jax.ShapeDtypeStruct) -> np.ndarray:
+    """The array at `path` of what Orbax read, whose keys are all text."""
+    keys = [str(key.key) for key in path]
+    try:
+        array = functools.reduce(lambda tree, key: tree[key], keys, saved)
+    except KeyError as error:
+        raise InputError(
+            f"{run} is of another version of this project: its checkpoint has no {'.'.join(keys)}"
+        ) from error
+    if array.shape != like.shape:
+        raise InputError(
+            f"{run} is of another version of this project: {'.'.join(keys)} is {array.shape}, "
+            f"this version's is {like.shape}"
+        )
+    return array
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
