@@ -100,7 +100,9 @@ class Sweep:
         try:
             folder = Path(json.loads((self.workdir / "data.json").read_text())["prepared"])
             names = json.loads((folder / "names.json").read_text())
-            images, masks = (np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks"))
+            images, masks = (
+                np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks")
+            )
         except (FileNotFoundError, ValueError, KeyError):
             return None
         if names["sha256"] != self.folds["sha256"]:

@@ -10,6 +10,8 @@ class Table(NamedTuple):
 
     name: str  # the stem of its files: "table2", "significance"
     title: str  # one line
-    passport: str  # protocol, folds, repeats, aggregation, threshold, empty-mask rule, resolution, n: see tables.passport
+    passport: (
+        str  # protocol, folds, repeats, aggregation, threshold, empty-mask rule, resolution, n: see tables.passport
+    )
     frame: pd.DataFrame  # columns as headings; text and numbers; the first column names the row
     note: str = ""  # what stands under it

@@ -88,6 +88,8 @@ def passport(config: dict[str, Any], folds: dict[str, Any]) -> str:
     frozen = f", encoder frozen for {epochs} epochs" if (epochs := config.get("frozen_epochs")) else ""
     factor = config.get("encoder_learning_rate_factor", 1)
     slower = f", learning rate of the encoder times {factor}" if factor != 1 else ""
+    changes = {name: strength for name, strength in config.get("augment", {}).items() if strength}
+    augmented = ", ".join(f"{name} {strength:g}" for name, strength in changes.items()) or "nothing"
     rule = f"threshold {config['threshold']}" if classes == 2 else "the likeliest class"
     return (
         f"Protocol: {decided}; {config['folds']} {kind} folds x {config['repeats']} repeats of {folds['images']} "
@@ -95,7 +97,7 @@ def passport(config: dict[str, Any], folds: dict[str, Any]) -> str:
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         f"± is the sample standard deviation over runs; {rule}; {empty}. "
         f"Started from {config.get('weights') or 'scratch'}{frozen}{slower}. "
-        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
+        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, augmented by {augmented}, "
         f"{config['precision']}, seed {config['seed']}."
     )
 
