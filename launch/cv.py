@@ -62,17 +62,7 @@ def parse(arguments: Sequence[str]) -> Command:
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
         raise InputError("name a config, such as --config=demo.py")
-    config = configs.load(known.config)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("--config."):
-            raise InputError(f"{argument}: unknown argument; see --help")
-        field, equals, value = argument.removeprefix("--config.").partition("=")
-        if not equals:
-            if not rest:
-                raise InputError(f"{argument}: give it a value, {argument}=VALUE")
-            value = rest.pop(0)
-        config = configs.override(config, field, value)
+    config = configs.overridden(configs.load(known.config), rest)
     folder = known.workdir or Path("work") / Path(known.config).stem
     named = runtime.Cluster(known.coordinator, known.processes, known.process)
     if any(part is not None for part in named) and None in named:

@@ -36,7 +36,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
     wide = scores.pivot(index=["repeat", "fold"], columns="model", values="jaccard")
     rows = []
     for sharp in wide.columns:
-        plain = sharp.replace("sharp_", "")
+        plain = sharp.partition("+")[0].replace("sharp_", "")
         if plain == sharp or plain not in wide.columns:
             continue
         delta = 100 * (wide[sharp] - wide[plain]).dropna()

@@ -112,7 +112,8 @@ def test_colours_keep_to_their_limits():
     assert 0.3 < np.mean(noise < 1e-9) < 0.7
     assert 0.08 < noise.max() < 0.12
     added = difference.mean((1, 2, 3))[noise < 1e-9]
-    assert added.min() < -0.15 and 0.15 < added.max() < 0.21
+    assert -0.21 < added.min() < -0.15
+    assert 0.15 < added.max() < 0.21
     out, _ = changed(Augment(contrast=1, gamma=0.5), images, masks)
     spread = (out[:, 4, 0, 0].astype(float) - out[:, 0, 0, 0]) / 64
     assert spread.min() < 0.8 and 1.3 < spread.max() < 2.5
@@ -181,4 +182,4 @@ def test_off_leaves_the_step_as_it_was(tiny_models, dataset):
     program = programs.build(Config(batch_size=3), "unet", dataset, programs.put(dataset, device), device)
     state, index, weight = jax.eval_shape(lambda: program.init(0)), np.arange(3, dtype=np.int32), np.ones(3, np.float32)
     jaxpr = program.train_step.trace(False, state, program.pairs, index, weight, np.float32(1)).jaxpr
-    assert "random" not in str(jaxpr) and "threefry" not in str(jaxpr)
+    assert "threefry" not in str(jaxpr)

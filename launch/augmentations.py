@@ -1,0 +1,79 @@
+"""What a config's augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
+
+Draws a few images of the config's data set with their masks outlined, each as it is and as a run's first epochs see it,
+into --output (default augmentations.png).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from scipy import ndimage
+
+from datasets.files import DataError
+from launch import config as configs
+from launch import dataset
+from sharp_unet_jax import plan
+from sharp_unet_jax.config import Augment
+from sharp_unet_jax.data import augment
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.metrics import IGNORE
+
+ROWS, COLUMNS, GAP = 6, 8, 4  # images, epochs and the image as it is, pixels between them
+# Of the labels 0 (no outline), 1, 2, ...: Okabe and Ito's colours, told apart by the colour-blind.
+OUTLINES = np.array([(0, 0, 0), (240, 228, 66), (86, 180, 233), (213, 94, 0), (0, 158, 115), (204, 121, 167)], np.uint8)
+OUTSIDE = np.array([90, 90, 110], np.uint8)  # what is neither trained on nor scored
+
+
+def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
+    """A row for each of a few images, spread over the data set: as it is, then as in epochs 1, 2, ...: (h, w, 3) uint8."""
+    index = np.unique(np.linspace(0, len(data.ids) - 1, ROWS).astype(np.int32))
+    images, masks = data.images[index], data.masks[index]
+    columns = [(images, masks)]
+    for epoch in range(1, COLUMNS):
+        changed = augment.batch(settings, images, masks, index, np.array([seed, epoch], np.uint32))
+        columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
+    column = [np.concatenate([_framed(*pair) for pair in zip(*each, strict=True)]) for each in columns]
+    return np.concatenate(column, axis=1)
+
+
+def _framed(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An image (H, W, C) with the outlines of its mask (H, W), and a white gap around: (H + GAP, W + GAP, 3)."""
+    picture = np.broadcast_to(image, (*mask.shape, 3)).copy()
+    picture[mask == IGNORE] = OUTSIDE
+    labels = np.where(mask == IGNORE, 0, mask)
+    edges = (labels > 0) & (ndimage.grey_erosion(labels, 3) != labels)
+    picture[edges] = OUTLINES[1:][(labels[edges] - 1) % (len(OUTLINES) - 1)]
+    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m launch.augmentations", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--config", required=True, help="a file of launch/configs by its bare name, or any path")
+    parser.add_argument("--output", type=Path, default=Path("augmentations.png"), help="the picture to write")
+    known, rest = parser.parse_known_args(arguments)
+    config = configs.overridden(configs.load(known.config), rest)
+    plan.check(config, config.devices_per_run)
+    if not config.augment:
+        raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
+    Image.fromarray(sheet(config.augment, dataset.load(config.data, console), config.seed)).save(known.output)
+    console.print(f"{known.output}: on the left the images as they are, then what epochs 1 to {COLUMNS - 1} see")
+    return 0
+
+
+def main() -> None:
+    """Runs the command; what the user can mend ends in one line and exit code 1."""
+    try:
+        sys.exit(run(sys.argv[1:], Console(highlight=False, markup=False)))
+    except (InputError, DataError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()
