@@ -1,4 +1,4 @@
-"""What a config's augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
+"""What augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
 
 Draws a few images of the config's data set with their masks outlined, each as it is and as a run's first epochs see it,
 into --output (default augmentations.png).
@@ -31,7 +31,7 @@ OUTSIDE = np.array([90, 90, 110], np.uint8)  # what is neither trained on nor sc
 
 
 def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
-    """A row for each of a few images, spread over the data set: as it is, then as in epochs 1, 2, ...: (h, w, 3) uint8."""
+    """(h, w, 3) uint8, a row for each of a few images of the data set: as it is, and then in epochs 1, 2, ..."""
     index = np.unique(np.linspace(0, len(data.ids) - 1, ROWS).astype(np.int32))
     images, masks = data.images[index], data.masks[index]
     columns = [(images, masks)]
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
     Image.fromarray(sheet(config.augment, dataset.load(config.data, console), config.seed)).save(known.output)
-    console.print(f"{known.output}: on the left the images as they are, then what epochs 1 to {COLUMNS - 1} see")
+    console.print(f"{known.output}: on the left as they are, then in epochs 1 to {COLUMNS - 1}")
     return 0
 
 

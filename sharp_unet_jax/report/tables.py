@@ -97,8 +97,8 @@ def passport(config: dict[str, Any], folds: dict[str, Any]) -> str:
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         f"± is the sample standard deviation over runs; {rule}; {empty}. "
         f"Started from {config.get('weights') or 'scratch'}{frozen}{slower}. "
-        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, augmented by {augmented}, "
-        f"{config['precision']}, seed {config['seed']}."
+        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
+        f"augmented by {augmented}, {config['precision']}, seed {config['seed']}."
     )
 
 

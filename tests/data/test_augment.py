@@ -116,7 +116,8 @@ def test_colours_keep_to_their_limits():
     assert 0.15 < added.max() < 0.21
     out, _ = changed(Augment(contrast=1, gamma=0.5), images, masks)
     spread = (out[:, 4, 0, 0].astype(float) - out[:, 0, 0, 0]) / 64
-    assert spread.min() < 0.8 and 1.3 < spread.max() < 2.5
+    assert spread.min() < 0.8
+    assert 1.3 < spread.max() < 2.5
     np.testing.assert_array_equal(labels, masks)
 
 
@@ -182,4 +183,4 @@ def test_off_leaves_the_step_as_it_was(tiny_models, dataset):
     program = programs.build(Config(batch_size=3), "unet", dataset, programs.put(dataset, device), device)
     state, index, weight = jax.eval_shape(lambda: program.init(0)), np.arange(3, dtype=np.int32), np.ones(3, np.float32)
     jaxpr = program.train_step.trace(False, state, program.pairs, index, weight, np.float32(1)).jaxpr
-    assert "threefry" not in str(jaxpr)
+    assert "random_" not in str(jaxpr)
