@@ -12,22 +12,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from scipy import ndimage
 
 from datasets.files import DataError
 from launch import config as configs
 from launch import dataset
+from launch.outlines import outlined
 from sharp_unet_jax import plan
 from sharp_unet_jax.config import Augment
 from sharp_unet_jax.data import augment
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.metrics import IGNORE
 
-ROWS, COLUMNS, GAP = 6, 8, 4  # images, epochs and the image as it is, pixels between them
-# Of the labels 0 (no outline), 1, 2, ...: Okabe and Ito's colours, told apart by the colour-blind.
-OUTLINES = np.array([(0, 0, 0), (240, 228, 66), (86, 180, 233), (213, 94, 0), (0, 158, 115), (204, 121, 167)], np.uint8)
-OUTSIDE = np.array([90, 90, 110], np.uint8)  # what is neither trained on nor scored
+ROWS, COLUMNS = 6, 8  # images; each as it is, and in epochs
 
 
 def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
@@ -38,18 +34,8 @@ def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
     for epoch in range(1, COLUMNS):
         changed = augment.batch(settings, images, masks, index, np.array([seed, epoch], np.uint32))
         columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
-    column = [np.concatenate([_framed(*pair) for pair in zip(*each, strict=True)]) for each in columns]
+    column = [np.concatenate([outlined(*pair) for pair in zip(*each, strict=True)]) for each in columns]
     return np.concatenate(column, axis=1)
-
-
-def _framed(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """An image (H, W, C) with the outlines of its mask (H, W), and a white gap around: (H + GAP, W + GAP, 3)."""
-    picture = np.broadcast_to(image, (*mask.shape, 3)).copy()
-    picture[mask == IGNORE] = OUTSIDE
-    labels = np.where(mask == IGNORE, 0, mask)
-    edges = (labels > 0) & (ndimage.grey_erosion(labels, 3) != labels)
-    picture[edges] = OUTLINES[1:][(labels[edges] - 1) % (len(OUTLINES) - 1)]
-    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
