@@ -1,7 +1,7 @@
 """A sweep's epochs logged as they end, for TensorBoard or Weights & Biases: nothing of it is read back.
 
-TensorBoard's event files lie in runs/<model>/repeat<R>-fold<F>/tensorboard/ of the workdir, those of Weights & Biases in
-its folder wandb/; where that sends them is for WANDB_MODE to say, and "offline" keeps them there.
+TensorBoard's event files lie in the workdir's runs/<model>/repeat<R>-fold<F>/tensorboard/, those of Weights & Biases
+in its wandb/; where that sends them is for WANDB_MODE to say, and "offline" keeps them there.
 """
 
 import dataclasses
@@ -39,9 +39,9 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run's folder."""
 
-    def __init__(self, folder: Path, run: plan.Run, config: Config, first_epoch: int):
+    def __init__(self, folder: Path, first_epoch: int):
         # Of a run that was cut off, what was logged after its last saved state is logged again.
-        self.writer = SummaryWriter(str(workdir.folder(folder, run) / "tensorboard"), purge_step=first_epoch)
+        self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
         """See Tracker."""
@@ -61,7 +61,7 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run there for a run here, grouped by workdir."""
 
-    def __init__(self, folder: Path, run: plan.Run, config: Config, first_epoch: int):
+    def __init__(self, folder: Path, run: plan.Run, config: Config):
         try:
             import wandb
         except ImportError as error:
@@ -86,7 +86,11 @@ class WeightsAndBiases:
         self.run.finish()
 
 
-TRACKERS: dict[str, Callable[..., Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+# From the workdir, a run, its config and the first epoch that is logged.
+TRACKERS: dict[str, Callable[[Path, plan.Run, Config, int], Tracker]] = {
+    "tensorboard": lambda folder, run, _, epoch: TensorBoard(workdir.folder(folder, run) / "tensorboard", epoch),
+    "wandb": lambda folder, run, config, _: WeightsAndBiases(folder, run, config),
+}
 
 
 def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, folder: Path) -> Iterator[Event]:
