@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 from rich.console import Console
@@ -32,7 +33,7 @@ def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
     images, masks = data.images[index], data.masks[index]
     columns = [(images, masks)]
     for epoch in range(1, COLUMNS):
-        changed = augment.batch(settings, images, masks, index, np.array([seed, epoch], np.uint32))
+        changed = augment.batch(settings, *map(jnp.asarray, (images, masks, index, np.array([seed, epoch], np.uint32))))
         columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
     column = [np.concatenate([outlined(*pair) for pair in zip(*each, strict=True)]) for each in columns]
     return np.concatenate(column, axis=1)
