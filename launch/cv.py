@@ -24,7 +24,7 @@ from rich.markdown import Markdown
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, environment, progress, runtime
+from launch import dataset, environment, progress, runtime, tracking
 from sharp_unet_jax import lock, plan, sweep, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
@@ -42,6 +42,7 @@ class Command(NamedTuple):
     shard: tuple[int, int]
     cluster: runtime.Cluster | None  # where several processes make the sweep together
     verify: str  # the name of a run, or ""
+    track: str  # "tensorboard", "wandb", or ""
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -59,20 +60,11 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("--processes", metavar="N", type=int, help="... how many there are")
     parser.add_argument("--process", metavar="I", type=int, help="... which this is, from 0")
     parser.add_argument("--verify", metavar="RUN", default="", help="train that run again and compare its weights")
+    parser.add_argument("--track", choices=("", *tracking.TRACKERS), default="", help="log epochs as they end")
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
         raise InputError("name a config, such as --config=demo.py")
-    config = configs.load(known.config)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("--config."):
-            raise InputError(f"{argument}: unknown argument; see --help")
-        field, equals, value = argument.removeprefix("--config.").partition("=")
-        if not equals:
-            if not rest:
-                raise InputError(f"{argument}: give it a value, {argument}=VALUE")
-            value = rest.pop(0)
-        config = configs.override(config, field, value)
+    config = configs.overridden(configs.load(known.config), rest)
     folder = known.workdir or Path("work") / Path(known.config).stem
     named = runtime.Cluster(known.coordinator, known.processes, known.process)
     if any(part is not None for part in named) and None in named:
@@ -80,7 +72,7 @@ def parse(arguments: Sequence[str]) -> Command:
     cluster = named if known.coordinator or known.distributed else None
     if cluster and (known.verify or known.shard != "0/1"):
         raise InputError("--shard and --verify are for processes on their own: leave them out, or --distributed")
-    return Command(config, folder, _shard(known.shard), cluster, known.verify)
+    return Command(config, folder, _shard(known.shard), cluster, known.verify, known.track)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -92,7 +84,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
-    config, folder, shard, cluster, verify = parse(arguments)
+    config, folder, shard, cluster, verify, track = parse(arguments)
     devices = runtime.configure(cluster)
     plan.check(config, len(devices))
     data = dataset.load(config.data, console)
@@ -119,7 +111,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     code = 0
     try:
         with contextlib.closing(events):  # and with it the workdir's lock
-            records = progress.show(events, console, config.epochs, len(groups))
+            followed = tracking.follow(events, track, config, data, folder) if track else events
+            records = progress.show(followed, console, config.epochs, len(groups))
         if failed := [record["run"] for record in records if record["status"] == "failed"]:
             console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
             code = 1

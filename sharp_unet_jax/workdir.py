@@ -292,8 +292,8 @@ def _differences(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if key == "data":
-            flat |= _flat(value, "data.")
+        if key in ("data", "augment"):
+            flat |= _flat(value, f"{key}.")
         else:
             flat[prefix + key] = value
     return flat

@@ -175,9 +175,9 @@ def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset):
     program = make(config, normed, dataset)
     used = []
 
-    def spy(state, index, weight, learning_rate, frozen):
+    def spy(state, index, weight, learning_rate, frozen, draw):
         used.append(frozen)
-        return program.train(state, index, weight, learning_rate, frozen)
+        return program.train(state, index, weight, learning_rate, frozen, draw)
 
     spied = dataclasses.replace(program, train=spy)
     run(train.fit(spied, Split(ALL[:4], ALL[8:], ALL[8:]), config, binary=True, seed=0))
@@ -295,7 +295,7 @@ def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch
     def losses_of_fifty_steps():
         program = make(CONFIG, "sharp_unet", dataset)
         index, weight = train.batches(np.tile(ALL, 17)[:200], 4, 4)
-        return np.asarray(program.train(program.init(0), index, weight, 1e-2, False)[1])
+        return np.asarray(program.train(program.init(0), index, weight, 1e-2, False, np.zeros(2, np.uint32))[1])
 
     fast = losses_of_fifty_steps()
     layout = ("NHWC", "HWIO", "NHWC")

@@ -61,6 +61,8 @@ def _sentences(sweep: Sweep) -> list[str]:
     start = f"Started from {config.get('weights') or 'scratch'}"
     start += f", encoder frozen for {epochs} epochs" if (epochs := config.get("frozen_epochs")) else ""
     start += f", learning rate of the encoder times {factor}" if factor != 1 else ""
+    changes = {name: strength for name, strength in config.get("augment", {}).items() if strength}
+    augmented = ", ".join(f"{name} {strength:g}" for name, strength in changes.items()) or "nothing"
     return [
         f"Protocol: {decided}.",
         f"{config['folds']} {'grouped' if config['grouped'] else 'random'} folds x {repeats}.",
@@ -72,5 +74,5 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"An image's class in neither truth nor prediction {empty}.",
         f"{start}.",
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
-        f"{config['precision']}, seed {config['seed']}.",
+        f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
     ]

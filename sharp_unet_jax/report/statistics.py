@@ -154,8 +154,8 @@ def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def plain(model: str) -> str:
-    """The plain twin of a sharp model; another model itself."""
-    return model.replace("sharp_", "")
+    """The plain twin of a sharp model, whatever its kernel; another model itself."""
+    return model.partition("+")[0].replace("sharp_", "")
 
 
 class Comparison(NamedTuple):

@@ -51,7 +51,7 @@ def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
     arguments = [f"--config={name}.py", f"--workdir={tmp_path / 'w'}", "--config.data.size=16,24"]
     assert cv.run([*arguments, "--config.max_runs=2", "--config.epochs=1"], console) == 0
     scores = pd.read_csv(tmp_path / "w" / "scores.csv")
-    assert list(scores["model"]) == sorted(shipped.models)
+    assert list(scores["model"]) == sorted(shipped.models[:2])
     assert (scores["dataset"] == shipped.data.builder).all()
     text = console.export_text()
     assert "run 2 of 2" in text

@@ -138,6 +138,13 @@ def test_fixed_kernels_add_no_parameters(kernel):
 
 
 @pytest.mark.usefixtures("tiny_models")
+def test_a_kernel_in_the_name_goes_before_the_configs():
+    named = models.build("sharp_unet+scaled+reflect", skip_kernel="unsharp", rngs=nnx.Rngs(0))
+    asked = models.build("sharp_unet", skip_kernel="scaled", skip_padding="reflect", rngs=nnx.Rngs(0))
+    np.testing.assert_array_equal(named(picture()), asked(picture()))
+
+
+@pytest.mark.usefixtures("tiny_models")
 def test_learnable_kernel_starts_at_the_laplacian_and_learns():
     learnable = models.build("sharp_unet", skip_kernel="learnable", rngs=nnx.Rngs(0))
     fixed = models.build("sharp_unet", rngs=nnx.Rngs(0))
