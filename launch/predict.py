@@ -67,8 +67,8 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("--overlays", action="store_true", help="write pictures with the masks drawn in, in overlays/")
     parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
     parser.add_argument("--rotations", action="store_true", help="average over quarter turns (4 times the work)")
-    parser.add_argument("--tile", metavar="H,W", help="do not resize but cut into tiles: for very large images, and runs "
-                        "trained at their images' own size")  # fmt: skip
+    tiling = "cut images into tiles instead of resizing them: for very large ones, or runs trained at native size"
+    parser.add_argument("--tile", metavar="H,W", help=tiling)
     known = parser.parse_args(arguments)
     try:
         tile = tuple(int(side) for side in known.tile.split(",")) if known.tile else None

@@ -2,11 +2,12 @@
 
 An image is brought to the size of the training, as all images of the training were, and the probabilities back to the
 image's own size: what the run was scored on. With `tile` it is not resized but cut into overlapping tiles, for images
-that do not fit into memory and runs that were trained at their images' own size. Whatever the images' sizes, the network
-sees one shape (and its transpose, if turned by 90 degrees): it is compiled once.
+that do not fit into memory and runs that were trained at their images' own size. Whatever the images' sizes, the
+network sees one shape (and its transpose, if turned by 90 degrees): it is compiled once.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ class _Views(NamedTuple):
     """What the network is given of one image."""
 
     pictures: Iterable[np.ndarray]  # (H, W, C) uint8
-    count: int
+    number: int
     join: Callable[[Iterable[np.ndarray]], np.ndarray]  # probabilities (H, W, outputs) of all to those of the image
 
 
@@ -68,7 +69,7 @@ def predict(
 
     Args:
         runs: one, or several of one model whose probabilities are averaged.
-        images: (h, w) or (h, w, C), of any sizes and of uint8 or what the run has a window for: see `pixels.as_trained`.
+        images: (h, w) or (h, w, C), of any sizes; uint8, or what the run has a window for: see `pixels.as_trained`.
             They are read as they are needed, a batch ahead.
         flips: also average over the image mirrored left to right, upside down, and both.
         rotations: also average over quarter turns; with `flips`, all eight of a square.
@@ -94,10 +95,8 @@ def predict(
         if tile is None:
             small = resize_image(picture, data.size, data.fit)
             return _Views([small], 1, lambda parts: restore(next(iter(parts)), size, data.fit))
-        count = np.prod([len(tiles.starts(*axis, multiple)) for axis in zip(size, tile, strict=True)])
-        return _Views(
-            tiles.cut(picture, tile, multiple), int(count), lambda parts: tiles.join(parts, size, tile, multiple)
-        )
+        number = math.prod(len(tiles.starts(*axis, multiple)) for axis in zip(size, tile, strict=True))
+        return _Views(tiles.cut(picture, tile, multiple), number, lambda parts: tiles.join(parts, size, tile, multiple))
 
     waiting: deque[_Views] = deque()
 
@@ -109,7 +108,7 @@ def predict(
     outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices), first.config.batch_size, len(devices))
     for output in outputs:
         views = waiting.popleft()
-        yield views.join(itertools.chain([output], itertools.islice(outputs, views.count - 1)))
+        yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
 
 
 def labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
@@ -133,7 +132,7 @@ def _ensemble(
         turns += [(2, False), (2, True)]  # half a turn is both flips; mirrored, it is upside down
 
     def run(images: np.ndarray) -> jax.Array:
-        total: jax.Array | float = 0.0
+        total = jnp.zeros(())
         for quarter, mirror in turns:
             turned = np.rot90(images[:, :, ::-1] if mirror else images, quarter, (1, 2))
             batch = hosts.put(np.ascontiguousarray(turned), shared)

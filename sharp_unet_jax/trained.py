@@ -60,7 +60,7 @@ class Trained:
         return np.asarray(self._probabilities(self._placed, images))
 
     def predict(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
-        """Of images of any sizes the probabilities (h, w, outputs) at their own: see `predict.predict` for `options`."""
+        """Of images of any sizes the probabilities (h, w, outputs) at their own; `options` as in `predict.predict`."""
         from sharp_unet_jax import predict  # which is made of runs
 
         return list(predict.predict(self, images, **options))

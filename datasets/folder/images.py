@@ -60,7 +60,7 @@ def read(path: Path, channels: int, span: tuple[float, float] | None) -> np.ndar
     return np.repeat(array, channels, axis=-1) if array.shape[-1] < channels else array
 
 
-def _pixels(path: Path) -> np.ndarray:
+def pixels(path: Path) -> np.ndarray:
     """(H, W) or (H, W, 3) as stored, palettes looked up, alpha dropped."""
     if path.suffix.lower() in (".tif", ".tiff"):
         array = files.read_image(path)
