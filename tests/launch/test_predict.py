@@ -88,6 +88,13 @@ def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, mon
     assert sorted(times) == ["a.png", "b.bmp", "b.bmp", "c.png"], "overlays that were not asked for before are made"
 
 
+def test_an_output_is_added_to(finished, inputs, tmp_path, console):
+    for name in ("b.bmp", "a.png"):
+        arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs / name), str(tmp_path / "out")]
+        assert predict.run(arguments, console) == 0
+    assert [row["input"] for row in table(tmp_path / "out")] == ["b", "a"]
+
+
 def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path, console):
     rest = [str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([f"--run={finished}", "--model=unet", *rest], console) == 0
@@ -106,7 +113,13 @@ def test_bad_files_do_not_stop_the_rest_and_are_listed(finished, inputs, tmp_pat
     run, output = finished / "runs/unet/repeat0-fold0", tmp_path / "out"
     assert predict.run([f"--run={run}", str(inputs), str(output)], console) == 1
     lines = [line for line in console.export_text().splitlines() if line.startswith("failed: ")]
-    assert [Path(line.split(":")[1].strip()).name for line in lines] == ["cut.png", "deep.tif", "four.nii.gz", "text.png"]
+    assert [Path(line.split(":")[1].strip()).name for line in lines] == [
+        "cut.png",
+        "deep.tif",
+        "four.nii.gz",
+        "text.png",
+    ]
+    assert all(line.count(str(inputs)) == 1 for line in lines)
     assert "trained on 8 bits" in lines[1]
     made = {path.relative_to(output / "masks").as_posix() for path in (output / "masks").rglob("*") if path.is_file()}
     assert made == {"a.png", "b.png", "deep/c.png", "grey.png", "pages.tif"}
