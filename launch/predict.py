@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -144,7 +144,7 @@ def _paths(command: Command, one: formats.Input) -> list[Path]:
 
 def _predict(
     command: Command, members: Sequence[Trained], todo: Sequence[formats.Input], devices: Sequence[jax.Device]
-) -> Iterator[tuple[formats.Input, int | Exception]]:
+) -> Generator[tuple[formats.Input, int | Exception], None, None]:
     """Reads, predicts and writes, all at the same time; of each input the number of pictures, or the error."""
     one = members[0]
 
@@ -250,7 +250,7 @@ def _text(rows: Iterable[Row]) -> str:
 
 
 def _tidy(command: Command, inputs: Sequence[formats.Input]) -> None:
-    """Leaves areas.csv in the order of the inputs, after those of earlier commands, without inputs that have no mask."""
+    """Leaves areas.csv in the order of the inputs, after earlier commands' rows, without inputs that have no mask."""
     path, order = command.output / TABLE, {one.name: number for number, one in enumerate(inputs)}
     undone = {one.name for one in inputs if not _paths(command, one)[0].exists()}
     rows: dict[Row, None] = {}

@@ -12,8 +12,8 @@ SIGMA = 1 / 8  # of the Gaussian, in tiles: nnU-Net's (Isensee et al. 2021)
 def starts(length: int, tile: int, multiple: int) -> list[int]:
     """Where tiles begin along an axis: evenly, half a tile apart at most, from the first pixel to the last.
 
-    Evenly, lest a pixel be at the borders of all its tiles. All begin at multiples of `multiple`, what the network halves its maps by in all: only there it sees in a tile what
-    it sees in the whole image.
+    Evenly, lest a pixel be at the borders of all its tiles. All begin at multiples of `multiple`, what the network
+    halves its maps by in all: only there it sees in a tile what it sees in the whole image.
     """
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))

@@ -218,7 +218,7 @@ def test_what_is_no_dicom_is_said(tmp_path):
     pytest.importorskip("pydicom")
     (tmp_path / "a.dcm").write_text("not a picture")
     (one,) = formats.find([str(tmp_path)])
-    with pytest.raises(DataError, match="a.dcm: cannot be read as DICOM"):
+    with pytest.raises(DataError, match=r"a\.dcm: cannot be read as DICOM"):
         one.family.read(one.paths)
 
 
