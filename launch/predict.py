@@ -101,7 +101,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     failed = []
     began, pictures = time.monotonic(), 0
     try:
-        with contextlib.closing(_predict(command, members, todo, devices)) as outcomes:
+        with contextlib.closing(work(command, members, todo, devices)) as outcomes:
             for one, outcome in track(console, "predicting")(outcomes, len(todo)):
                 if isinstance(outcome, Exception):
                     failed.append(_line(one, outcome))
@@ -142,7 +142,7 @@ def _paths(command: Command, one: formats.Input) -> list[Path]:
     return [command.output / kind / f"{one.name}{suffixes[kind]}" for kind in ("masks", *command.extras)]
 
 
-def _predict(
+def work(
     command: Command, members: Sequence[Trained], todo: Sequence[formats.Input], devices: Sequence[jax.Device]
 ) -> Generator[tuple[formats.Input, int | Exception], None, None]:
     """Reads, predicts and writes, all at the same time; of each input the number of pictures, or the error."""
@@ -173,8 +173,8 @@ def _predict(
             for output in chain([first], islice(outputs, len(images) - 1)):
                 labels.append(predict.labels(output, one.config.threshold))
                 kept += [output] if "probabilities" in command.extras else []
-            work = writers.submit(_write, command, each, stack, images, np.stack(labels), kept, one.classes)
-            ended.append((each, work))
+            writing = writers.submit(_write, command, each, stack, images, np.stack(labels), kept, one.classes)
+            ended.append((each, writing))
             while len(ended) > THREADS:
                 yield _outcome(*ended.popleft())
         while ended:
@@ -196,9 +196,9 @@ def _ahead(
     yield from waiting
 
 
-def _outcome(each: formats.Input, work: Future[Any]) -> tuple[formats.Input, int | Exception]:
-    error = work.exception()
-    return each, error if isinstance(error, Exception) else work.result()
+def _outcome(each: formats.Input, future: Future[Any]) -> tuple[formats.Input, int | Exception]:
+    error = future.exception()
+    return each, error if isinstance(error, Exception) else future.result()
 
 
 def _write(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from sharp_unet_jax import forward, hosts, plan, trained, workdir
+from sharp_unet_jax import hosts, plan, trained, workdir
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore
 from sharp_unet_jax.errors import InputError
@@ -125,7 +125,6 @@ def _ensemble(
     everywhere, shared = (hosts.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     weights = [hosts.put(member.weights, everywhere) for member in members]
     one = members[0]
-    step = one.compiled(lambda weights, images: forward.probabilities(one.apply(weights, images)))
     quarters, mirrors = range(4) if rotations else range(1), (False, True) if flips else (False,)
     turns = [(quarter, mirror) for quarter in quarters for mirror in mirrors]
     if flips and not rotations:
@@ -137,7 +136,7 @@ def _ensemble(
             turned = np.rot90(images[:, :, ::-1] if mirror else images, quarter, (1, 2))
             batch = hosts.put(np.ascontiguousarray(turned), shared)
             for member in weights:
-                back = jnp.rot90(step(member, batch), -quarter, (1, 2))
+                back = jnp.rot90(one.step(member, batch), -quarter, (1, 2))
                 total = total + (back[:, :, ::-1] if mirror else back)
         return total / (len(turns) * len(weights))
 
