@@ -75,7 +75,7 @@ class Trained:
 
     @functools.cached_property
     def step(self) -> Callable[..., jax.Array]:
-        """From weights and images (N, H, W, channels) uint8 to probabilities (N, H, W, outputs), compiled once a shape."""
+        """From weights and images, as `apply`, to probabilities (N, H, W, outputs) float32; compiled once a shape."""
         return self.compiled(lambda weights, images: forward.probabilities(self.apply(weights, images)))
 
 

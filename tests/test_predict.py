@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from sharp_unet_jax import predict, trained
+from sharp_unet_jax import plan, predict, trained, workdir
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
@@ -46,6 +46,12 @@ def test_more_images_than_a_batch(run, dataset):
     images = dataset.images[np.arange(count) % 12]
     np.testing.assert_allclose(np.stack(run.predict(images)), run.probabilities(images), atol=1e-6)
     assert run.predict([]) == []
+
+
+def test_the_network_is_compiled_once_for_images_of_all_sizes(run):
+    for size in ((10, 30), (16, 24), (99, 7)):
+        run.predict([np.zeros((*size, 3), np.uint8)] * 2)
+    assert run.step._cache_size() == 1
 
 
 def test_a_letterbox_is_undone():
@@ -149,9 +155,12 @@ def test_what_cannot_be_read_is_said(image, channels, window, message):
         pixels.as_trained(image, channels, window)
 
 
-def test_the_runs_window_is_used(run, dataset):
+def test_the_runs_window_is_used(run, done, dataset):
     deep = dataset.images[0].astype(np.int16) * 4 - 512
-    windowed = dataclasses.replace(run, window=(-512.0, 508.0))
+    config = workdir.read_config(done)
+    windowed_set = dataclasses.replace(dataset, window=(-512.0, 508.0))
+    workdir.begin(done, config, windowed_set, plan.split(config, windowed_set), {})
+    windowed = trained.load(done / "runs" / run.name)
     np.testing.assert_allclose(windowed.predict([deep])[0], run.predict([dataset.images[0]])[0], atol=1e-6)
     with pytest.raises(InputError, match="trained on 8 bits"):
         run.predict([deep])
