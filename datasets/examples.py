@@ -26,9 +26,17 @@ class Pair:
 
 
 def info(
-    builder: tfds.core.DatasetBuilder, classes: Sequence[str], *, channels: int, encoding: str = "png"
+    builder: tfds.core.DatasetBuilder,
+    classes: Sequence[str],
+    *,
+    channels: int,
+    encoding: str = "png",
+    window: tuple[float, float] | None = None,
 ) -> tfds.core.DatasetInfo:
-    """The schema shared by all data sets; the index of a class in `classes` is its label."""
+    """The schema shared by all data sets; the index of a class in `classes` is its label.
+
+    `window` is what became 0 and 255 where the files held more than 8 bits: predictions need it again.
+    """
     return builder.dataset_info_from_configs(
         features=tfds.features.FeaturesDict(
             {
@@ -40,7 +48,7 @@ def info(
         ),
         supervised_keys=("image", "mask"),
         disable_shuffling=True,  # otherwise the order follows a hash of the ids
-        metadata=tfds.core.MetadataDict({"classes": list(classes)}),
+        metadata=tfds.core.MetadataDict({"classes": list(classes), "window": window}),
     )
 
 

@@ -28,6 +28,7 @@ def load(data: Data, console: Console) -> Dataset:
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
     height, width = data.size
+    window = builder.info.metadata.get("window")  # sets built before there was one say nothing
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it would rather decode with OpenCV
     dataset = prepare(
         builder.as_data_source(split="train"),
@@ -35,6 +36,7 @@ def load(data: Data, console: Console) -> Dataset:
         classes=tuple(builder.info.metadata["classes"]),
         size=data.size,
         fit=data.fit,
+        window=tuple(window) if window else None,
         cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}",
         track=track(console, f"reading {data.builder}"),
     )

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Trained:
     classes: tuple[str, ...]  # names, background first
     config: Config  # of its sweep; config.data.size is the (height, width) it was trained at, config.data.fit how
     channels: int  # of the images
+    window: tuple[float, float] | None  # what became 0 and 255 of images deeper than 8 bits, see data.pixels
     outputs: int  # channels of the logits: one for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
@@ -56,7 +57,13 @@ class Trained:
 
         Of one output: that of the foreground. Of several: each class's, background first.
         """
-        return np.asarray(self._probabilities(self._placed, images))
+        return np.asarray(self.step(self._placed, images))
+
+    def predict(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
+        """Of images of any sizes the probabilities (h, w, outputs) at their own; `options` as in `predict.predict`."""
+        from sharp_unet_jax import predict  # which is made of runs
+
+        return list(predict.predict(self, images, **options))
 
     @functools.cached_property
     def _placed(self) -> Weights:
@@ -67,7 +74,8 @@ class Trained:
         return self.compiled(self.apply)
 
     @functools.cached_property
-    def _probabilities(self) -> Callable[..., jax.Array]:
+    def step(self) -> Callable[..., jax.Array]:
+        """From weights and images, as `apply`, to probabilities (N, H, W, outputs) float32; compiled once a shape."""
         return self.compiled(lambda weights, images: forward.probabilities(self.apply(weights, images)))
 
 
@@ -101,7 +109,16 @@ def load(path: str | Path) -> Trained:
     if checkpoint.digest(weights) != record["weights_sha256"]:
         raise InputError(f"{path / 'checkpoint'} is damaged (its bytes are not those recorded): make the run again")
     return Trained(
-        run.name, run.model, folds["dataset"], classes, config, channels, outputs, nnx.graphdef(abstract), weights
+        run.name,
+        run.model,
+        folds["dataset"],
+        classes,
+        config,
+        channels,
+        tuple(folds["window"]) if folds.get("window") else None,
+        outputs,
+        nnx.graphdef(abstract),
+        weights,
     )
 
 

@@ -263,6 +263,7 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
         "groups": len(set(dataset.groups)),
         "group_of": dict(zip(dataset.ids, dataset.groups, strict=True)),
         "classes": dataset.classes,
+        "window": dataset.window,
         "protocol": config.protocol,
         "grouped": config.grouped,
         "folds": cells,

@@ -36,7 +36,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return examples.info(self, self._classes, channels=1)
+        window = WINDOW if self.builder_config.name == "medseg" else None
+        return examples.info(self, self._classes, channels=1, window=window)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
         return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}

@@ -91,7 +91,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             metadata = {
                 "classes": list(self.found.reading.classes),
                 "found": self.found.describe(),
-                "span": self.found.span,
+                "window": self.found.span,
             }
         info = examples.info(self, metadata["classes"], channels=channels)
         info.metadata.update(metadata)

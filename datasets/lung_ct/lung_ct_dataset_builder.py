@@ -29,7 +29,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return examples.info(self, ["background", "lung"], channels=1)
+        return examples.info(self, ["background", "lung"], channels=1, window=WINDOW)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
         return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}

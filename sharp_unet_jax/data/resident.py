@@ -1,6 +1,7 @@
 """A data set decoded and resized once: uint8, on disk, and from there in memory as far as it is used."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -41,6 +42,7 @@ class Dataset:
     groups: tuple[str, ...]  # what must not be split across folds
     classes: tuple[str, ...]  # names, background first
     folder: Path | None = None  # where images.npy, masks.npy and names.json lie, if they were kept
+    window: tuple[float, float] | None = None  # what became 0 and 255 of files deeper than 8 bits, see data.pixels
 
     @property
     def num_outputs(self) -> int:
@@ -76,16 +78,17 @@ def prepare(
     size: tuple[int, int],
     fit: Fit,
     cache: Path | None = None,
+    window: tuple[float, float] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Dataset:
     """Reads `source` through Grain, resizing each pair to `size` (H, W) as `fit` says.
 
     With `cache` the result is read from that folder where it is, else written there; without, or where that folder
-    cannot be made, it stays in memory. `track(items, total)` may wrap the iteration to show its progress. Raises
-    InputError for labels beyond `classes`, and for masks that are all empty.
+    cannot be made, it stays in memory. `window` is remembered alone. `track(items, total)` may wrap the iteration to
+    show its progress. Raises InputError for labels beyond `classes`, and for masks that are all empty.
     """
     if cache is not None and (cached := _load(cache, name, classes)) is not None:
-        return cached
+        return dataclasses.replace(cached, window=window)
     if not len(source):
         raise InputError(f"{name}: the data set is empty")
     pipeline = grain.MapDataset.source(source).map(functools.partial(_example, size=size, fit=fit))
@@ -97,7 +100,8 @@ def prepare(
                 kept = stack.enter_context(replacing_folder(cache))
         folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ids, groups = _write(folder, examples, len(source))
-        dataset = Dataset(name, *_arrays(folder), ids, groups, classes, kept and cache)  # outlives its files' names
+        # Outlives its files' names.
+        dataset = Dataset(name, *_arrays(folder), ids, groups, classes, kept and cache, window)
         write_json(folder / "names.json", {"ids": ids, "groups": groups, "sha256": dataset.sha256})
     return dataset
 

@@ -1,4 +1,4 @@
-"""Images and label maps at the size they are trained at, once and on the CPU."""
+"""Images and label maps at the size they are trained at, on the CPU, and predictions back at the images' own."""
 
 from typing import Literal
 
@@ -8,32 +8,54 @@ from PIL import Image
 from sharp_unet_jax.metrics import IGNORE
 
 Fit = Literal["stretch", "letterbox"]
+Size = tuple[int, int]  # height, width
 
 
-def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int], fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+def resize(image: np.ndarray, mask: np.ndarray, size: Size, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """A pair at `size` (H, W): image (h, w, C) uint8 to (H, W, C) uint8, mask (h, w) uint8 to (H, W) uint8.
 
     Images are resampled bilinearly, averaging over the area that shrinks to a pixel; masks by nearest neighbour,
     since any other filter invents labels. "letterbox" keeps the aspect and centres the picture; what it pads is 0 in
     the image and `IGNORE` in the mask, so it is neither trained on nor scored.
     """
+    rows, columns = _place(image.shape[:2], size, fit)
+    label = np.full(size, IGNORE, np.uint8)
+    label[rows, columns] = _scale(mask, (rows, columns), Image.Resampling.NEAREST)
+    return resize_image(image, size, fit), label
+
+
+def resize_image(image: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
+    """The image (H, W, C) of `resize` alone."""
+    place = rows, columns = _place(image.shape[:2], size, fit)
+    whole = np.zeros((*size, image.shape[2]), np.uint8)
+    for c in range(image.shape[2]):
+        whole[rows, columns, c] = _scale(image[..., c], place, Image.Resampling.BILINEAR)
+    return whole
+
+
+def restore(probabilities: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
+    """What was predicted on an image from `resize_image`, (H, W, K) float32, at the image's own `size`: (h, w, K)."""
+    rows, columns = _place(size, probabilities.shape[:2], fit)
+    inside = probabilities[rows, columns]
+    if inside.shape[:2] == size:
+        return inside
+    whole = slice(0, size[0]), slice(0, size[1])
+    planes = [_scale(inside[..., k], whole, Image.Resampling.BILINEAR) for k in range(inside.shape[2])]
+    return np.stack(planes, axis=-1)
+
+
+def _place(shape: tuple[int, ...], size: Size, fit: Fit) -> tuple[slice, slice]:
+    """The rows and columns that an image of `shape` fills at `size`."""
     height, width = size
     if fit == "letterbox":
-        scale = min(height / image.shape[0], width / image.shape[1])
-        height = min(height, max(1, round(image.shape[0] * scale)))
-        width = min(width, max(1, round(image.shape[1] * scale)))
-    channels = [
-        np.asarray(_scale(image[..., c], (height, width), Image.Resampling.BILINEAR)) for c in range(image.shape[2])
-    ]
-    small = np.stack(channels, axis=-1)
-    label = np.asarray(_scale(mask, (height, width), Image.Resampling.NEAREST))
-    if fit == "stretch":
-        return small, label
+        scale = min(height / shape[0], width / shape[1])
+        height = min(height, max(1, round(shape[0] * scale)))
+        width = min(width, max(1, round(shape[1] * scale)))
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    around = ((top, size[0] - height - top), (left, size[1] - width - left))
-    return np.pad(small, (*around, (0, 0))), np.pad(label, around, constant_values=IGNORE)
+    return slice(top, top + height), slice(left, left + width)
 
 
-def _scale(plane: np.ndarray, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+def _scale(plane: np.ndarray, place: tuple[slice, slice], resample: Image.Resampling) -> np.ndarray:
     # Pillow's filters widen with the scale when shrinking: "bilinear" then averages the area under a triangle.
-    return Image.fromarray(plane).resize((size[1], size[0]), resample)
+    height, width = (span.stop - span.start for span in place)
+    return np.asarray(Image.fromarray(plane).resize((width, height), resample))

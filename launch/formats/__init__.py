@@ -1,0 +1,84 @@
+"""What `launch.predict` reads and writes: inputs found on disk, and a module a family of formats.
+
+Each family has SUFFIXES, `read(paths)`, which gives a `Stack`, and `write_masks`, `write_probabilities` and
+`write_overlays` for what was predicted on it, to files of the suffixes MASK, PROBABILITIES and OVERLAYS.
+"""
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from datasets.files import natural
+from launch.formats import dicom, nifti, picture, tif
+from sharp_unet_jax.errors import InputError
+
+FAMILIES: tuple[ModuleType, ...] = (picture, tif, nifti, dicom)
+KNOWN = ", ".join(suffix for family in FAMILIES for suffix in family.SUFFIXES)
+
+
+class Input(NamedTuple):
+    """One picture or volume on disk, and where what comes of it goes below the output folder, without a suffix."""
+
+    name: str
+    paths: tuple[Path, ...]  # several: the slices of a DICOM series
+    family: ModuleType
+
+
+def find(given: Sequence[str], made: Sequence[Path] = ()) -> list[Input]:
+    """The inputs that files, folders (with all below them) and globs name, in natural order.
+
+    What lies below the folders `made` is none of them. InputError where nothing is found, or two inputs would have one
+    name.
+    """
+    paths: list[Path] = []
+    for text in given:
+        named = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
+        if not named:
+            raise InputError(f"{text}: there is no such file or folder")
+        paths += map(Path, named)
+    files = [path for path in paths if path.is_file()]
+    for folder in (path for path in paths if path.is_dir()):
+        files += [path for path in folder.rglob("*") if path.is_file() and _counts(path.relative_to(folder))]
+    ours = {folder.absolute() for folder in made}
+    files = [path for path in dict.fromkeys(files) if ours.isdisjoint(path.absolute().parents)]
+    families = {path: _family(path) for path in files}
+    for path in (path for path in paths if path in families and families[path] is None):
+        raise InputError(f"{path}: is of no format known here ({KNOWN}, and DICOM without a suffix)")
+    found = [path for path, family in families.items() if family]
+    if not found:
+        raise InputError(f"{' '.join(given)}: holds no images ({KNOWN}, and DICOM without a suffix)")
+    top = paths[0] if len(paths) == 1 and paths[0].is_dir() else Path(os.path.commonpath([p.parent for p in found]))
+    inputs = [Input(name, several, dicom) for name, several in dicom.series(_of(families, dicom), top)]
+    for path in found:
+        if (family := families[path]) and family is not dicom:
+            inputs.append(Input(_stem(path, family, top), (path,), family))
+    by_name: dict[str, Input] = {}
+    for one in sorted(inputs, key=lambda one: natural(one.name)):
+        if (other := by_name.setdefault(one.name, one)) is not one:
+            raise InputError(
+                f"{other.paths[0]} and {one.paths[0]} would both become {one.name}: rename one, or give them apart"
+            )
+    return list(by_name.values())
+
+
+def _counts(relative: Path) -> bool:
+    return not any(part.startswith(".") for part in relative.parts)
+
+
+def _family(path: Path) -> ModuleType | None:
+    for family in FAMILIES:
+        if path.name.lower().endswith(family.SUFFIXES):
+            return family
+    return dicom if not path.suffix[1:].isalpha() and dicom.is_dicom(path) else None
+
+
+def _of(families: dict[Path, ModuleType | None], family: ModuleType) -> Iterable[Path]:
+    return [path for path, one in families.items() if one is family]
+
+
+def _stem(path: Path, family: ModuleType, top: Path) -> str:
+    suffix = next(one for one in family.SUFFIXES if path.name.lower().endswith(one))
+    return path.relative_to(top).as_posix()[: -len(suffix)]
