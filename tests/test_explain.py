@@ -20,7 +20,7 @@ def of(network, model, *, outputs=1, channels=3):
     params, stats = forward.arrays(network)
     weights = {"params": params, "stats": stats}
     classes = ("background", "object", "other")[: max(outputs, 2)]
-    return Trained(model, model, "made", classes, Config(), channels, outputs, nnx.graphdef(network), weights)
+    return Trained(model, model, "made", classes, Config(), channels, None, outputs, nnx.graphdef(network), weights)
 
 
 def fresh(model, seed=0, **options):
@@ -138,7 +138,9 @@ def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, 
 def test_each_family_has_four_levels(model):
     run = nnx.eval_shape(lambda: models.build(model, rngs=nnx.Rngs(0)))
     params, stats = forward.arrays(run)
-    shell = Trained(model, model, "", ("a", "b"), Config(), 3, 1, nnx.graphdef(run), {"params": params, "stats": stats})
+    shell = Trained(
+        model, model, "", ("a", "b"), Config(), 3, None, 1, nnx.graphdef(run), {"params": params, "stats": stats}
+    )
     images, region = jax.ShapeDtypeStruct((1, 45, 64, 3), np.uint8), jax.ShapeDtypeStruct((1, 45, 64), np.float32)
     maps = jax.eval_shape(explain._gradcam(shell), shell.weights, images, region, np.ones(1, np.float32))
     assert [heat.shape for heat in maps] == [(1, 45, 64)] * 4

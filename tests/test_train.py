@@ -240,7 +240,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devic
             assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-@pytest.mark.parametrize("model", ["sharp_unet", "sharp_unet_resnet18"])
+@pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
 def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
     dataset = squares(4, (32, 64))
     results, memory = [], []
@@ -367,7 +367,7 @@ def scripted(validation_losses):
     script = iter(validation_losses)
     rates = []
 
-    def epoch(state, index, weight, learning_rate, frozen):
+    def epoch(state, index, weight, learning_rate, frozen, draw):
         rates.append(learning_rate)
         return state._replace(params=state.params + 1), np.ones(len(index))
 
@@ -376,7 +376,7 @@ def scripted(validation_losses):
         return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
     init = lambda seed: programs.State(np.zeros(()), {}, ())  # noqa: E731
-    return programs.Program(init, epoch, evaluate, None, None, 4, None, None), rates
+    return programs.Program(init, epoch, evaluate, None, None, None, 4, None, None, None), rates
 
 
 def fit_scripted(validation_losses, **changes):

@@ -86,12 +86,14 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, console, 
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
-    """From a shell, on the real network, in its first epochs."""
-    data = ["--config.data.size=16,16", f"--config.data.data_dir={tmp_path / 'built'}"]
-    command = [sys.executable, "-m", "launch.cv", "--config=demo.py", f"--workdir={tmp_path / 'w'}", *data]
-    command += ["--config.max_runs=1", "--config.epochs=12", "--config.batch_size=16"]
+    """From a shell."""
+    command = [sys.executable, "-m", "tests.launch.tiny_cv", "--config=demo.py", f"--workdir={tmp_path / 'w'}"]
+    command += ["--config.max_runs=1", "--config.epochs=200", "--config.patience=200", "--config.batch_size=1"]
     metrics = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    environment = os.environ | {"DEVICES": "1", "JAX_PLATFORMS": "cpu"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         while process.poll() is None and not (metrics.exists() and metrics.read_text()):
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
@@ -99,10 +101,12 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     assert process.returncode == 75, errors
     assert "stopped in unet/repeat0-fold0; what was done is saved" in output
     done = len(metrics.read_text().splitlines())
-    assert 1 <= done < 12
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert 1 <= done < 200
+    process = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert process.returncode == 0, process.stderr
-    assert len(metrics.read_text().splitlines()) == 12
+    assert len(metrics.read_text().splitlines()) == 200
 
 
 @pytest.mark.parametrize(
