@@ -116,7 +116,10 @@ def by_hand(run, image, region, label):
     return maps
 
 
-@pytest.mark.parametrize("model", ["unet", "sharp_unet", "sharp_normed"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", pytest.param("sharp_normed", marks=pytest.mark.slow)],
+)
 def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, model):
     if model != normed:
         monkeypatch.setitem(models.MODELS, model, models.Network(models._unet((2, 3, 4)), models.MODELS[model].skip))

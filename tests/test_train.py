@@ -225,7 +225,7 @@ def test_the_same_seed_gives_the_same_bits(program):
     assert one.rows != other.rows
 
 
-@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
     """As on a GPU, and folds of different sizes share its one compilation."""
     config = dataclasses.replace(CONFIG, frozen_epochs=1)
@@ -311,6 +311,7 @@ def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch
     np.testing.assert_allclose(fast, plain, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
     results = []
     for accumulate, size in ((1, 1), (4, 4)):

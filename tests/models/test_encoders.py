@@ -148,6 +148,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITERS)
 def test_vgg16_features_equal_kerass_through_pytorch_files(vgg, kind, tmp_path):
     WRITERS[kind](tmp_path / kind, vgg_state_dict(vgg[0]))
@@ -173,6 +174,7 @@ def test_vgg16_features_equal_kerass_through_keras_files(vgg, kind, tmp_path):
     assert_close(features("sharp_ternausnet16", tmp_path / kind), [np.asarray(m) for m in jax.jit(reference)(caffe)])
 
 
+@pytest.mark.slow
 def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
     reference = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
     reference.save_weights(tmp_path / "r.weights.h5")
