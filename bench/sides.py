@@ -97,7 +97,7 @@ def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
         nonlocal state
         if case["mode"] == "infer":
             return program.evaluate(state, index)
-        state, totals = program.train(state, index, weight, config.learning_rate, False)
+        state, totals = program.train(state, index, weight, config.learning_rate, False, np.zeros(2, np.uint32))
         return totals
 
     def peak() -> int:

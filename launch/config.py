@@ -6,7 +6,7 @@ import difflib
 import runpy
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,22 @@ def load(name: str) -> Config:
         raise InputError(f"--config: {path}: {error}") from error
     if not isinstance(config, Config):
         raise InputError(f"--config: {path} does not define `config = Config(...)`")
+    return config
+
+
+def overridden(config: Config, arguments: Sequence[str]) -> Config:
+    """`config` with what the arguments `--config.FIELD=VALUE` or `--config.FIELD VALUE` say; InputError for others."""
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--config."):
+            raise InputError(f"{argument}: unknown argument; see --help")
+        field, equals, value = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            if not rest:
+                raise InputError(f"{argument}: give it a value, {argument}=VALUE")
+            value = rest.pop(0)
+        config = override(config, field, value)
     return config
 
 

@@ -1,9 +1,9 @@
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
 Trains every run of the config's sweep that --workdir has no finished record of yet, on all devices there are, then
-writes the tables. Give the same command again after a sweep was cut off: finished runs are kept, those it was in go on
-from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run failed; 1: a run
-failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
+writes the tables and the report. Give the same command again after a sweep was cut off: finished runs are kept, those
+it was in go on from their last saved states. Ctrl-C stops at the end of the epoch, again at once. Exit code 0: no run
+failed; 1: a run failed, or the input is wrong; 75 after SIGTERM, 130 after Ctrl-C: give the same command again.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rich.markdown import Markdown
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, progress, runtime
+from launch import dataset, environment, progress, runtime, tracking
 from sharp_unet_jax import lock, plan, sweep, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
@@ -42,6 +42,7 @@ class Command(NamedTuple):
     shard: tuple[int, int]
     cluster: runtime.Cluster | None  # where several processes make the sweep together
     verify: str  # the name of a run, or ""
+    track: str  # "tensorboard", "wandb", or ""
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -59,20 +60,11 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("--processes", metavar="N", type=int, help="... how many there are")
     parser.add_argument("--process", metavar="I", type=int, help="... which this is, from 0")
     parser.add_argument("--verify", metavar="RUN", default="", help="train that run again and compare its weights")
+    parser.add_argument("--track", choices=("", *tracking.TRACKERS), default="", help="log epochs as they end")
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
         raise InputError("name a config, such as --config=demo.py")
-    config = configs.load(known.config)
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("--config."):
-            raise InputError(f"{argument}: unknown argument; see --help")
-        field, equals, value = argument.removeprefix("--config.").partition("=")
-        if not equals:
-            if not rest:
-                raise InputError(f"{argument}: give it a value, {argument}=VALUE")
-            value = rest.pop(0)
-        config = configs.override(config, field, value)
+    config = configs.overridden(configs.load(known.config), rest)
     folder = known.workdir or Path("work") / Path(known.config).stem
     named = runtime.Cluster(known.coordinator, known.processes, known.process)
     if any(part is not None for part in named) and None in named:
@@ -80,7 +72,7 @@ def parse(arguments: Sequence[str]) -> Command:
     cluster = named if known.coordinator or known.distributed else None
     if cluster and (known.verify or known.shard != "0/1"):
         raise InputError("--shard and --verify are for processes on their own: leave them out, or --distributed")
-    return Command(config, folder, _shard(known.shard), cluster, known.verify)
+    return Command(config, folder, _shard(known.shard), cluster, known.verify, known.track)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -92,7 +84,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
-    config, folder, shard, cluster, verify = parse(arguments)
+    config, folder, shard, cluster, verify, track = parse(arguments)
     devices = runtime.configure(cluster)
     plan.check(config, len(devices))
     data = dataset.load(config.data, console)
@@ -119,7 +111,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     code = 0
     try:
         with contextlib.closing(events):  # and with it the workdir's lock
-            records = progress.show(events, console, config.epochs, len(groups))
+            followed = tracking.follow(events, track, config, data, folder) if track else events
+            records = progress.show(followed, console, config.epochs, len(groups))
         if failed := [record["run"] for record in records if record["status"] == "failed"]:
             console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
             code = 1
@@ -132,9 +125,23 @@ def run(arguments: Sequence[str], console: Console) -> int:
         jax.distributed.shutdown()  # waits for the others: now all have collected
     if first:
         with lock.brief(folder):
+            environment.write(folder, "launch.cv", arguments, devices)
             tables.write(folder)
         console.print(Markdown((folder / "tables.md").read_text()))
+        if code in (0, 1):  # not stopped
+            _report(folder, console)
     return code
+
+
+def _report(folder: Path, console: Console) -> None:
+    """Writes the report. Whatever goes wrong is one line: the sweep is done, and launch.report can try again."""
+    try:
+        from sharp_unet_jax.report import write  # with all it needs: here, so that nothing in there can fail a sweep
+
+        console.print(f"report: {write.write([folder]) / 'report.html'}")
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        console.print(f"warning: the report was not written ({reason}); try python -m launch.report {folder}")
 
 
 def _verify(

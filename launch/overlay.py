@@ -1,12 +1,13 @@
 """Colours of classes, and masks drawn over pictures."""
 
 import colorsys
+import functools
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 # Okabe and Ito's, which the colour-blind can tell apart; more classes take hues around the circle.
-_FIRST = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
+_FIRST = ["#000000", "#56b4e9", "#e69f00", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
 _REST = [colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95) for k in range(256 - len(_FIRST))]
 PALETTE = np.array(
     [[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in _FIRST]
@@ -22,9 +23,17 @@ def overlay(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     colours = PALETTE[labels]
     tinted = np.where(labels[..., None] > 0, picture * (1 - TINT) + colours * TINT, picture).astype(np.uint8)
     # An outline lies inside its region, and is as wide on a large picture as on a small one once both fit a screen.
-    width = 1 + max(labels.shape) // 500
-    mask = Image.fromarray(labels)
-    inner = np.asarray(mask.filter(ImageFilter.MinFilter(2 * width + 1)))
-    outer = np.asarray(mask.filter(ImageFilter.MaxFilter(2 * width + 1)))
-    edge = (labels > 0) & ((inner != labels) | (outer != labels))
+    width = 1 + max(labels.shape) // 300
+    edge = (labels > 0) & (
+        (_around(labels, np.minimum, width) != labels) | (_around(labels, np.maximum, width) != labels)
+    )
     return np.where(edge[..., None], colours, tinted)
+
+
+def _around(labels: np.ndarray, pick: Callable[[np.ndarray, np.ndarray], np.ndarray], width: int) -> np.ndarray:
+    """The least or greatest label within `width` pixels of each, over a square: columns first, then rows."""
+    for _ in range(2):
+        length = len(labels)
+        padded = np.pad(labels, ((width, width), (0, 0)), mode="edge")
+        labels = functools.reduce(pick, [padded[start : start + length] for start in range(2 * width + 1)]).T
+    return labels

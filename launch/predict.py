@@ -9,13 +9,14 @@ wrong; 130 after Ctrl-C.
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -67,8 +68,8 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("--overlays", action="store_true", help="write pictures with the masks drawn in, in overlays/")
     parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
     parser.add_argument("--rotations", action="store_true", help="average over quarter turns (4 times the work)")
-    parser.add_argument("--tile", metavar="H,W", help="do not resize but cut into tiles: for very large images, and runs "
-                        "trained at their images' own size")  # fmt: skip
+    tiling = "cut images into tiles instead of resizing them: for very large ones, or runs trained at native size"
+    parser.add_argument("--tile", metavar="H,W", help=tiling)
     known = parser.parse_args(arguments)
     try:
         tile = tuple(int(side) for side in known.tile.split(",")) if known.tile else None
@@ -91,7 +92,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     members = predict.load(command.run, command.model)
     _begin(command.output, members, command.options)
     todo = [one for one in inputs if not all(path.exists() for path in _paths(command, one))]
-    rows = _rows(command.output, {one.name for one in inputs} - {one.name for one in todo})
+    _tidy(command, inputs)
     some = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     console.print(
         f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {some}, trained on "
@@ -100,16 +101,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
     failed = []
     began, pictures = time.monotonic(), 0
     try:
-        outcomes = _predict(command, members, todo, devices)
-        for one, outcome in track(console, "predicting")(outcomes, len(todo)):
-            if isinstance(outcome, Exception):
-                failed.append(_line(one, outcome))
-            else:
-                rows[one.name] = outcome
-                pictures += len({row[1] for row in outcome})
+        with contextlib.closing(work(command, members, todo, devices)) as outcomes:
+            for one, outcome in track(console, "predicting")(outcomes, len(todo)):
+                if isinstance(outcome, Exception):
+                    failed.append(_line(one, outcome))
+                else:
+                    pictures += outcome
     finally:
-        sorted_rows = chain.from_iterable(rows[one.name] for one in inputs if one.name in rows)
-        write_text(command.output / TABLE, _text([COLUMNS, *sorted_rows]))
+        _tidy(command, inputs)
     seconds = time.monotonic() - began
     if pictures:
         console.print(f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s), see {command.output}")
@@ -143,10 +142,10 @@ def _paths(command: Command, one: formats.Input) -> list[Path]:
     return [command.output / kind / f"{one.name}{suffixes[kind]}" for kind in ("masks", *command.extras)]
 
 
-def _predict(
+def work(
     command: Command, members: Sequence[Trained], todo: Sequence[formats.Input], devices: Sequence[jax.Device]
-) -> Iterator[tuple[formats.Input, list[Row] | Exception]]:
-    """Reads, predicts and writes, all at the same time; the rows of areas.csv or the error of each input."""
+) -> Generator[tuple[formats.Input, int | Exception], None, None]:
+    """Reads, predicts and writes, all at the same time; of each input the number of pictures, or the error."""
     one = members[0]
 
     def read(each: formats.Input) -> tuple[Stack, np.ndarray]:
@@ -174,8 +173,8 @@ def _predict(
             for output in chain([first], islice(outputs, len(images) - 1)):
                 labels.append(predict.labels(output, one.config.threshold))
                 kept += [output] if "probabilities" in command.extras else []
-            work = writers.submit(_write, command, each, stack, images, np.stack(labels), kept, one.classes)
-            ended.append((each, work))
+            writing = writers.submit(_write, command, each, stack, images, np.stack(labels), kept, one.classes)
+            ended.append((each, writing))
             while len(ended) > THREADS:
                 yield _outcome(*ended.popleft())
         while ended:
@@ -197,9 +196,9 @@ def _ahead(
     yield from waiting
 
 
-def _outcome(each: formats.Input, work: Future[Any]) -> tuple[formats.Input, list[Row] | Exception]:
-    error = work.exception()
-    return each, error if isinstance(error, Exception) else work.result()
+def _outcome(each: formats.Input, future: Future[Any]) -> tuple[formats.Input, int | Exception]:
+    error = future.exception()
+    return each, error if isinstance(error, Exception) else future.result()
 
 
 def _write(
@@ -210,8 +209,8 @@ def _write(
     labels: np.ndarray,
     probabilities: list[np.ndarray],
     classes: Sequence[str],
-) -> list[Row]:
-    """All that is made of an input, its mask last: with it, the input is done."""
+) -> int:
+    """Writes all that is made of an input, its mask last: with it, the input is done. The number of pictures."""
     mask, *extras = _paths(command, each)
     for extra, path in zip(command.extras, extras, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +223,7 @@ def _write(
         file.write(_text(rows).encode())
     mask.parent.mkdir(parents=True, exist_ok=True)
     each.family.write_masks(mask, labels, stack, classes)
-    return rows
+    return len(labels)
 
 
 def _areas(name: str, labels: np.ndarray, classes: Sequence[str], area: float | None) -> list[Row]:
@@ -250,16 +249,16 @@ def _text(rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def _rows(output: Path, done: set[str]) -> dict[str, list[Row]]:
-    """The table of the inputs that are done, which is all that stays in its file."""
-    rows: dict[str, list[Row]] = {}
-    if (output / TABLE).exists():
-        with open(output / TABLE, newline="", encoding="utf-8") as file:
-            for row in csv.reader(file):
-                if len(row) == len(COLUMNS) and row[0] in done:
-                    rows.setdefault(row[0], []).append(tuple(row))
-    write_text(output / TABLE, _text([COLUMNS, *chain.from_iterable(rows.values())]))
-    return rows
+def _tidy(command: Command, inputs: Sequence[formats.Input]) -> None:
+    """Leaves areas.csv in the order of the inputs, after earlier commands' rows, without inputs that have no mask."""
+    path, order = command.output / TABLE, {one.name: number for number, one in enumerate(inputs)}
+    undone = {one.name for one in inputs if not _paths(command, one)[0].exists()}
+    rows: dict[Row, None] = {}
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            whole = (tuple(row) for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS))
+            rows = dict.fromkeys(row for row in whole if row[0] not in undone)
+    write_text(path, _text([COLUMNS, *sorted(rows, key=lambda row: order.get(row[0], -1))]))
 
 
 def _line(one: formats.Input, error: Exception) -> str:

@@ -4,6 +4,7 @@ XLA's defaults are kept: it autotunes a GPU's kernels as it compiles. Precision 
 (`--config.precision`), and environment variables (`XLA_FLAGS`, `JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,7 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
         # of each until all have come: where two sums are on at once they wait for each other, and XLA aborts.
         os.environ.setdefault("NPROC", "64")
     if cluster is not None:
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of every save that one process makes alone
         try:
             # At its end a process waits for the others, which may train for days yet; a dead one is noticed anyway.
             jax.distributed.initialize(*cluster, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=WEEK)

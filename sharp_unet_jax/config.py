@@ -26,10 +26,32 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How training images and their masks are changed at random, see data.augment. 0 is not at all: the default."""
+
+    flip: float = 0.0  # probability of a flip left to right, and again of one upside down
+    turn: float = 0.0  # probability of a turn by 90, 180 or 270 degrees; by 180 where images are not square
+    rotate: float = 0.0  # degrees at most, either way
+    zoom: float = 0.0  # 0.2: from 1/1.2 of the size to 1.2 times
+    shift: float = 0.0  # share of height and of width at most, either way
+    elastic: float = 0.0  # pixels: standard deviation of displacements on a grid of 3 x 3, smooth in between
+    brightness: float = 0.0  # share of the range at most, added or taken
+    contrast: float = 0.0  # 0.2: from 1/1.2 to 1.2 times the distance from each channel's mean
+    gamma: float = 0.0  # 0.2: exponents from 1/1.2 to 1.2
+    blur: float = 0.0  # pixels: standard deviation at most; half of the images stay sharp
+    noise: float = 0.0  # share of the range: standard deviation at most; half of the images get none
+
+    def __bool__(self) -> bool:
+        """Whether anything is changed."""
+        return any(getattr(self, each.name) for each in fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A sweep: `models` x `repeats` x `folds` runs. The defaults are the paper's, where it states one."""
 
     data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
     models: tuple[str, ...] = ("unet", "sharp_unet")  # names in sharp_unet_jax.models
     skip_kernel: str = "laplacian"  # kernel of the sharp models, a name in ops.KERNELS
     skip_padding: Literal["zero", "reflect"] = "zero"
@@ -102,7 +124,8 @@ def config_of(tree: Mapping[str, Any]) -> Config:
         known = {each.name for each in fields(kind)}
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
 
-    return made(Config, {**tree, "data": made(Data, tree["data"])})
+    parts = {"data": made(Data, tree["data"]), "augment": made(Augment, tree.get("augment", {}))}
+    return made(Config, {**tree, **parts})
 
 
 def _is(value: Any, kind: Any) -> bool:

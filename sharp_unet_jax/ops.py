@@ -51,6 +51,8 @@ _DELTA = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)
 _LAPLACIAN_OF_GAUSSIAN = np.array(
     [[-1, -3, -4, -3, -1], [-3, 0, 6, 0, -3], [-4, 6, 20, 6, -4], [-3, 0, 6, 0, -3], [-1, -3, -4, -3, -1]], np.float32
 )
+# Drawn once, without a meaning: it sums to zero and has the norm of K, and neither its symmetry nor its sign.
+_RANDOM = np.array([[-5, -17, 18], [-6, -34, 6], [49, 32, -43]], np.float32)
 
 KERNELS: dict[str, np.ndarray] = {
     "laplacian": _K,
@@ -59,6 +61,7 @@ KERNELS: dict[str, np.ndarray] = {
     "laplacian_5point": _K5,
     "unsharp": _DELTA + _K5,
     "scaled": _K / 8,  # K multiplies the scale of white features by about 8.5
+    "random": _RANDOM / 10,
     "learnable": _K,  # where a learnable kernel starts
 }
 

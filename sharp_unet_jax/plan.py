@@ -65,6 +65,10 @@ def check(config: Config, devices: int) -> None:
     for field in ("learning_rate", "encoder_learning_rate_factor"):
         if not 0 < getattr(config, field) < np.inf:
             raise InputError(f"{field}: must be above 0, got {getattr(config, field)}")
+    for field, strength in dataclasses.asdict(config.augment).items():
+        most = 1 if field in ("flip", "turn") else np.inf
+        if not (0 <= strength <= most and np.isfinite(strength)):
+            raise InputError(f"augment.{field}: must be from 0 to {most}, got {strength}")
     if isinstance(config.loss, Mapping) and not np.isfinite(list(config.loss.values())).all():
         raise InputError(f"loss: every weight must be a number, got {config.loss}")
     if min(config.data.size) < 16:

@@ -2,11 +2,12 @@
 
 An image is brought to the size of the training, as all images of the training were, and the probabilities back to the
 image's own size: what the run was scored on. With `tile` it is not resized but cut into overlapping tiles, for images
-that do not fit into memory and runs that were trained at their images' own size. Whatever the images' sizes, the network
-sees one shape (and its transpose, if turned by 90 degrees): it is compiled once.
+that do not fit into memory and runs that were trained at their images' own size. Whatever the images' sizes, the
+network sees one shape (and its transpose, if turned by 90 degrees): it is compiled once.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from sharp_unet_jax import forward, hosts, plan, trained, workdir
+from sharp_unet_jax import hosts, plan, trained, workdir
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore
 from sharp_unet_jax.errors import InputError
@@ -28,7 +29,7 @@ class _Views(NamedTuple):
     """What the network is given of one image."""
 
     pictures: Iterable[np.ndarray]  # (H, W, C) uint8
-    count: int
+    number: int
     join: Callable[[Iterable[np.ndarray]], np.ndarray]  # probabilities (H, W, outputs) of all to those of the image
 
 
@@ -68,7 +69,7 @@ def predict(
 
     Args:
         runs: one, or several of one model whose probabilities are averaged.
-        images: (h, w) or (h, w, C), of any sizes and of uint8 or what the run has a window for: see `pixels.as_trained`.
+        images: (h, w) or (h, w, C), of any sizes; uint8, or what the run has a window for: see `pixels.as_trained`.
             They are read as they are needed, a batch ahead.
         flips: also average over the image mirrored left to right, upside down, and both.
         rotations: also average over quarter turns; with `flips`, all eight of a square.
@@ -94,10 +95,8 @@ def predict(
         if tile is None:
             small = resize_image(picture, data.size, data.fit)
             return _Views([small], 1, lambda parts: restore(next(iter(parts)), size, data.fit))
-        count = np.prod([len(tiles.starts(*axis, multiple)) for axis in zip(size, tile, strict=True)])
-        return _Views(
-            tiles.cut(picture, tile, multiple), int(count), lambda parts: tiles.join(parts, size, tile, multiple)
-        )
+        number = math.prod(len(tiles.starts(*axis, multiple)) for axis in zip(size, tile, strict=True))
+        return _Views(tiles.cut(picture, tile, multiple), number, lambda parts: tiles.join(parts, size, tile, multiple))
 
     waiting: deque[_Views] = deque()
 
@@ -109,7 +108,7 @@ def predict(
     outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices), first.config.batch_size, len(devices))
     for output in outputs:
         views = waiting.popleft()
-        yield views.join(itertools.chain([output], itertools.islice(outputs, views.count - 1)))
+        yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
 
 
 def labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
@@ -126,19 +125,18 @@ def _ensemble(
     everywhere, shared = (hosts.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     weights = [hosts.put(member.weights, everywhere) for member in members]
     one = members[0]
-    step = one.compiled(lambda weights, images: forward.probabilities(one.apply(weights, images)))
     quarters, mirrors = range(4) if rotations else range(1), (False, True) if flips else (False,)
     turns = [(quarter, mirror) for quarter in quarters for mirror in mirrors]
     if flips and not rotations:
         turns += [(2, False), (2, True)]  # half a turn is both flips; mirrored, it is upside down
 
     def run(images: np.ndarray) -> jax.Array:
-        total: jax.Array | float = 0.0
+        total = jnp.zeros(())
         for quarter, mirror in turns:
             turned = np.rot90(images[:, :, ::-1] if mirror else images, quarter, (1, 2))
             batch = hosts.put(np.ascontiguousarray(turned), shared)
             for member in weights:
-                back = jnp.rot90(step(member, batch), -quarter, (1, 2))
+                back = jnp.rot90(one.step(member, batch), -quarter, (1, 2))
                 total = total + (back[:, :, ::-1] if mirror else back)
         return total / (len(turns) * len(weights))
 

@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from sharp_unet_jax import forward, hosts, losses, metrics, models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import stream
+from sharp_unet_jax.data import augment, stream
 from sharp_unet_jax.data.resident import Dataset
 
 
@@ -47,10 +47,12 @@ class Program:
     """
 
     init: Callable[[int], State]  # from a seed
-    train: Callable[..., tuple[State, jax.Array]]  # (state, index, weight, learning_rate, frozen): sums of losses (S,)
+    # (state, index, weight, learning_rate, frozen, draw): sums of losses (S,); draw (2,) uint32 is seed and epoch
+    train: Callable[..., tuple[State, jax.Array]]
     evaluate: Callable[..., tuple[jax.Array, jax.Array]]  # (state, index): loss (S, B), counts (S, B, C, 3)
     predict: Callable[..., np.ndarray]  # (params, stats, index): probabilities (S, B, H, W, outputs) in 255ths, uint8
-    train_step: Callable[..., tuple[State, jax.Array]]  # (frozen, state, pairs, index (B,), weight (B,), learning_rate)
+    # (frozen, state, pairs, index (B,), weight (B,), learning_rate, draw where the config augments)
+    train_step: Callable[..., tuple[State, jax.Array]]
     eval_step: Callable[..., tuple[jax.Array, jax.Array]]  # (state, pairs, index (B,))
     batch_size: int  # B: with the padding that makes it divide among devices and micro-batches
     pairs: Pairs | None
@@ -128,12 +130,20 @@ def build(
 
     @jax.default_matmul_precision(precision)
     def train_step(
-        frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, learning_rate: jax.Array
+        frozen: bool,
+        state: State,
+        pairs: Pairs,
+        index: jax.Array,
+        weight: jax.Array,
+        learning_rate: jax.Array,
+        draw: jax.Array | None = None,
     ) -> tuple[State, jax.Array]:
         """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses."""
         trained = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
         count = jnp.sum(weight)
         batch = gather(pairs, index)
+        if draw is not None:
+            batch = Pairs(*augment.batch(config.augment, *batch, index, draw))
 
         def objective(
             trained: dict[str, Any], stats: dict[str, Any], images: jax.Array, masks: jax.Array, weight: jax.Array
@@ -177,10 +187,17 @@ def build(
         return jnp.round(255 * forward.probabilities(logits)).astype(jnp.uint8)
 
     def train_loop(
-        frozen: bool, state: State, pairs: Pairs, index: jax.Array, weight: jax.Array, rate: jax.Array, steps: jax.Array
+        frozen: bool,
+        state: State,
+        pairs: Pairs,
+        index: jax.Array,
+        weight: jax.Array,
+        rate: jax.Array,
+        draw: jax.Array | None,
+        steps: jax.Array,
     ) -> tuple[State, jax.Array]:
         def body(k: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-            state, total = train_step(frozen, carry[0], pairs, index[k], weight[k], rate)
+            state, total = train_step(frozen, carry[0], pairs, index[k], weight[k], rate, draw)
             return state, carry[1].at[k].set(total)
 
         return lax.fori_loop(0, steps, body, (state, jnp.zeros(len(index))))
@@ -204,17 +221,17 @@ def build(
         return hosts.put(np.pad(array, ((0, capacity - len(array)), (0, 0))), by_step)
 
     def train(
-        state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool
+        state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool, draw: np.ndarray
     ) -> tuple[State, jax.Array]:
-        rate = np.float32(learning_rate)
+        rate, drawn = np.float32(learning_rate), draw if config.augment else None
         if loop:
             state, totals = compiled_train_loop(
-                frozen, state, pairs, whole(index), whole(weight), rate, np.int32(len(index))
+                frozen, state, pairs, whole(index), whole(weight), rate, drawn, np.int32(len(index))
             )
             return state, totals[: len(index)]
         totals = []
         for given, *batch in zip(pairs_of(index), index, weight, strict=True):
-            state, total = compiled_step(frozen, state, given, *map(place, batch), rate)
+            state, total = compiled_step(frozen, state, given, *map(place, batch), rate, drawn)
             totals.append(total)
         return state, jnp.stack(totals)
 

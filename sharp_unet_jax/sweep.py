@@ -224,7 +224,9 @@ def _make(sweep: _Sweep, group: Group, run: Run, number: int, program: programs.
         yield Warned(f"{run.name}: {result}; once more, with the same seed")
     predictions = None
     if sweep.config.predictions and isinstance(result, train.Result):
+        began = time.monotonic()
         predictions = train.predict(program, result, cell.test, sweep.config.batch_size)
+        timing["predict_seconds"] = round(time.monotonic() - began, 3)
     if lead:
         record = workdir.finish(sweep.folder, sweep.config, sweep.dataset, run, cell, result, predictions, timing)
         yield Ended(run, record)

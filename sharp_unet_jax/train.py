@@ -73,7 +73,12 @@ def fit(
         began, epoch = time.perf_counter(), len(progress.rows) + 1
         index, weight = batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size)
         state, totals = program.train(
-            progress.state, index, weight, progress.learning_rate, epoch <= config.frozen_epochs
+            progress.state,
+            index,
+            weight,
+            progress.learning_rate,
+            epoch <= config.frozen_epochs,
+            np.array([seed, epoch], np.uint32),
         )
         train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(split.train)
         trained = time.perf_counter()

@@ -57,10 +57,10 @@ class Trained:
 
         Of one output: that of the foreground. Of several: each class's, background first.
         """
-        return np.asarray(self._probabilities(self._placed, images))
+        return np.asarray(self.step(self._placed, images))
 
     def predict(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
-        """Of images of any sizes the probabilities (h, w, outputs) at their own: see `predict.predict` for `options`."""
+        """Of images of any sizes the probabilities (h, w, outputs) at their own; `options` as in `predict.predict`."""
         from sharp_unet_jax import predict  # which is made of runs
 
         return list(predict.predict(self, images, **options))
@@ -74,7 +74,8 @@ class Trained:
         return self.compiled(self.apply)
 
     @functools.cached_property
-    def _probabilities(self) -> Callable[..., jax.Array]:
+    def step(self) -> Callable[..., jax.Array]:
+        """From weights and images, as `apply`, to probabilities (N, H, W, outputs) float32; compiled once a shape."""
         return self.compiled(lambda weights, images: forward.probabilities(self.apply(weights, images)))
 
 

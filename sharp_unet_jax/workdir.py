@@ -4,6 +4,7 @@ config.json                        the resolved config
 folds.json                         the data set's digest, and the ids of every fold
 data.json                          where the images and masks lie at their training size, for the report's pictures
 weights.json                       the digest of what each model's runs start from, if they do not start from scratch
+environment.json                   the commands, and the versions and devices they ran with; written by launch.cv
 scores.csv  per_image.parquet      collected from the records
 runs/<model>/repeat<R>-fold<F>/
     metrics.jsonl                  an epoch a line
@@ -292,8 +293,8 @@ def _differences(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if key == "data":
-            flat |= _flat(value, "data.")
+        if key in ("data", "augment"):
+            flat |= _flat(value, f"{key}.")
         else:
             flat[prefix + key] = value
     return flat

@@ -37,9 +37,12 @@ def real_data() -> Path:
 
 
 def shrink_models(patch: pytest.MonkeyPatch) -> None:
-    """Makes `unet` and `sharp_unet` networks of two levels: they compile in seconds, and are the same code."""
+    """Makes `unet` and every `sharp_unet` networks of two levels: they compile in seconds, and are the same code."""
     for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
         patch.setitem(models.MODELS, name, models.Network(models._unet((4, 8)), skip))
+    for name, network in list(models.MODELS.items()):
+        if "+" in name:
+            patch.setitem(models.MODELS, name, network._replace(parts=models._unet((4, 8))))
 
 
 @pytest.fixture

@@ -62,12 +62,16 @@ def test_kernels_are_those_of_the_paper():
         "laplacian_5point": five,
         "unsharp": one + five,
         "scaled": k / 8,
+        "random": KERNELS["random"],
         "learnable": k,
     }
     assert KERNELS.keys() == expected.keys()
     for name, kernel in KERNELS.items():
         assert kernel.dtype == np.float32
         np.testing.assert_array_equal(kernel, expected[name])
+    # A random kernel differs from the Laplacian in its shape alone.
+    assert KERNELS["random"].sum() == pytest.approx(0, abs=1e-6)
+    assert np.linalg.norm(KERNELS["random"]) == pytest.approx(np.linalg.norm(k), rel=0.01)
 
 
 @pytest.mark.parametrize("padding", ["zero", "reflect"])

@@ -175,9 +175,9 @@ def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset):
     program = make(config, normed, dataset)
     used = []
 
-    def spy(state, index, weight, learning_rate, frozen):
+    def spy(state, index, weight, learning_rate, frozen, draw):
         used.append(frozen)
-        return program.train(state, index, weight, learning_rate, frozen)
+        return program.train(state, index, weight, learning_rate, frozen, draw)
 
     spied = dataclasses.replace(program, train=spy)
     run(train.fit(spied, Split(ALL[:4], ALL[8:], ALL[8:]), config, binary=True, seed=0))
@@ -225,7 +225,7 @@ def test_the_same_seed_gives_the_same_bits(program):
     assert one.rows != other.rows
 
 
-@pytest.mark.parametrize("devices", [1, 3])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
     """As on a GPU, and folds of different sizes share its one compilation."""
     config = dataclasses.replace(CONFIG, frozen_epochs=1)
@@ -240,7 +240,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devic
             assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-@pytest.mark.parametrize("model", ["sharp_unet", "sharp_unet_resnet18"])
+@pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
 def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
     dataset = squares(4, (32, 64))
     results, memory = [], []
@@ -295,7 +295,7 @@ def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch
     def losses_of_fifty_steps():
         program = make(CONFIG, "sharp_unet", dataset)
         index, weight = train.batches(np.tile(ALL, 17)[:200], 4, 4)
-        return np.asarray(program.train(program.init(0), index, weight, 1e-2, False)[1])
+        return np.asarray(program.train(program.init(0), index, weight, 1e-2, False, np.zeros(2, np.uint32))[1])
 
     fast = losses_of_fifty_steps()
     layout = ("NHWC", "HWIO", "NHWC")
@@ -311,6 +311,7 @@ def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch
     np.testing.assert_allclose(fast, plain, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
     results = []
     for accumulate, size in ((1, 1), (4, 4)):
@@ -367,7 +368,7 @@ def scripted(validation_losses):
     script = iter(validation_losses)
     rates = []
 
-    def epoch(state, index, weight, learning_rate, frozen):
+    def epoch(state, index, weight, learning_rate, frozen, draw):
         rates.append(learning_rate)
         return state._replace(params=state.params + 1), np.ones(len(index))
 
@@ -376,7 +377,7 @@ def scripted(validation_losses):
         return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
     init = lambda seed: programs.State(np.zeros(()), {}, ())  # noqa: E731
-    return programs.Program(init, epoch, evaluate, None, None, 4, None, None), rates
+    return programs.Program(init, epoch, evaluate, None, None, None, 4, None, None, None), rates
 
 
 def fit_scripted(validation_losses, **changes):

@@ -60,7 +60,7 @@ def read(path: Path, channels: int, span: tuple[float, float] | None) -> np.ndar
     return np.repeat(array, channels, axis=-1) if array.shape[-1] < channels else array
 
 
-def _pixels(path: Path) -> np.ndarray:
+def pixels(path: Path) -> np.ndarray:
     """(H, W) or (H, W, 3) as stored, palettes looked up, alpha dropped."""
     if path.suffix.lower() in (".tif", ".tiff"):
         array = files.read_image(path)
@@ -69,8 +69,11 @@ def _pixels(path: Path) -> np.ndarray:
             array = np.moveaxis(array, 0, -1)
         array = array[..., :3] if channels == 3 else array.reshape(*array.shape[:2], -1)[..., 0]
     else:
-        with Image.open(path) as image:
-            mode = image.mode
+        try:
+            with Image.open(path) as image:
+                mode = image.mode
+        except Exception as error:
+            raise files.DataError(f"{path}: cannot be read as an image ({error}); it is damaged or none") from error
         plain = mode in ("RGB", *GREY) and mode not in ("LA", "La")
         array = files.read_image(path, None if plain else "L" if mode in GREY else "RGB")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -4,13 +4,28 @@
 
 Files are paired by name (`7.png` with `7.png`, `7_mask.png` or `7_segmentation.png`). Give `--config.data.groups=CSV`
 (columns id,group) where several images come from one patient, and `--config.grouped=true` keeps them together.
-Decisions are nested: nothing is decided on the images that are reported.
+Decisions are nested: nothing is decided on the images that are reported. Training images are changed at random, mildly,
+as suits most kinds of images: `python -m launch.augmentations --config=folder.py ...` draws what that looks like. Set
+`--config.augment.flip=0` where left and right matter, and the colours' three to 0 where a grey value is a measurement.
 """
 
-from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.config import Augment, Config, Data
 
 config = Config(
     data=Data(builder="folder", size=(256, 256), fit="letterbox"),
+    augment=Augment(
+        flip=0.5,
+        turn=0.5,
+        rotate=15,
+        zoom=0.2,
+        shift=0.05,
+        elastic=4,
+        brightness=0.1,
+        contrast=0.2,
+        gamma=0.2,
+        blur=1,
+        noise=0.03,
+    ),
     models=("unet", "sharp_unet"),
     protocol="nested",
     repeats=1,

@@ -29,7 +29,7 @@ def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[
     mask = Image.fromarray(labels[0])
     mask.putpalette(PALETTE.tobytes())
     with replacing(path) as temporary:
-        mask.save(temporary, "PNG", optimize=True)
+        mask.save(temporary, "PNG")
 
 
 def write_overlays(path: Path, pictures: np.ndarray) -> None:

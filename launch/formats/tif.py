@@ -46,7 +46,7 @@ def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[
     del stack, classes
     colours = PALETTE.T.astype(np.uint16) * 257  # a TIF's palette has 16 bits a colour
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, labels, photometric="palette", colormap=colours, compression="zlib")
+        tifffile.imwrite(temporary, _plain(labels), photometric="palette", colormap=colours, compression="zlib")
 
 
 def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
@@ -54,10 +54,15 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
     del stack, classes
     pages = np.moveaxis(probabilities, -1, 1).reshape(-1, *probabilities.shape[1:3])
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, pages, photometric="minisblack", compression="zlib", predictor=True)
+        tifffile.imwrite(temporary, _plain(pages), photometric="minisblack", compression="zlib", predictor=True)
 
 
 def write_overlays(path: Path, pictures: np.ndarray) -> None:
     """Pictures with their masks drawn in, (n, H, W, 3) uint8, a page each."""
     with replacing(path) as temporary:
-        tifffile.imwrite(temporary, pictures, photometric="rgb", compression="zlib", predictor=True)
+        tifffile.imwrite(temporary, _plain(pictures), photometric="rgb", compression="zlib", predictor=True)
+
+
+def _plain(pages: np.ndarray) -> np.ndarray:
+    """A single page without an axis of pages, which readers would show."""
+    return pages[0] if len(pages) == 1 else pages

@@ -10,14 +10,14 @@ SIGMA = 1 / 8  # of the Gaussian, in tiles: nnU-Net's (Isensee et al. 2021)
 
 
 def starts(length: int, tile: int, multiple: int) -> list[int]:
-    """Where tiles begin along an axis: half a tile apart at most, from the first pixel to the last.
+    """Where tiles begin along an axis: evenly, half a tile apart at most, from the first pixel to the last.
 
-    All begin at multiples of `multiple`, what the network halves its maps by in all: only there it sees in a tile what
-    it sees in the whole image.
+    Evenly, lest a pixel be at the borders of all its tiles. All begin at multiples of `multiple`, what the network
+    halves its maps by in all: only there it sees in a tile what it sees in the whole image.
     """
-    last = -(-max(length - tile, 0) // multiple) * multiple
-    step = max(tile // 2 // multiple, 1) * multiple
-    return [*range(0, last, step), last]
+    last = -(-max(length - tile, 0) // multiple)
+    gaps = -(-last // max(tile // 2 // multiple, 1))
+    return [-(-number * last // max(gaps, 1)) * multiple for number in range(gaps + 1)]
 
 
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models import pretrained, unet
 from sharp_unet_jax.models.decoder import Decoder
@@ -25,6 +26,8 @@ class Network(NamedTuple):
     parts: Callable[..., Parts]
     skip: str  # "plain" or "sharp": the only thing in which a sharp twin differs
     hub: str = ""  # where the Hugging Face hub has ImageNet weights of its encoder
+    kernel: str = ""  # of a sharp skip, where the name settles it; "" leaves it to the config
+    padding: str = ""  # likewise
 
 
 def _unet(widths: tuple[int, ...]) -> Callable[..., Parts]:
@@ -63,6 +66,12 @@ MODELS: dict[str, Network] = {
     **_twins("unet_resnet18", "sharp_unet_resnet18", _resnet(Basic, RESNET18), "timm/resnet18.tv_in1k"),
     **_twins("unet_resnet34", "sharp_unet_resnet34", _resnet(Basic, RESNET34), "timm/resnet34.tv_in1k"),
     **_twins("unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "timm/resnet50.tv_in1k"),
+    # Sharp U-Nets that a sweep can set side by side: the others have the one kernel of its config.
+    **{
+        f"sharp_unet+{kernel}{suffix}": Network(_unet(unet.WIDTHS), "sharp", kernel=kernel, padding=padding)
+        for kernel in ops.KERNELS
+        for padding, suffix in (("zero", ""), ("reflect", "+reflect"))
+    },
 }
 
 
@@ -70,7 +79,8 @@ def check(name: str) -> None:
     """Refuses a name that is no model's: InputError with the nearest known one."""
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0)
-        raise InputError(f"models: no model {name!r}; did you mean {near[0]!r}? Known: {', '.join(MODELS)}")
+        known = [*(each for each in MODELS if "+" not in each), "sharp_unet+KERNEL", "sharp_unet+KERNEL+reflect"]
+        raise InputError(f"models: no model {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}")
 
 
 def build(
@@ -89,15 +99,17 @@ def build(
 
     `num_classes=1` is a foreground against a background (sigmoid); more are classes with the background among them
     (softmax). Weights are fresh, or those of `weights`: "imagenet" or a path, see `pretrained.load`.
-    `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp models.
+    `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp models, but of
+    "sharp_unet+scaled" and the like, which say so themselves.
     `dtype` is the arithmetic's; parameters are float32. `remat` trades time for memory in training. Raises InputError
     for an unknown name or unfit weights.
     """
     check(name)
     network = MODELS[name]
     encoder, decoder = network.parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
+    kernel, padding = network.kernel or skip_kernel, network.padding or skip_padding
     plain = network.skip == "plain"
-    connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=skip_kernel, padding=skip_padding)
+    connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=kernel, padding=padding)
     segmenter = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)
     for _, module in nnx.iter_modules(segmenter):
         if hasattr(module, "remat"):

@@ -32,12 +32,20 @@ class Sweep:
         return self.folds["classes"]
 
     @functools.cached_property
+    def environment(self) -> dict[str, Any]:
+        """environment.json: the commands, and what they ran with; {} where it was not recorded."""
+        path = self.workdir / "environment.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    @functools.cached_property
     def names(self) -> list[str]:
         """Of the finished runs of the config's models, repeats and folds: "unet/repeat0-fold0", in the plan's order."""
-        config = self.config
-        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
-        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
-        return [name for name in every if self._status(name) == "finished"]
+        return self._with_status("finished")
+
+    @functools.cached_property
+    def failed(self) -> list[str]:
+        """Names of the runs that ended without a score."""
+        return self._with_status("failed")
 
     @functools.cached_property
     def planned(self) -> int:
@@ -91,6 +99,13 @@ class Sweep:
         except FileNotFoundError:
             return None
 
+    def scored(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """`predictions` of a run and, (n, H, W) uint8, the labels they are scored against; None without either."""
+        if self.pairs is None or (predictions := self.predictions(name)) is None:
+            return None
+        _, masks, row = self.pairs
+        return predictions, masks[[row[image] for image in self.test_ids(name)]]
+
     @functools.cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
         """Images (n, H, W, C) and masks (n, H, W) at the size of training, uint8, and the row of each id.
@@ -108,6 +123,12 @@ class Sweep:
         if names["sha256"] != self.folds["sha256"]:
             return None
         return images, masks, {image: row for row, image in enumerate(names["ids"])}
+
+    def _with_status(self, status: str) -> list[str]:
+        config = self.config
+        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
+        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
+        return [name for name in every if self._status(name) == status]
 
     def _status(self, name: str) -> str | None:
         path = self.folder(name) / "record.json"

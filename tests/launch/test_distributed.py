@@ -66,14 +66,16 @@ def alone(tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, processes):
     printed = make(processes, 1, tmp_path / "w", "--config.epochs=3")
     assert files(tmp_path / "w") == files(alone)
-    assert ["paper: Jaccard" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
+    assert ["Protocol: paper" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
 
 
-@pytest.mark.parametrize(("processes", "devices", "per_run"), [(2, 1, 2), (2, 2, 4), (4, 1, 2)])
+@pytest.mark.parametrize(
+    ("processes", "devices", "per_run"), [(2, 2, 4), pytest.param(4, 1, 2, marks=pytest.mark.slow)]
+)
 def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processes, devices, per_run):
     make(processes, devices, tmp_path / "w", "--config.epochs=3", f"--config.devices_per_run={per_run}")
     ours, theirs = (pd.read_csv(folder / "scores.csv") for folder in (tmp_path / "w", alone))
@@ -83,7 +85,7 @@ def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processe
     assert names == {path.name for path in alone.glob("runs/*/*/*")}
 
 
-@pytest.mark.parametrize("per_run", [1, 2])
+@pytest.mark.parametrize("per_run", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, alone, per_run):
     arguments = "--config.epochs=60", "--config.patience=60", f"--config.devices_per_run={per_run}"
     one, other = start(2, 1, tmp_path / "w", *arguments)

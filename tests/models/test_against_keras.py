@@ -60,7 +60,7 @@ def copy_weights(model, reference):
         layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
 
 
-@pytest.mark.parametrize("name", ["unet", "sharp_unet"])
+@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet"])
 def test_logits_equal_kerass(name, monkeypatch):
     skip = "sharp" if name.startswith("sharp") else "plain"
     monkeypatch.setitem(models.MODELS, name, models.Network(models._unet(WIDTHS), skip))

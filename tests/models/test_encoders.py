@@ -148,18 +148,21 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITERS)
 def test_vgg16_features_equal_kerass_through_pytorch_files(vgg, kind, tmp_path):
     WRITERS[kind](tmp_path / kind, vgg_state_dict(vgg[0]))
     assert_close(features("ternausnet16", tmp_path / kind), vgg[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITERS)
 def test_resnet50_features_equal_kerass_through_pytorch_files(resnet, kind, tmp_path):
     WRITERS[kind](tmp_path / kind, state_dict(resnet[0]))
     assert_close(features("unet_resnet50", tmp_path / kind), resnet[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vgg.weights.h5", "vgg.h5"])
 def test_vgg16_features_equal_kerass_through_keras_files(vgg, kind, tmp_path):
     """Keras's VGG was trained on BGR in [0, 255] less a mean; here the same features come out of RGB in [0, 1]."""
@@ -171,6 +174,7 @@ def test_vgg16_features_equal_kerass_through_keras_files(vgg, kind, tmp_path):
     assert_close(features("sharp_ternausnet16", tmp_path / kind), [np.asarray(m) for m in jax.jit(reference)(caffe)])
 
 
+@pytest.mark.slow
 def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
     reference = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
     reference.save_weights(tmp_path / "r.weights.h5")
@@ -178,6 +182,7 @@ def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
         models.build("unet_resnet50", rngs=nnx.Rngs(0), weights=str(tmp_path / "r.weights.h5"))
 
 
+@pytest.mark.slow
 def test_the_real_vgg16_gives_the_features_of_keras_with_the_same_weights(real_data):
 
     path = real_data / "weights" / "vgg16.tv_in1k.features.safetensors"

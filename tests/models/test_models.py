@@ -56,9 +56,9 @@ def test_encoders_have_torchvisions_parameter_counts(name, encoder):
     assert parameters(abstract(name).encoder) == encoder
 
 
-@pytest.mark.parametrize("name", [name for name, network in models.MODELS.items() if network.skip == "sharp"])
+@pytest.mark.parametrize("name", [name for name in models.MODELS if "sharp" in name and "learnable" not in name])
 def test_every_network_has_a_sharp_twin_of_its_size(name):
-    plain = next(n for n, network in models.MODELS.items() if network == models.MODELS[name]._replace(skip="plain"))
+    plain = name.partition("+")[0].replace("sharp_", "")
     assert parameters(abstract(name)) == parameters(abstract(plain))
 
 
@@ -135,6 +135,13 @@ def test_the_decoder_uses_every_skip():
 @pytest.mark.parametrize("kernel", [name for name in ops.KERNELS if name != "learnable"])
 def test_fixed_kernels_add_no_parameters(kernel):
     assert parameters(abstract("sharp_unet", skip_kernel=kernel)) == PARAMETERS["sharp_unet"]
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_kernel_in_the_name_goes_before_the_configs():
+    named = models.build("sharp_unet+scaled+reflect", skip_kernel="unsharp", rngs=nnx.Rngs(0))
+    asked = models.build("sharp_unet", skip_kernel="scaled", skip_padding="reflect", rngs=nnx.Rngs(0))
+    np.testing.assert_array_equal(named(picture()), asked(picture()))
 
 
 @pytest.mark.usefixtures("tiny_models")

@@ -1,0 +1,66 @@
+"""What augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
+
+Draws a few images of the config's data set with their masks outlined, each as it is and as a run's first epochs see it,
+into --output (default augmentations.png).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from datasets.files import DataError
+from launch import config as configs
+from launch import dataset
+from launch.outlines import outlined
+from sharp_unet_jax import plan
+from sharp_unet_jax.config import Augment
+from sharp_unet_jax.data import augment
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+
+ROWS, COLUMNS = 6, 8  # images; each as it is, and in epochs
+
+
+def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
+    """(h, w, 3) uint8, a row for each of a few images of the data set: as it is, and then in epochs 1, 2, ..."""
+    index = np.unique(np.linspace(0, len(data.ids) - 1, ROWS).astype(np.int32))
+    images, masks = data.images[index], data.masks[index]
+    columns = [(images, masks)]
+    for epoch in range(1, COLUMNS):
+        changed = augment.batch(settings, *map(jnp.asarray, (images, masks, index, np.array([seed, epoch], np.uint32))))
+        columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
+    column = [np.concatenate([outlined(*pair) for pair in zip(*each, strict=True)]) for each in columns]
+    return np.concatenate(column, axis=1)
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m launch.augmentations", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--config", required=True, help="a file of launch/configs by its bare name, or any path")
+    parser.add_argument("--output", type=Path, default=Path("augmentations.png"), help="the picture to write")
+    known, rest = parser.parse_known_args(arguments)
+    config = configs.overridden(configs.load(known.config), rest)
+    plan.check(config, config.devices_per_run)
+    if not config.augment:
+        raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
+    Image.fromarray(sheet(config.augment, dataset.load(config.data, console), config.seed)).save(known.output)
+    console.print(f"{known.output}: on the left as they are, then in epochs 1 to {COLUMNS - 1}")
+    return 0
+
+
+def main() -> None:
+    """Runs the command; what the user can mend ends in one line and exit code 1."""
+    try:
+        sys.exit(run(sys.argv[1:], Console(highlight=False, markup=False)))
+    except (InputError, DataError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Tables, figures and one page of sweeps' records: python -m launch.report WORKDIR [WORKDIR ...] [--output=DIR]
+
+Several workdirs are put side by side: data sets, protocols, kinds of folds. Needs no device and trains nothing.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import write
+
+
+def run(arguments: Sequence[str]) -> None:
+    """The whole command. Raises InputError or OSError for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
+    parser.add_argument("workdirs", metavar="WORKDIR", type=Path, nargs="+", help="what launch.cv wrote to")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="default: report, in the first WORKDIR")
+    known = parser.parse_args(arguments)
+    print(f"report: {write.write(known.workdirs, known.output) / 'report.html'}")
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:])
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")

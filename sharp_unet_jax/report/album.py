@@ -1,0 +1,82 @@
+"""The pictures a page carries: small, and in a bounded number of bytes."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from sharp_unet_jax.report.figures import Predicted
+from sharp_unet_jax.report.records import Sweep
+
+SIDES = (384, 256, 192, 128, 96, 64)  # pixels of the longer side: the first with which all pictures fit the budget
+BUDGET = 10_000_000  # bytes of all pictures, which base64 makes 4/3 as many
+
+
+class Picture(NamedTuple):
+    """What the page draws an image from."""
+
+    image: bytes  # WebP, in colour or grey
+    labels: bytes  # grey PNG whose pixels are labels; below each other those of the truth and of `models`
+    models: list[str]
+    scores: list[float | None]  # Jaccard
+    repeats: list[int]
+
+    def json(self) -> dict[str, Any]:
+        """The fields, bytes as base64."""
+        texts = {name: base64.b64encode(getattr(self, name)).decode() for name in ("image", "labels")}
+        return self._asdict() | texts
+
+
+def pictures(sweep: Sweep, predicted: Predicted, ids: Sequence[str], budget: int = BUDGET) -> dict[str, Picture]:
+    """A picture of each image id, as long as `budget`, in bytes, lasts; {} where the prepared images are not there.
+
+    `predicted` is that of `overlays.predictions`.
+    """
+    if sweep.pairs is None or not ids:
+        return {}
+    sample = ids[:: -(-len(ids) // 16)]
+    for side in SIDES:
+        if sum(_bytes(_picture(sweep, predicted, image, side)) for image in sample) * len(ids) <= budget * len(sample):
+            break
+    album = {}
+    for image in ids:
+        album[image] = _picture(sweep, predicted, image, side)
+        budget -= _bytes(album[image])
+        if budget < 0:
+            del album[image]
+            break
+    return album
+
+
+def _bytes(picture: Picture) -> int:
+    return len(picture.image) + len(picture.labels)
+
+
+def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Picture:
+    assert sweep.pairs is not None
+    images, masks, rows = sweep.pairs
+    models = [model for model in predicted if image_id in predicted[model]]
+    shown = [predicted[model][image_id] for model in models]
+    height, width = masks.shape[1:]
+    scale = min(1, side / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    pixels = images[rows[image_id]]
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    labels = [Image.fromarray(label) for label in (masks[rows[image_id]], *(found.labels for found in shown))]
+    stacked = np.concatenate([np.asarray(label.resize(size, Image.Resampling.NEAREST)) for label in labels])
+    return Picture(
+        _encode(image.resize(size, Image.Resampling.LANCZOS), format="WEBP", quality=75, method=4),
+        _encode(Image.fromarray(stacked), format="PNG", optimize=True),
+        models,
+        [None if np.isnan(found.jaccard) else round(found.jaccard, 4) for found in shown],
+        [found.repeat for found in shown],
+    )
+
+
+def _encode(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()

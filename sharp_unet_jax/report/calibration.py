@@ -1,0 +1,126 @@
+"""Whether a probability of 0.8 is right in 80 % of the pixels that have it.
+
+For two classes the probability is the foreground's, and right is a pixel of the foreground; for more it is that of the
+likeliest class, and right is a pixel of that class (Guo et al. 2017).
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sharp_unet_jax.report.passport import passport
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.rescore import IGNORE, LEVELS
+from sharp_unet_jax.report.style import by_model
+from sharp_unet_jax.report.table import Table, plus_minus
+
+BINS = 15
+BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # of a level: ]0, 1/15], ]1/15, 2/15], ...; 0 is in the first
+
+
+def table(sweep: Sweep) -> Table | None:
+    """A row a model: mean ± std over runs; None where predictions or prepared masks are not there."""
+    every = _runs(sweep)
+    if not every:
+        return None
+    rows = []
+    for model, levels in every.items():
+        errors = 100 * pd.DataFrame([(*summary(run.sum(axis=0)), summary(run[1])[0]) for run in levels])
+        cells = [plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
+        rows.append((model, len(levels), *cells))
+    headings = ("model", "runs", "ECE (%)", "probability minus share (points)", "ECE near the object (%)")
+    what = "of the foreground" if len(sweep.classes) == 2 else "of the likeliest class"
+    return Table(
+        "calibration",
+        "Calibration of the probabilities",
+        passport([sweep]),
+        pd.DataFrame(rows, columns=headings),
+        f"Expected calibration error: the mean over all pixels of a run's test images of |probability {what} minus "
+        f"the share that is right|, in {BINS} equal bins; 0 is perfect. Easy background makes up most pixels and is "
+        "nearly always right, so it is also given for the box around the truth's foreground, of twice its height and "
+        "width (images without foreground have none). Above 0 in the third column: too sure.",
+    )
+
+
+def reliability(sweep: Sweep) -> Figure | None:
+    """A reliability diagram, a line a model over the pixels of all its runs, and below how many pixels each bin has.
+
+    None as for `table`.
+    """
+    every = _runs(sweep)
+    if not every:
+        return None
+    figure = Figure(figsize=(4.6, 5.9), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot((0, 1), (0, 1), color="0.6", linewidth=1, linestyle=":")
+    edges = np.linspace(0, 1, BINS + 1)
+    for model, style in by_model(every):
+        pixels, probability, right = bins(np.sum(every[model], axis=(0, 1)))
+        there = pixels > 0
+        upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **style)
+        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **style)
+    two = len(sweep.classes) == 2
+    upper.set(ylabel="share of foreground" if two else "share that is right", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(frameon=False)
+    lower.set(yscale="log", ylabel="pixels", xlabel=f"probability of the {'foreground' if two else 'likeliest class'}")
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    return figure
+
+
+def histogram(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(2, 2, 256): the pixels of each probability, far from and `near` the object, wrong and right; not IGNORE.
+
+    `probabilities` are (n, H, W, K) in 255ths, `labels` (n, H, W).
+    """
+    result = np.zeros(1024, np.int64)
+    for image, truth, box in zip(probabilities, labels, near(labels), strict=True):
+        right = truth == (1 if image.shape[-1] == 1 else np.argmax(image, axis=-1))
+        index = image.max(axis=-1) + 256 * right + 512 * box + 1024 * (truth == IGNORE)
+        result += np.bincount(index.ravel(), minlength=2048)[:1024]
+    return result.reshape(2, 2, 256)
+
+
+def bins(levels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of each bin: pixels, mean probability, and share that is right (nan without pixels); `levels` is (2, 256)."""
+    every = levels.sum(axis=0)
+    pixels, probability, right = (
+        np.bincount(BIN_OF, weights, minlength=BINS) for weights in (every, every * LEVELS / 255, levels[1])
+    )
+    with np.errstate(invalid="ignore"):
+        return pixels.astype(np.int64), probability / pixels, right / pixels
+
+
+def summary(levels: NDArray[np.int64]) -> tuple[float, float]:
+    """Expected calibration error, and mean probability minus the share that is right; nan without pixels."""
+    pixels, probability, right = bins(levels)
+    if not pixels.sum():
+        return np.nan, np.nan
+    gaps = np.nan_to_num(probability - right) * pixels / pixels.sum()
+    return float(np.abs(gaps).sum()), float(gaps.sum())
+
+
+def near(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(n, H, W): True in the box around each image's foreground, of twice its height and width."""
+    result = np.zeros(labels.shape, bool)
+    for foreground, box in zip((labels > 0) & (labels != IGNORE), result, strict=True):
+        if foreground.any():
+            box[tuple(_twice(np.flatnonzero(foreground.any(axis=1 - axis))) for axis in (0, 1))] = True
+    return result
+
+
+def _twice(indices: NDArray[np.int64]) -> slice:
+    first, last = int(indices[0]), int(indices[-1]) + 1
+    margin = (last - first) // 2
+    return slice(max(first - margin, 0), last + margin)
+
+
+def _runs(sweep: Sweep) -> dict[str, list[NDArray[np.int64]]]:
+    """The histogram of each run, by model."""
+    every: dict[str, list[NDArray[np.int64]]] = {}
+    for name in sweep.names:
+        if (scored := sweep.scored(name)) is not None:
+            every.setdefault(name.split("/")[0], []).append(histogram(*scored))
+    return every

@@ -1,0 +1,250 @@
+"""The figures of the paper, made of sweeps' records, for print and for the colour-blind."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from sharp_unet_jax.atomic import replacing, write_text
+from sharp_unet_jax.report import overlays, statistics
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.style import INK
+
+PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's; dashes and hatching tell them apart in grey
+DPI = 300  # of PNGs
+Predicted = dict[str, dict[str, overlays.Prediction]]
+
+
+class Plate(NamedTuple):
+    """A figure of the report, and what is said of it."""
+
+    name: str  # the stem of its files: "curves"
+    title: str
+    caption: str
+    figure: Figure
+
+
+def save(plate: Plate, folder: Path) -> None:
+    """Writes NAME.svg and NAME.png (DPI dots an inch, on white) to `folder`."""
+    write_text(folder / f"{plate.name}.svg", svg(plate.figure))
+    plate.figure.set_layout_engine("none")  # laid out now, which takes longer than drawing
+    with replacing(folder / f"{plate.name}.png") as temporary:
+        plate.figure.savefig(temporary, format="png", dpi=DPI, facecolor="white")
+
+
+def svg(figure: Figure) -> str:
+    """`figure` as SVG, letters as outlines: it looks the same everywhere."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def every(sweeps: Mapping[str, Sweep]) -> list[Plate]:
+    """Curves, bars and, where models have twins, scatter of all sweeps, by their labels; [] without finished runs."""
+    plates = (draw(sweeps) for draw in (curves, bars, scatter))
+    return [plate for plate in plates if plate is not None]
+
+
+def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
+    """Figure 3: Jaccard on the validation images by epoch, a panel a sweep and pair of twins; None without runs."""
+    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in sides(sweep)]
+    if not panels:
+        return None
+    figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
+    for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
+        for model in models:
+            mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
+            (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=model)
+            low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
+            axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
+        axes.set(xlabel="epoch", ylabel="validation Jaccard (%)", ylim=(0, 100))
+        axes.set_title(label, loc="left", pad=17)
+        axes.margins(x=0.01)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), ncols=2, columnspacing=1, borderpad=0.2)
+    caption = (
+        "Jaccard index on the validation images after each epoch: mean over folds and repeats, "
+        "band one standard deviation. A run that was stopped early counts with its last epoch from there on."
+    )
+    return Plate("curves", "Validation by epoch", caption, figure)
+
+
+def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Mean and standard deviation over a model's runs of validation Jaccard in per cent, index `epoch`.
+
+    Runs that end early count with their last value from there on, so that all epochs are means over the same runs.
+    """
+    wide = 100 * epochs.pivot(index="epoch", columns="run", values="validation_jaccard").ffill()
+    return wide.mean(axis=1), wide.std(axis=1, ddof=1).fillna(0)
+
+
+def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
+    """Figure 5: Jaccard and Dice on the test images by model; a row of panels a sweep; None without runs."""
+    sweeps = {label: sweep for label, sweep in sweeps.items() if sweep.names}
+    if not sweeps:
+        return None
+    numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
+    height = sum(0.75 + 0.3 * number for number in numbers)
+    figure = Figure(figsize=(6.6, height + 0.25), layout="constrained")
+    ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
+    grid = figure.subplots(len(sweeps), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
+    for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
+        for axes, metric in zip(row, ("jaccard", "dice"), strict=True):
+            _bars(axes, sweep, metric)
+        row[0].set_title(label, loc="left")
+    handles = [
+        Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
+        Line2D([], [], color=INK, lw=1, label="± standard deviation"),
+    ]
+    if any(len(_paper(sweep)) for sweep in sweeps.values()):
+        handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    caption = "Mean over runs of the score on the test images, with the sample standard deviation and every run."
+    return Plate("bars", "Scores by model", caption, figure)
+
+
+def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
+    """Jaccard of every test image, sharp against plain, a panel a sweep and pair; None where no model has a twin."""
+    panels = [(label, sweep, pair) for label, sweep in sweeps.items() for pair in sides(sweep) if len(pair) == 2]
+    if not panels:
+        return None
+    figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
+    for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
+        scores = 100 * by_image(sweep)[[sharp, plain]].dropna()
+        ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
+        axes.plot([0, 100], [0, 100], color=INK, lw=0.6, ls=":")
+        alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
+        axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
+        axes.set(xlabel=f"{plain}, Jaccard (%)", ylabel=f"{sharp}, Jaccard (%)", aspect="equal")
+        axes.set_title(f"{label}\nsharp ahead in {ahead}, plain in {behind}", loc="left")
+        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25))
+    caption = "A point a test image: its mean Jaccard index over repeats. Above the diagonal sharp is ahead."
+    return Plate("scatter", "Image by image", caption, figure)
+
+
+def by_image(sweep: Sweep) -> pd.DataFrame:
+    """Jaccard of every test image, mean over repeats: a row an image, index `image_id`, a column a model."""
+    models = statistics.models(sweep)
+    scores = {model: statistics.image_scores(sweep, model)["jaccard"].groupby("image_id").mean() for model in models}
+    return pd.DataFrame(scores)
+
+
+def examples(sweep: Sweep, predicted: Predicted) -> list[Plate]:
+    """Figures 4, 6, 7, 8: for every pair of twins, or model without one, images chosen by score, with the errors.
+
+    `predicted` is that of `overlays.predictions`. [] where it or the prepared images are not there.
+    """
+    if sweep.pairs is None:
+        return []
+    shown = [models for models in sides(sweep) if set(models) <= set(predicted)]
+    return [_examples(sweep, predicted, models) for models in shown]
+
+
+def sides(sweep: Sweep) -> list[list[str]]:
+    """Which models stand side by side: a plain and its sharp twin, or one that has none, as the config orders them."""
+    models = statistics.models(sweep)
+    twins = {model: statistics.plain(model) for model in models if statistics.plain(model) != model}
+    paired = {plain: sharp for sharp, plain in twins.items() if plain in models}
+    alone = [model for model in models if model not in paired and twins.get(model) not in models]
+    return [[model, paired[model]] if model in paired else [model] for model in models if model in {*paired, *alone}]
+
+
+def _examples(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
+    assert sweep.pairs is not None
+    images, masks, rows = sweep.pairs
+    choices = overlays.choose(sweep, predicted, models)
+    height, width = masks.shape[1:]
+    seen = set()
+    side = 1.65
+    size = side * (len(models) + 1), side * (height / width * len(choices)) + 0.17 * len(choices) + 0.45
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
+    grid = figure.subplots(len(choices), len(models) + 1, squeeze=False)
+    for line, choice in zip(grid, choices, strict=True):
+        image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
+        for axes, model in zip(line, (None, *models), strict=True):
+            wrong = {}
+            if model is not None:
+                wrong = overlays.errors(truth, predicted[model][choice.image_id].labels)
+                seen |= {colour for colour, mask in wrong.items() if mask.any()}
+            axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
+            outline(axes, truth)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            value = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
+            axes.set_xlabel(value, labelpad=1.5)
+        line[0].set_xlabel(choice.why, labelpad=1.5)
+    for axes, name in zip(grid[0], ("truth", *models), strict=True):
+        axes.set_title(name)
+    handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
+    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1)
+    ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
+    caption = (
+        "Images chosen by their Jaccard index, not by hand, each predicted by the run that did not see it; "
+        f"below them the Jaccard index. {ids}."
+    )
+    return Plate(f"examples-{models[-1]}", f"Best, worst and most different: {' and '.join(models)}", caption, figure)
+
+
+def outline(axes: Axes, labels: np.ndarray) -> None:
+    """The outlines of all foreground classes of a label map (H, W), white on black: seen on any ground."""
+    for label in np.unique(labels[(labels > 0) & (labels != overlays.IGNORE)]):
+        for colour, width in (("black", 1.5), ("white", 0.7)):
+            axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=width)
+
+
+def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    columns = min(number, 3)
+    lines = -(-number // columns)
+    figure = Figure(figsize=(width * columns, height * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for unused in axes[number:]:
+        unused.remove()
+    return figure, list(axes[:number])
+
+
+def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
+    runs, paper = sweep.runs, _paper(sweep)
+    models = [model for models in sides(sweep) for model in models]
+    for place, model in enumerate(models):
+        values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
+        colour, mean = _colour(model), values.mean()
+        hatch = "////" if _is_sharp(model) else ""
+        axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, hatch=hatch, edgecolor=colour, lw=0.8)
+        if len(values) > 1:
+            axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
+        spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
+        axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
+        if model in paper.index:
+            cited = paper[f"{metric}_mean"][model]
+            axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
+    axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=models)
+    axes.set_ylim(len(models) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+
+
+def _paper(sweep: Sweep) -> pd.DataFrame:
+    """The paper's figures for the sweep's data set, by model."""
+    table = pd.read_csv(Path(__file__).with_name("paper.csv"))
+    return table[table["dataset"] == sweep.dataset].drop_duplicates("model").set_index("model")
+
+
+def _is_sharp(model: str) -> bool:
+    return "sharp_" in model
+
+
+def _colour(model: str) -> str:
+    return SHARP if _is_sharp(model) else PLAIN
+
+
+def _dash(model: str) -> str:
+    return "-" if _is_sharp(model) else "--"

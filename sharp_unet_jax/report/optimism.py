@@ -1,0 +1,106 @@
+"""How much of a score came of looking at the test fold, or of having a group's images on both sides of the split."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import pandas as pd
+
+from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report.passport import labels, passport, unfinished
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
+
+
+def tables(sweeps: Sequence[Sweep]) -> list[Table]:
+    """ "optimism": the reported epoch, the one best on the test fold and the last; "protocols", where sweeps share a
+    data set: their settings side by side. [] where no run is finished."""
+    sweeps = [sweep for sweep in sweeps if sweep.names]
+    return [table for make in (_optimism, _protocols) if (table := make(sweeps))]
+
+
+def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
+    """A row a finished run of `model`, in per cent of Jaccard: reported, best (epoch on the test fold), last, gap.
+
+    gap is best minus reported; nan where there was nothing to score.
+    """
+    runs = sweep.runs[sweep.runs["model"] == model]
+    columns = {"reported": "jaccard", "best": "best_on_test.jaccard", "last": "last.jaccard"}
+    scores = pd.DataFrame({name: 100 * runs[column].astype(float) for name, column in columns.items()})
+    return scores.assign(gap=scores["best"] - scores["reported"])
+
+
+def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
+    rows = []
+    for label, sweep in zip(labels(sweeps), sweeps, strict=True):
+        for model in statistics.models(sweep):
+            scores = gaps(sweep, model)
+            gap = statistics.corrected_t(scores["gap"], statistics.share_tested(sweep))
+            rows.append(
+                {
+                    "data set": label,
+                    "protocol": sweep.config["protocol"],
+                    "model": model,
+                    "runs": len(scores),
+                    "reported epoch": plus_minus(scores["reported"].mean(), scores["reported"].std()),
+                    "best epoch on the test fold": plus_minus(scores["best"].mean(), scores["best"].std()),
+                    "gap": signed(gap.mean),
+                    "95 % interval": interval(gap.low, gap.high),
+                    "largest gap": signed(scores["gap"].max()),
+                    "last epoch": plus_minus(scores["last"].mean(), scores["last"].std()),
+                }
+            )
+    if not rows:
+        return None
+    note = [
+        "Jaccard in per cent. The gap is what picking the best epoch by the reported fold adds to the reported epoch.",
+        "Under nested the reported epoch was picked on other images, and the gap is the optimism of picking it on the "
+        "test fold; under paper it was picked by the loss on the test fold itself, so that the gap is only the rest.",
+        unfinished(sweeps),
+    ]
+    title = "Optimism: the best epoch on the test fold against the reported one"
+    return Table("optimism", title, passport(sweeps), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+
+
+def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
+    named = dict(zip(map(id, sweeps), labels(sweeps), strict=True))
+    rows = []
+    for first, second in _side_by_side(sweeps):
+        for model in (model for model in statistics.models(first) if model in statistics.models(second)):
+            a, b = (statistics.image_scores(sweep, model)["jaccard"] for sweep in (first, second))
+            images = statistics.over_images(a.groupby("image_id").mean(), b.groupby("image_id").mean(), first.groups)
+            of_first, of_second = (gaps(sweep, model)["reported"] for sweep in (first, second))
+            rows.append(
+                {
+                    "data set": first.dataset,
+                    "model": model,
+                    "first": named[id(first)].removeprefix(f"{first.dataset}, "),
+                    "second": named[id(second)].removeprefix(f"{second.dataset}, "),
+                    "first (%)": plus_minus(of_first.mean(), of_first.std()),
+                    "second (%)": plus_minus(of_second.mean(), of_second.std()),
+                    "first minus second": signed(images.mean),
+                    "95 % interval": interval(images.low, images.high),
+                    "images (groups)": f"{images.images} ({images.groups})",
+                }
+            )
+    if not rows:
+        return None
+    compared = [sweep for sweep in sweeps if any(row["data set"] == sweep.dataset for row in rows)]
+    note = [
+        "Jaccard. Folds of two sweeps are not paired, images are: the difference is that of each image's mean over "
+        f"repeats, its interval a bootstrap that draws whole groups ({statistics.RESAMPLES} percentile resamples). "
+        "Whatever else differs between the sweeps, such as the number of training images, is in the difference too.",
+        unfinished(compared),
+    ]
+    title = "Protocols side by side"
+    return Table("protocols", title, passport(compared), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+
+
+def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
+    """Every two sweeps of a data set that have the protocol or the folds in common; of others only if none do."""
+    ordered = sorted(sweeps, key=lambda sweep: (sweep.config["protocol"] == "nested", sweep.config["grouped"]))
+    pairs = []
+    for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
+        every = list(combinations([sweep for sweep in ordered if sweep.dataset == dataset], 2))
+        alike = [(a, b) for a, b in every if any(a.config[key] == b.config[key] for key in ("protocol", "grouped"))]
+        pairs += alike or every
+    return pairs

@@ -1,0 +1,94 @@
+"""Truth and prediction laid over an image, and which images are worth a look."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report.boundaries import decide
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.rescore import IGNORE
+
+# Apart in print, and for the colour-blind (the palette is IBM's): amber is light, blue dark, magenta between them.
+OVER = "#ffb000"  # predicted, not true
+UNDER = "#3d6dff"  # true, not predicted
+SWAPPED = "#dc267f"  # both, of different classes
+MEANING = {OVER: "over-segmented", UNDER: "under-segmented", SWAPPED: "another class"}
+
+
+class Prediction(NamedTuple):
+    """What a model made of a test image it had not seen."""
+
+    labels: np.ndarray  # (H, W) uint8
+    jaccard: float  # as the records score it
+    repeat: int
+
+
+class Choice(NamedTuple):
+    """An image worth a look, and why."""
+
+    why: str
+    image_id: str
+
+
+def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
+    """Of every model and image id the prediction of the first repeat that has one; {} where none were kept."""
+    found: dict[str, dict[str, Prediction]] = {}
+    for model in statistics.models(sweep):
+        scores = statistics.image_scores(sweep, model)["jaccard"]
+        for run in sweep.runs.index[sweep.runs["model"] == model]:
+            repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})
+            if ids[0] in of_model or (probabilities := sweep.predictions(run)) is None:
+                continue
+            for image, decided in zip(ids, decide(probabilities, sweep.config["threshold"]), strict=True):
+                of_model.setdefault(image, Prediction(decided.astype(np.uint8), float(scores[repeat, image]), repeat))
+    return {model: of_model for model, of_model in found.items() if of_model}
+
+
+def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """Where label maps (H, W) differ: masks (H, W) by the colours OVER, UNDER and SWAPPED. Class 0 is background."""
+    wrong = (truth != predicted) & (truth != IGNORE)
+    return {
+        OVER: wrong & (truth == 0),
+        UNDER: wrong & (predicted == 0),
+        SWAPPED: wrong & (truth != 0) & (predicted != 0),
+    }
+
+
+def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75) -> np.ndarray:
+    """`image` (H, W, 1 or 3) uint8 with each mask (H, W) in its colour, "#rrggbb"; (H, W, 3) uint8."""
+    painted = np.broadcast_to(image, (*image.shape[:2], 3)).astype(float)
+    for colour, mask in masks.items():
+        rgb = np.array(list(bytes.fromhex(colour[1:])))
+        painted[mask] += opacity * (rgb - painted[mask])
+    return painted.round().astype(np.uint8)
+
+
+def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Sequence[str]) -> list[Choice]:
+    """The best, median and worst image of the last of `models`, and where it and the other differ most, each way.
+
+    `predicted` is that of `predictions`. No image comes twice, and none without a foreground: they would be the best,
+    and there is nothing to see.
+    """
+    scores = pd.DataFrame({model: pd.Series({i: p.jaccard for i, p in predicted[model].items()}) for model in models})
+    foreground = sweep.per_image[sweep.per_image["class"] != sweep.classes[0]].groupby("image_id")["truth"].max()
+    scores = scores[foreground.reindex(scores.index) > 0].dropna()
+    *other, model = models
+    order = list(scores[model].sort_values(ascending=False, kind="stable").index)
+    middle = len(order) // 2
+    wanted = {
+        f"best of {model}": order,
+        f"median of {model}": order[middle:] + order[:middle][::-1],
+        f"worst of {model}": order[::-1],
+    }
+    if other:
+        lead = (scores[model] - scores[other[0]]).sort_values(ascending=False, kind="stable")
+        wanted[f"{model} ahead most"] = list(lead[lead > 0].index)
+        wanted[f"{other[0]} ahead most"] = list(lead[lead < 0].index[::-1])
+    chosen: dict[str, str] = {}
+    for why, ids in wanted.items():
+        if (image := next((image for image in ids if image not in chosen), None)) is not None:
+            chosen[image] = why
+    return [Choice(why, image) for image, why in chosen.items()]

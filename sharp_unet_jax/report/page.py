@@ -1,0 +1,179 @@
+"""The report as one HTML file that opens from a disk: styles, script, data and pictures are inside."""
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+from PIL import Image
+
+from sharp_unet_jax.report import album, figures, overlays, statistics, style
+from sharp_unet_jax.report.audit import Pair
+from sharp_unet_jax.report.figures import Plate, Predicted
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.table import Table
+
+METRICS = {
+    "validation_jaccard": "validation Jaccard",
+    "validation_dice": "validation Dice",
+    "validation_loss": "validation loss",
+    "train_loss": "training loss",
+    "test_jaccard": "test Jaccard",
+    "test_dice": "test Dice",
+    "test_loss": "test loss",
+    "learning_rate": "learning rate",
+}
+
+
+class Chapter(NamedTuple):
+    """What the page shows of one sweep beside its records."""
+
+    label: str
+    sweep: Sweep
+    predicted: Predicted  # of overlays.predictions
+    tables: Sequence[Table]
+    plates: Sequence[Plate]
+    examples: Sequence[Plate]  # of figures.examples: the page draws them itself
+    pairs: Sequence[Pair]  # of audit.worst
+
+
+def render(
+    title: str, summary: str, tables: Sequence[Table], plates: Sequence[Plate], chapters: Sequence[Chapter]
+) -> str:
+    """The page. `summary` is a paragraph; `tables` and `plates` are of all sweeps, those of one are in its chapter."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sharp_unet_jax.report", "template"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and not sort_keys
+    environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
+    environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
+    budget = album.BUDGET // max(1, len(chapters))
+    return environment.get_template("report.html").render(
+        title=title,
+        summary=summary,
+        tables=[_table(table) for table in tables],
+        plates=plates,
+        chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
+        colours=overlays.MEANING,
+    )
+
+
+def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
+    sweep = chapter.sweep
+    models = statistics.models(sweep)
+    scores = figures.by_image(sweep) if models else None
+    sides = [models for models in figures.sides(sweep) if set(models) <= set(chapter.predicted)]
+    choices = [choice for models in sides for choice in overlays.choose(sweep, chapter.predicted, models)]
+    pictures: dict[str, album.Picture] = {}
+    if scores is not None:
+        wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
+        pictures = album.pictures(sweep, chapter.predicted, list(wanted), budget)
+    data = {
+        "curves": _curves(sweep) if models else None,
+        "classes": sweep.classes,
+        "pictures": {image: picture.json() for image, picture in pictures.items()},
+    }
+    return {
+        **chapter._asdict(),
+        "tables": [_table(table) for table in chapter.tables],
+        "id": f"sweep{number}",
+        "models": models,
+        "rows": _rows(sweep, scores, models) if scores is not None else [],
+        "pairs_of_models": [models for models in figures.sides(sweep) if len(models) == 2],
+        "choices": [choice for choice in choices if choice.image_id in pictures],
+        "pictures": pictures,
+        "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
+        "metrics": METRICS,
+        "environment": sweep.environment,
+        "config": json.dumps(sweep.config, indent=2),
+        "data": data,
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """A table's cells by row, and which of its columns hold texts."""
+    cells = table.frame.to_numpy().tolist()
+    numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*cells, strict=True)]
+    kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
+    columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
+    return {**table._asdict(), "columns": columns, "rows": cells}
+
+
+def _rows(sweep: Sweep, scores: Any, models: Sequence[str]) -> list[dict[str, Any]]:
+    """The per-image table: id, group, Jaccard in per cent by model, and sharp minus plain by pair of twins."""
+    rows = []
+    for image, row in (100 * scores).iterrows():
+        leads = [row[models[1]] - row[models[0]] for models in figures.sides(sweep) if len(models) == 2]
+        rows.append({"id": image, "group": sweep.groups[image], "scores": [row[m] for m in models], "leads": leads})
+    return rows
+
+
+def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> str:
+    """Why there are no pictures, or not of all images; "" where nothing is missing."""
+    if sweep.pairs is None:
+        return (
+            "There are no pictures: the prepared images are not where the sweep had them, or are others now. "
+            "Prepare the data set again in the same place, and make the report again."
+        )
+    if not predicted:
+        return "There are no predictions to show: the sweep kept none (predictions=false)."
+    if pictures < images:
+        return f"Pictures of {pictures} of {images} images are in this page, to bound its size."
+    return ""
+
+
+def _curves(sweep: Sweep) -> dict[str, Any]:
+    """What the script draws: of every run, its model and a list of values by epoch for each metric."""
+    looks = {
+        model: {"colour": look["color"], "dashed": look["linestyle"] != "-"}
+        for model, look in style.by_model(statistics.models(sweep))
+    }
+    runs = []
+    for _, table in sweep.epochs.groupby("run", sort=False):
+        values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
+        runs.append({"model": table["model"].iloc[0], "values": values})
+    return {"looks": looks, "runs": runs, "names": METRICS}
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def inline(text: object) -> Markup:
+    """Text with **bold** and `code` as HTML."""
+    html = str(escape(str(text)))
+    html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html).replace("\n", "<br>"))
+
+
+def sort_key(cell: object) -> str:
+    """What a cell is sorted by: the number it begins with, or "" for a text."""
+    found = re.match(r"\*{0,2}([<+-]?\d+(?:\.\d+)?)", str(cell))
+    return found[1].lstrip("<+") if found else ""
+
+
+def _svg(plate: Plate, prefix: str) -> Markup:
+    """A figure to stand in the page: its ids are its own, and its ink is the page's colour of text."""
+    text = figures.svg(plate.figure)
+    text = text[text.index("<svg") :].replace(style.INK, "currentColor")
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    return Markup(
+        re.sub(r'<svg (.*?)width="([^"]*)"', r'<svg \1style="--width:\2" width="\2"', text, count=1, flags=re.S)
+    )
+
+
+def _picture(pixels: np.ndarray) -> str:
+    """A `data:` address of an image (h, w, 3) uint8."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="WEBP", quality=75)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

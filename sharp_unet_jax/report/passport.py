@@ -1,0 +1,78 @@
+"""What the numbers of sweeps rest on, in words."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sharp_unet_jax.report.records import Sweep
+
+
+def labels(sweeps: Sequence[Sweep]) -> list[str]:
+    """A name for each sweep: its data set, and where several share one also "nested, grouped", or else the workdir."""
+    of_dataset = Counter(sweep.dataset for sweep in sweeps)
+    named = [sweep.dataset + (f", {setting(sweep)}" if of_dataset[sweep.dataset] > 1 else "") for sweep in sweeps]
+    of_name = Counter(named)
+    return [
+        f"{name}, {sweep.workdir}" if of_name[name] > 1 else name for name, sweep in zip(named, sweeps, strict=True)
+    ]
+
+
+def setting(sweep: Sweep) -> str:
+    """ "paper, random", "nested, grouped": the protocol and the kind of folds."""
+    return f"{sweep.config['protocol']}, {'grouped' if sweep.config['grouped'] else 'random'}"
+
+
+def passport(sweeps: Sequence[Sweep]) -> str:
+    """Protocol, folds, repeats, n, resolution, aggregation, threshold, empty-mask rule and training of `sweeps`.
+
+    A line of what they share, and where they differ a line for each.
+    """
+    said = [_sentences(sweep) for sweep in sweeps]
+    shared = [sentence for sentence in said[0] if all(sentence in others for others in said)]
+    lines = [" ".join(shared)]
+    for label, sentences in zip(labels(sweeps), said, strict=True):
+        if own := [sentence for sentence in sentences if sentence not in shared]:
+            lines.append(f"{label}: {' '.join(own)}")
+    return "\n".join(line for line in lines if line)
+
+
+def unfinished(sweeps: Sequence[Sweep]) -> str:
+    """A line for each sweep whose runs are not all there; "" where all are."""
+    lines = []
+    for label, sweep in zip(labels(sweeps), sweeps, strict=True):
+        whose = f"{label}: " if len(sweeps) > 1 else ""
+        if len(sweep.names) < sweep.planned:
+            failed = f", {len(sweep.failed)} failed" if sweep.failed else ""
+            runs = f"{len(sweep.names)} of {sweep.planned} runs are finished{failed}"
+            lines.append(f"**{whose}{runs}: the figures are not the whole sweep's.**")
+    return "\n".join(lines)
+
+
+def _sentences(sweep: Sweep) -> list[str]:
+    config, folds, classes = sweep.config, sweep.folds, len(sweep.classes)
+    height, width = config["data"]["size"]
+    decided = {
+        "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
+        "nested": f"nested (decided on {config['inner_validation']:.0%} of the training folds; the test fold held out)",
+    }[config["protocol"]]
+    repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
+    empty = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}[config["empty"]]
+    scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
+    factor = config.get("encoder_learning_rate_factor", 1)
+    start = f"Started from {config.get('weights') or 'scratch'}"
+    start += f", encoder frozen for {epochs} epochs" if (epochs := config.get("frozen_epochs")) else ""
+    start += f", learning rate of the encoder times {factor}" if factor != 1 else ""
+    changes = {name: strength for name, strength in config.get("augment", {}).items() if strength}
+    augmented = ", ".join(f"{name} {strength:g}" for name, strength in changes.items()) or "nothing"
+    return [
+        f"Protocol: {decided}.",
+        f"{config['folds']} {'grouped' if config['grouped'] else 'random'} folds x {repeats}.",
+        f"n = {folds['images']} images ({folds['groups']} groups).",
+        f"{height}x{width} pixels ({config['data']['fit']}).",
+        f"Scores: per image over {scored}, averaged over a fold, then over runs; "
+        "± is the sample standard deviation over runs.",
+        f"Threshold {config['threshold']}." if classes == 2 else "A pixel is of its likeliest class.",
+        f"An image's class in neither truth nor prediction {empty}.",
+        f"{start}.",
+        f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
+        f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
+    ]

@@ -1,0 +1,180 @@
+"""What can be said of models that shared their folds: intervals, tests of differences, Holm's correction.
+
+The runs of repeated k-fold cross-validation share most of their training images, so their scores are not independent,
+and their standard deviation over the root of their number is far too small an error: bench/null_simulation.py measures
+what comes of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
+
+from sharp_unet_jax.report.records import Sweep
+
+LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
+RESAMPLES = 2000
+
+
+class Mean(NamedTuple):
+    """What `corrected_t` returns, in the units of its scores; nan for what one score alone cannot say."""
+
+    mean: float
+    low: float  # 95 % interval
+    high: float
+    t: float
+    p: float  # two-sided, of a mean of zero
+    n: int
+
+
+def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
+    """The corrected resampled t-test of the mean of `scores`, differences or others, one a run of (repeated) k folds.
+
+    Its variance is (1/n + ratio) s^2 instead of s^2/n, with n - 1 degrees of freedom: Nadeau & Bengio 2003,
+    doi:10.1023/A:1024068626366; for repeated k-fold cross-validation Bouckaert & Frank 2004,
+    doi:10.1007/978-3-540-24775-3_3. Scores without any spread have p = 0, or 1 where all are zero.
+
+    Args:
+        scores: (n,); nan is left out.
+        ratio: test images over training images of a run, 1 / (k - 1) for k equal folds; 0 is the plain t-test.
+    """
+    values = np.asarray(scores, np.float64)
+    values = values[~np.isnan(values)]
+    n = len(values)
+    if n < 2:
+        return Mean(float(values[0]) if n else np.nan, np.nan, np.nan, np.nan, np.nan, n)
+    mean = float(values.mean())
+    error = float(np.sqrt((1 / n + ratio) * values.var(ddof=1)))
+    half = error * float(scipy.stats.t.ppf(1 - LEVEL / 2, n - 1))
+    t = mean / error if error else np.inf * mean if mean else 0.0
+    return Mean(mean, mean - half, mean + half, t, float(2 * scipy.stats.t.sf(abs(t), n - 1)), n)
+
+
+def cluster_bootstrap(values: ArrayLike, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `values` (n,), whole `groups` (n,) being drawn with replacement.
+
+    (nan, nan) for fewer than two groups. The same values, groups and seed give the same interval.
+    """
+    by_group = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True)
+    sums, sizes = by_group.sum().to_numpy(), by_group.size().to_numpy()
+    if len(sums) < 2:
+        return np.nan, np.nan
+    interval = scipy.stats.bootstrap(
+        (sums, sizes),
+        lambda total, size, axis: total.sum(axis) / size.sum(axis),
+        paired=True,
+        confidence_level=1 - LEVEL,
+        n_resamples=RESAMPLES,
+        batch=200,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def wilcoxon(values: ArrayLike, groups: Sequence[str]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test on the means of `values` (n,) by group: images of a group are one.
+
+    As R has it: zeros are left out, exact for up to 50 means without ties, otherwise normal with continuity correction.
+    """
+    means = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True).mean().to_numpy()
+    means = means[means != 0]
+    if not len(means):
+        return 1.0
+    exact = len(means) <= 50 and len(np.unique(np.abs(means))) == len(means)
+    test = scipy.stats.wilcoxon(means, method="exact" if exact else "asymptotic", correction=True)
+    return float(test.pvalue)
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """P-values (n,) adjusted by Holm's step-down procedure, in their order; nan stays nan and is not counted."""
+    adjusted = np.asarray(p, np.float64).copy()
+    known = np.flatnonzero(~np.isnan(adjusted))
+    order = known[np.argsort(adjusted[known], kind="stable")]
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+class OverImages(NamedTuple):
+    """What `over_images` returns, in points."""
+
+    mean: float
+    low: float  # 95 % interval by `cluster_bootstrap`
+    high: float
+    p: float  # `wilcoxon`
+    images: int
+    groups: int
+
+
+def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) -> OverImages:
+    """First minus second in points, over the images both have scores of; `groups` is of each image id.
+
+    Both are scores in 0..1 of one index with the level image_id; an image that is there several times counts as one, by
+    the mean of its differences.
+    """
+    delta = (100 * (first - second)).dropna().groupby("image_id").mean()
+    if delta.empty:
+        return OverImages(np.nan, np.nan, np.nan, np.nan, 0, 0)
+    group = [groups[image] for image in delta.index]
+    interval = cluster_bootstrap(delta, group)
+    return OverImages(float(delta.mean()), *interval, wilcoxon(delta, group), len(delta), len(set(group)))
+
+
+def image_scores(sweep: Sweep, model: str) -> pd.DataFrame:
+    """Columns jaccard and dice in 0..1 of each test image of `model`, index repeat, image_id; their mean over a run
+    is the run's score.
+
+    They are the foreground's where there are two classes, else the mean over all; nan where nothing was to be scored.
+    """
+    table = sweep.per_image[sweep.per_image["model"] == model]
+    if len(sweep.classes) == 2:
+        table = table[table["class"] == sweep.classes[1]]
+    return table.groupby(["repeat", "image_id"], sort=False)[["jaccard", "dice"]].mean()
+
+
+def share_tested(sweep: Sweep) -> float:
+    """`corrected_t`'s ratio: a fold's test images over all others, which its model came of; mean over runs."""
+    test = sweep.runs["images.test"]
+    return float((test / (sweep.folds["images"] - test)).mean())
+
+
+def models(sweep: Sweep) -> list[str]:
+    """Models with finished runs, as the config orders them."""
+    return [model for model in sweep.config["models"] if sweep.names and (sweep.runs["model"] == model).any()]
+
+
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Every two of `names`, a sharp model before its plain twin, else in their order."""
+    return [(b, a) if plain(b) == a else (a, b) for a, b in combinations(names, 2)]
+
+
+def plain(model: str) -> str:
+    """The plain twin of a sharp model, whatever its kernel; another model itself."""
+    return model.partition("+")[0].replace("sharp_", "")
+
+
+class Comparison(NamedTuple):
+    """First minus second model, in points of Jaccard, over the runs of a sweep that both finished."""
+
+    first: str
+    second: str
+    test: Mean
+    holm: float  # test.p, adjusted for all comparisons made with this one
+    won: int  # runs in which first is higher
+
+
+def comparisons(wanted: Iterable[tuple[Sweep, str, str]]) -> list[Comparison]:
+    """One for each (sweep, first model, second model), adjusted for one another."""
+    made = []
+    for sweep, first, second in wanted:
+        runs = sweep.runs.astype({"jaccard": float}).pivot(index=["repeat", "fold"], columns="model", values="jaccard")
+        delta = 100 * (runs[first] - runs[second])
+        test = corrected_t(delta, share_tested(sweep))
+        made.append(Comparison(first, second, test, np.nan, int((delta > 0).sum())))
+    adjusted = holm([each.test.p for each in made])
+    return [each._replace(holm=float(p)) for each, p in zip(made, adjusted, strict=True)]

@@ -1,0 +1,89 @@
+"""Everything a report is made of, into one folder."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+from sharp_unet_jax.atomic import write_text
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import (
+    audit,
+    boundaries,
+    calibration,
+    figures,
+    overlays,
+    page,
+    records,
+    rescore,
+    style,
+    summary,
+    table,
+    tables,
+)
+from sharp_unet_jax.report.figures import Plate
+from sharp_unet_jax.report.page import Chapter
+from sharp_unet_jax.report.passport import labels
+from sharp_unet_jax.report.records import Sweep
+
+
+def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
+    """Writes report.html, tables/*.md, *.tex, *.csv and figures/*.svg, *.png of sweeps to `output`; that folder.
+
+    `output` is by default "report" in the first workdir. InputError where there is no sweep, or no finished run at all.
+    """
+    loaded = [records.load(workdir) for workdir in dict.fromkeys(workdirs)]
+    if not any(sweep.names for sweep in loaded):
+        raise InputError(f"{', '.join(map(str, workdirs))}: no run is finished, there is nothing to report")
+    output = output or workdirs[0] / "report"
+    with matplotlib.rc_context(style.RC):
+        _write(dict(zip(labels(loaded), loaded, strict=True)), output)
+    return output
+
+
+def _write(sweeps: dict[str, Sweep], output: Path) -> None:
+    loaded = list(sweeps.values())
+    general = [*tables.every(loaded), audit.table(loaded)]
+    plates = figures.every(sweeps)
+    chapters = [_chapter(label, sweep) for label, sweep in sweeps.items()]
+    for made in general:
+        table.write(made, output / "tables")
+    for plate in plates:
+        figures.save(plate, output / "figures")
+    for chapter in chapters:
+        # What is of one sweep has its label in its name, where there are several.
+        suffix = "-" + re.sub(r"\W+", "_", chapter.label) if len(chapters) > 1 else ""
+        for made in chapter.tables:
+            table.write(made._replace(name=made.name + suffix), output / "tables")
+        for plate in (*chapter.examples, *chapter.plates):
+            figures.save(plate._replace(name=plate.name + suffix), output / "figures")
+    title = f"Sweep{'s' if len(sweeps) > 1 else ''} on {', '.join(dict.fromkeys(s.dataset for s in loaded))}"
+    # The page draws curves and examples itself.
+    static = [plate for plate in plates if plate.name != "curves"]
+    html = page.render(title, summary.paragraph(sweeps), general, static, chapters)
+    write_text(output / "report.html", html)
+
+
+def _chapter(label: str, sweep: Sweep) -> Chapter:
+    if not sweep.names:
+        return Chapter(label, sweep, {}, [], [], [], [])
+    predicted = overlays.predictions(sweep)
+    made = [*rescore.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
+    drawn = {
+        "thresholds": ("Scores by threshold", rescore.thresholds(sweep), "Mean over runs, on the test images."),
+        "reliability": (
+            "Reliability",
+            calibration.reliability(sweep),
+            "How often pixels of a predicted probability are right; on the diagonal as often as predicted.",
+        ),
+    }
+    return Chapter(
+        label,
+        sweep,
+        predicted,
+        [each for each in made if each is not None],
+        [Plate(name, title, caption, figure) for name, (title, figure, caption) in drawn.items() if figure is not None],
+        figures.examples(sweep, predicted),
+        audit.worst(sweep),
+    )

@@ -1,0 +1,201 @@
+"""The command: masks beside what they belong to, nothing twice, and no file that stops the others."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from rich.console import Console
+
+from launch import formats, predict
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.predict import labels, load
+from tests.test_sweep import done, finished
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+__all__ = ["done", "finished"]
+
+
+@pytest.fixture
+def console():
+    return Console(width=200, record=True)
+
+
+@pytest.fixture
+def inputs(tmp_path, dataset):
+    """Three pictures, one in a folder of its own, and a TIF of two pages."""
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    for name, index in (("a.png", 0), ("b.bmp", 1), ("deep/c.png", 2)):
+        Image.fromarray(np.kron(dataset.images[index], np.ones((2, 3, 1), np.uint8))).save(folder / name)
+    tifffile.imwrite(folder / "pages.tif", dataset.images[3:5], photometric="rgb")
+    return folder
+
+
+def table(output):
+    with open(output / "areas.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_masks_of_a_folder(finished, inputs, tmp_path, console, dataset):
+    run, output = finished / "runs/sharp_unet/repeat0-fold1", tmp_path / "out"
+    assert predict.run([f"--run={run}", "--overlays", "--probabilities", str(inputs), str(output)], console) == 0
+    found = sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
+    stems = ("a", "b", "deep/c", "pages")
+    assert found == sorted(
+        ["areas.csv", "prediction.json"]
+        + [f"masks/{stem}.{'tif' if stem == 'pages' else 'png'}" for stem in stems]
+        + [f"overlays/{stem}.{'tif' if stem == 'pages' else 'png'}" for stem in stems]
+        + [f"probabilities/{stem}.tif" for stem in stems]
+    )
+    (trained,) = load(run)
+    (expected,) = trained.predict([np.kron(dataset.images[2], np.ones((2, 3, 1), np.uint8))])
+    mask = np.asarray(Image.open(output / "masks/deep/c.png"))
+    np.testing.assert_array_equal(mask, labels(expected, 0.5))
+    np.testing.assert_allclose(tifffile.imread(output / "probabilities/deep/c.tif"), expected[..., 0], atol=1e-6)
+    assert tifffile.imread(output / "masks/pages.tif").shape == (2, 16, 24)
+    rows = table(output)
+    assert [(row["input"], row["slice"]) for row in rows] == [
+        ("a", "0"),
+        ("b", "0"),
+        ("deep/c", "0"),
+        ("pages", "0"),
+        ("pages", "1"),
+    ]
+    assert int(rows[2]["pixels"]) == mask.sum()
+    assert "5 images in" in console.export_text()
+
+
+def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, monkeypatch):
+    arguments = [f"--run={finished}", "--model=unet", str(inputs), str(tmp_path / "out")]
+    assert predict.run(arguments, console) == 0
+    before = table(tmp_path / "out")
+    (tmp_path / "out/masks/b.png").unlink()
+    with open(tmp_path / "out/areas.csv", "a", encoding="utf-8") as file:
+        file.write("deep/c,0,squ")  # cut off in the middle of a line
+    read, times = formats.picture.read, []
+    monkeypatch.setattr(formats.picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
+    assert predict.run(arguments, console) == 0
+    assert times == ["b.bmp"]
+    assert table(tmp_path / "out") == before
+    assert "4 inputs, 3 of them done before; by 2 runs of unet" in console.export_text()
+    assert predict.run([*arguments[:2], "--overlays", *arguments[2:]], console) == 0
+    assert sorted(times) == ["a.png", "b.bmp", "b.bmp", "c.png"], "overlays that were not asked for before are made"
+
+
+def test_an_output_is_added_to(finished, inputs, tmp_path, console):
+    for name in ("b.bmp", "a.png"):
+        arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs / name), str(tmp_path / "out")]
+        assert predict.run(arguments, console) == 0
+    assert [row["input"] for row in table(tmp_path / "out")] == ["b", "a"]
+
+
+def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path, console):
+    rest = [str(inputs / "a.png"), str(tmp_path / "out")]
+    assert predict.run([f"--run={finished}", "--model=unet", *rest], console) == 0
+    for other in (["--model=sharp_unet"], ["--model=unet", "--flips"], ["--model=unet", "--tile=16,16"]):
+        with pytest.raises(InputError, match="holds masks made with other"):
+            predict.run([f"--run={finished}", *other, *rest], console)
+
+
+def test_bad_files_do_not_stop_the_rest_and_are_listed(finished, inputs, tmp_path, console):
+    (inputs / "text.png").write_text("not a picture")
+    whole = (inputs / "a.png").read_bytes()
+    (inputs / "cut.png").write_bytes(whole[: len(whole) // 2])
+    tifffile.imwrite(inputs / "deep.tif", np.zeros((4, 4), np.uint16))
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2, 2), np.uint8), np.eye(4)), inputs / "four.nii.gz")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(inputs / "grey.png")
+    run, output = finished / "runs/unet/repeat0-fold0", tmp_path / "out"
+    assert predict.run([f"--run={run}", str(inputs), str(output)], console) == 1
+    lines = [line for line in console.export_text().splitlines() if line.startswith("failed: ")]
+    assert [Path(line.split(":")[1].strip()).name for line in lines] == [
+        "cut.png",
+        "deep.tif",
+        "four.nii.gz",
+        "text.png",
+    ]
+    assert all(line.count(str(inputs)) == 1 for line in lines)
+    assert "trained on 8 bits" in lines[1]
+    made = {path.relative_to(output / "masks").as_posix() for path in (output / "masks").rglob("*") if path.is_file()}
+    assert made == {"a.png", "b.png", "deep/c.png", "grey.png", "pages.tif"}
+    assert {row["input"] for row in table(output)} == {"a", "b", "deep/c", "grey", "pages"}
+
+
+def test_only_bad_files(finished, tmp_path, console):
+    (tmp_path / "text.png").write_text("x")
+    run = finished / "runs/unet/repeat0-fold0"
+    assert predict.run([f"--run={run}", str(tmp_path / "text.png"), str(tmp_path / "out")], console) == 1
+
+
+def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, console):
+    (tmp_path / "out/masks/deep").parent.mkdir(parents=True)
+    (tmp_path / "out/masks/deep").write_text("a file where a folder is needed")
+    run = finished / "runs/unet/repeat0-fold0"
+    assert predict.run([f"--run={run}", str(inputs), str(tmp_path / "out")], console) == 1
+    assert len(list((tmp_path / "out/masks").glob("*.png"))) == 2
+    assert {row["input"] for row in table(tmp_path / "out")} == {"a", "b", "pages"}
+
+
+def test_interrupted_it_goes_on(finished, inputs, tmp_path, console, monkeypatch):
+    """Ctrl-C comes while the third input is waited for."""
+    arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
+    monkeypatch.setattr(predict, "THREADS", 1)
+
+    def interrupted(outcomes, total):
+        yield next(outcomes)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "track", lambda console, what: interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict.run(arguments, console)
+    assert not list((tmp_path / "out").rglob(".*"))
+    assert predict.run(arguments, console) == 0
+    assert {row["input"] for row in table(tmp_path / "out")} == {"a", "b", "deep/c", "pages"}
+
+
+def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path, console):
+    image = nibabel.Nifti1Image(np.full((24, 16, 2), 255, np.uint8), np.diag([0.5, 0.5, 4, 1]))
+    nibabel.save(image, tmp_path / "v.nii.gz")
+    run = finished / "runs/unet/repeat0-fold0"
+    assert predict.run([f"--run={run}", str(tmp_path / "v.nii.gz"), str(tmp_path / "out")], console) == 0
+    rows = table(tmp_path / "out")
+    assert [row["slice"] for row in rows] == ["0", "1"]
+    mask = np.asarray(nibabel.load(tmp_path / "out/masks/v.nii.gz").dataobj)
+    assert [float(row["mm2"]) for row in rows] == pytest.approx(0.25 * mask.sum(axis=(0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run={run}", "--tile=64", "{inputs}", "out"], "--tile=64: give a height and a width"),
+        (["--run={run}", "{inputs}/none.png", "out"], "there is no such file"),
+        (["--run={inputs}", "{inputs}", "out"], "is no run"),
+        (["--run={run}", "{inputs}", "{inputs}/a.png"], "is a file: name a folder"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_written(finished, inputs, console, arguments, message):
+    run = finished / "runs/unet/repeat0-fold0"
+    before = sorted(inputs.rglob("*"))
+    with pytest.raises(InputError, match=message):
+        predict.run([text.format(run=run, inputs=inputs) for text in arguments], console)
+    assert sorted(inputs.rglob("*")) == before
+
+
+def test_as_a_user_gives_it(tmp_path):
+    """Errors end in one line and exit code 1."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "launch.predict", f"--run={tmp_path}", str(tmp_path), str(tmp_path / "out")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert ended.stderr.count("\n") == 1

@@ -1,0 +1,64 @@
+"""The command, and the report at the end of a sweep."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from rich.console import Console
+
+from launch import cv, environment, report
+from sharp_unet_jax.report import figures, write
+from tests.report import whole
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 30)
+
+
+def test_the_command_says_where_the_report_is(tmp_path, capsys):
+    whole.sweep(tmp_path / "w", repeats=1)
+    report.run([str(tmp_path / "w")])
+    assert capsys.readouterr().out == f"report: {tmp_path / 'w' / 'report' / 'report.html'}\n"
+    assert (tmp_path / "w" / "report" / "report.html").is_file()
+
+
+def test_bad_input_is_one_line_and_exit_code_1(tmp_path):
+    command = [sys.executable, "-m", "launch.report", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == f"error: {tmp_path} holds no sweep: there is no config.json\n"
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_sweep_ends_with_its_report_and_what_it_was_made_with(tmp_path, monkeypatch, dataset):
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    settings = ["--config.max_runs=1", "--config.epochs=1", "--config.data.size=16,24"]
+    console = Console(width=160, record=True)
+    assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0
+    assert "report.html" in console.export_text()
+    page = (tmp_path / "w" / "report" / "report.html").read_text()
+    made_with = json.loads((tmp_path / "w" / "environment.json").read_text())
+    (command,) = made_with["commands"]
+    assert command.startswith("python -m launch.cv --config=demo.py --workdir=")
+    assert command in page
+    assert made_with["packages"]["jax"] in page
+    for _ in range(2):  # the same command again is no other
+        environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], jax.devices())
+    commands = json.loads((tmp_path / "w" / "environment.json").read_text())["commands"]
+    assert commands == [command, "python -m launch.cv '--config=a b.py'"]
+
+
+def test_a_report_that_fails_is_one_line(tmp_path, monkeypatch):
+    def fail(workdirs):
+        raise RuntimeError("no\nroom")
+
+    monkeypatch.setattr(write, "write", fail)
+    console = Console(width=300, record=True)
+    cv._report(tmp_path, console)
+    (line,) = console.export_text().splitlines()
+    assert line == f"warning: the report was not written (no room); try python -m launch.report {tmp_path}"

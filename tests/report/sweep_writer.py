@@ -1,0 +1,94 @@
+"""Workdirs such as sweeps leave, made of chosen scores."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax.report import records
+
+CLASSES = {2: ["background", "polyp"], 3: ["background", "nucleus", "border"]}
+
+
+def write(
+    path: Path,
+    jaccard: dict[str, np.ndarray],
+    *,
+    dataset: str = "mine",
+    protocol: str = "paper",
+    grouped: bool = False,
+    group_size: int = 1,
+    classes: int = 2,
+    best: float = 0.0,
+    missing: tuple[str, ...] = (),
+    failed: tuple[str, ...] = (),
+) -> records.Sweep:
+    """A sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, with the Dice of each Jaccard.
+
+    Images are "i0", "i1", ... in the order of the first repeat and shifted by one in every other; `group_size` in a row
+    are a group. Every class scores alike, but the background of two, which nobody scores, 0. `best` is what the best
+    epoch on the test fold has more.
+    """
+    repeats, folds, images = next(iter(jaccard.values())).shape
+    ids = [f"i{index}" for index in range(folds * images)]
+    tests = [np.roll(ids, -repeat).reshape(folds, images) for repeat in range(repeats)]
+    names = CLASSES[classes]
+    config = {
+        "models": list(jaccard), "repeats": repeats, "folds": folds, "protocol": protocol, "grouped": grouped,
+        "inner_validation": 0.2, "threshold": 0.5, "empty": "one", "loss": "cross_entropy", "batch_size": 16,
+        "epochs": 9, "precision": "float32", "seed": 0, "data": {"size": [192, 256], "fit": "stretch"},
+    }  # fmt: skip
+    described = {
+        "dataset": dataset, "sha256": "0", "images": len(ids), "groups": len(ids) // group_size, "classes": names,
+        "group_of": {image: f"g{index // group_size}" for index, image in enumerate(ids)},
+        "folds": [
+            {"repeat": repeat, "fold": fold, "validation": [], "test": tests[repeat][fold].tolist()}
+            for repeat in range(repeats)
+            for fold in range(folds)
+        ],
+    }  # fmt: skip
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "folds.json").write_text(json.dumps(described))
+    for model, scores in jaccard.items():
+        for repeat, fold in np.ndindex(repeats, folds):
+            run = f"{model}/repeat{repeat}-fold{fold}"
+            if run in missing:
+                continue
+            folder = path / "runs" / run
+            folder.mkdir(parents=True)
+            of_image = scores[repeat, fold]
+            record = {
+                "status": "failed" if run in failed else "finished", "run": run, "dataset": dataset, "model": model,
+                "protocol": protocol, "repeat": repeat, "fold": fold,
+                "images": {"train": len(ids) - images, "validation": images, "test": images},
+            }  # fmt: skip
+            if run not in failed:
+                record |= {name: None if np.isnan(of_image).all() else float(np.nanmean(value))
+                           for name, value in (("jaccard", of_image), ("dice", dice(of_image)))}  # fmt: skip
+                of_best = None if record["jaccard"] is None else record["jaccard"] + best
+                record |= {"best_on_test": {"epoch": 2, "jaccard": of_best}, "last": {"jaccard": record["jaccard"]}}
+                per_class = np.repeat(of_image[:, None], classes, axis=1)
+                per_class[:, 0] *= classes > 2
+                pd.DataFrame(
+                    {
+                        "run": run,
+                        "image_id": np.repeat(tests[repeat][fold], classes),
+                        "class": np.tile(names, images),
+                        "jaccard": per_class.ravel(),
+                        "dice": dice(per_class).ravel(),
+                    }
+                ).to_parquet(folder / "per_image.parquet")
+            (folder / "record.json").write_text(json.dumps(record))
+    return records.load(path)
+
+
+def dice(jaccard: np.ndarray) -> np.ndarray:
+    """Of one segmentation."""
+    return 2 * jaccard / (1 + jaccard)
+
+
+def scores(mean: float, spread: float = 0.02, shape: tuple[int, ...] = (2, 5, 4), seed: int = 0) -> np.ndarray:
+    """Scores around `mean`, the same deviations for the same seed."""
+    return np.clip(mean + spread * np.random.default_rng(seed).normal(size=shape), 0, 1)

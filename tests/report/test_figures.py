@@ -1,0 +1,113 @@
+"""What figures show, against the records; that they are files of their kind, the same each time."""
+
+import dataclasses
+import io
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PathCollection
+from PIL import Image
+
+from sharp_unet_jax.report import figures, overlays, records, statistics, style
+from tests.conftest import squares
+from tests.report import whole
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    return whole.sweep(tmp_path_factory.mktemp("sweep"))
+
+
+def test_a_run_that_stopped_early_counts_with_its_last_epoch():
+    epochs = pd.DataFrame({"run": ["a"] * 3 + ["b"], "epoch": [1, 2, 3, 1], "validation_jaccard": [0.1, 0.3, 0.5, 0.3]})
+    mean, std = figures.band(epochs)
+    np.testing.assert_allclose(mean, [20, 30, 40])
+    np.testing.assert_allclose(std, [20 / 2**0.5, 0, 20 / 2**0.5], atol=1e-12)
+
+
+def test_curves_are_the_mean_over_runs(sweep):
+    (axes,) = figures.curves({"squares": sweep}).figure.axes
+    assert axes.get_title(loc="left") == "squares"
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines) == ["unet", "sharp_unet"]
+    for model, line in lines.items():
+        table = sweep.epochs[sweep.epochs["model"] == model]
+        np.testing.assert_allclose(line.get_ydata(), 100 * table.groupby("epoch")["validation_jaccard"].mean())
+    assert lines["unet"].get_linestyle() != lines["sharp_unet"].get_linestyle()  # told apart in grey
+
+
+def test_bars_are_means_with_every_run_and_the_papers_figure(tmp_path):
+    sweep = whole.sweep(tmp_path, dataclasses.replace(squares(n=8), name="cvc_clinicdb"))
+    jaccard, dice = figures.bars({"cvc": sweep}).figure.axes
+    for axes, metric in ((jaccard, "jaccard"), (dice, "dice")):
+        runs = 100 * sweep.runs.groupby("model", sort=False)[metric].mean()
+        bars = [patch.get_width() for patch in axes.patches]
+        np.testing.assert_allclose(bars, [runs["unet"], runs["sharp_unet"]])
+        drawn = [list(found.get_offsets()[:, 0]) for found in axes.collections if isinstance(found, PathCollection)]
+        of_model = 100 * sweep.runs.set_index("model")[metric]
+        papers = {"jaccard": (70.02, 75.89), "dice": (78.75, 83.65)}[metric]
+        expected = [list(of_model["unet"]), [papers[0]], list(of_model["sharp_unet"]), [papers[1]]]
+        for points, values in zip(drawn, expected, strict=True):
+            np.testing.assert_allclose(points, values)
+
+
+def test_scatter_has_a_point_an_image(sweep):
+    (axes,) = figures.scatter({"squares": sweep}).figure.axes
+    plain, sharp = (
+        100 * statistics.image_scores(sweep, model)["jaccard"].groupby("image_id").mean()
+        for model in ("unet", "sharp_unet")
+    )
+    points = axes.collections[0].get_offsets()
+    np.testing.assert_allclose(sorted(map(tuple, points)), sorted(zip(plain, sharp, strict=True)))
+    assert f"sharp ahead in {(sharp > plain).sum()}, plain in {(sharp < plain).sum()}" in axes.get_title(loc="left")
+
+
+def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
+    predicted = overlays.predictions(sweep)
+    (plate,) = figures.examples(sweep, predicted)
+    choices = overlays.choose(sweep, predicted, ["unet", "sharp_unet"])
+    grid = np.array(plate.figure.axes).reshape(len(choices), 3)
+    images, masks, rows = sweep.pairs
+    for line, choice in zip(grid, choices, strict=True):
+        row = rows[choice.image_id]
+        for axes, model in zip(line[1:], ("unet", "sharp_unet"), strict=True):
+            found = predicted[model][choice.image_id]
+            changed = (axes.images[0].get_array() != images[row]).any(axis=-1)
+            np.testing.assert_array_equal(changed, found.labels != masks[row])
+            assert axes.get_xlabel() == f"{100 * found.jaccard:.1f} %"
+        np.testing.assert_array_equal(line[0].images[0].get_array(), images[row])
+        assert choice.image_id in plate.caption
+
+
+def test_four_classes_and_models_without_twins(tmp_path):
+    sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
+    assert figures.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
+    assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars"]
+    assert len(figures.examples(sweep, overlays.predictions(sweep))) == 2
+
+
+def test_what_is_not_there_is_not_drawn(sweep, tmp_path):
+    assert figures.examples(sweep, {}) == []
+    whole.sweep(tmp_path)
+    for path in tmp_path.rglob("record.json"):
+        path.unlink()
+    (tmp_path / "data.json").unlink()
+    moved = records.load(tmp_path)
+    assert figures.every({"squares": moved}) == []
+    assert figures.examples(moved, {}) == []
+
+
+def test_files_are_the_same_bytes_each_time(sweep, tmp_path):
+    for number in ("a", "b"):
+        with matplotlib.rc_context(style.RC):
+            figures.save(figures.scatter({"squares": sweep}), tmp_path / number)
+    first, second = (sorted((tmp_path / number).iterdir()) for number in ("a", "b"))
+    assert [path.name for path in first] == ["scatter.png", "scatter.svg"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert ElementTree.parse(first[1]).getroot().tag.endswith("svg")
+    with Image.open(io.BytesIO(first[0].read_bytes())) as image:
+        assert image.info["dpi"][0] == pytest.approx(300, abs=1)

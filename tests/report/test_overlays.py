@@ -1,0 +1,85 @@
+"""Overlays, pixel by pixel, and the choice of images, against scores made by hand."""
+
+import numpy as np
+import pytest
+
+from sharp_unet_jax.report import overlays
+from sharp_unet_jax.report.overlays import IGNORE, OVER, SWAPPED, UNDER
+from tests.conftest import squares
+from tests.report import whole
+
+
+def test_every_wrong_pixel_has_one_colour():
+    rng = np.random.default_rng(0)
+    truth = rng.choice([0, 1, 2, IGNORE], (20, 30)).astype(np.uint8)
+    predicted = rng.choice([0, 1, 2], (20, 30)).astype(np.uint8)
+    masks = overlays.errors(truth, predicted)
+    for (row, column), label in np.ndenumerate(truth):
+        other = predicted[row, column]
+        expected = {
+            OVER: label == 0 and other > 0,
+            UNDER: label in (1, 2) and other == 0,
+            SWAPPED: (label, other) in {(1, 2), (2, 1)},
+        }
+        assert {colour: mask[row, column] for colour, mask in masks.items()} == expected
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_paint_colours_the_mask_alone(channels):
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, channels), np.uint8)
+    mask = np.zeros((6, 8), bool)
+    mask[2:4, 3:5] = True
+    painted = overlays.paint(image, {"#ff8000": mask}, opacity=1)
+    assert (painted[mask] == (255, 128, 0)).all()
+    np.testing.assert_array_equal(painted[~mask], np.broadcast_to(image, (6, 8, 3))[~mask])
+    half = overlays.paint(image, {"#ff8000": mask}, opacity=0.5)
+    np.testing.assert_allclose(half[mask], (image[mask] + np.array([255.0, 128, 0])) / 2, atol=0.5)
+
+
+def test_predictions_are_of_the_first_repeat_with_the_score_of_the_records(tmp_path):
+    data = squares(n=8)
+    predicted = overlays.predictions(whole.sweep(tmp_path, data))
+    assert set(predicted) == {"unet", "sharp_unet"}
+    for model, of_model in predicted.items():
+        assert set(of_model) == set(data.ids)
+        for image, found in of_model.items():
+            truth = data.masks[data.ids.index(image)] == 1
+            np.testing.assert_array_equal(found.labels, np.roll(truth, 1 if model == "sharp_unet" else 3, axis=0))
+            both, either = truth & (found.labels == 1), truth | (found.labels == 1)
+            assert found.jaccard == pytest.approx(both.sum() / either.sum())
+            assert found.repeat == 0
+
+
+def test_without_kept_predictions_there_are_none(tmp_path):
+    sweep = whole.sweep(tmp_path)
+    for path in tmp_path.rglob("predictions.npz"):
+        path.unlink()
+    assert overlays.predictions(sweep) == {}
+
+
+def prediction(jaccard):
+    return overlays.Prediction(np.zeros((1, 1), np.uint8), jaccard, 0)
+
+
+def test_images_are_chosen_by_score_each_once_and_with_something_to_find(tmp_path):
+    data = squares(n=8)
+    data.masks[7] = 0
+    sweep = whole.sweep(tmp_path, data)
+    sharp = dict(zip(data.ids, (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1, 1.0), strict=True))
+    plain = dict(zip(data.ids, (0.2, 0.8, 0.1, 0.7, 0.5, 0.9, 0.1, 1.0), strict=True))
+    predicted = {
+        "unet": {image: prediction(score) for image, score in plain.items()},
+        "sharp_unet": {image: prediction(score) for image, score in sharp.items()},
+    }
+    assert overlays.choose(sweep, predicted, ["unet", "sharp_unet"]) == [
+        ("best of sharp_unet", data.ids[0]),  # not the empty one
+        ("median of sharp_unet", data.ids[3]),
+        ("worst of sharp_unet", data.ids[6]),
+        ("sharp_unet ahead most", data.ids[2]),  # 0.6; the best is ahead by more, and taken
+        ("unet ahead most", data.ids[5]),
+    ]
+    assert [choice.why for choice in overlays.choose(sweep, predicted, ["unet"])] == [
+        "best of unet",
+        "median of unet",
+        "worst of unet",
+    ]

@@ -1,0 +1,264 @@
+"""The page: text first, then in a real browser where there is one."""
+
+import base64
+import contextlib
+import io
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from sharp_unet_jax.report import album, audit, figures, overlays, page, style
+from sharp_unet_jax.report.page import Chapter
+from sharp_unet_jax.report.table import Table
+from tests.conftest import squares
+from tests.report import browser, whole
+
+TABLE = Table(
+    "made",
+    "A made table",
+    "Protocol: none.",
+    pd.DataFrame({"model": ["b", "a", "c"], "Jaccard (%)": ["**75.89 ± 2.06**", "-", "-3.10 ± 1.00"]}),
+    "A note <with> `code`.",
+)
+
+
+def render(*sweeps):
+    chapters = []
+    with matplotlib.rc_context(style.RC):
+        for number, sweep in enumerate(sweeps):
+            predicted = overlays.predictions(sweep) if sweep.names else {}
+            chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], audit.worst(sweep)))
+        plates = figures.every({chapter.label: chapter.sweep for chapter in chapters})
+        return page.render("Squares", "**All** went well.", [TABLE], plates, chapters)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    made = whole.sweep(folder, squares(n=8), folds=2, repeats=1)
+    environment = {
+        "commands": ["python -m launch.cv --config=demo.py"],
+        "python": "3.11.2",
+        "packages": {"jax": "0.10"},
+    }
+    (folder / "environment.json").write_text(json.dumps(environment))
+    return made
+
+
+@pytest.fixture(scope="module")
+def html(sweep):
+    return render(sweep)
+
+
+class Elements(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def data(html):
+    return json.loads(re.search(r'<script type="application/json" id="sweep0-data">(.*?)</script>', html, re.S)[1])
+
+
+def test_nothing_comes_from_elsewhere_and_links_lead_somewhere(html):
+    elements = Elements(html).found
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in elements:
+        for name in ("src", "href", "xlink:href"):
+            if value := attributes.get(name):
+                assert value.startswith("data:") or value.removeprefix("#") in ids, value
+    assert not re.search(r"@import|url\((?!#)", html)
+
+
+def test_headings_are_in_order_and_tables_have_headers(html):
+    elements = Elements(html).found
+    levels = [int(tag[1]) for tag, _ in elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert all("scope" in attributes for tag, attributes in elements if tag == "th")
+
+
+def test_the_page_carries_the_records(html, sweep):
+    found = data(html)
+    assert set(found["pictures"]) == set(sweep.groups)
+    assert len(found["curves"]["runs"]) == 4
+    run = found["curves"]["runs"][0]
+    assert run["values"]["validation_jaccard"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    picture = found["pictures"][min(sweep.groups)]
+    assert picture["models"] == ["unet", "sharp_unet"]
+    assert Image.open(io.BytesIO(base64.b64decode(picture["labels"]))).size == (24, 48)
+    for image, scores in (100 * figures.by_image(sweep)).iterrows():
+        row = re.search(rf'<tr><th scope="row"><button[^>]*>{image}</button>.*?</tr>', html)[0]
+        assert [float(key) for key in re.findall(r'data-key="([^"]+)"', row)] == pytest.approx(
+            [scores["unet"], scores["sharp_unet"], scores["sharp_unet"] - scores["unet"]]
+        )
+    assert "python -m launch.cv --config=demo.py" in html
+    assert "&#34;protocol&#34;: &#34;paper&#34;" in html
+    assert "<strong>75.89 ± 2.06</strong>" in html
+    assert "A note &lt;with&gt; <code>code</code>." in html
+
+
+@pytest.mark.parametrize(
+    ("cell", "key"),
+    [
+        ("**75.89 ± 2.06**", "75.89"),
+        ("-3.10", "-3.10"),
+        ("+1.2", "1.2"),
+        ("<0.001", "0.001"),
+        (7, "7"),
+        ("-", ""),
+        ("unet", ""),
+    ],
+)
+def test_cells_are_sorted_by_their_first_number(cell, key):
+    assert page.sort_key(cell) == key
+
+
+def test_what_is_missing_is_said(tmp_path, sweep):
+    nothing_kept = whole.sweep(tmp_path / "a", squares(n=8), repeats=1)
+    for path in (tmp_path / "a").rglob("predictions.npz"):
+        path.unlink()
+    moved = whole.sweep(tmp_path / "b", squares(n=8), repeats=1)
+    (tmp_path / "b" / "prepared").rename(tmp_path / "b" / "elsewhere")
+    unfinished = whole.sweep(tmp_path / "c", squares(n=8), repeats=1)
+    for run in unfinished.config["models"]:
+        for path in (tmp_path / "c" / "runs" / run).rglob("record.json"):
+            path.unlink()
+    html = render(nothing_kept, moved, unfinished)
+    assert html.count("the sweep kept none") == 1
+    assert html.count("the prepared images are not where the sweep had them") == 1
+    assert html.count("No run of this sweep is finished yet.") == 1
+    assert html.count("there is no environment.json") == 3
+
+
+def test_a_page_of_too_many_pictures_says_how_many_it_has(monkeypatch, sweep):
+    monkeypatch.setattr(album, "BUDGET", 1500)
+    html = render(sweep)
+    number = len(data(html)["pictures"])
+    assert 0 < number < 8
+    assert f"Pictures of {number} of 8 images are in this page" in html
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory, html):
+    if not browser.CHROMIUM:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(html, encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        tab = stack.enter_context(browser.tab())
+        tab.resize(390, 844)
+        tab.open(path)
+        yield tab
+
+
+def column(tab, table, number):
+    return tab.run(f"[...document.querySelectorAll('{table} tbody tr')].map(row => row.cells[{number}].textContent)")
+
+
+def test_a_browser_shows_it_on_a_phone(tab):
+    assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.run("document.querySelectorAll('.chart path').length") == 4  # a line and a band a model
+
+
+def test_a_browser_sorts(tab):
+    click = "document.querySelector('#tables thead th:nth-child({}) button').click()"
+    order = "document.querySelector('#tables thead th:nth-child({})').getAttribute('aria-sort')"
+    tab.run(click.format(2))
+    assert tab.run(order.format(2)) == "descending"
+    assert column(tab, "#tables", 0) == ["b", "c", "a"]  # what has no number comes last
+    tab.run(click.format(2))
+    assert tab.run(order.format(2)) == "ascending"
+    assert column(tab, "#tables", 0) == ["c", "b", "a"]
+    tab.run(click.format(1))
+    assert tab.run(order.format(2)) is None
+    assert column(tab, "#tables", 0) == ["a", "b", "c"]
+    tab.run("document.querySelector('table.images thead th:nth-child(4) button').click()")
+    scores = [float(score) for score in column(tab, "table.images", 3)]
+    assert scores == sorted(scores)
+
+
+def test_a_browser_filters(tab, sweep):
+    def filtered(name, value):
+        tab.run(
+            f"{{const box = document.querySelector('[name={name}]'); box.value = '{value}';"
+            "box.dispatchEvent(new Event('input', {bubbles: true}));}"
+        )
+        return tab.run("document.querySelectorAll('table.images tbody tr:not([hidden])').length")
+
+    assert filtered("find", "003") == 1
+    assert filtered("find", "G1") == 2  # the group of 002 and 003
+    assert filtered("find", "") == 8
+    scores = 100 * figures.by_image(sweep).min(axis=1)
+    assert filtered("most", int(scores.median())) == (scores <= int(scores.median())).sum()
+    assert filtered("most", "") == 8
+
+
+def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
+    tab.run("document.querySelector('.open[data-image=\"002\"]').focus()")
+    tab.press("Enter")
+    assert tab.run("document.querySelector('dialog').open")
+    assert tab.run("document.getElementById('dialog-title').textContent").startswith("002 ")
+    shown = """(async () => {
+        const canvases = () => [...document.querySelectorAll('.panels canvas')];
+        while (canvases().length < 3 || canvases().some(canvas => canvas.width === 300) /* as they are born */)
+            await new Promise(resolve => setTimeout(resolve, 10));
+        return canvases().map(canvas => {
+            const zoom = canvas.width / 24, {width, height} = canvas;
+            const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+            const inside = i => Math.floor((i + .5) * zoom), at = (x, y) => 4 * (inside(y) * width + inside(x));
+            const middle = (x, y) => [...pixels.slice(at(x, y), at(x, y) + 4)];
+            return Array.from({length: 16}, (_, y) => Array.from({length: 24}, (_, x) => middle(x, y)));
+        });
+    })()"""
+    truth, plain, _ = np.array(tab.run(shown))[..., :3]
+    _, masks, rows = sweep.pairs
+    difference = plain.astype(int) - truth
+    painted = np.abs(difference).max(axis=-1) > 20
+    wrong = overlays.errors(masks[rows["002"]], overlays.predictions(sweep)["unet"]["002"].labels)
+    np.testing.assert_array_equal(painted, wrong[overlays.OVER] | wrong[overlays.UNDER])
+    blue = difference[..., 2] > difference[..., 0]
+    np.testing.assert_array_equal(blue[painted], wrong[overlays.UNDER][painted])
+    tab.press("ArrowRight")
+    assert not tab.run("document.getElementById('dialog-title').textContent").startswith("002 ")
+    tab.press("Escape")
+    assert not tab.run("document.querySelector('dialog').open")
+    assert tab.run("document.activeElement.dataset.image") == "002"
+
+
+def test_a_browser_reads_curves_out_by_keys(tab):
+    tab.run("document.querySelector('.chart').focus()")
+    tab.press("ArrowRight")
+    tab.press("ArrowRight")
+    assert "Epoch 2, validation Jaccard in %: unet 20.5 ± 0.707; sharp_unet" in tab.run(
+        "document.querySelector('.readout').textContent"
+    )
+
+
+def test_a_browser_follows_the_system_and_the_button(tab):
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = tab.run(background)
+    tab.resize(390, 844, dark=True)
+    dark = tab.run(background)
+    assert dark != light
+    tab.run("document.getElementById('theme').click()")
+    assert tab.run(background) == light
+
+
+def test_a_browser_has_nothing_to_complain_of_and_asks_for_nothing_else(tab):
+    assert tab.complaints == []
+    (address,) = (url for url in tab.requests if not url.startswith("data:"))
+    assert address.endswith("/report.html")

@@ -1,0 +1,157 @@
+"""Tests and intervals against published worked examples, SciPy, and what they must do by their definition."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from sharp_unet_jax.report import statistics
+from tests.report import sweep_writer
+
+# Differences in ROC AUC, in 25ths, of the two best models of scikit-learn's example "Statistical comparison of models
+# using grid search" (10 x 10 stratified folds of 100 samples; recomputed with scikit-learn 1.9).
+SKLEARN = [
+    -1, -3, 0, 0, 0, 1, 1, 0, 1, 0, 1, 1, 1, 1, 1, -1, 0, 0, 0, 0, -1, -1, 1, -2, 0,
+    1, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0,
+    0, 1, 1, 1, 0, 1, -1, 2, 0, 0, 0, 0, 0, 5, -1, 0, 1, 0, 0, 0, 0, 1, 1, 2, 0,
+    1, 0, -1, 0, 0, 1, -2, 1, 0, 1, 0, 0, 0, 0, 0, 0, -1, 0, -1, 0, 0, 1, 2, 0, 0,
+]  # fmt: skip
+
+
+def test_the_corrected_test_gives_what_scikit_learns_example_prints():
+    corrected = statistics.corrected_t(np.array(SKLEARN) / 25, 10 / 90)
+    assert corrected.t == pytest.approx(0.750, abs=5e-4)
+    assert corrected.p / 2 == pytest.approx(0.227, abs=5e-4)  # printed one-sided there
+    plain = statistics.corrected_t(np.array(SKLEARN) / 25, 0)
+    assert plain.t == pytest.approx(2.611, abs=5e-4)
+    assert plain.p / 2 == pytest.approx(0.005, abs=5e-4)
+
+
+def test_the_interval_is_that_of_the_test():
+    values = np.random.default_rng(0).normal(0.5, 1, 25)
+    plain = statistics.corrected_t(values, 0)
+    expected = scipy.stats.ttest_1samp(values, 0)
+    assert plain == pytest.approx((values.mean(), *expected.confidence_interval(0.95), *expected, 25))
+    corrected = statistics.corrected_t(values, 1 / 4)
+    assert plain.t / corrected.t == pytest.approx(np.sqrt((1 / 25 + 1 / 4) / (1 / 25)))
+    for edge in (corrected.low, corrected.high):
+        assert statistics.corrected_t(values - edge, 1 / 4).p == pytest.approx(0.05)
+
+
+def test_what_cannot_be_said_is_nan():
+    assert statistics.corrected_t([], 0.25)[-1] == 0
+    single = statistics.corrected_t([0.5, np.nan], 0.25)
+    assert (single.mean, single.n) == (0.5, 1)
+    assert np.isnan([single.low, single.high, single.t, single.p]).all()
+
+
+def test_scores_without_spread():
+    assert statistics.corrected_t([0.0, 0.0, 0.0], 0.25)[:5] == (0, 0, 0, 0, 1)
+    assert statistics.corrected_t([-0.5, -0.5], 0.25)[:5] == (-0.5, -0.5, -0.5, -np.inf, 0)
+
+
+def test_holm_gives_the_published_example_and_passes_over_nan():
+    # en.wikipedia.org/wiki/Holm-Bonferroni_method: at 0.05, the first and the last are rejected and no others.
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.04, np.nan, 0.01]) == pytest.approx([0.04, np.nan, 0.02], nan_ok=True)
+    assert statistics.holm([0.9, 0.8]) == pytest.approx([1, 1])
+    assert len(statistics.holm([])) == 0
+
+
+def test_of_single_images_the_bootstrap_is_the_usual_one():
+    values = np.random.default_rng(1).gamma(2, size=200)
+    low, high = statistics.cluster_bootstrap(values, [str(i) for i in range(200)])
+    error = values.std() / np.sqrt(200)
+    assert [low, high] == pytest.approx([values.mean() - 1.96 * error, values.mean() + 1.96 * error], abs=0.2 * error)
+
+
+def test_frames_of_a_group_add_no_certainty():
+    values = np.random.default_rng(2).normal(size=40)
+    groups = [str(i) for i in range(40)]
+    alone = statistics.cluster_bootstrap(values, groups)
+    assert statistics.cluster_bootstrap(np.repeat(values, 5), np.repeat(groups, 5)) == pytest.approx(alone)
+    torn = statistics.cluster_bootstrap(np.repeat(values, 5), [str(i) for i in range(200)])
+    assert np.diff(torn) < 0.6 * np.diff(alone)
+    assert statistics.wilcoxon(np.repeat(values, 5), np.repeat(groups, 5)) == scipy.stats.wilcoxon(values).pvalue
+
+
+def test_a_large_group_weighs_as_many_images_as_it_has():
+    values, groups = [1.0] * 200 + [0.0] * 20, [*np.repeat(range(20), 10), *range(20, 40)]
+    low, high = statistics.cluster_bootstrap(values, groups)
+    assert 0.8 < low < 200 / 220 < high < 0.97
+    assert np.isnan(statistics.cluster_bootstrap(values[:10], groups[:10])).all()
+
+
+# The example of R's ?wilcox.test: a depression score of 9 patients, before and after (Hollander & Wolfe 1973, p. 29).
+BEFORE = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+AFTER = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+
+
+def test_wilcoxon_gives_the_published_example_and_what_r_gives_for_ties():
+    delta = np.subtract(BEFORE, AFTER)
+    assert statistics.wilcoxon(delta, list("abcdefghi")) == pytest.approx(2 * 0.01953, abs=1e-5)  # there one-sided
+    assert statistics.wilcoxon([0.0, 0.0, 0.0], ["a", "b", "c"]) == 1
+    # Ranks 1, 2, 3.5, 3.5, all one way: V = 10, of mean 5 and variance 7.5 - 6 / 48.
+    z = (10 - 5 - 0.5) / np.sqrt(7.5 - 6 / 48)
+    assert statistics.wilcoxon([1.0, 2.0, 3.0, 3.0, 0.0], list("abcde")) == pytest.approx(2 * scipy.stats.norm.sf(z))
+
+
+def test_on_null_data_the_plain_test_finds_far_too_much_and_the_corrected_does_not():
+    """Differences of 5 x 5 folds by their definition: image effects of mean zero, each seen once a repeat."""
+    rng = np.random.default_rng(3)
+    rejected = np.zeros(2)
+    for _ in range(400):
+        images = rng.normal(size=60)
+        folds = np.concatenate([rng.permutation(images).reshape(5, 12).mean(axis=1) for _ in range(5)])
+        rejected += [statistics.corrected_t(folds, ratio).p < 0.05 for ratio in (0, 1 / 4)]
+    assert rejected[0] / 400 > 0.25
+    assert rejected[1] / 400 < 0.06
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_image_scores_average_to_the_records(tmp_path, classes):
+    sweep = sweep_writer.write(tmp_path, {"unet": sweep_writer.scores(0.7)}, classes=classes)
+    scores = statistics.image_scores(sweep, "unet")
+    assert len(scores) == 2 * 20
+    for metric in ("jaccard", "dice"):
+        assert scores[metric].mean() == pytest.approx(sweep.runs[metric].mean())
+    assert scores.loc[(1, "i1"), "jaccard"] == sweep_writer.scores(0.7)[1, 0, 0]
+
+
+def test_comparisons_pair_the_runs_both_finished_and_adjust_for_one_another(tmp_path):
+    first, second = sweep_writer.scores(0.8, seed=1), sweep_writer.scores(0.7, seed=2)
+    second[1, 4] = np.nan  # nothing to score
+    made = {"unet": second, "sharp_unet": first, "wide_unet": second}
+    sweep = sweep_writer.write(tmp_path, made, missing=("sharp_unet/repeat0-fold0",), failed=("unet/repeat0-fold1",))
+    (twins, other) = statistics.comparisons([(sweep, "sharp_unet", "unet"), (sweep, "unet", "wide_unet")])
+    delta = 100 * (first - second).mean(axis=2).ravel()[2:9]
+    assert twins.test == pytest.approx(statistics.corrected_t(delta, 4 / 16))
+    assert (twins.test.n, twins.won) == (7, 7)
+    assert twins.holm == pytest.approx(2 * twins.test.p)
+    assert (other.test.mean, other.test.p, other.holm, other.won) == (0, 1, 1, 0)
+
+
+def test_images_are_paired_and_averaged_over_repeats(tmp_path):
+    first, second = sweep_writer.scores(0.8, seed=1), sweep_writer.scores(0.7, seed=2)
+    sweep = sweep_writer.write(tmp_path, {"unet": second, "sharp_unet": first}, group_size=2)
+    of = [statistics.image_scores(sweep, model)["jaccard"] for model in ("sharp_unet", "unet")]
+    images = statistics.over_images(*of, sweep.groups)
+    repeats = [np.roll((first - second)[repeat].ravel(), repeat) for repeat in range(2)]
+    delta = 100 * np.mean(repeats, axis=0)
+    assert images.mean == pytest.approx(delta.mean())
+    assert (images.images, images.groups) == (20, 10)
+    assert images.p == pytest.approx(scipy.stats.wilcoxon(delta.reshape(10, 2).mean(axis=1)).pvalue)
+    assert images.low < images.mean < images.high
+    nothing = statistics.over_images(of[0] * np.nan, of[1], sweep.groups)
+    assert (nothing.images, nothing.groups) == (0, 0)
+
+
+def test_a_sharp_model_comes_before_its_twin_and_models_that_never_finished_not_at_all(tmp_path):
+    names = ["unet", "sharp_unet", "unet_resnet50", "wide_sharp_unet", "wide_unet"]
+    pairs = statistics.pairs(names)
+    assert len(pairs) == 10
+    assert {("sharp_unet", "unet"), ("wide_sharp_unet", "wide_unet"), ("sharp_unet", "unet_resnet50")} <= {*pairs}
+    one = np.full((1, 2, 3), 0.5)
+    sweep = sweep_writer.write(
+        tmp_path, {"unet": one, "sharp_unet": one}, failed=("unet/repeat0-fold0", "unet/repeat0-fold1")
+    )
+    assert statistics.models(sweep) == ["sharp_unet"]
