@@ -161,7 +161,8 @@ def _to_training(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
 
 def _to_own(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Array:
     """`data.resize.restore` of probabilities (N, H, W, K) float32 to `own` (h, w): (N, h, w, K)."""
-    size, numbers = probabilities.shape[1:3], tuple(_number(side) for side in own)
+    size = (probabilities.shape[1], probabilities.shape[2])
+    numbers = tuple(_number(side) for side in own)
     inside = _filled(numbers, size, fit)
     starts = [jnp.floor((there - filled) / 2) for there, filled in zip(size, inside, strict=True)]
     rows, columns = (
