@@ -9,6 +9,7 @@ Safetensors hold weights alone.
 
 import dataclasses
 import functools
+import importlib.util
 import json
 from collections.abc import Callable, Sequence
 
@@ -53,6 +54,8 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
 
 def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     """The file of `jax.export`, for CPU, CUDA and TPU; `jax.export.deserialize(file).call(images)` runs it."""
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise InputError("StableHLO needs flatbuffers: pip install 'sharp-unet-jax[export]'")
     _check_size(runs, "stablehlo")
     n, height, width = jax.export.symbolic_shape("n, height, width")
     images = jax.ShapeDtypeStruct((n, height, width, runs[0].channels), jnp.uint8)
