@@ -49,7 +49,7 @@ def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
     np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
 
 
-@pytest.mark.parametrize("outputs", [1, 4])
+@pytest.mark.parametrize("outputs", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(outputs, tmp_path):
     runs = [made(outputs=outputs, channels=1, seed=seed) for seed in (0, 1)]
     (tmp_path / "model").write_bytes(export.to_stablehlo(runs))

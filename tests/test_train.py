@@ -93,6 +93,7 @@ def test_padding_changes_nothing(tiny_models, dataset):
     )
 
 
+@pytest.mark.slow
 def test_padding_leaves_no_trace_in_batch_statistics(normed, dataset):
     """Nor does it matter how many devices share the batch: its statistics are of the whole."""
     index = np.array([3, 5, 7])

@@ -38,7 +38,7 @@ def no_report(monkeypatch):
 
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize(
-    "name", [n if n in ("cvc", "covid", "folder") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+    "name", [n if n in ("cvc", "folder") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
 def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
     """The shipped config, shrunk in size and number of runs, on pictures of the data set's channels and classes."""

@@ -85,7 +85,8 @@ def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processe
     assert names == {path.name for path in alone.glob("runs/*/*/*")}
 
 
-@pytest.mark.parametrize("per_run", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("per_run", [1, 2])
 def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, alone, per_run):
     arguments = "--config.epochs=60", "--config.patience=60", f"--config.devices_per_run={per_run}"
     one, other = start(2, 1, tmp_path / "w", *arguments)
