@@ -28,7 +28,7 @@ def needed(config: Config, model: str, size: tuple[int, int]) -> tuple[int, int]
     devices = jax.devices()[:1]
     pairs = programs.put(dataset, devices)
     program = programs.build(config, model, dataset, pairs, devices, loop=True)  # as on an accelerator
-    state = jax.eval_shape(program.init, 0)
+    state = jax.eval_shape(lambda: program.init(0))
     index, weight = jnp.zeros(program.batch_size, jnp.int32), jnp.ones(program.batch_size)
     compiled = program.train_step.lower(False, state, pairs, index, weight, np.float32(1e-3)).compile()
     memory = compiled.memory_analysis()

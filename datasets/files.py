@@ -1,11 +1,12 @@
 """Files of every format the data sets use: found in a folder or in the zip archives in it, read as arrays, paired."""
 
+import contextlib
 import io
 import logging
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,17 @@ class DataError(ValueError):
 
 class MissingError(DataError):
     """The user has not said where the files are, or they are not in TFDS's own place for them."""
+
+
+@contextlib.contextmanager
+def noting(faults: list[str] | None) -> Iterator[None]:
+    """What is raised within as a DataError is added to `faults` instead; without such a list it is raised."""
+    try:
+        yield
+    except DataError as error:
+        if faults is None:
+            raise
+        faults.append(str(error))
 
 
 @dataclass(frozen=True)

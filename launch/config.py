@@ -38,7 +38,14 @@ def load(name: str) -> Config:
 
 def overridden(config: Config, arguments: Sequence[str]) -> Config:
     """`config` with what the arguments `--config.FIELD=VALUE` or `--config.FIELD VALUE` say; InputError for others."""
-    rest = list(arguments)
+    for field, value in assignments(arguments):
+        config = override(config, field, value)
+    return config
+
+
+def assignments(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """FIELD and VALUE of such arguments."""
+    rest, found = list(arguments), []
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--config."):
@@ -48,8 +55,8 @@ def overridden(config: Config, arguments: Sequence[str]) -> Config:
             if not rest:
                 raise InputError(f"{argument}: give it a value, {argument}=VALUE")
             value = rest.pop(0)
-        config = override(config, field, value)
-    return config
+        found.append((field, value))
+    return found
 
 
 def override(config: Any, field: str, text: str, prefix: str = "--config.") -> Any:

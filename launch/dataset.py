@@ -16,15 +16,7 @@ from sharp_unet_jax.data.resident import Dataset, prepare
 
 def load(data: Data, console: Console) -> Dataset:
     """Builds, decodes and resizes what `data` names, and says on `console` what it found; both are kept on disk."""
-    options: dict[str, Any] = {}
-    if data.builder == "folder":
-        options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
-    console.print(f"data set {data.builder} (built from its files on first use, which can take minutes)")
-    try:
-        builder = build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
-    except MissingError as error:
-        field = "images" if data.builder == "folder" else "manual_dir"
-        raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
+    builder = built(data, console)
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
     height, width = data.size
@@ -32,7 +24,7 @@ def load(data: Data, console: Console) -> Dataset:
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it would rather decode with OpenCV
     dataset = prepare(
         builder.as_data_source(split="train"),
-        name=_name(builder),
+        name=called(builder),
         classes=tuple(builder.info.metadata["classes"]),
         size=data.size,
         fit=data.fit,
@@ -47,7 +39,20 @@ def load(data: Data, console: Console) -> Dataset:
     return dataset
 
 
-def _name(builder: tfds.core.DatasetBuilder) -> str:
+def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
+    """The builder of what `data` names, ready to be read; DataError for what is wrong with its files."""
+    options: dict[str, Any] = {}
+    if data.builder == "folder":
+        options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
+    console.print(f"data set {data.builder} (built from its files on first use, which can take minutes)")
+    try:
+        return build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
+    except MissingError as error:
+        field = "images" if data.builder == "folder" else "manual_dir"
+        raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
+
+
+def called(builder: tfds.core.DatasetBuilder) -> str:
     """As in scores.csv: "covid19_ct", "covid19_ct/semiseg" for another than the default config, "folder/lungs"."""
     name, config = builder.info.name, builder.builder_config
     if name == "folder":

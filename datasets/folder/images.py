@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from datasets import files
 
@@ -20,6 +20,8 @@ class Header:
     size: tuple[int, int]  # width, height
     channels: int  # 1 or 3; alpha is dropped
     deep: bool  # more than 8 bits a channel
+    kind: str  # as Pillow and tifffile name it: "PNG RGBA", "TIF uint16 x 3"
+    turned: bool = False  # EXIF says that the picture is to be shown turned or mirrored, which is not done here
 
 
 def header(path: Path) -> Header:
@@ -29,10 +31,13 @@ def header(path: Path) -> Header:
             with tifffile.TiffFile(path) as tif:
                 shape, dtype = tif.series[0].shape, tif.series[0].dtype
             height, width, channels = _layout(path, shape)
-            return Header((width, height), channels, dtype not in (np.uint8, bool))
+            return Header((width, height), channels, dtype not in (np.uint8, bool), f"TIF {dtype} x {channels}")
         with Image.open(path) as image:
             deep = image.mode.startswith(("I", "F"))
-            return Header(image.size, 1 if image.mode in GREY else 3, deep)
+            # Of a JPEG: in a PNG it may come last, and Pillow would decode all of it.
+            turned = image.format in ("JPEG", "MPO") and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            kind = f"{image.format} {image.mode}"
+            return Header(image.size, 1 if image.mode in GREY else 3, deep, kind, turned)
     except files.DataError:
         raise
     except Exception as error:

@@ -100,7 +100,7 @@ def _grey(
                 f"{some(values)}) but {_named(classes)}; name {highest + 1}"
             )
         return "labels"
-    if classes is not None and len(classes) == len(values) > 2:
+    if classes is not None and len(classes) == len(values) and (len(values) > 2 or not light.any()):
         return "values"
     if (light.any() and (dark | light).all()) or (
         clear >= CLEAR * pixels and (len(values) > MOST or (classes is not None and len(classes) == 2))

@@ -32,17 +32,22 @@ def folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
     return images / "images", images / "masks"
 
 
-def pairs(images: Path, masks: Path) -> tuple[Pair, ...]:
-    """All pairs in natural order; a file without its partner is an error, never dropped."""
+def pairs(images: Path, masks: Path, faults: list[str] | None = None) -> tuple[Pair, ...]:
+    """All pairs in natural order; a file without its partner is an error, never dropped.
+
+    With `faults` such errors are added there, and what has its partner is paired.
+    """
     image_of: dict[str, Path] = {}
     for path in listing(images):
-        _add(image_of, _key(path), path)
+        with files.noting(faults):
+            _add(image_of, _key(path), path)
     if images.resolve() == masks.resolve():
         raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
     mask_of: dict[str, Path] = {}
     for path in listing(masks):
         key = _key(path)
-        _add(mask_of, key if key in image_of else ENDING.sub("", key), path)
+        with files.noting(faults):
+            _add(mask_of, key if key in image_of else ENDING.sub("", key), path)
     alone = [
         f"no {kind} in {folder} for {some(path.name for path in left)}"
         for kind, folder, left in (
@@ -52,8 +57,9 @@ def pairs(images: Path, masks: Path) -> tuple[Pair, ...]:
         if left
     ]
     if alone:
-        raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
-    return tuple(Pair(path.stem, path, mask_of[key]) for key, path in image_of.items())
+        with files.noting(faults):
+            raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
+    return tuple(Pair(path.stem, path, mask_of[key]) for key, path in image_of.items() if key in mask_of)
 
 
 def listing(folder: Path) -> list[Path]:

@@ -1,8 +1,9 @@
 """A look at the user's two folders before anything is built: what is there, and how it will be read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from datasets import files
 from datasets.folder import images as image_files
@@ -34,33 +35,69 @@ class Found:
         )
 
 
+class Seen(NamedTuple):
+    """A pair and what its files say of themselves."""
+
+    pair: pairs.Pair
+    header: image_files.Header
+    look: mask_files.Look
+
+
 def scan(images: Path, masks: Path | None = None, classes: Sequence[str] | None = None) -> Found:
     """Pairs the files, reads every mask, and every image's header (images of more than 8 bits whole)."""
-    images, masks = pairs.folders(images, masks)
-    found = pairs.pairs(images, masks)
-    headers = [image_files.header(pair.image) for pair in found]
-    looks = [mask_files.look(pair.mask, indices=True) for pair in found]
-    indices = mask_files.trusted(looks)
+    folders = pairs.folders(images, masks)
+    every, indices = see(*folders)
+    return found(folders, every, labels.decide([seen.look for seen in every], classes, indices=indices))
+
+
+def see(
+    images: Path,
+    masks: Path,
+    faults: list[str] | None = None,
+    track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
+) -> tuple[list[Seen], bool]:
+    """Every pair, and whether palettes are to be read as indices.
+
+    What is wrong is raised, or with `faults` added there, and that pair left out. `track(items, total)` may wrap the
+    iteration to show its progress.
+    """
+    paired = pairs.pairs(images, masks, faults)
+    every = []
+    for pair in track(paired, len(paired)):
+        with files.noting(faults):
+            seen = Seen(pair, image_files.header(pair.image), mask_files.look(pair.mask, indices=True))
+            _check_sizes(seen)
+            every.append(seen)
+    indices = mask_files.trusted([seen.look for seen in every])
     if not indices:
-        looks = [mask_files.look(pair.mask, indices=False) for pair in found]
-    for pair, header, look in zip(found, headers, looks, strict=True):
-        if header.size != look.size:
-            sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (header.size, look.size))
-            raise files.DataError(
-                f"{pair.image} is {sizes.format(pair.mask.name)} (width x height); they must be equal"
-            )
-    reading = labels.decide(looks, classes, indices=indices)
-    empty = sum(not reading.of(look.values).any() for look in looks)
-    if empty == len(looks):
+        every = [seen._replace(look=mask_files.look(seen.pair.mask, indices=False)) for seen in every]
+    return every, indices
+
+
+def found(folders: tuple[Path, Path], every: Sequence[Seen], reading: labels.Reading) -> Found:
+    """The set that all these pairs make."""
+    images, masks = folders
+    empty = sum(not reading.of(seen.look.values).any() for seen in every)
+    if empty == len(every):
         raise files.DataError(f"{masks}: all {empty} masks are empty; are these the masks of {images}?")
-    deep = [pair.image for pair, header in zip(found, headers, strict=True) if header.deep]
-    by_area = sorted({header.size for header in headers}, key=lambda size: (size[0] * size[1], size))
+    deep = [seen.pair.image for seen in every if seen.header.deep]
+    by_area = sorted({seen.header.size for seen in every}, key=lambda size: (size[0] * size[1], size))
     return Found(
-        folders=(images, masks),
-        pairs=found,
+        folders=folders,
+        pairs=tuple(seen.pair for seen in every),
         sizes=(by_area[0], by_area[-1]),
-        channels=max(header.channels for header in headers),
+        channels=max(seen.header.channels for seen in every),
         span=image_files.scale(deep) if deep else None,
         reading=reading,
         empty=empty,
+    )
+
+
+def _check_sizes(seen: Seen) -> None:
+    if seen.header.size == seen.look.size:
+        return
+    sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (seen.header.size, seen.look.size))
+    turned = " (EXIF turns the image, which is not done here)" if seen.header.turned else ""
+    raise files.DataError(
+        f"{seen.pair.image} is {sizes.format(seen.pair.mask.name)} (width x height){turned}; they must be equal"
     )

@@ -4,25 +4,20 @@ Three kinds of relatives: images of one group, images whose ids follow one anoth
 video do, and near-duplicates by perceptual hash. What is not in ids, groups or pixels stays unknown.
 """
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
+from sharp_unet_jax.data import likeness as alike
+from sharp_unet_jax.data.likeness import DUPLICATE
 from sharp_unet_jax.report.passport import labels, passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.rescore import IGNORE
 from sharp_unet_jax.report.table import Table
-
-DUPLICATE = 4
-"""Images whose hashes differ in at most so many of 64 bits count as near-duplicates. Between different sequences of
-CVC-ClinicDB 2 of 180,000 pairs do, of 98 slices of COVID-19 CT 3 of 4,753 pairs, of 300 images of ISIC-2018 none."""
 
 
 class Pair(NamedTuple):
@@ -78,13 +73,13 @@ def worst(sweep: Sweep, number: int = 8) -> list[Pair]:
         distance = int(bits[one, other])
         where = f"repeat {sweep.folds['folds'][cell]['repeat']}, fold {sweep.folds['folds'][cell]['fold']}"
         known = f"groups {' and '.join(sorted(groups))}" if _groups_known(sweep) else "groups not known"
-        alike = float(correlation[one, other])
+        correlated = float(correlation[one, other])
         caption = (
             f"{ids[test]} tested, {ids[seen]} seen ({where}): "
-            f"{distance} of 64 bits differ, correlation {alike:.2f}; {known}"
+            f"{distance} of 64 bits differ, correlation {correlated:.2f}; {known}"
         )
         pictures = _thumbnail(images[row[ids[test]]]), _thumbnail(images[row[ids[seen]]])
-        pairs.append(Pair(ids[test], ids[seen], distance, alike, pictures, caption))
+        pairs.append(Pair(ids[test], ids[seen], distance, correlated, pictures, caption))
         if len(pairs) == number:
             break
     return pairs
@@ -115,20 +110,16 @@ def likeness(sweep: Sweep) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     hashes, small = [], []
     for name in sweep.groups:
         scored = masks[row[name]] != IGNORE
-        picture = _picture(images[row[name]][scored.any(axis=1)][:, scored.any(axis=0)]).convert("L")
-        hashes.append(np.packbits(imagehash.phash(picture).hash).view(np.uint64)[0])
-        small.append(np.asarray(picture.resize((32, 32), Image.Resampling.BOX), np.float32).ravel())
+        pixels = images[row[name]][scored.any(axis=1)][:, scored.any(axis=0)]
+        hashes.append(alike.phash(pixels))
+        small.append(alike.small(pixels))
     bits = np.bitwise_count(np.bitwise_xor.outer(hashes, hashes))
-    centred = np.stack(small) - np.mean(small, axis=1, keepdims=True)
-    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    return bits, unit @ unit.T
+    return bits, np.stack(small) @ np.stack(small).T
 
 
 def consecutive(ids: Sequence[str]) -> NDArray[np.bool_]:
     """(n, n): whether two ids differ by 1 in their last number alone, as slice-09 and slice-10 do."""
-    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in ids]
-    text = np.array([f"{part[1]}\n{part[3]}" if part else name for name, part in zip(ids, parts, strict=True)])
-    number = np.array([float(part[2]) if part else np.nan for part in parts])
+    text, number = alike.numbered(ids)
     return (text[:, None] == text) & (np.abs(number[:, None] - number) == 1)
 
 
@@ -179,11 +170,7 @@ def _groups_known(sweep: Sweep) -> bool:
     return len(set(sweep.groups.values())) < len(sweep.groups)
 
 
-def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
-
-
 def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = _picture(pixels).convert("RGB")
+    picture = alike.picture(pixels).convert("RGB")
     picture.thumbnail((256, 256))
     return np.asarray(picture)

@@ -1,0 +1,58 @@
+"""What a training step needs in memory, by tracing it: nothing is compiled or run."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import psutil
+from flax import nnx
+
+from sharp_unet_jax import forward, losses
+from sharp_unet_jax.config import Config
+
+
+class Need(NamedTuple):
+    """Bytes, and what sizes a network likes."""
+
+    state: int  # parameters, their gradients and Adam's two moments: whatever the batch
+    image: int  # for each image of a batch
+    multiple: int  # sizes that are no multiples of it are padded by the network
+
+
+def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
+    """Of a step of `model` at `config.data.size`.
+
+    An image's share is what the forward pass leaves for the backward pass, the residuals of `jax.vjp`, and half of it
+    again for what is on the way. XLA keeps less of the one and takes more for the other, see bench/README.md.
+    """
+
+    def made() -> Any:
+        return forward.network(config, model, outputs=outputs, channels=channels, rngs=nnx.Rngs(0))
+
+    network = nnx.eval_shape(made)
+    graph, loss = nnx.graphdef(network), losses.get(config.loss)
+
+    def residuals(params: Any, stats: Any, image: jax.Array, mask: jax.Array) -> Any:
+        def objective(params: Any) -> jax.Array:
+            logits = nnx.merge(graph, params, stats, copy=True)(forward.scaled(image), jnp.ones(1))
+            return jnp.sum(loss(logits, mask))
+
+        return jax.vjp(objective, params)[1]
+
+    params, stats = jax.eval_shape(lambda: forward.arrays(made()))
+    image = jax.ShapeDtypeStruct((1, *config.data.size, channels), jnp.uint8)
+    mask = jax.ShapeDtypeStruct((1, *config.data.size), jnp.uint8)
+    kept = _bytes(jax.eval_shape(residuals, params, stats, image, mask)) - _bytes(params)
+    encoder = network.encoder
+    return Need(4 * _bytes(params), int(1.5 * kept), encoder.first_stride * 2 ** (len(encoder.widths) - 1))
+
+
+def at_hand(device: jax.Device) -> int:
+    """Bytes that a run may fill: a GPU's or TPU's own memory, or what the machine has free beside its CPU."""
+    own = (device.memory_stats() or {}).get("bytes_limit")
+    return own or psutil.virtual_memory().available
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
