@@ -114,7 +114,7 @@ def _ceiling(config: Config, facts: Facts, found: Source) -> str:
         return "the masks looked at for what is lost at the training size are all empty"
     return (
         f"masks made {size[0]}x{size[1]} ({fit}) and large again agree with themselves by a Jaccard of "
-        f"{scores.mean():.3f} (mean of {len(scores)}; lowest {scores.min():.3f}): no prediction at that size does better"
+        f"{scores.mean():.3f} (mean of {len(scores)}; lowest {scores.min():.3f}): no prediction at that size beats it"
     )
 
 

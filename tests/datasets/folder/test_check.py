@@ -1,0 +1,108 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.folder import images as image_files
+from datasets.folder.check import check
+from datasets.folder.scan import scan
+
+BLOB = np.zeros((12, 10), np.uint8)
+BLOB[3:8, 2:6] = 255
+GREYS = BLOB.copy()
+GREYS[0, 0] = 60
+
+
+def test_all_faults_are_named_and_the_rest_is_there(with_masks: Callable[..., Path], save: Callable[..., None]) -> None:
+    root = with_masks([BLOB] * 9)
+    (root / "masks/1.png").write_bytes(b"no image")
+    (root / "masks/2.png").unlink()
+    (root / "images/3.png").unlink()
+    save(root / "masks/4.png", BLOB[:5])
+    save(root / "images/5.bmp", BLOB)
+    save(root / "images/deep.tif", np.full((12, 10), np.nan, np.float32))
+    save(root / "masks/deep.png", BLOB)
+    checked = check(root)
+    assert checked.found is not None
+    assert [pair.id for pair in checked.found.pairs] == ["0", "5", "6", "7", "8"]
+    expected = (
+        r"5\.bmp and 5\.png go by one name",
+        r"no mask in .* for 2\.png; no image in .* for 3\.png",
+        r"masks/1\.png: cannot be read",
+        r"4\.png is 10x12 but its mask 4\.png is 10x5",
+        r"deep\.tif: holds pixels that are not numbers",
+    )
+    assert len(checked.faults) == len(expected)
+    for fault, pattern in zip(checked.faults, expected, strict=True):
+        assert re.search(pattern, fault)
+
+
+def test_what_scan_accepts_has_no_faults(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB, BLOB * 0, BLOB[::-1]])
+    checked = check(root)
+    assert checked.faults == checked.notes == []
+    assert checked.found == scan(root)
+    assert checked.kinds == {"PNG RGB": 3}
+
+
+# Masks that are refused, and the classes under which they would not be.
+REFUSED = {
+    "three greys": ([np.repeat([0, 128, 255], 40).reshape(12, 10)] * 2, ("background", "value128", "value255")),
+    "a few greys": ([BLOB, GREYS], ("background", "foreground")),
+    "one label": ([BLOB // 255 * 3] * 2, ("background", "value3")),
+    "a label left out": ([BLOB // 255, BLOB // 85], ("background", "value1", "value3")),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_names_for_masks_that_are_refused(kind: str, with_masks: Callable[..., Path]) -> None:
+    masks, names = REFUSED[kind]
+    root = with_masks([np.asarray(mask, np.uint8) for mask in masks])
+    checked = check(root)
+    assert len(checked.faults) == 1
+    assert checked.classes == names
+    assert checked.found == scan(root, classes=names)
+    assert check(root, classes=names).faults == []
+
+
+def test_masks_that_cannot_be_read_are_shown_value_by_value(with_masks: Callable[..., Path]) -> None:
+    numbers = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    checked = check(with_masks([numbers, numbers]))
+    assert len(checked.faults) == 1
+    assert checked.classes == ()
+    assert checked.found is not None
+    np.testing.assert_array_equal(checked.found.reading.labels(checked.found.pairs[0].mask), numbers)
+
+
+def test_surprises(with_masks: Callable[..., Path]) -> None:
+    soft = BLOB.astype(int) * 7 // 8
+    soft[0, :3] = 9, 20, 240
+    root = with_masks([BLOB, soft.astype(np.uint8)])
+    Image.open(root / "masks/0.png").save(root / "masks/0_mask.jpg", quality=100)
+    (root / "masks/0.png").unlink()
+    photo = Image.open(root / "images/1.png")
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    (root / "images/1.png").unlink()
+    photo.save(root / "images/1.jpg", exif=exif)
+    (root / "images/2.webp").touch()
+    grey, jpeg, turned, other = (
+        next(note for note in check(root).notes if word in note) for word in ("greys", "JPEG", "EXIF", "format")
+    )
+    assert grey.startswith(("1 of 2", "2 of 2"))
+    assert jpeg.startswith("1 masks")
+    assert "1.jpg" in turned
+    assert "2.webp" in other
+    assert image_files.header(root / "images/1.jpg").turned
+
+
+def test_no_pairs_at_all_say_how_masks_are_named(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 2)
+    for index in range(2):
+        (root / f"masks/{index}.png").rename(root / f"masks/mask{index}.png")
+    checked = check(root)
+    assert checked.found is None
+    assert "the first image is 0.png and the first mask mask0.png" in checked.faults[-1]

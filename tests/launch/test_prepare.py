@@ -1,0 +1,193 @@
+"""The look at a data set as a user gives the command: on folders that are fine, odd, broken and no data set at all."""
+
+import io
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from datasets.files import DataError
+from launch import config as configs
+from launch import contact, cv, prepare
+from sharp_unet_jax.data import facts
+from sharp_unet_jax.errors import InputError
+from tests.data.test_facts import pictures
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def write(top, images, masks):
+    for index, pair in enumerate(zip(images, masks, strict=True)):
+        for kind, pixels in zip(("images", "masks"), pair, strict=True):
+            (top / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(top / kind / f"{chr(97 + index)}_{kind[0]}.png")
+            if kind == "masks":
+                (top / kind / f"{chr(97 + index)}_m.png").rename(top / kind / f"{chr(97 + index)}_i_mask.png")
+    return top
+
+
+def squares(n, size=(40, 48), value=255):
+    masks = np.zeros((n, *size), np.uint8)
+    for index in range(n):
+        masks[index, 8 : 20 + index, 10:30] = value
+    return masks
+
+
+@pytest.fixture
+def mine(tmp_path):
+    return write(tmp_path / "mine", pictures(12), squares(12))
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Gives the command; returns its exit code, what it printed, and its folder."""
+
+    def give(folder, *more):
+        console = Console(width=160, record=True, markup=False, file=io.StringIO())
+        arguments = ["--config=folder.py", f"--config.data.images={folder}", f"--output={tmp_path / 'out'}", *more]
+        code = prepare.run(arguments, console)
+        return code, console.export_text(), tmp_path / "out"
+
+    return give
+
+
+def suggested(text):
+    """The config of the command at the end."""
+    *_, last = [line for line in text.splitlines() if line.startswith("python -m launch.cv")]
+    arguments = shlex.split(last)[3:]
+    return cv.parse(arguments).config, arguments
+
+
+def test_a_folder_that_is_fine(mine, look):
+    code, text, out = look(mine)
+    assert code == 0
+    assert "Nothing would keep launch.cv from training" in text
+    for words in ("12 images in", "12 PNG RGB", "48x40", "no copies", "no groups are known"):
+        assert words in text
+    config, arguments = suggested(text)
+    assert config.data.size == (32, 32)
+    assert config.batch_size == 1
+    assert f"--config.data.images={mine}" in arguments
+    assert {path.name for path in out.iterdir()} == {"report.md", "contact.png", "images.csv"}
+    assert shlex.join(["python", "-m", "launch.cv", *arguments]) in (out / "report.md").read_text()
+    table = pd.read_csv(out / "images.csv")
+    assert table["id"].tolist() == [f"{chr(97 + index)}_i" for index in range(12)]
+    assert table["share of foreground"].tolist() == pytest.approx((squares(12) > 0).mean(axis=(1, 2)), abs=1e-6)
+
+
+def test_what_is_suggested_can_be_trained(mine, look, tmp_path):
+    for index in (3, 4):
+        (mine / f"images/{chr(97 + index)}_i.png").write_bytes((mine / "images/a_i.png").read_bytes())
+    code, text, _ = look(mine, f"--config.data.data_dir={tmp_path / 'tfds'}")
+    assert code == 0
+    _, arguments = suggested(text)
+    fast = ["--config.epochs=1", "--config.max_runs=1", "--config.models=unet", f"--workdir={tmp_path / 'work'}"]
+    assert cv.run([*arguments, *fast], Console(file=io.StringIO())) == 0
+
+
+def test_copies_are_named_and_grouped(mine, look):
+    (mine / "images/d_i.png").write_bytes((mine / "images/b_i.png").read_bytes())
+    code, text, out = look(mine)
+    assert code == 0
+    assert "1 images are copies of others, pixel by pixel: b_i = d_i" in text
+    assert "the masks of b_i and d_i differ" in text
+    groups = pd.read_csv(out / "groups.csv").set_index("id")["group"]
+    assert groups["b_i"] == groups["d_i"]
+    assert groups.nunique() == 11
+    config, _ = suggested(text)
+    assert config.grouped
+    assert config.data.groups == str(out / "groups.csv")
+    code, text, _ = look(mine, f"--config.data.groups={out / 'groups.csv'}")  # now they are known
+    assert "11 groups, the largest b_i with 2 of 12 images" in text
+    assert suggested(text)[0].grouped
+
+
+def test_everything_that_is_wrong_is_said_at_once(mine, look):
+    (mine / "images/a_i.png").write_bytes((mine / "images/a_i.png").read_bytes()[:-600])
+    (mine / "images/b_i.png").write_text("no image")
+    (mine / "masks/c_i_mask.png").unlink()
+    Image.fromarray(squares(1)[0, :20]).save(mine / "masks/d_i_mask.png")
+    code, text, out = look(mine)
+    assert code == 1
+    flat = " ".join(text.split())
+    for words in ("launch.cv would refuse this", "a_i.png: cannot be read", "b_i.png: cannot be read",
+                  "no mask in", "for c_i.png", "d_i.png is 48x40 but its mask"):  # fmt: skip
+        assert words in flat
+    assert "8 images in" in flat
+    assert "give this command again" in flat
+    assert Image.open(out / "contact.png").size[0] > 1000
+
+
+def test_masks_that_launch_cv_would_refuse_get_names(tmp_path, look):
+    code, text, _ = look(write(tmp_path / "mine", pictures(12), squares(12, value=100)))
+    assert code == 1
+    config, _ = suggested(text)
+    assert config.data.classes == ("background", "value100")
+    code, *_ = look(tmp_path / "mine", "--config.data.classes=background,cell")
+    assert code == 0
+
+
+def test_too_few_images(tmp_path, look):
+    four = write(tmp_path / "four", pictures(4), squares(4))
+    code, text, _ = look(four)
+    assert code == 1
+    assert "4 images cannot fill 5 folds" in text
+    assert suggested(text)[0].folds == 4
+    code, text, _ = look(four, "--config.folds=4")
+    assert code == 0
+    code, text, _ = look(write(tmp_path / "one", pictures(1), squares(1)))
+    assert code == 1
+    assert "1 images cannot fill" in text
+
+
+def test_fields_that_were_given_stay(mine, look):
+    _, text, _ = look(mine, "--config.data.size=48,64", "--config.batch_size=2", "--config.data.fit=stretch")
+    config, _ = suggested(text)
+    assert (config.data.size, config.batch_size, config.data.fit) == ((48, 64), 2, "stretch")
+
+
+def test_all_empty_masks_and_none_at_all(tmp_path, look):
+    code, text, _ = look(write(tmp_path / "mine", pictures(3), squares(3, value=0)))
+    assert code == 1
+    assert "all 3 masks are empty" in " ".join(text.split())
+    with pytest.raises(DataError, match="holds no folder 'images'"):
+        look(tmp_path)
+    with pytest.raises(DataError, match=r"--config\.data\.images=FOLDER"):
+        look("")
+    with pytest.raises(InputError, match=r"did you mean --config\.data\.masks"):
+        look(tmp_path / "mine", "--config.data.mask=x")
+
+
+def test_a_data_set_with_a_builder(tmp_path):
+    console = Console(width=160, record=True, markup=False, file=io.StringIO())
+    arguments = ["--config=demo.py", f"--config.data.data_dir={tmp_path}", f"--output={tmp_path / 'out'}"]
+    assert prepare.run(arguments, console) == 0
+    text = console.export_text()
+    assert "60 images" in text
+    assert "20 groups" in text
+    config, _ = suggested(text)
+    assert config.grouped
+    assert config.data.size == configs.load("demo.py").data.size
+
+
+def test_the_sheet_shows_the_odd_ones():
+    images, masks = list(pictures(40)), list(squares(40, value=1))
+    masks[3] = masks[3] * 0
+    masks[5] = masks[5] * 0 + 1
+    masks[7] = np.eye(40, 48, dtype=np.uint8)
+    images[9] = np.zeros((30, 90, 3), np.uint8)
+    masks[9] = masks[0][:30].repeat(2, axis=1)[:, :90]
+    each = [facts.fact(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
+    ids = [str(index) for index in range(40)]
+    look = facts.Facts(ids, ids, ("background", "a"), each)
+    why = {index: ", ".join(reasons) for index, reasons in contact.pick(look, 20).items()}
+    assert "an empty mask, of 1" in why[3]
+    assert "most foreground" in why[5]
+    assert "least foreground" in why[7]
+    assert "widest" in why[9]
+    assert "darkest" in why[9]
+    assert 18 <= len(why) <= 22
+    assert contact.sheet(look, lambda index: (images[index], masks[index])).size[0] == 6 * 228
