@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sharp_unet_jax import programs
-from sharp_unet_jax.config import Config
+from sharp_unet_jax import memory, programs
+from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resident import Dataset
 
 WAYS: tuple[dict[str, Any], ...] = ({}, {"accumulate": 4}, {"accumulate": 16}, {"accumulate": 4, "remat": True})
@@ -31,10 +31,10 @@ def needed(config: Config, model: str, size: tuple[int, int]) -> tuple[int, int]
     state = jax.eval_shape(lambda: program.init(0))
     index, weight = jnp.zeros(program.batch_size, jnp.int32), jnp.ones(program.batch_size)
     compiled = program.train_step.lower(False, state, pairs, index, weight, np.float32(1e-3)).compile()
-    memory = compiled.memory_analysis()
+    found = compiled.memory_analysis()
     return (
-        memory.argument_size_in_bytes,
-        memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        found.argument_size_in_bytes,
+        found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes,
     )
 
 
@@ -48,7 +48,11 @@ def main() -> None:
     arguments = parser.parse_args()
     height, width = map(int, arguments.size.split(","))
     device = jax.devices()[0].device_kind
+    data = Data(size=(height, width))
+    need = memory.need(Config(data=data, precision=arguments.precision), arguments.model, channels=3, outputs=1)
+    estimate = (need.state + arguments.batch * need.image) / 2**30
     print(f"{arguments.model}, {height}x{width}, batch {arguments.batch}, {arguments.precision}, {device}")
+    print(f"{estimate:6.2f} GiB as launch.prepare estimates it, without compiling")
     for way in WAYS:
         config = Config(batch_size=arguments.batch, precision=arguments.precision, **way)
         fixed, working = (n / 2**30 for n in needed(config, arguments.model, (height, width)))

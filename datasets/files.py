@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs of a damaged file, a DataError says in one line
 
@@ -151,7 +151,8 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
         with Image.open(io.BytesIO(file.read())) as image:
             return np.asarray(image.convert(mode) if mode else image)
     except Exception as error:
-        raise DataError(f"{file.where}: cannot be read as an image ({error}); it is damaged or cut short") from error
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{file.where}: cannot be read as an image ({reason}); it is damaged or cut short") from error
 
 
 def _rgb(array: np.ndarray) -> np.ndarray:

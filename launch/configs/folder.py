@@ -1,6 +1,9 @@
 """Your own images and masks: two folders, or one that holds images/ and masks/.
 
+    python -m launch.prepare --config=folder.py --config.data.images=IMAGES --config.data.masks=MASKS
     python -m launch.cv --config=folder.py --config.data.images=IMAGES --config.data.masks=MASKS
+
+The first says what is wrong with the files, and which settings suit them; the second trains.
 
 Files are paired by name (`7.png` with `7.png`, `7_mask.png` or `7_segmentation.png`). Give `--config.data.groups=CSV`
 (columns id,group) where several images come from one patient, and `--config.grouped=true` keeps them together.
