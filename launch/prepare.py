@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from datasets.files import DataError
+from datasets.folder import labels
 from launch import config as configs
 from launch import contact, findings, runtime, source
 from launch.source import Source
@@ -57,7 +58,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
         better = _changed(config, changes)
         room, fast = memory.at_hand(devices[0]), devices[0].platform != "cpu"
         changes += advice.settings(better, facts, channels=found.channels, room=room, fast=fast, kept=kept)
-        notes.append(_ceiling(_changed(config, changes), facts, found))
+        if len(found.classes) <= labels.MOST:
+            notes.append(_ceiling(_changed(config, changes), facts, found))
         atomic.write_text(output / "images.csv", _images(facts).to_csv(index=False))
         with atomic.replacing(output / "contact.png") as path:
             contact.sheet(facts, found.read).save(path, "PNG")

@@ -16,7 +16,7 @@ from sharp_unet_jax.data.resize import Fit, Size
 
 DISTORTION = 0.05  # of the aspect: below, stretching is seen by nobody
 STEPS = 4  # an epoch should have at least so many
-ROOM = 0.8  # of the memory; the rest is for the data set, the program, and what fragments
+ROOM = 0.8  # of the memory; the rest is for programs and what fragments
 
 
 class Advice(NamedTuple):
@@ -76,11 +76,13 @@ def settings(
         advice.append(Advice("folds", str(number), why))
     training = len(facts.ids) * (1 - 1 / (number or 2)) * (1 - config.inner_validation * (config.protocol == "nested"))
     image = int(pixel * np.prod(data.size))
-    fitting = max(int((ROOM * room - need.state) / image), 0)
+    resident = len(facts.ids) * int(np.prod(data.size)) * (channels + 1)
+    fixed = need.state + resident * (resident <= 1e9 * data.resident_gb)
+    fitting = max(int((ROOM * room - fixed) / image), 0)
     batch = config.batch_size
     while "batch_size" not in kept and batch > 1 and (batch > fitting or batch * STEPS > training):
         batch //= 2
-    gigabytes = f"{(need.state + batch * image) / 2**30:.2g} of {room / 2**30:.2g} GiB"
+    gigabytes = f"{(fixed + batch * image) / 2**30:.2g} of {room / 2**30:.2g} GiB"
     short = "" if batch <= fitting else ": TOO MUCH, take a smaller size or model"
     why = f"takes about {gigabytes}, room for {fitting}{short}; {-(-training // batch):.0f} steps an epoch"
     return [*advice, Advice("batch_size", str(batch), why)]

@@ -1,6 +1,7 @@
 """What a training step needs in memory, by tracing it: nothing is compiled or run."""
 
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -50,8 +51,12 @@ def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
 
 def at_hand(device: jax.Device) -> int:
     """Bytes that a run may fill: a GPU's or TPU's own memory, or what the machine has free beside its CPU."""
-    own = (device.memory_stats() or {}).get("bytes_limit")
-    return own or psutil.virtual_memory().available
+    if own := (device.memory_stats() or {}).get("bytes_limit"):
+        return own
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
+    most = limit.read_text().strip() if limit.exists() else ""
+    free = psutil.virtual_memory().available
+    return min(free, int(most)) if most.isdecimal() else free
 
 
 def _bytes(tree: Any) -> int:
