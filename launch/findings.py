@@ -70,7 +70,7 @@ def odd(facts: Facts) -> list[str]:
     lines = []
     n, share = len(facts.ids), facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
     holding = np.count_nonzero(facts.counts, axis=0)
-    if empty := [facts.ids[index] for index in np.flatnonzero(facts.foreground == 0)]:
+    if empty := [facts.ids[index] for index in np.flatnonzero(facts.foreground == 0).tolist()]:
         lines.append(f"{len(empty)} of {n} masks are empty: {some(empty)}")
     if 1 - share[0] > 0.5:
         lines.append(f"{1 - share[0]:.0%} of all pixels are foreground: is the background the first class?")

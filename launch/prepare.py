@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,12 +50,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     output = known.output or Path("prepared") / found.name.replace("/", "-")
     output.mkdir(parents=True, exist_ok=True)
     changes: list[Advice] = []
+    number = 0  # of folds that can be filled
     if facts.ids:
         number, why = advice.fold_count(config, facts)
         faults += [why] if number != config.folds else []
-        changes = [*_classes(found), *_groups(config, facts, output)]
+        changes = [*_classes(found), *_groups(config, found, facts, output)]
         # The settings of a built-in data set are its paper's.
-        kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit"))}
+        kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
         better = _changed(config, changes)
         room, fast = memory.at_hand(devices[0]), devices[0].platform != "cpu"
         changes += advice.settings(better, facts, channels=found.channels, room=room, fast=fast, kept=kept)
@@ -67,13 +69,15 @@ def run(arguments: Sequence[str], console: Console) -> int:
     fields = [f"--config.{field}={value}" for field, value in (given | needed).items()]
     command = shlex.join(["python", "-m", "launch.cv", f"--config={known.config}", *fields])
     whole = findings.text(found, facts, faults, notes, changes)
-    atomic.write_text(output / "report.md", f"{whole}\n## Run it\n\n```\n{command}\n```\n")
+    atomic.write_text(output / "report.md", whole + (f"\n## Run it\n\n```\n{command}\n```\n" if number else ""))
     more = [f"{len(faults) - SHOWN} more, all in {output / 'report.md'}"] if len(faults) > SHOWN else []
     console.print(Markdown(findings.text(found, facts, [*faults[:SHOWN], *more], notes, changes)))
     console.print(f"\n{output}: report.md{', contact.png, images.csv' if facts.ids else ''}")
     if faults:
-        console.print("Mend what is above, or take the settings that suit, and give this command again. Then:")
-    console.print(command, soft_wrap=True)
+        then = " Then:" if number else ""
+        console.print(f"Mend what is above, or take the settings that suit, and give this command again.{then}")
+    if number:
+        console.print(command, soft_wrap=True)
     return 1 if faults else 0
 
 
@@ -89,7 +93,7 @@ def _classes(found: Source) -> list[Advice]:
     return [Advice("data.classes", ",".join(found.names), "makes the masks readable; give the classes your own names")]
 
 
-def _groups(config: Config, facts: Facts, output: Path) -> list[Advice]:
+def _groups(config: Config, found: Source, facts: Facts, output: Path) -> list[Advice]:
     """Folds that keep relatives together, where there are any and the folds can be filled."""
     number = len(set(facts.families))
     if facts.grouped or number == len(facts.ids):
@@ -98,11 +102,13 @@ def _groups(config: Config, facts: Facts, output: Path) -> list[Advice]:
     first = {int(family): facts.ids[index] for index, family in reversed(list(enumerate(facts.families)))}
     groups = [first[int(family)] for family in facts.families]
     alike = dataclasses.replace(facts, groups=groups)
-    if config.data.builder != "folder" or not advice.fold_count(dataclasses.replace(config, grouped=True), alike)[0]:
+    if config.data.builder != "folder" or found.faults:  # a table must name every image, those not read yet too
+        return []
+    if not advice.fold_count(dataclasses.replace(config, grouped=True), alike)[0]:
         return []
     path = output / "groups.csv"
     atomic.write_text(path, pd.DataFrame({"id": facts.ids, "group": groups}).to_csv(index=False))
-    why = f"{len(facts.ids)} images in {number} groups, copies and near-duplicates in one: look them through"
+    why = f"{len(facts.ids)} images in {number} groups, copies and near-duplicates in one; add what else is related"
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]
 
 
@@ -123,11 +129,11 @@ def _ceiling(config: Config, facts: Facts, found: Source) -> str:
 def _images(facts: Facts) -> pd.DataFrame:
     """A row an image."""
     share = facts.counts / np.maximum(facts.counts.sum(axis=1, keepdims=True), 1)
-    table = pd.DataFrame({"id": facts.ids, "group": facts.groups, "relatives": facts.families})
-    table["height"], table["width"] = facts.sizes.T
-    table["brightness"] = [round(one.brightness, 1) for one in facts.each]
-    shares = {f"share of {name}": share[:, label].round(6) for label, name in enumerate(facts.classes)}
-    return table.assign(**shares)
+    columns: dict[str, Any] = {"id": facts.ids, "group": facts.groups, "relatives": facts.families}
+    columns["height"], columns["width"] = facts.sizes.T
+    columns["brightness"] = [round(one.brightness, 1) for one in facts.each]
+    columns |= {f"share of {name}": share[:, label].round(6) for label, name in enumerate(facts.classes)}
+    return pd.DataFrame(columns)
 
 
 def main() -> None:

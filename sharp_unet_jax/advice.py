@@ -31,12 +31,12 @@ def size(sizes: NDArray[np.int64], most: int, multiple: int) -> Size:
     """A training size (H, W) for images of `sizes` (n, 2): their aspect, at most about `most` pixels and no more than
     the images have, in multiples that the network likes."""
     height, width = np.log(sizes).T
-    aspect = np.mean(height - width)  # of portraits and landscapes together: square
+    aspect = np.mean(np.quantile(height - width, (0.25, 0.75)))  # of portraits and landscapes together: square
     area = min(np.median(height + width), np.log(most))
     sides = np.log(multiple * np.arange(1, 1 + max(1, int(np.sqrt(most * 16) / multiple))))
     # An aspect that is off counts more than an area that is.
     cost = 8 * np.abs(sides[:, None] - sides - aspect) + np.abs(sides[:, None] + sides - area)
-    cost += np.maximum(sides[:, None] + sides - area - 0.1, 0) * 2  # larger only where nothing else fits
+    cost += np.maximum(sides[:, None] + sides - area - 0.1, 0) * 8  # larger only where nothing else fits
     row, column = np.unravel_index(np.argmin(cost), cost.shape)
     return multiple * (int(row) + 1), multiple * (int(column) + 1)
 

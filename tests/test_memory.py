@@ -27,11 +27,6 @@ def test_parts():
     assert one.multiple == 2
 
 
-def test_multiples_of_real_networks():
-    multiples = {model: needed((32, 32), model).multiple for model in ("unet", "unet_resnet18", "ternausnet16")}
-    assert multiples == {"unet": 16, "unet_resnet18": 32, "ternausnet16": 32}
-
-
 @pytest.mark.usefixtures("tiny_models")
 def test_it_is_about_what_xla_needs():
     config = Config(data=Data(size=SIZE), batch_size=8)

@@ -69,7 +69,9 @@ def _read(
     with files.noting(faults):
         return labels.decide(looks, classes, indices=indices), ()
     values = np.unique(np.concatenate([look.values for look in looks]))
-    names = [("background", "foreground"), ("background", *(f"value{labels.show(v)}" for v in values[1:].tolist()))]
+    names = [("background", "foreground")]
+    if len(values) <= labels.MOST:
+        names.append(("background", *(f"value{labels.show(v)}" for v in values[1:].tolist())))
     if values[-1] < labels.MOST:
         names.append(("background", *(f"class{label}" for label in range(1, int(values[-1]) + 1))))
     for proposed in names:
@@ -94,8 +96,8 @@ def _notes(folders: tuple[Path, Path], every: Sequence[Seen], reading: labels.Re
     notes = []
     for folder in folders:
         others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
-        if others := [path.name for path in others if not path.name.startswith(".")]:
-            notes.append(f"{folder}: {pairs.some(sorted(others))} are of no format that is read, and left alone")
+        if names := sorted(path.name for path in others if not path.name.startswith(".")):
+            notes.append(f"{folder}: {pairs.some(names)} are of no format that is read, and left alone")
     if reading.how == "binary" and len(reading.values) > 2:
         ends = 0, 255 if reading.values[-1] <= 255 else 65535
         grey = [int(seen.look.counts[~np.isin(seen.look.values, ends)].sum()) for seen in every]
