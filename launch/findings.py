@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from datasets.folder import labels
 from datasets.folder.pairs import some
 from launch.source import Source
 from sharp_unet_jax.advice import Advice
@@ -72,9 +73,10 @@ def odd(facts: Facts) -> list[str]:
     holding = np.count_nonzero(facts.counts, axis=0)
     if empty := [facts.ids[index] for index in np.flatnonzero(facts.foreground == 0).tolist()]:
         lines.append(f"{len(empty)} of {n} masks are empty: {some(empty)}")
-    if 1 - share[0] > 0.5:
+    readable = len(facts.classes) <= labels.MOST  # else each value of masks that were refused is a class
+    if readable and 1 - share[0] > 0.5:
         lines.append(f"{1 - share[0]:.0%} of all pixels are foreground: is the background the first class?")
-    for name, part, images in list(zip(facts.classes, share, holding, strict=True))[1 : ROWS + 1]:
+    for name, part, images in list(zip(facts.classes, share, holding, strict=True))[1 : (ROWS + 1) * readable]:
         if not images:
             lines.append(f"no mask holds {name}")
         elif images < 10 and images < n:
