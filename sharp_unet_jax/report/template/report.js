@@ -181,7 +181,7 @@ const curves = (section, { runs, looks, names }) => {
   const models = Object.keys(looks), hidden = new Set(), explained = readout.textContent;
   const metric = section.querySelector("[name=metric]"), every = section.querySelector("[name=runs]");
   const colour = model => looks[model].colour === "#000000" ? "currentColor" : looks[model].colour;
-  const line = model => ({ fill: "none", stroke: colour(model), ...(looks[model].dashed && { "stroke-dasharray": "7 4" }) });
+  const line = model => ({ fill: "none", stroke: colour(model), ...(looks[model].dashes && { "stroke-dasharray": looks[model].dashes }) });
   let epoch = null, series = [], x = null;
 
   for (const model of models) {
@@ -279,7 +279,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
 
   const table = sweep.querySelector("table.images"), controls = sweep.querySelector(".controls:has([name=find])");
   const [find, most] = ["find", "most"].map(name => controls.querySelector(`[name=${name}]`));
-  const behind = [...controls.querySelectorAll("[name=behind]")];
+  const behind = controls.querySelector("[name=behind]"); // there if models have twins
   const filter = () => {
     const words = find.value.toLowerCase(), limit = most.value === "" ? Infinity : Number(most.value);
     let count = 0;
@@ -289,7 +289,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
       const leads = [...row.querySelectorAll(".lead")].map(cell => cell.dataset.key);
       const kept = `${image.textContent} ${group.textContent}`.toLowerCase().includes(words)
         && (limit === Infinity || scores.some(score => score !== "" && score <= limit))
-        && behind.every(box => !box.checked || (leads[box.value] !== "" && leads[box.value] < 0));
+        && (!behind?.value || (leads[behind.value] !== "" && leads[behind.value] < 0));
       row.hidden = !kept;
       count += kept;
     }
