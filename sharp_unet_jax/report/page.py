@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax.report import album, figures, lineup, overlays, statistics, style
+from sharp_unet_jax.report import album, figures, lineup, null, overlays, statistics, style
 from sharp_unet_jax.report.audit import Pair
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.records import Sweep
@@ -64,6 +64,7 @@ def render(
         summary=summary,
         tables=[_table(table) for table in tables],
         plates=plates,
+        null=null.plate(),
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
     )

@@ -12,6 +12,7 @@ from sharp_unet_jax.report import (
     audit,
     boundaries,
     calibration,
+    classes,
     examples,
     figures,
     forest,
@@ -71,7 +72,7 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
     if not sweep.names:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
-    made = [*rescore.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
+    made = [classes.table(sweep), *rescore.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
     drawn = {
         "thresholds": ("Scores by threshold", rescore.thresholds(sweep), "Mean over runs, on the test images."),
         "reliability": (

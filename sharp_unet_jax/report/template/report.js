@@ -34,6 +34,10 @@ theme.addEventListener("click", () => { chosen = !isDark(); showTheme(); });
 dark.addEventListener("change", showTheme);
 showTheme();
 
+// ---- on paper nothing is folded away
+
+addEventListener("beforeprint", () => { for (const details of document.querySelectorAll("details")) details.open = true; });
+
 // ---- tables: a click on a heading sorts, another the other way; what has no number comes last
 
 for (const table of document.querySelectorAll("table.sortable")) {
