@@ -35,13 +35,14 @@ def body(table: Table) -> str:
 def latex(table: Table) -> str:
     r"""A `table` environment to \input; title and passport are its caption.
 
-    It needs the packages booktabs and graphicx: a table wider than the line is shrunk to it.
+    A table wider than the line is shrunk to it.
     """
     rows = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in table.frame.itertuples(index=False)]
     sides = ["r" if cells.astype(str).str.match(r"[-+*<\d]").all() else "l" for _, cells in table.frame.items()]
     headings = [_heading(column, side) for column, side in zip(table.frame.columns, sides, strict=True)]
     note = [rf"\par\smallskip\parbox{{\linewidth}}{{{_latex(table.note)}}}"] if table.note else []
     lines = [
+        r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\footnotesize",
         rf"\caption{{{_latex(table.title)}. {_latex(table.passport)}}}",

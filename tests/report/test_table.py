@@ -48,7 +48,8 @@ def test_csv_holds_numbers_under_remarks():
 
 
 def test_latex_is_a_booktabs_table_with_every_special_character_escaped():
-    text = table.latex(TABLE)
+    packages, _, text = table.latex(TABLE).partition("\n")
+    assert packages == r"% \usepackage{booktabs,graphicx}"
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:]
     assert body == [
         r"sharp\_unet & \textbf{75.00 $\pm$ 7.07} & $-$1.50 to 78.02 & $<$0.001 & 25 \\",
