@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sharp_unet_jax.report import lineup, statistics
+from sharp_unet_jax.report import kernels, lineup, statistics
 from sharp_unet_jax.report.figures import SHARP, Plate
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
@@ -46,13 +46,14 @@ def _differences(rows: Sequence[Row]) -> Plate:
 
 def _kernels(sweeps: Mapping[str, Sweep]) -> Plate:
     models = {label: [m for m in statistics.models(sweep) if "+" in m] for label, sweep in sweeps.items()}
-    heights = [0.75 + 0.3 * len(of_sweep) for of_sweep in models.values()]
+    heights = [0.75 + 0.34 * len(of_sweep) for of_sweep in models.values()]
     figure = Figure(figsize=(7, sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(len(sweeps), 2, sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights})
     for panels, (label, sweep) in zip(grid, sweeps.items(), strict=True):
         reference, shown, there = lineup.reference(sweep), lineup.shown(sweep), statistics.models(sweep)
         for axes, other in zip(panels, (statistics.plain(reference), reference), strict=True):
-            rows = [(shown[model], (sweep, model, other)) for model in models[label] if other in there]
+            named = {m: f"{shown[m]}\nsum {kernels.about(m)[0]}, scale {kernels.about(m)[1]}" for m in models[label]}
+            rows = [(named[model], (sweep, model, other)) for model in models[label] if other in there]
             _forest(axes, rows)
             axes.set_xlabel(f"Jaccard minus that of {shown.get(other, other)} (points)")
         panels[0].set_title(label, loc="left")
@@ -65,16 +66,16 @@ def _forest(axes: Axes, rows: Sequence[Row]) -> None:
     axes.axvline(0, color=INK, lw=0.6, ls=":")
     for place, (_, (sweep, first, second)) in enumerate(rows):
         if first == second:
+            axes.annotate("reference", (0, place), (-4, 0), textcoords="offset points", ha="right", va="center")
             continue
         delta = statistics.differences(sweep, first, second).dropna()
         mean = statistics.corrected_t(delta, statistics.share_tested(sweep))
         axes.plot([mean.low, mean.high], [place, place], color=SHARP, lw=1.6, solid_capstyle="butt", zorder=3)
-        spread = np.linspace(-0.22, 0.22, len(delta)) if len(delta) > 1 else np.zeros(len(delta))
-        axes.scatter(delta, place + spread, s=7, color=INK, alpha=0.6, lw=0, zorder=4)
+        axes.scatter(delta, np.full(len(delta), place - 0.26), s=7, color=INK, alpha=0.6, lw=0, zorder=4)
         axes.plot(mean.mean, place, marker="D", ms=5, color=SHARP, mec="white", mew=0.6, zorder=5)
     axes.set(yticks=range(len(rows)), yticklabels=[name for name, _ in rows], ylim=(len(rows) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.grid(axis="x", color=INK, alpha=0.12, lw=0.5)
 
 

@@ -27,8 +27,6 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     sweeps = [sweep for sweep in sweeps if lineup.has_kernels(sweep)]
     if not sweeps:
         return None
-    with resources.files("sharp_unet_jax.report").joinpath("kernels.csv").open() as file:
-        about = pd.read_csv(file).set_index("kernel")
     wanted = [
         (sweep, model, lineup.reference(sweep))
         for sweep in sweeps
@@ -38,7 +36,7 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     tested = zip(wanted, statistics.comparisons(wanted), strict=True)
     made = {(id(sweep), model): each for (sweep, model, _), each in tested}
     rows = [
-        {"data set": label} | _row(sweep, model, about) | _tested(made.get((id(sweep), model)))
+        {"data set": label} | _row(sweep, model) | _tested(made.get((id(sweep), model)))
         for label, sweep in zip(labels(sweeps), sweeps, strict=True)
         for model in statistics.models(sweep)
     ]
@@ -49,16 +47,25 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     return Table("kernels", title, passport(sweeps), frame, "\n".join(filter(None, note)))
 
 
-def _row(sweep: Sweep, model: str, about: pd.DataFrame) -> dict[str, object]:
+def about(model: str) -> tuple[str, str]:
+    """Sum and scale of the kernel of a model, "0" and "8.49"; "-" where it has none that is known by name."""
+    with resources.files("sharp_unet_jax.report").joinpath("kernels.csv").open() as file:
+        known = pd.read_csv(file).set_index("kernel")
+    name = model.partition("+")[2].partition("+")[0]
+    return (f"{known.loc[name, 'sum']:g}", f"{known.loc[name, 'scale']:.2f}") if name in known.index else ("-", "-")
+
+
+def _row(sweep: Sweep, model: str) -> dict[str, object]:
     scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
     name, _, padding = model.partition("+")[2].partition("+")
+    total, scale = about(model)
     plain = statistics.plain(model)
     is_twin = plain != model and plain in statistics.models(sweep)
     return {
         "kernel": name.replace("_", " ") or f"none: {model}",
         "padding": (padding or "zero") if name else "-",
-        "sum": f"{about.loc[name, 'sum']:g}" if name in about.index else "-",
-        "scale": f"{about.loc[name, 'scale']:.2f}" if name in about.index else "-",
+        "sum": total,
+        "scale": scale,
         "runs": len(scores),
         "Jaccard (%)": plus_minus(scores.mean(), scores.std(ddof=1)),
         "minus plain": signed(statistics.differences(sweep, model, plain).mean()) if is_twin else "-",

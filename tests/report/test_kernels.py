@@ -72,8 +72,9 @@ def test_sweeps_without_kernels_have_no_such_table(tmp_path):
 def test_the_figure_has_a_line_a_kernel_and_a_dot_a_run(sweep):
     (plate,) = forest.plates({"isbi2012": sweep})
     against_plain, against_papers = plate.figure.axes
-    names = [label.get_text() for label in against_plain.get_yticklabels()]
-    assert names == ["laplacian", "laplacian, reflect", "scaled"]
+    names = [label.get_text().partition("\n") for label in against_plain.get_yticklabels()]
+    assert [name for name, _, _ in names] == ["laplacian", "laplacian, reflect", "scaled"]
+    assert [about for _, _, about in names] == ["sum 0, scale 8.49", "sum 0, scale 8.49", "sum 0, scale 1.06"]
     for axes, other, rows in ((against_plain, "unet", (0, 1, 2)), (against_papers, "sharp_unet+laplacian", (1, 2))):
         dots = [found.get_offsets() for found in axes.collections]
         assert len(dots) == len(rows)
