@@ -97,6 +97,8 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
   const context = canvas.getContext("2d"), [truth] = maps, labels = maps[part];
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   if (view === "image") return;
+  // Beside errors a thin outline, and none in small pictures: it would hide those of fine structures.
+  const lines = !part || view === "labels" ? [["#000", 3], ["#fff", 1.2]] : canvas.clientWidth < 160 ? [] : [["#000", 1.6], ["#fff", 0.8]];
   const fills = {};
   for (let i = 0; i < labels.length; i++) {
     const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i] % LABELS.length] : null) : wrong(truth[i], labels[i]);
@@ -112,7 +114,7 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
     if (y && edge(at(x, y), at(x, y - 1))) { outline.moveTo(x * zoom, y * zoom); outline.lineTo((x + 1) * zoom, y * zoom); }
   }
   context.lineCap = "square";
-  for (const [style, line] of [["#000", 3], ["#fff", 1.2]]) { context.strokeStyle = style; context.lineWidth = line * sharp; context.stroke(outline); }
+  for (const [style, line] of lines) { context.strokeStyle = style; context.lineWidth = line * sharp; context.stroke(outline); }
 };
 
 const panel = (picture, part) => {
