@@ -37,10 +37,11 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
 
 
 def _scores(sweep: Sweep) -> str:
-    said = []
+    said, number = [], sweep.runs["model"].value_counts()
     for model in statistics.models(sweep):
         scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
-        said.append(f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %")
+        over = "" if number.nunique() == 1 else f" ({number[model]} run{'s' if number[model] > 1 else ''})"
+        said.append(f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %{over}")
     return ", ".join(said)
 
 

@@ -46,6 +46,10 @@ def test_bars_are_means_with_every_run_and_the_papers_figure(tmp_path):
         runs = 100 * sweep.runs.groupby("model", sort=False)[metric].mean()
         bars = [patch.get_width() for patch in axes.patches]
         np.testing.assert_allclose(bars, [runs["unet"], runs["sharp_unet"]])
+        sharp = axes.patches[1]  # seen to be hatched, in SVG too, where alpha is of the hatching as well
+        assert sharp.get_hatch()
+        assert sharp.get_alpha() is None
+        assert sharp.get_facecolor() != sharp.get_edgecolor()
         drawn = [list(found.get_offsets()[:, 0]) for found in axes.collections if isinstance(found, PathCollection)]
         of_model = 100 * sweep.runs.set_index("model")[metric]
         papers = {"jaccard": (70.02, 75.89), "dice": (78.75, 83.65)}[metric]

@@ -1,6 +1,7 @@
 """The paper's tables and the tests of differences, of sweeps whose scores are known."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -150,6 +151,17 @@ def test_two_runs_have_no_interval_and_no_test(tmp_path):
     said = summary.paragraph({"mine": sweep})
     assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
     assert "2 random folds x 1 repeat, protocol paper" in said
+
+
+def test_means_over_other_numbers_of_runs_say_so(tmp_path):
+    made = {name: scores(0.7, shape=(1, 3, 3)) for name in ("unet", "sharp_unet")}
+    whole, part = (
+        sweep_writer.write(tmp_path / name, made, missing=missing)
+        for name, missing in (("whole", ()), ("part", ("sharp_unet/repeat0-fold1", "sharp_unet/repeat0-fold2")))
+    )
+    said = summary.paragraph({"part": part})
+    assert re.search(r"`unet` \S+ ± \S+ % \(3 runs\), `sharp_unet` \S+ % \(1 run\)", said)
+    assert "runs)" not in summary.paragraph({"whole": whole})
 
 
 def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
