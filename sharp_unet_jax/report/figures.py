@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -159,9 +158,9 @@ def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
         values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
         colour, mean = _colour(model), values.mean()
         hatch = "////" if _is_sharp(model) else ""
-        # Not by alpha, which in SVG makes the hatching as pale as its ground.
-        pale = 1 - 0.55 * (1 - np.array(to_rgb(colour)))
-        axes.barh(place, mean, height=0.62, color=pale, hatch=hatch, edgecolor=colour, lw=0.8)
+        # Apart, for in SVG the hatching would have its ground's alpha, and not be seen.
+        axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, lw=0)
+        axes.barh(place, mean, height=0.62, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
         if len(values) > 1:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
         spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
