@@ -49,7 +49,8 @@ def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
                 wrong = overlays.errors(truth, predicted[model][choice.image_id].labels)
                 seen |= {colour for colour, mask in wrong.items() if mask.any()}
             axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
-            outline(axes, truth)
+            if model is None or lines == 1:
+                outline(axes, truth, width=0.7 if model is None else 0.35)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             score = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
@@ -73,8 +74,12 @@ def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
     return Plate(f"examples-{name}", f"Best, worst and most different: {what}", caption, figure)
 
 
-def outline(axes: Axes, labels: np.ndarray) -> None:
-    """The outlines of all foreground classes of a label map (H, W), white on black: seen on any ground."""
+def outline(axes: Axes, labels: np.ndarray, width: float) -> None:
+    """The outlines of all foreground classes of a label map (H, W), white on black: seen on any ground.
+
+    `width` is in points: thin beside errors, and in plates of many models left out, for it hides what is wrong with
+    fine structures.
+    """
     for label in np.unique(labels[(labels > 0) & (labels != overlays.IGNORE)]):
-        for colour, width in (("black", 1.5), ("white", 0.7)):
-            axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=width)
+        for colour, line in (("black", 2 * width), ("white", width)):
+            axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=line)

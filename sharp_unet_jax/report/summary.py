@@ -63,4 +63,5 @@ def _differences(made: Sequence[statistics.Comparison]) -> list[str]:
         verdict = verdict if each.test.n >= statistics.FEWEST else "Too few runs to tell from chance"
         verdicts.setdefault(verdict, []).append(f"`{each.first}` {signed(each.test.mean)}")
     said = [f"{verdict}: {', '.join(models)}." for verdict, models in verdicts.items()]
-    return [f"Sharp minus plain in points, by the {TEST}.", *said]
+    by = f", by the {TEST}" if any(each.test.n >= statistics.FEWEST for each in made) else ""
+    return [f"Sharp minus plain in points{by}.", *said]
