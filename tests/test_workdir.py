@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from launch import merge
+from launch import environment, merge
 from sharp_unet_jax import sweep, workdir
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
@@ -18,6 +18,12 @@ from tests.test_sweep import CONFIG, files, finished, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 __all__ = ["finished"]
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Reports are written, but not to be looked at."""
+    monkeypatch.setattr(figures, "DPI", 30)
 
 
 @pytest.fixture
@@ -46,8 +52,7 @@ def test_shards_of_their_own_workdirs_are_merged(shards, tmp_path, finished, cap
     assert capsys.readouterr().out.startswith("0 runs came")
 
 
-def test_a_merged_sweep_has_a_report_with_pictures_and_says_what_made_it(shards, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "DPI", 30)
+def test_a_merged_sweep_has_a_report_with_pictures_and_says_what_made_it(shards, tmp_path):
     data = squares()
     np.save(tmp_path / "images.npy", data.images)
     np.save(tmp_path / "masks.npy", data.masks)
@@ -57,9 +62,9 @@ def test_a_merged_sweep_has_a_report_with_pictures_and_says_what_made_it(shards,
         (shards[number] / "data.json").write_text(json.dumps({"prepared": prepared}))
     made_with = {"python": "3.11.2", "devices": "1 x cpu", "packages": {"jax": "0.10.2", "numpy": "2"}}
     other = made_with | {"devices": "1 x gpu", "packages": {"jax": "0.12.0", "numpy": "2"}}
-    for shard, environment in zip(shards, (made_with, other), strict=False):
+    for shard, each in zip(shards, (made_with, other), strict=False):
         commands = ["python -m datasets.build", f"python -m launch.cv --workdir={shard.name}"]
-        (shard / "environment.json").write_text(json.dumps({"commands": commands} | environment))
+        (shard / "environment.json").write_text(json.dumps({"commands": commands} | each))
     merge.run([str(tmp_path / "all"), *map(str, shards)])
     merged = json.loads((tmp_path / "all" / "environment.json").read_text())
     assert merged == {
@@ -71,7 +76,7 @@ def test_a_merged_sweep_has_a_report_with_pictures_and_says_what_made_it(shards,
     page = (tmp_path / "all" / "report" / "report.html").read_text()
     assert "1 x cpu; 1 x gpu" in page
     assert "There are no pictures" not in page
-    merge.run([str(tmp_path / "all"), *map(str, shards)])
+    environment.merge(tmp_path / "all", shards)  # again
     assert json.loads((tmp_path / "all" / "environment.json").read_text()) == merged
 
 
