@@ -37,8 +37,8 @@ def draw(table: pd.DataFrame) -> Figure:
             found = 100 * rows[test]
             panel.plot(100 * rows.index, found, color=colour, ls=dashes, lw=1.4, label=test)
             panel.plot(5, found[0.05], "o", ms=4, color=colour)
-            place = {"textcoords": "offset points", "color": colour, "ha": "right"}
-            panel.annotate(f"{found[0.05]:.1f} %", (5, found[0.05]), (-4, 5), **place)
+            text, at = f"{found[0.05]:.1f} %", (5, found[0.05])
+            panel.annotate(text, at, (-4, 5), textcoords="offset points", color=colour, ha="right")
         panel.set_title(name)
         panel.set_xlabel("level of the test (%)")
     panels[0].set(ylabel="differences found\nwhere there is none (%)", xlim=(-0.5, 20), ylim=(0, 75))
