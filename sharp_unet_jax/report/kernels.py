@@ -50,9 +50,12 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
 def about(model: str) -> tuple[str, str]:
     """Sum and scale of the kernel of a model, "0" and "8.49"; "-" where it has none that is known by name."""
     with resources.files("sharp_unet_jax.report").joinpath("kernels.csv").open() as file:
-        known = pd.read_csv(file).set_index("kernel")
+        known = pd.read_csv(file).set_index("kernel").astype(float)
     name = model.partition("+")[2].partition("+")[0]
-    return (f"{known.loc[name, 'sum']:g}", f"{known.loc[name, 'scale']:.2f}") if name in known.index else ("-", "-")
+    if name not in known.index:
+        return "-", "-"
+    total, scale = (float(known[column][name]) for column in ("sum", "scale"))
+    return f"{total:g}", f"{scale:.2f}"
 
 
 def _row(sweep: Sweep, model: str) -> dict[str, object]:

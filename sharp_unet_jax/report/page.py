@@ -122,7 +122,9 @@ def _rows(
     rows = []
     for image, row in (100 * scores).iterrows():
         leads = [row[sharp] - row[plain] for plain, sharp in twins]
-        rows.append({"id": image, "group": sweep.groups[image], "scores": [row[m] for m in models], "leads": leads})
+        rows.append(
+            {"id": image, "group": sweep.groups[str(image)], "scores": [row[m] for m in models], "leads": leads}
+        )
     return rows
 
 
