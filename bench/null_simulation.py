@@ -10,20 +10,21 @@ expectation, whatever the number of training images and whatever the folds share
 difficulty is that of real sweeps: a data set favours one learner by chance, and all 25 runs are of that data set.
 
 Writes results/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level), .png
-and .svg, and prints the rows of level 0.05. 1000 data sets take three minutes.
+and .svg, and the two tests that the figure shows to sharp_unet_jax/report/null_simulation.csv, for the report; prints
+the rows of level 0.05. 1000 data sets take three minutes.
 """
 
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pandas as pd
 import scipy.stats
 
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.metrics import jaccard_from_counts
-from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report import figures, null, statistics, style
 
 IMAGES, PIXELS, FEATURES = 60, 32, 20
 SHIFT = 0.5  # of how a group's foreground looks, in standard deviations of a pixel's noise; labels are 1 apart
@@ -88,31 +89,6 @@ def simulate(datasets: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["folds", "test", "level", "datasets", "rejected"])
 
 
-def draw(table: pd.DataFrame) -> plt.Figure:
-    """Found against allowed, a panel for each kind of folds."""
-    figure, panels = plt.subplots(1, len(FOLDS), figsize=(10, 4), sharex=True, sharey=True, layout="constrained")
-    styles = {"paired t-test over runs": ("#d55e00", "-"), "corrected t-test over runs": ("#0072b2", (0, (4, 1.5)))}
-    for panel, name in zip(panels, FOLDS, strict=True):
-        panel.plot([0, 20], [0, 20], color="0.5", linewidth=1, label="what the level allows")
-        panel.axvline(5, color="0.85", linewidth=1, zorder=0)
-        for test, (color, line) in styles.items():
-            rows = table[(table["folds"] == name) & (table["test"] == test)]
-            panel.plot(
-                100 * rows["level"], 100 * rows["rejected"], color=color, linestyle=line, linewidth=2, label=test
-            )
-            found = 100 * rows.loc[rows["level"] == 0.05, "rejected"].item()
-            panel.plot(5, found, "o", color=color)
-            panel.annotate(f"{found:.1f} %", (5, found), (-7, 7), textcoords="offset points", color=color, ha="right")
-        panel.set_title(name, fontsize=11)
-        panel.set_xlabel("level of the test (%)")
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set(ylabel="differences found where there is none (%)", xlim=(-0.5, 20), ylim=(0, 75))
-    panels[0].set_xticks([0, 5, 10, 15, 20])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle("Tests of two equally good learners after 5 x 5-fold cross-validation")
-    return figure
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,8 +96,11 @@ def main() -> None:
     results = Path(__file__).parents[1] / "results"
     table = simulate(parser.parse_args().datasets)
     table.to_csv(results / "null_simulation.csv", index=False, float_format="%.4g")
-    for suffix in ("png", "svg"):
-        draw(table).savefig(results / f"null_simulation.{suffix}", dpi=150)
+    drawn = table[table["test"].isin(null.LOOKS)]
+    drawn = drawn.pivot(index=["folds", "level"], columns="test", values="rejected").loc[[*FOLDS]]
+    drawn.reset_index().to_csv(Path(null.__file__).with_name("null_simulation.csv"), index=False, float_format="%.4g")
+    with matplotlib.rc_context(style.RC):
+        figures.save(null.plate()._replace(name="null_simulation"), results)
     print(table[table["level"] == 0.05].pivot(index="test", columns="folds", values="rejected")[[*FOLDS]].to_string())
 
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -33,6 +34,25 @@ def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequenc
             "packages": {name: metadata.version(name) for name in PACKAGES},
         },
     )
+
+
+def merge(workdir: Path, sources: Sequence[Path]) -> None:
+    """Writes what sweeps were made with that `sources` and `workdir` hold: all commands; "A; B" where they differ."""
+    paths = [folder / "environment.json" for folder in dict.fromkeys([workdir, *sources])]
+    several = [json.loads(path.read_text()) for path in paths if path.exists()]
+    if several:
+        commands = dict.fromkeys(command for each in several for command in each["commands"])
+        said = [{name: value for name, value in each.items() if name != "commands"} for each in several]
+        write_json(workdir / "environment.json", {"commands": [*commands], **_together(said)})
+
+
+def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name in dict.fromkeys(name for each in several for name in each):
+        values = [each[name] for each in several if name in each]
+        parts = dict.fromkeys(part for value in values if isinstance(value, str) for part in value.split("; "))
+        made[name] = _together(values) if isinstance(values[0], dict) else "; ".join(parts)
+    return made
 
 
 def _commit() -> str:

@@ -1,6 +1,7 @@
 """Brings the runs of several workdirs into one: python -m launch.merge WORKDIR SHARD_WORKDIR [SHARD_WORKDIR ...]
 
-For shards of a sweep (--shard=I/N) that had no workdir in common. Files of the shards stay as they are.
+For shards of a sweep (--shard=I/N) that had no workdir in common. Files of the shards stay as they are. Tables
+and report are made of all runs, with pictures where the prepared images of one of the workdirs are at hand.
 """
 
 import argparse
@@ -8,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from launch import environment
 from sharp_unet_jax import workdir
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import tables
+from sharp_unet_jax.report import records, tables, write
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -20,8 +22,11 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("shards", type=Path, nargs="+", help="workdirs to take finished runs from")
     known = parser.parse_args(arguments)
     came = workdir.merge(known.workdir, known.shards)
+    environment.merge(known.workdir, known.shards)
     tables.write(known.workdir)
     print(f"{came} runs came to {known.workdir}; see its tables.md")
+    if records.load(known.workdir).names:
+        print(f"report: {write.write([known.workdir]) / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -159,6 +159,10 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
         write_json(workdir / "folds.json", folds_of[int(np.argmax(repeats))])
         if weights:
             write_json(workdir / "weights.json", weights)
+        known = [_read(source / "data.json") for source in several if (source / "data.json").exists()]
+        here = [data for data in known if Path(data["prepared"]).is_dir()]
+        if known:
+            write_json(workdir / "data.json", (here or known)[0])
         came = {run: source for run, source in holders.items() if source != workdir}
         for run, source in came.items():
             with replacing_folder(folder(workdir, run)) as temporary:

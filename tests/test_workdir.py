@@ -5,17 +5,25 @@ import json
 import shutil
 
 import jax
+import numpy as np
 import pytest
 
-from launch import merge
+from launch import environment, merge
 from sharp_unet_jax import sweep, workdir
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import figures
 from tests.conftest import squares
 from tests.test_sweep import CONFIG, files, finished, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 __all__ = ["finished"]
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Reports are written, but not to be looked at."""
+    monkeypatch.setattr(figures, "DPI", 30)
 
 
 @pytest.fixture
@@ -42,6 +50,34 @@ def test_shards_of_their_own_workdirs_are_merged(shards, tmp_path, finished, cap
     assert list(sweep.go(CONFIG, squares(), tmp_path / "all", jax.devices()[:1])) == []
     merge.run([str(tmp_path / "all"), *map(str, shards)])
     assert capsys.readouterr().out.startswith("0 runs came")
+
+
+def test_a_merged_sweep_has_a_report_with_pictures_and_says_what_made_it(shards, tmp_path):
+    data = squares()
+    np.save(tmp_path / "images.npy", data.images)
+    np.save(tmp_path / "masks.npy", data.masks)
+    names = {"ids": data.ids, "groups": data.groups, "sha256": data.sha256}
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    for number, prepared in enumerate(["nowhere", str(tmp_path)]):  # where it lies on another machine, and here
+        (shards[number] / "data.json").write_text(json.dumps({"prepared": prepared}))
+    made_with = {"python": "3.11.2", "devices": "1 x cpu", "packages": {"jax": "0.10.2", "numpy": "2"}}
+    other = made_with | {"devices": "1 x gpu", "packages": {"jax": "0.12.0", "numpy": "2"}}
+    for shard, each in zip(shards, (made_with, other), strict=False):
+        commands = ["python -m datasets.build", f"python -m launch.cv --workdir={shard.name}"]
+        (shard / "environment.json").write_text(json.dumps({"commands": commands} | each))
+    merge.run([str(tmp_path / "all"), *map(str, shards)])
+    merged = json.loads((tmp_path / "all" / "environment.json").read_text())
+    assert merged == {
+        "commands": ["python -m datasets.build", *(f"python -m launch.cv --workdir=shard{i}" for i in range(2))],
+        "python": "3.11.2",
+        "devices": "1 x cpu; 1 x gpu",
+        "packages": {"jax": "0.10.2; 0.12.0", "numpy": "2"},
+    }
+    page = (tmp_path / "all" / "report" / "report.html").read_text()
+    assert "1 x cpu; 1 x gpu" in page
+    assert "There are no pictures" not in page
+    environment.merge(tmp_path / "all", shards)  # again
+    assert json.loads((tmp_path / "all" / "environment.json").read_text()) == merged
 
 
 def test_models_and_repeats_of_all_are_merged(tmp_path):

@@ -3,19 +3,17 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sharp_unet_jax.atomic import replacing, write_text
-from sharp_unet_jax.report import overlays, statistics
+from sharp_unet_jax.report import lineup, overlays, statistics
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
 
@@ -56,14 +54,15 @@ def every(sweeps: Mapping[str, Sweep]) -> list[Plate]:
 
 def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Figure 3: Jaccard on the validation images by epoch, a panel a sweep and pair of twins; None without runs."""
-    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in sides(sweep)]
+    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in lineup.sides(sweep)]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
     for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
         for model in models:
             mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
-            (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=model)
+            shown = lineup.shown(sweep)[model]
+            (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=shown)
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
         axes.set(xlabel="epoch", ylabel="validation Jaccard (%)", ylim=(0, 100))
@@ -114,19 +113,22 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
 
 def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Jaccard of every test image, sharp against plain, a panel a sweep and pair; None where no model has a twin."""
-    panels = [(label, sweep, pair) for label, sweep in sweeps.items() for pair in sides(sweep) if len(pair) == 2]
+    panels = [(label, sweep, pair) for label, sweep in sweeps.items() for pair in lineup.sides(sweep) if len(pair) == 2]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
     for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
-        scores = 100 * by_image(sweep)[[sharp, plain]].dropna()
+        scores, shown = 100 * by_image(sweep)[[sharp, plain]].dropna(), lineup.shown(sweep)
         ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
-        axes.plot([0, 100], [0, 100], color=INK, lw=0.6, ls=":")
+        low = 10 * np.floor(scores.to_numpy().min(initial=100) / 10).clip(0, 9)
+        axes.plot([low, 100], [low, 100], color=INK, lw=0.6, ls=":")
         alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
         axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
-        axes.set(xlabel=f"{plain}, Jaccard (%)", ylabel=f"{sharp}, Jaccard (%)", aspect="equal")
+        axes.set(xlabel=f"{shown[plain]}, Jaccard (%)", ylabel=f"{shown[sharp]}, Jaccard (%)", aspect="equal")
         axes.set_title(f"{label}\nsharp ahead in {ahead}, plain in {behind}", loc="left")
-        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=range(0, 101, 25), yticks=range(0, 101, 25))
+        axes.set(xlim=(low, 100), ylim=(low, 100))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
     caption = "A point a test image: its mean Jaccard index over repeats. Above the diagonal sharp is ahead."
     return Plate("scatter", "Image by image", caption, figure)
 
@@ -136,70 +138,6 @@ def by_image(sweep: Sweep) -> pd.DataFrame:
     models = statistics.models(sweep)
     scores = {model: statistics.image_scores(sweep, model)["jaccard"].groupby("image_id").mean() for model in models}
     return pd.DataFrame(scores)
-
-
-def examples(sweep: Sweep, predicted: Predicted) -> list[Plate]:
-    """Figures 4, 6, 7, 8: for every pair of twins, or model without one, images chosen by score, with the errors.
-
-    `predicted` is that of `overlays.predictions`. [] where it or the prepared images are not there.
-    """
-    if sweep.pairs is None:
-        return []
-    shown = [models for models in sides(sweep) if set(models) <= set(predicted)]
-    return [_examples(sweep, predicted, models) for models in shown]
-
-
-def sides(sweep: Sweep) -> list[list[str]]:
-    """Which models stand side by side: a plain and its sharp twin, or one that has none, as the config orders them."""
-    models = statistics.models(sweep)
-    twins = {model: statistics.plain(model) for model in models if statistics.plain(model) != model}
-    paired = {plain: sharp for sharp, plain in twins.items() if plain in models}
-    alone = [model for model in models if model not in paired and twins.get(model) not in models]
-    return [[model, paired[model]] if model in paired else [model] for model in models if model in {*paired, *alone}]
-
-
-def _examples(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
-    assert sweep.pairs is not None
-    images, masks, rows = sweep.pairs
-    choices = overlays.choose(sweep, predicted, models)
-    height, width = masks.shape[1:]
-    seen = set()
-    side = 1.65
-    size = side * (len(models) + 1), side * (height / width * len(choices)) + 0.17 * len(choices) + 0.45
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
-    grid = figure.subplots(len(choices), len(models) + 1, squeeze=False)
-    for line, choice in zip(grid, choices, strict=True):
-        image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
-        for axes, model in zip(line, (None, *models), strict=True):
-            wrong = {}
-            if model is not None:
-                wrong = overlays.errors(truth, predicted[model][choice.image_id].labels)
-                seen |= {colour for colour, mask in wrong.items() if mask.any()}
-            axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
-            outline(axes, truth)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            value = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
-            axes.set_xlabel(value, labelpad=1.5)
-        line[0].set_xlabel(choice.why, labelpad=1.5)
-    for axes, name in zip(grid[0], ("truth", *models), strict=True):
-        axes.set_title(name)
-    handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
-    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1)
-    ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
-    caption = (
-        "Images chosen by their Jaccard index, not by hand, each predicted by the run that did not see it; "
-        f"below them the Jaccard index. {ids}."
-    )
-    return Plate(f"examples-{models[-1]}", f"Best, worst and most different: {' and '.join(models)}", caption, figure)
-
-
-def outline(axes: Axes, labels: np.ndarray) -> None:
-    """The outlines of all foreground classes of a label map (H, W), white on black: seen on any ground."""
-    for label in np.unique(labels[(labels > 0) & (labels != overlays.IGNORE)]):
-        for colour, width in (("black", 1.5), ("white", 0.7)):
-            axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=width)
 
 
 def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -214,20 +152,23 @@ def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
 
 def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
     runs, paper = sweep.runs, _paper(sweep)
-    models = [model for models in sides(sweep) for model in models]
+    models = [model for family in lineup.families(sweep) for model in family]
+    names = [lineup.shown(sweep)[model] for model in models]
     for place, model in enumerate(models):
         values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
         colour, mean = _colour(model), values.mean()
         hatch = "////" if _is_sharp(model) else ""
-        axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, hatch=hatch, edgecolor=colour, lw=0.8)
+        # Apart, for in SVG the hatching would have its ground's alpha, and not be seen.
+        axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, lw=0)
+        axes.barh(place, mean, height=0.62, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
         if len(values) > 1:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
         spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
         axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
-        if model in paper.index:
-            cited = paper[f"{metric}_mean"][model]
+        if lineup.published(model) in paper.index:
+            cited = paper[f"{metric}_mean"][lineup.published(model)]
             axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
-    axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=models)
+    axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 

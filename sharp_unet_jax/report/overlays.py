@@ -69,21 +69,26 @@ def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75
 def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Sequence[str]) -> list[Choice]:
     """The best, median and worst image of the last of `models`, and where it and the other differ most, each way.
 
-    `predicted` is that of `predictions`. No image comes twice, and none without a foreground: they would be the best,
-    and there is nothing to see.
+    Of more than two models it is those by the mean over all, and where they differ most. `predicted` is that of
+    `predictions`. No image comes twice, and none without a foreground: they would be the best, and there is nothing to
+    see.
     """
     scores = pd.DataFrame({model: pd.Series({i: p.jaccard for i, p in predicted[model].items()}) for model in models})
     foreground = sweep.per_image[sweep.per_image["class"] != sweep.classes[0]].groupby("image_id")["truth"].max()
     scores = scores[foreground.reindex(scores.index) > 0].dropna()
     *other, model = models
-    order = list(scores[model].sort_values(ascending=False, kind="stable").index)
+    among, ranked = (model, scores[model]) if len(models) < 3 else (f"{len(models)} models", scores.mean(axis=1))
+    order = list(ranked.sort_values(ascending=False, kind="stable").index)
     middle = len(order) // 2
     wanted = {
-        f"best of {model}": order,
-        f"median of {model}": order[middle:] + order[:middle][::-1],
-        f"worst of {model}": order[::-1],
+        f"best of {among}": order,
+        f"median of {among}": order[middle:] + order[:middle][::-1],
+        f"worst of {among}": order[::-1],
     }
-    if other:
+    if len(models) > 2:
+        apart = scores.max(axis=1) - scores.min(axis=1)
+        wanted["models differ most"] = list(apart.sort_values(ascending=False, kind="stable").index)
+    elif other:
         lead = (scores[model] - scores[other[0]]).sort_values(ascending=False, kind="stable")
         wanted[f"{model} ahead most"] = list(lead[lead > 0].index)
         wanted[f"{other[0]} ahead most"] = list(lead[lead < 0].index[::-1])

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
+import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax.report import album, figures, overlays, statistics, style
+from sharp_unet_jax.report import album, figures, lineup, null, overlays, statistics, style
 from sharp_unet_jax.report.audit import Pair
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.records import Sweep
@@ -39,7 +40,7 @@ class Chapter(NamedTuple):
     predicted: Predicted  # of overlays.predictions
     tables: Sequence[Table]
     plates: Sequence[Plate]
-    examples: Sequence[Plate]  # of figures.examples: the page draws them itself
+    examples: Sequence[Plate]  # of examples.plates: the page draws them itself
     pairs: Sequence[Pair]  # of audit.worst
 
 
@@ -63,6 +64,7 @@ def render(
         summary=summary,
         tables=[_table(table) for table in tables],
         plates=plates,
+        null=null.plate(),
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
     )
@@ -72,12 +74,16 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     sweep = chapter.sweep
     models = statistics.models(sweep)
     scores = figures.by_image(sweep) if models else None
-    sides = [models for models in figures.sides(sweep) if set(models) <= set(chapter.predicted)]
-    choices = [choice for models in sides for choice in overlays.choose(sweep, chapter.predicted, models)]
+    families = [family for family in lineup.families(sweep) if set(family) <= set(chapter.predicted)]
+    choices = [choice for family in families for choice in overlays.choose(sweep, chapter.predicted, family)]
+    shown, twins = lineup.shown(sweep), [side for side in lineup.sides(sweep) if len(side) == 2]
     pictures: dict[str, album.Picture] = {}
     if scores is not None:
         wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
-        pictures = album.pictures(sweep, chapter.predicted, list(wanted), budget)
+        made = album.pictures(sweep, chapter.predicted, list(wanted), budget)
+        pictures = {
+            image: each._replace(models=[shown[model] for model in each.models]) for image, each in made.items()
+        }
     data = {
         "curves": _curves(sweep) if models else None,
         "classes": sweep.classes,
@@ -87,9 +93,9 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         **chapter._asdict(),
         "tables": [_table(table) for table in chapter.tables],
         "id": f"sweep{number}",
-        "models": models,
-        "rows": _rows(sweep, scores, models) if scores is not None else [],
-        "pairs_of_models": [models for models in figures.sides(sweep) if len(models) == 2],
+        "models": list(shown.values()),
+        "rows": _rows(sweep, scores, models, twins) if scores is not None else [],
+        "pairs_of_models": [[shown[model] for model in side] for side in twins],
         "choices": [choice for choice in choices if choice.image_id in pictures],
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
@@ -109,12 +115,16 @@ def _table(table: Table) -> dict[str, Any]:
     return {**table._asdict(), "columns": columns, "rows": cells}
 
 
-def _rows(sweep: Sweep, scores: Any, models: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(
+    sweep: Sweep, scores: pd.DataFrame, models: Sequence[str], twins: Sequence[Sequence[str]]
+) -> list[dict[str, Any]]:
     """The per-image table: id, group, Jaccard in per cent by model, and sharp minus plain by pair of twins."""
     rows = []
     for image, row in (100 * scores).iterrows():
-        leads = [row[models[1]] - row[models[0]] for models in figures.sides(sweep) if len(models) == 2]
-        rows.append({"id": image, "group": sweep.groups[image], "scores": [row[m] for m in models], "leads": leads})
+        leads = [row[sharp] - row[plain] for plain, sharp in twins]
+        rows.append(
+            {"id": image, "group": sweep.groups[str(image)], "scores": [row[m] for m in models], "leads": leads}
+        )
     return rows
 
 
@@ -134,15 +144,21 @@ def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> 
 
 def _curves(sweep: Sweep) -> dict[str, Any]:
     """What the script draws: of every run, its model and a list of values by epoch for each metric."""
+    shown = lineup.shown(sweep)
     looks = {
-        model: {"colour": look["color"], "dashed": look["linestyle"] != "-"}
+        shown[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
         for model, look in style.by_model(statistics.models(sweep))
     }
     runs = []
     for _, table in sweep.epochs.groupby("run", sort=False):
         values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
-        runs.append({"model": table["model"].iloc[0], "values": values})
+        runs.append({"model": shown[table["model"].iloc[0]], "values": values})
     return {"looks": looks, "runs": runs, "names": METRICS}
+
+
+def _dashes(linestyle: Any) -> str:
+    """Matplotlib's, as SVG has it for a line twice as thick."""
+    return "" if linestyle == style.SOLID else " ".join(f"{2 * part:g}" for part in linestyle[1])
 
 
 def _short(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from sharp_unet_jax.report.records import Sweep
 
@@ -72,7 +73,18 @@ def _sentences(sweep: Sweep) -> list[str]:
         "± is the sample standard deviation over runs.",
         f"Threshold {config['threshold']}." if classes == 2 else "A pixel is of its likeliest class.",
         f"An image's class in neither truth nor prediction {empty}.",
+        *(
+            [f"Sharp blocks: {_kernel(config)}."]
+            if any("sharp" in m and "+" not in m for m in config["models"])
+            else []
+        ),
         f"{start}.",
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
     ]
+
+
+def _kernel(config: dict[str, Any]) -> str:
+    """Of the sharp models whose names do not say it."""
+    kernel = config.get("skip_kernel", "laplacian").replace("_", " ")
+    return f"{kernel}, {config.get('skip_padding', 'zero')} padding"

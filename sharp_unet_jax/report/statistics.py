@@ -18,10 +18,11 @@ from sharp_unet_jax.report.records import Sweep
 
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
 RESAMPLES = 2000
+FEWEST = 3  # runs: the spread of two is no measure of anything, and says neither an interval nor a test
 
 
 class Mean(NamedTuple):
-    """What `corrected_t` returns, in the units of its scores; nan for what one score alone cannot say."""
+    """What `corrected_t` returns, in the units of its scores; nan for what too few scores cannot say."""
 
     mean: float
     low: float  # 95 % interval
@@ -36,7 +37,8 @@ def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
 
     Its variance is (1/n + ratio) s^2 instead of s^2/n, with n - 1 degrees of freedom: Nadeau & Bengio 2003,
     doi:10.1023/A:1024068626366; for repeated k-fold cross-validation Bouckaert & Frank 2004,
-    doi:10.1007/978-3-540-24775-3_3. Scores without any spread have p = 0, or 1 where all are zero.
+    doi:10.1007/978-3-540-24775-3_3. Scores without any spread have p = 0, or 1 where all are zero; of fewer than
+    FEWEST there is a mean alone.
 
     Args:
         scores: (n,); nan is left out.
@@ -45,8 +47,8 @@ def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
     values = np.asarray(scores, np.float64)
     values = values[~np.isnan(values)]
     n = len(values)
-    if n < 2:
-        return Mean(float(values[0]) if n else np.nan, np.nan, np.nan, np.nan, np.nan, n)
+    if n < FEWEST:
+        return Mean(float(values.mean()) if n else np.nan, np.nan, np.nan, np.nan, np.nan, n)
     mean = float(values.mean())
     error = float(np.sqrt((1 / n + ratio) * values.var(ddof=1)))
     half = error * float(scipy.stats.t.ppf(1 - LEVEL / 2, n - 1))
@@ -168,12 +170,17 @@ class Comparison(NamedTuple):
     won: int  # runs in which first is higher
 
 
+def differences(sweep: Sweep, first: str, second: str) -> pd.Series:
+    """First minus second model in points of Jaccard, index repeat, fold; nan where not both have a score."""
+    runs = sweep.runs.astype({"jaccard": float}).pivot(index=["repeat", "fold"], columns="model", values="jaccard")
+    return 100 * (runs[first] - runs[second])
+
+
 def comparisons(wanted: Iterable[tuple[Sweep, str, str]]) -> list[Comparison]:
     """One for each (sweep, first model, second model), adjusted for one another."""
     made = []
     for sweep, first, second in wanted:
-        runs = sweep.runs.astype({"jaccard": float}).pivot(index=["repeat", "fold"], columns="model", values="jaccard")
-        delta = 100 * (runs[first] - runs[second])
+        delta = differences(sweep, first, second)
         test = corrected_t(delta, share_tested(sweep))
         made.append(Comparison(first, second, test, np.nan, int((delta > 0).sum())))
     adjusted = holm([each.test.p for each in made])

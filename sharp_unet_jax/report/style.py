@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
+SOLID, DASHED, DOTTED = "-", (0, (4, 2)), (0, (5, 1.5, 1, 1.5))
 INK = "#262626"  # of all text and lines; the page shows it in its own colour of text
 RC: dict[Any, Any] = {
     "axes.edgecolor": INK,
@@ -30,7 +31,9 @@ RC: dict[Any, Any] = {
 
 
 def by_model(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each model, and what draws its line: a colour of its own, a sharp network solid, a plain one dashed."""
+    """Each model, and what draws its line: a sharp network solid, a plain one dashed, in colours of their own; from
+    the eighth model on they come again, dotted between dashes."""
     for index, name in enumerate(models):
-        dashes = "-" if "sharp_" in name else (0, (4, 2))
-        yield name, {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes}
+        again, colour = divmod(index, len(COLOURS))
+        dashes = DOTTED if again else SOLID if "sharp_" in name else DASHED
+        yield name, {"color": COLOURS[colour], "linestyle": dashes}

@@ -1,6 +1,7 @@
 """A table of the report, and how it is written: Markdown, LaTeX (booktabs) and CSV."""
 
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,25 +35,27 @@ def body(table: Table) -> str:
 def latex(table: Table) -> str:
     r"""A `table` environment to \input; title and passport are its caption.
 
-    It needs the packages booktabs and, for a table as wide as the page, graphicx.
+    A table wider than the line is shrunk to it.
     """
     rows = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in table.frame.itertuples(index=False)]
     sides = ["r" if cells.astype(str).str.match(r"[-+*<\d]").all() else "l" for _, cells in table.frame.items()]
-    wide = len(table.frame.columns) > 7
-    note = [rf"\par\smallskip {_latex(table.note)}"] if table.note else []
+    headings = [_heading(column, side) for column, side in zip(table.frame.columns, sides, strict=True)]
+    note = [rf"\par\smallskip\parbox{{\linewidth}}{{{_latex(table.note)}}}"] if table.note else []
     lines = [
+        r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\footnotesize",
         rf"\caption{{{_latex(table.title)}. {_latex(table.passport)}}}",
-        rf"\label{{tab:{table.name}}}",
-        *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
+        rf"\label{{tab:{table.name}}}\par\smallskip",
+        r"\setlength{\tabcolsep}{4pt}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{''.join(sides)}}}",
         r"\toprule",
-        " & ".join(_latex(column) for column in table.frame.columns) + r" \\",
+        " & ".join(headings) + r" \\",
         r"\midrule",
         *rows,
         r"\bottomrule",
-        r"\end{tabular}" + "}" * wide,
+        r"\end{tabular}}",
         *note,
         r"\end{table}",
     ]
@@ -116,6 +119,13 @@ _LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"$<$", ">": r"$>$", "±": r"$\pm$", "\n": " ",
 }  # fmt: skip
+
+
+def _heading(name: str, side: str) -> str:
+    """In lines of 13 letters, if there are spaces: headings are not to make a column wider than its cells."""
+    lines = textwrap.wrap(str(name), 13, break_long_words=False)
+    stacked = r" \\ ".join(map(_latex, lines))
+    return stacked if len(lines) == 1 else rf"\shortstack[{side}]{{{stacked}}}"
 
 
 def _latex(cell: object) -> str:

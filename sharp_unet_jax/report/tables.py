@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.atomic import write_text
-from sharp_unet_jax.report import optimism, records, statistics, table
+from sharp_unet_jax.report import kernels, lineup, optimism, records, statistics, table
 from sharp_unet_jax.report.passport import labels, passport, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
@@ -21,11 +21,12 @@ TEST = (
 )
 INTERVAL = (
     "Intervals by runs are corrected likewise for the training images that folds share: "
-    "mean ± t(n - 1) s sqrt(1/n + test/training images), n the runs."
+    "mean ± t(n - 1) s sqrt(1/n + test/training images), n the runs; of fewer than "
+    f"{statistics.FEWEST} there is none, and no test."
 )
 TORN = (
-    "Random folds tear groups apart: then even the corrected test holds too often, in 10 % of the simulations of "
-    "bench/README.md instead of 5 %."
+    "Random folds tear groups apart: then even the corrected test holds too often, in 10 % of simulated data sets "
+    "without any difference instead of 5 % (bench/null_simulation.py)."
 )
 BY_IMAGE = (
     "Each image's difference is averaged over repeats first. The interval is a bootstrap that draws whole groups "
@@ -43,8 +44,8 @@ class Block(NamedTuple):
 
 
 def every(sweeps: Sequence[Sweep]) -> list[Table]:
-    """All tables these sweeps have something for, in the order of the report: the paper's, significance, pairs,
-    images, optimism, protocols; [] where no run is finished."""
+    """All tables these sweeps have something for, in the order of the report: the paper's, significance, kernels,
+    pairs, images, optimism, protocols; [] where no run is finished."""
     return [*paper(sweeps), *significance(sweeps), *optimism.tables(sweeps)]
 
 
@@ -54,7 +55,10 @@ def paper(sweeps: Sequence[Sweep]) -> list[Table]:
     A row a sweep and model; tables 2 and 3 only where they say more than table 1.
     """
     blocks = _blocks(sweeps)
-    only = [block._replace(models=[m for m in block.models if m in ("unet", "sharp_unet")]) for block in blocks]
+    only = [
+        block._replace(models=[m for m in block.models if lineup.published(m) in ("unet", "sharp_unet")])
+        for block in blocks
+    ]
     encoders = [
         block._replace(models=[model for model in block.models if statistics.plain(model) == plain])
         for block in blocks
@@ -69,13 +73,15 @@ def paper(sweeps: Sequence[Sweep]) -> list[Table]:
 
 
 def significance(sweeps: Sequence[Sweep]) -> list[Table]:
-    """ "significance": sharp against plain twins; "pairs": every two models, where that is more; "images": the same
-    pairs by image. [] where no two models have finished runs."""
+    """ "significance": sharp against plain twins; "kernels", where sweeps compare some; "pairs": every two models,
+    where that is more; "images": the same pairs by image. [] where no two models have finished runs."""
     every_pair = [(block.sweep, *pair) for block in _blocks(sweeps) for pair in statistics.pairs(block.models)]
     twins = [(sweep, first, second) for sweep, first, second in every_pair if statistics.plain(first) == second]
     made = []
     if twins:
         made.append(_by_run("significance", "Sharp against plain", twins))
+    if each := kernels.table(sweeps, f"Bold: differs from zero by the {TEST}.", INTERVAL):
+        made.append(each)
     if len(every_pair) > len(twins):
         made.append(_by_run("pairs", "Every two models", every_pair))
     if every_pair:
@@ -151,6 +157,7 @@ def _reference(number: int, dataset: str, model: str) -> pd.Series:
     """The paper's figures for that row: its table of that number first, for Tables 1 and 3 do not agree everywhere."""
     with resources.files("sharp_unet_jax.report").joinpath("paper.csv").open() as file:
         paper = pd.read_csv(file).set_index(["dataset", "model"])
+    model = lineup.published(model)
     if (dataset, model) not in paper.index:
         return pd.Series(np.nan, paper.columns)
     rows = paper.loc[[(dataset, model)]]

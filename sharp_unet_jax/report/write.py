@@ -12,7 +12,10 @@ from sharp_unet_jax.report import (
     audit,
     boundaries,
     calibration,
+    classes,
+    examples,
     figures,
+    forest,
     overlays,
     page,
     records,
@@ -45,7 +48,7 @@ def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
 def _write(sweeps: dict[str, Sweep], output: Path) -> None:
     loaded = list(sweeps.values())
     general = [*tables.every(loaded), audit.table(loaded)]
-    plates = figures.every(sweeps)
+    plates = [*forest.plates(sweeps), *figures.every(sweeps)]
     chapters = [_chapter(label, sweep) for label, sweep in sweeps.items()]
     for made in general:
         table.write(made, output / "tables")
@@ -69,7 +72,7 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
     if not sweep.names:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
-    made = [*rescore.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
+    made = [classes.table(sweep), *rescore.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
     drawn = {
         "thresholds": ("Scores by threshold", rescore.thresholds(sweep), "Mean over runs, on the test images."),
         "reliability": (
@@ -84,6 +87,6 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
         predicted,
         [each for each in made if each is not None],
         [Plate(name, title, caption, figure) for name, (title, figure, caption) in drawn.items() if figure is not None],
-        figures.examples(sweep, predicted),
+        examples.plates(sweep, predicted),
         audit.worst(sweep),
     )

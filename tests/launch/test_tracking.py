@@ -1,13 +1,17 @@
 """Epochs logged as they end: what metrics.jsonl holds, and pictures of the best epochs; records are as without."""
 
 import json
+import sys
+import types
 
+import numpy as np
 import pytest
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-from launch import cv
+from launch import cv, tracking
+from sharp_unet_jax.errors import InputError
 
 ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
 
@@ -43,3 +47,41 @@ def test_tensorboard_gets_every_number_and_a_picture(tmp_path, monkeypatch, data
     height, width = dataset.masks.shape[1:]
     assert pictures
     assert all((p.height, p.width) == (2 * (height + 4), 4 * (width + 4)) for p in pictures)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatch, dataset):
+    """Against a module that only notes down what it is given: the service itself is not asked."""
+    runs = []
+
+    class Run:
+        def __init__(self, **settings):
+            self.settings, self.rows, self.ended = settings, [], False
+            runs.append(self)
+
+        def log(self, row, step):
+            assert not self.ended
+            self.rows.append((step, row))
+
+        def finish(self):
+            self.ended = True
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=Run, Image=np.asarray))
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    assert cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], Console(quiet=True)) == 0
+    (run,) = runs
+    assert (run.settings["name"], run.settings["group"]) == ("unet/repeat0-fold0", "w")
+    assert run.settings["config"]["learning_rate"] == 1e-3
+    assert run.ended
+    own = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0"
+    logged = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
+    pictures = [row.pop("validation_images", None) for _, row in run.rows]
+    assert [row for _, row in run.rows] == logged
+    assert [step for step, _ in run.rows] == [1, 2]
+    assert any(picture is not None and picture.ndim == 3 for picture in pictures)
+
+
+def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match=r'pip install "\.\[wandb\]"'):
+        tracking.TRACKERS["wandb"](tmp_path, None, None, 1)

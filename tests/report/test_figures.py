@@ -11,7 +11,7 @@ import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
-from sharp_unet_jax.report import figures, overlays, records, statistics, style
+from sharp_unet_jax.report import examples, figures, lineup, overlays, records, statistics, style
 from tests.conftest import squares
 from tests.report import whole
 
@@ -44,8 +44,11 @@ def test_bars_are_means_with_every_run_and_the_papers_figure(tmp_path):
     jaccard, dice = figures.bars({"cvc": sweep}).figure.axes
     for axes, metric in ((jaccard, "jaccard"), (dice, "dice")):
         runs = 100 * sweep.runs.groupby("model", sort=False)[metric].mean()
-        bars = [patch.get_width() for patch in axes.patches]
+        grounds, outlines = axes.patches[::2], axes.patches[1::2]
+        bars = [patch.get_width() for patch in grounds]
         np.testing.assert_allclose(bars, [runs["unet"], runs["sharp_unet"]])
+        assert [bool(patch.get_hatch()) for patch in outlines] == [False, True]
+        assert all(patch.get_alpha() is None for patch in outlines)  # in SVG that of the hatching too
         drawn = [list(found.get_offsets()[:, 0]) for found in axes.collections if isinstance(found, PathCollection)]
         of_model = 100 * sweep.runs.set_index("model")[metric]
         papers = {"jaccard": (70.02, 75.89), "dice": (78.75, 83.65)}[metric]
@@ -67,7 +70,7 @@ def test_scatter_has_a_point_an_image(sweep):
 
 def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
     predicted = overlays.predictions(sweep)
-    (plate,) = figures.examples(sweep, predicted)
+    (plate,) = examples.plates(sweep, predicted)
     choices = overlays.choose(sweep, predicted, ["unet", "sharp_unet"])
     grid = np.array(plate.figure.axes).reshape(len(choices), 3)
     images, masks, rows = sweep.pairs
@@ -84,20 +87,20 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
 
 def test_four_classes_and_models_without_twins(tmp_path):
     sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
-    assert figures.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
+    assert lineup.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
     assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars"]
-    assert len(figures.examples(sweep, overlays.predictions(sweep))) == 2
+    assert len(examples.plates(sweep, overlays.predictions(sweep))) == 2
 
 
 def test_what_is_not_there_is_not_drawn(sweep, tmp_path):
-    assert figures.examples(sweep, {}) == []
+    assert examples.plates(sweep, {}) == []
     whole.sweep(tmp_path)
     for path in tmp_path.rglob("record.json"):
         path.unlink()
     (tmp_path / "data.json").unlink()
     moved = records.load(tmp_path)
     assert figures.every({"squares": moved}) == []
-    assert figures.examples(moved, {}) == []
+    assert examples.plates(moved, {}) == []
 
 
 def test_files_are_the_same_bytes_each_time(sweep, tmp_path):

@@ -39,14 +39,15 @@ def test_the_interval_is_that_of_the_test():
 
 def test_what_cannot_be_said_is_nan():
     assert statistics.corrected_t([], 0.25)[-1] == 0
-    single = statistics.corrected_t([0.5, np.nan], 0.25)
-    assert (single.mean, single.n) == (0.5, 1)
-    assert np.isnan([single.low, single.high, single.t, single.p]).all()
+    for scores in ([0.5, np.nan], [0.4, 0.6], [0.5, 0.5]):  # two runs have a spread that says nothing
+        few = statistics.corrected_t(scores, 0.25)
+        assert (few.mean, few.n) == (0.5, np.isfinite(scores).sum())
+        assert np.isnan([few.low, few.high, few.t, few.p]).all()
 
 
 def test_scores_without_spread():
     assert statistics.corrected_t([0.0, 0.0, 0.0], 0.25)[:5] == (0, 0, 0, 0, 1)
-    assert statistics.corrected_t([-0.5, -0.5], 0.25)[:5] == (-0.5, -0.5, -0.5, -np.inf, 0)
+    assert statistics.corrected_t([-0.5, -0.5, -0.5], 0.25)[:5] == (-0.5, -0.5, -0.5, -np.inf, 0)
 
 
 def test_holm_gives_the_published_example_and_passes_over_nan():

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import subprocess
 
 import pandas as pd
 import pytest
@@ -46,7 +48,8 @@ def test_csv_holds_numbers_under_remarks():
 
 
 def test_latex_is_a_booktabs_table_with_every_special_character_escaped():
-    text = table.latex(TABLE)
+    packages, _, text = table.latex(TABLE).partition("\n")
+    assert packages == r"% \usepackage{booktabs,graphicx}"
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:]
     assert body == [
         r"sharp\_unet & \textbf{75.00 $\pm$ 7.07} & $-$1.50 to 78.02 & $<$0.001 & 25 \\",
@@ -56,18 +59,31 @@ def test_latex_is_a_booktabs_table_with_every_special_character_escaped():
     assert r"\begin{tabular}{lrrrr}" in text
     assert r"Bold: \textbf{really}. And more." in text
     assert table.latex(TABLE._replace(title=r"\~^#{}")).count(r"\textbackslash{}\textasciitilde{}") == 1
-    assert not re.search(r"(?<!\\)[%#_]", text)
+    assert not re.search(r"(?<!\\)(%(?!\n)|[#_])", text)
     assert [text.count(f"{side}{{") for side in (r"\begin", r"\end")] == [2, 2]
 
 
-def test_a_wide_table_is_fitted_to_the_line_and_its_braces_close():
-    wide = TABLE._replace(frame=pd.concat([FRAME, FRAME.add_suffix(" again")], axis=1))
-    text = table.latex(wide)
-    assert r"\resizebox{\linewidth}{!}{%" in text
-    assert r"\end{tabular}}" in text
-    assert r"\resizebox" not in table.latex(TABLE)
+def test_braces_close_and_long_headings_are_stacked():
+    text = table.latex(TABLE._replace(frame=FRAME.rename(columns={"p": "best epoch on the test fold", "runs": "a_b"})))
     plain = re.sub(r"\\[{}]", "", text)
     assert plain.count("{") == plain.count("}")
+    assert r"& 95 \% interval & \shortstack[r]{best epoch on \\ the test fold} & a\_b \\" in text
+
+
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"), reason="there is no pdflatex here: apt-get install texlive-latex-recommended"
+)
+def test_wide_and_narrow_tables_are_typeset_within_the_line(tmp_path):
+    wide = TABLE._replace(name="wide", frame=pd.concat([FRAME, FRAME.add_suffix(" again " + "and again" * 8)], axis=1))
+    for each in (TABLE, wide):
+        table.write(each, tmp_path)
+    inputs = "".join(rf"\input{{{each.name}}}" for each in (TABLE, wide))
+    packages = r"\usepackage{booktabs,graphicx}"
+    (tmp_path / "all.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    log = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "Output written on all.pdf" in log
+    assert "Overfull" not in log
 
 
 def test_write_leaves_three_files(tmp_path):

@@ -1,6 +1,7 @@
 """The paper's tables and the tests of differences, of sweeps whose scores are known."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import records, statistics, table, tables
+from sharp_unet_jax.report import passport, records, statistics, summary, table, tables
 from tests.report import sweep_writer
 from tests.report.sweep_writer import scores
 
@@ -80,7 +81,7 @@ def test_data_sets_stand_under_one_another_and_only_what_differs_is_said_of_each
 
 def test_the_papers_own_tables_are_told_apart(tmp_path):
     """Its Tables 1 and 3 give U-Net on ISBI-2012 Dice of 91.23 and 91.13."""
-    made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 2, 3)))
+    made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
     made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
     assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
     assert made["table3"].frame.loc[0, "paper: Dice"] == "91.13 ± 2.11"
@@ -141,6 +142,41 @@ def test_one_model_and_one_run(tmp_path):
     assert "**mine: 1 of 2 runs are finished:" in tables.paper([sweep, other])[0].note
 
 
+def test_two_runs_have_no_interval_and_no_test(tmp_path):
+    made = {"unet": scores(0.7, 0, shape=(1, 2, 3)), "sharp_unet": scores(0.8, 0, shape=(1, 2, 3))}
+    sweep = sweep_writer.write(tmp_path, made)
+    table1, row = tables.paper([sweep])[0].frame, tables.significance([sweep])[0].frame.iloc[0]
+    assert table1["95 % interval"].tolist() == ["-", "-"]
+    assert (row["difference"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
+    said = summary.paragraph({"mine": sweep})
+    assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
+    assert "2 random folds x 1 repeat, protocol paper" in said
+
+
+def test_means_over_other_numbers_of_runs_say_so(tmp_path):
+    made = {name: scores(0.7, shape=(1, 3, 3)) for name in ("unet", "sharp_unet")}
+    whole, part = (
+        sweep_writer.write(tmp_path / name, made, missing=missing)
+        for name, missing in (("whole", ()), ("part", ("sharp_unet/repeat0-fold1", "sharp_unet/repeat0-fold2")))
+    )
+    said = summary.paragraph({"part": part})
+    assert re.search(r"`unet` \S+ ± \S+ % \(3 runs\), `sharp_unet` \S+ % \(1 run\)", said)
+    assert "runs)" not in summary.paragraph({"whole": whole})
+
+
+def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
+    means = {"laplacian": 0.76, "scaled": 0.70, "sharpen": 0.77, "random": 0.64}
+    made = {"unet": scores(0.70, seed=1)} | {
+        f"sharp_unet+{name}": scores(mean, seed=2 + place) for place, (name, mean) in enumerate(means.items())
+    }
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
+    more, _, within = said.partition("More than chance explains: ")[2].partition("Within what chance explains: ")
+    order = [more.index(f"`sharp_unet+{name}`") for name in ("sharpen", "laplacian", "random")]
+    assert order == sorted(order)
+    assert "`sharp_unet+scaled`" in within
+    assert "p = " not in said
+
+
 def test_a_model_without_any_score(tmp_path):
     sweep = sweep_writer.write(
         tmp_path, {"unet": np.full((1, 2, 3), np.nan), "sharp_unet": scores(0.7, shape=(1, 2, 3))}
@@ -184,3 +220,20 @@ def test_workdirs_alike_are_told_apart_by_their_paths(cvc, tmp_path):
     (table1, _) = tables.paper([cvc, records.load(tmp_path / "again")])
     assert table1.frame["data set"].nunique() == 2
     assert table1.frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
+
+
+def test_the_kernel_of_sharp_blocks_is_told_where_their_names_do_not(tmp_path):
+    made = {name: scores(0.7, shape=(1, 2, 3)) for name in ("unet", "sharp_unet")}
+    for name, fields, told in (
+        ("a", {}, "Sharp blocks: laplacian, zero padding."),
+        (
+            "b",
+            {"skip_kernel": "laplacian_of_gaussian", "skip_padding": "reflect"},
+            "laplacian of gaussian, reflect padding.",
+        ),
+        ("c", {"models": ["unet", "sharp_unet+scaled"]}, None),
+    ):
+        sweep = sweep_writer.write(tmp_path / name, made)
+        (tmp_path / name / "config.json").write_text(json.dumps(sweep.config | fields))
+        text = passport.passport([records.load(tmp_path / name)])
+        assert (told in text) if told else "Sharp blocks" not in text

@@ -34,6 +34,10 @@ theme.addEventListener("click", () => { chosen = !isDark(); showTheme(); });
 dark.addEventListener("change", showTheme);
 showTheme();
 
+// ---- on paper nothing is folded away
+
+addEventListener("beforeprint", () => { for (const details of document.querySelectorAll("details")) details.open = true; });
+
 // ---- tables: a click on a heading sorts, another the other way; what has no number comes last
 
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -93,6 +97,8 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
   const context = canvas.getContext("2d"), [truth] = maps, labels = maps[part];
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   if (view === "image") return;
+  // Beside errors a thin outline, and none in small pictures: it would hide those of fine structures.
+  const lines = !part || view === "labels" ? [["#000", 3], ["#fff", 1.2]] : canvas.clientWidth < 160 ? [] : [["#000", 1.6], ["#fff", 0.8]];
   const fills = {};
   for (let i = 0; i < labels.length; i++) {
     const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i] % LABELS.length] : null) : wrong(truth[i], labels[i]);
@@ -108,7 +114,7 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
     if (y && edge(at(x, y), at(x, y - 1))) { outline.moveTo(x * zoom, y * zoom); outline.lineTo((x + 1) * zoom, y * zoom); }
   }
   context.lineCap = "square";
-  for (const [style, line] of [["#000", 3], ["#fff", 1.2]]) { context.strokeStyle = style; context.lineWidth = line * sharp; context.stroke(outline); }
+  for (const [style, line] of lines) { context.strokeStyle = style; context.lineWidth = line * sharp; context.stroke(outline); }
 };
 
 const panel = (picture, part) => {
@@ -181,7 +187,7 @@ const curves = (section, { runs, looks, names }) => {
   const models = Object.keys(looks), hidden = new Set(), explained = readout.textContent;
   const metric = section.querySelector("[name=metric]"), every = section.querySelector("[name=runs]");
   const colour = model => looks[model].colour === "#000000" ? "currentColor" : looks[model].colour;
-  const line = model => ({ fill: "none", stroke: colour(model), ...(looks[model].dashed && { "stroke-dasharray": "7 4" }) });
+  const line = model => ({ fill: "none", stroke: colour(model), ...(looks[model].dashes && { "stroke-dasharray": looks[model].dashes }) });
   let epoch = null, series = [], x = null;
 
   for (const model of models) {
@@ -279,7 +285,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
 
   const table = sweep.querySelector("table.images"), controls = sweep.querySelector(".controls:has([name=find])");
   const [find, most] = ["find", "most"].map(name => controls.querySelector(`[name=${name}]`));
-  const behind = [...controls.querySelectorAll("[name=behind]")];
+  const behind = controls.querySelector("[name=behind]"); // there if models have twins
   const filter = () => {
     const words = find.value.toLowerCase(), limit = most.value === "" ? Infinity : Number(most.value);
     let count = 0;
@@ -289,7 +295,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
       const leads = [...row.querySelectorAll(".lead")].map(cell => cell.dataset.key);
       const kept = `${image.textContent} ${group.textContent}`.toLowerCase().includes(words)
         && (limit === Infinity || scores.some(score => score !== "" && score <= limit))
-        && behind.every(box => !box.checked || (leads[box.value] !== "" && leads[box.value] < 0));
+        && (!behind?.value || (leads[behind.value] !== "" && leads[behind.value] < 0));
       row.hidden = !kept;
       count += kept;
     }

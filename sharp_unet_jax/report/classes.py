@@ -1,0 +1,36 @@
+"""Scores of each class on its own, where a network tells more than two apart: their mean hides the rare ones."""
+
+import pandas as pd
+
+from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report.passport import passport
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.table import Table, plus_minus
+
+THERE = "where it is: "
+
+
+def table(sweep: Sweep) -> Table | None:
+    """ "classes": a row a class and model, mean ± std over runs of a run's mean over images; None for two classes."""
+    if len(sweep.classes) == 2:
+        return None
+    scores = sweep.per_image.astype({"jaccard": float, "dice": float})
+    rows = []
+    for label in sweep.classes:
+        for model in statistics.models(sweep):
+            own = scores[(scores["class"] == label) & (scores["model"] == model)]
+            there = own[own["truth"] > 0]
+            row: dict[str, object] = {"class": label, "model": model}
+            for name, part in (("", own), (THERE, there)):
+                for metric in ("jaccard", "dice"):
+                    means = 100 * part.groupby("run")[metric].mean()
+                    row[f"{name}{metric.capitalize()} (%)"] = plus_minus(means.mean(), means.std(ddof=1))
+            rows.append(row | {"images with it": there["image_id"].nunique()})
+    return Table(
+        "classes",
+        "Class by class",
+        passport([sweep]),
+        pd.DataFrame(rows),
+        "The reported score is the mean over these classes, background included. Where a class is in neither truth nor "
+        "prediction, the rule for empty masks decides; the other two columns leave out images whose truth lacks it.",
+    )

@@ -1,0 +1,87 @@
+"""Differences between models with their intervals, a line each: of sharp twins from plain ones, of kernels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from sharp_unet_jax.report import kernels, lineup, statistics
+from sharp_unet_jax.report.figures import SHARP, Plate
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.style import INK
+
+CAPTION = (
+    "In points of Jaccard. A dot is a run, paired with the other model's of the same fold; the diamond is their mean, "
+    "the line its 95 % interval, corrected for the training images that folds share, but not for the number of "
+    f"differences shown: the tables say which hold after that. Of fewer than {statistics.FEWEST} runs there is none."
+)
+Row = tuple[str, tuple[Sweep, str, str]]  # what it is called; whose difference it is, first minus second
+
+
+def plates(sweeps: Mapping[str, Sweep]) -> list[Plate]:
+    """ "differences": sharp minus plain of all `sweeps`, by their labels, where there is more than one such difference;
+    "kernels": those of sweeps that compare kernels, from the paper's too. [] without either."""
+    compared = {label: sweep for label, sweep in sweeps.items() if lineup.has_kernels(sweep)}
+    wanted = [
+        (f"{label}: {sharp} minus {plain}", (sweep, sharp, plain))
+        for label, sweep in sweeps.items()
+        if label not in compared
+        for plain, *twins in lineup.families(sweep)
+        for sharp in twins
+    ]
+    return ([_differences(wanted)] if len(wanted) > 1 else []) + ([_kernels(compared)] if compared else [])
+
+
+def _differences(rows: Sequence[Row]) -> Plate:
+    figure = Figure(figsize=(6.6, 0.85 + 0.3 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    _forest(axes, rows)
+    axes.set_xlabel("difference in points of Jaccard")
+    _legend(figure)
+    return Plate("differences", "Sharp minus plain", CAPTION, figure)
+
+
+def _kernels(sweeps: Mapping[str, Sweep]) -> Plate:
+    models = {label: [m for m in statistics.models(sweep) if "+" in m] for label, sweep in sweeps.items()}
+    heights = [0.75 + 0.34 * len(of_sweep) for of_sweep in models.values()]
+    figure = Figure(figsize=(7, sum(heights) + 0.3), layout="constrained")
+    grid = figure.subplots(len(sweeps), 2, sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights})
+    for panels, (label, sweep) in zip(grid, sweeps.items(), strict=True):
+        reference, shown, there = lineup.reference(sweep), lineup.shown(sweep), statistics.models(sweep)
+        for axes, other in zip(panels, (statistics.plain(reference), reference), strict=True):
+            named = {m: f"{shown[m]}\nsum {kernels.about(m)[0]}, scale {kernels.about(m)[1]}" for m in models[label]}
+            rows = [(named[model], (sweep, model, other)) for model in models[label] if other in there]
+            _forest(axes, rows)
+            axes.set_xlabel(f"Jaccard minus that of {shown.get(other, other)} (points)")
+        panels[0].set_title(label, loc="left")
+    _legend(figure)
+    return Plate("kernels", "Kernels of the sharp block", CAPTION, figure)
+
+
+def _forest(axes: Axes, rows: Sequence[Row]) -> None:
+    """A line a row, from the top."""
+    axes.axvline(0, color=INK, lw=0.6, ls=":")
+    for place, (_, (sweep, first, second)) in enumerate(rows):
+        if first == second:
+            axes.annotate("reference", (0, place), (-4, 0), textcoords="offset points", ha="right", va="center")
+            continue
+        delta = statistics.differences(sweep, first, second).dropna()
+        mean = statistics.corrected_t(delta, statistics.share_tested(sweep))
+        axes.plot([mean.low, mean.high], [place, place], color=SHARP, lw=1.6, solid_capstyle="butt", zorder=3)
+        axes.scatter(delta, np.full(len(delta), place - 0.26), s=7, color=INK, alpha=0.6, lw=0, zorder=4)
+        axes.plot(mean.mean, place, marker="D", ms=5, color=SHARP, mec="white", mew=0.6, zorder=5)
+    axes.set(yticks=range(len(rows)), yticklabels=[name for name, _ in rows], ylim=(len(rows) - 0.4, -0.6))
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.grid(axis="x", color=INK, alpha=0.12, lw=0.5)
+
+
+def _legend(figure: Figure) -> None:
+    handles = [
+        Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
+        Line2D([], [], color=SHARP, marker="D", ms=5, mec="white", lw=1.6, label="mean, 95 % interval"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)

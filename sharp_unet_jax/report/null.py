@@ -1,0 +1,47 @@
+"""What tests find where there is nothing to find: why differences over runs are not tested by the usual t-test."""
+
+from importlib import resources
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sharp_unet_jax.report.figures import PLAIN, SHARP, Plate
+from sharp_unet_jax.report.style import DASHED, INK, SOLID
+
+LOOKS = {"paired t-test over runs": (SHARP, SOLID), "corrected t-test over runs": (PLAIN, DASHED)}
+CAPTION = (
+    "Two learners that are equally good by construction, compared after 5 x 5-fold cross-validation of 1000 simulated "
+    "data sets (bench/null_simulation.py of this project). At a level of 5 % a test should find a difference in 5 % of "
+    "them. The runs share training images: the usual paired t-test takes them for independent, the corrected resampled "
+    "t-test does not. Where random folds tear groups apart, it too finds more than it should."
+)
+
+
+def plate() -> Plate:
+    """ "null": the figure, and what it shows; from null_simulation.csv, which bench/null_simulation.py writes."""
+    with resources.files("sharp_unet_jax.report").joinpath("null_simulation.csv").open() as file:
+        return Plate("null", "Tests of two equally good learners", CAPTION, draw(pd.read_csv(file)))
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Found against allowed, a panel for each kind of folds. Columns: folds, level and, of LOOKS, the share of data
+    sets in which a test at that level found a difference."""
+    names = list(dict.fromkeys(table["folds"]))
+    figure = Figure(figsize=(7, 2.7), layout="constrained")
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True)
+    for panel, name in zip(panels, names, strict=True):
+        rows = table[table["folds"] == name].set_index("level")
+        panel.plot([0, 20], [0, 20], color=INK, lw=0.6, ls=":", label="what the level allows")
+        panel.axvline(5, color=INK, alpha=0.2, lw=0.6)
+        for test, (colour, dashes) in LOOKS.items():
+            found = 100 * rows[test]
+            panel.plot(100 * rows.index, found, color=colour, ls=dashes, lw=1.4, label=test)
+            panel.plot(5, found[0.05], "o", ms=4, color=colour)
+            text, at = f"{found[0.05]:.1f} %", (5, found[0.05])
+            panel.annotate(text, at, (-4, 5), textcoords="offset points", color=colour, ha="right")
+        panel.set_title(name)
+        panel.set_xlabel("level of the test (%)")
+    panels[0].set(ylabel="differences found\nwhere there is none (%)", xlim=(-0.5, 20), ylim=(0, 75))
+    panels[0].set_xticks([0, 5, 10, 15, 20])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
