@@ -72,7 +72,7 @@ def plan(
             if protocol == "nested":
                 prefix = f"{seed}/{repeat}/{fold}/validation"
                 names = groups if grouped else ids
-                inner = train[_validation([names[i] for i in train], validation, prefix)]
+                inner = train[portion([names[i] for i in train], validation, prefix)]
                 train = np.setdiff1d(train, inner)
                 if not len(train) or not len(inner):
                     raise ValueError(
@@ -131,7 +131,7 @@ def grouped_folds(groups: Sequence[str], k: int, *, seed: int, repeat: int) -> l
     return [np.flatnonzero(parts == fold).astype(np.int64) for fold in range(k)]
 
 
-def _validation(names: Sequence[str], fraction: float, prefix: str) -> np.ndarray:
+def portion(names: Sequence[str], fraction: float, prefix: str) -> np.ndarray:
     """Positions of about `fraction` of the names, equal names kept together (each its own group if all differ)."""
     sizes = Counter(names)
     order = sorted(sizes, key=lambda name: _digest(f"{prefix}/{name}"))
