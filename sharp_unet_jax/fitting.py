@@ -47,12 +47,12 @@ def fit(
     That epoch is chosen on the validation images, so scores on them flatter: keep images aside to score it on, or
     cross-validate (`python -m launch.cv`). The same arguments on the same kind of CPU give the same weights.
 
-    >>> import numpy as np
+    >>> import sharp_unet_jax
     >>> images = np.zeros((10, 16, 24, 3), np.uint8)
     >>> images[:, 4:12, 6:18] = 200
     >>> masks = images[..., 0] > 100
     >>> history = []
-    >>> run = fit("sharp_unet", images, masks, epochs=2, batch_size=4, on_epoch=history.append)
+    >>> run = sharp_unet_jax.fit("sharp_unet", images, masks, epochs=2, batch_size=4, on_epoch=history.append)
     >>> [row["epoch"] for row in history]
     [1, 2]
     >>> (probabilities,) = run.predict([images[0]])

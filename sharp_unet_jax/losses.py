@@ -28,6 +28,13 @@ def get(name: str | Mapping[str, float]) -> Loss:
 
     Raises:
         ValueError: for an unknown name, with the nearest known one, or for no name at all.
+
+    >>> from sharp_unet_jax import losses
+    >>> logits, labels = jnp.zeros((2, 4, 4, 1)), jnp.ones((2, 4, 4), jnp.uint8)
+    >>> print(losses.get("cross_entropy")(logits, labels))  # log 2 for each image
+    [0.6931472 0.6931472]
+    >>> losses.get({"cross_entropy": 1.0, "dice": 0.5})(logits, labels).shape
+    (2,)
     """
     weights = {name: 1.0} if isinstance(name, str) else dict(name)
     if not weights:

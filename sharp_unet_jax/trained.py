@@ -94,6 +94,17 @@ class Trained:
 def load(path: str | Path) -> Trained:
     """The finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
 
+    >>> import sharp_unet_jax
+    >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
+    >>> run.model, run.outputs
+    ('sharp_unet', 1)
+    >>> (probabilities,) = run.predict([np.zeros((50, 70, 3), np.uint8)])
+    >>> probabilities.shape, probabilities.dtype
+    ((50, 70, 1), dtype('float32'))
+    >>> (mask,) = run.masks([np.zeros((50, 70, 3), np.uint8)])
+    >>> mask.shape, mask.dtype
+    ((50, 70), dtype('uint8'))
+
     Raises InputError where the folder is no run, the run is not finished, its checkpoint is damaged, or this version
     of the project has another network by the model's name.
     """

@@ -1,0 +1,42 @@
+"""The notebook in examples/: its cells run, in order, with the knobs at its top turned down and tiny networks."""
+
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+PATH = Path(__file__).parents[1] / "examples/from_python.ipynb"
+CELLS = [cell for cell in json.loads(PATH.read_text())["cells"] if cell["cell_type"] == "code"]
+KNOBS = {"EPOCHS": 2, "STEPS": 5}
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_every_cell_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(PATH.parent)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    matplotlib.use("agg")
+    names = {"__name__": "__main__"}
+    for number, cell in enumerate(CELLS):
+        code = "".join(cell["source"])
+        if number == 0:
+            for name, value in KNOBS.items():
+                code, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", code, flags=re.MULTILINE)
+                assert found == 1
+        with matplotlib.rc_context():
+            exec(compile(code, f"{PATH.name}, code cell {number + 1}", "exec"), names)
+    said = capsys.readouterr().out
+    assert "sharp_unet: 2 epochs" in said
+    assert "Jaccard index" in said
+
+
+def test_it_was_run_as_it_stands_and_is_small():
+    assert [cell["execution_count"] for cell in CELLS] == list(range(1, len(CELLS) + 1))
+    assert not any(output["output_type"] == "error" for cell in CELLS for output in cell["outputs"])
+    assert PATH.stat().st_size < 500_000
