@@ -141,13 +141,14 @@ def _made(
     on_epoch: Callable[[dict[str, float]], object] | None,
 ) -> trained.Trained:
     """Makes the one run in `folder`, unless it is there already, and reads it back."""
-    for event in sweep.go(config, dataset, folder, devices, only=run.name, splits={(0, 0): split}):
-        if isinstance(event, sweep.EpochEnded) and on_epoch:
-            # Under this protocol the test images are those of the validation.
-            on_epoch({key: value for key, value in event.epoch.row.items() if not key.startswith("test_")})
-        elif isinstance(event, sweep.Warned):
-            warnings.warn(event.text, stacklevel=3)
-        elif isinstance(event, sweep.Ended) and event.record["status"] == "failed":
-            raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
+    with contextlib.closing(sweep.go(config, dataset, folder, devices, only=run.name, splits={(0, 0): split})) as events:
+        for event in events:
+            if isinstance(event, sweep.EpochEnded) and on_epoch:
+                # Under this protocol the test images are those of the validation.
+                on_epoch({key: value for key, value in event.epoch.row.items() if not key.startswith("test_")})
+            elif isinstance(event, sweep.Warned):
+                warnings.warn(event.text, stacklevel=3)
+            elif isinstance(event, sweep.Ended) and event.record["status"] == "failed":
+                raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
     workdir.collect(folder, config)
     return trained.load(workdir.folder(folder, run))

@@ -3,7 +3,7 @@
 Everywhere: logits (N, H, W, K) of any floating dtype, computed on in float32; K = 1 is binary (sigmoid, class 1 is the
 foreground), K > 1 is one class a channel (softmax). Labels (N, H, W) are integer classes; pixels labelled IGNORE take
 no part and get no gradient, and an image of nothing else has loss 0. Sums run over the pixels of one image and means
-over its valid pixels.
+over its valid pixels. Entropies are in nats; ValueError for shapes that do not fit.
 """
 
 import difflib
@@ -56,7 +56,10 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def dice(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 - (2 sum tp + 1) / (sum t + sum p + 1), averaged over channels; t is the truth, p the probability."""
+    """1 - (2 sum tp + 1) / (sum t + sum p + 1), averaged over channels; t is the truth, p the probability.
+
+    After Milletari et al. (3DV 2016, arXiv:1606.04797), who square the terms of the denominator and do not smooth.
+    """
     return jnp.mean(_tversky(logits, labels, misses=0.5, false_alarms=0.5, smooth=0.5), axis=-1)
 
 

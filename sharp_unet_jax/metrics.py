@@ -62,7 +62,7 @@ def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> 
         (...) float64, one value a mask; a scalar for a single pair.
 
     Raises:
-        ValueError: for shapes that differ, or values other than 0 and 1.
+        ValueError: for shapes that differ, values other than 0 and 1, or another word for `empty`.
 
     >>> from sharp_unet_jax import metrics
     >>> truth, predicted = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
@@ -81,7 +81,7 @@ def dice(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> NDA
 def jaccard_from_counts(
     intersection: ArrayLike, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty
 ) -> NDArray[np.float64]:
-    """Jaccard index from pixel counts of any one shape; float64 of that shape."""
+    """Jaccard index from pixel counts (integers, all of one shape); float64 of that shape. ValueError as `jaccard`."""
     both = np.asarray(intersection, np.int64)
     return _ratio(both, np.asarray(truth, np.int64) + np.asarray(predicted, np.int64) - both, empty)
 
@@ -89,7 +89,7 @@ def jaccard_from_counts(
 def dice_from_counts(
     intersection: ArrayLike, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty
 ) -> NDArray[np.float64]:
-    """Dice coefficient from pixel counts of any one shape; float64 of that shape."""
+    """Dice coefficient from pixel counts; arguments, result and errors as for `jaccard_from_counts`."""
     total = np.asarray(truth, np.int64) + np.asarray(predicted, np.int64)
     return _ratio(2 * np.asarray(intersection, np.int64), total, empty)
 
