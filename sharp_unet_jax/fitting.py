@@ -141,7 +141,8 @@ def _made(
     on_epoch: Callable[[dict[str, float]], object] | None,
 ) -> trained.Trained:
     """Makes the one run in `folder`, unless it is there already, and reads it back."""
-    with contextlib.closing(sweep.go(config, dataset, folder, devices, only=run.name, splits={(0, 0): split})) as events:
+    events = sweep.go(config, dataset, folder, devices, only=run.name, splits={(0, 0): split})
+    with contextlib.closing(events):
         for event in events:
             if isinstance(event, sweep.EpochEnded) and on_epoch:
                 # Under this protocol the test images are those of the validation.
