@@ -90,7 +90,10 @@ def fit(
     for unknown in settings.keys() - set(SETTINGS):
         near = difflib.get_close_matches(unknown, SETTINGS, n=1, cutoff=0)[0]
         raise InputError(f"{unknown}: fit has no such setting; did you mean {near!r}? There are {', '.join(SETTINGS)}")
-    examples, held, share = arrays.examples(images, masks, "", groups, window), [], validation
+    if window is not None and not window[0] < window[1]:
+        raise InputError(f"window: give (low, high), not {window}")
+    examples, held = arrays.examples(images, masks, "", groups, window), []
+    share: Any = validation
     if isinstance(validation, tuple) and len(validation) == 2:
         held, share = arrays.examples(*validation, "validation ", None, window), Config.inner_validation
     if not isinstance(share, float) or not 0 < share < 1:

@@ -163,6 +163,7 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ({"groups": ["a"]}, "12 images, but 12 masks and 1 groups"),
         ({"classes": "square"}, "classes: give names, at least two, each once, the background first; not 'square'"),
         ({"window": (0, 1), "images": np.where(IMAGES > 9, np.nan, 0.5)}, "image 0: some pixels are not numbers"),
+        ({"window": (1, 0)}, r"window: give \(low, high\), not \(1, 0\)"),
         ({"size": (8, 8)}, "data.size: height and width must be at least 16"),
         ({"model": "sharp_net"}, "no model 'sharp_net'; did you mean 'sharp_unet'"),
         ({"epoch": 3}, "epoch: fit has no such setting; did you mean 'epochs'"),
