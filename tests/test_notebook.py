@@ -23,14 +23,13 @@ def test_every_cell_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
     matplotlib.use("agg")
     names = {"__name__": "__main__"}
-    for number, cell in enumerate(CELLS):
-        code = "".join(cell["source"])
-        if number == 0:
-            for name, value in KNOBS.items():
-                code, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", code, flags=re.MULTILINE)
-                assert found == 1
-        with matplotlib.rc_context():
-            exec(compile(code, f"{PATH.name}, code cell {number + 1}", "exec"), names)
+    sources = ["".join(cell["source"]) for cell in CELLS]
+    for name, value in KNOBS.items():
+        sources[0], found = re.subn(rf"^{name} = \d+", f"{name} = {value}", sources[0], flags=re.MULTILINE)
+        assert found == 1
+    with matplotlib.rc_context():
+        for number, source in enumerate(sources, 1):
+            exec(compile(source, f"{PATH.name}, code cell {number}", "exec"), names)
     said = capsys.readouterr().out
     assert "sharp_unet: 2 epochs" in said
     assert "Jaccard index" in said
