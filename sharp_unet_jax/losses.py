@@ -31,8 +31,8 @@ def get(name: str | Mapping[str, float]) -> Loss:
 
     >>> from sharp_unet_jax import losses
     >>> logits, labels = jnp.zeros((2, 4, 4, 1)), jnp.ones((2, 4, 4), jnp.uint8)
-    >>> print(losses.get("cross_entropy")(logits, labels))  # log 2 for each image
-    [0.6931472 0.6931472]
+    >>> print(losses.get("cross_entropy")(logits, labels).round(4))  # log 2 for each image
+    [0.6931 0.6931]
     >>> losses.get({"cross_entropy": 1.0, "dice": 0.5})(logits, labels).shape
     (2,)
     """
