@@ -1,9 +1,8 @@
-"""The examples in docstrings and the Python of the README, run beside a finished sweep and a picture."""
+"""The examples in docstrings and the Python of the README, run beside a finished run and a picture."""
 
 import doctest
 import importlib
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ import pytest
 from PIL import Image
 
 import sharp_unet_jax
-from tests.test_sweep import finished
+from tests.conftest import shrink_models, squares
 
-__all__ = ["finished"]
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 ROOT = Path(__file__).parents[1]
@@ -22,14 +20,23 @@ PAGES = [page for page in (ROOT / "README.md", ROOT / "docs/python.md") if page.
 CODE = [code for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds the run and the picture that examples name."""
+    folder, data = tmp_path_factory.mktemp("beside"), squares()
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        sharp_unet_jax.fit("sharp_unet", data.images, data.masks, epochs=1, folder=folder / "work/demo")
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(folder / "image.png")
+    return folder
+
+
 @pytest.fixture
-def beside_a_sweep(finished, tmp_path, monkeypatch):
-    shutil.copytree(finished, tmp_path / "work/demo")
-    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "image.png")
-    monkeypatch.chdir(tmp_path)
+def beside_a_run(folder, monkeypatch):
+    monkeypatch.chdir(folder)
 
 
-@pytest.mark.usefixtures("beside_a_sweep")
+@pytest.mark.usefixtures("beside_a_run")
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_do_what_they_show(name):
     module = importlib.import_module(f"sharp_unet_jax.{name}")
@@ -38,7 +45,7 @@ def test_docstrings_do_what_they_show(name):
     assert failed == 0  # what differs is printed
 
 
-@pytest.mark.usefixtures("beside_a_sweep")
+@pytest.mark.usefixtures("beside_a_run")
 @pytest.mark.parametrize("code", CODE)
 def test_python_of_the_pages_runs(code):
     exec(compile(code, "page", "exec"), {"__name__": "page"})

@@ -126,7 +126,7 @@ def test_several_classes_and_devices():
     data = squares(classes=3)
     classes, losses = ["background", "square", "other"], ([], [])
     for masks, devices, rows in zip((data.masks.astype(np.int64), data.masks), (1, 2), losses, strict=True):
-        run = fit(data.images, masks, classes=classes, devices=jax.devices()[:devices], on_epoch=rows.append)
+        run = fit(data.images, masks, classes=classes, devices=jax.devices()[:devices], epochs=1, on_epoch=rows.append)
         assert (run.outputs, run.config.devices_per_run) == (3, devices)
     for one, two in zip(*losses, strict=True):
         assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)

@@ -29,7 +29,7 @@ def examples(
         raise InputError(f"{len(images)} {kind}images, but {len(masks)} masks{number}: every image needs one")
     if not len(images):
         raise InputError(f"there are no {kind}images")
-    found = []
+    found: list[dict[str, Any]] = []
     for n, (image, mask) in enumerate(zip(images, masks, strict=True)):
         image, mask = _image(np.asarray(image), f"{kind}image {n}", window), np.asarray(mask)
         if mask.shape != image.shape[:2]:
