@@ -1,18 +1,37 @@
-"""Sharp U-Net (Zunair & Ben Hamza 2021) and its baselines in JAX."""
+"""Sharp U-Net (Zunair & Ben Hamza 2021) and its baselines in JAX.
 
+import sharp_unet_jax
+
+run = sharp_unet_jax.fit("sharp_unet", images, masks, epochs=30)
+run = sharp_unet_jax.load("work/cvc/runs/sharp_unet/repeat0-fold0")
+probabilities = run.predict(images)
+"""
+
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sharp_unet_jax.trained import load
+    from sharp_unet_jax import losses, metrics, models, ops
+    from sharp_unet_jax.config import Augment
+    from sharp_unet_jax.errors import InputError
+    from sharp_unet_jax.fitting import fit
+    from sharp_unet_jax.trained import Trained, load
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["Augment", "InputError", "Trained", "fit", "load", "losses", "metrics", "models", "ops"]
+
+_HOMES = {"Augment": "config", "InputError": "errors", "Trained": "trained", "fit": "fitting", "load": "trained"}
 
 
 def __getattr__(name: str) -> Any:
-    """`load` when it is first asked for: JAX is not to be imported by those who read records alone."""
-    if name == "load":
-        from sharp_unet_jax.trained import load
+    """A public name when it is first asked for: JAX is not to be imported by those who read records alone."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return importlib.import_module(f"{__name__}.{name}")
 
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """For completion."""
+    return sorted({*globals(), *__all__})

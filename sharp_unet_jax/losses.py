@@ -3,7 +3,7 @@
 Everywhere: logits (N, H, W, K) of any floating dtype, computed on in float32; K = 1 is binary (sigmoid, class 1 is the
 foreground), K > 1 is one class a channel (softmax). Labels (N, H, W) are integer classes; pixels labelled IGNORE take
 no part and get no gradient, and an image of nothing else has loss 0. Sums run over the pixels of one image and means
-over its valid pixels.
+over its valid pixels. Entropies are in nats; ValueError for shapes that do not fit.
 """
 
 import difflib
@@ -28,6 +28,13 @@ def get(name: str | Mapping[str, float]) -> Loss:
 
     Raises:
         ValueError: for an unknown name, with the nearest known one, or for no name at all.
+
+    >>> from sharp_unet_jax import losses
+    >>> logits, labels = jnp.zeros((2, 4, 4, 1)), jnp.ones((2, 4, 4), jnp.uint8)
+    >>> print(losses.get("cross_entropy")(logits, labels).round(4))  # log 2 for each image
+    [0.6931 0.6931]
+    >>> losses.get({"cross_entropy": 1.0, "dice": 0.5})(logits, labels).shape
+    (2,)
     """
     weights = {name: 1.0} if isinstance(name, str) else dict(name)
     if not weights:
@@ -49,7 +56,10 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def dice(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 - (2 sum tp + 1) / (sum t + sum p + 1), averaged over channels; t is the truth, p the probability."""
+    """1 - (2 sum tp + 1) / (sum t + sum p + 1), averaged over channels; t is the truth, p the probability.
+
+    After Milletari et al. (3DV 2016, arXiv:1606.04797), who square the terms of the denominator and do not smooth.
+    """
     return jnp.mean(_tversky(logits, labels, misses=0.5, false_alarms=0.5, smooth=0.5), axis=-1)
 
 

@@ -30,6 +30,9 @@ def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.
     Returns:
         (N, C, 3) int32: intersection, truth, predicted; C = 2 for K = 1 (background, foreground), else K. Exact up to
         2**31 pixels an image.
+
+    Raises:
+        ValueError: for shapes that do not fit.
     """
     if labels.shape != logits.shape[:3] or logits.ndim != 4:
         raise ValueError(f"logits (N, H, W, K) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}")
@@ -59,7 +62,13 @@ def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> 
         (...) float64, one value a mask; a scalar for a single pair.
 
     Raises:
-        ValueError: for shapes that differ, or values other than 0 and 1.
+        ValueError: for shapes that differ, values other than 0 and 1, or another word for `empty`.
+
+    >>> from sharp_unet_jax import metrics
+    >>> truth, predicted = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    >>> truth[0, :2], predicted[0, :3] = True, True
+    >>> print(metrics.jaccard(truth, predicted, empty="nan"))  # 8 of 12 pixels; the second pair is empty
+    [0.66666667        nan]
     """
     return jaccard_from_counts(*_mask_counts(truth, predicted), empty=empty)
 
@@ -72,7 +81,7 @@ def dice(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> NDA
 def jaccard_from_counts(
     intersection: ArrayLike, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty
 ) -> NDArray[np.float64]:
-    """Jaccard index from pixel counts of any one shape; float64 of that shape."""
+    """Jaccard index from pixel counts (integers, all of one shape); float64 of that shape. ValueError as `jaccard`."""
     both = np.asarray(intersection, np.int64)
     return _ratio(both, np.asarray(truth, np.int64) + np.asarray(predicted, np.int64) - both, empty)
 
@@ -80,7 +89,7 @@ def jaccard_from_counts(
 def dice_from_counts(
     intersection: ArrayLike, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty
 ) -> NDArray[np.float64]:
-    """Dice coefficient from pixel counts of any one shape; float64 of that shape."""
+    """Dice coefficient from pixel counts; arguments, result and errors as for `jaccard_from_counts`."""
     total = np.asarray(truth, np.int64) + np.asarray(predicted, np.int64)
     return _ratio(2 * np.asarray(intersection, np.int64), total, empty)
 
@@ -111,6 +120,11 @@ def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
 
     Raises:
         ValueError: for no images, counts of another shape, or binary with C other than 2.
+
+    >>> from sharp_unet_jax import metrics
+    >>> score = metrics.score([[[4, 4, 4], [8, 8, 12]]], empty="one", binary=True)
+    >>> print(round(score.jaccard, 4), round(score.dice, 4), score.images)
+    0.6667 0.8 1
     """
     table = np.asarray(counts, np.int64)
     if table.ndim != 3 or table.shape[2] != 3 or table.shape[0] == 0:

@@ -66,6 +66,10 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         "nested": "Epochs were chosen on a part of the training folds; the test fold was scored once.",
     }[config.protocol]
     groups = "Folds kept groups whole." if config.grouped else "Folds were drawn at random, whatever the groups."
+    protocol = f"Protocol `{config.protocol}`, folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}."
+    if config.folds == 1:  # fitting.fit
+        chosen, groups = "Epochs were chosen on the images that are scored, which flatters the score.", ""
+        protocol = f"One division of the images, no cross-validation; seed: {config.seed}."
     ensemble = "\nThe file averages these runs. The average itself was not scored: no image is new to all of them.\n"
     return f"""# {first.model} trained on {first.dataset}
 
@@ -87,7 +91,7 @@ clinic or preparation than the training's can give worse masks than the scores b
 
 ## Protocol and scores
 
-Protocol `{config.protocol}`, folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}. {chosen}
+{protocol} {chosen}
 {groups}
 Scores are means over test images at {height}x{width}, of pixels {rule if first.outputs == 1 else "by class"}; an image
 with neither truth nor prediction counts as `{config.empty}`.

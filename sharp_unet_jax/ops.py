@@ -75,6 +75,13 @@ def depthwise(x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
       padding: "zero", or "reflect" (the edge pixel is not repeated), which needs H > h // 2 and W > w // 2.
 
     Returns: (N, H, W, C), the type of x.
+
+    Raises ValueError for a kernel of another shape, another padding, or an image too small for "reflect".
+
+    >>> from sharp_unet_jax import ops
+    >>> ramp = jnp.arange(5.0).reshape(1, 1, 5, 1)
+    >>> print(ops.depthwise(ramp, np.array([[-0.5, 0, 0.5]]))[0, 0, :, 0])  # half the difference of the neighbours
+    [ 0.5  1.   1.   1.  -1.5]
     """
     kernel = _per_channel(x, kernel)
     kernel = jnp.broadcast_to(kernel, (*kernel.shape[:3], x.shape[3]))
@@ -84,7 +91,22 @@ def depthwise(x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
 
 
 def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
-    """The sharp block of Sharp U-Net: `depthwise(x, kernel, padding)`, `kernel` also by its name in `KERNELS`.
+    """The sharp block of Sharp U-Net (equation 1): a pure function, without parameters, for any network in JAX.
+
+    It is `depthwise(x, kernel, padding)`, `kernel` also by its name in `KERNELS`: arguments, result and errors are
+    those, and ValueError for an unknown name. Under zero padding a constant c gives 0 but at the border: 3c along an
+    edge, 5c in a corner.
+
+    >>> from sharp_unet_jax import ops
+    >>> constant = jnp.ones((1, 3, 3, 1))
+    >>> print(ops.sharpen(constant)[0, :, :, 0])
+    [[5. 3. 5.]
+     [3. 0. 3.]
+     [5. 3. 5.]]
+    >>> print(ops.sharpen(constant, "sharpen", "reflect")[0, :, :, 0])  # 1 more in the centre: a constant stays
+    [[1. 1. 1.]
+     [1. 1. 1.]
+     [1. 1. 1.]]
 
     On the CPU it is the sum of shifted copies, which XLA fuses with what surrounds it: 1/27 of the grouped
     convolution's processor time at 192x256x32.

@@ -92,16 +92,17 @@ def go(
     *,
     shard: tuple[int, int] = (0, 1),
     only: str | None = None,
+    splits: plan.Splits | None = None,
     stop: threading.Event | None = None,
 ) -> Generator[Event, None, None]:
     """Makes every run of the plan's shard that the workdir `folder` has no finished record of; a failed one again.
 
-    `only` makes the run of that name alone. A run that was cut off goes on from its last saved state. Once `stop` is
-    set the states are saved at the end of the epoch, and Stopped raised. `devices` may be those of all processes, each
-    of which calls this with the same arguments and its own or a common `folder`; it yields the events of the runs that
-    this process leads. InputError where another process works on these runs.
+    `only` makes the run of that name alone; `splits` are others than the plan's. A run that was cut off goes on from
+    its last saved state. Once `stop` is set the states are saved at the end of the epoch, and Stopped raised. `devices`
+    may be those of all processes, each of which calls this with the same arguments and its own or a common `folder`; it
+    yields the events of the runs that this process leads. InputError where another process works on these runs.
     """
-    splits = plan.split(config, dataset)
+    splits = splits or plan.split(config, dataset)
     weights = {model: start for model in config.models if (start := programs.pretrained(config, model, dataset))}
     digests = {model: start.sha256 for model, start in weights.items()}
     strange = folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())

@@ -64,6 +64,8 @@ def fit(
 ) -> Generator[Epoch, None, Result]:
     """Trains one run, from `start` where given, yielding every epoch as it ends; raises DivergedError.
 
+    `binary` says that class 1 alone is scored, `seed` (below 2**32) is of the weights and of the order of the data.
+
     The weights kept are those of the lowest loss on `split.validation`. Training stops `config.patience` epochs after
     it, and the learning rate drops after every `config.plateau_patience` epochs without a lower one (Keras's
     EarlyStopping and ReduceLROnPlateau, both without a least improvement).

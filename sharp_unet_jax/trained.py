@@ -60,10 +60,22 @@ class Trained:
         return np.asarray(self.step(self._placed, images))
 
     def predict(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
-        """Of images of any sizes the probabilities (h, w, outputs) at their own; `options` as in `predict.predict`."""
+        """Of images of any sizes the probabilities (h, w, outputs) float32 at their own; InputError for one unfit.
+
+        `images` are (h, w) or (h, w, C), uint8 or what the run has a window for; `options` are those of
+        `predict.predict`: `flips=True`, `tile=(512, 512)`, ...
+        """
         from sharp_unet_jax import predict  # which is made of runs
 
+        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3))):
+            raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
         return list(predict.predict(self, images, **options))
+
+    def masks(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
+        """Of the same images the classes of their pixels (h, w) uint8, by the config's threshold; see `predict`."""
+        from sharp_unet_jax import predict
+
+        return [predict.labels(each, self.config.threshold) for each in self.predict(images, **options)]
 
     @functools.cached_property
     def _placed(self) -> Weights:
@@ -81,6 +93,17 @@ class Trained:
 
 def load(path: str | Path) -> Trained:
     """The finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
+
+    >>> import sharp_unet_jax
+    >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
+    >>> run.model, run.outputs
+    ('sharp_unet', 1)
+    >>> (probabilities,) = run.predict([np.zeros((50, 70, 3), np.uint8)])
+    >>> probabilities.shape, probabilities.dtype
+    ((50, 70, 1), dtype('float32'))
+    >>> (mask,) = run.masks([np.zeros((50, 70, 3), np.uint8)])
+    >>> mask.shape, mask.dtype
+    ((50, 70), dtype('uint8'))
 
     Raises InputError where the folder is no run, the run is not finished, its checkpoint is damaged, or this version
     of the project has another network by the model's name.

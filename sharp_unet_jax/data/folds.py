@@ -50,6 +50,16 @@ def plan(
     Raises:
         ValueError: one line, for repeated ids, fewer images or groups than folds, fewer than 2 folds, an unknown
             protocol, or a nested split that would leave a part empty.
+
+    >>> from sharp_unet_jax.data import folds
+    >>> patients = ["a", "a", "b", "b", "c", "c"]
+    >>> splits = folds.plan(
+    ...     ["1", "2", "3", "4", "5", "6"], patients, folds=3, repeats=2, grouped=True, protocol="paper", seed=0
+    ... )
+    >>> len(splits)
+    6
+    >>> sorted({patients[i] for i in splits[0, 0].train} & {patients[i] for i in splits[0, 0].test})
+    []
     """
     if protocol not in get_args(Protocol):
         raise ValueError(f'protocol must be "paper" or "nested", got {protocol!r}')
@@ -72,7 +82,7 @@ def plan(
             if protocol == "nested":
                 prefix = f"{seed}/{repeat}/{fold}/validation"
                 names = groups if grouped else ids
-                inner = train[_validation([names[i] for i in train], validation, prefix)]
+                inner = train[portion([names[i] for i in train], validation, prefix)]
                 train = np.setdiff1d(train, inner)
                 if not len(train) or not len(inner):
                     raise ValueError(
@@ -131,8 +141,11 @@ def grouped_folds(groups: Sequence[str], k: int, *, seed: int, repeat: int) -> l
     return [np.flatnonzero(parts == fold).astype(np.int64) for fold in range(k)]
 
 
-def _validation(names: Sequence[str], fraction: float, prefix: str) -> np.ndarray:
-    """Positions of about `fraction` of the names, equal names kept together (each its own group if all differ)."""
+def portion(names: Sequence[str], fraction: float, prefix: str) -> np.ndarray:
+    """Positions (m,) of about `fraction` of the names (n,), in order, equal names kept together; at least one name.
+
+    Which they are depends on the names and on the text `prefix`, such as a seed.
+    """
     sizes = Counter(names)
     order = sorted(sizes, key=lambda name: _digest(f"{prefix}/{name}"))
     target = fraction * len(names)

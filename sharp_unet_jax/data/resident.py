@@ -85,7 +85,8 @@ def prepare(
 
     With `cache` the result is read from that folder where it is, else written there; without, or where that folder
     cannot be made, it stays in memory. `window` is remembered alone. `track(items, total)` may wrap the iteration to
-    show its progress. Raises InputError for labels beyond `classes`, and for masks that are all empty.
+    show its progress. Raises InputError for no examples, grey images among coloured ones, labels beyond `classes`, and
+    masks that are all empty.
     """
     if cache is not None and (cached := _load(cache, name, classes)) is not None:
         return dataclasses.replace(cached, window=window)

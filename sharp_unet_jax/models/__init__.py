@@ -95,7 +95,12 @@ def build(
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
 ) -> Segmenter:
-    """The network `name`: (N, H, W, in_channels) in [0, 1] to logits (N, H, W, num_classes).
+    """The network `name`: images (N, H, W, in_channels), float in [0, 1], to logits (N, H, W, num_classes) float32.
+
+    >>> from sharp_unet_jax import models
+    >>> model = models.build("sharp_unet", num_classes=1, in_channels=3, rngs=nnx.Rngs(0))
+    >>> model(jnp.zeros((2, 32, 48, 3))).shape
+    (2, 32, 48, 1)
 
     `num_classes=1` is a foreground against a background (sigmoid); more are classes with the background among them
     (softmax). Weights are fresh, or those of `weights`: "imagenet" or a path, see `pretrained.load`.

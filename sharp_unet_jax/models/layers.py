@@ -34,7 +34,7 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(out_channels)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels)."""
+        """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels), in the type of x."""
         kernel = self.kernel[...].astype(x.dtype)
         size = kernel.shape[0]
         if (size, self.stride) == (3, 1):
@@ -49,7 +49,9 @@ class Conv(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over all pixels of all images that count, with running statistics for prediction.
+    """Batch normalisation (Ioffe & Szegedy 2015) over all pixels of all images that count.
+
+    Prediction is with running statistics.
 
     In training the statistics are of the whole batch, however it is sharded, weighted by image: a weight of 0, which
     padding has, leaves no trace in them. They are float32 whatever the type of x. The running variance is the plain
@@ -62,7 +64,7 @@ class BatchNorm(nnx.Module):
         self.mean, self.var = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
 
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
-        """(N, H, W, C) to the same; `weight` (N,) trains and updates the running statistics, None predicts."""
+        """(N, H, W, C) to the same shape and type; `weight` (N,) trains and updates the statistics, None predicts."""
         rows = x.astype(jnp.float32).reshape(-1, x.shape[3])
         if weight is None:
             y = (rows - self.mean[None]) * lax.rsqrt(self.var[None] + self.eps) * self.scale[None] + self.bias[None]

@@ -75,7 +75,7 @@ class ResNetEncoder(nnx.Module):
         self.layer4 = _stage(block, self.widths[3], 512, counts[3], stride=2, rngs=rngs)
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:
-        """(N, H, W, in_channels) to five maps, the finest half the image's size."""
+        """(N, H, W, in_channels) to five maps (N, h, w, width), the finest half the image's size."""
         maps = [jax.nn.relu(self.bn1(self.conv1(x), weight))]
         x = _max_pool(maps[0])
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

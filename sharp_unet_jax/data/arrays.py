@@ -1,0 +1,67 @@
+"""Images and masks that are NumPy arrays already, as the source of a data set."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sharp_unet_jax.data import pixels
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.metrics import IGNORE
+
+Arrays: TypeAlias = np.ndarray | Sequence[np.ndarray]
+
+
+def examples(
+    images: Arrays,
+    masks: Arrays,
+    kind: str,
+    groups: Sequence[Hashable] | None,
+    window: tuple[float, float] | None,
+) -> list[dict[str, Any]]:
+    """Pairs as a `resident.Source` has them: the image uint8 by `window`, the mask uint8; ids are `kind` and a number.
+
+    `images` are (h, w) or (h, w, C), of any sizes; `masks` (h, w) of their classes; `groups` of every image, by default
+    each its own. InputError names the pair that is wrong. Labels beyond the classes are left to `resident.prepare`.
+    """
+    if len(images) != len(masks) or (groups is not None and len(groups) != len(images)):
+        number = "" if groups is None else f" and {len(groups)} groups"
+        raise InputError(f"{len(images)} {kind}images, but {len(masks)} masks{number}: every image needs one")
+    if not len(images):
+        raise InputError(f"there are no {kind}images")
+    found: list[dict[str, Any]] = []
+    for n, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        image, mask = _image(np.asarray(image), f"{kind}image {n}", window), np.asarray(mask)
+        if mask.shape != image.shape[:2]:
+            raise InputError(
+                f"{kind}mask {n} is {mask.shape}, and its image is {image.shape}: a mask is (height, width)"
+            )
+        if mask.dtype.kind not in "biu" or mask.min() < 0 or mask.max() > IGNORE:
+            raise InputError(
+                f"{kind}mask {n} is {mask.dtype}, from {mask.min()} to {mask.max()}: give the class of each pixel, "
+                f"a whole number from 0 on, or {IGNORE} where there is none"
+            )
+        id_ = f"{kind}{n:05}"
+        group = id_ if groups is None else str(groups[n])
+        found.append({"image": image, "mask": mask.astype(np.uint8)[..., None], "id": id_, "group": group})
+    if {label for example in found for label in np.unique(example["mask"])} == {0, IGNORE}:
+        raise InputError(
+            f"the {kind}masks hold 0 and {IGNORE} alone, and {IGNORE} is no class but what is left out: give masks > 0"
+        )
+    return found
+
+
+def _image(image: np.ndarray, name: str, window: tuple[float, float] | None) -> np.ndarray:
+    """(H, W, C) uint8."""
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise InputError(f"{name} is {image.shape}: give (height, width) or (height, width, channels)")
+    if image.dtype != np.uint8 and window is None:
+        raise InputError(
+            f"{name} is {image.dtype}, from {image.min():g} to {image.max():g}: give uint8, or as window=(low, high) "
+            "what is to become 0 and 255"
+        )
+    image = image[..., None] if image.ndim == 2 else image
+    try:
+        return pixels.as_trained(image, image.shape[2], window)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

@@ -1,0 +1,59 @@
+"""The examples in docstrings and the Python of the README, run beside a finished run and a picture."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sharp_unet_jax
+from tests.conftest import shrink_models, squares
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+ROOT = Path(__file__).parents[1]
+MODULES = ("ops", "models", "losses", "metrics", "data.folds", "trained", "fitting")
+PAGES = [page for page in (ROOT / "README.md", ROOT / "docs/python.md") if page.exists()]
+CODE = [code for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds the run and the picture that examples name."""
+    folder, data = tmp_path_factory.mktemp("beside"), squares()
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        sharp_unet_jax.fit("sharp_unet", data.images, data.masks, epochs=1, folder=folder / "work/demo")
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(folder / "image.png")
+    return folder
+
+
+@pytest.fixture
+def beside_a_run(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+
+@pytest.mark.usefixtures("beside_a_run")
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_do_what_they_show(name):
+    module = importlib.import_module(f"sharp_unet_jax.{name}")
+    failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert tried > 0
+    assert failed == 0  # what differs is printed
+
+
+@pytest.mark.usefixtures("beside_a_run")
+@pytest.mark.parametrize("code", CODE)
+def test_python_of_the_pages_runs(code):
+    exec(compile(code, "page", "exec"), {"__name__": "page"})
+
+
+def test_one_import_has_what_it_lists():
+    for name in sharp_unet_jax.__all__:
+        assert name in dir(sharp_unet_jax)
+        assert getattr(sharp_unet_jax, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
+        sharp_unet_jax.fitt  # noqa: B018
