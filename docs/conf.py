@@ -37,6 +37,8 @@ html_static_path = ["static"]
 html_css_files = ["manual.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
+html_show_search_summary = False  # would fetch pages, which a browser refuses where they come from the disk
 
 
 def moved(app, path, parent, content):  # noqa: ARG001

@@ -17,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class Fields(SphinxDirective):
-    """The fields of a config: name, type, default, comment."""
+    """The fields of a config: name, comment, type, default."""
 
     required_arguments = 1
     option_spec = {"prefix": directives.unchanged}  # noqa: RUF012
@@ -27,11 +27,12 @@ class Fields(SphinxDirective):
         module, _, name = self.arguments[0].rpartition(".")
         cls = getattr(importlib.import_module(module), name)
         self.env.note_dependency(inspect.getfile(cls))
-        rows = ["| field | type | default | |", "|---|---|---|---|"]
+        rows = ["| field | what it is | type | default |", "|---|---|---|---|"]
         for each in fields.of(cls):
             if "default_factory" not in each.default:
-                cells = f"`{self.options.get('prefix', '')}{each.name}`", f"`{each.type}`", f"`{each.default}`"
-                rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (*cells, each.comment)) + " |")
+                name = f"{self.options.get('prefix', '')}{each.name}"
+                cells = (f"`{name}`", each.comment, f"`{each.type}`", f"`{each.default}`")
+                rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         return self.parse_text_to_nodes("\n".join(rows))
 
 
