@@ -93,7 +93,7 @@ def test_every_setting_is_read_with_its_comment(cls, monkeypatch):
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PYTHON.read_text(), re.DOTALL))
-def test_code_prints_what_its_comments_say(code, request):
+def test_code_prints_what_its_comments_say(code, tiny_models):
     if "work/demo" in code:
         pytest.skip("needs a trained run; tests/test_trained.py has one")
     said = io.StringIO()
