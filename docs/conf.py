@@ -71,7 +71,9 @@ def moved(app, path, parent, content):  # noqa: ARG001
 
 def plain(app, what, name, obj, options, lines):  # noqa: ARG001
     """Docstrings are plain text with `code` in it; whatever else Sphinx would take for markup is meant as it stands."""
-    lines[:] = marked("\n".join(lines)).split("\n")
+    paragraphs = "\n".join(lines).split("\n\n")
+    marked_up = (each if each.lstrip().startswith(">>>") else marked(each) for each in paragraphs)
+    lines[:] = "\n\n".join(marked_up).split("\n")
     if what == "property":
         lines.insert(0, "")  # napoleon takes what stands before a colon in the first line for a type
     if inspect.isclass(obj) and (hasattr(obj, "__dataclass_fields__") or hasattr(obj, "_fields")):
@@ -82,9 +84,10 @@ def plain(app, what, name, obj, options, lines):  # noqa: ARG001
 def marked(text: str) -> str:
     """Plain text with `code` in it as reStructuredText."""
     parts = re.split(r"`([^`]*)`", text)  # every other one is code
-    return "".join(
-        f"``{part}``" if i % 2 else re.sub(r"([\\*|]|_(?!\w))", r"\\\1", part) for i, part in enumerate(parts)
-    )
+    for i, part in enumerate(parts):
+        escaped = re.sub(r"([\\*|]|_(?!\w))", r"\\\1", part)
+        parts[i] = f"``{part}``" if i % 2 else re.sub(r"^(?=\w)", r"\\ ", escaped) if i else escaped
+    return "".join(parts)
 
 
 def signed(app, what, name, obj, options, signature, returned):  # noqa: ARG001
