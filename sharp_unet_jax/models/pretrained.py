@@ -40,6 +40,7 @@ def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:
 
     Args:
       source: "imagenet", a file or a folder, recognised by what is in it:
+
         - "imagenet": from `hub`, a timm repository on the Hugging Face hub, in its cache or fetched;
         - a torchvision or timm file (`.pth`, read without running its pickle, or `.safetensors`), or a Keras
           application's (`.h5`, `.weights.h5`; VGG only): the encoder's weights, with the ImageNet normalisation;

@@ -1,0 +1,45 @@
+"""The fields of a dataclass or named tuple with the comments beside them, read from its source."""
+
+import ast
+import inspect
+import io
+import textwrap
+import tokenize
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """A line such as `folds: int = 5  # comment`."""
+
+    name: str
+    type: str
+    default: str  # "" if there is none
+    comment: str  # likewise
+
+
+def of(cls: type) -> list[Field]:
+    """The annotated fields of a class; their comments stand behind them, or alone on the lines above."""
+    source = textwrap.dedent(inspect.getsource(cls))
+    behind, alone = {}, {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            where = behind if token.line[: token.start[1]].strip() else alone
+            where[token.start[0]] = token.string.lstrip("# ")
+    (tree,) = ast.parse(source).body
+    return [
+        Field(
+            node.target.id,
+            ast.unparse(node.annotation),
+            ast.unparse(node.value) if node.value else "",
+            " ".join([*_above(alone, node.lineno), *filter(None, [behind.get(node.end_lineno)])]),
+        )
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign)
+    ]
+
+
+def _above(alone: dict[int, str], line: int) -> list[str]:
+    lines = []
+    while (line := line - 1) in alone:
+        lines.insert(0, alone[line])
+    return lines
