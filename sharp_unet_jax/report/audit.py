@@ -19,6 +19,7 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.rescore import IGNORE
 from sharp_unet_jax.report.table import Table
 
+
 class Pair(NamedTuple):
     """A test image, and one like it that a run of the same fold had seen."""
 
