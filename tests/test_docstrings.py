@@ -1,4 +1,4 @@
-"""The examples in docstrings and the Python of the README, run beside a finished run and a picture."""
+"""The examples in docstrings and the Python of the manual, run beside a finished run and a picture."""
 
 import doctest
 import importlib
@@ -16,8 +16,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("ops", "models", "losses", "metrics", "data.folds", "trained", "fitting")
-PAGES = [page for page in (ROOT / "README.md", ROOT / "docs/python.md") if page.exists()]
-CODE = [code for page in PAGES for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+CODE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,10 @@ def test_docstrings_do_what_they_show(name):
 
 @pytest.mark.usefixtures("beside_a_run")
 @pytest.mark.parametrize("code", CODE)
-def test_python_of_the_pages_runs(code):
-    exec(compile(code, "page", "exec"), {"__name__": "page"})
+def test_code_of_the_manual_prints_what_its_comments_say(code, capsys):
+    exec(compile(code, "python.md", "exec"), {"__name__": "page"})
+    expected = re.findall(r"^print\(.*\)  # ([^:\n]+)", code, re.MULTILINE)
+    assert capsys.readouterr().out.splitlines()[: len(expected)] == expected
 
 
 def test_one_import_has_what_it_lists():
