@@ -85,6 +85,7 @@ def parse(arguments: Sequence[str]) -> Command:
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError or OSError for what the user can mend."""
     command = parse(arguments)
+    _check_output(command)
     Image.MAX_IMAGE_PIXELS = None  # the user named these files: a large one is no attack
     made = [command.output / name for name in ("masks", "probabilities", "overlays")]
     inputs = formats.find(command.inputs, made)
@@ -117,6 +118,17 @@ def run(arguments: Sequence[str], console: Console) -> int:
     return 1 if failed else 0
 
 
+def _check_output(command: Command) -> None:
+    """Refuses an output whose masks could be taken for the user's own, or lie among the images."""
+    output = command.output
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file: name a folder for the masks")
+    if any(Path(text).resolve() == output.resolve() for text in command.inputs):
+        raise InputError(f"{output} is the input as well as the output: name another folder for the masks")
+    if (output / "masks").exists() and not (output / "prediction.json").exists():
+        raise InputError(f"{output / 'masks'} was not made by this command: name another folder for the masks")
+
+
 def _begin(output: Path, members: Sequence[Trained], options: dict[str, Any]) -> None:
     """Writes prediction.json, or checks that the masks that are there are by the same runs and options."""
     now = {
@@ -127,8 +139,6 @@ def _begin(output: Path, members: Sequence[Trained], options: dict[str, Any]) ->
     }
     now = json.loads(json.dumps(now))
     path = output / "prediction.json"
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file: name a folder for the masks")
     before = json.loads(path.read_text()) if path.exists() else now
     for field in now:
         if before.get(field) != now[field]:

@@ -133,9 +133,9 @@ def test_only_bad_files(finished, tmp_path, console):
 
 
 def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, console):
-    (tmp_path / "out/masks/deep").parent.mkdir(parents=True)
-    (tmp_path / "out/masks/deep").write_text("a file where a folder is needed")
     run = finished / "runs/unet/repeat0-fold0"
+    assert predict.run([f"--run={run}", str(inputs / "a.png"), str(tmp_path / "out")], console) == 0
+    (tmp_path / "out/masks/deep").write_text("a file where a folder is needed")
     assert predict.run([f"--run={run}", str(inputs), str(tmp_path / "out")], console) == 1
     assert len(list((tmp_path / "out/masks").glob("*.png"))) == 2
     assert {row["input"] for row in table(tmp_path / "out")} == {"a", "b", "pages"}
@@ -177,10 +177,13 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
         (["--run={run}", "{inputs}/none.png", "out"], "there is no such file"),
         (["--run={inputs}", "{inputs}", "out"], "is no run"),
         (["--run={run}", "{inputs}", "{inputs}/a.png"], "is a file: name a folder"),
+        (["--run={run}", "{inputs}", "{inputs}/"], "is the input as well as the output"),
+        (["--run={run}", "{inputs}/a.png", "{inputs}/deep/.."], "masks was not made by this command"),
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(finished, inputs, console, arguments, message):
     run = finished / "runs/unet/repeat0-fold0"
+    (inputs / "masks").mkdir()  # the user's own
     before = sorted(inputs.rglob("*"))
     with pytest.raises(InputError, match=message):
         predict.run([text.format(run=run, inputs=inputs) for text in arguments], console)
