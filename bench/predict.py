@@ -31,7 +31,7 @@ from sides import twin
 
 from launch import formats
 from launch.formats import picture
-from launch.predict import THREADS, Command, work
+from launch.masks import THREADS, Command, work
 from sharp_unet_jax import forward
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
