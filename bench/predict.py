@@ -3,19 +3,25 @@
     python bench/predict.py --model=sharp_unet --count=200 --own=288,384 --size=192,256 --batch=16 --rounds=5
 
 Both read, resize and write with the same functions in as many threads; what differs is the network and how its batches
-overlap with the rest. PyTorch runs eagerly, in channels_last, its best setting in bench/README.md without compilation.
-Writes nothing but a table; compilation is left out by a first round that does not count.
+overlap with the rest. PyTorch runs eagerly and compiled, in channels_last, each in a process of its own, which waits on
+a pipe while another one has its turn. Prints a table and writes nothing; compilation is left out by a first round that
+does not count. PyTorch may live in an environment of its own, with the same version of Python: --torch=PYTHON.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,25 +31,27 @@ from sides import twin
 
 from launch import formats
 from launch.formats import picture
-from launch.predict import THREADS, Command, work
+from launch.masks import THREADS, Command, work
 from sharp_unet_jax import forward
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.predict import labels
 from sharp_unet_jax.trained import Trained
 
+OURS, EAGER, COMPILED = "sharp_unet_jax", "PyTorch, channels_last", "PyTorch, compiled, channels_last"
 CLASSES = ("background", "object")
 
 
-def ours(args: argparse.Namespace, inputs: list[formats.Input], output: Path) -> Callable[[], None]:
+def ours(case: dict[str, Any]) -> Callable[[], None]:
     """What launch.predict does once a run is loaded; fresh weights are as fast as trained ones."""
-    config = Config(models=(args.model,), data=Data(size=args.size), batch_size=args.batch)
-    network = forward.network(config, args.model, outputs=1, channels=3, rngs=nnx.Rngs(0))
+    config = Config(models=(case["model"],), data=Data(size=tuple(case["size"])), batch_size=case["batch"])
+    network = forward.network(config, case["model"], outputs=1, channels=3, rngs=nnx.Rngs(0))
     params, stats = forward.arrays(network)
-    weights = jax.device_get({"params": params, "stats": stats})
-    graph = nnx.graphdef(network)
-    run = Trained("bench", args.model, "bench", CLASSES, config, 3, None, 1, graph, weights)
+    weights, graph = jax.device_get({"params": params, "stats": stats}), nnx.graphdef(network)
+    run = Trained("bench", case["model"], "bench", CLASSES, config, 3, None, 1, graph, weights)
+    output, inputs = Path(case["folder"]) / "ours", formats.find([f"{case['folder']}/in"])
     command = Command(output, "", [], output, {}, ())
+    output.mkdir()
 
     def go() -> None:
         for _, outcome in work(command, [run], inputs, jax.devices()):
@@ -53,37 +61,35 @@ def ours(args: argparse.Namespace, inputs: list[formats.Input], output: Path) ->
     return go
 
 
-def theirs(args: argparse.Namespace, inputs: list[formats.Input], output: Path) -> Callable[[], None]:
+def theirs(case: dict[str, Any]) -> Callable[[], None]:
     """A twin in PyTorch between the same reading and writing, with threads on either side."""
     import torch
     import torch_twins
 
-    device = torch.device("cuda" if jax.default_backend() == "gpu" else "cpu")
-    model = torch_twins.build(args.model)
-    case = {"model": args.model, "twin": str(output / "twin.npz")}
-    next(twin(case))
-    torch_twins.agree(args.model, model, Path(case["twin"]))
+    device = torch.device("cuda" if case["platform"] == "gpu" else "cpu")
+    model = torch_twins.build(case["model"])
+    torch_twins.agree(case["model"], model, Path(case["twin"]))
     model = model.eval().to(device, memory_format=torch.channels_last)
+    network = torch.compile(model) if case["side"] == COMPILED else model
+    output, inputs = Path(case["folder"]) / case["side"], formats.find([f"{case['folder']}/in"])
 
     def read(one: formats.Input) -> tuple[picture.Stack, np.ndarray]:
         stack = picture.read(one.paths)
-        return stack, resize_image(stack.pictures[0], args.size, "stretch")
+        return stack, resize_image(stack.pictures[0], case["size"], "stretch")
 
     def write(one: formats.Input, stack: picture.Stack, probabilities: np.ndarray) -> None:
         whole = restore(probabilities, stack.pictures.shape[1:3], "stretch")
-        path = output / "masks" / f"{one.name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_masks(path, labels(whole, 0.5)[None], stack, CLASSES)
+        picture.write_masks(output / "masks" / f"{one.name}.png", labels(whole, 0.5)[None], stack, CLASSES)
 
     @torch.inference_mode()
     def go() -> None:
         with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
             written = []
             files = zip(inputs, readers.map(read, inputs), strict=True)
-            while some := list(islice(files, args.batch)):
+            while some := list(islice(files, case["batch"])):
                 images = torch.from_numpy(np.stack([small for _, (_, small) in some])).to(device)
                 x = (images.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
-                found = model(x).sigmoid().permute(0, 2, 3, 1).cpu().numpy()
+                found = network(x).sigmoid().permute(0, 2, 3, 1).cpu().numpy()
                 for (one, (stack, _)), probabilities in zip(some, found, strict=True):
                     written.append(writers.submit(write, one, stack, probabilities))
             for future in written:
@@ -92,8 +98,40 @@ def theirs(args: argparse.Namespace, inputs: list[formats.Input], output: Path) 
     return go
 
 
+def seconds_of(go: Callable[[], None]) -> float:
+    """How long it takes."""
+    start = time.perf_counter()
+    go()
+    return time.perf_counter() - start
+
+
+def child(case: dict[str, Any], python: str) -> Iterator[float]:
+    """The seconds of one round after another of PyTorch, whose Python finds here what it has not itself."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [python, __file__, "--child", json.dumps(case)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        while True:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit(f"{case['side']} failed, see above")
+            yield float(line)
+
+
+def answer(case: dict[str, Any]) -> None:
+    """A child's life: a round, and a line with its seconds, for each line it reads."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print what they like
+    go = theirs(case)
+    while sys.stdin.readline():
+        print(seconds_of(go), file=replies, flush=True)
+
+
 def main() -> None:
-    """Makes the files, then times both by turns."""
+    """Makes the files, then times all sides by turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = lambda text: tuple(map(int, text.split(",")))  # noqa: E731
     parser.add_argument("--model", default="sharp_unet")
@@ -102,37 +140,52 @@ def main() -> None:
     parser.add_argument("--size", type=numbers, default=(192, 256), help="height,width the network is given")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which needs a C++ compiler")
+    parser.add_argument("--torch", default=sys.executable, help="a Python with bench/requirements.txt")
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    print(
-        f"{args.model} on {jax.devices()[0].device_kind}, {len(os.sched_getaffinity(0))} cores, jax {jax.__version__}"
-    )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rng = np.random.default_rng(0)
-        (folder / "in").mkdir()
-        for number in range(args.count):  # smooth, as pictures are: noise would time the decoder
-            coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
-            coarse.resize(args.own[::-1], Image.Resampling.BICUBIC).save(folder / "in" / f"{number}.png")
-        inputs = formats.find([str(folder / "in")])
-        sides = {"sharp_unet_jax": ours(args, inputs, folder / "ours")}
-        (folder / "ours").mkdir()
-        (folder / "theirs").mkdir()
-        try:
-            sides["PyTorch, channels_last"] = theirs(args, inputs, folder / "theirs")
-        except ImportError as error:
-            print(f"PyTorch: not measured: {error}")
-        seconds: dict[str, list[float]] = {side: [] for side in sides}
+    if args.child:
+        answer(args.child)
+    else:
+        compare(args)
+
+
+def compare(args: argparse.Namespace) -> None:
+    """All sides, by turns."""
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX takes all of a GPU otherwise
+    device = jax.devices()[0]
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    print(f"{args.model} on {device.device_kind}, {cores} cores, jax {jax.__version__}, load average {load:.1f}")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        pictures(args, Path(folder) / "in")
+        case = {"folder": folder, "twin": f"{folder}/twin.npz", "platform": device.platform}
+        case |= {"model": args.model, "size": args.size, "batch": args.batch}
+        next(twin(case))
+        go = ours(case)
+        sides = {OURS: iter(lambda: seconds_of(go), None)}
+        for side in [EAGER] + [COMPILED] * (not args.no_compile):
+            sides[side] = stack.enter_context(contextlib.closing(child(case | {"side": side}, args.torch)))
+        rounds: dict[str, list[float]] = {side: [] for side in sides}
         for number in range(args.rounds + 1):
             for side in list(sides)[:: -1 if number % 2 else 1]:
-                start = time.perf_counter()
-                sides[side]()
-                seconds[side] += [time.perf_counter() - start] * (number > 0)
-    rates = {side: args.count / statistics.median(each) for side, each in seconds.items()}
-    print("\n| side | images/s |\n|-|-|")
+                rounds[side].append(next(sides[side]))
+                time.sleep(0.05)  # threads of the one before spin for up to 10 ms
+    rates = {side: args.count / statistics.median(each[1:]) for side, each in rounds.items()}
+    print("\n| side | images/s | slowest and fastest round |\n|-|-|-|")
     for side, rate in rates.items():
-        print(f"| {side} | {rate:.1f} |")
-    if len(rates) == 2:
-        print(f"\nspeed against PyTorch: {rates['sharp_unet_jax'] / rates['PyTorch, channels_last']:.2f}")
+        slowest, fastest = (args.count / pick(rounds[side][1:]) for pick in (max, min))
+        print(f"| {side} | {rate:.2f} | {slowest:.2f} to {fastest:.2f} |")
+    best = max((side for side in rates if side != OURS), key=rates.__getitem__)
+    print(f"\nspeed against PyTorch's best, {best}: {rates[OURS] / rates[best]:.2f}")
+
+
+def pictures(args: argparse.Namespace, folder: Path) -> None:
+    """Files that are smooth, as pictures are: noise would time the decoder."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(args.count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+        coarse.resize(args.own[::-1], Image.Resampling.BICUBIC).save(folder / f"{number}.png")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from sharp_unet_jax import checkpoint, forward, models, plan, workdir
+from sharp_unet_jax import checkpoint, forward, models, ops, plan, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.errors import InputError
@@ -114,10 +114,15 @@ def load(path: str | Path) -> Trained:
         raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
     folder, run = path.parents[2], plan.Run(int(cell[1]), int(cell[2]), path.parent.name)
     config, folds, record = workdir.read_config(folder), workdir.read_folds(folder), workdir.read_record(folder, run)
-    if record is None or record["status"] != "finished":
+    if record is None or record.get("status") != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
     models.check(run.model)
-    classes = tuple(folds["classes"])
+    try:
+        dataset, classes, digest = folds["dataset"], tuple(folds["classes"]), record["weights_sha256"]
+    except KeyError as error:
+        raise InputError(f"{path} is of another version of this project: its records lack {error}") from error
+    if config.skip_kernel not in ops.KERNELS:
+        raise InputError(f"{path} is of another version of this project: this one has no kernel {config.skip_kernel!r}")
     outputs = resident.outputs(classes)
     try:
         saved = checkpoint.load(path / "checkpoint")
@@ -129,12 +134,12 @@ def load(path: str | Path) -> Trained:
     )
     params, stats = forward.arrays(abstract)
     weights = jax.tree_util.tree_map_with_path(functools.partial(_of, saved, path), {"params": params, "stats": stats})
-    if checkpoint.digest(weights) != record["weights_sha256"]:
+    if checkpoint.digest(weights) != digest:
         raise InputError(f"{path / 'checkpoint'} is damaged (its bytes are not those recorded): make the run again")
     return Trained(
         run.name,
         run.model,
-        folds["dataset"],
+        dataset,
         classes,
         config,
         channels,

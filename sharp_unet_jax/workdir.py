@@ -30,7 +30,7 @@ import pandas as pd
 
 from sharp_unet_jax import checkpoint, lock, metrics, plan, train
 from sharp_unet_jax.atomic import replacing, replacing_folder, write_json, write_text
-from sharp_unet_jax.config import MAY_CHANGE, Config, config_of
+from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
@@ -110,10 +110,17 @@ def _collect(workdir: Path, config: Config) -> None:
 
 
 def read_config(workdir: Path) -> Config:
-    """The config of the sweep in `workdir`; InputError where there is none."""
-    if not (workdir / "config.json").exists():
+    """The config of the sweep in `workdir`; InputError where there is none, or one that this version cannot read."""
+    path = workdir / "config.json"
+    if not path.exists():
         raise InputError(f"{workdir} holds no sweep: there is no config.json")
-    return config_of(_read(workdir / "config.json"))
+    tree = _read(path)
+    try:
+        config = config_of(tree)
+        check_types(config)
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is of another version of this project, or none of its files ({error})") from error
+    return config
 
 
 def read_folds(workdir: Path) -> dict[str, Any]:

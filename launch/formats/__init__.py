@@ -55,6 +55,8 @@ def find(given: Sequence[str], made: Sequence[Path] = ()) -> list[Input]:
     for path in found:
         if (family := families[path]) and family is not dicom:
             inputs.append(Input(_stem(path, family, top), (path,), family))
+    if not inputs:
+        raise InputError(f"{' '.join(given)}: holds DICOM files, but none with pictures")
     by_name: dict[str, Input] = {}
     for one in sorted(inputs, key=lambda one: natural(one.name)):
         if (other := by_name.setdefault(one.name, one)) is not one:

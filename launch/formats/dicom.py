@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 
 from datasets.files import DataError
-from launch.formats import tif
+from launch.formats import dicom_seg, tif
 from launch.formats.stack import Stack
-from sharp_unet_jax import __version__
-from sharp_unet_jax.atomic import replacing
 from sharp_unet_jax.errors import InputError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
 OVERLAYS = ".tif"  # one opens them all, and scrolls through them
-MAKER = "sharp_unet_jax"
-
-
-write_overlays = tif.write_overlays
+write_masks, write_probabilities, write_overlays = (
+    dicom_seg.write_masks,
+    dicom_seg.write_probabilities,
+    tif.write_overlays,
+)
 
 
 def is_dicom(path: Path) -> bool:
@@ -35,20 +34,25 @@ def series(paths: Iterable[Path], top: Path) -> list[tuple[str, tuple[Path, ...]
     """`paths` by the series they belong to, and what to call it below `top`.
 
     A series of one file is called as the file, of several as their folder; series that share a folder, by their UID.
-    What cannot be read is a series of its own, for `read` to say so.
+    A series in several orientations, such as a localizer, is one for each. What cannot be read is a series of its own,
+    for `read` to say so. Left out is what says that it is no picture: a DICOMDIR, a report, a dose, a segmentation.
     """
-    found: dict[tuple[Path, str], list[Path]] = {}
+    found: dict[tuple[Path, str, str], list[Path]] = {}
     for path in sorted(paths):
-        found.setdefault((path.parent, _uid(path) or path.name), []).append(path)
-    large = [folder for (folder, _), several in found.items() if len(several) > 1]
+        uid, orientation, kind = _header(path)
+        if not kind.endswith("Storage") or "Image" in kind:  # a maker's own kind is called by its number
+            found.setdefault((path.parent, uid or path.name, orientation), []).append(path)
+    large = [(folder, uid) for (folder, uid, _), several in found.items() if len(several) > 1]
+    folders = [folder for folder, _ in large]
     named = []
-    for (folder, uid), several in found.items():
-        below = folder.relative_to(top)
-        name = below if large.count(folder) == 1 and below != Path() else below / uid
-        if len(several) == 1:
-            name = below / several[0].name.removesuffix(several[0].suffix if _known(several[0]) else "")
-        elif large.count(folder) == 1 and below == Path():
-            name = Path(folder.absolute().name)
+    for (folder, uid, _), several in found.items():
+        below, first = folder.relative_to(top), several[0]
+        if len(several) == 1 or large.count((folder, uid)) > 1:
+            name = below / first.name.removesuffix(first.suffix if _known(first) else "")
+        elif folders.count(folder) > 1:
+            name = below / uid
+        else:
+            name = below if below != Path() else Path(folder.absolute().name)
         named.append((name.as_posix(), tuple(several)))
     return named
 
@@ -59,14 +63,16 @@ def read(paths: Sequence[Path]) -> Stack:
     DataError for files that hold no pictures, or pictures of several sizes. InputError without the extra `dicom`.
     """
     pydicom = _pydicom()
+    where = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
     try:
         with _quiet():
             files = _in_order([pydicom.dcmread(path) for path in paths])
             pictures = [_frames(file) for file in files]
     except InputError:
         raise
+    except pydicom.errors.InvalidDicomError as error:
+        raise DataError(f"{where}: cannot be read as DICOM pictures (it lacks the mark of a DICOM file)") from error
     except Exception as error:
-        where = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{where}: cannot be read as DICOM pictures ({reason})") from error
     if len({frames.shape[1:] for frames in pictures}) > 1:
@@ -75,70 +81,41 @@ def read(paths: Sequence[Path]) -> Stack:
     return Stack(np.concatenate(pictures), _area(files[0]), files)
 
 
-def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
-    """Labels (n, H, W) uint8 as a binary segmentation, a segment for each class but the background."""
-    planes = np.stack([labels == label for label in range(1, len(classes))], axis=-1).astype(np.uint8)
-    _write(path, planes, "BINARY", stack, classes)
-
-
-def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
-    """Probabilities (n, H, W, outputs) as a fractional segmentation (in 255ths), of each class but the background."""
-    planes = probabilities if probabilities.shape[-1] == 1 else probabilities[..., 1:]
-    _write(path, np.clip(planes, 0, 1).astype(np.float32), "FRACTIONAL", stack, classes)
-
-
-def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Sequence[str]) -> None:
-    """Of several segments highdicom takes (n, H, W, segments)."""
-    from highdicom import UID, AlgorithmIdentificationSequence, seg
-    from highdicom.sr.coding import CodedConcept
-    from pydicom.sr.codedict import codes
-
-    automatic = AlgorithmIdentificationSequence(MAKER, codes.DCM.ArtificialIntelligence, __version__)
-    segments = [
-        seg.SegmentDescription(
-            segment_number=number,
-            segment_label=name[:64],
-            segmented_property_category=codes.SCT.Tissue,
-            segmented_property_type=CodedConcept(f"class{number}", f"99{MAKER.upper()}"[:16], name[:64]),
-            algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=automatic,
-        )
-        for number, name in enumerate(classes[1:], 1)
-    ]
-    with _quiet():
-        made = seg.Segmentation(
-            source_images=stack.origin,
-            pixel_array=planes,
-            segmentation_type=kind,
-            segment_descriptions=segments,
-            series_instance_uid=UID(),
-            series_number=1000,
-            sop_instance_uid=UID(),
-            instance_number=1,
-            manufacturer=MAKER,
-            manufacturer_model_name=MAKER,
-            software_versions=__version__,
-            device_serial_number="0",
-            max_fractional_value=255,
-        )
-        with replacing(path) as temporary:
-            made.save_as(temporary)
-
-
 def _frames(file: Any) -> np.ndarray:
-    """(n, H, W) or (n, H, W, 3), by the file's own slope and intercept; what is shown inverted is inverted."""
+    """(n, H, W) or (n, H, W, 3): palettes looked up, slope and intercept applied, what is shown inverted inverted."""
     from pydicom import pixels
 
-    array = pixels.pixel_array(file)
+    try:
+        array = pixels.pixel_array(file)
+    except RuntimeError as error:  # of every decoder there is
+        raise ValueError(
+            f"no decoder here reads its {file.file_meta.TransferSyntaxUID.name}: "
+            "pip install pylibjpeg pylibjpeg-libjpeg (GPL), or decompress it first"
+        ) from error
     colour = file.SamplesPerPixel > 1
     array = array if array.ndim == (4 if colour else 3) else array[None]
     if colour:
         return array
-    if file.get("RescaleSlope") is not None and (file.RescaleSlope != 1 or file.get("RescaleIntercept", 0) != 0):
-        return pixels.apply_rescale(array, file).astype(np.float32)
-    if file.PhotometricInterpretation == "MONOCHROME1" and array.dtype == np.uint8:
-        return 255 - array
+    if file.PhotometricInterpretation == "PALETTE COLOR":
+        colours = pixels.apply_color_lut(array, file)
+        return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+    slopes, intercepts = (_of_each_frame(file, name) for name in ("RescaleSlope", "RescaleIntercept"))
+    if np.any(slopes != 1) or np.any(intercepts != 0):
+        return (array * slopes + intercepts).astype(np.float32)
+    if file.PhotometricInterpretation == "MONOCHROME1" and array.dtype.kind == "u":
+        return (2**file.BitsStored - 1 - array).astype(array.dtype)
     return array
+
+
+def _of_each_frame(file: Any, name: str) -> np.ndarray:
+    """RescaleSlope or RescaleIntercept as (n or 1, 1, 1): a file of frames may have one for each, or one for all."""
+    frames = [*file.get("PerFrameFunctionalGroupsSequence", []), *file.get("SharedFunctionalGroupsSequence", [])]
+    found = [
+        groups.PixelValueTransformationSequence[0] for groups in frames if "PixelValueTransformationSequence" in groups
+    ]
+    values = [each.get(name) for each in found or [file]]
+    neutral = 1.0 if name == "RescaleSlope" else 0.0
+    return np.array([neutral if value is None else float(value) for value in values]).reshape(-1, 1, 1)
 
 
 def _in_order(files: list[Any]) -> list[Any]:
@@ -159,12 +136,15 @@ def _area(file: Any) -> float | None:
     return float(spacing[0]) * float(spacing[1]) if spacing else None
 
 
-def _uid(path: Path) -> str:
+def _header(path: Path) -> tuple[str, str, str]:
+    """Series UID, orientation, and kind of object ("CT Image Storage"), each "" where the file does not say."""
     with contextlib.suppress(Exception), _quiet():
-        return str(
-            _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID
-        )
-    return ""
+        tags = ["SeriesInstanceUID", "ImageOrientationPatient"]
+        header = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        kind = header.file_meta.get("MediaStorageSOPClassUID")
+        orientation = np.round(np.array(header.get("ImageOrientationPatient") or [], float), 4) + 0.0
+        return str(header.get("SeriesInstanceUID", "")), str(orientation), kind.name if kind else ""
+    return "", "", ""
 
 
 def _known(path: Path) -> bool:

@@ -46,11 +46,14 @@ def read(paths: Sequence[Path]) -> Stack:
         axes = orientations.io_orientation(image.affine) if placed else SEEN
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as NIfTI ({reason}); it is damaged or cut short") from error
+        raise DataError(
+            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, cut short, or of another kind"
+        ) from error
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]
     if voxels.ndim != 3 or voxels.dtype.fields:
-        raise DataError(f"{path}: is of shape {voxels.shape} and type {voxels.dtype}, not one volume of numbers")
+        kind = f"of shape {voxels.shape} and type {voxels.dtype}"
+        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart")
     turn = orientations.ornt_transform(axes, SEEN)
     slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0)
     unit = MILLIMETRES.get(header.get_xyzt_units()[0], 1.0 if placed else None)

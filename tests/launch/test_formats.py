@@ -116,6 +116,23 @@ def test_a_nifti_that_does_not_say_where_it_lies_is_taken_as_stored(tmp_path, rn
     assert stack.area is None
 
 
+def test_a_real_volume(tmp_path):
+    """nibabel's own scan: big-endian, 2 mm, its second axis to the front."""
+    path = Path(nibabel.__file__).parent / "tests/data/anatomical.nii"
+    image, stack = nibabel.load(path), nifti.read([path])
+    voxels = np.asarray(image.dataobj)
+    assert nibabel.aff2axcodes(image.affine) == ("L", "A", "S")
+    np.testing.assert_array_equal(stack.pictures, voxels[:, ::-1].transpose(2, 1, 0))
+    assert stack.area == pytest.approx(4.0)
+    labels = (stack.pictures > 9000).astype(np.uint8)
+    nifti.write_masks(tmp_path / "m.nii.gz", labels, stack, CLASSES)
+    mask = nibabel.load(tmp_path / "m.nii.gz")
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), voxels > 9000)
+    np.testing.assert_allclose(mask.affine, image.affine)
+    with pytest.raises(DataError, match=r"example4d.nii.gz: is of shape \(128, 96, 24, 2\).*save its volumes apart"):
+        nifti.read([path.with_name("example4d.nii.gz")])
+
+
 def test_what_is_no_volume_is_refused(tmp_path, rng):
     nibabel.save(nibabel.Nifti1Image(rng.random((4, 4, 3, 2)), np.eye(4)), tmp_path / "four.nii.gz")
     with pytest.raises(DataError, match=r"four.nii.gz: is of shape \(4, 4, 3, 2\)"):

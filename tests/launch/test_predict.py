@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
-from launch import formats, predict
+from launch import formats, masks, predict
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.predict import labels, load
 from tests.test_sweep import done, finished
@@ -126,6 +126,21 @@ def test_bad_files_do_not_stop_the_rest_and_are_listed(finished, inputs, tmp_pat
     assert {row["input"] for row in table(output)} == {"a", "b", "deep/c", "grey", "pages"}
 
 
+def test_a_turn_in_exif_is_not_applied(finished, dataset, tmp_path, console):
+    """As in training: the mask lies on the pixels as they are stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    for name, options in (("stored.png", {}), ("turned.png", {"exif": exif})):
+        Image.fromarray(dataset.images[0]).save(tmp_path / name, **options)
+    run = finished / "runs/unet/repeat0-fold0"
+    arguments = [f"--run={run}", "--overlays", str(tmp_path / "*.png"), str(tmp_path / "out")]
+    assert predict.run(arguments, console) == 0
+    for kind in ("masks", "overlays"):
+        stored, turned = (np.asarray(Image.open(tmp_path / "out" / kind / f"{n}.png")) for n in ("stored", "turned"))
+        assert stored.shape[:2] == (16, 24)
+        np.testing.assert_array_equal(turned, stored)
+
+
 def test_only_bad_files(finished, tmp_path, console):
     (tmp_path / "text.png").write_text("x")
     run = finished / "runs/unet/repeat0-fold0"
@@ -133,9 +148,9 @@ def test_only_bad_files(finished, tmp_path, console):
 
 
 def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, console):
-    (tmp_path / "out/masks/deep").parent.mkdir(parents=True)
-    (tmp_path / "out/masks/deep").write_text("a file where a folder is needed")
     run = finished / "runs/unet/repeat0-fold0"
+    assert predict.run([f"--run={run}", str(inputs / "a.png"), str(tmp_path / "out")], console) == 0
+    (tmp_path / "out/masks/deep").write_text("a file where a folder is needed")
     assert predict.run([f"--run={run}", str(inputs), str(tmp_path / "out")], console) == 1
     assert len(list((tmp_path / "out/masks").glob("*.png"))) == 2
     assert {row["input"] for row in table(tmp_path / "out")} == {"a", "b", "pages"}
@@ -144,7 +159,7 @@ def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, con
 def test_interrupted_it_goes_on(finished, inputs, tmp_path, console, monkeypatch):
     """Ctrl-C comes while the third input is waited for."""
     arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
-    monkeypatch.setattr(predict, "THREADS", 1)
+    monkeypatch.setattr(masks, "THREADS", 1)
 
     def interrupted(outcomes, total):
         yield next(outcomes)
@@ -177,10 +192,13 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
         (["--run={run}", "{inputs}/none.png", "out"], "there is no such file"),
         (["--run={inputs}", "{inputs}", "out"], "is no run"),
         (["--run={run}", "{inputs}", "{inputs}/a.png"], "is a file: name a folder"),
+        (["--run={run}", "{inputs}", "{inputs}/"], "is the input as well as the output"),
+        (["--run={run}", "{inputs}/a.png", "{inputs}/deep/.."], "masks was not made by this command"),
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(finished, inputs, console, arguments, message):
     run = finished / "runs/unet/repeat0-fold0"
+    (inputs / "masks").mkdir()  # the user's own
     before = sorted(inputs.rglob("*"))
     with pytest.raises(InputError, match=message):
         predict.run([text.format(run=run, inputs=inputs) for text in arguments], console)
