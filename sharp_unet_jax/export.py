@@ -1,7 +1,7 @@
 """A finished run, or the mean of several, as one file that needs nothing of this project to predict.
 
 The exported function goes from the pixels to the mask. Images (N, H, W, channels) uint8 are brought to the size and
-fit of the training, as `data.resize` does, scaled and normalised. The probabilities
+fit of the training, as `data.resize` does (but not rounded to 8 bits), scaled and normalised. The probabilities
 (N, H, W, outputs) float32 of the runs are averaged and brought back to H x W. The mask (N, H, W) uint8 is where one
 output is above the config's threshold, or the most probable of several. N, H and W are free in StableHLO and in ONNX.
 Safetensors hold weights alone.
@@ -40,7 +40,7 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
     @jax.default_matmul_precision(precision)
     def predict(images: jax.Array) -> tuple[jax.Array, jax.Array]:
         own, data = images.shape[1:3], first.config.data
-        small = forward.scaled(_to_training(images, data.size, data.fit))
+        small = _to_training(forward.scaled(images), data.size, data.fit)
         parts = [forward.probabilities(network(small)) for network in networks]
         probabilities = _to_own(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
         if first.outputs == 1:
@@ -148,10 +148,9 @@ def _in_float32(run: Trained) -> Trained:
 
 
 def _to_training(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
-    """`data.resize.resize_image` of images (N, h, w, C) uint8: (N, H, W, C) float32, whole numbers up to 255.
+    """`data.resize.resize_image` of images (N, h, w, C) float32: (N, H, W, C), not rounded to 8 bits as Pillow's are.
 
-    Pillow rounds after the columns and again after the rows. What it computes in whole numbers is float32 here: a value
-    that lies within about 1e-5 of a half may be rounded the other way.
+    What rounds one way on one platform rounds the other way on the next.
     """
     own = tuple(_number(side) for side in images.shape[1:3])
     inside = _filled(own, size, fit)
@@ -160,8 +159,7 @@ def _to_training(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
         _triangle(images.shape[axis + 1], size[axis], inside[axis] / own[axis], 0.0, own[axis], starts[axis])
         for axis in (0, 1)
     )
-    columns_done = jnp.floor(_along_columns(images.astype(jnp.float32), columns) + 0.5)
-    return jnp.floor(_along_rows(columns_done, rows) + 0.5)
+    return _resized(images, rows, columns)
 
 
 def _to_own(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Array:
@@ -174,17 +172,13 @@ def _to_own(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Arr
         _triangle(size[axis], own[axis], numbers[axis] / inside[axis], starts[axis], inside[axis], 0.0)
         for axis in (0, 1)
     )
-    return _along_rows(_along_columns(probabilities, columns), rows)
+    return _resized(probabilities, rows, columns)
 
 
-def _along_columns(x: jax.Array, columns: jax.Array) -> jax.Array:
-    """x (N, h, w, C) by a matrix (W, w): (N, h, W, C)."""
-    return jnp.einsum("wv,nhvc->nhwc", columns, x, precision="highest")
-
-
-def _along_rows(x: jax.Array, rows: jax.Array) -> jax.Array:
-    """x (N, h, w, C) by a matrix (H, h): (N, H, w, C)."""
-    return jnp.einsum("hg,ngwc->nhwc", rows, x, precision="highest")
+def _resized(x: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """x (N, h, w, C) by matrices (H, h) and (W, w): (N, H, W, C)."""
+    along_columns = jnp.einsum("wv,nhvc->nhwc", columns, x, precision="highest")
+    return jnp.einsum("hg,ngwc->nhwc", rows, along_columns, precision="highest")
 
 
 def _number(side: int) -> jax.Array:

@@ -20,9 +20,9 @@ from sharp_unet_jax.trained import Trained
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-def made(model="sharp_unet", outputs=1, channels=3, fit="stretch", seed=0):
+def made(model="sharp_unet", outputs=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
     """A run as `trained.load` gives it, with fresh weights."""
-    config = Config(data=Data(size=(16, 24), fit=fit))
+    config = Config(data=Data(size=size, fit=fit), **fields)
     network = forward.network(config, model, outputs=outputs, channels=channels, rngs=nnx.Rngs(seed))
     params, stats = jax.device_get(forward.arrays(network))
     classes = ("background", "polyp") if outputs == 1 else tuple("abcd"[:outputs])
@@ -76,19 +76,38 @@ np.savez("out.npz", mask=mask, probabilities=probabilities)
     assert out["mask"].dtype == np.uint8
 
 
-@pytest.mark.filterwarnings("ignore")  # jax2onnx's own
-@pytest.mark.parametrize(("outputs", "fit"), [(1, "stretch"), (4, "letterbox")])
-def test_onnx_is_the_same_function(outputs, fit):
+def check_onnx(runs, sizes):
+    """The converted runs, by onnxruntime, against the function that was converted, at sizes and numbers not seen."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("jax2onnx")
-    runs = [made(outputs=outputs, fit=fit, seed=seed) for seed in (0, 1)]
     session = onnxruntime.InferenceSession(export.to_onnx(runs))
-    for size in (16, 24), (31, 17):
-        mask, probabilities = session.run(None, {"images": images(size)})
-        expected_mask, expected = export.predictor(runs)(images(size))
+    expected_of = export.predictor([export._in_float32(run) for run in runs])
+    for size, number in zip(sizes, (1, 2), strict=True):
+        given = images(size)[:number]
+        mask, probabilities = session.run(None, {"images": given})
+        expected_mask, expected = expected_of(given)
         np.testing.assert_allclose(probabilities, expected, atol=1e-4)
         np.testing.assert_array_equal(mask, expected_mask)
+        assert np.ptp(probabilities) > 0
     assert session.get_modelmeta().custom_metadata_map["use"] == "research; not a medical device"
+
+
+@pytest.mark.filterwarnings("ignore")  # jax2onnx's own
+def test_onnx_of_an_ensemble_in_bfloat16():
+    check_onnx([made(seed=seed, precision="bfloat16") for seed in (0, 1)], [(16, 24), (31, 17)])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
+    options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
+    check_onnx([made(normed, outputs=4, **options)], [(16, 24), (31, 17)])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", ["unet_resnet18", "sharp_ternausnet16", "sharp_unet_resnet50"])
+def test_onnx_of_whole_networks(model):
+    check_onnx([made(model, size=(64, 96))], [(64, 96), (70, 50)])
 
 
 @pytest.mark.filterwarnings("ignore")
