@@ -5,8 +5,11 @@ Of several processes the caller alone writes and reads: Orbax is told not to wai
 
 import hashlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,9 +22,15 @@ Manager: TypeAlias = ocp.CheckpointManager
 
 def save(path: Path, tree: Any) -> None:
     """Writes a tree of arrays to the folder `path`, replacing what is there; it is whole or not there at all."""
-    shutil.rmtree(path, ignore_errors=True)  # an earlier run that was cut off
-    with ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
+    remove(path)
+    with _disk(path), ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
         checkpointer.save(path.absolute(), jax.device_get(tree))
+
+
+def remove(path: Path) -> None:
+    """Deletes what `save` wrote, or began to write when it was cut off."""
+    for each in (path, *path.parent.glob(f"{path.name}.orbax-checkpoint-tmp*")):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def load(path: Path) -> Any:
@@ -41,13 +50,15 @@ def digest(tree: Any) -> str:
     return whole.hexdigest()
 
 
-def snapshots(path: Path) -> Manager:
+@contextmanager
+def snapshots(path: Path) -> Iterator[Manager]:
     """The folder `path` of a run's last two states; a context that ends when they are written."""
     path.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
         max_to_keep=2, cleanup_tmp_directories=True, create=False, multiprocessing_options=_alone(path)
     )
-    return ocp.CheckpointManager(path.absolute(), options=options)
+    with _disk(path), ocp.CheckpointManager(path.absolute(), options=options) as manager:
+        yield manager
 
 
 def snap(manager: Manager, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
@@ -96,6 +107,17 @@ def unpack(state: bytes, like: Any) -> Any:
     parts = np.split(np.frombuffer(state, np.uint8), ends[:-1])
     leaves = [part.copy().view(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, shapes, strict=True)]
     return jax.tree.unflatten(structure, leaves)
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Makes an OSError of what tensorstore raises for a disk that is full or failing: a ValueError with its number."""
+    try:
+        yield
+    except ValueError as error:
+        if number := re.search(r"os_error_code='(\d+)'", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
 
 
 def _sign(state: np.ndarray, notes: dict[str, Any]) -> str:

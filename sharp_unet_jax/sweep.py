@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sharp_unet_jax import checkpoint, hosts, lock, plan, programs, train, workdir
-from sharp_unet_jax.atomic import to_json
+from sharp_unet_jax.atomic import clear, to_json
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
@@ -109,6 +109,9 @@ def go(
         raise InputError(f"{folder} is not empty and holds no sweep: name another --workdir")
     several = len(hosts.processes(devices)) > 1
     with lock.held(folder, (jax.process_index(), jax.process_count()) if several else shard):
+        if shard == (0, 1) and not several:
+            for each in (folder, *folder.glob("runs/*")):
+                clear(each)
         workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = _Sweep(config, dataset, folder, splits, weights, len(runs), stop or threading.Event())
@@ -206,8 +209,7 @@ def _make(sweep: _Sweep, group: Group, run: Run, number: int, program: programs.
     """Makes one run, and again where it fails and `config.retries` asks for it; the lead leaves its files."""
     cell, own = sweep.splits[run.repeat, run.fold], workdir.folder(sweep.folder, run)
     if lead:
-        own.mkdir(parents=True, exist_ok=True)
-        (own / "record.json").unlink(missing_ok=True)
+        workdir.begin_run(sweep.folder, run)
     for attempt in range(1 + sweep.config.retries):
         yield Started(run, number, sweep.total, len(cell.train))
         timing: dict[str, Any] = {}

@@ -85,10 +85,19 @@ def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processe
     assert names == {path.name for path in alone.glob("runs/*/*/*")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("per_run", [1, 2])
-def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, alone, per_run):
-    arguments = "--config.epochs=60", "--config.patience=60", f"--config.devices_per_run={per_run}"
+def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_path):
+    shared = ["--config.epochs=2", "--config.devices_per_run=2", "--config.models=sharp_unet", "--config.max_runs=1"]
+    for name, gigabytes in (("resident", 4.0), ("streamed", 0.0)):
+        make(2, 1, tmp_path / name, *shared, f"--config.data.resident_gb={gigabytes}")
+    ours, theirs = files(tmp_path / "streamed"), files(tmp_path / "resident")
+    assert len(ours) == 8
+    assert {name for name in theirs if ours[name] != theirs[name]} == {"config.json"}
+
+
+@pytest.mark.parametrize("per_run", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, per_run):
+    """In a group of their own they miss its heartbeat, in one with it the sums over devices fail at once."""
+    arguments = "--config.epochs=20", "--config.models=unet", f"--config.devices_per_run={per_run}"
     one, other = start(2, 1, tmp_path / "w", *arguments)
     try:
         lines = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
@@ -103,4 +112,4 @@ def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, alo
     assert code not in (0, 75)
     assert "another process of the sweep" in printed or "distributed service" in printed
     make(2, 1, tmp_path / "w", *arguments)
-    assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 4
+    assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 2
