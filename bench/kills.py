@@ -7,7 +7,8 @@ that nobody killed, and the next one is begun. Network, data set and command are
 runs of 8 epochs, a state saved after each. Of several processes one is killed; the others have to end by themselves.
 Processes are forked from one that has imported everything, so that kills fall on work, and take what was compiled
 before from --folder. After --minutes no sweep is begun; the same command goes on. Prints a line of JSON: where the
-kills fell, as the disk showed it, and what came of them. Exits with 1 if any byte differs or a file is left over.
+kills fell, as the disk showed it, and what came of them. Exits with 1 if any byte differs, a file is left over, or a
+saved state could not be read.
 """
 
 import argparse
@@ -164,7 +165,8 @@ def main() -> None:
         "longest_life_of_the_others_seconds": round(max((each["last"] for each in done), default=0), 1),
     }
     print(json.dumps(result))
-    sys.exit(any(result["sweeps"] != result[key] for key in ("with_the_same_bytes", "with_nothing_left_over")))
+    as_they_should = all(result["sweeps"] == result[key] for key in ("with_the_same_bytes", "with_nothing_left_over"))
+    sys.exit(not as_they_should or result["damaged_states_met"] > 0)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ def digest(tree: Any) -> str:
 def snapshots(path: Path) -> Iterator[Manager]:
     """The folder `path` of a run's last two states; a context that ends when they are written."""
     path.mkdir(parents=True, exist_ok=True)
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=2, cleanup_tmp_directories=True, create=False, multiprocessing_options=_alone(path)
-    )
+    for cut_off in path.glob("*.orbax-checkpoint-tmp*"):  # Orbax would delete them, but in process 0 alone
+        shutil.rmtree(cut_off)
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=_alone(path))
     with _disk(path), ocp.CheckpointManager(path.absolute(), options=options) as manager:
         yield manager
 
@@ -64,10 +64,10 @@ def snapshots(path: Path) -> Iterator[Manager]:
 def snap(manager: Manager, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
     """Saves a tree of arrays, and what JSON can hold, as they are now; the writing goes on in the background."""
     state = pack(arrays)
-    signed = {"notes": notes, "sha256": _sign(state, notes)}
-    manager.save(
-        epoch, args=ocp.args.Composite(state=ocp.args.StandardSave({"bytes": state}), notes=ocp.args.JsonSave(signed))
-    )
+    # As bytes, like the arrays: of several processes Orbax lets the first alone save JSON.
+    text = np.frombuffer(json.dumps(notes).encode(), np.uint8)
+    tree = {"arrays": state, "notes": text, "sha256": _sign(state, text)}
+    manager.save(epoch, args=ocp.args.Composite(state=ocp.args.StandardSave(tree)))
 
 
 def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dict[str, Any]] | None:
@@ -77,14 +77,13 @@ def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dic
     """
     for epoch in sorted(manager.all_steps(), reverse=True):
         try:
-            signed = manager.restore(epoch, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
             abstract = jax.tree.map(_as_numpy, manager.item_metadata(epoch)["state"])
             whole = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
-            state = whole["state"]["bytes"]
-            if _sign(state, signed["notes"]) != signed["sha256"]:
+            state, text, signature = (whole["state"][key] for key in ("arrays", "notes", "sha256"))
+            if not np.array_equal(_sign(state, text), signature):
                 raise ValueError("its bytes have changed")
-            return state.tobytes(), signed["notes"]
-        except Exception as error:  # whatever Orbax, tensorstore and JSON raise for bytes that are not theirs
+            return state.tobytes(), json.loads(text.tobytes())
+        except Exception as error:  # whatever Orbax and tensorstore raise for bytes that are not theirs
             reason = " ".join(str(error).split())[:200]
             warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}), taking the one before")
             manager.delete(epoch)
@@ -120,8 +119,8 @@ def _disk(path: Path) -> Iterator[None]:
         raise
 
 
-def _sign(state: np.ndarray, notes: dict[str, Any]) -> str:
-    return hashlib.sha256(f"{digest(state)} {json.dumps(notes, sort_keys=True)}".encode()).hexdigest()
+def _sign(state: np.ndarray, notes: np.ndarray) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(digest((state, notes))), np.uint8)
 
 
 def _alone(path: Path) -> ocp.options.MultiprocessingOptions:

@@ -109,13 +109,15 @@ def go(
         raise InputError(f"{folder} is not empty and holds no sweep: name another --workdir")
     several = len(hosts.processes(devices)) > 1
     with lock.held(folder, (jax.process_index(), jax.process_count()) if several else shard):
-        if shard == (0, 1) and not several:
-            for each in (folder, *folder.glob("runs/*")):
-                clear(each)
         workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = _Sweep(config, dataset, folder, splits, weights, len(runs), stop or threading.Event())
-        dealt = _deal(_unfinished(folder, runs, devices), groups(devices, config.devices_per_run))
+        unfinished = _unfinished(folder, runs, devices)  # and with it all processes have begun
+        if shard == (0, 1) and jax.process_index() == 0:
+            with lock.brief(folder) if several else contextlib.nullcontext():
+                for each in (folder, *folder.glob("runs/*")):
+                    clear(each)
+        dealt = _deal(unfinished, groups(devices, config.devices_per_run))
         yield from _side_by_side([_work(sweep, group, waiting) for group, waiting in dealt], sweep.stop)
 
 
