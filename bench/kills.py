@@ -92,11 +92,16 @@ def where(workdir: Path, before: int) -> str:
 
 
 def left(workdir: Path) -> tuple[dict[str, bytes], list[str]]:
-    """A finished sweep's files that have to be the same, and the names of all but those that Orbax draws."""
+    """A finished sweep's files that have to be the same, weights among them, and all names but those Orbax draws."""
+    from sharp_unet_jax import checkpoint
     from tests.test_sweep import files
 
     names = (str(path.relative_to(workdir)) for path in workdir.rglob("*") if "/checkpoint/" not in str(path))
-    return files(workdir), sorted(name for name in names if not name.startswith(".locks"))
+    weights = {
+        str(path.relative_to(workdir)): checkpoint.digest(checkpoint.load(path)).encode()
+        for path in workdir.glob("runs/*/*/checkpoint")
+    }
+    return files(workdir) | weights, sorted(name for name in names if not name.startswith(".locks"))
 
 
 def sweep(workdir: Path, processes: int, seconds: float, kills: int, rng: random.Random) -> dict[str, Any]:

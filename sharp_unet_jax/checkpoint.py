@@ -11,11 +11,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import type_handlers
 
 Manager: TypeAlias = ocp.CheckpointManager
 
@@ -56,18 +58,23 @@ def snapshots(path: Path) -> Iterator[Manager]:
     path.mkdir(parents=True, exist_ok=True)
     for cut_off in path.glob("*.orbax-checkpoint-tmp*"):  # Orbax would delete them, but in process 0 alone
         shutil.rmtree(cut_off)
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=_alone(path))
-    with _disk(path), ocp.CheckpointManager(path.absolute(), options=options) as manager:
+    alone = _alone(path)
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+        "notes": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+    }
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=alone)
+    with _disk(path), ocp.CheckpointManager(path.absolute(), options=options, item_handlers=handlers) as manager:
         yield manager
 
 
 def snap(manager: Manager, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
     """Saves a tree of arrays, and what JSON can hold, as they are now; the writing goes on in the background."""
     state = pack(arrays)
-    # As bytes, like the arrays: of several processes Orbax lets the first alone save JSON.
-    text = np.frombuffer(json.dumps(notes).encode(), np.uint8)
-    tree = {"arrays": state, "notes": text, "sha256": _sign(state, text)}
-    manager.save(epoch, args=ocp.args.Composite(state=ocp.args.StandardSave(tree)))
+    signed = {"notes": notes, "sha256": _sign(state, notes)}
+    manager.save(
+        epoch, args=ocp.args.Composite(state=ocp.args.StandardSave({"bytes": state}), notes=ocp.args.JsonSave(signed))
+    )
 
 
 def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dict[str, Any]] | None:
@@ -77,13 +84,14 @@ def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dic
     """
     for epoch in sorted(manager.all_steps(), reverse=True):
         try:
+            signed = manager.restore(epoch, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
             abstract = jax.tree.map(_as_numpy, manager.item_metadata(epoch)["state"])
             whole = manager.restore(epoch, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
-            state, text, signature = (whole["state"][key] for key in ("arrays", "notes", "sha256"))
-            if not np.array_equal(_sign(state, text), signature):
+            state = whole["state"]["bytes"]
+            if _sign(state, signed["notes"]) != signed["sha256"]:
                 raise ValueError("its bytes have changed")
-            return state.tobytes(), json.loads(text.tobytes())
-        except Exception as error:  # whatever Orbax and tensorstore raise for bytes that are not theirs
+            return state.tobytes(), signed["notes"]
+        except Exception as error:  # whatever Orbax, tensorstore and JSON raise for bytes that are not theirs
             reason = " ".join(str(error).split())[:200]
             warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}), taking the one before")
             manager.delete(epoch)
@@ -119,12 +127,15 @@ def _disk(path: Path) -> Iterator[None]:
         raise
 
 
-def _sign(state: np.ndarray, notes: np.ndarray) -> np.ndarray:
-    return np.frombuffer(bytes.fromhex(digest((state, notes))), np.uint8)
+def _sign(state: np.ndarray, notes: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{digest(state)} {json.dumps(notes, sort_keys=True)}".encode()).hexdigest()
 
 
 def _alone(path: Path) -> ocp.options.MultiprocessingOptions:
     me = jax.process_index()
+    if me > 0:
+        # Whatever these options say, Orbax writes NumPy arrays in process 0 alone: any other would save none of them.
+        type_handlers.multihost = SimpleNamespace(process_index=lambda: 0)
     return ocp.options.MultiprocessingOptions(
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=hashlib.sha256(str(path).encode()).hexdigest()
     )

@@ -211,7 +211,7 @@ def state(tmp_path_factory):
         return folder, checkpoint.last_snap(manager, pytest.fail)
 
 
-PARTS = ("_CHECKPOINT_METADATA", "state/_METADATA", "state/manifest.ocdbt", "state/d/*")
+PARTS = ("_CHECKPOINT_METADATA", "notes/metadata", "state/_METADATA", "state/manifest.ocdbt", "state/d/*")
 
 
 @pytest.mark.parametrize("part", [*PARTS, "state/ocdbt.process_0/manifest.ocdbt", "state/ocdbt.process_0/d/*"])

@@ -1,5 +1,6 @@
 """Sweeps of several processes on one machine, over loopback: the records of one process, and an end in every case."""
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import jax
 import pandas as pd
 import pytest
 
+from sharp_unet_jax import checkpoint
 from tests.test_sweep import files
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,9 @@ def alone(tmp_path_factory):
 def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, processes):
     printed = make(processes, 1, tmp_path / "w", "--config.epochs=3")
     assert files(tmp_path / "w") == files(alone)
+    for path in (tmp_path / "w").glob("runs/*/*/record.json"):
+        weights = checkpoint.digest(checkpoint.load(path.parent / "checkpoint"))
+        assert weights == json.loads(path.read_text())["weights_sha256"]
     assert ["Protocol: paper" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
 
 
