@@ -1,90 +1,177 @@
 """Kills a small sweep with SIGKILL at random moments, and compares what it leaves in the end.
 
-    python bench/kills.py --kills=50 --processes=1,4
+    python bench/kills.py --kills=50 --processes=4 --folder=/tmp/kills [--minutes=5]
 
 A sweep is started again after each kill until it ends by itself; then its files are compared with those of a sweep
-that nobody killed, and the next one is begun. Networks, data set and command are those of tests/launch/tiny_cv.py, a
-state is saved after every epoch. Of several processes one is killed, and the others have to end by themselves.
-Takes minutes, prints a line of JSON for each number of processes, and exits with 1 if any byte differs.
+that nobody killed, and the next one is begun. Network, data set and command are those of tests/launch/tiny_cv.py: four
+runs of 8 epochs, a state saved after each. Of several processes one is killed; the others have to end by themselves.
+Processes are forked from one that has imported everything, so that kills fall on work, and take what was compiled
+before from --folder. After --minutes no sweep is begun; the same command goes on. Prints a line of JSON: where the
+kills fell, as the disk showed it, and what came of them. Exits with 1 if any byte differs, a file is left over, or a
+saved state could not be read.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import random
-import signal
+import socket
 import sys
-import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from tests.launch.test_distributed import end, start
-from tests.test_sweep import files
-
-EPOCHS = ["--config.epochs=25", "--config.patience=25"]
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+CONFIG = ["--config=demo.py", "--config.models=sharp_unet", "--config.repeats=1", "--config.folds=4"]
+CONFIG += ["--config.data.size=16,24", "--config.batch_size=4", "--config.epochs=8", "--config.checkpoint_minutes=0"]
 
 
-def sweeps(kills: int, processes: int, seed: int) -> dict[str, object]:
-    """Makes sweeps until so many kills have happened."""
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        codes, printed = end(start(processes, 1, Path(folder) / "whole", *EPOCHS))
-        if any(codes):
-            raise SystemExit("\n".join(printed))
-        seconds = time.monotonic() - began
-        whole = files(Path(folder) / "whole")
-        killed = made = same = in_training = damaged = number = 0
-        last = 0.0  # the longest that another process lived on
-        while killed < kills:
-            number += 1
-            workdir = Path(folder) / str(number)
-            while True:
-                running = start(processes, 1, workdir, *EPOCHS)
-                moment, began = rng.uniform(0, seconds), time.monotonic()
-                victim = rng.choice(running)
-                while time.monotonic() - began < moment and victim.poll() is None:
-                    time.sleep(0.005)
-                if killed < kills and victim.poll() is None:
-                    in_training += any(workdir.glob("runs/*/*/metrics.jsonl"))
-                    victim.send_signal(signal.SIGKILL)
-                    killed += 1
-                    began = time.monotonic()
-                    _, printed = end(running)
-                    last = max(last, time.monotonic() - began)
-                    damaged += sum(text.count("is damaged") for text in printed)
-                    continue
-                codes, printed = end(running)
-                damaged += sum(text.count("is damaged") for text in printed)
-                if any(codes):
-                    raise SystemExit("\n".join(printed))
-                break
-            made += 1
-            same += files(workdir) == whole
-    return {
-        "processes": processes,
-        "seconds_of_a_sweep": round(seconds, 1),
-        "kills": killed,
-        "while_a_run_was_on": in_training,
-        "damaged_states_met": damaged,
-        "sweeps": made,
-        "with_the_same_bytes": same,
-        "longest_life_of_the_others_seconds": round(last, 1),
+def one(arguments: Sequence[str], output: Path) -> None:
+    """A process of a sweep, which writes what it prints to `output`."""
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    sys.argv[1:] = arguments
+    from tests.launch import tiny_cv
+
+    tiny_cv.main()
+
+
+def start(workdir: Path, processes: int) -> list[tuple[ForkServerProcess, Path]]:
+    """The processes of a sweep, and what each prints."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        cluster = [f"--coordinator=localhost:{free.getsockname()[1]}", f"--processes={processes}"]
+    forks = multiprocessing.get_context("forkserver")
+    started = []
+    for number in range(processes):
+        arguments = [*CONFIG, f"--workdir={workdir}", *([*cluster, f"--process={number}"] if processes > 1 else [])]
+        output = workdir.with_name(f"{workdir.name}.{number}.txt")
+        started.append((forks.Process(target=one, args=(arguments, output)), output))
+    for process, _ in started:
+        process.start()
+    return started
+
+
+def end(started: list[tuple[ForkServerProcess, Path]]) -> list[int | None]:
+    """Their exit codes; None for one that does not end within five minutes."""
+    deadline = time.monotonic() + 300
+    for process, _ in started:
+        process.join(max(0, deadline - time.monotonic()))
+    codes = [process.exitcode for process, _ in started]
+    for process, _ in started:
+        process.kill()
+    return codes
+
+
+def epochs(workdir: Path) -> int:
+    """How many the runs have made."""
+    return sum(path.read_bytes().count(b"\n") for path in workdir.glob("runs/*/*/metrics.jsonl"))
+
+
+def where(workdir: Path, before: int) -> str:
+    """What a sweep that had made `before` epochs when it was started was doing, as the disk shows it."""
+    runs = [path for path in workdir.glob("runs/*/*") if path.is_dir()]
+    if not runs:
+        return "start"
+    if any(any(run.glob("resume/*orbax-checkpoint-tmp*")) for run in runs):
+        return "writing a state"
+    begun = ("checkpoint*", ".*", "per_image.parquet")
+    if any(any(run.glob(each)) for each in begun for run in runs if not (run / "record.json").exists()):
+        return "writing a record"
+    if any((run / "resume").exists() for run in runs if (run / "record.json").exists()):
+        return "writing a record"
+    if len(runs) == 4 and all((run / "record.json").exists() for run in runs):
+        return "writing the tables"
+    return "tracing and compiling" if epochs(workdir) <= before else "training"
+
+
+def left(workdir: Path) -> tuple[dict[str, bytes], list[str]]:
+    """A finished sweep's files that have to be the same, weights among them, and all names but those Orbax draws."""
+    from sharp_unet_jax import checkpoint
+    from tests.test_sweep import files
+
+    names = (str(path.relative_to(workdir)) for path in workdir.rglob("*") if "/checkpoint/" not in str(path))
+    weights = {
+        str(path.relative_to(workdir)): checkpoint.digest(checkpoint.load(path)).encode()
+        for path in workdir.glob("runs/*/*/checkpoint")
     }
+    return files(workdir) | weights, sorted(name for name in names if not name.startswith(".locks"))
+
+
+def sweep(workdir: Path, processes: int, seconds: float, kills: int, rng: random.Random) -> dict[str, Any]:
+    """Makes one, killing it as often as it does not end before a random moment, `kills` times at most."""
+    fell, damaged, last = [], 0, 0.0
+    while True:
+        before = epochs(workdir)
+        started, moment, began = start(workdir, processes), rng.uniform(0, seconds), time.monotonic()
+        victim = rng.choice(started)[0]
+        victim.join(moment if len(fell) < kills else None)
+        killed = victim.exitcode is None
+        if killed:
+            victim.kill()
+            fell.append(where(workdir, before))
+            began = time.monotonic()
+        codes = end(started)
+        printed = [output.read_text() for _, output in started]
+        damaged += sum(text.count("is damaged") for text in printed)
+        if killed:
+            last = max(last, time.monotonic() - began)
+        if None in codes or (any(codes) and not killed):
+            raise SystemExit("\n".join([f"exit codes {codes}", *printed]))
+        if not killed:
+            return {"fell": fell, "damaged": damaged, "last": last}
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Reads the command line, goes on with what --folder holds, and prints the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--processes", default="1,4")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     args = parser.parse_args()
-    results = [sweeps(args.kills, int(processes), args.seed) for processes in args.processes.split(",")]
-    for result in results:
-        print(json.dumps(result))
-    sys.exit(any(result["sweeps"] != result["with_the_same_bytes"] for result in results))
+    folder = args.folder.absolute() / str(args.processes)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"DEVICES": "1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(args.folder.absolute() / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.launch.tiny_cv"])
+    log, clock, began = folder / "sweeps.jsonl", folder / "seconds", time.monotonic()
+    if not clock.exists():
+        # The first sweep fills the cache; the second is what the others are compared with.
+        for name in ("first", "whole"):
+            began = time.monotonic()
+            sweep(folder / name, args.processes, 0.0, 0, random.Random())
+        clock.write_text(str(time.monotonic() - began))
+    seconds, stop = float(clock.read_text()), began + 60 * args.minutes
+    done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    while (left_over := args.kills - sum(len(each["fell"]) for each in done)) > 0 and time.monotonic() < stop:
+        workdir = folder / str(len(done))
+        each = sweep(workdir, args.processes, seconds, left_over, random.Random(f"{args.processes} {len(done)}"))
+        same, names = (ours == theirs for ours, theirs in zip(left(workdir), left(folder / "whole"), strict=True))
+        done.append(each | {"same": same, "nothing_left_over": names})
+        with open(log, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps(done[-1]) + "\n")
+    result = {
+        "processes": args.processes,
+        "seconds_of_a_sweep": round(seconds, 1),
+        "kills": sum(len(each["fell"]) for each in done),
+        "fell": Counter(where for each in done for where in each["fell"]),
+        "damaged_states_met": sum(each["damaged"] for each in done),
+        "sweeps": len(done),
+        "with_the_same_bytes": sum(each["same"] for each in done),
+        "with_nothing_left_over": sum(each["nothing_left_over"] for each in done),
+        "longest_life_of_the_others_seconds": round(max((each["last"] for each in done), default=0), 1),
+    }
+    print(json.dumps(result))
+    as_they_should = all(result["sweeps"] == result[key] for key in ("with_the_same_bytes", "with_nothing_left_over"))
+    sys.exit(not as_they_should or result["damaged_states_met"] > 0)
 
 
 if __name__ == "__main__":

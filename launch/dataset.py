@@ -21,7 +21,7 @@ def load(data: Data, console: Console) -> Dataset:
         console.print(builder.info.metadata["found"])
     height, width = data.size
     window = builder.info.metadata.get("window")  # sets built before there was one say nothing
-    logging.set_verbosity(logging.ERROR)  # TFDS warns that it would rather decode with OpenCV
+    logging.set_verbosity(logging.FATAL)  # TFDS warns that it would rather decode with OpenCV; see also launch.runtime
     dataset = prepare(
         builder.as_data_source(split="train"),
         name=called(builder),

@@ -37,8 +37,9 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
         # Simulated devices share a pool of threads as large as the machine has cores. A sum over devices holds a thread
         # of each until all have come: where two sums are on at once they wait for each other, and XLA aborts.
         os.environ.setdefault("NPROC", "64")
+    # Orbax logs errors that it raises too, pages of them, and warns of every save that one of several processes makes.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     if cluster is not None:
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of every save that one process makes alone
         try:
             # At its end a process waits for the others, which may train for days yet; a dead one is noticed anyway.
             jax.distributed.initialize(*cluster, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=WEEK)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = _beside(path)
     try:
         yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -38,6 +41,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # machines may share the folder
+
+
+def clear(folder: Path) -> None:
+    """Deletes from `folder` what processes that were killed did not finish writing. No other may be writing there."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+", path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

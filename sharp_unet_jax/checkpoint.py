@@ -5,23 +5,34 @@ Of several processes the caller alone writes and reads: Orbax is told not to wai
 
 import hashlib
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import type_handlers
 
 Manager: TypeAlias = ocp.CheckpointManager
 
 
 def save(path: Path, tree: Any) -> None:
     """Writes a tree of arrays to the folder `path`, replacing what is there; it is whole or not there at all."""
-    shutil.rmtree(path, ignore_errors=True)  # an earlier run that was cut off
-    with ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
+    remove(path)
+    with _disk(path), ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
         checkpointer.save(path.absolute(), jax.device_get(tree))
+
+
+def remove(path: Path) -> None:
+    """Deletes what `save` wrote, or began to write when it was cut off."""
+    for each in (path, *path.parent.glob(f"{path.name}.orbax-checkpoint-tmp*")):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def load(path: Path) -> Any:
@@ -41,13 +52,20 @@ def digest(tree: Any) -> str:
     return whole.hexdigest()
 
 
-def snapshots(path: Path) -> Manager:
+@contextmanager
+def snapshots(path: Path) -> Iterator[Manager]:
     """The folder `path` of a run's last two states; a context that ends when they are written."""
     path.mkdir(parents=True, exist_ok=True)
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=2, cleanup_tmp_directories=True, create=False, multiprocessing_options=_alone(path)
-    )
-    return ocp.CheckpointManager(path.absolute(), options=options)
+    for cut_off in path.glob("*.orbax-checkpoint-tmp*"):  # Orbax would delete them, but in process 0 alone
+        shutil.rmtree(cut_off)
+    alone = _alone(path)
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+        "notes": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+    }
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=alone)
+    with _disk(path), ocp.CheckpointManager(path.absolute(), options=options, item_handlers=handlers) as manager:
+        yield manager
 
 
 def snap(manager: Manager, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
@@ -98,12 +116,26 @@ def unpack(state: bytes, like: Any) -> Any:
     return jax.tree.unflatten(structure, leaves)
 
 
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Makes an OSError of what tensorstore raises for a disk that is full or failing: a ValueError with its number."""
+    try:
+        yield
+    except ValueError as error:
+        if number := re.search(r"os_error_code='(\d+)'", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
+
+
 def _sign(state: np.ndarray, notes: dict[str, Any]) -> str:
     return hashlib.sha256(f"{digest(state)} {json.dumps(notes, sort_keys=True)}".encode()).hexdigest()
 
 
 def _alone(path: Path) -> ocp.options.MultiprocessingOptions:
     me = jax.process_index()
+    if me > 0:
+        # Whatever these options say, Orbax writes NumPy arrays in process 0 alone: any other would save none of them.
+        type_handlers.multihost = SimpleNamespace(process_index=lambda: 0)
     return ocp.options.MultiprocessingOptions(
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=hashlib.sha256(str(path).encode()).hexdigest()
     )

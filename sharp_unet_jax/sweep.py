@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sharp_unet_jax import checkpoint, hosts, lock, plan, programs, train, workdir
-from sharp_unet_jax.atomic import to_json
+from sharp_unet_jax.atomic import clear, to_json
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
@@ -113,7 +113,12 @@ def go(
         workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = _Sweep(config, dataset, folder, splits, weights, len(runs), stop or threading.Event())
-        dealt = _deal(_unfinished(folder, runs, devices), groups(devices, config.devices_per_run))
+        unfinished = _unfinished(folder, runs, devices)  # and with it all processes have begun
+        if shard == (0, 1) and jax.process_index() == 0:
+            with lock.brief(folder) if several else contextlib.nullcontext():
+                for each in (folder, *folder.glob("runs/*")):
+                    clear(each)
+        dealt = _deal(unfinished, groups(devices, config.devices_per_run))
         yield from _side_by_side([_work(sweep, group, waiting) for group, waiting in dealt], sweep.stop)
 
 
@@ -207,8 +212,7 @@ def _make(sweep: _Sweep, group: Group, run: Run, number: int, program: programs.
     """Makes one run, and again where it fails and `config.retries` asks for it; the lead leaves its files."""
     cell, own = sweep.splits[run.repeat, run.fold], workdir.folder(sweep.folder, run)
     if lead:
-        own.mkdir(parents=True, exist_ok=True)
-        (own / "record.json").unlink(missing_ok=True)
+        workdir.begin_run(sweep.folder, run)
     for attempt in range(1 + sweep.config.retries):
         yield Started(run, number, sweep.total, len(cell.train))
         timing: dict[str, Any] = {}

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import checkpoint, lock, metrics, plan, train
-from sharp_unet_jax.atomic import replacing, replacing_folder, write_json, write_text
+from sharp_unet_jax.atomic import clear, replacing, replacing_folder, write_json, write_text
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
@@ -50,10 +50,8 @@ def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
                 f"{workdir} holds a sweep with {field}={before!r}, not {now!r}: "
                 "name another --workdir, or give the config it was started with"
             )
-        if (workdir / "folds.json").exists() and _read(workdir / "folds.json")["sha256"] != dataset.sha256:
-            raise InputError(
-                f"{workdir} holds a sweep on other images or masks of {dataset.name}: name another --workdir"
-            )
+        if (workdir / "folds.json").exists():
+            _check_folds(workdir, _read(workdir / "folds.json"), _folds(config, dataset, splits))
         for model, digest in _weights(workdir).items():
             if weights.get(model, digest) != digest:
                 raise InputError(
@@ -67,9 +65,44 @@ def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
         write_json(workdir / "weights.json", _weights(workdir) | weights)
 
 
+def _check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """InputError, naming what changed, where two folds.json are of other data sets or divide one otherwise."""
+    if old["sha256"] != new["sha256"]:
+        before, now = old["group_of"], new["group_of"]
+        ids = {
+            "gone": before.keys() - now.keys(),
+            "new": now.keys() - before.keys(),
+            "in another group": {id_ for id_ in before.keys() & now.keys() if before[id_] != now[id_]},
+        }
+        changed = [f"{len(some)} {what} (such as {min(some)})" for what, some in ids.items() if some]
+        if old["classes"] != list(new["classes"]):
+            changed.append(f"classes {', '.join(new['classes'])} instead of {', '.join(old['classes'])}")
+        raise InputError(
+            f"{workdir} holds a sweep on other images or masks of {new['dataset']}: "
+            f"{'; '.join(changed) or 'the same ids with other pixels'}. Name another --workdir"
+        )
+    cells = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
+    for cell in new["folds"]:
+        if cells.get(place := (cell["repeat"], cell["fold"]), cell) != cell:
+            raise InputError(
+                f"{workdir} holds a sweep with other images in repeat {place[0]}, fold {place[1]}: "
+                "another version drew them. Name another --workdir"
+            )
+
+
 def folder(workdir: Path, run: Run) -> Path:
     """Where a run leaves its files."""
     return workdir / "runs" / run.name
+
+
+def begin_run(workdir: Path, run: Run) -> Path:
+    """The folder of a run that is to be made: of what an earlier attempt left it holds the saved states alone."""
+    own = folder(workdir, run)
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "record.json").unlink(missing_ok=True)
+    checkpoint.remove(own / "checkpoint")
+    clear(own)
+    return own
 
 
 def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:

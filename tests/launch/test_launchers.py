@@ -272,6 +272,13 @@ def on_exit(job: dict, code: int) -> str | None:
 
 
 @pytest.mark.parametrize("name", ["jobset.yaml", "jobset-tpu.yaml"])
+def test_kubernetes_knows_every_field_of_the_jobs(name):
+    schemas = pytest.importorskip("kubernetes_validate", reason="108 MB: pip install kubernetes-validate")
+    _, job, _ = manifest(name)
+    schemas.validate({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}, "spec": job}, "1.29", strict=True)
+
+
+@pytest.mark.parametrize("name", ["jobset.yaml", "jobset-tpu.yaml"])
 def test_pods_get_term_and_time_and_the_shared_folder(name):
     _, job, pod = manifest(name)
     [container] = pod["containers"]

@@ -1,5 +1,6 @@
 """Settings of JAX: kept between sweeps where it is safe, and the user's own left alone."""
 
+import os
 from types import SimpleNamespace
 
 import jax
@@ -33,3 +34,10 @@ def test_compiled_programs_are_kept_on_accelerators(monkeypatch, updates, platfo
 def test_nothing_is_set_on_a_cpu_or_over_the_users_choice(monkeypatch, updates, platform, cache):
     configured(monkeypatch, platform, cache)
     assert not updates
+
+
+def test_simulated_devices_get_threads_enough_not_to_wait_for_each_other(monkeypatch, updates):
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    configured(monkeypatch, "cpu", None)
+    assert os.environ["NPROC"] == "64"

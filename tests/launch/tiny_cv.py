@@ -8,7 +8,8 @@ import pytest
 from launch import cv, runtime
 from tests.conftest import shrink_models, squares
 
-if __name__ == "__main__":
+
+def main() -> None:
     jax.config.update("jax_num_cpu_devices", int(os.environ["DEVICES"]))
     runtime.HEARTBEAT = 10
     with pytest.MonkeyPatch.context() as patch:
@@ -16,3 +17,7 @@ if __name__ == "__main__":
         patch.setattr("launch.dataset.load", lambda data, console: squares())
         patch.setattr(cv, "_report", lambda folder, console: None)  # seconds, and tested elsewhere
         cv.main()
+
+
+if __name__ == "__main__":
+    main()
