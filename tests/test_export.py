@@ -15,6 +15,7 @@ from sharp_unet_jax import export, forward
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.models import resnet
 from sharp_unet_jax.trained import Trained
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -99,6 +100,17 @@ def test_onnx_of_an_ensemble_in_bfloat16():
 def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
     options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
     check_onnx([made(normed, outputs=4, **options)], (31, 17))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
+    onnxruntime, jax2onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("jax2onnx")
+    x = -np.random.default_rng(0).random((1, 8, 12, 2), np.float32)
+    model = jax2onnx.to_onnx(resnet._max_pool, inputs=[jax.ShapeDtypeStruct(("N", 8, 12, 2), np.float32)])
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (there,) = session.run(None, {session.get_inputs()[0].name: x})
+    expected = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    np.testing.assert_array_equal(there, expected)
 
 
 @pytest.mark.slow
