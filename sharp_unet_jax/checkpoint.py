@@ -20,12 +20,15 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import type_handlers
 
 Manager: TypeAlias = ocp.CheckpointManager
+# Of several processes one may else write the notes before their folder is there.
+FOLDERS_FIRST = ocp.options.AsyncOptions(create_directories_asynchronously=False)
 
 
 def save(path: Path, tree: Any) -> None:
     """Writes a tree of arrays to the folder `path`, replacing what is there; it is whole or not there at all."""
     remove(path)
-    with _disk(path), ocp.StandardCheckpointer(multiprocessing_options=_alone(path)) as checkpointer:
+    alone = ocp.StandardCheckpointer(multiprocessing_options=_alone(path), async_options=FOLDERS_FIRST)
+    with _disk(path), alone as checkpointer:
         checkpointer.save(path.absolute(), jax.device_get(tree))
 
 
@@ -63,7 +66,9 @@ def snapshots(path: Path) -> Iterator[Manager]:
         "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
         "notes": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
     }
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, multiprocessing_options=alone)
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=2, create=False, multiprocessing_options=alone, async_options=FOLDERS_FIRST
+    )
     with _disk(path), ocp.CheckpointManager(path.absolute(), options=options, item_handlers=handlers) as manager:
         yield manager
 
