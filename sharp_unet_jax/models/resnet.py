@@ -6,7 +6,6 @@ Attributes are named as in torchvision, so that its files load without a table.
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import lax
 
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised
 
@@ -108,5 +107,6 @@ def _through(shortcut: nnx.List | None, x: jax.Array, weight: jax.Array | None) 
 
 
 def _max_pool(x: jax.Array) -> jax.Array:
-    """3x3, stride 2, one pixel of padding that never wins. jax2onnx forgets the padding of `nnx.max_pool`."""
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    """3x3, stride 2, one pixel of padding that never wins. jax2onnx would forget it as an option of the pool."""
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    return nnx.max_pool(padded, window_shape=(3, 3), strides=(2, 2))
