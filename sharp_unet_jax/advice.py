@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharp_unet_jax import memory
+from sharp_unet_jax import memory, plan
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.facts import Facts
 from sharp_unet_jax.data.resident import outputs
 from sharp_unet_jax.data.resize import Fit, Size
@@ -93,16 +92,7 @@ def fold_count(config: Config, facts: Facts) -> tuple[int, str]:
     reason = ""
     for number in range(config.folds, 1, -1):
         try:
-            folds.plan(
-                facts.ids,
-                facts.groups,
-                folds=number,
-                repeats=config.repeats,
-                grouped=config.grouped,
-                protocol=config.protocol,
-                validation=config.inner_validation,
-                seed=config.seed,
-            )
+            plan.divide(dataclasses.replace(config, folds=number), facts.ids, facts.groups)
         except ValueError as error:
             reason = reason or str(error)
             continue

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,18 +96,23 @@ def every(config: Config) -> list[Run]:
 def split(config: Config, dataset: Dataset) -> Splits:
     """Training, validation and test indices of every repeat and fold; InputError where there are too few images."""
     try:
-        return folds.plan(
-            dataset.ids,
-            dataset.groups,
-            folds=config.folds,
-            repeats=config.repeats,
-            grouped=config.grouped,
-            protocol=config.protocol,
-            validation=config.inner_validation,
-            seed=config.seed,
-        )
+        return divide(config, dataset.ids, dataset.groups)
     except ValueError as error:
         raise InputError(f"{dataset.name}: {error}") from error
+
+
+def divide(config: Config, ids: Sequence[str], groups: Sequence[str]) -> Splits:
+    """The same of images that are no data set yet; ValueError where there are too few."""
+    return folds.plan(
+        ids,
+        groups,
+        folds=config.folds,
+        repeats=config.repeats,
+        grouped=config.grouped,
+        protocol=config.protocol,
+        validation=config.inner_validation,
+        seed=config.seed,
+    )
 
 
 def seed(config: Config, run: Run) -> int:
