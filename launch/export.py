@@ -36,12 +36,16 @@ def run(arguments: Sequence[str], console: Console) -> None:
         folder = f"{known.run}/runs/{runs[0].name}"
         raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # of shapes that it leaves open
-    file = {
+    convert = {
         "stablehlo": lambda: export.to_stablehlo(runs),
         "onnx": lambda: export.to_onnx(runs),
         "safetensors": lambda: export.to_safetensors(runs[0]),
-    }[known.format]()
+    }[known.format]
+    if known.output.is_dir():
+        raise InputError(f"--output={known.output} is a folder: name a file")
     with replacing(known.output) as temporary:
+        temporary.touch()  # where nothing can be written is said now, not after minutes of converting
+        file = convert()
         temporary.write_bytes(file)
     card = known.output.with_name(f"{known.output.name}.md")
     records = [json.loads((_folder(known.run, one) / "record.json").read_text()) for one in runs]
