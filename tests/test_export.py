@@ -79,8 +79,8 @@ np.savez("out.npz", mask=mask, probabilities=probabilities)
 
 def check_onnx(runs, size):
     """The converted runs, by onnxruntime, against the function that was converted, at a size and number not seen."""
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("jax2onnx")
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(export.to_onnx(runs))
     given = images(size)[:1]
     mask, probabilities = session.run(None, {"images": given})
@@ -104,7 +104,9 @@ def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
-    onnxruntime, jax2onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("jax2onnx")
+    import jax2onnx
+    import onnxruntime
+
     x = -np.random.default_rng(0).random((1, 8, 12, 2), np.float32)
     model = jax2onnx.to_onnx(resnet._max_pool, inputs=[jax.ShapeDtypeStruct(("N", 8, 12, 2), np.float32)])
     session = onnxruntime.InferenceSession(model.SerializeToString())
@@ -122,7 +124,6 @@ def test_onnx_of_whole_networks(model):
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_onnx_cannot_express_is_one_line(monkeypatch):
-    pytest.importorskip("jax2onnx")
     monkeypatch.setattr(forward, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
     with pytest.raises(InputError, match=r"cannot be converted to ONNX .*stablehlo") as error:
         export.to_onnx([made()])

@@ -3,7 +3,9 @@
 import shutil
 from pathlib import Path
 
+import highdicom
 import numpy as np
+import pydicom
 import pytest
 
 from datasets.files import DataError
@@ -11,7 +13,6 @@ from launch import formats
 from launch.formats import dicom
 from sharp_unet_jax.errors import InputError
 
-pydicom, highdicom = pytest.importorskip("pydicom"), pytest.importorskip("highdicom")
 CLASSES = ("background", "lung", "lesion")
 
 

@@ -3,8 +3,10 @@
 import gzip
 from pathlib import Path
 
+import highdicom
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
@@ -150,7 +152,6 @@ def test_what_is_no_volume_is_refused(tmp_path, rng):
 
 def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1):
     """A CT slice as a scanner writes it."""
-    pydicom = pytest.importorskip("pydicom")
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
@@ -193,7 +194,6 @@ def test_a_series_is_read_in_the_order_of_space_and_in_hounsfield_units(scan):
 
 
 def test_a_dicom_mask_refers_to_its_slices(scan, tmp_path, rng):
-    highdicom = pytest.importorskip("highdicom")
     folder, _ = scan
     (one,) = formats.find([str(folder)])
     stack = one.family.read(one.paths)
@@ -213,7 +213,6 @@ def test_a_dicom_mask_refers_to_its_slices(scan, tmp_path, rng):
 
 
 def test_nothing_found_is_a_valid_dicom_mask(scan, tmp_path):
-    highdicom = pytest.importorskip("highdicom")
     folder, _ = scan
     stack = dicom.read(sorted(folder.iterdir()))
     dicom.write_masks(tmp_path / "m.dcm", np.zeros((3, 6, 8), np.uint8), stack, CLASSES[:2])
@@ -232,7 +231,6 @@ def test_dicom_files_alone_and_series_side_by_side(tmp_path, rng):
 
 
 def test_what_is_no_dicom_is_said(tmp_path):
-    pytest.importorskip("pydicom")
     (tmp_path / "a.dcm").write_text("not a picture")
     (one,) = formats.find([str(tmp_path)])
     with pytest.raises(DataError, match=r"a\.dcm: cannot be read as DICOM"):

@@ -10,7 +10,8 @@ from flax import nnx
 from sharp_unet_jax import models
 
 os.environ["KERAS_BACKEND"] = "jax"
-keras = pytest.importorskip("keras", reason="pip install keras")
+import keras
+
 layers = keras.layers
 
 WIDTHS = (4, 8)

@@ -13,7 +13,8 @@ from sharp_unet_jax.models import pretrained
 from tests.models import weight_writers
 
 os.environ["KERAS_BACKEND"] = "jax"
-keras = pytest.importorskip("keras", reason="pip install keras")
+import keras
+
 layers = keras.layers
 
 pytestmark = [
