@@ -1,6 +1,7 @@
 """Settings every test runs under, tiny networks, a tiny data set, and where real data is found."""
 
 import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
+from tests.sweeps import make
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -99,3 +101,18 @@ def squares(
 def dataset() -> Dataset:
     """Twelve pairs in six groups."""
     return squares()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep made once; `done` is a copy of it for each test."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        folder = tmp_path_factory.mktemp("sweep") / "w"
+        make(folder, squares())
+    return folder
+
+
+@pytest.fixture
+def done(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "w"))

@@ -19,10 +19,9 @@ import pytest
 from sharp_unet_jax import checkpoint, lock, plan, sweep, train
 from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
-from tests.test_sweep import CONFIG, done, files, finished, make, stopped_after
+from tests.sweeps import CONFIG, files, make, stopped_after
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-__all__ = ["done", "finished"]
 ROOT = Path(__file__).parents[1]
 
 

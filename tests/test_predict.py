@@ -11,10 +11,8 @@ from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import records
-from tests.test_sweep import done, finished
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-__all__ = ["done", "finished"]
 
 
 @pytest.fixture

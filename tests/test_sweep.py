@@ -1,10 +1,8 @@
-"""A sweep: what it leaves, the same bytes when made again, going on, and what it refuses."""
+"""A sweep: what it leaves, the same bytes whoever makes it, and what it refuses."""
 
 import dataclasses
 import json
 import shutil
-import threading
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,43 +10,13 @@ import pandas as pd
 import pytest
 
 from sharp_unet_jax import checkpoint, plan, programs, sweep, train, workdir
-from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.config import Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
 from tests.conftest import shrink_models, squares
-
-CONFIG = Config(data=Data(builder="squares", size=(16, 24)), folds=2, repeats=1, epochs=2, batch_size=4)
-DETERMINISTIC = ("config.json", "folds.json", "scores.csv", "per_image.parquet")
-OF_A_RUN = ("record.json", "metrics.jsonl", "per_image.parquet", "predictions.npz")
+from tests.sweeps import CONFIG, OF_A_RUN, files, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-
-
-def make(folder, dataset, config=CONFIG, devices=1):
-    events = list(sweep.go(config, dataset, folder, jax.devices()[:devices]))
-    workdir.collect(folder, config)
-    return events
-
-
-def files(folder):
-    runs = sorted(path.parent for path in folder.glob("runs/*/*/record.json"))
-    paths = [folder / name for name in DETERMINISTIC] + [run / name for run in runs for name in OF_A_RUN]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A sweep made once; `done` is a copy of it for each test."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_models(patch)
-        folder = tmp_path_factory.mktemp("sweep") / "w"
-        make(folder, squares())
-    return folder
-
-
-@pytest.fixture
-def done(finished, tmp_path):
-    return Path(shutil.copytree(finished, tmp_path / "w"))
 
 
 def test_events_tell_the_story(tmp_path, dataset):
@@ -137,69 +105,6 @@ def test_a_run_alone_is_the_run_of_the_sweep(done, tmp_path, dataset):
     assert files(tmp_path / "alone")[name] == files(done)[name]
 
 
-def test_finished_runs_are_skipped(done, dataset):
-    before = files(done)
-    assert make(done, dataset) == []
-    assert files(done) == before
-
-
-def test_a_run_that_was_cut_off_is_made_again(done, dataset):
-    before = files(done)
-    cut = done / "runs" / "unet" / "repeat0-fold1"
-    (cut / "record.json").unlink()
-    (cut / "metrics.jsonl").write_text('{"epoch": 1')
-    events = make(done, dataset)
-    assert [event.run.name for event in events if isinstance(event, sweep.Started)] == ["unet/repeat0-fold1"]
-    assert files(done) == before
-
-
-def stopped_after(epochs, folder, dataset, config=CONFIG, devices=1):
-    """A sweep that is asked to stop when so many epochs have ended; its events."""
-    stop, events = threading.Event(), []
-
-    def follow():
-        for event in sweep.go(config, dataset, folder, jax.devices()[:devices], stop=stop):
-            events.append(event)
-            if sum(isinstance(event, sweep.EpochEnded) for event in events) == epochs:
-                stop.set()
-
-    with pytest.raises(sweep.Stopped):
-        follow()
-    return events
-
-
-SIX = dataclasses.replace(CONFIG, epochs=6, patience=4, plateau_patience=1, max_runs=2, protocol="nested")
-
-
-@pytest.mark.parametrize("epochs", [1, 5, 6, 8])
-def test_a_stopped_sweep_goes_on_to_the_same_bytes(tmp_path, dataset, epochs):
-    make(tmp_path / "whole", dataset, SIX)
-    before = stopped_after(epochs, tmp_path / "w", dataset, SIX)
-    (tmp_path / "w").rename(tmp_path / "moved")
-    after = make(tmp_path / "moved", dataset, SIX)
-    assert sum(isinstance(event, sweep.EpochEnded) for event in (*before, *after)) == 12
-    assert files(tmp_path / "moved") == files(tmp_path / "whole")
-    assert not list((tmp_path / "moved").glob("runs/*/*/resume"))
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: data.translate(bytes(range(255, -1, -1)))]
-)
-def test_a_damaged_state_is_named_and_the_one_before_taken(tmp_path, dataset, damage):
-    config = dataclasses.replace(SIX, checkpoint_minutes=0)
-    make(tmp_path / "whole", dataset, config)
-    stopped_after(3, tmp_path / "w", dataset, config)
-    (resume,) = (tmp_path / "w").glob("runs/*/*/resume")
-    assert sorted(path.name for path in resume.iterdir() if path.is_dir()) == ["2", "3"]
-    largest = max((resume / "3").rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
-    largest.write_bytes(damage(largest.read_bytes()))
-    events = make(tmp_path / "w", dataset, config)
-    (warning,) = (event.text for event in events if isinstance(event, sweep.Warned))
-    assert "after epoch 3 is damaged" in warning
-    assert [event.epoch.row["epoch"] for event in events if isinstance(event, sweep.EpochEnded)][:2] == [3, 4]
-    assert files(tmp_path / "w") == files(tmp_path / "whole")
-
-
 # A batch that neither 4 nor 8 devices divide; four runs of one network, which compiles once for each way to share.
 EIGHT = dataclasses.replace(CONFIG, models=("sharp_unet",), folds=4, epochs=3, batch_size=6)
 
@@ -242,15 +147,6 @@ def test_devices_left_over_have_no_work():
     assert sweep.groups(list("abcdefgh"), 3) == [["a", "b", "c"], ["d", "e", "f"]]
 
 
-def test_side_by_side_runs_go_on_to_the_same_bytes(tmp_path, dataset):
-    config = dataclasses.replace(SIX, max_runs=None)
-    make(tmp_path / "whole", dataset, config)
-    stopped_after(5, tmp_path / "w", dataset, config, devices=2)
-    assert len(list((tmp_path / "w").glob("runs/*/*/resume"))) == 2
-    make(tmp_path / "w", dataset, config, devices=3)
-    assert files(tmp_path / "w") == files(tmp_path / "whole")
-
-
 def test_an_error_of_one_group_stops_the_others_at_the_end_of_their_epochs(tmp_path, dataset, monkeypatch):
     finish = workdir.finish
 
@@ -278,38 +174,6 @@ def test_a_data_set_that_is_read_as_it_goes_gives_the_same_bytes(done, tmp_path,
     }
 
 
-def test_a_state_is_signed_with_its_notes(tmp_path):
-    arrays, warnings = {"a": np.arange(3), "b": [np.ones(())]}, []
-    with checkpoint.snapshots(tmp_path) as manager:
-        checkpoint.snap(manager, 7, arrays, {"loss": [0.25, float("nan")]})
-        manager.wait_until_finished()
-    (notes,) = tmp_path.glob("7/notes/metadata")
-    for text, whole in ((notes.read_text(), True), (notes.read_text().replace("0.25", "0.26"), False)):
-        notes.write_text(text)
-        with checkpoint.snapshots(tmp_path) as manager:
-            found = checkpoint.last_snap(manager, warnings.append)
-        assert (found is not None) == whole
-        if found:
-            jax.tree.map(np.testing.assert_array_equal, checkpoint.unpack(found[0], arrays), arrays)
-            assert str(found[1]) == "{'loss': [0.25, nan]}"
-    assert len(warnings) == 1
-
-
-def test_of_several_processes_each_saves_whole_weights_and_states(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "process_index", lambda: 3)
-    monkeypatch.setattr(checkpoint.type_handlers, "multihost", checkpoint.type_handlers.multihost)
-    arrays = {"a": np.arange(3), "b": {"c": np.ones(())}}
-    checkpoint.save(tmp_path / "weights", arrays)
-    jax.tree.map(np.testing.assert_array_equal, checkpoint.load(tmp_path / "weights"), arrays)
-    (tmp_path / "resume" / "7.orbax-checkpoint-tmp").mkdir(parents=True)  # of a process that was killed
-    with checkpoint.snapshots(tmp_path / "resume") as manager:
-        checkpoint.snap(manager, 7, arrays, {"loss": 1})
-    with checkpoint.snapshots(tmp_path / "resume") as manager:
-        state, notes = checkpoint.last_snap(manager, pytest.fail)
-    jax.tree.map(np.testing.assert_array_equal, checkpoint.unpack(state, arrays), arrays)
-    assert notes == {"loss": 1}
-
-
 def test_the_record_holds_the_digest_of_the_weights(done):
     for path in done.glob("runs/*/*/record.json"):
         record = json.loads(path.read_text())
@@ -323,13 +187,6 @@ def test_shards_of_one_workdir_leave_what_one_process_leaves(done, tmp_path, dat
         list(sweep.go(CONFIG, dataset, tmp_path / "w", jax.devices()[:1], shard=(i, n)))
         workdir.collect(tmp_path / "w", CONFIG)
     assert files(tmp_path / "w") == files(done)
-
-
-def test_shards_share_the_runs(dataset):
-    config = dataclasses.replace(CONFIG, repeats=3)
-    shards = [plan.runs(config, (i, 5)) for i in range(5)]
-    assert sorted(run for shard in shards for run in shard) == sorted(plan.runs(config))
-    assert {len(shard) for shard in shards} == {2, 3}
 
 
 def test_more_models_and_repeats_go_into_the_same_workdir(done, dataset):
@@ -361,25 +218,10 @@ def test_nothing_to_score_is_null_and_never_the_best(tmp_path, dataset):
     assert "NaN" not in "".join(path.read_text() for path in (tmp_path / "w").glob("runs/*/*/*.json*"))
 
 
-@pytest.mark.parametrize("name", ["config.json", "folds.json"])
-def test_a_workdir_cut_off_at_its_start_is_begun_again(tmp_path, dataset, name):
-    workdir.begin(tmp_path, CONFIG, dataset, plan.split(CONFIG, dataset), {})
-    (tmp_path / "folds.json").unlink()
-    (tmp_path / f".{name}.123").write_text("{")
-    workdir.begin(tmp_path, CONFIG, dataset, plan.split(CONFIG, dataset), {})
-    assert (tmp_path / "folds.json").exists()
-
-
 def test_a_damaged_config_is_named(done, dataset):
     (done / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config.json is damaged"):
         make(done, dataset)
-
-
-def test_twins_start_alike_and_runs_differ(dataset):
-    seeds = {plan.seed(CONFIG, run) for run in plan.runs(dataclasses.replace(CONFIG, repeats=3))}
-    assert len(seeds) == 6
-    assert plan.seed(CONFIG, plan.Run(0, 1, "unet")) == plan.seed(CONFIG, plan.Run(0, 1, "sharp_unet"))
 
 
 def test_a_run_that_diverges_is_recorded_and_the_sweep_goes_on(tmp_path, dataset):
@@ -475,38 +317,3 @@ def test_a_folder_of_something_else_is_refused(tmp_path, dataset):
     with pytest.raises(InputError, match="holds no sweep"):
         make(tmp_path, dataset)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"models": ("unet", "sharpunet")}, "did you mean 'sharp_unet'"),
-        ({"models": ()}, "at least one"),
-        ({"precision": "fp32"}, "precision: 'fp32' is not one of float32, tf32, bfloat16"),
-        ({"data": Data(fit="leterbox")}, "data.fit: 'leterbox' is not one of stretch, letterbox"),
-        ({"folds": 2.5}, "folds: 2.5 is not"),
-        ({"models": "unet"}, "models: 'unet' is not"),
-        ({"loss": {"dice": float("nan")}}, "loss: every weight"),
-        ({"plateau_factor": 1.5}, "plateau_factor"),
-        ({"models": ("unet", "unet")}, "each once"),
-        ({"loss": "dise"}, "dice"),
-        ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
-        ({"folds": 1}, "folds: must be at least 2"),
-        ({"epochs": 0}, "epochs: must be at least 1"),
-        ({"threshold": 1.0}, "threshold"),
-        ({"learning_rate": 0.0}, "learning_rate"),
-        ({"data": Data(size=(0, 64))}, "data.size"),
-        ({"max_runs": 0}, "max_runs"),
-        ({"frozen_epochs": -1}, "frozen_epochs: must be at least 0"),
-        ({"encoder_learning_rate_factor": 0.0}, "encoder_learning_rate_factor: must be above 0"),
-        ({"devices_per_run": 3}, "3 asked for, 2 here"),
-    ],
-)
-def test_a_config_that_cannot_run_is_refused(changes, message):
-    with pytest.raises(InputError, match=message):
-        plan.check(dataclasses.replace(CONFIG, **changes), devices=2)
-
-
-def test_too_few_groups_for_the_folds(dataset):
-    with pytest.raises(InputError, match="squares: 6 groups cannot fill 7 folds"):
-        plan.split(dataclasses.replace(CONFIG, grouped=True, folds=7), dataset)

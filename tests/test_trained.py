@@ -13,10 +13,9 @@ from sharp_unet_jax import models, trained, workdir
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import records
 from tests.conftest import squares
-from tests.test_sweep import CONFIG, done, finished, make
+from tests.sweeps import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-__all__ = ["done", "finished"]
 
 RUN = "runs/sharp_unet/repeat0-fold1"
 

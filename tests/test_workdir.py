@@ -14,10 +14,9 @@ from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures
 from tests.conftest import squares
-from tests.test_sweep import CONFIG, files, finished, make
+from tests.sweeps import CONFIG, files, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-__all__ = ["finished"]
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from sharp_unet_jax import checkpoint
-from tests.test_sweep import files
+from tests.sweeps import files
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ["--config=demo.py", "--config.repeats=1", "--config.folds=2", "--config.data.size=16,24"]

@@ -10,10 +10,8 @@ from PIL import Image
 from launch import explain
 from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
-from tests.test_sweep import done, finished
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-__all__ = ["done", "finished"]
 
 PLAIN, SHARP = "runs/unet/repeat0-fold0", "runs/sharp_unet/repeat0-fold0"
 

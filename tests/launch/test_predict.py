@@ -15,10 +15,8 @@ from rich.console import Console
 from launch import formats, masks, predict
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.predict import labels, load
-from tests.test_sweep import done, finished
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-__all__ = ["done", "finished"]
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""Which runs a config asks for, and which configs cannot run."""
+
+import dataclasses
+
+import pytest
+
+from sharp_unet_jax import plan
+from sharp_unet_jax.config import Data
+from sharp_unet_jax.errors import InputError
+from tests.sweeps import CONFIG
+
+
+def test_shards_share_the_runs(dataset):
+    config = dataclasses.replace(CONFIG, repeats=3)
+    shards = [plan.runs(config, (i, 5)) for i in range(5)]
+    assert sorted(run for shard in shards for run in shard) == sorted(plan.runs(config))
+    assert {len(shard) for shard in shards} == {2, 3}
+
+
+def test_twins_start_alike_and_runs_differ(dataset):
+    seeds = {plan.seed(CONFIG, run) for run in plan.runs(dataclasses.replace(CONFIG, repeats=3))}
+    assert len(seeds) == 6
+    assert plan.seed(CONFIG, plan.Run(0, 1, "unet")) == plan.seed(CONFIG, plan.Run(0, 1, "sharp_unet"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ("unet", "sharpunet")}, "did you mean 'sharp_unet'"),
+        ({"models": ()}, "at least one"),
+        ({"precision": "fp32"}, "precision: 'fp32' is not one of float32, tf32, bfloat16"),
+        ({"data": Data(fit="leterbox")}, "data.fit: 'leterbox' is not one of stretch, letterbox"),
+        ({"folds": 2.5}, "folds: 2.5 is not"),
+        ({"models": "unet"}, "models: 'unet' is not"),
+        ({"loss": {"dice": float("nan")}}, "loss: every weight"),
+        ({"plateau_factor": 1.5}, "plateau_factor"),
+        ({"models": ("unet", "unet")}, "each once"),
+        ({"loss": "dise"}, "dice"),
+        ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
+        ({"folds": 1}, "folds: must be at least 2"),
+        ({"epochs": 0}, "epochs: must be at least 1"),
+        ({"threshold": 1.0}, "threshold"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"data": Data(size=(0, 64))}, "data.size"),
+        ({"max_runs": 0}, "max_runs"),
+        ({"frozen_epochs": -1}, "frozen_epochs: must be at least 0"),
+        ({"encoder_learning_rate_factor": 0.0}, "encoder_learning_rate_factor: must be above 0"),
+        ({"devices_per_run": 3}, "3 asked for, 2 here"),
+    ],
+)
+def test_a_config_that_cannot_run_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        plan.check(dataclasses.replace(CONFIG, **changes), devices=2)
+
+
+def test_too_few_groups_for_the_folds(dataset):
+    with pytest.raises(InputError, match="squares: 6 groups cannot fill 7 folds"):
+        plan.split(dataclasses.replace(CONFIG, grouped=True, folds=7), dataset)
