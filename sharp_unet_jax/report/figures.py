@@ -58,18 +58,22 @@ def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
+    bottom = 100.0  # one for all panels, so that they compare
     for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
         for model in models:
             mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
+            bottom = min(bottom, 10 * np.floor((mean - std).min() / 10))
             shown = lineup.shown(sweep)[model]
             (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=shown)
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
-        axes.set(xlabel="epoch", ylabel="validation Jaccard (%)", ylim=(0, 100))
+        axes.set(xlabel="epoch", ylabel="validation Jaccard (%)")
         axes.set_title(label, loc="left", pad=17)
         axes.margins(x=0.01)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), ncols=2, columnspacing=1, borderpad=0.2)
+    for axes in all_axes:
+        axes.set_ylim(max(bottom, 0), 100)
     caption = (
         "Jaccard index on the validation images after each epoch: mean over folds and repeats, "
         "band one standard deviation. A run that was stopped early counts with its last epoch from there on."

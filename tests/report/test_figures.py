@@ -39,6 +39,20 @@ def test_curves_are_the_mean_over_runs(sweep):
     assert lines["unet"].get_linestyle() != lines["sharp_unet"].get_linestyle()  # told apart in grey
 
 
+def test_curves_of_high_scores_are_not_flat(sweep):
+    scores = sweep.epochs["validation_jaccard"] / 10 + 0.85
+    high = dataclasses.replace(sweep)
+    high.__dict__["epochs"] = sweep.epochs.assign(validation_jaccard=scores)  # in place of what would be read
+    for sweeps in ({"high": high}, {"high": high, "low": sweep}):
+        limits = [axes.get_ylim() for axes in figures.curves(sweeps).figure.axes]
+        assert len(set(limits)) == 1  # panels compare
+        low, top = limits[0]
+        shown = [line.get_ydata() for axes in figures.curves(sweeps).figure.axes for line in axes.lines]
+        assert low <= min(map(np.min, shown))
+        assert top == 100
+        assert (low >= 80) == (len(sweeps) == 1)
+
+
 def test_bars_are_means_with_every_run_and_the_papers_figure(tmp_path):
     sweep = whole.sweep(tmp_path, dataclasses.replace(squares(n=8), name="cvc_clinicdb"))
     jaccard, dice = figures.bars({"cvc": sweep}).figure.axes
