@@ -25,7 +25,7 @@ def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
     """Of a step of `model` at `config.data.size`.
 
     An image's share is what the forward pass leaves for the backward pass, the residuals of `jax.vjp`, and half of it
-    again for what is on the way. On a CPU that is 0.98 to 1.25 of what XLA says, see bench/README.md.
+    again for what is on the way. On a CPU that is 0.98 to 1.8 times what XLA says, see bench/README.md.
     """
 
     def made() -> Any:
