@@ -6,6 +6,7 @@ XLA's defaults are kept: it autotunes a GPU's kernels as it compiles. Precision 
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
         os.environ.setdefault("NPROC", "64")
     # Orbax logs errors that it raises too, pages of them, and warns of every save that one of several processes makes.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _quiet_closed_loops()
     if cluster is not None:
         try:
             # At its end a process waits for the others, which may train for days yet; a dead one is noticed anyway.
@@ -52,3 +54,14 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
     if devices[0].platform != "cpu" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "sharp_unet_jax"))
     return devices
+
+
+def _quiet_closed_loops() -> None:
+    """Where a save fails, Orbax closes an event loop that callbacks still come to: pages beside the error itself."""
+    before = sys.unraisablehook
+
+    def hook(noise: "sys.UnraisableHookArgs") -> None:
+        if str(noise.exc_value) != "Event loop is closed":
+            before(noise)
+
+    sys.unraisablehook = hook

@@ -21,7 +21,11 @@ from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
 from tests.sweeps import CONFIG, files, make, stopped_after
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = [
+    pytest.mark.usefixtures("tiny_models"),
+    # Orbax's own, now and then, where a save fails; the commands keep it from the user (launch.runtime).
+    pytest.mark.filterwarnings("ignore:(?s).*Event loop is closed:pytest.PytestUnraisableExceptionWarning"),
+]
 ROOT = Path(__file__).parents[1]
 
 

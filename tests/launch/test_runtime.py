@@ -1,6 +1,7 @@
 """Settings of JAX: kept between sweeps where it is safe, and the user's own left alone."""
 
 import os
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -17,6 +18,7 @@ def updates(monkeypatch):
 
 
 def configured(monkeypatch, platform, cache):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
     monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform=platform)])
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     if cache:
@@ -34,6 +36,16 @@ def test_compiled_programs_are_kept_on_accelerators(monkeypatch, updates, platfo
 def test_nothing_is_set_on_a_cpu_or_over_the_users_choice(monkeypatch, updates, platform, cache):
     configured(monkeypatch, platform, cache)
     assert not updates
+
+
+def test_orbaxs_closed_loops_are_silent_and_nothing_else_is(monkeypatch, updates):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    configured(monkeypatch, "cpu", None)
+    others = [SimpleNamespace(exc_value=value) for value in (RuntimeError("another"), None)]
+    for noise in (SimpleNamespace(exc_value=RuntimeError("Event loop is closed")), *others):
+        sys.unraisablehook(noise)
+    assert said == others
 
 
 def test_simulated_devices_get_threads_enough_not_to_wait_for_each_other(monkeypatch, updates):
