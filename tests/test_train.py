@@ -226,7 +226,7 @@ def test_the_same_seed_gives_the_same_bits(program):
     assert one.rows != other.rows
 
 
-@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
     """As on a GPU, and folds of different sizes share its one compilation."""
     config = dataclasses.replace(CONFIG, frozen_epochs=1)

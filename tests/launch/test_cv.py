@@ -184,12 +184,13 @@ def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path):
 
 
 def test_the_demo_runs_from_a_shell(tmp_path):
-    """The embedded phantom through the whole command, one epoch of one run."""
+    """The embedded phantom through the whole command, one epoch of one run of the real network, on quarter images."""
     result = command(
         "--config=demo.py",
         f"--workdir={tmp_path / 'w'}",
         "--config.max_runs=1",
         "--config.epochs=1",
+        "--config.data.size=32,32",
         data_dir=tmp_path / "tfds",
     )
     assert result.returncode == 0, result.stderr

@@ -103,7 +103,7 @@ def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_pa
 @pytest.mark.parametrize("per_run", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, per_run):
     """In a group of their own they miss its heartbeat, in one with it the sums over devices fail at once."""
-    arguments = "--config.epochs=20", "--config.models=unet", f"--config.devices_per_run={per_run}"
+    arguments = "--config.epochs=12", "--config.models=unet", f"--config.devices_per_run={per_run}"
     one, other = start(2, 1, tmp_path / "w", *arguments)
     try:
         lines = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
