@@ -2,7 +2,8 @@
 
     python bench/layers.py --batch=4 --size=192,256
 
-GFLOP/s by the clock and by processor time (of all cores together), plain lax beside `ops.conv3x3`; medians of several.
+GFLOP/s by the clock and by processor time (of all cores together), plain lax beside `ops.conv3x3`, compiled as training
+compiles it; medians of several, by turns.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sharp_unet_jax import ops
+from sharp_unet_jax import forward, ops
+from sharp_unet_jax.config import Config
 
 LAYERS = [(0, 3, 32), (0, 32, 32), (0, 64, 32), (1, 32, 64), (1, 64, 64), (1, 128, 64), (2, 64, 128), (2, 128, 128)]
 LAYERS += [(2, 256, 128), (3, 128, 256), (3, 256, 256), (3, 512, 256), (4, 256, 512), (4, 512, 512)]
@@ -25,16 +27,26 @@ def lax_conv(x: jax.Array, w: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def seconds(call: Callable[..., jax.Array], *inputs: jax.Array, rounds: int = 5) -> tuple[float, float]:
-    """Median seconds of a call, by the clock and of processor time."""
-    call(*inputs).block_until_ready()
-    taken = []
-    for _ in range(rounds):
-        wall, processor = time.perf_counter(), time.process_time()
-        call(*inputs).block_until_ready()
-        taken.append((time.perf_counter() - wall, time.process_time() - processor))
-    wall, processor = np.median(taken, axis=0)
-    return float(wall), float(processor)
+def ways(conv: Callable[..., jax.Array]) -> dict[str, Callable[..., jax.Array]]:
+    """A convolution of x and w, and its gradients for g, as programs of x, w and g."""
+    definitions = {
+        "forward": lambda x, w, _: conv(x, w),
+        "input": lambda x, w, g: jax.vjp(lambda x: conv(x, w), x)[1](g)[0],
+        "filter": lambda x, w, g: jax.vjp(lambda w: conv(x, w), w)[1](g)[0],
+    }
+    options = forward.compiler_options(Config(), jax.default_backend())
+    return {name: jax.jit(way, compiler_options=options) for name, way in definitions.items()}
+
+
+def seconds(calls: list[Callable[..., jax.Array]], *inputs: jax.Array, rounds: int = 7) -> np.ndarray:
+    """Median seconds of each call, by the clock and of processor time: (calls, 2)."""
+    taken = np.zeros((rounds, len(calls), 2))
+    for each in range(-1, rounds):  # the first to warm up
+        for number, call in enumerate(calls):
+            wall, processor = time.perf_counter(), time.process_time()
+            call(*inputs).block_until_ready()
+            taken[each, number] = time.perf_counter() - wall, time.process_time() - processor
+    return np.median(taken, axis=0)
 
 
 def main() -> None:
@@ -49,16 +61,9 @@ def main() -> None:
         shape = (arguments.batch, height >> level, width >> level)
         x, w, g = jnp.ones((*shape, i)), jnp.ones((3, 3, i, o)), jnp.ones((*shape, o))
         work = 2 * 9 * i * o * np.prod(shape) / 1e9
-        row: dict[str, list[float]] = {"forward": [], "input": [], "filter": []}
-        for conv in (lax_conv, ops.conv3x3):
-            ways = {
-                "forward": (jax.jit(conv), x, w),
-                "input": (jax.jit(lambda x, w, g, conv=conv: jax.vjp(lambda x: conv(x, w), x)[1](g)[0]), x, w, g),
-                "filter": (jax.jit(lambda x, w, g, conv=conv: jax.vjp(lambda w: conv(x, w), w)[1](g)[0]), x, w, g),
-            }
-            for name, (call, *inputs) in ways.items():
-                row[name] += [work / s for s in seconds(call, *inputs)]
-        for name, figures in row.items():
+        plain, ours = ways(lax_conv), ways(ops.conv3x3)
+        for name in plain:
+            figures = work / seconds([plain[name], ours[name]], x, w, g).ravel()
             print(
                 f"{level:5} {i:4} {o:4} {name:8} "
                 + " ".join(f"{v:{n}.0f}" for v, n in zip(figures, (14, 7, 14, 7), strict=True))
