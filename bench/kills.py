@@ -139,6 +139,7 @@ def main() -> None:
     folder = args.folder.absolute() / str(args.processes)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {"DEVICES": "1", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    os.environ.pop("XLA_FLAGS", None)  # another call's would give other last digits
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(args.folder.absolute() / "compiled")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.launch.tiny_cv"])

@@ -35,7 +35,8 @@ def gradcam(
     levels = len(rows[0].maps)
     height, width = image.shape[:2]
     side = 1.45
-    figure = Figure(figsize=(side * (levels + 1) + 0.2, len(rows) * (side * height / width + 0.02) + 0.4))
+    size = side * (levels + 1) + 0.2, len(rows) * (side * height / width + 0.02) + 0.4
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), levels + 1, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         _picture(line[0], image)
@@ -73,7 +74,7 @@ def sharp_block(
     """
     height, width = before[-1].shape[:2]
     side = 1.6
-    figure = Figure(figsize=(3.6 * side, len(before) * side * height / width + 0.8))
+    figure = Figure(figsize=(3.6 * side, len(before) * side * height / width + 0.8), layout="constrained")
     axes = figure.subplots(len(before), 3, squeeze=False, width_ratios=(1, 1, 1.3))
     for line, low, high, pair, name in zip(axes, before, after, spectra, LEVELS, strict=False):
         channel = int(np.argmax(low.var(axis=(0, 1))))
