@@ -4,8 +4,10 @@ XLA's defaults are kept: it autotunes a GPU's kernels as it compiles. Precision 
 (`--config.precision`), and environment variables (`XLA_FLAGS`, `JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
 """
 
+import faulthandler
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,13 @@ from sharp_unet_jax.errors import InputError
 
 HEARTBEAT = 100  # seconds of silence after which a process counts as dead, and the others end
 WEEK = 7 * 24 * 3600
+
+LAST_WORDS = """\
+import sys
+dump = sys.stdin.read()
+aborted = "error: JAX ended this process, most likely as another one of the sweep failed or was killed: start all again"
+sys.stderr.write(aborted + "\\n" if "Aborted" in dump else dump)
+"""
 
 
 class Cluster(NamedTuple):
@@ -42,6 +51,7 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     _quiet_closed_loops()
     if cluster is not None:
+        _explain_aborts()
         try:
             # At its end a process waits for the others, which may train for days yet; a dead one is noticed anyway.
             jax.distributed.initialize(*cluster, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=WEEK)
@@ -65,3 +75,15 @@ def _quiet_closed_loops() -> None:
             before(noise)
 
     sys.unraisablehook = hook
+
+
+def _explain_aborts() -> None:
+    """One line at the end where JAX aborts this process because another one is gone: a trace and no more otherwise.
+
+    JAX does so from a thread without Python (its callback for it fails: jaxlib 0.10 to 0.12). Python's fault handler
+    writes even then, to a process that knows what to say and that ends with this one.
+    """
+    # In a session of its own: Ctrl-C is not for it.
+    command = [sys.executable, "-I", "-S", "-c", LAST_WORDS]
+    reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    faulthandler.enable(reader.stdin)
