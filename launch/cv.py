@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +87,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
     config, folder, shard, cluster, verify, track = parse(arguments)
     devices = runtime.configure(cluster)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(os.EX_TEMPFAIL))  # until there is something to save
     plan.check(config, len(devices))
     data = dataset.load(config.data, console)
     if verify:
@@ -101,7 +103,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     def interrupt(*_: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if interrupted.is_set():
+            console.show_cursor()
+            os._exit(INTERRUPTED)  # what is half written has another name, and locks are gone with the process
         console.print("stopping at the end of the epoch; Ctrl-C again to stop at once")
         interrupted.set()
         stop.set()
@@ -119,17 +123,22 @@ def run(arguments: Sequence[str], console: Console) -> int:
     except sweep.Stopped as stopped:
         console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
         code = INTERRUPTED if interrupted.is_set() else os.EX_TEMPFAIL
-    workdir.collect(folder, config)
     first = jax.process_index() == 0
-    if cluster:
-        jax.distributed.shutdown()  # waits for the others: now all have collected
-    if first:
-        with lock.brief(folder):
-            environment.write(folder, "launch.cv", arguments, devices)
-            tables.write(folder)
-        console.print(Markdown((folder / "tables.md").read_text()))
-        if code in (0, 1):  # not stopped
-            _report(folder, console)
+    try:
+        workdir.collect(folder, config)
+        if cluster:
+            jax.distributed.shutdown()  # waits for the others: now all have collected
+        if first:
+            with lock.brief(folder):
+                environment.write(folder, "launch.cv", arguments, devices)
+                tables.write(folder)
+            console.print(Markdown((folder / "tables.md").read_text()))
+    except OSError as error:
+        if code in (0, 1):
+            raise
+        console.print(f"warning: the tables were not written ({error})")  # the code of a stopped sweep has it requeued
+    if first and code in (0, 1):
+        _report(folder, console)
     return code
 
 
@@ -148,6 +157,7 @@ def _verify(
     config: Config, data: Dataset, folder: Path, name: str, devices: Sequence[jax.Device], console: Console
 ) -> int:
     """Trains a finished run again, elsewhere; 0 if its reported weights have the same bits, else 1."""
+    workdir.check(folder, config, data, plan.split(config, data), {})
     runs = {run.name: run for run in plan.every(config)}
     record = workdir.read_record(folder, runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
@@ -179,6 +189,10 @@ def main() -> None:
             raise
     except KeyboardInterrupt:
         message, code = "interrupted: give the same command again to go on", INTERRUPTED
+    except Exception:
+        if jax.process_count() == 1:
+            raise
+        message, code = traceback.format_exc(), 1  # an ordinary end would wait for the others, and they for this one
     print(message, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

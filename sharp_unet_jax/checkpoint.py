@@ -3,6 +3,7 @@
 Of several processes the caller alone writes and reads: Orbax is told not to wait for the others.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import type_handlers
 
 Manager: TypeAlias = ocp.CheckpointManager
+ABSENT = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # a part is missing; any other error may pass
 # Of several processes one may else write the notes before their folder is there.
 FOLDERS_FIRST = ocp.options.AsyncOptions(create_directories_asynchronously=False)
 
@@ -85,9 +87,11 @@ def snap(manager: Manager, epoch: int, arrays: Any, notes: dict[str, Any]) -> No
 def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dict[str, Any]] | None:
     """The newest state that is whole, as the bytes that `pack` made, and its notes; None if there is none.
 
-    A damaged one is told to `warn` and deleted.
+    A damaged one is told to `warn` and deleted; one that cannot be read now, for another reason, is OSError.
     """
-    for epoch in sorted(manager.all_steps(), reverse=True):
+    epochs = sorted(manager.all_steps())
+    while epochs:
+        epoch = epochs.pop()
         try:
             signed = manager.restore(epoch, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))["notes"]
             abstract = jax.tree.map(_as_numpy, manager.item_metadata(epoch)["state"])
@@ -97,8 +101,12 @@ def last_snap(manager: Manager, warn: Callable[[str], None]) -> tuple[bytes, dic
                 raise ValueError("its bytes have changed")
             return state.tobytes(), signed["notes"]
         except Exception as error:  # whatever Orbax, tensorstore and JSON raise for bytes that are not theirs
+            of_the_system = error if isinstance(error, OSError) else _os_error(error, Path(manager.directory))
+            if isinstance(error, MemoryError) or (of_the_system and of_the_system.errno not in ABSENT):
+                raise
             reason = " ".join(str(error).split())[:200]
-            warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}), taking the one before")
+            rest = "taking the one before" if epochs else "starting again"
+            warn(f"{manager.directory}: the state after epoch {epoch} is damaged ({reason}), {rest}")
             manager.delete(epoch)
     return None
 
@@ -127,9 +135,15 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if number := re.search(r"os_error_code='(\d+)'", str(error)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        if of_the_system := _os_error(error, path):
+            raise of_the_system from error
         raise
+
+
+def _os_error(error: Exception, path: Path) -> OSError | None:
+    """The error of the system that tensorstore tells of, if it is one."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else None
 
 
 def _sign(state: np.ndarray, notes: dict[str, Any]) -> str:

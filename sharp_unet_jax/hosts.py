@@ -3,11 +3,15 @@
 Every process of a device group calls these functions in the same order.
 """
 
+import contextlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax._src import distributed  # the processes' common store of keys is not public
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
@@ -20,6 +24,12 @@ def put(tree: Any, place: NamedSharding) -> Any:
     """A tree of host arrays, the same in every process, as arrays on the devices of `place`."""
     # Not jax.device_put: with devices of other processes it compares the arrays of all of them first.
     return jax.tree.map(lambda leaf: jax.make_array_from_callback(leaf.shape, place, lambda index: leaf[index]), tree)
+
+
+@jax.jit
+def copied(tree: Any) -> Any:
+    """The arrays once more, where they are, by one program: a training step writes over what it is given."""
+    return jax.tree.map(jnp.copy, tree)
 
 
 def processes(devices: Sequence[jax.Device]) -> list[int]:
@@ -50,6 +60,20 @@ def tell(message: bytes, devices: Sequence[jax.Device]) -> bytes:
 def agree(says: bool, devices: Sequence[jax.Device]) -> bool:
     """Whether any process says so."""
     return bool(gather(np.array(says, np.int32), devices).any())
+
+
+def share(stop: threading.Event) -> None:
+    """From now on, `stop` is set in every process that calls this within seconds of being set in one."""
+    store = distributed.global_state.client
+
+    def follow() -> None:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # the processes have parted
+            while not store.key_value_dir_get("stop"):
+                if stop.wait(1):
+                    store.key_value_set("stop/asked", "yes", allow_overwrite=True)
+            stop.set()
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _same(rows: jax.Array) -> jax.Array:

@@ -11,12 +11,12 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from sharp_unet_jax.errors import InputError
 
-PATIENCE = 2.0  # seconds: shards that start together hold the first lock for a moment
+TURNS = 600.0  # seconds: a hundred shards may start, or write what belongs to all, together, on a slow disk
 
 
 def brief(workdir: Path) -> AcquireReturnProxy:
     """A context to write in what belongs to all shards."""
-    return FileLock(workdir / ".locks" / "all").acquire(timeout=60)
+    return FileLock(workdir / ".locks" / "written").acquire(timeout=TURNS)
 
 
 @contextmanager
@@ -25,21 +25,17 @@ def held(workdir: Path, shard: tuple[int, int]) -> Iterator[None]:
     i, n = shard
     folder = workdir / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
-    whole = FileLock(folder / "all")
     with ExitStack() as mine:
         try:
-            with ExitStack() as entering:
-                entering.enter_context(whole.acquire(timeout=PATIENCE))
-                for path in folder.iterdir():
-                    if path.name != "all" and (n == 1 or not path.name.endswith(f"-of-{n}")):
+            with FileLock(folder / "entered").acquire(timeout=TURNS):  # one at a time looks at the others
+                for path in folder.glob("*-of-*"):
+                    if not path.name.endswith(f"-of-{n}"):
                         with FileLock(path).acquire(timeout=0):
                             pass  # shards of another division would make the same runs
-                if n == 1:
-                    mine.enter_context(entering.pop_all())
-                else:
-                    mine.enter_context(FileLock(folder / f"{i}-of-{n}").acquire(timeout=0))
+                mine.enter_context(FileLock(folder / f"{i}-of-{n}").acquire(timeout=0))
         except Timeout as error:
-            part = "a sweep" if error.lock_file.endswith("all") else f"shard {Path(error.lock_file).name}"
+            name = Path(error.lock_file).name
+            part = "a sweep" if name in ("0-of-1", "entered") else f"shard {name}"
             raise InputError(
                 f"{workdir}: {part} is running there already; wait for it, name another --workdir, "
                 "or share the work with --shard=I/N on every one of N commands"

@@ -120,8 +120,7 @@ def build(
         if weights is None:
             return state
         model = nnx.merge(graph, state.params, state.stats)
-        # A copy: steps write over what they are given, and the next run starts from the same weights.
-        nnx.update(model, jax.tree.map(jnp.copy, hosts.put(weights.state, replicated)))
+        nnx.update(model, hosts.copied(hosts.put(weights.state, replicated)))  # the next run starts from them too
         params, stats = forward.arrays(model)
         return state._replace(params=params, stats=stats)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sharp_unet_jax import checkpoint, hosts, lock, plan, programs, train, workdir
@@ -113,9 +112,11 @@ def go(
         workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = _Sweep(config, dataset, folder, splits, weights, len(runs), stop or threading.Event())
+        if several:
+            hosts.share(sweep.stop)
         unfinished = _unfinished(folder, runs, devices)  # and with it all processes have begun
         if shard == (0, 1) and jax.process_index() == 0:
-            with lock.brief(folder) if several else contextlib.nullcontext():
+            with lock.brief(folder):
                 for each in (folder, *folder.glob("runs/*")):
                     clear(each)
         dealt = _deal(unfinished, groups(devices, config.devices_per_run))
@@ -292,8 +293,7 @@ def _restored(
     like = program.init(seed)
     best = {"params": like.params, "stats": like.stats, "counts": np.zeros(counts, np.int32)}
     saved, best = checkpoint.unpack(state, (like, best))
-    # A copy: steps write over what they are given, which may still be the bytes that were read.
-    placed = jax.tree.map(jnp.copy, hosts.put(saved, program.replicated))
+    placed = hosts.copied(hosts.put(saved, program.replicated))  # those may still be the bytes that were read
     return train.Progress(placed, best, **notes)
 
 

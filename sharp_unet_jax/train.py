@@ -8,10 +8,9 @@ from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from sharp_unet_jax import metrics
+from sharp_unet_jax import hosts, metrics
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.programs import Program, State
@@ -108,8 +107,7 @@ def _after(progress: Progress, state: State, row: dict[str, float], counts: np.n
     rows = [*progress.rows, row]
     lowest = min((row["validation_loss"] for row in progress.rows), default=np.inf)
     if row["validation_loss"] < lowest:
-        # A copy, on the device: the next step writes over what it is given.
-        best = jax.tree.map(jnp.copy, {"params": state.params, "stats": state.stats}) | {"counts": counts}
+        best = hosts.copied({"params": state.params, "stats": state.stats}) | {"counts": counts}
         return Progress(state, best, rows, len(rows), progress.learning_rate, 0)
     waited, rate = progress.waited + 1, progress.learning_rate
     if waited >= config.plateau_patience:

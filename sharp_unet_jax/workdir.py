@@ -44,6 +44,17 @@ def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
 
     `weights` are the digests of pretrained weights by model.
     """
+    check(workdir, config, dataset, splits, weights)
+    write_json(workdir / "config.json", dataclasses.asdict(config))
+    write_json(workdir / "folds.json", _folds(config, dataset, splits))
+    if dataset.folder:
+        write_json(workdir / "data.json", {"prepared": str(dataset.folder.absolute())})
+    if weights:
+        write_json(workdir / "weights.json", _weights(workdir) | weights)
+
+
+def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: dict[str, str]) -> None:
+    """InputError, naming what differs, where `workdir` holds another sweep than this one."""
     if (workdir / "config.json").exists():
         for field, before, now in _differences(read_config(workdir), config):
             raise InputError(
@@ -57,12 +68,6 @@ def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
                 raise InputError(
                     f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
                 )
-    write_json(workdir / "config.json", dataclasses.asdict(config))
-    write_json(workdir / "folds.json", _folds(config, dataset, splits))
-    if dataset.folder:
-        write_json(workdir / "data.json", {"prepared": str(dataset.folder.absolute())})
-    if weights:
-        write_json(workdir / "weights.json", _weights(workdir) | weights)
 
 
 def _check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -79,14 +84,14 @@ def _check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> Non
             changed.append(f"classes {', '.join(new['classes'])} instead of {', '.join(old['classes'])}")
         raise InputError(
             f"{workdir} holds a sweep on other images or masks of {new['dataset']}: "
-            f"{'; '.join(changed) or 'the same ids with other pixels'}. Name another --workdir"
+            f"{'; '.join(changed) or 'the same ids with other pixels'}: name another --workdir"
         )
     cells = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
     for cell in new["folds"]:
         if cells.get(place := (cell["repeat"], cell["fold"]), cell) != cell:
             raise InputError(
                 f"{workdir} holds a sweep with other images in repeat {place[0]}, fold {place[1]}: "
-                "another version drew them. Name another --workdir"
+                "another version drew them: name another --workdir"
             )
 
 
@@ -121,25 +126,21 @@ def collect(workdir: Path, config: Config) -> None:
     `max_runs` limits what is made, not what is collected. The same runs give the same bytes.
     """
     with lock.brief(workdir):  # of two shards that end together, the last to write has seen all records
-        _collect(workdir, config)
-
-
-def _collect(workdir: Path, config: Config) -> None:
-    records = [read_record(workdir, run) for run in plan.every(config)]
-    finished = [record for record in records if record and record["status"] == "finished"]
-    finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SCORES)
-    for record in finished:
-        # None: nothing to score under empty="nan"; the cell stays empty.
-        scores = {key: f"{record[key]:.6f}" for key in ("jaccard", "dice") if record[key] is not None}
-        writer.writerow([scores.get(key) if key in ("jaccard", "dice") else record[key] for key in SCORES])
-    write_text(workdir / "scores.csv", text.getvalue())
-    if finished:
-        frames = [pd.read_parquet(workdir / "runs" / record["run"] / "per_image.parquet") for record in finished]
-        with replacing(workdir / "per_image.parquet") as temporary:
-            pd.concat(frames, ignore_index=True).to_parquet(temporary)
+        records = [read_record(workdir, run) for run in plan.every(config)]
+        finished = [record for record in records if record and record["status"] == "finished"]
+        finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(SCORES)
+        for record in finished:
+            # None: nothing to score under empty="nan"; the cell stays empty.
+            scores = {key: f"{record[key]:.6f}" for key in ("jaccard", "dice") if record[key] is not None}
+            writer.writerow([scores.get(key) if key in ("jaccard", "dice") else record[key] for key in SCORES])
+        write_text(workdir / "scores.csv", text.getvalue())
+        if finished:
+            frames = [pd.read_parquet(workdir / "runs" / record["run"] / "per_image.parquet") for record in finished]
+            with replacing(workdir / "per_image.parquet") as temporary:
+                pd.concat(frames, ignore_index=True).to_parquet(temporary)
 
 
 def read_config(workdir: Path) -> Config:
@@ -176,8 +177,10 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
     for source, config, found in zip(several, configs, folds_of, strict=True):
         for field, first, here in _differences(configs[0], config):
             raise InputError(f"{source} is of another sweep: it has {field}={here!r}, {several[0]} has {first!r}")
-        if found["sha256"] != folds_of[0]["sha256"]:
-            raise InputError(f"{source} is of another sweep: its images or masks are not those of {several[0]}")
+        try:
+            _check_folds(several[0], folds_of[0], found)
+        except InputError as error:
+            raise InputError(f"{source} is of another sweep: {error}") from error
         for model, digest in _weights(source).items():
             if weights.setdefault(model, digest) != digest:
                 raise InputError(f"{source} is of another sweep: its {model} started from other weights")
@@ -207,7 +210,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
         for run, source in came.items():
             with replacing_folder(folder(workdir, run)) as temporary:
                 shutil.copytree(folder(source, run), temporary, dirs_exist_ok=True)
-        _collect(workdir, config)
+        collect(workdir, config)
     return len(came)
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 
-from sharp_unet_jax import checkpoint, lock, plan, sweep, train
+from sharp_unet_jax import checkpoint, plan, sweep, train
 from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
 from tests.sweeps import CONFIG, files, make, stopped_after
@@ -121,7 +122,6 @@ def test_a_clock_that_goes_backwards_changes_nothing(done, tmp_path, dataset, mo
 
 
 def test_a_second_sweep_in_a_workdir_is_refused_and_changes_nothing(tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE", 0.05)
     first = sweep.go(CONFIG, dataset, tmp_path / "v", jax.devices()[:1])
     with contextlib.closing(first):
         next(first)
@@ -241,3 +241,21 @@ def test_whatever_is_damaged_in_a_state_the_run_goes_on_from_a_whole_one(state, 
         assert "the state after epoch 2 is damaged" in warnings[0]
     else:  # what is not needed to read it
         assert found == newest
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), ValueError("[os_error_code='5']"), MemoryError()]
+)
+def test_a_state_that_cannot_be_read_now_is_kept(state, tmp_path, monkeypatch, error):
+    folder, newest = state
+    shutil.copytree(folder, tmp_path / "resume")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", fail)
+    with pytest.raises((OSError, MemoryError)), checkpoint.snapshots(tmp_path / "resume") as manager:
+        checkpoint.last_snap(manager, pytest.fail)
+    monkeypatch.undo()
+    with checkpoint.snapshots(tmp_path / "resume") as manager:
+        assert checkpoint.last_snap(manager, pytest.fail) == newest

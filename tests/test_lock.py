@@ -11,11 +11,6 @@ from sharp_unet_jax import lock
 from sharp_unet_jax.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE", 0.05)
-
-
 @pytest.mark.parametrize(
     ("first", "second", "allowed"),
     [
@@ -33,6 +28,11 @@ def test_runs_are_shared_or_refused(tmp_path, first, second, allowed):
     with lock.held(tmp_path, first), expected, lock.held(tmp_path, second):
         pass
     with lock.held(tmp_path, second):
+        pass
+
+
+def test_a_shard_may_begin_and_end_while_another_writes_for_all(tmp_path):
+    with lock.held(tmp_path, (0, 2)), lock.brief(tmp_path), lock.held(tmp_path, (1, 2)):
         pass
 
 

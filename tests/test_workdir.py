@@ -103,7 +103,11 @@ def test_parts_of_other_sweeps_are_refused_and_nothing_is_written(shards, tmp_pa
     (shards[1] / "config.json").write_text(json.dumps(config))
     folds = json.loads((shards[2] / "folds.json").read_text())
     (shards[2] / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
-    with pytest.raises(InputError, match="shard2 is of another sweep: its images"):
+    with pytest.raises(InputError, match=r"shard2 is of another sweep: .*shard0 holds a sweep on other images"):
+        workdir.merge(tmp_path / "all", shards)
+    folds["folds"][0]["test"] = folds["folds"][1]["test"]
+    (shards[2] / "folds.json").write_text(json.dumps(folds))
+    with pytest.raises(InputError, match=r"shard2 is of another sweep: .*other images in repeat 0, fold 0"):
         workdir.merge(tmp_path / "all", shards)
     assert not (tmp_path / "all").exists()
 

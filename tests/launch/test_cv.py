@@ -1,6 +1,8 @@
 """The command, as a user gives it: every shipped config runs, and what goes wrong is one line and exit code 1."""
 
 import dataclasses
+import io
+import json
 import os
 import signal
 import subprocess
@@ -13,10 +15,11 @@ import pytest
 from rich.console import Console
 
 from launch import config as configs
-from launch import cv, dataset
-from sharp_unet_jax import sweep
+from launch import cv, dataset, progress
+from sharp_unet_jax import sweep, train
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.plan import Run
 from tests.conftest import squares
 from tests.launch.test_config import NAMES
 
@@ -82,9 +85,13 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, console, 
     before = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
     assert cv.run([*arguments, verify], console) == 0
     assert "the weights have the same bits" in console.export_text()
-    assert cv.run([*arguments, verify, "--config.learning_rate=0.01"], console) == 1
-    assert "the weights DIFFER" in console.export_text()
+    with pytest.raises(InputError, match=r"learning_rate=0.001, not 0.01"):
+        cv.run([*arguments, verify, "--config.learning_rate=0.01"], console)
     assert before == {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
+    path = tmp_path / "w" / "runs" / "sharp_unet" / "repeat0-fold0" / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": "0"}))
+    assert cv.run([*arguments, verify], console) == 1
+    assert "the weights DIFFER" in console.export_text()
 
 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
@@ -198,3 +205,27 @@ def test_the_demo_runs_from_a_shell(tmp_path):
     assert "run 1 of 1: unet/repeat0-fold0" in result.stdout
     assert "1 of 6 runs are finished" in result.stdout
     assert len((tmp_path / "w" / "scores.csv").read_text().splitlines()) == 2
+
+
+def test_a_terminal_shows_every_run_that_is_on():
+    """A bar for each group's run, and one that counts runs."""
+    runs = [Run("unet", 0, fold) for fold in range(3)]
+    row = {"epoch": 1, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
+    epoch = train.Epoch(row, 1.0, 1.0, None)
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    seen = []
+
+    def events():
+        for number, run in enumerate(runs[:2], 1):
+            yield sweep.Started(run, number, 3, 10)
+        for run in runs[:2]:
+            yield sweep.EpochEnded(run, epoch)
+        yield sweep.Warned("all are on")
+        seen.append(console.file.getvalue())
+        for run in runs[:2]:
+            yield sweep.Ended(run, {"status": "failed", "reason": "none"})
+
+    records = progress.show(events(), console, 5, 2)
+    assert len(records) == 2
+    assert all(f"{run.name} " in seen[0] for run in runs[:2])
+    assert runs[2].name not in seen[0]

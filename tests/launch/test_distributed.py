@@ -22,8 +22,8 @@ CONFIG = ["--config=demo.py", "--config.repeats=1", "--config.folds=2", "--confi
 CONFIG += ["--config.batch_size=4", "--config.checkpoint_minutes=0"]
 
 
-def start(processes, devices, workdir, *arguments):
-    """So many processes of a sweep, each with so many devices."""
+def start(processes, devices, workdir, *arguments, by=None):
+    """So many processes of a sweep, each with so many devices; they are told of each other by flags, or by `by`."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -31,12 +31,15 @@ def start(processes, devices, workdir, *arguments):
     environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     command = [sys.executable, "-m", "tests.launch.tiny_cv", *CONFIG, f"--workdir={workdir}", *arguments]
-    cluster = [f"--coordinator=localhost:{port}", f"--processes={processes}"] if processes > 1 else []
+
+    def flags(number):
+        return [f"--coordinator=localhost:{port}", f"--processes={processes}", f"--process={number}"]
+
     return [
         subprocess.Popen(
-            [*command, *cluster, *([f"--process={number}"] if cluster else [])],
+            command + (["--distributed"] if by else flags(number) if processes > 1 else []),
             cwd=ROOT,
-            env=environment,
+            env=environment | (by(port, processes, number) if by else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -55,8 +58,8 @@ def end(processes, timeout=300):
     return [process.returncode for process in processes], ["".join(both) for both in printed]
 
 
-def make(processes, devices, workdir, *arguments):
-    codes, printed = end(start(processes, devices, workdir, *arguments))
+def make(processes, devices, workdir, *arguments, by=None):
+    codes, printed = end(start(processes, devices, workdir, *arguments, by=by))
     assert codes == [0] * processes, "\n".join(printed)
     return printed
 
@@ -101,17 +104,70 @@ def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_pa
     assert {name for name in theirs if ours[name] != theirs[name]} == {"config.json"}
 
 
+def open_mpi(port, processes, number):
+    """What mpirun sets; the port is a function of the job."""
+    job = (port - (2**16 - 2**12)) % 2**12 * 2**12
+    here = {"URI": f"{job}.0;tcp://127.0.0.1:1", "SIZE": processes, "RANK": number, "LOCAL_RANK": number}
+    names = {"URI": "OMPI_MCA_orte_hnp_uri"} | {key: f"OMPI_COMM_WORLD_{key}" for key in ("SIZE", "RANK", "LOCAL_RANK")}
+    return {names[key]: str(value) for key, value in here.items()}
+
+
+def test_processes_that_a_launcher_started_find_each_other(tmp_path, alone):
+    make(2, 1, tmp_path / "w", "--config.epochs=3", by=open_mpi)
+    assert files(tmp_path / "w") == files(alone)
+
+
+def epochs_begun(workdir, number, deadline=200):
+    """Waits until so many epochs of the first run have ended."""
+    lines, deadline = workdir / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl", time.monotonic() + deadline
+    while not (lines.exists() and lines.read_text().count("\n") >= number):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path, alone):
+    (process,) = start(1, 1, tmp_path / "w", "--config.epochs=3")
+    epochs_begun(tmp_path / "w", 1)
+    process.send_signal(signal.SIGKILL)
+    assert end([process])[0] == [-signal.SIGKILL]
+    make(1, 1, tmp_path / "w", "--config.epochs=3")
+    assert files(tmp_path / "w") == files(alone)
+
+
+def test_sigterm_to_one_process_stops_all(tmp_path):
+    """Each has a group of its own, so that no training step of one waits for the other."""
+    several = start(2, 1, tmp_path / "w", "--config.epochs=2000", "--config.patience=2000", "--config.models=unet")
+    try:
+        epochs_begun(tmp_path / "w", 1)
+        several[1].send_signal(signal.SIGTERM)
+        codes, printed = end(several, timeout=60)
+    finally:
+        for process in several:
+            process.kill()
+    assert codes == [75, 75], printed
+    assert all("what was done is saved" in text for text in printed)
+    assert len(list((tmp_path / "w").glob("runs/unet/*/resume/*"))) >= 2
+
+
+@pytest.mark.slow
+def test_a_fault_of_one_process_ends_all(tmp_path):
+    def by(port, processes, number):
+        return open_mpi(port, processes, number) | ({"FAULT": "here"} if number == 1 else {})
+
+    codes, printed = end(start(2, 1, tmp_path / "w", by=by), timeout=60)
+    assert codes[1] == 1
+    assert codes[0] not in (0, 75)
+    assert "ZeroDivisionError" in printed[1]
+    assert "another one of the sweep failed or was killed" in printed[0].splitlines()[-1]
+
+
 @pytest.mark.parametrize("per_run", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, per_run):
     """In a group of their own they miss its heartbeat, in one with it the sums over devices fail at once."""
     arguments = "--config.epochs=12", "--config.models=unet", f"--config.devices_per_run={per_run}"
     one, other = start(2, 1, tmp_path / "w", *arguments)
     try:
-        lines = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
-        deadline = time.monotonic() + 200
-        while not (lines.exists() and lines.read_text().count("\n") >= 3):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        epochs_begun(tmp_path / "w", 3)
         other.send_signal(signal.SIGKILL)
         (code, _), (printed, _) = end([one, other], timeout=120)
     finally:

@@ -14,7 +14,7 @@ def main() -> None:
     runtime.HEARTBEAT = 10
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
-        patch.setattr("launch.dataset.load", lambda data, console: squares())
+        patch.setattr("launch.dataset.load", lambda data, console: squares() if "FAULT" not in os.environ else 1 / 0)
         patch.setattr(cv, "_report", lambda folder, console: None)  # seconds, and tested elsewhere
         cv.main()
 
