@@ -2,6 +2,8 @@
 
     python bench/predict.py --model=sharp_unet --count=200 --own=288,384 --size=192,256 --batch=16 --rounds=5
 
+--own may be given several times: a folder of files of these sizes in turn.
+
 Both read, resize and write with the same functions in as many threads; what differs is the network and how its batches
 overlap with the rest. PyTorch runs eagerly and compiled, in channels_last, each in a process of its own, which waits on
 a pipe while another one has its turn. Prints a table and writes nothing; compilation is left out by a first round that
@@ -136,7 +138,7 @@ def main() -> None:
     numbers = lambda text: tuple(map(int, text.split(",")))  # noqa: E731
     parser.add_argument("--model", default="sharp_unet")
     parser.add_argument("--count", type=int, default=200, help="files")
-    parser.add_argument("--own", type=numbers, default=(288, 384), help="height,width of the files")
+    parser.add_argument("--own", type=numbers, action="append", help="height,width of the files (default: 288,384)")
     parser.add_argument("--size", type=numbers, default=(192, 256), help="height,width the network is given")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
@@ -185,7 +187,8 @@ def pictures(args: argparse.Namespace, folder: Path) -> None:
     folder.mkdir()
     for number in range(args.count):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
-        coarse.resize(args.own[::-1], Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+        own = args.own[number % len(args.own)] if args.own else (288, 384)
+        coarse.resize(own[::-1], Image.Resampling.BICUBIC).save(folder / f"{number}.png")
 
 
 if __name__ == "__main__":
