@@ -83,7 +83,9 @@ def _explain_aborts() -> None:
     JAX does so from a thread without Python (its callback for it fails: jaxlib 0.10 to 0.12). Python's fault handler
     writes even then, to a process that knows what to say and that ends with this one.
     """
-    # In a session of its own: Ctrl-C is not for it.
+    read, write = os.pipe()
     command = [sys.executable, "-I", "-S", "-c", LAST_WORDS]
-    reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
-    faulthandler.enable(reader.stdin)
+    # In a session of its own: Ctrl-C is not for it.
+    subprocess.Popen(command, stdin=read, stdout=subprocess.DEVNULL, start_new_session=True)
+    os.close(read)
+    faulthandler.enable(write)

@@ -64,7 +64,7 @@ def agree(says: bool, devices: Sequence[jax.Device]) -> bool:
 
 def share(stop: threading.Event) -> None:
     """From now on, `stop` is set in every process that calls this within seconds of being set in one."""
-    store = distributed.global_state.client
+    store: Any = distributed.global_state.client
 
     def follow() -> None:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # the processes have parted
