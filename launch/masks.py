@@ -16,7 +16,7 @@ from launch import formats
 from launch.formats.stack import Stack
 from launch.overlay import overlay
 from sharp_unet_jax import predict
-from sharp_unet_jax.atomic import write_text
+from sharp_unet_jax.atomic import replacing
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.trained import Trained
 
@@ -53,7 +53,8 @@ def work(
     def read(each: formats.Input) -> tuple[Stack, np.ndarray]:
         stack = each.family.read(each.paths)
         pictures = stack.pictures[..., None] if stack.pictures.ndim == 3 else stack.pictures
-        return stack._replace(pictures=pictures[:0]), as_trained(pictures, one.channels, one.window)
+        none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
+        return stack._replace(pictures=none), as_trained(pictures, one.channels, one.window)
 
     readers, writers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
     opened: deque[tuple[formats.Input, Stack, np.ndarray]] = deque()
@@ -122,7 +123,7 @@ def _write(
             each.family.write_overlays(path, np.stack(list(map(overlay, pictures, labels))))
     rows = _areas(each.name, labels, classes, stack.area)
     with open(command.output / TABLE, "ab", buffering=0) as file:  # one write: of other threads' none comes between
-        file.write(_text(rows).encode())
+        file.write(_csv(rows))
     mask.parent.mkdir(parents=True, exist_ok=True)
     each.family.write_masks(mask, labels, stack, classes)
     return len(labels)
@@ -145,19 +146,23 @@ def _areas(name: str, labels: np.ndarray, classes: Sequence[str], area: float | 
     ]
 
 
-def _text(rows: Iterable[Row]) -> str:
+def _csv(rows: Iterable[Row]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return text.getvalue().encode(errors="surrogateescape")  # a file's name need not be UTF-8
 
 
 def tidy(command: Command, inputs: Sequence[formats.Input]) -> None:
-    """Leaves areas.csv in the order of the inputs, after earlier commands' rows, without inputs that have no mask."""
+    """Leaves areas.csv in the order of the inputs, after earlier commands' rows, without inputs that have no mask.
+
+    Of an input that was made again the later rows count.
+    """
     path, order = command.output / TABLE, {one.name: number for number, one in enumerate(inputs)}
     undone = {one.name for one in inputs if not paths(command, one)[0].exists()}
-    rows: dict[Row, None] = {}
+    rows: dict[Row, Row] = {}
     if path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             whole = (tuple(row) for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS))
-            rows = dict.fromkeys(row for row in whole if row[0] not in undone)
-    write_text(path, _text([COLUMNS, *sorted(rows, key=lambda row: order.get(row[0], -1))]))
+            rows = {row[:3]: row for row in whole if row[0] not in undone}  # by input, slice and class
+    with replacing(path) as temporary:
+        temporary.write_bytes(_csv([COLUMNS, *sorted(rows.values(), key=lambda row: order.get(row[0], -1))]))

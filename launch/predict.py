@@ -11,12 +11,12 @@ wrong; 130 after Ctrl-C.
 
 import argparse
 import contextlib
+import io
 import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 from PIL import Image
@@ -43,7 +43,8 @@ def parse(arguments: Sequence[str]) -> masks.Command:
     parser.add_argument("--probabilities", action="store_true", help="write them too, in probabilities/")
     parser.add_argument("--overlays", action="store_true", help="write pictures with the masks drawn in, in overlays/")
     parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
-    parser.add_argument("--rotations", action="store_true", help="average over quarter turns (4 times the work)")
+    turns = "4 times the work; with --flips 8 times, not 16"
+    parser.add_argument("--rotations", action="store_true", help=f"average over quarter turns ({turns})")
     tiling = "cut images into tiles instead of resizing them: for very large ones, or runs trained at native size"
     parser.add_argument("--tile", metavar="H,W", help=tiling)
     known = parser.parse_args(arguments)
@@ -63,11 +64,11 @@ def run(arguments: Sequence[str], console: Console) -> int:
     command = parse(arguments)
     _check_output(command)
     Image.MAX_IMAGE_PIXELS = None  # the user named these files: a large one is no attack
-    made = [command.output / name for name in ("masks", "probabilities", "overlays")]
-    inputs = formats.find(command.inputs, made)
+    failed: list[str] = []
+    inputs = formats.find(command.inputs, failed)
     devices = runtime.configure()
     members = predict.load(command.run, command.model)
-    _begin(command.output, members, command.options)
+    _begin(command, members, inputs)
     todo = [one for one in inputs if not all(path.exists() for path in masks.paths(command, one))]
     masks.tidy(command, inputs)
     some = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
@@ -75,7 +76,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
         f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {some}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
-    failed = []
     began, pictures = time.monotonic(), 0
     try:
         with contextlib.closing(masks.work(command, members, todo, devices)) as outcomes:
@@ -105,13 +105,14 @@ def _check_output(command: masks.Command) -> None:
         raise InputError(f"{output / 'masks'} was not made by this command: name another folder for the masks")
 
 
-def _begin(output: Path, members: Sequence[Trained], options: dict[str, Any]) -> None:
-    """Writes prediction.json, or checks that the masks that are there are by the same runs and options."""
+def _begin(command: masks.Command, members: Sequence[Trained], inputs: Sequence[formats.Input]) -> None:
+    """Writes prediction.json, or checks that what is there is by the same runs and options, and of the same files."""
+    output = command.output
     now = {
         "classes": list(members[0].classes),
         "threshold": members[0].config.threshold,
         "runs": {member.name: checkpoint.digest(member.weights) for member in members},
-        **options,
+        **command.options,
     }
     now = json.loads(json.dumps(now))
     path = output / "prediction.json"
@@ -119,7 +120,13 @@ def _begin(output: Path, members: Sequence[Trained], options: dict[str, Any]) ->
     for field in now:
         if before.get(field) != now[field]:
             raise InputError(f"{output} holds masks made with other {field}: name another folder, or delete this one")
-    write_json(path, now)
+    sources = before.get("inputs", {})  # files made by earlier versions have none
+    for one in inputs:
+        source = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0].parent} ({len(one.paths)} files)"
+        there = sources.setdefault(one.name, source)
+        if there != source:
+            raise InputError(f"{output} holds {one.name} of {there}, and now it is {source}: name another folder")
+    write_json(path, {**now, "inputs": sources})
 
 
 def _line(one: formats.Input, error: Exception) -> str:
@@ -131,6 +138,8 @@ def _line(one: formats.Input, error: Exception) -> str:
 
 def main() -> None:
     """Runs the command; what the user can mend ends in one line and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a file's name need not be UTF-8
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, soft_wrap=True)
     try:
         sys.exit(run(sys.argv[1:], console))

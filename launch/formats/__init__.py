@@ -16,40 +16,44 @@ from launch.formats import dicom, nifti, picture, tif
 from sharp_unet_jax.errors import InputError
 
 FAMILIES: tuple[ModuleType, ...] = (picture, tif, nifti, dicom)
-KNOWN = ", ".join(suffix for family in FAMILIES for suffix in family.SUFFIXES)
+KNOWN = f"{', '.join(suffix for family in FAMILIES for suffix in family.SUFFIXES)}, and DICOM without a suffix"
+MADE = ("masks", "probabilities", "overlays")  # folders that `launch.predict` makes beside its prediction.json
 
 
 class Input(NamedTuple):
     """One picture or volume on disk, and where what comes of it goes below the output folder, without a suffix."""
 
     name: str
-    paths: tuple[Path, ...]  # several: the slices of a DICOM series
+    paths: tuple[Path, ...]  # absolute; several: the slices of a DICOM series
     family: ModuleType
 
 
-def find(given: Sequence[str], made: Sequence[Path] = ()) -> list[Input]:
+def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
     """The inputs that files, folders (with all below them) and globs name, in natural order.
 
-    What lies below the folders `made` is none of them. InputError where nothing is found, or two inputs would have one
-    name.
+    What `launch.predict` has made is none of them. A file that is named and of no known format is added to `faults`;
+    without such a list, or where there is no other file, it is an InputError, as are finding nothing and two inputs
+    that would have one name.
     """
     paths: list[Path] = []
     for text in given:
         named = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
         if not named:
             raise InputError(f"{text}: there is no such file or folder")
-        paths += map(Path, named)
-    files = [path for path in paths if path.is_file()]
+        paths += [Path(os.path.abspath(path)) for path in named]  # else names would depend on how the paths are given
+    files = [path for path in paths if not path.is_dir()]
     for folder in (path for path in paths if path.is_dir()):
         files += [path for path in folder.rglob("*") if path.is_file() and _counts(path.relative_to(folder))]
-    ours = {folder.absolute() for folder in made}
-    files = [path for path in dict.fromkeys(files) if ours.isdisjoint(path.absolute().parents)]
-    families = {path: _family(path) for path in files}
-    for path in (path for path in paths if path in families and families[path] is None):
-        raise InputError(f"{path}: is of no format known here ({KNOWN}, and DICOM without a suffix)")
+    families = {path: _family(path) for path in dict.fromkeys(files) if not _made(path)}
     found = [path for path, family in families.items() if family]
+    strange = [path for path in dict.fromkeys(paths) if path in families and families[path] is None]
+    unknown = [f"{path}: is of no format known here ({KNOWN})" for path in strange]
+    if unknown and (faults is None or not found):
+        raise InputError(unknown[0])
     if not found:
-        raise InputError(f"{' '.join(given)}: holds no images ({KNOWN}, and DICOM without a suffix)")
+        raise InputError(f"{' '.join(given)}: holds no images ({KNOWN})")
+    if faults is not None:
+        faults += unknown
     top = paths[0] if len(paths) == 1 and paths[0].is_dir() else Path(os.path.commonpath([p.parent for p in found]))
     inputs = [Input(name, several, dicom) for name, several in dicom.series(_of(families, dicom), top)]
     for path in found:
@@ -60,14 +64,17 @@ def find(given: Sequence[str], made: Sequence[Path] = ()) -> list[Input]:
     by_name: dict[str, Input] = {}
     for one in sorted(inputs, key=lambda one: natural(one.name)):
         if (other := by_name.setdefault(one.name, one)) is not one:
-            raise InputError(
-                f"{other.paths[0]} and {one.paths[0]} would both become {one.name}: rename one, or give them apart"
-            )
+            both = f"{other.paths[0]} and {one.paths[0]}"
+            raise InputError(f"{both} would both become {one.name}: rename one, or name an output for each")
     return list(by_name.values())
 
 
 def _counts(relative: Path) -> bool:
     return not any(part.startswith(".") for part in relative.parts)
+
+
+def _made(path: Path) -> bool:
+    return any(folder.name in MADE and (folder.parent / "prediction.json").exists() for folder in path.parents)
 
 
 def _family(path: Path) -> ModuleType | None:

@@ -52,7 +52,7 @@ def series(paths: Iterable[Path], top: Path) -> list[tuple[str, tuple[Path, ...]
         elif folders.count(folder) > 1:
             name = below / uid
         else:
-            name = below if below != Path() else Path(folder.absolute().name)
+            name = below if below != Path() else Path(folder.name)
         named.append((name.as_posix(), tuple(several)))
     return named
 

@@ -1,12 +1,14 @@
 """TIF, of one picture or several pages; the mask is a TIF of as many pages with a palette."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from datasets.files import DataError
+from datasets.files import DataError, read_image
+from datasets.folder import images
 from launch.formats.stack import Stack
 from launch.overlay import PALETTE
 from sharp_unet_jax.atomic import replacing
@@ -16,20 +18,21 @@ MASK = PROBABILITIES = OVERLAYS = ".tif"
 
 
 def read(paths: Sequence[Path]) -> Stack:
-    """The pages, in the order of the file; DataError for a file that is no TIF, or whose pages differ in size."""
+    """One picture, read as in training, or the pages in the order of the file; of a palette the indices, as there.
+
+    DataError for a file that is no TIF, or whose pages differ in size.
+    """
     (path,) = paths
     try:
         with tifffile.TiffFile(path) as file:
-            several = len(file.series)
-            array, axes = file.series[0].asarray(), file.series[0].axes
-            page = file.series[0].keyframe
-            if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-                colours = np.moveaxis(page.colormap, 0, -1)  # 16 bits a colour
-                array, axes = (colours[array] >> 8).astype(np.uint8), f"{axes}S"
+            several, axes = len(file.series), file.series[0].axes
     except Exception as error:
         raise DataError(f"{path}: cannot be read as a TIF ({error}); it is damaged or cut short") from error
     if several > 1:
         raise DataError(f"{path}: holds {several} series of pictures that differ in size or kind; save them apart")
+    if set(axes) <= set("QCSYX") and _one(path):  # other axes, such as Z, T or I, tell of pages
+        return Stack(images.pixels(path)[None])
+    array = read_image(path)
     colour = next((axis for axis in "SC" if axis in axes and array.shape[axes.index(axis)] in (2, 3, 4)), None)
     if "Y" not in axes or "X" not in axes or ("C" in axes and colour is None and array.shape[axes.index("C")] > 1):
         raise DataError(f"{path}: its axes {axes} of {array.shape} are not pages of grey or RGB pictures")
@@ -39,6 +42,13 @@ def read(paths: Sequence[Path]) -> Stack:
         array = array[..., :3].reshape(-1, *array.shape[-3:-1], min(array.shape[-1], 3))
         return Stack(array if array.shape[-1] == 3 else array[..., 0])
     return Stack(array.reshape(-1, *array.shape[-2:]))
+
+
+def _one(path: Path) -> bool:
+    """Whether training takes the file for one picture: by the shape alone, so that three grey pages are colours."""
+    with contextlib.suppress(DataError):
+        return bool(images.header(path))
+    return False
 
 
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:

@@ -12,12 +12,26 @@ import tifffile
 from PIL import Image
 
 from datasets.files import DataError
+from datasets.folder import images
+from datasets.folder.scan import scan as scan_folder
 from launch import formats
 from launch.formats import dicom, nifti, picture, tif
 from launch.overlay import PALETTE, overlay
+from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.errors import InputError
+from tests.datasets.folder.test_images import BLOB, GREY, KINDS, RGB
 
 CLASSES = ("background", "lung", "lesion")
+PAGES = np.moveaxis(RGB, -1, 0)
+COLOURS = np.random.default_rng(2).integers(0, 2**16, (3, 256), np.uint16)
+PICTURES = {kind: parts[:3] for kind, parts in KINDS.items()} | {
+    "1-bit TIF": ("a.tif", BLOB, {"photometric": "minisblack"}),
+    "TIF of 16 bits": ("a.tif", GREY.astype(np.uint16) * 200, {}),
+    "TIF with a palette": ("a.tif", GREY, {"photometric": "palette", "colormap": COLOURS}),
+    "TIF of grey and alpha": ("a.tif", RGB[..., :2], {"photometric": "minisblack"}),
+    "TIF of three grey pages": ("a.tif", PAGES, {"photometric": "minisblack"}),
+    "TIF of four grey pages": ("a.tif", np.stack([GREY, *PAGES]), {"photometric": "minisblack"}),
+}
 
 
 @pytest.fixture
@@ -52,12 +66,34 @@ def test_a_mask_is_a_png_with_a_palette(tmp_path):
         np.testing.assert_array_equal(np.asarray(mask.convert("RGB")), PALETTE[labels[0]])
 
 
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_picture_is_read_as_in_training(tmp_path, kind):
+    """Or the network would be given what it has never seen."""
+    name, pixels, options = PICTURES[kind]
+    path = tmp_path / "images" / name
+    path.parent.mkdir()
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(BLOB).save(tmp_path / "masks/a.png")
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, **options)
+    else:
+        (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path)
+    found = scan_folder(tmp_path)
+    (one,) = formats.find([str(path)])
+    pictures = one.family.read(one.paths).pictures
+    pictures = pictures[..., None] if pictures.ndim == 3 else pictures
+    expected = images.read(path, found.channels, found.span)[None]
+    np.testing.assert_array_equal(as_trained(pictures, found.channels, found.span), expected)
+
+
 @pytest.mark.parametrize(
     ("array", "options", "shape"),
     [
         (np.zeros((6, 8), np.uint16), {}, (1, 6, 8)),
         (np.zeros((5, 6, 8), np.uint8), {"photometric": "minisblack"}, (5, 6, 8)),
-        (np.zeros((3, 6, 8), np.uint8), {"photometric": "minisblack"}, (3, 6, 8)),
+        (np.zeros((3, 6, 8), np.uint8), {"photometric": "minisblack"}, (1, 6, 8, 3)),
+        (np.zeros((3, 6, 8), np.uint8), {"photometric": "minisblack", "metadata": None}, (3, 6, 8)),
+        (np.zeros((3, 6, 8), np.uint8), {"imagej": True, "metadata": {"axes": "ZYX"}}, (3, 6, 8)),
         (np.zeros((6, 8, 3), np.uint8), {"photometric": "rgb"}, (1, 6, 8, 3)),
         (np.zeros((6, 8, 4), np.uint8), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, (1, 6, 8, 3)),
         (np.zeros((2, 6, 8, 3), np.uint8), {"photometric": "rgb"}, (2, 6, 8, 3)),
@@ -78,7 +114,8 @@ def test_a_tif_mask_has_the_pages_and_a_palette(tmp_path, rng):
     labels = labels_of((3, 6, 8))
     tif.write_masks(tmp_path / "m.tif", labels, tif.Stack(labels), CLASSES)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "m.tif"), labels)
-    np.testing.assert_array_equal(tif.read([tmp_path / "m.tif"]).pictures, PALETTE[labels])
+    with tifffile.TiffFile(tmp_path / "m.tif") as mask:
+        np.testing.assert_array_equal(mask.pages[0].colormap.T >> 8, PALETTE)
     probabilities = rng.random((3, 6, 8, 3), np.float32)
     tif.write_probabilities(tmp_path / "p.tif", probabilities, tif.Stack(labels), CLASSES)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "p.tif")[3:6], np.moveaxis(probabilities[1], -1, 0))
@@ -244,17 +281,42 @@ def test_without_the_extra_dicom_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_inputs_are_found_and_named(tmp_path):
-    for name in ("2.png", "10.JPG", "deep/er/3.tif", "v.nii.gz", "notes.txt", ".hidden.png", "out/masks/2.png"):
+    users = ("2.png", "10.JPG", "deep/er/3.tif", "v.nii.gz", "notes.txt", ".hidden.png")
+    made = [f"{out}/{name}" for out in ("out", "deep/out") for name in ("masks/er/2.tif", "prediction.json")]
+    for name in (*users, *made):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(b""))
-    made = [tmp_path / "out" / "masks"]
-    assert [one.name for one in formats.find([str(tmp_path)], made)] == ["2", "10", "deep/er/3", "v"]
-    assert [one.name for one in formats.find([str(tmp_path / "**" / "*.tif")], made)] == ["3"]
-    assert [one.name for one in formats.find([str(tmp_path / "2.png"), str(tmp_path / "deep/er/3.tif")], made)] == [
+    assert [one.name for one in formats.find([str(tmp_path)])] == ["2", "10", "deep/er/3", "v"]
+    assert [one.name for one in formats.find([str(tmp_path / "**" / "*.tif")])] == ["3"]
+    assert [one.name for one in formats.find([str(tmp_path / "2.png"), str(tmp_path / "deep/er/3.tif")])] == [
         "2",
         "deep/er/3",
     ]
+
+
+def test_names_do_not_depend_on_how_paths_are_given(tmp_path, monkeypatch):
+    for name in ("in/a.png", "x/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    monkeypatch.chdir(tmp_path / "in")
+    for given in (["a.png", "../x/b.png"], ["a.png", str(tmp_path / "x/b.png"), "./a.png"]):
+        assert [(one.name, *one.paths) for one in formats.find(given)] == [
+            ("in/a", tmp_path / "in/a.png"),
+            ("x/b", tmp_path / "x/b.png"),
+        ]
+
+
+def test_what_is_named_and_no_image_is_noted(tmp_path):
+    for name in ("a.png", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    given, faults = [str(tmp_path / name) for name in ("a.png", "notes.txt", "notes.txt")], []
+    assert [one.name for one in formats.find(given, faults)] == ["a"]
+    assert [fault.split(" (")[0] for fault in faults] == [f"{tmp_path}/notes.txt: is of no format known here"]
+    with pytest.raises(InputError, match=r"notes.txt: is of no format known here"):
+        formats.find(given)
+    with pytest.raises(InputError, match=r"notes.txt: is of no format known here"):
+        formats.find(given[1:], [])
 
 
 def test_inputs_that_are_none(tmp_path):

@@ -1,18 +1,25 @@
 """The command: masks beside what they belong to, nothing twice, and no file that stops the others."""
 
 import csv
+import dataclasses
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import highdicom
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 from PIL import Image
 from rich.console import Console
 
 from launch import formats, masks, predict
+from sharp_unet_jax import plan, workdir
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.predict import labels, load
 
@@ -93,6 +100,61 @@ def test_an_output_is_added_to(finished, inputs, tmp_path, console):
     assert [row["input"] for row in table(tmp_path / "out")] == ["b", "a"]
 
 
+def test_a_mask_is_not_taken_for_that_of_another_file(finished, inputs, tmp_path, console, monkeypatch):
+    run, output = f"--run={finished / 'runs/unet/repeat0-fold0'}", tmp_path / "out"
+    assert predict.run([run, str(inputs / "a.png"), str(output)], console) == 0
+    other = tmp_path / "other" / "a.bmp"
+    other.parent.mkdir()
+    shutil.copy(inputs / "b.bmp", other)
+    with pytest.raises(InputError, match=rf"holds a of {inputs}/a.png, and now it is {other}: name another folder"):
+        predict.run([run, str(other), str(output)], console)
+    monkeypatch.chdir(inputs)
+    assert predict.run([run, "a.png", str(output)], console) == 0, "the same file, given otherwise"
+    said = json.loads((output / "prediction.json").read_text())
+    assert said.pop("inputs") == {"a": str(inputs / "a.png")}
+    (output / "prediction.json").write_text(json.dumps(said))  # as earlier versions left it
+    assert predict.run([run, "a.png", str(output)], console) == 0
+    assert "1 inputs, 1 of them done before" in console.export_text()
+
+
+def test_an_earlier_output_is_no_input(finished, inputs, console):
+    for name in ("out", "deep/out"):
+        arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", "--overlays", str(inputs), str(inputs / name)]
+        assert predict.run(arguments, console) == 0
+        assert {row["input"] for row in table(inputs / name)} == {"a", "b", "deep/c", "pages"}
+
+
+def test_rows_of_what_is_made_again_are_replaced(finished, inputs, tmp_path, console):
+    """On another kind of device a few pixels may differ."""
+    output = tmp_path / "out"
+    arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(output)]
+    assert predict.run(arguments, console) == 0
+    before = table(output)
+    rows = [{**row, "pixels": "9999"} for row in before]
+    with open(output / "areas.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert predict.run(arguments, console) == 0
+    assert table(output) == rows
+    assert predict.run([*arguments[:1], "--overlays", *arguments[1:]], console) == 0
+    assert table(output) == before
+
+
+def test_the_pixels_of_an_image_are_let_go(finished, inputs, tmp_path, console, monkeypatch):
+    """Until its mask is written a volume as it was read would take several times the memory of what is predicted."""
+    write, kept = formats.picture.write_masks, []
+
+    def watched(path, labels, stack, classes):
+        kept.append(stack.pictures)
+        write(path, labels, stack, classes)
+
+    monkeypatch.setattr(formats.picture, "write_masks", watched)
+    run = finished / "runs/unet/repeat0-fold0"
+    assert predict.run([f"--run={run}", str(inputs / "a.png"), str(tmp_path / "out")], console) == 0
+    assert [(array.shape, array.dtype, array.base) for array in kept] == [((0, 32, 72, 3), np.uint8, None)]
+
+
 def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path, console):
     rest = [str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([f"--run={finished}", "--model=unet", *rest], console) == 0
@@ -139,6 +201,31 @@ def test_a_turn_in_exif_is_not_applied(finished, dataset, tmp_path, console):
         np.testing.assert_array_equal(turned, stored)
 
 
+def test_what_is_named_and_no_image_stops_nothing(finished, inputs, tmp_path, console):
+    (inputs / "notes.txt").write_text("x")
+    run, given = finished / "runs/unet/repeat0-fold0", [str(path) for path in inputs.iterdir()]  # as a shell's inputs/*
+    assert predict.run([f"--run={run}", *given, str(tmp_path / "out")], console) == 1
+    assert {row["input"] for row in table(tmp_path / "out")} == {"a", "b", "deep/c", "pages"}
+    (line,) = (line for line in console.export_text().splitlines() if line.startswith("failed: "))
+    assert line.startswith(f"failed: {inputs}/notes.txt: is of no format known here")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no such names elsewhere")
+def test_names_that_are_not_utf8(finished, dataset, tmp_path, monkeypatch, capsys):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    Image.fromarray(dataset.images[0]).save(folder / os.fsdecode(b"\xe9.png"))
+    (folder / os.fsdecode(b"\xff.png")).write_text("not a picture")
+    run = finished / "runs/unet/repeat0-fold0"
+    monkeypatch.setattr(sys, "argv", ["predict", f"--run={run}", str(folder), str(output)])
+    for _ in range(2):  # the second reads what the first wrote
+        with pytest.raises(SystemExit) as ended:
+            predict.main()
+        assert ended.value.code == 1
+        assert f"failed: {folder}/\\udcff.png: cannot be read as an image" in capsys.readouterr().out
+        assert [line.split(b",")[0] for line in (output / "areas.csv").read_bytes().splitlines()] == [b"input", b"\xe9"]
+
+
 def test_only_bad_files(finished, tmp_path, console):
     (tmp_path / "text.png").write_text("x")
     run = finished / "runs/unet/repeat0-fold0"
@@ -181,6 +268,34 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
     assert [row["slice"] for row in rows] == ["0", "1"]
     mask = np.asarray(nibabel.load(tmp_path / "out/masks/v.nii.gz").dataobj)
     assert [float(row["mm2"]) for row in rows] == pytest.approx(0.25 * mask.sum(axis=(0, 1)))
+
+
+def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, console):
+    """pydicom's own slice, and the same pixels as a NIfTI volume, by a run that was trained on a window of a CT."""
+    config, windowed = workdir.read_config(done), dataclasses.replace(dataset, window=(-1000.0, 400.0))
+    workdir.begin(done, config, windowed, plan.split(config, windowed), {})
+    run, folder, output = done / "runs/sharp_unet/repeat0-fold1", tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(Path(pydicom.data.__file__).parent / "test_files/CT_small.dcm", folder / "slice.dcm")
+    file = pydicom.dcmread(folder / "slice.dcm")
+    units = file.pixel_array.astype(np.int16) - 1024
+    volume = nibabel.Nifti1Image(np.stack([units.T, units.T], axis=-1), np.diag([-0.5, -2.0, 3.0, 1.0]))
+    nibabel.save(volume, folder / "volume.nii.gz")
+    assert predict.run([f"--run={run}", str(folder), str(output)], console) == 0
+    (trained,) = load(run)
+    (expected,) = trained.masks([np.rint((np.clip(units, -1000, 400) + 1000) / 1400 * 255).astype(np.uint8)])
+    assert 0 < expected.sum() < expected.size
+    made = highdicom.seg.segread(output / "masks/slice.dcm")
+    found = made.get_pixels_by_source_instance([file.SOPInstanceUID], combine_segments=True)
+    np.testing.assert_array_equal(found, expected[None])
+    mask = nibabel.load(output / "masks/volume.nii.gz")
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), np.stack([expected.T, expected.T], axis=-1))
+    np.testing.assert_array_equal(mask.affine, volume.affine)
+    sizes = {"slice": 0.661468**2, "volume": 1.0}  # of a pixel, mm²
+    rows = table(output)
+    assert [(row["input"], row["slice"]) for row in rows] == [("slice", "0"), ("volume", "0"), ("volume", "1")]
+    for row in rows:
+        assert float(row["mm2"]) == pytest.approx(expected.sum() * sizes[row["input"]], abs=1e-3)
 
 
 @pytest.mark.parametrize(
