@@ -5,6 +5,7 @@ into --output (default augmentations.png).
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +17,18 @@ from rich.console import Console
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset
+from launch import dataset, paths
 from launch.outlines import outlined
 from sharp_unet_jax import plan
+from sharp_unet_jax.atomic import replacing
 from sharp_unet_jax.config import Augment
 from sharp_unet_jax.data import augment
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 
 ROWS, COLUMNS = 6, 8  # images; each as it is, and in epochs
+# Of --output, by suffix, as Pillow calls them.
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pdf": "PDF"}
 
 
 def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
@@ -42,14 +46,24 @@ def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.augmentations", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", required=True, help="a file of launch/configs by its bare name, or any path")
-    parser.add_argument("--output", type=Path, default=Path("augmentations.png"), help="the picture to write")
+    parser.add_argument(
+        "--config",
+        type=os.path.expanduser,
+        required=True,
+        help="a file of launch/configs by its bare name, or any path",
+    )
+    parser.add_argument("--output", type=paths.path, default=Path("augmentations.png"), help="the picture to write")
     known, rest = parser.parse_known_args(arguments)
+    kind = FORMATS.get(known.output.suffix.lower())
+    if kind is None:
+        raise InputError(f"--output={known.output}: give it one of the suffixes {', '.join(FORMATS)}")
     config = configs.overridden(configs.load(known.config), rest)
     plan.check(config, config.devices_per_run)
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
-    Image.fromarray(sheet(config.augment, dataset.load(config.data, console), config.seed)).save(known.output)
+    picture = Image.fromarray(sheet(config.augment, dataset.load(config.data, console), config.seed))
+    with replacing(known.output) as temporary:
+        picture.save(temporary, kind)
     console.print(f"{known.output}: on the left as they are, then in epochs 1 to {COLUMNS - 1}")
     return 0
 

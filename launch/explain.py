@@ -5,6 +5,7 @@ each sharp network its encoder's maps before and after the sharp blocks, with th
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +17,11 @@ from matplotlib.figure import Figure
 
 from datasets.files import DataError
 from datasets.folder import images
-from launch import runtime
+from launch import paths, runtime
 from sharp_unet_jax import explain, trained
 from sharp_unet_jax.atomic import replacing
-from sharp_unet_jax.data.resize import resize
+from sharp_unet_jax.data import pixels
+from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import records, saliency, style
 from sharp_unet_jax.trained import Trained
@@ -28,8 +30,10 @@ from sharp_unet_jax.trained import Trained
 def run(arguments: Sequence[str]) -> None:
     """The whole command. Raises InputError, DataError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.explain", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--run", type=Path, action="append", required=True, help="the folder of a finished run")
-    parser.add_argument("--image", required=True, help="an image's file, or its id in the runs' data set")
+    parser.add_argument("--run", type=paths.path, action="append", required=True, help="the folder of a finished run")
+    parser.add_argument(
+        "--image", type=os.path.expanduser, required=True, help="an image's file, or its id in the runs' data set"
+    )
     parser.add_argument("--class", dest="label", help="a class by its name (default: the first after the background)")
     parser.add_argument(
         "--region",
@@ -37,13 +41,12 @@ def run(arguments: Sequence[str]) -> None:
         help="prediction: where the run predicts the class (default); image: all of it; TOP,LEFT,HEIGHT,WIDTH: a box, "
         "in pixels of the size of training",
     )
-    parser.add_argument("--output", type=Path, default=Path("explained"), help="folder (default: explained)")
+    parser.add_argument("--output", type=paths.path, default=Path("explained"), help="folder (default: explained)")
     known = parser.parse_args(arguments)
     runtime.configure()
     runs = [trained.load(path) for path in known.run]
     for other in runs[1:]:
-        for field in ("classes", "channels"):
-            one, another = getattr(runs[0], field), getattr(other, field)
+        for (field, one), another in zip(_shared(runs[0]).items(), _shared(other).values(), strict=True):
             if one != another:
                 raise InputError(
                     f"{runs[0].name} and {other.name} differ in {field}, {one} and {another}: compare apart"
@@ -73,6 +76,13 @@ def run(arguments: Sequence[str]) -> None:
     print(f"{', '.join(figures)}, PNG and SVG, are in {known.output}")
 
 
+def _shared(run: Trained) -> dict[str, Any]:
+    """What runs must agree in to see the same picture and answer the same question."""
+    data = run.config.data
+    fields = {"classes": run.classes, "channels": run.channels, "window": run.window}
+    return {**fields, "size": data.size, "fit": data.fit}
+
+
 def _label(classes: tuple[str, ...], name: str | None) -> int:
     if name is None:
         return 1
@@ -84,21 +94,22 @@ def _label(classes: tuple[str, ...], name: str | None) -> int:
 def _image(path: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """The image at the size of training, and its mask where it is one of the data set."""
     if Path(name).is_file():
-        pixels = images.read(Path(name), run.channels, images.scale([Path(name)]))
-        if pixels.shape[2] != run.channels:
-            raise InputError(f"{name} has {pixels.shape[2]} channels, {run.name} was trained on {run.channels}")
-        image, _ = resize(pixels, np.zeros(pixels.shape[:2], np.uint8), run.config.data.size, run.config.data.fit)
-        return image, None
+        stored = images.pixels(Path(name))
+        try:
+            image = pixels.as_trained(stored[..., None] if stored.ndim == 2 else stored, run.channels, run.window)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        return resize_image(image, run.config.data.size, run.config.data.fit), None
     sweep = records.load(path.absolute().parents[2])
     if sweep.pairs is None:
         raise InputError(f"--image={name}: there is no such file, and the images of {run.dataset} are not at hand")
-    pixels, masks, row_of = sweep.pairs
+    prepared, masks, row_of = sweep.pairs
     if name not in row_of:
         known = ", ".join(sweep.test_ids(run.name)[:3])
         raise InputError(
             f"--image={name}: there is no such file, nor id in {run.dataset}; test images are {known}, ..."
         )
-    return np.asarray(pixels[row_of[name]]), np.asarray(masks[row_of[name]])
+    return np.asarray(prepared[row_of[name]]), np.asarray(masks[row_of[name]])
 
 
 def _region(text: str, size: tuple[int, int]) -> np.ndarray | None:

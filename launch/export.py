@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 import datasets
+from launch import paths
 from sharp_unet_jax import export, model_card, predict
 from sharp_unet_jax.atomic import replacing, write_text
 from sharp_unet_jax.errors import InputError
@@ -26,10 +27,10 @@ from sharp_unet_jax.trained import Trained
 def run(arguments: Sequence[str], console: Console) -> None:
     """The whole command. Raises InputError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--run", type=Path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
+    parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
     parser.add_argument("--model", default="", help="which, if the workdir has several")
     parser.add_argument("--format", choices=model_card.USES, required=True)
-    parser.add_argument("--output", metavar="FILE", type=Path, required=True)
+    parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = parser.parse_args(arguments)
     runs = predict.load(known.run, known.model)
     if known.format == "safetensors" and len(runs) > 1:
@@ -43,19 +44,24 @@ def run(arguments: Sequence[str], console: Console) -> None:
     }[known.format]
     if known.output.is_dir():
         raise InputError(f"--output={known.output} is a folder: name a file")
+    card, text = known.output.with_name(f"{known.output.name}.md"), _card(known.run, runs, known.format, known.output)
     with replacing(known.output) as temporary:
         temporary.touch()  # where nothing can be written is said now, not after minutes of converting
         file = convert()
         temporary.write_bytes(file)
-    card = known.output.with_name(f"{known.output.name}.md")
-    records = [json.loads((_folder(known.run, one) / "record.json").read_text()) for one in runs]
-    write_text(card, model_card.write(runs, known.format, known.output.name, records, _terms(runs[0].dataset)))
+        write_text(card, text)
     mean = f", the mean of {len(runs)} runs" if len(runs) > 1 else ""
     console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}; see {card.name}", soft_wrap=True)
 
 
-def _folder(path: Path, run: Trained) -> Path:
-    return path / "runs" / run.name if (path / "config.json").exists() else path
+def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -> str:
+    """The card of the runs in `path`, a workdir or a run."""
+    folders = [path / "runs" / run.name if (path / "config.json").exists() else path for run in runs]
+    records = [json.loads((folder / "record.json").read_text()) for folder in folders]
+    try:
+        return model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a record.json is damaged ({error!r}): make its run again") from error
 
 
 def _terms(dataset: str) -> str:
@@ -70,4 +76,4 @@ if __name__ == "__main__":
     try:
         run(sys.argv[1:], Console())
     except (InputError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {' '.join(str(error).split())}")

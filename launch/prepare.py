@@ -8,6 +8,7 @@ can train on it as it is; 1: it would refuse it.
 
 import argparse
 import dataclasses
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from rich.markdown import Markdown
 from datasets.files import DataError
 from datasets.folder import labels
 from launch import config as configs
-from launch import contact, findings, runtime, source
+from launch import contact, findings, paths, runtime, source
 from launch.source import Source
 from sharp_unet_jax import advice, atomic, memory, plan
 from sharp_unet_jax.advice import Advice
@@ -38,8 +39,13 @@ SAMPLE = 40  # masks that are made small and large again
 def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.prepare", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", required=True, help="a file of launch/configs by its bare name, or any path")
-    parser.add_argument("--output", type=Path, help="folder for what was found")
+    parser.add_argument(
+        "--config",
+        type=os.path.expanduser,
+        required=True,
+        help="a file of launch/configs by its bare name, or any path",
+    )
+    parser.add_argument("--output", type=paths.path, help="folder for what was found")
     known, rest = parser.parse_known_args(arguments)
     given = dict(configs.assignments(rest))
     config = configs.overridden(configs.load(known.config), rest)

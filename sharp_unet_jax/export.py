@@ -59,9 +59,12 @@ def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     _check_size(runs, "stablehlo")
     n, height, width = jax.export.symbolic_shape("n, height, width")
     images = jax.ShapeDtypeStruct((n, height, width, runs[0].channels), jnp.uint8)
-    with ops.definitions():  # a lowering for each platform would take minutes
-        exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
-    return bytes(exported.serialize())
+    try:
+        with ops.definitions():  # a lowering for each platform would take minutes
+            exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
+        return bytes(exported.serialize())
+    except Exception as error:  # whatever the network's operations raise where they have no such form
+        raise InputError(f"{runs[0].model} cannot be converted to StableHLO ({_reason(error)})") from error
 
 
 def to_onnx(runs: Sequence[Trained]) -> bytes:
@@ -95,12 +98,13 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         images = np.random.default_rng(0).integers(0, 256, (2, height + 3, width - 1, channels), np.uint8)
         _, there = session.run(None, {"images": images})
     except Exception as error:  # each of the three libraries has its own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise InputError(f"{runs[0].model} cannot be converted to ONNX ({reason}); --format=stablehlo can") from error
+        raise InputError(
+            f"{runs[0].model} cannot be converted to ONNX ({_reason(error)}); try --format=stablehlo"
+        ) from error
     difference = float(np.abs(there - jax.jit(predict)(images)[1]).max())
     if not difference <= 1e-4:
         raise InputError(
-            f"{runs[0].model} as ONNX gives other probabilities, by up to {difference:.2g}; --format=stablehlo does not"
+            f"{runs[0].model} as ONNX gives other probabilities, by up to {difference:.2g}; try --format=stablehlo"
         )
     return file
 
@@ -125,6 +129,10 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "config": json.dumps(dataclasses.asdict(first.config)),
         "use": "research; not a medical device",
     }
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _check_size(runs: Sequence[Trained], name: str) -> None:

@@ -125,8 +125,15 @@ def test_onnx_of_whole_networks(model):
 @pytest.mark.filterwarnings("ignore")
 def test_what_onnx_cannot_express_is_one_line(monkeypatch):
     monkeypatch.setattr(forward, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
-    with pytest.raises(InputError, match=r"cannot be converted to ONNX .*stablehlo") as error:
+    with pytest.raises(InputError, match=r"cannot be converted to ONNX .*try --format=stablehlo") as error:
         export.to_onnx([made()])
+    assert "\n" not in str(error.value)
+
+
+def test_what_stablehlo_cannot_express_is_one_line(monkeypatch):
+    monkeypatch.setattr(forward, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
+    with pytest.raises(InputError, match=r"sharp_unet cannot be converted to StableHLO .*callback") as error:
+        export.to_stablehlo([made()])
     assert "\n" not in str(error.value)
 
 

@@ -20,7 +20,7 @@ class Fact(NamedTuple):
 
     size: Size  # height, width
     counts: NDArray[np.int64]  # pixels of each class, (classes,)
-    levels: int  # different values in the first channel: 1 where an image is of one colour
+    levels: int  # different values in the channel that has most: 1 where an image is of one colour
     brightness: float  # mean, 0 to 255
     image: str  # a digest of the pixels
     mask: str
@@ -33,7 +33,7 @@ def fact(image: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) -> Fac
     return Fact(
         size=(image.shape[0], image.shape[1]),
         counts=np.bincount(mask[mask != IGNORE], minlength=classes)[:classes],
-        levels=int(np.count_nonzero(np.bincount(image[..., 0].ravel()))),
+        levels=max(int(np.count_nonzero(np.bincount(plane.ravel()))) for plane in np.moveaxis(image, -1, 0)),
         brightness=float(image.mean()),
         image=_digest(image),
         mask=_digest(mask),

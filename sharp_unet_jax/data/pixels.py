@@ -4,6 +4,10 @@ import numpy as np
 
 from sharp_unet_jax.errors import InputError
 
+# A window of CT that begins so far below water, at 0, shows air or lung, of which all its images hold some. One that
+# begins nearer to 0 may be of soft tissue or of no CT: then images without negative pixels are as good as others.
+_OF_CT = -200.0
+
 
 def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | None) -> np.ndarray:
     """An image (h, w, C) or a stack (n, h, w, C) of any dtype as a network was trained on: uint8 (..., h, w, channels).
@@ -35,7 +39,7 @@ def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | N
     low, high = window
     if not np.isfinite(image).all():
         raise InputError("some pixels are not numbers (NaN or infinite)")
-    if image.min() >= 0 > low:  # a CT stored with an offset, or already windowed
+    if low <= _OF_CT and image.min() >= 0:  # a CT stored with an offset, or already windowed
         raise InputError(
             f"the pixels are {image.min():g} to {image.max():g}, and the run was trained on values from {low:g} to "
             f"{high:g} (of a CT: Hounsfield units): give the file as it was measured"

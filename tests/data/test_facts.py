@@ -33,6 +33,15 @@ def test_one_image():
     assert look([image], [mask]).foreground.tolist() == [0.5]
 
 
+def test_colours_without_red_count():
+    images = [image * np.array([0, 1, 1], np.uint8) for image in pictures(3)]
+    images += [np.uint8(0.9 * images[1] + (0, 12, 12)), np.full_like(images[0], (0, 9, 200))]
+    found = look(images)
+    assert found.each[0].levels == max(len(np.unique(images[0][..., channel])) for channel in (1, 2)) > 100
+    assert found.each[4].levels == 1
+    assert [pair[:2] for pair in found.near] == [(1, 3)]
+
+
 def test_copies_near_duplicates_and_their_families():
     images = list(pictures(8))
     images[5] = images[1]

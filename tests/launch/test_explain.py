@@ -1,13 +1,16 @@
 """The command: which pictures it leaves, and what it refuses in a line."""
 
+import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from launch import explain
+from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
 
@@ -64,3 +67,38 @@ def test_an_image_file_is_brought_to_the_size_of_training(finished, tmp_path):
     assert (image.shape, mask) == ((16, 24, 3), None)
     with pytest.raises(InputError, match="the images of squares are not at hand"):
         explain._image(finished / SHARP, run, "003")
+
+
+def test_a_deep_image_is_read_by_the_runs_window(finished, tmp_path):
+    wanted = squares(n=1, size=(32, 48)).images[0, ..., 0]
+    Image.fromarray((wanted * np.int32(4) - 512)[8:24]).save(tmp_path / "mine.tif")  # a part, of other percentiles
+    run = dataclasses.replace(explain.trained.load(finished / SHARP), window=(-512.0, 508.0))
+    image, _ = explain._image(finished / SHARP, run, str(tmp_path / "mine.tif"))
+    np.testing.assert_array_equal(image, resize_image(wanted[8:24, :, None].repeat(3, axis=2), (16, 24), "stretch"))
+    with pytest.raises(InputError, match=r"mine\.tif: .* trained on 8 bits"):
+        explain._image(finished / SHARP, dataclasses.replace(run, window=None), str(tmp_path / "mine.tif"))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("folds.json", {"window": [-512.0, 512.0]}, r"window, None and \(-512\.0, 512\.0\)"),
+        ("config.json", {"data": {"size": [16, 32]}}, r"size, \(16, 24\) and \(16, 32\)"),
+        ("config.json", {"data": {"size": [16, 24], "fit": "letterbox"}}, "fit, stretch and letterbox"),
+    ],
+)
+def test_runs_that_see_images_differently_are_not_drawn_together(
+    prepared, tmp_path, monkeypatch, file, change, message
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    other = shutil.copytree(prepared, tmp_path / "other")
+    (other / file).write_text(json.dumps(json.loads((other / file).read_text()) | change))
+    with pytest.raises(InputError, match=f"differ in {message}: compare apart"):
+        explain.run([f"--run={prepared / PLAIN}", f"--run=~/other/{SHARP}", "--image=003", "--output=~/out"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_home_is_found_behind_an_equals_sign(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    explain.run([f"--run=~/{prepared.name}/{PLAIN}", "--image=003", "--region=image", "--output=~/out"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"gradcam-003.png", "gradcam-003.svg"}

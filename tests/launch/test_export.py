@@ -1,6 +1,7 @@
 """The command: a file and its card, or one line before any work is done."""
 
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -42,3 +43,29 @@ def test_what_fails_to_convert_leaves_nothing(done, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot be converted"):
         command(f"--run={done / RUN}", "--format=onnx", f"--output={tmp_path / 'out' / 'model'}")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["w", f"w/{RUN}"])
+def test_a_home_is_found_behind_an_equals_sign(done, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sharp_unet_jax.export.to_onnx", lambda runs: b"model")
+    command(f"--run=~/{name}", "--model=unet", "--format=onnx", "--output=~/out/model")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model", "model.md"}
+
+
+@pytest.mark.parametrize("change", [{"images": None}, {"jaccard": "high"}])
+def test_a_damaged_record_is_said_before_anything_is_converted(done, tmp_path, monkeypatch, change):
+    monkeypatch.setattr("sharp_unet_jax.export.to_onnx", lambda runs: pytest.fail("converted"))
+    path = done / RUN / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match="record") as error:
+        command(f"--run={done / RUN}", "--format=onnx", f"--output={tmp_path / 'out' / 'model'}")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_not_left_without_its_card(done, tmp_path):
+    (tmp_path / "out" / "model.md").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"model\.md"):
+        command(f"--run={done / RUN}", "--format=safetensors", f"--output={tmp_path / 'out' / 'model'}")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model.md"]

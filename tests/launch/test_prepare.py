@@ -149,6 +149,17 @@ def test_too_few_images(tmp_path, look):
     assert "python -m launch.cv" not in text
 
 
+def test_images_without_red_are_no_masks(tmp_path, look, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images = pictures(12) * np.array([0, 1, 1], np.uint8)
+    images[3] = (0, 9, 200)
+    code, text, _ = look(write(tmp_path / "mine", images, squares(12)), "--output=~/seen")
+    assert code == 0
+    assert "1 images are of one colour all over: d_i" in text
+    assert "are they masks?" not in text
+    assert (tmp_path / "seen/report.md").is_file()
+
+
 def test_fields_that_were_given_stay(mine, look):
     _, text, _ = look(mine, "--config.data.size=48,64", "--config.batch_size=2", "--config.data.fit=stretch")
     config, _ = suggested(text)

@@ -1,0 +1,69 @@
+"""The command: a picture of what training sees, or one line before any work is done."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from launch import augmentations
+from launch.outlines import GAP, outlined
+from sharp_unet_jax.errors import InputError
+
+FLIPS = "--config.augment.flip=0.5"
+
+
+@pytest.fixture
+def loaded(monkeypatch, dataset):
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    return dataset
+
+
+def command(*arguments):
+    console = Console(width=300, record=True, file=io.StringIO())
+    assert augmentations.run(["--config=demo.py", *arguments], console) == 0
+    return console.export_text()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sheet.png", "PNG"), ("sheet.JPG", "JPEG")])
+def test_a_row_an_image_as_it_is_and_in_epochs(loaded, tmp_path, monkeypatch, name, kind):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert f"{tmp_path / 'out' / name}: on the left" in command(FLIPS, f"--output=~/out/{name}")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    height, width = loaded.masks.shape[1:]
+    with Image.open(tmp_path / "out" / name) as picture:
+        assert picture.format == kind
+        sheet = np.asarray(picture).reshape(augmentations.ROWS, height + GAP, augmentations.COLUMNS, width + GAP, 3)
+    if kind == "PNG":
+        np.testing.assert_array_equal(sheet[0, :, 0], outlined(loaded.images[0], loaded.masks[0]))
+    assert any(not np.array_equal(sheet[:, :, 0], sheet[:, :, epoch]) for epoch in range(1, augmentations.COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([FLIPS, "--output=sheet"], r"--output=sheet: .*\.png"),
+        ([FLIPS, "--output=sheet.txt"], r"--output=sheet\.txt: .*\.png"),
+        ([], "augments nothing"),
+    ],
+)
+def test_wrong_input_is_answered_in_a_line_before_any_work(monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("launch.dataset.load", lambda data, console: pytest.fail("loaded"))
+    with pytest.raises(InputError, match=message):
+        command(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_on_the_way_leaves_the_picture_that_was_there(loaded, tmp_path, monkeypatch):
+    (tmp_path / "sheet.png").write_text("before")
+
+    def fail(self, path, *_):
+        path.write_text("half")
+        raise OSError("no room")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="no room"):
+        command(FLIPS, f"--output={tmp_path / 'sheet.png'}")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
