@@ -92,6 +92,7 @@ def check_onnx(runs, size):
 
 
 @pytest.mark.filterwarnings("ignore")  # jax2onnx's own
+@pytest.mark.slow
 def test_onnx_of_an_ensemble_in_bfloat16():
     check_onnx([made(seed=seed, precision="bfloat16") for seed in (0, 1)], (31, 17))
 

@@ -97,7 +97,7 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, console, 
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     """From a shell."""
     command = [sys.executable, "-m", "tests.launch.tiny_cv", "--config=demo.py", f"--workdir={tmp_path / 'w'}"]
-    command += ["--config.max_runs=1", "--config.epochs=200", "--config.patience=200", "--config.batch_size=1"]
+    command += ["--config.max_runs=1", "--config.epochs=80", "--config.patience=80", "--config.batch_size=1"]
     metrics = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
     environment = os.environ | {"DEVICES": "1", "JAX_PLATFORMS": "cpu"}
     with subprocess.Popen(
@@ -110,12 +110,12 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     assert process.returncode == 75, errors
     assert "stopped in unet/repeat0-fold0; what was done is saved" in output
     done = len(metrics.read_text().splitlines())
-    assert 1 <= done < 200
+    assert 1 <= done < 80
     process = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert process.returncode == 0, process.stderr
-    assert len(metrics.read_text().splitlines()) == 200
+    assert len(metrics.read_text().splitlines()) == 80
 
 
 @pytest.mark.parametrize(
