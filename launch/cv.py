@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -170,6 +171,11 @@ def _verify(
     return 0 if same else 1
 
 
+def _of_xla(error: Exception) -> bool:
+    """Whether a computation failed: where JAX reads an array of one, it raises ValueError, with a status of XLA."""
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(re.match("[A-Z]+(_[A-Z]+)*: ", str(error)))
+
+
 def main() -> None:
     """Runs the command; what the user can mend ends in one line and exit code 1."""
     # Wide enough for one line an epoch where there is no terminal to ask.
@@ -178,21 +184,19 @@ def main() -> None:
         sys.exit(run(sys.argv[1:], console))
     except (InputError, DataError, OSError) as error:
         message, code = f"error: {' '.join(str(error).split())}", 1
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            message, code = "error: the device is out of memory: lower --config.batch_size or --config.data.size", 1
-        elif jax.process_count() > 1:
-            reason = " ".join(str(error).split())[:200]
-            message = f"error: another process of the sweep failed or was killed ({reason}): start all of them again"
-            code = 1
-        else:
-            raise
     except KeyboardInterrupt:
         message, code = "interrupted: give the same command again to go on", INTERRUPTED
-    except Exception:
-        if jax.process_count() == 1:
+    except Exception as error:
+        code = 1
+        if _of_xla(error) and "RESOURCE_EXHAUSTED" in str(error):
+            message = "error: the device is out of memory: lower --config.batch_size or --config.data.size"
+        elif jax.process_count() == 1:
             raise
-        message, code = traceback.format_exc(), 1  # an ordinary end would wait for the others, and they for this one
+        elif _of_xla(error):
+            reason = " ".join(str(error).split())[:200]
+            message = f"error: another process of the sweep failed or was killed ({reason}): start all of them again"
+        else:
+            message = traceback.format_exc()  # an ordinary end would wait for the others, and they for this one
     print(message, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

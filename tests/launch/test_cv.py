@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -164,6 +165,34 @@ def command(*arguments, data_dir, cwd=ROOT):
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "processes", "last_line"),
+    [
+        # What jaxlib raises where it reads an array whose sum over processes failed.
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), 2, "error: another process of the"),
+        (jax.errors.JaxRuntimeError("INTERNAL: all-reduce\nfailed"), 2, "error: another process of the sweep failed"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 1, "error: the device is out of memory: lower"),
+        (ValueError("axis 3 is out of bounds"), 2, "ValueError: axis 3 is out of bounds"),
+    ],
+)
+def test_what_xla_reports_is_one_line_and_exit_code_1(error, processes, last_line, monkeypatch, capsys):
+    def fail(arguments, console):
+        raise error
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(cv, "run", fail)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as ended:
+        cv.main()
+    printed = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1
+    assert printed[-1 if printed[-1] else -2].startswith(last_line)
+    assert (len(printed) == 1) == last_line.startswith("error: ")
 
 
 @pytest.mark.parametrize(

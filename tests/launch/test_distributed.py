@@ -173,6 +173,7 @@ def test_the_others_end_when_one_is_killed_and_a_restart_completes(tmp_path, per
     finally:
         one.kill()
     assert code not in (0, 75)
-    assert re.search("another (process|one) of the sweep failed or was killed", printed.splitlines()[-1])
+    last = printed.splitlines()[-1]
+    assert re.search("another (process|one) of the sweep failed or was killed", last), f"exit code {code}: {printed}"
     assert "is damaged" not in "".join(make(2, 1, tmp_path / "w", *arguments))
     assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 2
