@@ -114,18 +114,38 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
     if isinstance(kernel, str):
         kernel = _named(kernel)
 
-    def shifted_sum(x: Array, kernel: Array) -> Array:
+    def shifted(x: Array, kernel: Array) -> Array:
         kernel = _per_channel(x, kernel)
-        padded, (height, width) = _pad(x, kernel, padding).astype(jnp.float32), x.shape[1:3]
-        total = jnp.zeros(x.shape, jnp.float32)
-        for i, j in np.ndindex(kernel.shape[:2]):
-            total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
-        # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
-        return lax.optimization_barrier(total.astype(x.dtype))
+        if padding == "zero":
+            return _shifted_sum(x, kernel)
+        top, left = kernel.shape[0] // 2, kernel.shape[1] // 2
+        return _shifted_sum(_pad(x, kernel, padding), kernel)[:, top : top + x.shape[1], left : left + x.shape[2]]
 
-    return _by_platform(
-        x, jnp.asarray(kernel), cpu=shifted_sum, default=lambda x, kernel: depthwise(x, kernel, padding)
-    )
+    return _by_platform(x, jnp.asarray(kernel), cpu=shifted, default=lambda x, kernel: depthwise(x, kernel, padding))
+
+
+@jax.custom_vjp
+def _shifted_sum(x: Array, kernel: Array) -> Array:
+    """`depthwise` under zero padding, by shifted copies; kernel (h, w, 1, 1 or C)."""
+    padded, (height, width) = _pad(x, kernel, "zero").astype(jnp.float32), x.shape[1:3]
+    total = jnp.zeros(x.shape, jnp.float32)
+    for i, j in np.ndindex(kernel.shape[:2]):
+        total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
+    # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
+    return lax.optimization_barrier(total.astype(x.dtype))
+
+
+def _shifted_sum_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _shifted_sum(x, kernel), (x, kernel)
+
+
+def _shifted_sum_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    of_kernel = jax.vjp(lambda kernel: _shifted_sum.fun(x, kernel), kernel)[1](g)[0]
+    return _shifted_sum(g, kernel[::-1, ::-1]), of_kernel
+
+
+_shifted_sum.defvjp(_shifted_sum_forward, _shifted_sum_backward)
 
 
 def _named(name: str) -> np.ndarray:
@@ -177,8 +197,7 @@ def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, 
     def on_cpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
         if not _winograd_pays(x, w):
             return plain(x, w, g)
-        turned = w[::-1, ::-1].swapaxes(2, 3)  # the gradient of the input is a convolution too
-        return winograd.convolve(g, turned), winograd.filter_gradient(x, g)
+        return winograd.input_gradient(w, g), winograd.filter_gradient(x, g)
 
     return _by_platform(*residuals, g, cpu=on_cpu, default=plain)
 
@@ -191,20 +210,23 @@ def _convolve_on_cpu(x: Array, w: Array) -> Array:
 
 
 def _winograd_pays(x: Array, w: Array) -> bool:
-    """With few channels the products are cheaper than the transform; bfloat16 would lose digits in it."""
-    return x.dtype == jnp.float32 and min(w.shape[2:]) >= 32 and x.shape[2] >= 8
+    """Not with few channels, where a transform of the input costs more than the products, nor with few pixels, where that
+    of the filter does; bfloat16 would lose digits in it."""
+    pixels = x.shape[0] * x.shape[1] * x.shape[2]
+    return x.dtype == jnp.float32 and min(w.shape[2:]) >= 32 and x.shape[2] >= 8 and pixels >= 512
 
 
 def up_conv(x: Array, w: Array) -> Array:
     """2x2 transposed convolution, stride 2: x (N, H, W, I), w (2, 2, I, O) -> (N, 2H, 2W, O).
 
-    out[n, 2i + a, 2j + b] = x[n, i, j] @ w[a, b]: the windows do not overlap, so it is one matrix product and a
-    depth-to-space, on every platform. Equal to `lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID")`; Keras stores
-    the same w as (2, 2, O, I), PyTorch as (I, O, 2, 2).
+    out[n, 2i + a, 2j + b] = x[n, i, j] @ w[a, b]: the windows do not overlap, so each of two rows is a matrix product
+    whose columns lie as they do in the image, on every platform. Equal to
+    `lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID")`; Keras stores the same w as (2, 2, O, I), PyTorch as
+    (I, O, 2, 2).
     """
-    n, height, width, _ = x.shape
-    y = jnp.einsum("nijc,abco->niajbo", x, w)
-    return y.reshape(n, 2 * height, 2 * width, w.shape[3])
+    n, height, width, inputs = x.shape
+    rows = [x @ w[a].swapaxes(0, 1).reshape(inputs, -1) for a in (0, 1)]
+    return jnp.stack(rows, axis=2).reshape(n, 2 * height, 2 * width, w.shape[3])
 
 
 def _reduce_max(x: Array) -> Array:

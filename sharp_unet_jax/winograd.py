@@ -33,9 +33,16 @@ _A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0,
 
 def convolve(x: Array, w: Array) -> Array:
     """3x3 convolution, stride 1, zero padding: x (N, H, W, I), w (3, 3, I, O), both float32 -> (N, H, W, O)."""
-    n, height, width, _ = x.shape
-    products = [_columns(v, u) for v, u in zip(_inputs(x), _combine(_G, [w[:, j] for j in range(3)]), strict=True)]
-    return jnp.stack(_combine(_A, products), axis=3).reshape(n, height, -1, w.shape[3])[:, :, :width]
+    return _convolve(x, _filters(w))
+
+
+def input_gradient(w: Array, g: Array) -> Array:
+    """The gradient of `convolve` for x: w (3, 3, I, O), g (N, H, W, O) -> (N, H, W, I).
+
+    It is the convolution with the filter turned by 180 degrees, input and output channels exchanged. They are exchanged
+    after the transform: before it, XLA would read every number out of order three times instead of once.
+    """
+    return _convolve(g, [u[::-1].swapaxes(1, 2) for u in _filters(w[:, ::-1])])
 
 
 def filter_gradient(x: Array, g: Array) -> Array:
@@ -49,6 +56,17 @@ def filter_gradient(x: Array, g: Array) -> Array:
         for v, output in zip(_inputs(x), outputs, strict=True)
     ]
     return jnp.stack(_combine(_G.T, products), axis=1)
+
+
+def _convolve(x: Array, filters: list[Array]) -> Array:
+    n, height, width, _ = x.shape
+    outputs = _combine(_A, [_columns(v, u) for v, u in zip(_inputs(x), filters, strict=True)])
+    return jnp.stack(outputs, axis=3).reshape(n, height, -1, filters[0].shape[2])[:, :, :width]
+
+
+def _filters(w: Array) -> list[Array]:
+    """G w of each row of the filter: six arrays (3, I, O)."""
+    return _combine(_G, [w[:, j] for j in range(3)])
 
 
 def _inputs(x: Array) -> list[Array]:
