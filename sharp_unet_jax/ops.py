@@ -210,8 +210,8 @@ def _convolve_on_cpu(x: Array, w: Array) -> Array:
 
 
 def _winograd_pays(x: Array, w: Array) -> bool:
-    """Not with few channels, where a transform of the input costs more than the products, nor with few pixels, where that
-    of the filter does; bfloat16 would lose digits in it."""
+    """Few channels: the products are cheaper than the transform of x. Few pixels: than that of w. bfloat16 would lose
+    digits in it."""
     pixels = x.shape[0] * x.shape[1] * x.shape[2]
     return x.dtype == jnp.float32 and min(w.shape[2:]) >= 32 and x.shape[2] >= 8 and pixels >= 512
 
