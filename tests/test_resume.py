@@ -29,7 +29,7 @@ def test_a_run_that_was_cut_off_is_made_again(done, dataset):
 SIX = dataclasses.replace(CONFIG, epochs=6, patience=4, plateau_patience=1, max_runs=2, protocol="nested")
 
 
-@pytest.mark.parametrize("epochs", [1, 5, 6, 8])
+@pytest.mark.parametrize("epochs", [1, pytest.param(5, marks=pytest.mark.slow), 6, 8])
 def test_a_stopped_sweep_goes_on_to_the_same_bytes(tmp_path, dataset, epochs):
     make(tmp_path / "whole", dataset, SIX)
     before = stopped_after(epochs, tmp_path / "w", dataset, SIX)
@@ -41,7 +41,11 @@ def test_a_stopped_sweep_goes_on_to_the_same_bytes(tmp_path, dataset, epochs):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: data.translate(bytes(range(255, -1, -1)))]
+    "damage",
+    [
+        pytest.param(lambda data: data[: len(data) // 2], marks=pytest.mark.slow),
+        lambda data: data.translate(bytes(range(255, -1, -1))),
+    ],
 )
 def test_a_damaged_state_is_named_and_the_one_before_taken(tmp_path, dataset, damage):
     config = dataclasses.replace(SIX, checkpoint_minutes=0)

@@ -118,7 +118,7 @@ def on_one_device(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("per_run", [1, 2, 4, 8])
+@pytest.mark.parametrize("per_run", [1, 2, pytest.param(4, marks=pytest.mark.slow), 8])
 def test_groups_of_devices_train_runs_side_by_side(tmp_path, on_one_device, dataset, per_run):
     config = dataclasses.replace(EIGHT, devices_per_run=per_run)
     events = make(tmp_path / "w", dataset, config, devices=8)

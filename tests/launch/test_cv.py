@@ -167,6 +167,19 @@ def command(*arguments, data_dir, cwd=ROOT):
     )
 
 
+def main(monkeypatch, capsys, *arguments):
+    """The exit code and what was written to stderr, without a process of its own."""
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(sys, "argv", ["launch.cv", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cv.main()
+    return ended.value.code, capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "processes", "last_line"),
     [
@@ -181,16 +194,11 @@ def test_what_xla_reports_is_one_line_and_exit_code_1(error, processes, last_lin
     def fail(arguments, console):
         raise error
 
-    def leave(code):
-        raise SystemExit(code)
-
     monkeypatch.setattr(cv, "run", fail)
     monkeypatch.setattr(jax, "process_count", lambda: processes)
-    monkeypatch.setattr(os, "_exit", leave)
-    with pytest.raises(SystemExit) as ended:
-        cv.main()
-    printed = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 1
+    code, printed = main(monkeypatch, capsys)
+    printed = printed.splitlines()
+    assert code == 1
     assert printed[-1 if printed[-1] else -2].startswith(last_line)
     assert (len(printed) == 1) == last_line.startswith("error: ")
 
@@ -199,7 +207,6 @@ def test_what_xla_reports_is_one_line_and_exit_code_1(error, processes, last_lin
     ("arguments", "message"),
     [
         ([], "name a config"),
-        (["--config=cvv.py"], "did you mean 'cvc.py'"),
         (["--config=demo.py", "--config.modles=unet"], "did you mean --config.models?"),
         (["--config=demo.py", "--config.models=sharpunet"], "did you mean 'sharp_unet'"),
         (["--config=demo.py", "--epochs=3"], "--epochs=3: unknown argument"),
@@ -210,13 +217,22 @@ def test_what_xla_reports_is_one_line_and_exit_code_1(error, processes, last_lin
         (["--config=folder.py"], "Name the folder with --config.data.images=FOLDER"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path):
-    result = command(*arguments, f"--workdir={tmp_path / 'w'}", data_dir=tmp_path / "tfds")
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
+def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    code, printed = main(monkeypatch, capsys, *arguments, f"--workdir={tmp_path / 'w'}")
+    assert code == 1
+    assert message in printed
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
     assert not (tmp_path / "w").exists()
+
+
+def test_bad_input_from_a_shell(tmp_path):
+    result = command("--config=cvv.py", data_dir=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "did you mean 'cvc.py'" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_the_demo_runs_from_a_shell(tmp_path):
