@@ -114,38 +114,18 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
     if isinstance(kernel, str):
         kernel = _named(kernel)
 
-    def shifted(x: Array, kernel: Array) -> Array:
+    def shifted_sum(x: Array, kernel: Array) -> Array:
         kernel = _per_channel(x, kernel)
-        if padding == "zero":
-            return _shifted_sum(x, kernel)
-        top, left = kernel.shape[0] // 2, kernel.shape[1] // 2
-        return _shifted_sum(_pad(x, kernel, padding), kernel)[:, top : top + x.shape[1], left : left + x.shape[2]]
+        padded, (height, width) = _pad(x, kernel, padding).astype(jnp.float32), x.shape[1:3]
+        total = jnp.zeros(x.shape, jnp.float32)
+        for i, j in np.ndindex(kernel.shape[:2]):
+            total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
+        # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
+        return lax.optimization_barrier(total.astype(x.dtype))
 
-    return _by_platform(x, jnp.asarray(kernel), cpu=shifted, default=lambda x, kernel: depthwise(x, kernel, padding))
-
-
-@jax.custom_vjp
-def _shifted_sum(x: Array, kernel: Array) -> Array:
-    """`depthwise` under zero padding, by shifted copies; kernel (h, w, 1, 1 or C)."""
-    padded, (height, width) = _pad(x, kernel, "zero").astype(jnp.float32), x.shape[1:3]
-    total = jnp.zeros(x.shape, jnp.float32)
-    for i, j in np.ndindex(kernel.shape[:2]):
-        total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
-    # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
-    return lax.optimization_barrier(total.astype(x.dtype))
-
-
-def _shifted_sum_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _shifted_sum(x, kernel), (x, kernel)
-
-
-def _shifted_sum_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    x, kernel = residuals
-    of_kernel = jax.vjp(lambda kernel: _shifted_sum.fun(x, kernel), kernel)[1](g)[0]
-    return _shifted_sum(g, kernel[::-1, ::-1]), of_kernel
-
-
-_shifted_sum.defvjp(_shifted_sum_forward, _shifted_sum_backward)
+    return _by_platform(
+        x, jnp.asarray(kernel), cpu=shifted_sum, default=lambda x, kernel: depthwise(x, kernel, padding)
+    )
 
 
 def _named(name: str) -> np.ndarray:
