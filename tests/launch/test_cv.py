@@ -212,13 +212,9 @@ def test_what_xla_reports_is_one_line_and_exit_code_1(error, processes, last_lin
         (["--config=demo.py", "--epochs=3"], "--epochs=3: unknown argument"),
         (["--config=demo.py", "--config.folds"], "give it a value"),
         (["--config=demo.py", "--config.data.builder=phantm"], "phantom"),
-        (["--config=cvc.py", "--config.data.manual_dir=no/such/folder"], "no/such/folder"),
-        (["--config=cvc.py"], "Name the folder with --config.data.manual_dir=FOLDER"),
-        (["--config=folder.py"], "Name the folder with --config.data.images=FOLDER"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     code, printed = main(monkeypatch, capsys, *arguments, f"--workdir={tmp_path / 'w'}")
     assert code == 1
     assert message in printed
@@ -227,12 +223,23 @@ def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path, mon
     assert not (tmp_path / "w").exists()
 
 
-def test_bad_input_from_a_shell(tmp_path):
-    result = command("--config=cvv.py", data_dir=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=cvv.py"], "did you mean 'cvc.py'"),
+        # Only a process of its own looks for prepared data sets where it is told to.
+        (["--config=cvc.py", "--config.data.manual_dir=no/such/folder"], "no/such/folder"),
+        (["--config=cvc.py"], "Name the folder with --config.data.manual_dir=FOLDER"),
+        (["--config=folder.py"], "Name the folder with --config.data.images=FOLDER"),
+    ],
+)
+def test_bad_input_from_a_shell(arguments, message, tmp_path):
+    result = command(*arguments, f"--workdir={tmp_path / 'w'}", data_dir=tmp_path / "tfds")
     assert result.returncode == 1
+    assert message in result.stderr
     assert result.stderr.startswith("error: ")
-    assert "did you mean 'cvc.py'" in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "w").exists()
 
 
 def test_the_demo_runs_from_a_shell(tmp_path):
