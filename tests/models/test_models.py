@@ -97,8 +97,8 @@ def test_images_are_normalised_before_the_first_convolution():
     np.testing.assert_allclose(model(image), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_training_statistics_move_and_a_frozen_encoders_do_not(normed):
-    model = models.build(normed, rngs=nnx.Rngs(0))
+def test_training_statistics_move_and_a_frozen_encoders_do_not():
+    model = models.build("unet_resnet18", rngs=nnx.Rngs(0))
 
     @nnx.jit
     def step(model, image):
