@@ -190,8 +190,7 @@ def _convolve_on_cpu(x: Array, w: Array) -> Array:
 
 
 def _winograd_pays(x: Array, w: Array) -> bool:
-    """Few channels: the products are cheaper than the transform of x. Few pixels: than that of w. bfloat16 would lose
-    digits in it."""
+    """Not with few channels or pixels: their products cost less than the transform of x or w. bfloat16 loses digits."""
     pixels = x.shape[0] * x.shape[1] * x.shape[2]
     return x.dtype == jnp.float32 and min(w.shape[2:]) >= 32 and x.shape[2] >= 8 and pixels >= 512
 
