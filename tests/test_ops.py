@@ -180,6 +180,15 @@ def test_conv3x3_is_laxs_convolution(case):
     assert_same(conv3x3, convolution, (normal(0, n, height, width, i), normal(1, 3, 3, i, o)))
 
 
+@pytest.mark.parametrize(
+    ("shape", "outputs", "products"),
+    [((2, 32, 8, 32), 32, 6), ((2, 32, 8, 32), 31, 1), ((1, 75, 7, 32), 32, 1), ((1, 5, 9, 32), 32, 1)],
+)
+def test_conv3x3_is_products_in_parts_only_where_channels_width_and_pixels_are_enough(shape, outputs, products):
+    traced = jax.jit(conv3x3).trace(normal(0, *shape), normal(1, 3, 3, shape[3], outputs))
+    assert traced.lower(lowering_platforms=("cpu",)).as_text().count("stablehlo.convolution") == products
+
+
 def test_conv3x3_is_scipys_correlation():
     x, w = normal(0, 2, 6, 5, 3), normal(1, 3, 3, 3, 4)
     image, kernels = float64(x, w)
