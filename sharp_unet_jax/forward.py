@@ -11,6 +11,9 @@ from sharp_unet_jax.config import Config
 
 # XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+# XLA's defaults, convolutions and loops: an epoch is one CUDA graph, and the host waits for its end alone.
+_COMMAND_BUFFERS = "CONDITIONAL,CONVOLUTION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,FUSION,WHILE"
+_GPU_OPTIONS = {"xla_gpu_enable_command_buffer": _COMMAND_BUFFERS}
 _DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
 
 
@@ -55,4 +58,6 @@ def matmul_precision(config: Config, platform: str) -> str | None:
 
 def compiler_options(config: Config, platform: str) -> dict[str, Any]:
     """For `jax.jit`, on "cpu", "gpu" or "tpu"."""
-    return _CPU_OPTIONS if platform == "cpu" else _DETERMINISTIC_OPTIONS if config.deterministic else {}
+    if platform != "gpu":
+        return _CPU_OPTIONS if platform == "cpu" else {}
+    return _GPU_OPTIONS | (_DETERMINISTIC_OPTIONS if config.deterministic else {})

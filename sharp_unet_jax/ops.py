@@ -9,6 +9,7 @@ their own.
 
 import contextvars
 import difflib
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from sharp_unet_jax import winograd
+from sharp_unet_jax import columns, winograd
 
 _by_definition = contextvars.ContextVar("_by_definition", default=False)
 
@@ -35,10 +36,10 @@ def definitions() -> Iterator[None]:
         _by_definition.reset(token)
 
 
-def _by_platform(*inputs: Array, cpu: Callable[..., Any], default: Callable[..., Any]) -> Any:
+def _by_platform(*inputs: Any, default: Callable[..., Any], **platforms: Callable[..., Any]) -> Any:
     if _by_definition.get():
         return default(*inputs)
-    return lax.platform_dependent(*inputs, cpu=cpu, default=default)
+    return lax.platform_dependent(*inputs, default=default, **platforms)
 
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -85,9 +86,9 @@ def depthwise(x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
     """
     kernel = _per_channel(x, kernel)
     kernel = jnp.broadcast_to(kernel, (*kernel.shape[:3], x.shape[3]))
-    return lax.conv_general_dilated(
-        _pad(x, kernel, padding), kernel, (1, 1), "VALID", dimension_numbers=_NHWC, feature_group_count=x.shape[3]
-    )
+    inside = "SAME" if padding == "zero" else "VALID"  # with padding of its own its gradient needs none to be cut off
+    x = x if padding == "zero" else _pad(x, kernel, padding)
+    return lax.conv_general_dilated(x, kernel, (1, 1), inside, dimension_numbers=_NHWC, feature_group_count=x.shape[3])
 
 
 def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
@@ -113,19 +114,66 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
     """
     if isinstance(kernel, str):
         kernel = _named(kernel)
+    return _sharpen(x, jnp.asarray(kernel), padding)
 
-    def shifted_sum(x: Array, kernel: Array) -> Array:
-        kernel = _per_channel(x, kernel)
-        padded, (height, width) = _pad(x, kernel, padding).astype(jnp.float32), x.shape[1:3]
-        total = jnp.zeros(x.shape, jnp.float32)
-        for i, j in np.ndindex(kernel.shape[:2]):
-            total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
-        # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
-        return lax.optimization_barrier(total.astype(x.dtype))
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _sharpen(x: Array, kernel: Array, padding: str) -> Array:
     return _by_platform(
-        x, jnp.asarray(kernel), cpu=shifted_sum, default=lambda x, kernel: depthwise(x, kernel, padding)
+        x,
+        kernel,
+        cpu=functools.partial(_shifted_sum, padding=padding),
+        cuda=functools.partial(_gathered, padding=padding),
+        default=functools.partial(depthwise, padding=padding),
     )
+
+
+def _sharpen_forward(x: Array, kernel: Array, padding: str) -> tuple[Array, tuple[Array, Array]]:
+    return _sharpen(x, kernel, padding), (x, kernel)
+
+
+def _sharpen_backward(padding: str, residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    def derived(operation: Callable[..., Array]) -> Callable[[Array, Array, Array], Any]:
+        return lambda x, kernel, g: jax.vjp(functools.partial(operation, padding=padding), x, kernel)[1](g)
+
+    def on_gpu(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        of_x, of_kernel = derived(depthwise)(x, kernel, g)
+        if padding == "zero":  # the same with the kernel turned
+            of_x = lax.optimization_barrier(_gathered(g, kernel[::-1, ::-1], padding))
+        return of_x, of_kernel
+
+    return _by_platform(*residuals, g, cpu=derived(_shifted_sum), cuda=on_gpu, default=derived(depthwise))
+
+
+_sharpen.defvjp(_sharpen_forward, _sharpen_backward)
+
+
+def _shifted_sum(x: Array, kernel: Array, padding: str) -> Array:
+    kernel = _per_channel(x, kernel)
+    padded, (height, width) = _pad(x, kernel, padding).astype(jnp.float32), x.shape[1:3]
+    total = jnp.zeros(x.shape, jnp.float32)
+    for i, j in np.ndindex(kernel.shape[:2]):
+        total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
+    # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
+    return lax.optimization_barrier(total.astype(x.dtype))
+
+
+def _gathered(x: Array, kernel: Array, padding: str) -> Array:
+    """Each neighbour by its index: the border of a padded copy would cost a branch a pixel, and a GPU's wide loads."""
+    (n, height, width, c), (top, left) = x.shape, (kernel.shape[0] // 2, kernel.shape[1] // 2)
+    if padding != "zero":
+        return depthwise(x, kernel, padding)
+    kernel, pixels = _per_channel(x, kernel), x.reshape(n, height * width, c)
+    row, column = jnp.divmod(jnp.arange(height * width), width)
+    total = jnp.zeros(pixels.shape, jnp.float32)
+    for i, j in np.ndindex(kernel.shape[:2]):
+        rows, columns = np.arange(height) + i - top, np.arange(width) + j - left
+        inside = np.logical_and.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+        index = jnp.clip(row + i - top, 0, height - 1) * width + jnp.clip(column + j - left, 0, width - 1)
+        neighbour = pixels if (i, j) == (top, left) else jnp.take(pixels, index, axis=1, mode="clip")
+        neighbour = jnp.where(inside.reshape(1, -1, 1), neighbour, jnp.zeros_like(neighbour))
+        total += kernel[i, j][None] * neighbour.astype(jnp.float32)
+    return total.astype(x.dtype).reshape(x.shape)
 
 
 def _named(name: str) -> np.ndarray:
@@ -156,21 +204,60 @@ def _pad(x: Array, kernel: Array, padding: str) -> Array:
     return jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), mode="reflect")
 
 
-def _convolve(x: Array, w: Array) -> Array:
-    return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=_NHWC)
+def _convolve(x: Array, w: Array, bias: Array | None = None) -> Array:
+    return _biased(lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=_NHWC), bias)
 
 
 @jax.custom_vjp
-def conv3x3(x: Array, w: Array) -> Array:
-    """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O)."""
-    return _by_platform(x, w, cpu=_convolve_on_cpu, default=_convolve)
+def add_bias(x: Array, bias: Array) -> Array:
+    """x (N, H, W, C) plus bias (C,), both of one type."""
+    return x + bias.reshape(1, 1, 1, -1)
 
 
-def _conv3x3_forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
-    return conv3x3(x, w), (x, w)
+def _add_bias_forward(x: Array, bias: Array) -> tuple[Array, None]:
+    return add_bias(x, bias), None
 
 
-def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+def _add_bias_backward(_: None, g: Array) -> tuple[Array, Array]:
+    return g, _over_pixels(g)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
+def _over_pixels(g: Array) -> Array:
+    """The gradient of a bias: g (N, H, W, C) -> (C,), summed in float32."""
+
+    def rows_first(g: Array) -> Array:
+        # One sum would have too few threads: a GPU's memory waits for them.
+        return jnp.sum(lax.optimization_barrier(jnp.sum(g, axis=2, dtype=jnp.float32)), axis=(0, 1))
+
+    def plain(g: Array) -> Array:
+        return jnp.sum(g, axis=(0, 1, 2), dtype=jnp.float32)
+
+    return _by_platform(g, cuda=rows_first, default=plain).astype(g.dtype)
+
+
+def _biased(x: Array, bias: Array | None) -> Array:
+    return x if bias is None else x + bias.reshape(1, 1, 1, -1)
+
+
+@jax.custom_vjp
+def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
+    """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O).
+
+    `bias` (O,) is added, in the same type.
+    """
+    return _by_platform(x, w, bias, cpu=_convolve_on_cpu, cuda=columns.convolve, default=_convolve)
+
+
+def _conv3x3_forward(x: Array, w: Array, bias: Array | None) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    return conv3x3(x, w, bias), (x, w, bias)
+
+
+def _conv3x3_backward(residuals: tuple[Array, Array, Array | None], g: Array) -> tuple[Array, Array, Array | None]:
+    x, w, bias = residuals
+
     def plain(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
         return jax.vjp(_convolve, x, w)[1](g)
 
@@ -179,14 +266,18 @@ def _conv3x3_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, 
             return plain(x, w, g)
         return winograd.input_gradient(w, g), winograd.filter_gradient(x, g)
 
-    return _by_platform(*residuals, g, cpu=on_cpu, default=plain)
+    def on_gpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
+        return columns.convolve(g, w[::-1, ::-1].swapaxes(2, 3)), columns.filter_gradient(x, w, g)
+
+    of_x, of_w = _by_platform(x, w, g, cpu=on_cpu, cuda=on_gpu, default=plain)
+    return of_x, of_w, None if bias is None else _over_pixels(g)
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
-def _convolve_on_cpu(x: Array, w: Array) -> Array:
-    return winograd.convolve(x, w) if _winograd_pays(x, w) else _convolve(x, w)
+def _convolve_on_cpu(x: Array, w: Array, bias: Array | None = None) -> Array:
+    return _biased(winograd.convolve(x, w), bias) if _winograd_pays(x, w) else _convolve(x, w, bias)
 
 
 def _winograd_pays(x: Array, w: Array) -> bool:
@@ -198,14 +289,43 @@ def _winograd_pays(x: Array, w: Array) -> bool:
 def up_conv(x: Array, w: Array) -> Array:
     """2x2 transposed convolution, stride 2: x (N, H, W, I), w (2, 2, I, O) -> (N, 2H, 2W, O).
 
-    out[n, 2i + a, 2j + b] = x[n, i, j] @ w[a, b]: the windows do not overlap, so each of two rows is a matrix product
-    whose columns lie as they do in the image, on every platform. Equal to
-    `lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID")`; Keras stores the same w as (2, 2, O, I), PyTorch as
-    (I, O, 2, 2).
+    out[n, 2i + a, 2j + b] = x[n, i, j] @ w[a, b]: the windows do not overlap, so it is a matrix product and a
+    permutation. Equal to `lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID")`; Keras stores the same w as
+    (2, 2, O, I), PyTorch as (I, O, 2, 2).
     """
     n, height, width, inputs = x.shape
-    rows = [x @ w[a].swapaxes(0, 1).reshape(inputs, -1) for a in (0, 1)]
-    return jnp.stack(rows, axis=2).reshape(n, 2 * height, 2 * width, w.shape[3])
+
+    def at_once(x: Array, w: Array) -> Array:
+        y = x @ w.transpose(2, 0, 1, 3).reshape(inputs, -1)
+        return y.reshape(n, height, width, 2, 2, -1).swapaxes(2, 3).reshape(n, 2 * height, 2 * width, -1)
+
+    def by_rows(x: Array, w: Array) -> Array:
+        # Columns lie as they do in the image. XLA's CPU code would turn the one product's activations, and them back.
+        rows = [x @ w[a].swapaxes(0, 1).reshape(inputs, -1) for a in (0, 1)]
+        return jnp.stack(rows, axis=2).reshape(n, 2 * height, 2 * width, -1)
+
+    return _by_platform(x, w, cpu=by_rows, default=at_once)
+
+
+@jax.custom_vjp
+def relu(x: Array) -> Array:
+    """max(x, 0), any shape. The gradient at 0 is 0, as with `jax.nn.relu`, but taken from the result.
+
+    So x need not be kept for it, and a GPU's convolution can apply bias and ReLU as it writes.
+    """
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: Array) -> tuple[Array, Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: Array, g: Array) -> tuple[Array]:
+    return (jnp.where(y == 0, jnp.zeros_like(g), g),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
 
 
 def _reduce_max(x: Array) -> Array:
@@ -219,21 +339,50 @@ def max_pool(x: Array) -> Array:
     The first largest of a window, in reading order, gets the whole gradient, as with `lax.reduce_window`: behind a ReLU
     many windows tie at 0.
     """
-    return _reduce_max(x)
+    return _by_platform(x, cuda=_largest, default=_reduce_max)
 
 
-def _max_pool_forward(x: Array) -> tuple[Array, Array]:
-    return _reduce_max(x), x
+def _max_pool_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
+    return max_pool(x), (x, _which(x))
 
 
-def _max_pool_backward(x: Array, g: Array) -> tuple[Array]:
-    return (_by_platform(x, g, cpu=_scatter, default=lambda x, g: jax.vjp(_reduce_max, x)[1](g)[0]),)
+def _max_pool_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
+    def plain(x: Array, which: Array, g: Array) -> Array:  # noqa: ARG001
+        return jax.vjp(_reduce_max, x)[1](g)[0]
+
+    return (_by_platform(*residuals, g, cpu=_scatter, cuda=_select, default=plain),)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def _scatter(x: Array, g: Array) -> Array:
+def _windows(x: Array) -> list[Array]:
+    n, height, width, c = x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3]
+    windows = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, c)
+    return [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
+
+
+def _largest(x: Array) -> Array:
+    return functools.reduce(jnp.maximum, _windows(x))
+
+
+def _which(x: Array) -> Array:
+    """The place of the first largest of each window in reading order, 0 to 3, uint8."""
+    a, b, c, d = _windows(x)
+    upper = jnp.maximum(a, b) >= jnp.maximum(c, d)
+    return jnp.where(upper, jnp.where(a >= b, 0, 1), jnp.where(c >= d, 2, 3)).astype(jnp.uint8)
+
+
+def _select(x: Array, which: Array, g: Array) -> Array:
+    """The gradient of `max_pool`, for each pixel by itself."""
+    n, height, width, c = g.shape
+    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
+    g, which = g[:, :, None, :, None], which[:, :, None, :, None]
+    inside = jnp.where(which == place, g, jnp.zeros_like(g)).reshape(n, 2 * height, 2 * width, c)
+    return jnp.pad(inside, ((0, 0), (0, x.shape[1] - 2 * height), (0, x.shape[2] - 2 * width), (0, 0)))
+
+
+def _scatter(x: Array, which: Array, g: Array) -> Array:  # noqa: ARG001
     """The gradient of `max_pool`, by comparing the four pixels of each window."""
     n, height, width, c = g.shape
     windows = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, c)

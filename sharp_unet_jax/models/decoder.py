@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised, twice
 
 WIDTHS = (256, 128, 64, 32, 16)
@@ -28,8 +29,8 @@ class ConvBlock(nnx.Module):
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, in_channels) to (N, H, W, out_channels)."""
-        x = jax.nn.relu(self.bn1(self.conv1(x), weight))
-        return jax.nn.relu(self.bn2(self.conv2(x), weight))
+        x = ops.relu(self.bn1(self.conv1(x), weight))
+        return ops.relu(self.bn2(self.conv2(x), weight))
 
 
 class Decoder(nnx.Module):

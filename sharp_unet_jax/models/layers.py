@@ -38,8 +38,8 @@ class Conv(nnx.Module):
         kernel = self.kernel[...].astype(x.dtype)
         size = kernel.shape[0]
         if (size, self.stride) == (3, 1):
-            x = ops.conv3x3(x, kernel)
-        elif (size, self.stride) == (1, 1):
+            return ops.conv3x3(x, kernel, None if self.bias is None else self.bias[...].astype(x.dtype))
+        if (size, self.stride) == (1, 1):
             x = x @ kernel[0, 0]
         else:
             padding = [(size // 2, size // 2)] * 2
@@ -130,7 +130,7 @@ def rematerialised(call: Call) -> Call:
 
 def add_bias(x: jax.Array, bias: nnx.Param) -> jax.Array:
     """x (N, H, W, C) plus bias (C,), in the type of x."""
-    return x + bias[...].astype(x.dtype).reshape(1, 1, 1, -1)
+    return ops.add_bias(x, bias[...].astype(x.dtype))
 
 
 def twice(x: jax.Array) -> jax.Array:

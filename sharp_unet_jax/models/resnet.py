@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised
 
 RESNET18 = (2, 2, 2, 2)  # blocks in each of the four stages
@@ -29,9 +30,9 @@ class Basic(nnx.Module):
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, in_channels) to (N, H / stride, W / stride, width)."""
-        y = jax.nn.relu(self.bn1(self.conv1(x), weight))
+        y = ops.relu(self.bn1(self.conv1(x), weight))
         y = self.bn2(self.conv2(y), weight)
-        return jax.nn.relu(y + _through(self.downsample, x, weight))
+        return ops.relu(y + _through(self.downsample, x, weight))
 
 
 class Bottleneck(nnx.Module):
@@ -52,10 +53,10 @@ class Bottleneck(nnx.Module):
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, in_channels) to (N, H / stride, W / stride, 4 width)."""
-        y = jax.nn.relu(self.bn1(self.conv1(x), weight))
-        y = jax.nn.relu(self.bn2(self.conv2(y), weight))
+        y = ops.relu(self.bn1(self.conv1(x), weight))
+        y = ops.relu(self.bn2(self.conv2(y), weight))
         y = self.bn3(self.conv3(y), weight)
-        return jax.nn.relu(y + _through(self.downsample, x, weight))
+        return ops.relu(y + _through(self.downsample, x, weight))
 
 
 Block = type[Basic] | type[Bottleneck]
@@ -77,7 +78,7 @@ class ResNetEncoder(nnx.Module):
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:
         """(N, H, W, in_channels) to five maps (N, h, w, width), the finest half the image's size."""
-        maps = [jax.nn.relu(self.bn1(self.conv1(x), weight))]
+        maps = [ops.relu(self.bn1(self.conv1(x), weight))]
         x = _max_pool(maps[0])
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:

@@ -26,7 +26,7 @@ class Block(nnx.Module):
     @rematerialised
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, H, W, out_channels)."""
-        return jax.nn.relu(self.second(jax.nn.relu(self.first(x))))
+        return ops.relu(self.second(ops.relu(self.first(x))))
 
 
 class UpConv(nnx.Module):

@@ -39,7 +39,7 @@ class VGGEncoder(nnx.Module):
         maps = []
         for block in self.blocks:
             for name in block:
-                x = jax.nn.relu(self.features[name](x))
+                x = ops.relu(self.features[name](x))
             maps.append(x)
             x = ops.max_pool(x)
         return [*maps[1:], x]

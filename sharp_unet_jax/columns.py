@@ -1,0 +1,64 @@
+"""The 3x3 convolution of few channels on a GPU: several columns of the image at once.
+
+Its matrix units take 64 channels at a time. A convolution that makes 32 leaves half of them idle, one that reads 3 even
+more. Some columns side by side are the channels of another convolution with the same sums: its filter holds the given
+one once for each column, and zeros. In memory nothing moves: rows of (W, C) are rows of (W / p, p C).
+
+For bfloat16, whose units these are; other types get the definition.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+_UNITS = 64  # channels
+
+
+def convolve(x: Array, w: Array, bias: Array | None = None) -> Array:
+    """3x3 convolution, stride 1, zero padding, plus bias: x (N, H, W, I), w (3, 3, I, O), (O,) -> (N, H, W, O)."""
+    inputs, outputs = w.shape[2:]
+    if inputs < 8:
+        return _blocks(x, w, bias, 8)
+    return _strides(x, w, bias, _UNITS // outputs if outputs in (8, 16, 32) else 1)
+
+
+def filter_gradient(x: Array, w: Array, g: Array) -> Array:
+    """The gradient of `convolve` for w: x (N, H, W, I), w (3, 3, I, O), g (N, H, W, O) -> (3, 3, I, O)."""
+
+    def convolved(w: Array) -> Array:
+        inputs = w.shape[2]
+        return _blocks(x, w, None, min(8, _UNITS // inputs)) if inputs < _UNITS else convolve(x, w)
+
+    return jax.vjp(convolved, w)[1](g)[0]
+
+
+def _strides(x: Array, w: Array, bias: Array | None, p: int) -> Array:
+    """`p` columns of the output become channels: (p + 2) / 3 times the products."""
+    if p == 1 or x.shape[2] % p or x.dtype != jnp.bfloat16:
+        return _plus(_convolve(x, w, (1, 1)), bias)
+    y = _plus(_convolve(x, _repeated(w, p), (1, p)), None if bias is None else jnp.tile(bias, p))
+    return y.reshape(*x.shape[:3], -1)
+
+
+def _blocks(x: Array, w: Array, bias: Array | None, p: int) -> Array:
+    """`p` columns of the output and of the input become channels: p times the products."""
+    n, height, width, inputs = x.shape
+    if width % p or x.dtype != jnp.bfloat16:
+        return _plus(_convolve(x, w, (1, 1)), bias)
+    w = jnp.pad(_repeated(w, p), ((0, 0), (p - 1, p - 1), (0, 0), (0, 0))).reshape(3, 3, p * inputs, -1)
+    y = _convolve(x.reshape(n, height, width // p, p * inputs), w, (1, 1))
+    return _plus(y, None if bias is None else jnp.tile(bias, p)).reshape(n, height, width, -1)
+
+
+def _repeated(w: Array, p: int) -> Array:
+    """The filters of `p` neighbouring columns, each a column further right: (3, 3, I, O) -> (3, p + 2, I, p O)."""
+    return jnp.concatenate([jnp.pad(w, ((0, 0), (j, p - 1 - j), (0, 0), (0, 0))) for j in range(p)], axis=3)
+
+
+def _convolve(x: Array, w: Array, strides: tuple[int, int]) -> Array:
+    return lax.conv_general_dilated(x, w, strides, ((1, 1), (1, 1)), dimension_numbers=_NHWC)
+
+
+def _plus(x: Array, bias: Array | None) -> Array:
+    return x if bias is None else x + bias.reshape(1, 1, 1, -1)

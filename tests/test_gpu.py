@@ -1,0 +1,117 @@
+"""On a GPU, where one is: its own lowerings against the definitions, and an epoch in one call against step by step.
+
+CI has none: `python -m pytest tests/test_gpu.py` on a machine that has.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from sharp_unet_jax import models, ops, programs, train
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resident import Dataset
+
+pytestmark = pytest.mark.skipif(jax.default_backend() != "gpu", reason="there is no GPU here")
+
+# What is left of a sum of bfloat16 numbers, and of float32 numbers, relative to the largest.
+TOLERANCE = {jnp.bfloat16: 2e-2, jnp.float32: 1e-5}
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def value_and_gradients(f, args):
+    """Of a weighted sum of f's outputs; bfloat16 holds the weights without rounding."""
+
+    def loss(*args):
+        y = f(*args).astype(jnp.float32)
+        return jnp.sum(y * normal(9, *y.shape).astype(jnp.bfloat16).astype(jnp.float32)), y
+
+    with jax.default_matmul_precision("highest"):
+        (_, y), gradients = jax.jit(jax.value_and_grad(loss, tuple(range(len(args))), has_aux=True))(*args)
+    return [y, *gradients]
+
+
+def assert_near(found, expected, tolerance):
+    for one, other in zip(found, expected, strict=True):
+        one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+OPERATIONS = {
+    "sharpen": (ops.sharpen, [(2, 10, 12, 32)]),
+    "sharpen, reflecting": (lambda x: ops.sharpen(x, "random", "reflect"), [(2, 10, 12, 8)]),
+    "sharpen, learnable": (ops.sharpen, [(2, 9, 7, 5), (3, 3, 5)]),
+    "max_pool": (lambda x: ops.max_pool(ops.relu(x)), [(2, 9, 11, 16)]),
+    "up_conv": (ops.up_conv, [(2, 5, 6, 24), (2, 2, 24, 8)]),
+    "add_bias": (ops.add_bias, [(2, 40, 50, 8), (8,)]),
+    **{
+        f"conv3x3 {i} to {o}, {width} wide": (ops.conv3x3, [(2, 6, width, i), (3, 3, i, o), (o,)])
+        for i, o, width in [
+            (3, 32, 16),
+            (32, 32, 16),
+            (64, 32, 16),
+            (32, 64, 16),
+            (16, 1, 16),
+            (32, 32, 15),
+            (1, 8, 16),
+        ]
+    },
+    "conv3x3 without a bias": (ops.conv3x3, [(2, 6, 16, 32), (3, 3, 32, 32)]),
+}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=["bfloat16", "float32"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_is_its_definition(name, dtype):
+    f, shapes = OPERATIONS[name]
+    args = [normal(seed, *shape).astype(dtype) for seed, shape in enumerate(shapes)]
+    with ops.definitions():
+        expected = value_and_gradients(f, [arg.astype(jnp.float32) for arg in args])
+    assert_near(value_and_gradients(lambda *args: f(*args), args), expected, TOLERANCE[dtype])
+
+
+def test_a_networks_gradients_are_as_near_as_the_definitions():
+    """To those of float32. Rounding decides what a ReLU or a maximum lets through, so bfloat16 itself is not near."""
+    x = jnp.asarray(np.random.default_rng(0).random((2, 64, 64, 3)), jnp.float32)
+
+    def gradients(dtype):
+        graph, params, rest = nnx.split(models.build("sharp_unet", rngs=nnx.Rngs(0), dtype=dtype), nnx.Param, ...)
+
+        def loss(params):
+            y = nnx.merge(graph, params, rest)(x)
+            return jnp.sum(y * normal(9, *y.shape))
+
+        with jax.default_matmul_precision("highest"):
+            return jax.tree.leaves(jax.jit(jax.grad(loss))(params))
+
+    with ops.definitions():
+        exact, defined = gradients(jnp.float32), gradients(jnp.bfloat16)
+    for leaf, one, by_definition, reference in zip(
+        gradients(jnp.float32), gradients(jnp.bfloat16), defined, exact, strict=True
+    ):
+        size = jnp.linalg.norm(reference)
+        assert jnp.linalg.norm(leaf - reference) <= 0.03 * size
+        assert jnp.linalg.norm(one - reference) <= 1.3 * jnp.linalg.norm(by_definition - reference) + 0.003 * size
+
+
+def test_an_epoch_in_one_call_is_its_steps(tiny_models):
+    rng = np.random.default_rng(0)
+    images, masks = rng.integers(0, 256, (10, 32, 32, 3), np.uint8), rng.integers(0, 2, (10, 32, 32), np.uint8)
+    ids = tuple(map(str, range(10)))
+    dataset = Dataset("noise", images, masks, ids, ids, ("background", "object"))
+    config, devices = Config(models=("sharp_unet",), batch_size=4), jax.devices()[:1]
+    losses = []
+    for loop in (True, False):
+        program = programs.build(config, "sharp_unet", dataset, programs.put(dataset, devices), devices, loop=loop)
+        state, epochs = program.init(0), []
+        for epoch in range(2):  # more than the call that a CUDA graph is recorded in
+            index, weight = train.batches(np.arange(10), 4, program.batch_size)
+            state, totals = program.train(state, index, weight, 1e-3, False, np.array([0, epoch], np.uint32))
+            epochs.append(np.asarray(totals))
+        losses.append([*epochs, *program.evaluate(state, index)])
+    for one, other in zip(*losses, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
