@@ -52,6 +52,8 @@ def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
     if args.plain and "sharp_" in case["model"]:
         cases[PLAIN] = {"side": "ours", "model": case["model"].removeprefix("sharp_")}
     for name, setting in SETTINGS.items():
+        if args.settings is not None and name not in args.settings:
+            continue
         if not (setting.compiled and args.no_compile) and not (setting.gpu_only and case["platform"] == "cpu"):
             cases[name] = {"side": "theirs", "setting": name}
     with contextlib.ExitStack() as stack:
@@ -124,6 +126,9 @@ def main() -> None:
     parser.add_argument("--mode", type=words, default=["train", "infer"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a round, at least one step")
+    parser.add_argument(
+        "--settings", type=lambda text: text.split(";"), help="of PyTorch's, with ; between them (default: all)"
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes minutes")
     parser.add_argument("--plain", action="store_true", help="also time the plain twin of a sharp network")
     parser.add_argument("--torch", default=sys.executable, help="a Python with bench/requirements.txt")

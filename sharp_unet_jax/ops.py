@@ -1,10 +1,10 @@
-"""The few operations worth their own lowering or gradient: sharpen, 3x3 convolution, 2x2 up-convolution and max-pool.
+"""The few operations worth their own lowering or gradient: sharpen, 3x3 and 2x2 up-convolution, bias, ReLU, max-pool.
 
-Every array is NHWC, float32 or bfloat16. Each operation has a definition in ordinary `lax`, which is what runs on GPU
-and TPU; where XLA's CPU code for it is slow, the CPU gets another lowering of the same function, chosen by
-`lax.platform_dependent` while compiling, unless `definitions` asks for the plain one. `tests/test_ops.py` holds every
-one of them to its definition, in value and in gradient. Reverse-mode gradients only: `conv3x3` and `max_pool` bring
-their own.
+Every array is NHWC, float32 or bfloat16. Each operation has a definition in ordinary `lax`, which is what a TPU runs;
+where XLA's code for it is slow, the CPU or a GPU gets another lowering of the same function, chosen by
+`lax.platform_dependent` while compiling, unless `definitions` asks for the plain one. `tests/test_ops.py` and
+`tests/test_gpu.py` hold every one of them to its definition, in value and in gradient. Reverse-mode gradients only:
+most bring their own.
 """
 
 import contextvars
@@ -110,7 +110,7 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
      [1. 1. 1.]]
 
     On the CPU it is the sum of shifted copies, which XLA fuses with what surrounds it: 1/27 of the grouped
-    convolution's processor time at 192x256x32.
+    convolution's processor time at 192x256x32. On a GPU neighbours are read by index, for the same reason.
     """
     if isinstance(kernel, str):
         kernel = _named(kernel)

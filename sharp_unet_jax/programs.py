@@ -94,7 +94,8 @@ def build(
     Without `pairs` batches are read from `dataset` as they are needed.
 
     Runs start from `weights` where given, and fresh where these say nothing. With `loop` an epoch is one call, its
-    steps a loop on the device: the default but on the CPU, whose convolutions inside a loop are many times slower.
+    steps a loop on the device, on a GPU one CUDA graph: the default but on the CPU, whose convolutions inside a loop
+    are many times slower.
     """
     on_cpu, resident = devices[0].platform == "cpu", pairs is not None
     loop = resident and (not on_cpu if loop is None else loop)

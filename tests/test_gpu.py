@@ -1,6 +1,6 @@
-"""On a GPU, where one is: its own lowerings against the definitions, and an epoch in one call against step by step.
+"""What is done on a GPU: its lowerings against the definitions, and an epoch in one call against step by step.
 
-CI has none: `python -m pytest tests/test_gpu.py` on a machine that has.
+CI has none, and checks the lowerings on the CPU. The whole is `python -m pytest tests/test_gpu.py` where there is one.
 """
 
 import jax
@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax import lax
 
 from sharp_unet_jax import models, ops, programs, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "gpu", reason="there is no GPU here")
+HERE = jax.default_backend() == "gpu"
+needs_gpu = pytest.mark.skipif(not HERE, reason="there is no GPU here")
 
 # What is left of a sum of bfloat16 numbers, and of float32 numbers, relative to the largest.
 TOLERANCE = {jnp.bfloat16: 2e-2, jnp.float32: 1e-5}
@@ -64,6 +66,15 @@ OPERATIONS = {
 }
 
 
+@pytest.fixture
+def gpu_lowerings(monkeypatch):
+    """Those of a GPU are taken wherever the test runs."""
+    if not HERE:
+        take = lambda *args, default, cuda=None, **_: (cuda or default)(*args)  # noqa: E731
+        monkeypatch.setattr(lax, "platform_dependent", take)
+
+
+@pytest.mark.usefixtures("gpu_lowerings")
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=["bfloat16", "float32"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_is_its_definition(name, dtype):
@@ -74,6 +85,7 @@ def test_an_operation_is_its_definition(name, dtype):
     assert_near(value_and_gradients(lambda *args: f(*args), args), expected, TOLERANCE[dtype])
 
 
+@needs_gpu
 def test_a_networks_gradients_are_as_near_as_the_definitions():
     """To those of float32. Rounding decides what a ReLU or a maximum lets through, so bfloat16 itself is not near."""
     x = jnp.asarray(np.random.default_rng(0).random((2, 64, 64, 3)), jnp.float32)
@@ -98,6 +110,7 @@ def test_a_networks_gradients_are_as_near_as_the_definitions():
         assert jnp.linalg.norm(one - reference) <= 1.3 * jnp.linalg.norm(by_definition - reference) + 0.003 * size
 
 
+@needs_gpu
 def test_an_epoch_in_one_call_is_its_steps(tiny_models):
     rng = np.random.default_rng(0)
     images, masks = rng.integers(0, 256, (10, 32, 32, 3), np.uint8), rng.integers(0, 2, (10, 32, 32), np.uint8)

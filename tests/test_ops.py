@@ -11,7 +11,7 @@ import scipy.ndimage
 import scipy.signal
 from jax import Array, lax
 
-from sharp_unet_jax.ops import KERNELS, conv3x3, depthwise, max_pool, sharpen, up_conv
+from sharp_unet_jax.ops import KERNELS, add_bias, conv3x3, depthwise, max_pool, relu, sharpen, up_conv
 
 # Sums of at most 9 * 70 float32 products of order one, in another order.
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-4}
@@ -252,6 +252,24 @@ def test_max_pool_gives_a_tie_to_the_first_in_reading_order():
     np.testing.assert_array_equal(gradient, np.asarray(jax.grad(lambda x: reduce_window(x).sum())(x)).reshape(-1, 4))
 
 
+def test_relu_is_jaxs():
+    x = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0])
+    np.testing.assert_array_equal(relu(x), jax.nn.relu(x))
+    for f in (relu, jax.nn.relu):
+        np.testing.assert_array_equal(jax.grad(lambda x, f=f: jnp.sum(2 * f(x)))(x), [0, 0, 0, 2, 2])
+
+
+def test_a_convolution_with_a_bias_is_one_and_the_other():
+    x, w, bias, g = normal(0, 2, 9, 10, 3), normal(1, 3, 3, 3, 5), normal(2, 5), normal(3, 2, 9, 10, 5)
+    together, of_together = jax.vjp(conv3x3, x, w, bias)
+    apart, of_apart = jax.vjp(lambda x, w, bias: add_bias(conv3x3(x, w), bias), x, w, bias)
+    np.testing.assert_allclose(together, apart, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(together, convolution(x, w) + bias.reshape(1, 1, 1, -1), rtol=1e-5, atol=1e-5)
+    for one, other in zip(of_together(g), of_apart(g), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(of_together(g)[2], np.sum(g, (0, 1, 2)), rtol=1e-5)
+
+
 # --- together
 
 
@@ -287,12 +305,22 @@ def test_a_batch_sharded_over_devices_gives_the_same_gradients():
 
 
 def test_other_platforms_get_the_definitions():
-    """Lowered for a GPU, the program has grouped convolution, select-and-scatter and no convolution in parts."""
+    """Lowered for a TPU, the program has grouped convolution, select-and-scatter and no convolution in parts."""
     args = normal(0, 6, 12, 10, 32), normal(1, 3, 3, 32, 32), normal(2, 2, 2, 32, 32), normal(3, 3, 3, 32)
     traced = jax.jit(jax.grad(small_network, (0, 1, 2, 3))).trace(*args)
-    cpu, gpu = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
+    cpu, tpu, gpu = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "tpu", "cuda"))
     for text in ("feature_group_count = 32", "select_and_scatter"):
-        assert text in gpu
+        assert text in tpu
         assert text not in cpu
-    assert gpu.count("stablehlo.convolution") == 3 * 3  # two and the sharpening, each with two gradients
+    assert "select_and_scatter" not in gpu
+    assert tpu.count("stablehlo.convolution") == 3 * 3  # two and the sharpening, each with two gradients
     assert cpu.count("stablehlo.convolution") == 2 * 3 * 6
+
+
+def test_few_channels_are_convolved_by_columns_on_a_gpu():
+    """In bfloat16: two columns at once for 32 channels, and blocks of two for the gradient of their filter."""
+    args = [a.astype(jnp.bfloat16) for a in (normal(0, 2, 6, 16, 32), normal(1, 3, 3, 32, 32))]
+    loss = lambda x, w: jnp.sum(conv3x3(x, w))  # noqa: E731
+    text = jax.jit(jax.grad(loss, (0, 1))).trace(*args).lower(lowering_platforms=("cuda",)).as_text()
+    assert "3x4x32x64xbf16" in text
+    assert "3x3x64x64xbf16" in text
