@@ -1,8 +1,8 @@
 """How JAX runs here: the one place that sets its options and XLA's, and joins the processes of a cluster.
 
-XLA autotunes a GPU's kernels as it compiles; what else a program asks of XLA is in `forward.compiler_options`. Precision
-belongs to the config (`--config.precision`), and environment variables (`XLA_FLAGS`, `JAX_COMPILATION_CACHE_DIR`, ...) win
-over this file.
+XLA autotunes a GPU's kernels as it compiles; what else a program asks of XLA is in `forward.compiler_options`.
+Precision belongs to the config (`--config.precision`), and environment variables (`XLA_FLAGS`,
+`JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
 """
 
 import faulthandler
