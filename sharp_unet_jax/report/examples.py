@@ -37,7 +37,8 @@ def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
     columns = min(len(cells), COLUMNS)
     lines = -(-len(cells) // columns)
     side = min(1.65, WIDTH / columns)
-    size = side * columns, (side * height / width + 0.17) * lines * len(choices) + 0.45
+    entries = 4 if columns > 2 else 2  # of the legend, side by side
+    size = side * columns, (side * height / width + 0.17) * lines * len(choices) + (0.45 if entries == 4 else 0.62)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
     grid = figure.subplots(lines * len(choices), columns, squeeze=False).reshape(len(choices), -1)
     seen = set()
@@ -63,7 +64,7 @@ def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
             axes.set_title(name)
     handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
     handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1)
+    figure.legend(handles=handles, loc="outside lower center", ncols=entries, columnspacing=1)
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
     caption = (
         "Images chosen by their Jaccard index, not by hand, each predicted by the run that did not see it; "

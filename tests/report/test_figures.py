@@ -103,7 +103,16 @@ def test_four_classes_and_models_without_twins(tmp_path):
     sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
     assert lineup.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
     assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars"]
-    assert len(examples.plates(sweep, overlays.predictions(sweep))) == 2
+    with matplotlib.rc_context(style.RC):
+        plates = examples.plates(sweep, overlays.predictions(sweep))
+        for plate in plates:
+            plate.figure.draw_without_rendering()
+    assert len(plates) == 2
+    for plate in plates:  # of one model: narrow
+        (legend,) = plate.figure.legends
+        inside, outside = legend.get_window_extent(), plate.figure.bbox
+        assert outside.x0 <= inside.x0 < inside.x1 <= outside.x1
+        assert outside.y0 <= inside.y0
 
 
 def test_what_is_not_there_is_not_drawn(sweep, tmp_path):
