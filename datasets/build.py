@@ -59,9 +59,9 @@ def build(
             builder.download_and_prepare(download_config=download_config)
         except files.DataError:
             raise
-        except Exception:
+        except Exception:  # of whatever kind: another process may have been building it too, and been faster
             builder = make()
-            if rebuild or not builder.is_prepared():  # if it is, another process was building it too, and was faster
+            if rebuild or not builder.is_prepared():
                 raise
     return builder
 

@@ -246,7 +246,7 @@ def _biased(x: Array, bias: Array | None) -> Array:
 def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
     """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O).
 
-    `bias` (O,) is added, in the same type.
+    `bias` (O,) is added, in the same type: a GPU does so as it writes.
     """
     return _by_platform(x, w, bias, cpu=_convolve_on_cpu, cuda=columns.convolve, default=_convolve)
 
@@ -322,6 +322,7 @@ def _relu_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _relu_backward(y: Array, g: Array) -> tuple[Array]:
+    # Not y > 0: XLA turns that into x > 0, and x is kept after all.
     return (jnp.where(y == 0, jnp.zeros_like(g), g),)
 
 
@@ -357,6 +358,7 @@ max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _windows(x: Array) -> list[Array]:
+    """The four pixels of each window, in reading order: four arrays (N, H // 2, W // 2, C)."""
     n, height, width, c = x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3]
     windows = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, c)
     return [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
@@ -385,8 +387,7 @@ def _select(x: Array, which: Array, g: Array) -> Array:
 def _scatter(x: Array, which: Array, g: Array) -> Array:  # noqa: ARG001
     """The gradient of `max_pool`, by comparing the four pixels of each window."""
     n, height, width, c = g.shape
-    windows = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, c)
-    a, b, c_, d = (windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1))
+    a, b, c_, d = _windows(x)
     upper, left_above, left_below = jnp.maximum(a, b) >= jnp.maximum(c_, d), a >= b, c_ >= d
     zero = jnp.zeros_like(g)
     above = jnp.stack([jnp.where(upper & left_above, g, zero), jnp.where(upper & ~left_above, g, zero)], axis=3)

@@ -85,6 +85,15 @@ def test_an_operation_is_its_definition(name, dtype):
     assert_near(value_and_gradients(lambda *args: f(*args), args), expected, TOLERANCE[dtype])
 
 
+@pytest.mark.usefixtures("gpu_lowerings")
+def test_a_tie_goes_to_the_first_in_reading_order():
+    x = np.random.default_rng(0).integers(0, 2, (2, 10, 12, 3)).astype(np.float32)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(ops.max_pool(x))))
+    found = np.asarray(gradient(x)).reshape(2, 5, 2, 6, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4)
+    windows = x.reshape(2, 5, 2, 6, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4)
+    np.testing.assert_array_equal(found, np.eye(4)[windows.argmax(axis=1)])
+
+
 @needs_gpu
 def test_a_networks_gradients_are_as_near_as_the_definitions():
     """To those of float32. Rounding decides what a ReLU or a maximum lets through, so bfloat16 itself is not near."""
