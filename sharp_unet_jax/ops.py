@@ -95,8 +95,8 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
     """The sharp block of Sharp U-Net (equation 1): a pure function, without parameters, for any network in JAX.
 
     It is `depthwise(x, kernel, padding)`, `kernel` also by its name in `KERNELS`: arguments, result and errors are
-    those, and ValueError for an unknown name. Under zero padding a constant c gives 0 but at the border: 3c along an
-    edge, 5c in a corner.
+    those, and ValueError for an unknown name. Gradients are reverse-mode alone. Under zero padding a constant c gives 0
+    but at the border: 3c along an edge, 5c in a corner.
 
     >>> from sharp_unet_jax import ops
     >>> constant = jnp.ones((1, 3, 3, 1))
