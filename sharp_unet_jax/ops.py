@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array, lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.typing import ArrayLike
 
 from sharp_unet_jax import columns, winograd
@@ -122,7 +123,7 @@ def _sharpen(x: Array, kernel: Array, padding: str) -> Array:
     return _by_platform(
         x,
         kernel,
-        cpu=functools.partial(_shifted_sum, padding=padding),
+        cpu=functools.partial(_inside_first, padding=padding),
         cuda=functools.partial(_gathered, padding=padding),
         default=functools.partial(depthwise, padding=padding),
     )
@@ -133,16 +134,20 @@ def _sharpen_forward(x: Array, kernel: Array, padding: str) -> tuple[Array, tupl
 
 
 def _sharpen_backward(padding: str, residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    def derived(operation: Callable[..., Array]) -> Callable[[Array, Array, Array], Any]:
+    def derived(operation: Callable[..., Array]) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
         return lambda x, kernel, g: jax.vjp(functools.partial(operation, padding=padding), x, kernel)[1](g)
 
-    def on_gpu(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-        of_x, of_kernel = derived(depthwise)(x, kernel, g)
-        if padding == "zero":  # the same with the kernel turned
-            of_x = lax.optimization_barrier(_gathered(g, kernel[::-1, ::-1], padding))
-        return of_x, of_kernel
+    def turned(operation: Callable[..., Array], slower: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+        def gradient(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+            of_x, of_kernel = derived(slower)(x, kernel, g)
+            if padding == "zero":  # the same with the kernel turned
+                of_x = lax.optimization_barrier(operation(g, kernel[::-1, ::-1], padding))
+            return of_x, of_kernel
 
-    return _by_platform(*residuals, g, cpu=derived(_shifted_sum), cuda=on_gpu, default=derived(depthwise))
+        return gradient
+
+    cpu, cuda = turned(_inside_first, _shifted_sum), turned(_gathered, depthwise)
+    return _by_platform(*residuals, g, cpu=cpu, cuda=cuda, default=derived(depthwise))
 
 
 _sharpen.defvjp(_sharpen_forward, _sharpen_backward)
@@ -150,12 +155,44 @@ _sharpen.defvjp(_sharpen_forward, _sharpen_backward)
 
 def _shifted_sum(x: Array, kernel: Array, padding: str) -> Array:
     kernel = _per_channel(x, kernel)
-    padded, (height, width) = _pad(x, kernel, padding).astype(jnp.float32), x.shape[1:3]
-    total = jnp.zeros(x.shape, jnp.float32)
+    return _inside(_pad(x, kernel, padding), kernel)
+
+
+def _inside(x: Array, kernel: Array) -> Array:
+    """The sum of shifted copies where all of the kernel (h, w, 1, 1 or C) lies on x: h - 1 rows, w - 1 columns less."""
+    height, width = x.shape[1] - kernel.shape[0] + 1, x.shape[2] - kernel.shape[1] + 1
+    total = jnp.zeros((x.shape[0], height, width, x.shape[3]), jnp.float32)
     for i, j in np.ndindex(kernel.shape[:2]):
-        total += kernel[i, j, None, None] * padded[:, i : i + height, j : j + width]
-    # XLA would fuse the sum into the concatenation that follows, pixel by pixel: up to 10 % of a whole step.
-    return lax.optimization_barrier(total.astype(x.dtype))
+        total += kernel[i, j, None, None] * x[:, i : i + height, j : j + width].astype(jnp.float32)
+    return total.astype(x.dtype)
+
+
+def _inside_first(x: Array, kernel: Array, padding: str) -> Array:
+    """`_shifted_sum` with padding for the border alone: a padded copy of all would be a second pass over memory."""
+    top, left = kernel.shape[0] // 2, kernel.shape[1] // 2
+    if x.shape[1] <= 2 * top or x.shape[2] <= 2 * left:
+        return _shifted_sum(x, kernel, padding)
+
+    def near(edge: Array) -> Array:  # right where the edge is, not where it was cut off
+        return _shifted_sum(edge, kernel, padding)
+
+    y = jnp.pad(_inside(x, _per_channel(x, kernel)), ((0, 0), (top, top), (left, left), (0, 0)))
+    if top:
+        y = y.at[:, :top].set(near(x[:, : 2 * top])[:, :top])
+        y = y.at[:, -top:].set(near(x[:, -2 * top :])[:, -top:])
+    if left:
+        y = y.at[:, :, :left].set(near(x[:, :, : 2 * left])[:, :, :left])
+        y = y.at[:, :, -left:].set(near(x[:, :, -2 * left :])[:, :, -left:])
+    return _alone(y)
+
+
+def _alone(x: Array) -> Array:
+    """x, not fused with what reads it: the concatenation would compute it pixel by pixel, at several times the cost.
+
+    A call that does nothing but must not be inlined. XLA's CPU compiler removes optimization barriers too early.
+    """
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(lambda x: x)(x)
 
 
 def _gathered(x: Array, kernel: Array, padding: str) -> Array:

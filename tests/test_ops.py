@@ -119,6 +119,25 @@ def test_sharpen_in_bfloat16(name, padding):
     assert_same(lambda x, k: sharpen(x, k, padding), lambda x, k: depthwise(x, k, padding), args, BFLOAT16)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 6), (2, 5), (3, 4), (5, 3)])
+def test_sharpen_of_an_image_that_is_nearly_all_border(height, width):
+    x = normal(0, 2, height, width, 3)
+    for name in ("random", "laplacian_of_gaussian"):
+        assert_same(lambda x, name=name: sharpen(x, name), lambda x, name=name: depthwise(x, KERNELS[name]), (x,))
+
+
+def test_a_cpu_sums_the_shifted_copies_before_it_concatenates():
+    # Fused, the sum would be taken pixel by pixel; so it was, with an optimization barrier between the two.
+    def skip(up: Array, x: Array) -> Array:
+        return jnp.pad(jnp.concatenate([up, sharpen(x)], axis=-1), ((0, 0), (0, 0), (1, 1), (0, 0)))
+
+    x = normal(0, 1, 192, 256, 32)
+    program = jax.jit(skip).lower(x, x).compile().as_text()
+    computations = [part for part in program.split("\n\n") if " concatenate(" in part]
+    assert computations
+    assert not any(" add(" in part for part in computations)
+
+
 def test_a_constant_image_answers_only_at_the_border():
     c = 2.5
     answer = np.asarray(sharpen(jnp.full((1, 5, 6, 2), c), "laplacian", "zero"))[0]
