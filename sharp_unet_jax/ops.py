@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array, lax
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.typing import ArrayLike
 
 from sharp_unet_jax import columns, winograd
+from sharp_unet_jax.unfused import unfused
 
 _by_definition = contextvars.ContextVar("_by_definition", default=False)
 
@@ -183,16 +183,7 @@ def _inside_first(x: Array, kernel: Array, padding: str) -> Array:
     if left:
         y = y.at[:, :, :left].set(near(x[:, :, : 2 * left])[:, :, :left])
         y = y.at[:, :, -left:].set(near(x[:, :, -2 * left :])[:, :, -left:])
-    return _alone(y)
-
-
-def _alone(x: Array) -> Array:
-    """x, not fused with what reads it: the concatenation would compute it pixel by pixel, at several times the cost.
-
-    A call that does nothing but must not be inlined. XLA's CPU compiler removes optimization barriers too early.
-    """
-    with set_xla_metadata(inlineable="false"):
-        return jax.jit(lambda x: x)(x)
+    return unfused(y)  # the concatenation that follows would compute it pixel by pixel
 
 
 def _gathered(x: Array, kernel: Array, padding: str) -> Array:
@@ -350,7 +341,12 @@ def relu(x: Array) -> Array:
 
     So x need not be kept for it, and a GPU's convolution can apply bias and ReLU as it writes.
     """
-    return lax.max(x, jnp.zeros_like(x))
+
+    def largest(x: Array) -> Array:
+        return lax.max(x, jnp.zeros_like(x))
+
+    # Several read it. Fused into each of them, all that led to it since the last convolution would be computed again.
+    return _by_platform(x, cpu=lambda x: unfused(largest(x)), default=largest)
 
 
 def _relu_forward(x: Array) -> tuple[Array, Array]:
@@ -359,8 +355,11 @@ def _relu_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _relu_backward(y: Array, g: Array) -> tuple[Array]:
-    # Not y > 0: XLA turns that into x > 0, and x is kept after all.
-    return (jnp.where(y == 0, jnp.zeros_like(g), g),)
+    def masked(y: Array, g: Array) -> Array:
+        # Not y > 0: XLA turns that into x > 0, and x is kept after all.
+        return jnp.where(y == 0, jnp.zeros_like(g), g)
+
+    return (_by_platform(y, g, cpu=lambda y, g: unfused(masked(y, g)), default=masked),)
 
 
 relu.defvjp(_relu_forward, _relu_backward)

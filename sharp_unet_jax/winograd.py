@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from sharp_unet_jax.unfused import unfused
+
 _B = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -39,10 +41,10 @@ def convolve(x: Array, w: Array) -> Array:
 def input_gradient(w: Array, g: Array) -> Array:
     """The gradient of `convolve` for x: w (3, 3, I, O), g (N, H, W, O) -> (N, H, W, I).
 
-    It is the convolution with the filter turned by 180 degrees, input and output channels exchanged. They are exchanged
-    after the transform: before it, XLA would read every number out of order three times instead of once.
+    It is the convolution with the filter turned by 180 degrees, input and output channels exchanged. Turned in the sums
+    of the transform, every number would be read out of order three times instead of once.
     """
-    return _convolve(g, [u[::-1].swapaxes(1, 2) for u in _filters(w[:, ::-1])])
+    return unfused(_convolve(g, _filters(unfused(w[::-1, ::-1].swapaxes(2, 3)))))
 
 
 def filter_gradient(x: Array, g: Array) -> Array:
@@ -55,13 +57,13 @@ def filter_gradient(x: Array, g: Array) -> Array:
         jax.vjp(lambda u, v=v: _columns(v, u), zero)[1](output)[0]
         for v, output in zip(_inputs(x), outputs, strict=True)
     ]
-    return jnp.stack(_combine(_G.T, products), axis=1)
+    return _spread(_G.T, products, axis=1)
 
 
 def _convolve(x: Array, filters: list[Array]) -> Array:
     n, height, width, _ = x.shape
-    outputs = _combine(_A, [_columns(v, u) for v, u in zip(_inputs(x), filters, strict=True)])
-    return jnp.stack(outputs, axis=3).reshape(n, height, -1, filters[0].shape[2])[:, :, :width]
+    outputs = _spread(_A, [_columns(v, u) for v, u in zip(_inputs(x), filters, strict=True)], axis=3)
+    return outputs.reshape(n, height, -1, filters[0].shape[2])[:, :, :width]
 
 
 def _filters(w: Array) -> list[Array]:
@@ -85,3 +87,11 @@ def _combine(matrix: np.ndarray, arrays: list[Array]) -> list[Array]:
     """Each row of the matrix as a sum of arrays: a chain that XLA fuses, where a product of matrices would not be."""
     terms = [[float(c) * array for c, array in zip(row, arrays, strict=True) if c] for row in matrix]
     return [functools.reduce(jnp.add, row) for row in terms]
+
+
+def _spread(matrix: np.ndarray, arrays: list[Array], axis: int) -> Array:
+    """`_combine`, stacked on a new axis: a sum of broadcast arrays, since a stack would branch at every number."""
+    shape = [-1 if i == axis else 1 for i in range(arrays[0].ndim + 1)]
+    columns = [jnp.asarray(column.reshape(shape), arrays[0].dtype) for column in matrix.T]
+    terms = [column * jnp.expand_dims(a, axis) for column, a in zip(columns, arrays, strict=True)]
+    return functools.reduce(jnp.add, terms)
