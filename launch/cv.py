@@ -181,7 +181,9 @@ def main() -> None:
     # Wide enough for one line an epoch where there is no terminal to ask.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     try:
-        sys.exit(run(sys.argv[1:], console))
+        message, code = "", run(sys.argv[1:], console)
+        if jax.process_count() == 1:
+            sys.exit(code)
     except (InputError, DataError, OSError) as error:
         message, code = f"error: {' '.join(str(error).split())}", 1
     except KeyboardInterrupt:
@@ -197,10 +199,13 @@ def main() -> None:
             message = f"error: another process of the sweep failed or was killed ({reason}): start all of them again"
         else:
             message = traceback.format_exc()  # an ordinary end would wait for the others, and they for this one
-    print(message, file=sys.stderr)
+    if message:
+        print(message, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # at once: other threads may be in an epoch, and other processes may never come to an end
+    # At once: other threads may be in an epoch, and other processes may never come to an end. Where there are several,
+    # Python's ordinary end stops threads of JAX in the middle of C++, which now and then aborts the process.
+    os._exit(code)
 
 
 if __name__ == "__main__":

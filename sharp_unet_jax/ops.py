@@ -110,8 +110,8 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
      [1. 1. 1.]
      [1. 1. 1.]]
 
-    On the CPU it is the sum of shifted copies, which XLA fuses with what surrounds it: 1/27 of the grouped
-    convolution's processor time at 192x256x32. On a GPU neighbours are read by index, for the same reason.
+    On the CPU it is a sum of shifted copies, where the grouped convolution takes 27 times the processor time and more
+    (192x256x32). On a GPU neighbours are read by index, which XLA fuses with what surrounds it.
     """
     if isinstance(kernel, str):
         kernel = _named(kernel)

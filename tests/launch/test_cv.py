@@ -203,6 +203,18 @@ def test_what_xla_reports_is_one_line_and_exit_code_1(error, processes, last_lin
     assert (len(printed) == 1) == last_line.startswith("error: ")
 
 
+@pytest.mark.parametrize("code", [0, 75])
+def test_one_of_several_processes_ends_at_once(code, monkeypatch, capsys):
+    # Python's own end aborted a process whose sweep was done: "FATAL: exception not rethrown".
+    codes = []
+    monkeypatch.setattr(cv, "run", lambda arguments, console: code)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    cv.main()
+    assert codes == [code]
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
