@@ -141,7 +141,7 @@ def _sharpen_backward(padding: str, residuals: tuple[Array, Array], g: Array) ->
         def gradient(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
             of_x, of_kernel = derived(slower)(x, kernel, g)
             if padding == "zero":  # the same with the kernel turned
-                of_x = lax.optimization_barrier(operation(g, kernel[::-1, ::-1], padding))
+                of_x = lax.optimization_barrier(operation(g, kernel[::-1, ::-1], padding))  # for a GPU: see `unfused`
             return of_x, of_kernel
 
         return gradient
