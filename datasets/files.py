@@ -151,8 +151,15 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
         with Image.open(io.BytesIO(file.read())) as image:
             return np.asarray(image.convert(mode) if mode else image)
     except Exception as error:
-        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{file.where}: cannot be read as an image ({reason}); it is damaged or cut short") from error
+        raise not_an_image(file.where, error) from error
+
+
+def not_an_image(where: Path | str, error: Exception) -> DataError:
+    """What to raise where `error` came of reading an image: the file is named once."""
+    reason = getattr(error, "strerror", None) or error  # the rest of an OSError's message is the path
+    if isinstance(error, UnidentifiedImageError):
+        reason = "of no known format"
+    return DataError(f"{where}: cannot be read as an image ({reason}); it is damaged or cut short")
 
 
 def _rgb(array: np.ndarray) -> np.ndarray:

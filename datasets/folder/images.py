@@ -41,7 +41,7 @@ def header(path: Path) -> Header:
     except files.DataError:
         raise
     except Exception as error:
-        raise files.DataError(f"{path}: cannot be read as an image ({error}); it is damaged or cut short") from error
+        raise files.not_an_image(path, error) from error
 
 
 def scale(paths: Sequence[Path]) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def pixels(path: Path) -> np.ndarray:
             with Image.open(path) as image:
                 mode = image.mode
         except Exception as error:
-            raise files.DataError(f"{path}: cannot be read as an image ({error}); it is damaged or none") from error
+            raise files.not_an_image(path, error) from error
         plain = mode in ("RGB", *GREY) and mode not in ("LA", "La")
         array = files.read_image(path, None if plain else "L" if mode in GREY else "RGB")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

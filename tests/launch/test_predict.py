@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 @pytest.fixture
 def console():
-    return Console(width=200, record=True)
+    return Console(width=1000, record=True)
 
 
 @pytest.fixture
