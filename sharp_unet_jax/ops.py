@@ -255,15 +255,9 @@ add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 def _over_pixels(g: Array) -> Array:
     """The gradient of a bias: g (N, H, W, C) -> (C,), summed in float32."""
-
-    def rows_first(g: Array) -> Array:
-        # One sum would have too few threads: a GPU's memory waits for them.
-        return jnp.sum(lax.optimization_barrier(jnp.sum(g, axis=2, dtype=jnp.float32)), axis=(0, 1))
-
-    def plain(g: Array) -> Array:
-        return jnp.sum(g, axis=(0, 1, 2), dtype=jnp.float32)
-
-    return _by_platform(g, cuda=rows_first, default=plain).astype(g.dtype)
+    rows = jnp.sum(g, axis=2, dtype=jnp.float32)
+    # One sum for all would have too few threads: a GPU's memory waits for them.
+    return jnp.sum(lax.optimization_barrier(rows), axis=(0, 1)).astype(g.dtype)
 
 
 def _biased(x: Array, bias: Array | None) -> Array:
@@ -328,8 +322,10 @@ def up_conv(x: Array, w: Array) -> Array:
         return y.reshape(n, height, width, 2, 2, -1).swapaxes(2, 3).reshape(n, 2 * height, 2 * width, -1)
 
     def by_rows(x: Array, w: Array) -> Array:
-        # Columns lie as they do in the image. XLA's CPU code would turn the one product's activations, and them back.
-        rows = [x @ w[a].swapaxes(0, 1).reshape(inputs, -1) for a in (0, 1)]
+        # Columns lie as they do in the image. XLA's CPU code would turn the one product's activations, and them back;
+        # and what the filter's gradient reads, were the pixels not one axis.
+        pixels = x.reshape(-1, inputs)
+        rows = [(pixels @ w[a].swapaxes(0, 1).reshape(inputs, -1)).reshape(n, height, width, -1) for a in (0, 1)]
         return jnp.stack(rows, axis=2).reshape(n, 2 * height, 2 * width, -1)
 
     return _by_platform(x, w, cpu=by_rows, default=at_once)
