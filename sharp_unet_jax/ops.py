@@ -341,8 +341,13 @@ def relu(x: Array) -> Array:
     def largest(x: Array) -> Array:
         return lax.max(x, jnp.zeros_like(x))
 
-    # Several read it. Fused into each of them, all that led to it since the last convolution would be computed again.
-    return _by_platform(x, cpu=lambda x: unfused(largest(x)), default=largest)
+    def on_cpu(x: Array) -> Array:
+        # XLA's library of matrix products takes along what follows them: of a maximum it would read the zeros from
+        # memory, and lose a NaN. Several read the result. Fused into each of them, all that led to it since the last
+        # convolution would be computed again.
+        return unfused(lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), jnp.inf, x.dtype)))
+
+    return _by_platform(x, cpu=on_cpu, default=largest)
 
 
 def _relu_forward(x: Array) -> tuple[Array, Array]:

@@ -11,6 +11,8 @@ import scipy.ndimage
 import scipy.signal
 from jax import Array, lax
 
+from sharp_unet_jax import forward
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.ops import KERNELS, add_bias, conv3x3, depthwise, max_pool, relu, sharpen, up_conv
 
 # Sums of at most 9 * 70 float32 products of order one, in another order.
@@ -276,6 +278,16 @@ def test_relu_is_jaxs():
     np.testing.assert_array_equal(relu(x), jax.nn.relu(x))
     for f in (relu, jax.nn.relu):
         np.testing.assert_array_equal(jax.grad(lambda x, f=f: jnp.sum(2 * f(x)))(x), [0, 0, 0, 2, 2])
+
+
+def test_relu_keeps_a_nan_behind_a_product_of_matrices():
+    """XLA's CPU library of products takes a maximum along, and its maximum of NaN and 0 is 0."""
+    x = normal(0, 512, 64).at[5].set(jnp.nan)
+    y = jax.jit(lambda x, w: relu(x @ w), compiler_options=forward.compiler_options(Config(), "cpu"))(
+        x, normal(1, 64, 64)
+    )
+    np.testing.assert_array_equal(np.isnan(y).any(axis=1), np.arange(512) == 5)
+    assert np.isnan(y[5]).all()
 
 
 def test_a_convolution_with_a_bias_is_one_and_the_other():
