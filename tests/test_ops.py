@@ -290,6 +290,13 @@ def test_relu_keeps_a_nan_behind_a_product_of_matrices():
     assert np.isnan(y[5]).all()
 
 
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    """bfloat16 has no 259, a row's sum; the total, 777, is rounded once, to 776."""
+    x, bias = jnp.ones((3, 1, 259, 1), jnp.bfloat16), jnp.zeros(1, jnp.bfloat16)
+    gradient = jax.grad(lambda bias: jnp.sum(add_bias(x, bias).astype(jnp.float32)))(bias)
+    np.testing.assert_array_equal(gradient.astype(jnp.float32), [776])
+
+
 def test_a_convolution_with_a_bias_is_one_and_the_other():
     x, w, bias, g = normal(0, 2, 9, 10, 3), normal(1, 3, 3, 3, 5), normal(2, 5), normal(3, 2, 9, 10, 5)
     together, of_together = jax.vjp(conv3x3, x, w, bias)

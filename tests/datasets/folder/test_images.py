@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import files
 from datasets.folder import images
 from datasets.folder.scan import scan
 
@@ -95,3 +96,13 @@ def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[...
     hot[0, 0] = 65535
     save(tmp_path / "a.tif", hot)
     assert images.scale([tmp_path / "a.tif"]) == (1000, 1099)
+
+
+@pytest.mark.parametrize("read", [images.header, images.pixels])
+@pytest.mark.parametrize("name", ["text.png", "gone.png"])
+def test_an_unreadable_picture_is_named_once(tmp_path, read, name):
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(files.DataError) as error:
+        read(tmp_path / name)
+    assert str(error.value).count(str(tmp_path)) == 1
+    assert ("of no known format" if name == "text.png" else "No such file") in str(error.value)
