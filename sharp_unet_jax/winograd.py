@@ -11,8 +11,8 @@ which costs more than it saves on a CPU, and the error would be five times as la
 """
 
 import functools
+import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -44,20 +44,40 @@ def input_gradient(w: Array, g: Array) -> Array:
     It is the convolution with the filter turned by 180 degrees, input and output channels exchanged. Turned in the sums
     of the transform, every number would be read out of order three times instead of once.
     """
-    return unfused(_convolve(g, _filters(unfused(w[::-1, ::-1].swapaxes(2, 3)))))
+    return unfused(_convolve(g, _filters(_turned(w))))
 
 
 def filter_gradient(x: Array, g: Array) -> Array:
     """The gradient of `convolve` for w: x (N, H, W, I), g (N, H, W, O) -> (3, 3, I, O)."""
-    missing = -g.shape[2] % 4
-    g = jnp.pad(g, ((0, 0), (0, 0), (0, missing), (0, 0)))
-    outputs = _combine(_A.T, [g[:, :, j::4] for j in range(4)])
-    zero = jnp.zeros((3, x.shape[3], g.shape[3]), x.dtype)
-    products = [
-        jax.vjp(lambda u, v=v: _columns(v, u), zero)[1](output)[0]
-        for v, output in zip(_inputs(x), outputs, strict=True)
-    ]
+    g = _padded(g)
+    outputs = _combine(_A.T, [g[:, :, 1 + j : g.shape[2] - 4 + j : 4] for j in range(4)])
+    products = [_over_rows(v, u) for v, u in zip(_inputs(x), outputs, strict=True)]
     return _spread(_G.T, products, axis=1)
+
+
+def _over_rows(v: Array, u: Array) -> Array:
+    """The gradient of `_columns` for its filter: v (N, H + 2, W, I), u (N, H + 2, W, O) -> (3, I, O).
+
+    u is zero in the first and last row of every image too, so that the rows of all images can follow one another.
+    """
+
+    def correlate(image: Array, kernel: Array) -> Array:
+        image, kernel = (a.reshape(-1, *a.shape[2:]) for a in (image, kernel))
+        return lax.conv_general_dilated(image, kernel, (1,), ((1, 1),), dimension_numbers=("HCN", "HIO", "HNC"))
+
+    # XLA copies the image transposed, and reads every number of it three times: so it is the narrower one, unless
+    # the result, transposed then, is larger.
+    if u.shape[3] < v.shape[3] and 3 * u.shape[3] < v.shape[0] * v.shape[1] * v.shape[2]:
+        return unfused(correlate(unfused(u), v)[::-1].swapaxes(1, 2))
+    return correlate(v, u)
+
+
+def _turned(w: Array) -> Array:
+    """(3, 3, I, O) -> (3, 3, O, I), by 180 degrees: in tiles, since XLA's loop would read from a new line each time."""
+    inputs, outputs = w.shape[2:]
+    tile = math.gcd(inputs, 32)
+    tiles = unfused(w[::-1, ::-1].reshape(3, 3, inputs // tile, tile, outputs).swapaxes(3, 4))
+    return unfused(tiles.swapaxes(2, 3)).reshape(3, 3, outputs, inputs)
 
 
 def _convolve(x: Array, filters: list[Array]) -> Array:
@@ -72,15 +92,19 @@ def _filters(w: Array) -> list[Array]:
 
 
 def _inputs(x: Array) -> list[Array]:
-    """B^T x of each group of six columns, four apart: six arrays (N, H, ceil(W / 4), I)."""
-    groups = -(-x.shape[2] // 4)
-    x = jnp.pad(x, ((0, 0), (0, 0), (1, 4 * groups + 1 - x.shape[2]), (0, 0)))
-    return _combine(_B, [x[:, :, j : j + 4 * groups - 3 : 4] for j in range(6)])
+    """B^T x of each group of six columns, four apart: six arrays (N, H + 2, ceil(W / 4), I)."""
+    x = _padded(x)
+    return _combine(_B, [x[:, :, j : x.shape[2] - 5 + j : 4] for j in range(6)])
+
+
+def _padded(x: Array) -> Array:
+    """Zeros around each image, on the right as many as complete a group of four columns."""
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1 + -x.shape[2] % 4), (0, 0)))
 
 
 def _columns(x: Array, u: Array) -> Array:
-    """Convolve with a filter three high and one wide: x (N, H, W, I), u (3, I, O) -> (N, H, W, O)."""
-    return lax.conv_general_dilated(x, u[:, None], (1, 1), ((1, 1), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    """Correlate with a filter three high and one wide: x (N, H + 2, W, I), u (3, I, O) -> (N, H, W, O)."""
+    return lax.conv_general_dilated(x, u[:, None], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _combine(matrix: np.ndarray, arrays: list[Array]) -> list[Array]:
