@@ -10,6 +10,7 @@ most bring their own.
 import contextvars
 import difflib
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +38,8 @@ def definitions() -> Iterator[None]:
         _by_definition.reset(token)
 
 
-def _by_platform(*inputs: Any, default: Callable[..., Any], **platforms: Callable[..., Any]) -> Any:
+def by_platform(*inputs: Any, default: Callable[..., Any], **platforms: Callable[..., Any]) -> Any:
+    """`lax.platform_dependent`, or `default` inside `definitions`."""
     if _by_definition.get():
         return default(*inputs)
     return lax.platform_dependent(*inputs, default=default, **platforms)
@@ -120,7 +122,7 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _sharpen(x: Array, kernel: Array, padding: str) -> Array:
-    return _by_platform(
+    return by_platform(
         x,
         kernel,
         cpu=functools.partial(_inside_first, padding=padding),
@@ -147,7 +149,7 @@ def _sharpen_backward(padding: str, residuals: tuple[Array, Array], g: Array) ->
         return gradient
 
     cpu, cuda = turned(_inside_first, _shifted_sum), turned(_gathered, depthwise)
-    return _by_platform(*residuals, g, cpu=cpu, cuda=cuda, default=derived(depthwise))
+    return by_platform(*residuals, g, cpu=cpu, cuda=cuda, default=derived(depthwise))
 
 
 _sharpen.defvjp(_sharpen_forward, _sharpen_backward)
@@ -270,7 +272,7 @@ def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
 
     `bias` (O,) is added, in the same type: a GPU does so as it writes.
     """
-    return _by_platform(x, w, bias, cpu=_convolve_on_cpu, cuda=columns.convolve, default=_convolve)
+    return by_platform(x, w, bias, cpu=_convolve_on_cpu, cuda=columns.convolve, default=_convolve)
 
 
 def _conv3x3_forward(x: Array, w: Array, bias: Array | None) -> tuple[Array, tuple[Array, Array, Array | None]]:
@@ -291,7 +293,7 @@ def _conv3x3_backward(residuals: tuple[Array, Array, Array | None], g: Array) ->
     def on_gpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
         return columns.convolve(g, w[::-1, ::-1].swapaxes(2, 3)), columns.filter_gradient(x, w, g)
 
-    of_x, of_w = _by_platform(x, w, g, cpu=on_cpu, cuda=on_gpu, default=plain)
+    of_x, of_w = by_platform(x, w, g, cpu=on_cpu, cuda=on_gpu, default=plain)
     return of_x, of_w, None if bias is None else _over_pixels(g)
 
 
@@ -328,7 +330,7 @@ def up_conv(x: Array, w: Array) -> Array:
         rows = [(pixels @ w[a].swapaxes(0, 1).reshape(inputs, -1)).reshape(n, height, width, -1) for a in (0, 1)]
         return jnp.stack(rows, axis=2).reshape(n, 2 * height, 2 * width, -1)
 
-    return _by_platform(x, w, cpu=by_rows, default=at_once)
+    return by_platform(x, w, cpu=by_rows, default=at_once)
 
 
 @jax.custom_vjp
@@ -347,7 +349,7 @@ def relu(x: Array) -> Array:
         # convolution would be computed again.
         return unfused(lax.clamp(jnp.zeros((), x.dtype), x, jnp.full((), jnp.inf, x.dtype)))
 
-    return _by_platform(x, cpu=on_cpu, default=largest)
+    return by_platform(x, cpu=on_cpu, default=largest)
 
 
 def _relu_forward(x: Array) -> tuple[Array, Array]:
@@ -360,74 +362,82 @@ def _relu_backward(y: Array, g: Array) -> tuple[Array]:
         # Not y > 0: XLA turns that into x > 0, and x is kept after all.
         return jnp.where(y == 0, jnp.zeros_like(g), g)
 
-    return (_by_platform(y, g, cpu=lambda y, g: unfused(masked(y, g)), default=masked),)
+    return (by_platform(y, g, cpu=lambda y, g: unfused(masked(y, g)), default=masked),)
 
 
 relu.defvjp(_relu_forward, _relu_backward)
 
 
-def _reduce_max(x: Array) -> Array:
-    return nnx.max_pool(x, window_shape=(2, 2), strides=(2, 2))
+def _reduce_max(x: Array, size: int) -> Array:
+    """The definition of `max_pool`. jax2onnx would forget the padding as an option of the pool."""
+    if size == 3:
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    return nnx.max_pool(x, window_shape=(size, size), strides=(2, 2))
 
 
-@jax.custom_vjp
-def max_pool(x: Array) -> Array:
-    """Largest of each 2x2 window, stride 2: (N, H, W, C) -> (N, H // 2, W // 2, C); an odd last row or column is lost.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_pool(x: Array, size: int = 2) -> Array:
+    """Largest of each window of size x size pixels, stride 2: x (N, H, W, C), size 2 or 3.
+
+    Of 2x2: (N, H // 2, W // 2, C); an odd last row or column is lost. Of 3x3, with one pixel of padding that never
+    wins: (N, (H + 1) // 2, (W + 1) // 2, C).
 
     The first largest of a window, in reading order, gets the whole gradient, as with `lax.reduce_window`: behind a ReLU
     many windows tie at 0.
     """
-    return _by_platform(x, cuda=_largest, default=_reduce_max)
+
+    def largest(x: Array) -> Array:
+        return functools.reduce(jnp.maximum, _windows(x, size))
+
+    return by_platform(x, cpu=largest, cuda=largest, default=functools.partial(_reduce_max, size=size))
 
 
-def _max_pool_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
-    return max_pool(x), (x, _which(x))
+def _max_pool_forward(x: Array, size: int) -> tuple[Array, tuple[Array, Array]]:
+    return max_pool(x, size), (x, _which(_windows(x, size)))
 
 
-def _max_pool_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
+def _max_pool_backward(size: int, residuals: tuple[Array, Array], g: Array) -> tuple[Array]:
     def plain(x: Array, which: Array, g: Array) -> Array:  # noqa: ARG001
-        return jax.vjp(_reduce_max, x)[1](g)[0]
+        return jax.vjp(functools.partial(_reduce_max, size=size), x)[1](g)[0]
 
-    return (_by_platform(*residuals, g, cpu=_scatter, cuda=_select, default=plain),)
+    def on_cpu(x: Array, which: Array, g: Array) -> Array:
+        # Fused, every pixel finds it again: of one window of four it may, of four windows of nine not.
+        return _select(x, which if size == 2 else unfused(which), g, size)
+
+    return (by_platform(*residuals, g, cpu=on_cpu, cuda=functools.partial(_select, size=size), default=plain),)
 
 
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def _windows(x: Array) -> list[Array]:
-    """The four pixels of each window, in reading order: four arrays (N, H // 2, W // 2, C)."""
-    n, height, width, c = x.shape[0], x.shape[1] // 2, x.shape[2] // 2, x.shape[3]
-    windows = x[:, : 2 * height, : 2 * width].reshape(n, height, 2, width, 2, c)
-    return [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
+def _windows(x: Array, size: int) -> list[Array]:
+    """The pixels of each window, in reading order: size * size arrays of the result's shape."""
+    height, width = (x.shape[1] + size - 2) // 2, (x.shape[2] + size - 2) // 2
+    if size == 3:
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    return [x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(size) for j in range(size)]
 
 
-def _largest(x: Array) -> Array:
-    return functools.reduce(jnp.maximum, _windows(x))
+def _which(windows: list[Array]) -> Array:
+    """The place of the first largest of each window in reading order, from 0, uint8."""
+    largest, which = windows[0], jnp.zeros(windows[0].shape, jnp.uint8)
+    for place, pixel in enumerate(windows[1:], 1):
+        which = jnp.where(pixel > largest, jnp.uint8(place), which)
+        largest = jnp.maximum(largest, pixel)
+    return which
 
 
-def _which(x: Array) -> Array:
-    """The place of the first largest of each window in reading order, 0 to 3, uint8."""
-    a, b, c, d = _windows(x)
-    upper = jnp.maximum(a, b) >= jnp.maximum(c, d)
-    return jnp.where(upper, jnp.where(a >= b, 0, 1), jnp.where(c >= d, 2, 3)).astype(jnp.uint8)
-
-
-def _select(x: Array, which: Array, g: Array) -> Array:
-    """The gradient of `max_pool`, for each pixel by itself."""
+def _select(x: Array, which: Array, g: Array, size: int) -> Array:
+    """The gradient of `max_pool`, for each pixel by itself: a scatter would be several times as slow."""
     n, height, width, c = g.shape
-    place = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)
-    g, which = g[:, :, None, :, None], which[:, :, None, :, None]
-    inside = jnp.where(which == place, g, jnp.zeros_like(g)).reshape(n, 2 * height, 2 * width, c)
-    return jnp.pad(inside, ((0, 0), (0, x.shape[1] - 2 * height), (0, x.shape[2] - 2 * width), (0, 0)))
-
-
-def _scatter(x: Array, which: Array, g: Array) -> Array:  # noqa: ARG001
-    """The gradient of `max_pool`, by comparing the four pixels of each window."""
-    n, height, width, c = g.shape
-    a, b, c_, d = _windows(x)
-    upper, left_above, left_below = jnp.maximum(a, b) >= jnp.maximum(c_, d), a >= b, c_ >= d
-    zero = jnp.zeros_like(g)
-    above = jnp.stack([jnp.where(upper & left_above, g, zero), jnp.where(upper & ~left_above, g, zero)], axis=3)
-    below = jnp.stack([jnp.where(~upper & left_below, g, zero), jnp.where(~upper & ~left_below, g, zero)], axis=3)
-    inside = jnp.stack([above, below], axis=2).reshape(n, 2 * height, 2 * width, c)
-    return jnp.pad(inside, ((0, 0), (0, x.shape[1] - 2 * height), (0, x.shape[2] - 2 * width), (0, 0)))
+    # Which row of a window an even and an odd row of pixels is: of the window of their pair, and of the next one.
+    # Columns are the same. 9 is none.
+    rows = {2: [(0, 1)], 3: [(1, 2), (9, 0)]}[size]
+    pixels = jnp.zeros((n, height, 2, width, 2, c), g.dtype)
+    for (down, row), (right, column) in itertools.product(enumerate(rows), repeat=2):
+        place = np.add.outer(size * np.array(row), column).astype(np.uint8).reshape(1, 1, 2, 1, 2, 1)
+        border = ((0, 0), (0, down), (0, right), (0, 0))
+        found, given = (jnp.pad(a[:, down:, right:], border)[:, :, None, :, None] for a in (which, g))
+        pixels += jnp.where(found == place, given, jnp.zeros_like(given))
+    pixels = pixels.reshape(n, 2 * height, 2 * width, c)[:, : x.shape[1], : x.shape[2]]
+    return jnp.pad(pixels, ((0, 0), (0, x.shape[1] - pixels.shape[1]), (0, x.shape[2] - pixels.shape[2]), (0, 0)))

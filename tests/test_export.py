@@ -1,5 +1,6 @@
 """Exported files against the run they came from, at unknown sizes and in a process without this project."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,11 +12,10 @@ import pytest
 from flax import nnx
 from safetensors import safe_open
 
-from sharp_unet_jax import export, forward
+from sharp_unet_jax import export, forward, ops
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import resnet
 from sharp_unet_jax.trained import Trained
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -109,7 +109,9 @@ def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
     import onnxruntime
 
     x = -np.random.default_rng(0).random((1, 8, 12, 2), np.float32)
-    model = jax2onnx.to_onnx(resnet._max_pool, inputs=[jax.ShapeDtypeStruct(("N", 8, 12, 2), np.float32)])
+    with ops.definitions():
+        pool = functools.partial(ops.max_pool, size=3)
+        model = jax2onnx.to_onnx(pool, inputs=[jax.ShapeDtypeStruct(("N", 8, 12, 2), np.float32)])
     session = onnxruntime.InferenceSession(model.SerializeToString())
     (there,) = session.run(None, {session.get_inputs()[0].name: x})
     expected = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

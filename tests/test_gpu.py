@@ -48,6 +48,7 @@ OPERATIONS = {
     "sharpen, reflecting": (lambda x: ops.sharpen(x, "random", "reflect"), [(2, 10, 12, 8)]),
     "sharpen, learnable": (ops.sharpen, [(2, 9, 7, 5), (3, 3, 5)]),
     "max_pool": (lambda x: ops.max_pool(ops.relu(x)), [(2, 9, 11, 16)]),
+    "max_pool of 3x3": (lambda x: ops.max_pool(ops.relu(x), 3), [(2, 9, 11, 16)]),
     "up_conv": (ops.up_conv, [(2, 5, 6, 24), (2, 2, 24, 8)]),
     "add_bias": (ops.add_bias, [(2, 40, 50, 8), (8,)]),
     **{

@@ -4,7 +4,6 @@ Attributes are named as in torchvision, so that its files load without a table.
 """
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax import ops
@@ -79,7 +78,7 @@ class ResNetEncoder(nnx.Module):
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:
         """(N, H, W, in_channels) to five maps (N, h, w, width), the finest half the image's size."""
         maps = [ops.relu(self.bn1(self.conv1(x), weight))]
-        x = _max_pool(maps[0])
+        x = ops.max_pool(maps[0], 3)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 x = block(x, weight)
@@ -105,9 +104,3 @@ def _through(shortcut: nnx.List | None, x: jax.Array, weight: jax.Array | None) 
         return x
     convolution, norm = shortcut
     return norm(convolution(x), weight)
-
-
-def _max_pool(x: jax.Array) -> jax.Array:
-    """3x3, stride 2, one pixel of padding that never wins. jax2onnx would forget it as an option of the pool."""
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    return nnx.max_pool(padded, window_shape=(3, 3), strides=(2, 2))
