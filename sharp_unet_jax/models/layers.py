@@ -1,6 +1,7 @@
 """Layers that several networks share: convolution with its parameters, batch normalisation, nearest up-sampling."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -39,8 +40,10 @@ class Conv(nnx.Module):
         size = kernel.shape[0]
         if (size, self.stride) == (3, 1):
             return ops.conv3x3(x, kernel, None if self.bias is None else self.bias[...].astype(x.dtype))
-        if (size, self.stride) == (1, 1):
-            x = x @ kernel[0, 0]
+        if size == 1:
+            # Pixels are one axis: of several, XLA's CPU code would copy transposed what the filter's gradient reads.
+            x = x[:, :: self.stride, :: self.stride]
+            x = (x.reshape(-1, x.shape[3]) @ kernel[0, 0]).reshape(*x.shape[:3], -1)
         else:
             padding = [(size // 2, size // 2)] * 2
             strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
@@ -65,14 +68,14 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, C) to the same shape and type; `weight` (N,) trains and updates the statistics, None predicts."""
-        rows = x.astype(jnp.float32).reshape(-1, x.shape[3])
+        pixels = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[3])
         if weight is None:
-            y = (rows - self.mean[None]) * lax.rsqrt(self.var[None] + self.eps) * self.scale[None] + self.bias[None]
+            mean, var, scale, bias = (a[None, None] for a in (self.mean, self.var, self.scale, self.bias))
+            y = (pixels - mean) * lax.rsqrt(var + self.eps) * scale + bias
         else:
             count = jnp.sum(weight)
-            share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * x.shape[1] * x.shape[2])
-            share = jnp.repeat(share, x.shape[1] * x.shape[2])
-            y, mean, var = normalised(rows, share, self.scale[...], self.bias[...], self.eps)
+            share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * pixels.shape[1])
+            y, mean, var = normalised(pixels, share, self.scale[...], self.bias[...], self.eps)
             momentum = jnp.where(count > 0, self.momentum, 1)  # padding alone changes nothing
             for running, now in ((self.mean, mean), (self.var, var)):
                 running[...] = momentum * running[...] + (1 - momentum) * now
@@ -83,14 +86,13 @@ class BatchNorm(nnx.Module):
 def normalised(
     x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """x (M, C) by its mean and variance (C,) over rows, `share` (M,) of which sum to 1; y, mean and variance.
+    """x (N, M, C) by its mean and variance (C,): y, mean and variance. `share` (N,) is each pixel's; all sum to 1.
 
-    The gradient is that of y alone. Its sums over rows are matrix products, several times as fast on a CPU as the
-    reductions that JAX would derive.
+    The gradient is that of y alone.
     """
     mean = _sums(share, x)
-    var = _sums(share, jnp.square(x - mean[None]))
-    return (x - mean[None]) * (scale * lax.rsqrt(var + eps))[None] + bias[None], mean, var
+    var = _sums(share, jnp.square(x - mean[None, None]))
+    return (x - mean[None, None]) * (scale * lax.rsqrt(var + eps))[None, None] + bias[None, None], mean, var
 
 
 def _normalised_forward(x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> Any:
@@ -101,15 +103,28 @@ def _normalised_forward(x: jax.Array, share: jax.Array, scale: jax.Array, bias: 
 def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
     x, share, scale, mean, var = residuals
     g, inverse = gradients[0], lax.rsqrt(var + eps)
-    centred, ones = (x - mean[None]) * inverse[None], jnp.ones_like(share)
+    centred, ones = (x - mean[None, None]) * inverse[None, None], jnp.ones_like(share)
     of_scale, of_bias = _sums(ones, g * centred), _sums(ones, g)
-    # Each row also moves the mean and the variance, by its share.
-    of_x = (g - share[:, None] * (of_bias[None] + centred * of_scale[None])) * (scale * inverse)[None]
+    # Each pixel also moves the mean and the variance, by its share.
+    moved = share[:, None, None] * (of_bias[None, None] + centred * of_scale[None, None])
+    of_x = (g - moved) * (scale * inverse)[None, None]
     return of_x, jnp.zeros_like(share), of_scale, of_bias
 
 
 def _sums(share: jax.Array, x: jax.Array) -> jax.Array:
-    return jnp.matmul(share, x, precision=lax.Precision.HIGHEST)  # statistics are float32 whatever the network is
+    """Of all pixels, weighted by image: share (N,), x (N, M, C) -> (C,)."""
+
+    def product(share: jax.Array, x: jax.Array) -> jax.Array:
+        rows = x.reshape(-1, x.shape[2])
+        share = jnp.repeat(share, x.shape[1])
+        return jnp.matmul(share, rows, precision=lax.Precision.HIGHEST)  # float32 whatever the network is
+
+    def on_cpu(share: jax.Array, x: jax.Array) -> jax.Array:
+        # Few at a time XLA fuses with what makes them. More, and it would write that down first, as for the product.
+        few = math.gcd(x.shape[1], 16)
+        return product(share, jnp.sum(x.reshape(x.shape[0], -1, few, x.shape[2]), axis=2))
+
+    return ops.by_platform(share, x, cpu=on_cpu, default=product)
 
 
 normalised.defvjp(_normalised_forward, _normalised_backward)

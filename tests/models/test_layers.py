@@ -71,6 +71,23 @@ def test_ghosts_leave_no_trace_in_gradients():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), crowded[0], alone[0])
 
 
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (2, 8, 8, 3), (3, 1, 7, 3)])  # sums of 2, 16 and 1 pixels
+def test_the_gradient_is_that_of_the_definition(shape):
+    layer, x = norm(), jnp.asarray(RNG.normal(2, 3, shape), jnp.float32)
+    graph, params, stats = nnx.split(layer, nnx.Param, ...)
+
+    def total(params, x):
+        return jnp.sum(jnp.sin(nnx.merge(graph, params, stats, copy=True)(x, jnp.ones(shape[0]))))
+
+    def defined(params, x):
+        mean, var = (f(x, axis=(0, 1, 2), keepdims=True) for f in (jnp.mean, jnp.var))
+        scale, bias = (params[name][None, None, None] for name in ("scale", "bias"))
+        return jnp.sum(jnp.sin((x - mean) / jnp.sqrt(var + 1e-5) * scale + bias))
+
+    answers = [jax.grad(f, (0, 1))(params, x) for f in (total, defined)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), *answers)
+
+
 def test_one_image_of_one_pixel_is_its_own_mean():
     layer = norm()
     x = X[:1, :1, :1]
@@ -100,6 +117,16 @@ def test_convolution_pads_as_pytorch_does(size, stride, shape):
     answer = np.einsum("nhwcij,ijco->nhwo", windows, layer.kernel[...]) + np.asarray(layer.bias[...])
     np.testing.assert_allclose(layer(jnp.asarray(x)), answer, rtol=1e-4, atol=1e-5)
     assert "bias" not in nnx.to_pure_dict(nnx.state(Conv(3, 4, size, stride, bias=False, rngs=nnx.Rngs(0))))
+
+
+def test_a_1x1_convolutions_filter_gradient_reads_what_there_is():
+    layer, x = Conv(8, 24, 1, rngs=nnx.Rngs(0)), jnp.ones((2, 16, 16, 8))
+    graph, params = nnx.split(layer)
+    gradient = jax.grad(lambda params, x: jnp.sum(jnp.sin(nnx.merge(graph, params)(x))))
+    program = jax.jit(gradient).lower(params, x).compile().as_text()
+    assert "f32[512,24]" in program
+    assert "f32[24,512]" not in program  # a copy of the result's gradient, transposed
+    assert "f32[8,512]" not in program
 
 
 def test_twice_repeats_every_pixel():
