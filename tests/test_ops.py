@@ -293,6 +293,13 @@ def test_max_pool_of_3x3_gives_a_tie_to_the_first_in_reading_order():
     np.testing.assert_array_equal(gradient[:, 1:4, 1:4, 0].reshape(-1, 9), np.eye(9)[windows.argmax(1)])
 
 
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_gradient_of_max_pool_scatters_nothing(size, platform):
+    traced = jax.jit(jax.grad(lambda x: jnp.sum(max_pool(x, size)))).trace(normal(0, 1, 8, 8, 1))
+    assert "scatter" not in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
 def test_relu_is_jaxs():
     x = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0])
     np.testing.assert_array_equal(relu(x), jax.nn.relu(x))
