@@ -60,7 +60,7 @@ def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     n, height, width = jax.export.symbolic_shape("n, height, width")
     images = jax.ShapeDtypeStruct((n, height, width, runs[0].channels), jnp.uint8)
     try:
-        with ops.definitions():  # a lowering for each platform would take minutes
+        with ops.by_definition():  # a lowering for each platform would take minutes
             exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
         return bytes(exported.serialize())
     except Exception as error:  # whatever the network's operations raise where they have no such form
@@ -83,7 +83,7 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
     runs = [_in_float32(run) for run in runs]
     predict, channels = predictor(runs), runs[0].channels
     try:
-        with ops.definitions():
+        with ops.by_definition():
             model = jax2onnx.to_onnx(
                 predict,
                 inputs=[jax.ShapeDtypeStruct(("N", "H", "W", channels), jnp.uint8)],

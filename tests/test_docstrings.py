@@ -15,7 +15,7 @@ from tests.conftest import shrink_models, squares
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("ops", "models", "losses", "metrics", "data.folds", "trained", "fitting")
+MODULES = ("ops.definitions", "ops.sharp", "models", "losses", "metrics", "data.folds", "trained", "fitting")
 CODE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
 
 

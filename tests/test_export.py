@@ -109,7 +109,7 @@ def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
     import onnxruntime
 
     x = -np.random.default_rng(0).random((1, 8, 12, 2), np.float32)
-    with ops.definitions():
+    with ops.by_definition():
         pool = functools.partial(ops.max_pool, size=3)
         model = jax2onnx.to_onnx(pool, inputs=[jax.ShapeDtypeStruct(("N", 8, 12, 2), np.float32)])
     session = onnxruntime.InferenceSession(model.SerializeToString())

@@ -81,7 +81,7 @@ def gpu_lowerings(monkeypatch):
 def test_an_operation_is_its_definition(name, dtype):
     f, shapes = OPERATIONS[name]
     args = [normal(seed, *shape).astype(dtype) for seed, shape in enumerate(shapes)]
-    with ops.definitions():
+    with ops.by_definition():
         expected = value_and_gradients(f, [arg.astype(jnp.float32) for arg in args])
     assert_near(value_and_gradients(lambda *args: f(*args), args), expected, TOLERANCE[dtype])
 
@@ -110,7 +110,7 @@ def test_a_networks_gradients_are_as_near_as_the_definitions():
         with jax.default_matmul_precision("highest"):
             return jax.tree.leaves(jax.jit(jax.grad(loss))(params))
 
-    with ops.definitions():
+    with ops.by_definition():
         exact, defined = gradients(jnp.float32), gradients(jnp.bfloat16)
     for leaf, one, by_definition, reference in zip(
         gradients(jnp.float32), gradients(jnp.bfloat16), defined, exact, strict=True

@@ -1,7 +1,6 @@
 """Layers that several networks share: convolution with its parameters, batch normalisation, nearest up-sampling."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -75,59 +74,11 @@ class BatchNorm(nnx.Module):
         else:
             count = jnp.sum(weight)
             share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * pixels.shape[1])
-            y, mean, var = normalised(pixels, share, self.scale[...], self.bias[...], self.eps)
+            y, mean, var = ops.normalised(pixels, share, self.scale[...], self.bias[...], self.eps)
             momentum = jnp.where(count > 0, self.momentum, 1)  # padding alone changes nothing
             for running, now in ((self.mean, mean), (self.var, var)):
                 running[...] = momentum * running[...] + (1 - momentum) * now
         return y.astype(x.dtype).reshape(x.shape)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def normalised(
-    x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """x (N, M, C) by its mean and variance (C,): y, mean and variance. `share` (N,) is each pixel's; all sum to 1.
-
-    The gradient is that of y alone.
-    """
-    mean = _sums(share, x)
-    var = _sums(share, jnp.square(x - mean[None, None]))
-    return (x - mean[None, None]) * (scale * lax.rsqrt(var + eps))[None, None] + bias[None, None], mean, var
-
-
-def _normalised_forward(x: jax.Array, share: jax.Array, scale: jax.Array, bias: jax.Array, eps: float) -> Any:
-    y, mean, var = normalised(x, share, scale, bias, eps)
-    return (y, mean, var), (x, share, scale, mean, var)
-
-
-def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
-    x, share, scale, mean, var = residuals
-    g, inverse = gradients[0], lax.rsqrt(var + eps)
-    centred, ones = (x - mean[None, None]) * inverse[None, None], jnp.ones_like(share)
-    of_scale, of_bias = _sums(ones, g * centred), _sums(ones, g)
-    # Each pixel also moves the mean and the variance, by its share.
-    moved = share[:, None, None] * (of_bias[None, None] + centred * of_scale[None, None])
-    of_x = (g - moved) * (scale * inverse)[None, None]
-    return of_x, jnp.zeros_like(share), of_scale, of_bias
-
-
-def _sums(share: jax.Array, x: jax.Array) -> jax.Array:
-    """Of all pixels, weighted by image: share (N,), x (N, M, C) -> (C,)."""
-
-    def product(share: jax.Array, x: jax.Array) -> jax.Array:
-        rows = x.reshape(-1, x.shape[2])
-        share = jnp.repeat(share, x.shape[1])
-        return jnp.matmul(share, rows, precision=lax.Precision.HIGHEST)  # float32 whatever the network is
-
-    def on_cpu(share: jax.Array, x: jax.Array) -> jax.Array:
-        # Few at a time XLA fuses with what makes them. More, and it would write that down first, as for the product.
-        few = math.gcd(x.shape[1], 16)
-        return product(share, jnp.sum(x.reshape(x.shape[0], -1, few, x.shape[2]), axis=2))
-
-    return ops.by_platform(share, x, cpu=on_cpu, default=product)
-
-
-normalised.defvjp(_normalised_forward, _normalised_backward)
 
 
 Call = TypeVar("Call", bound=Callable[..., jax.Array])

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sharp_unet_jax.unfused import unfused
+from sharp_unet_jax.ops.unfused import unfused
 
 _B = np.array(
     [

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sharp_unet_jax.unfused import unfused
+from sharp_unet_jax.ops.unfused import unfused
 
 X = jnp.arange(4 * 64 * 64 * 32, dtype=jnp.float32).reshape(4, 64, 64, 32) / 1000
 

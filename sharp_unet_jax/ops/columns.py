@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
+from sharp_unet_jax.ops import definitions
+
 _UNITS = 64  # channels
 
 
@@ -36,8 +37,11 @@ def filter_gradient(x: Array, w: Array, g: Array) -> Array:
 def _strides(x: Array, w: Array, bias: Array | None, p: int) -> Array:
     """`p` columns of the output become channels: (p + 2) / 3 times the products."""
     if p == 1 or x.shape[2] % p or x.dtype != jnp.bfloat16:
-        return _plus(_convolve(x, w, (1, 1)), bias)
-    y = _plus(_convolve(x, _repeated(w, p), (1, p)), None if bias is None else jnp.tile(bias, p))
+        return definitions.conv3x3(x, w, bias)
+    border = ((1, 1), (1, 1))
+    y = lax.conv_general_dilated(x, _repeated(w, p), (1, p), border, dimension_numbers=definitions.NHWC)
+    if bias is not None:
+        y = definitions.add_bias(y, jnp.tile(bias, p))
     return y.reshape(*x.shape[:3], -1)
 
 
@@ -45,20 +49,12 @@ def _blocks(x: Array, w: Array, bias: Array | None, p: int) -> Array:
     """`p` columns of the output and of the input become channels: p times the products."""
     n, height, width, inputs = x.shape
     if width % p or x.dtype != jnp.bfloat16:
-        return _plus(_convolve(x, w, (1, 1)), bias)
+        return definitions.conv3x3(x, w, bias)
     w = jnp.pad(_repeated(w, p), ((0, 0), (p - 1, p - 1), (0, 0), (0, 0))).reshape(3, 3, p * inputs, -1)
-    y = _convolve(x.reshape(n, height, width // p, p * inputs), w, (1, 1))
-    return _plus(y, None if bias is None else jnp.tile(bias, p)).reshape(n, height, width, -1)
+    bias = None if bias is None else jnp.tile(bias, p)
+    return definitions.conv3x3(x.reshape(n, height, width // p, p * inputs), w, bias).reshape(n, height, width, -1)
 
 
 def _repeated(w: Array, p: int) -> Array:
     """The filters of `p` neighbouring columns, each a column further right: (3, 3, I, O) -> (3, p + 2, I, p O)."""
     return jnp.concatenate([jnp.pad(w, ((0, 0), (j, p - 1 - j), (0, 0), (0, 0))) for j in range(p)], axis=3)
-
-
-def _convolve(x: Array, w: Array, strides: tuple[int, int]) -> Array:
-    return lax.conv_general_dilated(x, w, strides, ((1, 1), (1, 1)), dimension_numbers=_NHWC)
-
-
-def _plus(x: Array, bias: Array | None) -> Array:
-    return x if bias is None else x + bias.reshape(1, 1, 1, -1)

@@ -1,0 +1,56 @@
+"""3x3 convolution: by Winograd on the CPU, several columns at once on a GPU."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from sharp_unet_jax.ops import columns, definitions, winograd
+from sharp_unet_jax.ops.platform import by_platform
+from sharp_unet_jax.ops.pointwise import sum_over_pixels
+
+
+@jax.custom_vjp
+def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
+    """3x3 convolution, stride 1, zero "SAME" padding: x (N, H, W, I), w (3, 3, I, O) of one type -> (N, H, W, O).
+
+    `bias` (O,) is added, in the same type: a GPU does so as it writes.
+    """
+    return by_platform(x, w, bias, cpu=_on_cpu, cuda=columns.convolve, default=definitions.conv3x3)
+
+
+def _conv3x3_forward(x: Array, w: Array, bias: Array | None) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    return conv3x3(x, w, bias), (x, w, bias)
+
+
+def _conv3x3_backward(residuals: tuple[Array, Array, Array | None], g: Array) -> tuple[Array, Array, Array | None]:
+    x, w, bias = residuals
+
+    def derived(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
+        return jax.vjp(definitions.conv3x3, x, w)[1](g)
+
+    def on_cpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
+        if not _winograd_pays(x, w):
+            return derived(x, w, g)
+        return winograd.input_gradient(w, g), winograd.filter_gradient(x, g)
+
+    def on_gpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
+        return columns.convolve(g, w[::-1, ::-1].swapaxes(2, 3)), columns.filter_gradient(x, w, g)
+
+    of_x, of_w = by_platform(x, w, g, cpu=on_cpu, cuda=on_gpu, default=derived)
+    return of_x, of_w, None if bias is None else sum_over_pixels(g)
+
+
+conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+def _on_cpu(x: Array, w: Array, bias: Array | None) -> Array:
+    if not _winograd_pays(x, w):
+        return definitions.conv3x3(x, w, bias)
+    y = winograd.convolve(x, w)
+    return y if bias is None else definitions.add_bias(y, bias)
+
+
+def _winograd_pays(x: Array, w: Array) -> bool:
+    """Not with few channels or pixels: their products cost less than the transform of x or w. bfloat16 loses digits."""
+    pixels = x.shape[0] * x.shape[1] * x.shape[2]
+    return x.dtype == jnp.float32 and min(w.shape[2:]) >= 32 and x.shape[2] >= 8 and pixels >= 512

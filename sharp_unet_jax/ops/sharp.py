@@ -1,0 +1,127 @@
+"""The sharp block: shifted copies on the CPU, neighbours by index on a GPU, a grouped convolution elsewhere."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from sharp_unet_jax.ops.definitions import depthwise
+from sharp_unet_jax.ops.kernels import named, pad, per_channel
+from sharp_unet_jax.ops.platform import by_platform
+from sharp_unet_jax.ops.unfused import unfused
+
+
+def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
+    """The sharp block of Sharp U-Net (equation 1): a pure function, without parameters, for any network in JAX.
+
+    It is `depthwise(x, kernel, padding)`, `kernel` also by its name in `KERNELS`: arguments, result and errors are
+    those, and ValueError for an unknown name. Gradients are reverse-mode alone. Under zero padding a constant c gives 0
+    but at the border: 3c along an edge, 5c in a corner.
+
+    >>> from sharp_unet_jax import ops
+    >>> constant = jnp.ones((1, 3, 3, 1))
+    >>> print(ops.sharpen(constant)[0, :, :, 0])
+    [[5. 3. 5.]
+     [3. 0. 3.]
+     [5. 3. 5.]]
+    >>> print(ops.sharpen(constant, "sharpen", "reflect")[0, :, :, 0])  # 1 more in the centre: a constant stays
+    [[1. 1. 1.]
+     [1. 1. 1.]
+     [1. 1. 1.]]
+
+    On the CPU it is a sum of shifted copies, where the grouped convolution takes 27 times the processor time and more
+    (192x256x32). On a GPU neighbours are read by index, which XLA fuses with what surrounds it.
+    """
+    if isinstance(kernel, str):
+        kernel = named(kernel)
+    return _sharpen(x, jnp.asarray(kernel), padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _sharpen(x: Array, kernel: Array, padding: str) -> Array:
+    return by_platform(
+        x,
+        kernel,
+        cpu=functools.partial(_inside_first, padding=padding),
+        cuda=functools.partial(_gathered, padding=padding),
+        default=functools.partial(depthwise, padding=padding),
+    )
+
+
+def _sharpen_forward(x: Array, kernel: Array, padding: str) -> tuple[Array, tuple[Array, Array]]:
+    return _sharpen(x, kernel, padding), (x, kernel)
+
+
+def _sharpen_backward(padding: str, residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    def derived(operation: Callable[..., Array]) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
+        return lambda x, kernel, g: jax.vjp(functools.partial(operation, padding=padding), x, kernel)[1](g)
+
+    def turned(operation: Callable[..., Array], slower: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+        def gradient(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+            of_x, of_kernel = derived(slower)(x, kernel, g)
+            if padding == "zero":  # the same with the kernel turned
+                of_x = lax.optimization_barrier(operation(g, kernel[::-1, ::-1], padding))  # for a GPU: see `unfused`
+            return of_x, of_kernel
+
+        return gradient
+
+    cpu, cuda = turned(_inside_first, _shifted_sum), turned(_gathered, depthwise)
+    return by_platform(*residuals, g, cpu=cpu, cuda=cuda, default=derived(depthwise))
+
+
+_sharpen.defvjp(_sharpen_forward, _sharpen_backward)
+
+
+def _shifted_sum(x: Array, kernel: Array, padding: str) -> Array:
+    kernel = per_channel(x, kernel)
+    return _inside(pad(x, kernel, padding), kernel)
+
+
+def _inside(x: Array, kernel: Array) -> Array:
+    """The sum of shifted copies where all of the kernel (h, w, 1, 1 or C) lies on x: h - 1 rows, w - 1 columns less."""
+    height, width = x.shape[1] - kernel.shape[0] + 1, x.shape[2] - kernel.shape[1] + 1
+    total = jnp.zeros((x.shape[0], height, width, x.shape[3]), jnp.float32)
+    for i, j in np.ndindex(kernel.shape[:2]):
+        total += kernel[i, j, None, None] * x[:, i : i + height, j : j + width].astype(jnp.float32)
+    return total.astype(x.dtype)
+
+
+def _inside_first(x: Array, kernel: Array, padding: str) -> Array:
+    """`_shifted_sum` with padding for the border alone: a padded copy of all would be a second pass over memory."""
+    top, left = kernel.shape[0] // 2, kernel.shape[1] // 2
+    if x.shape[1] <= 2 * top or x.shape[2] <= 2 * left:
+        return _shifted_sum(x, kernel, padding)
+
+    def near(edge: Array) -> Array:  # right where the edge is, not where it was cut off
+        return _shifted_sum(edge, kernel, padding)
+
+    y = jnp.pad(_inside(x, per_channel(x, kernel)), ((0, 0), (top, top), (left, left), (0, 0)))
+    if top:
+        y = y.at[:, :top].set(near(x[:, : 2 * top])[:, :top])
+        y = y.at[:, -top:].set(near(x[:, -2 * top :])[:, -top:])
+    if left:
+        y = y.at[:, :, :left].set(near(x[:, :, : 2 * left])[:, :, :left])
+        y = y.at[:, :, -left:].set(near(x[:, :, -2 * left :])[:, :, -left:])
+    return unfused(y)  # the concatenation that follows would compute it pixel by pixel
+
+
+def _gathered(x: Array, kernel: Array, padding: str) -> Array:
+    """Each neighbour by its index: the border of a padded copy would cost a branch a pixel, and a GPU's wide loads."""
+    (n, height, width, c), (top, left) = x.shape, (kernel.shape[0] // 2, kernel.shape[1] // 2)
+    if padding != "zero":
+        return depthwise(x, kernel, padding)
+    kernel, pixels = per_channel(x, kernel), x.reshape(n, height * width, c)
+    row, column = jnp.divmod(jnp.arange(height * width), width)
+    total = jnp.zeros(pixels.shape, jnp.float32)
+    for i, j in np.ndindex(kernel.shape[:2]):
+        rows, columns = np.arange(height) + i - top, np.arange(width) + j - left
+        inside = np.logical_and.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+        index = jnp.clip(row + i - top, 0, height - 1) * width + jnp.clip(column + j - left, 0, width - 1)
+        neighbour = pixels if (i, j) == (top, left) else jnp.take(pixels, index, axis=1, mode="clip")
+        neighbour = jnp.where(inside.reshape(1, -1, 1), neighbour, jnp.zeros_like(neighbour))
+        total += kernel[i, j][None] * neighbour.astype(jnp.float32)
+    return total.astype(x.dtype).reshape(x.shape)
