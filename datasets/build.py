@@ -108,6 +108,9 @@ def main(argv: list[str]) -> None:
     except (files.DataError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was built, give the same command again", file=sys.stderr)
+        sys.exit(130)  # as shells have it
 
 
 if __name__ == "__main__":

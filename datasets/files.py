@@ -16,6 +16,7 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
+Image.MAX_IMAGE_PIXELS = None  # the user named the files: a large one is no attack
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs of a damaged file, a DataError says in one line
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -147,11 +148,23 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
     file = File.at(source) if isinstance(source, Path) else source
     try:
         if file.suffix in (".tif", ".tiff"):  # Pillow cannot open RGB tagged as MINISBLACK, tifffile can
-            return _rgb(tifffile.imread(io.BytesIO(file.read()))) if mode else tifffile.imread(io.BytesIO(file.read()))
+            with tifffile.TiffFile(io.BytesIO(file.read())) as tif:
+                check_series(tif, file.where)
+                return _rgb(tif.asarray()) if mode else tif.asarray()
         with Image.open(io.BytesIO(file.read())) as image:
             return np.asarray(image.convert(mode) if mode else image)
+    except DataError:
+        raise
     except Exception as error:
         raise not_an_image(file.where, error) from error
+
+
+def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:
+    """Refuses a TIF of which only the first pictures would be read."""
+    if len(tif.series) > 1:
+        raise DataError(
+            f"{where}: holds {len(tif.series)} series of pictures that differ in size or kind; save them apart"
+        )
 
 
 def not_an_image(where: Path | str, error: Exception) -> DataError:

@@ -15,9 +15,8 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, paths
+from launch import dataset, ending, paths
 from launch.outlines import outlined
 from sharp_unet_jax import plan
 from sharp_unet_jax.atomic import replacing
@@ -70,10 +69,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 def main() -> None:
     """Runs the command; what the user can mend ends in one line and exit code 1."""
-    try:
+    with ending.in_one_line():
         sys.exit(run(sys.argv[1:], Console(highlight=False, markup=False)))
-    except (InputError, DataError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

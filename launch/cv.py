@@ -26,14 +26,12 @@ from rich.markdown import Markdown
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, environment, progress, runtime, tracking
+from launch import dataset, ending, environment, progress, runtime, tracking
 from sharp_unet_jax import lock, plan, sweep, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import tables
-
-INTERRUPTED = 130  # as shells have it
 
 
 class Command(NamedTuple):
@@ -106,7 +104,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     def interrupt(*_: Any) -> None:
         if interrupted.is_set():
             console.show_cursor()
-            os._exit(INTERRUPTED)  # what is half written has another name, and locks are gone with the process
+            os._exit(ending.INTERRUPTED)  # what is half written has another name, and locks are gone with the process
         console.print("stopping at the end of the epoch; Ctrl-C again to stop at once")
         interrupted.set()
         stop.set()
@@ -123,7 +121,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
             code = 1
     except sweep.Stopped as stopped:
         console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
-        code = INTERRUPTED if interrupted.is_set() else os.EX_TEMPFAIL
+        code = ending.INTERRUPTED if interrupted.is_set() else os.EX_TEMPFAIL
     first = jax.process_index() == 0
     try:
         workdir.collect(folder, config)
@@ -187,7 +185,7 @@ def main() -> None:
     except (InputError, DataError, OSError) as error:
         message, code = f"error: {' '.join(str(error).split())}", 1
     except KeyboardInterrupt:
-        message, code = "interrupted: give the same command again to go on", INTERRUPTED
+        message, code = "interrupted: give the same command again to go on", ending.INTERRUPTED
     except Exception as error:
         code = 1
         if _of_xla(error) and "RESOURCE_EXHAUSTED" in str(error):

@@ -15,9 +15,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from datasets.files import DataError
 from datasets.folder import images
-from launch import paths, runtime
+from launch import ending, paths, runtime
 from sharp_unet_jax import explain, trained
 from sharp_unet_jax.atomic import replacing
 from sharp_unet_jax.data import pixels
@@ -138,7 +137,5 @@ def _save(figure: Figure, folder: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending.in_one_line():
         run(sys.argv[1:])
-    except (InputError, DataError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")

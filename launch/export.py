@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 import datasets
-from launch import paths
+from launch import ending, paths
 from sharp_unet_jax import export, model_card, predict
 from sharp_unet_jax.atomic import replacing, write_text
 from sharp_unet_jax.errors import InputError
@@ -73,7 +73,5 @@ def _terms(dataset: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
+    with ending.in_one_line():
         run(sys.argv[1:], Console())
-    except (InputError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch import environment
+from launch import ending, environment
 from sharp_unet_jax import workdir
-from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import records, tables, write
 
 
@@ -30,7 +29,5 @@ def run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending.in_one_line():
         run(sys.argv[1:])
-    except (InputError, OSError) as error:
-        sys.exit(f"error: {error}")

@@ -19,18 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from PIL import Image
 from rich.console import Console
 
 from datasets.files import DataError
-from launch import formats, masks, runtime
+from launch import ending, formats, masks, runtime
 from launch.progress import track
 from sharp_unet_jax import checkpoint, predict
 from sharp_unet_jax.atomic import write_json
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.trained import Trained
-
-INTERRUPTED = 130  # as shells have it
 
 
 def parse(arguments: Sequence[str]) -> masks.Command:
@@ -63,7 +60,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError or OSError for what the user can mend."""
     command = parse(arguments)
     _check_output(command)
-    Image.MAX_IMAGE_PIXELS = None  # the user named these files: a large one is no attack
     failed: list[str] = []
     inputs = formats.find(command.inputs, failed)
     devices = runtime.configure()
@@ -150,7 +146,7 @@ def main() -> None:
             raise
         message, code = "error: the device is out of memory: give --tile=H,W with a smaller height and width", 1
     except KeyboardInterrupt:
-        message, code = "interrupted: give the same command again to go on", INTERRUPTED
+        message, code = "interrupted: give the same command again to go on", ending.INTERRUPTED
     print(message, file=sys.stderr)
     sys.exit(code)
 

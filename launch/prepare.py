@@ -20,17 +20,16 @@ import pandas as pd
 from rich.console import Console
 from rich.markdown import Markdown
 
-from datasets.files import DataError
 from datasets.folder import labels
 from launch import config as configs
-from launch import contact, findings, paths, runtime, source
+from launch import contact, ending, findings, paths, runtime, source
 from launch.source import Source
 from sharp_unet_jax import advice, atomic, memory, plan
 from sharp_unet_jax.advice import Advice
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import facts as data
 from sharp_unet_jax.data.facts import Facts
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.data.resize import resize
 
 SHOWN = 20  # faults on the terminal; report.md has all
 SAMPLE = 40  # masks that are made small and large again
@@ -54,7 +53,6 @@ def run(arguments: Sequence[str], console: Console) -> int:
     found, facts = source.look(config.data, console)
     faults, notes = list(found.faults), list(found.notes)
     output = known.output or Path("prepared") / found.name.replace("/", "-")
-    output.mkdir(parents=True, exist_ok=True)
     changes: list[Advice] = []
     number = 0  # of folds that can be filled
     if facts.ids:
@@ -66,6 +64,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
         better = _changed(config, changes)
         room, fast = memory.at_hand(devices[0]), devices[0].platform != "cpu"
         changes += advice.settings(better, facts, channels=found.channels, room=room, fast=fast, kept=kept)
+        if not _anything_left(config, facts, found):
+            height, width = config.data.size
+            faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
         if len(found.classes) <= labels.MOST:
             notes.append(_ceiling(_changed(config, changes), facts, found))
         atomic.write_text(output / "images.csv", _images(facts).to_csv(index=False))
@@ -118,6 +119,12 @@ def _groups(config: Config, found: Source, facts: Facts, output: Path) -> list[A
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]
 
 
+def _anything_left(config: Config, facts: Facts, found: Source) -> bool:
+    """Whether any mask still holds anything at the training size."""
+    masks = (found.read(index)[1] for index in range(len(facts.ids)))
+    return any(resize(mask[..., None], mask, config.data.size, config.data.fit)[1].any() for mask in masks)
+
+
 def _ceiling(config: Config, facts: Facts, found: Source) -> str:
     """What the training size alone costs."""
     size, fit = config.data.size, config.data.fit
@@ -145,10 +152,8 @@ def _images(facts: Facts) -> pd.DataFrame:
 def main() -> None:
     """Runs the command; what the user can mend ends in one line and exit code 1."""
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
-    try:
+    with ending.in_one_line():
         sys.exit(run(sys.argv[1:], console))
-    except (InputError, DataError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sharp_unet_jax.errors import InputError
+from launch import ending
 from sharp_unet_jax.report import write
 
 
@@ -22,7 +22,5 @@ def run(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending.in_one_line():
         run(sys.argv[1:])
-    except (InputError, OSError) as error:
-        sys.exit(f"error: {error}")

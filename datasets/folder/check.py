@@ -44,7 +44,10 @@ def check(
             group_of = pairs.groups(groups, [path.stem for path in pairs.listing(folders[0])])
     every = [seen for seen in every if not seen.header.deep or _readable(seen, faults)]
     if not every:
-        return Checked([*faults, *_naming(folders)] if faults else [], [], None, {}, group_of, ())
+        with contextlib.suppress(files.DataError):
+            if not pairs.pairs(*folders, []):
+                faults += _naming(folders)
+        return Checked(faults, [], None, {}, group_of, ())
     reading, names = _read(every, classes, indices, faults)
     whole = None
     with files.noting(faults):
@@ -98,6 +101,8 @@ def _notes(folders: tuple[Path, Path], every: Sequence[Seen], reading: labels.Re
         others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
         if names := sorted(path.name for path in others if not path.name.startswith(".")):
             notes.append(f"{folder}: {pairs.some(names)} are of no format that is read, and left alone")
+        if below := sum(path.suffix.lower() in files.IMAGES for path in folder.glob("*/**/*")):
+            notes.append(f"{folder}: {below} pictures in its subfolders are not read")
     if reading.how == "binary" and len(reading.values) > 2:
         ends = 0, 255 if reading.values[-1] <= 255 else 65535
         grey = [int(seen.look.counts[~np.isin(seen.look.values, ends)].sum()) for seen in every]
@@ -106,8 +111,13 @@ def _notes(folders: tuple[Path, Path], every: Sequence[Seen], reading: labels.Re
             f"{np.count_nonzero(grey)} of {len(every)} masks hold greys between black and white "
             f"({sum(grey) / pixels:.2%} of all pixels): edges were blurred, and are cut in the middle"
         )
-    if blurred := sum(seen.pair.mask.suffix.lower() in (".jpg", ".jpeg") for seen in every):
-        notes.append(f"{blurred} masks are JPEG, which changes labels at their edges: better export them as PNG")
+    if blurred := sum(seen.pair.mask.suffix.lower() in labels.JPEG for seen in every):
+        notes.append(f"{blurred} masks are JPEG, which blurs edges: better export them as PNG")
+    if inverted := sum(seen.look.inverted for seen in every):
+        notes.append(
+            f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: see on the "
+            "contact sheet that the right side is foreground"
+        )
     if turned := [seen.pair.image.name for seen in every if seen.header.turned]:
         notes.append(
             f"the EXIF data of {pairs.some(turned)} ask to show them turned or mirrored, which is not done here, to "

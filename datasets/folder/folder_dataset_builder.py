@@ -40,8 +40,10 @@ def configure(
     if table is not None and not table.is_file():
         raise files.DataError(f"{table}: no such file; it should be a CSV file of 'id,group' lines")
     seen = hashlib.sha256(repr((table and table.read_bytes(), tuple(classes or ()))).encode())
-    for path in (*pairs.listing(image_dir), *pairs.listing(mask_dir)):
-        seen.update(repr((path.parent.name, path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
+    for folder in (image_dir, mask_dir):
+        seen.update(repr(str(folder)).encode())  # two raters' masks may agree in names, sizes and times
+        for path in pairs.listing(folder):
+            seen.update(repr((path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
     called = re.sub(r"\W+", "_", top.parent.name if top.name == "images" else top.name) or "data"
     return Config(
         name=f"{called}-{seen.hexdigest()[:12]}",

@@ -29,9 +29,14 @@ def header(path: Path) -> Header:
     try:
         if path.suffix.lower() in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as tif:
-                shape, dtype = tif.series[0].shape, tif.series[0].dtype
+                files.check_series(tif, path)
+                shape, dtype, axes = tif.series[0].shape, tif.series[0].dtype, tif.series[0].axes
+                inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
             height, width, channels = _layout(path, shape)
-            return Header((width, height), channels, dtype not in (np.uint8, bool), f"TIF {dtype} x {channels}")
+            if len(shape) == 3 and (height, width) == shape[1:] and shape[0] == 4 and "S" not in axes:
+                raise files.DataError(f"{path}: has 4 channels, of which none is said to be alpha; save grey or RGB")
+            kind = f"TIF {dtype} x {channels}{', 0 is white' if inverted else ''}"
+            return Header((width, height), channels, dtype not in (np.uint8, bool), kind)
         with Image.open(path) as image:
             deep = image.mode.startswith(("I", "F"))
             # Of a JPEG: in a PNG it may come last, and Pillow would decode all of it.
@@ -81,6 +86,8 @@ def pixels(path: Path) -> np.ndarray:
             raise files.not_an_image(path, error) from error
         plain = mode in ("RGB", *GREY) and mode not in ("LA", "La")
         array = files.read_image(path, None if plain else "L" if mode in GREY else "RGB")
+    if array.dtype.kind not in "buif":
+        raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise files.DataError(f"{path}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
     return array

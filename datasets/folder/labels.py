@@ -13,6 +13,7 @@ from datasets.folder.pairs import some
 
 MOST = 32  # classes; more values than this are noise, instances, or not masks at all
 CLEAR = 0.95  # part of all pixels that is near black or near white in masks which mean black and white
+JPEG = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def show(code: int) -> str:
 
 def decide(looks: Sequence[masks.Look], classes: Sequence[str] | None, *, indices: bool) -> Reading:
     """The rule by which all masks can be read; refuses, rather than guesses, where several could be meant."""
+    if classes is not None and len(set(classes)) < len(classes):
+        raise files.DataError(f"data.classes names a class twice ({', '.join(classes)}); give each its own name")
     values = np.unique(np.concatenate([look.values for look in looks]))
     if values[-1] >= masks.COLOUR:
         how: Literal["labels", "binary", "values"] = "values"
@@ -70,6 +73,9 @@ def decide(looks: Sequence[masks.Look], classes: Sequence[str] | None, *, indice
             )
     else:
         how = _grey(looks, values, classes)
+    jpeg = next((look.path for look in looks if look.path.suffix.lower() in JPEG and look.values.any()), None)
+    if jpeg and how != "binary":
+        raise files.DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
     if classes is None:
         count = {"labels": max(2, int(values[-1]) + 1), "binary": 2, "values": len(values)}[how]
         named = tuple(_name(int(v), label, count) for label, v in enumerate(values)) if how == "values" else ()
@@ -87,10 +93,7 @@ def decide(looks: Sequence[masks.Look], classes: Sequence[str] | None, *, indice
 def _grey(
     looks: Sequence[masks.Look], values: np.ndarray, classes: Sequence[str] | None
 ) -> Literal["labels", "binary", "values"]:
-    highest, top = int(values[-1]), _top(values)
-    dark, light = values <= top // 8, values >= top - top // 8
-    pixels = sum(int(look.counts.sum()) for look in looks)
-    clear = sum(int(c[(v <= top // 8) | (v >= top - top // 8)].sum()) for v, c in ((k.values, k.counts) for k in looks))
+    highest = int(values[-1])
     if classes is not None and highest < len(classes):
         return "labels"
     if highest <= 1 or (highest == len(values) - 1 and highest < MOST):
@@ -100,17 +103,70 @@ def _grey(
                 f"{some(values)}) but {_named(classes)}; name {highest + 1}"
             )
         return "labels"
-    if classes is not None and len(classes) == len(values) and (len(values) > 2 or not light.any()):
+    if classes is not None and len(classes) == len(values) and (len(values) > 2 or not _light(values, values).any()):
         return "values"
-    if (light.any() and (dark | light).all()) or (
-        clear >= CLEAR * pixels and (len(values) > MOST or (classes is not None and len(classes) == 2))
-    ):
+    binary = _black_and_white(looks, values, named=classes is not None and len(classes) == 2)
+    if (binary or len(values) <= MOST) and (different := _different(looks, values)):
+        raise files.DataError(
+            f"{different[0].path}: holds nothing above {different[0].values[-1]} where {different[1].path} holds "
+            f"{different[1].values[-1]}: what is foreground? save all masks alike"
+            + (f", or name {len(values)} classes to make each value one" if len(values) <= MOST else "")
+        )
+    if binary:
         return "binary"
     where, found = _first(looks, values, len(classes or "ab")), f"{len(values)} grey values, {some(values)}"
     if len(values) > MOST:
         raise files.DataError(f"{where}: masks hold {found}; at most {MOST} can be classes (instances? merge them)")
     named = f"but {_named(classes)}" if classes is not None else "which are neither 0 and 255 nor labels 0, 1, 2, ..."
-    raise files.DataError(f"{where}: masks hold {found}, {named}; name {len(values)} classes to make each value one")
+    or_two = ", or two to cut them in the middle" if _black_and_white(looks, values, named=True) else ""
+    raise files.DataError(
+        f"{where}: masks hold {found}, {named}; name {len(values)} classes to make each value one{or_two}"
+    )
+
+
+def _black_and_white(looks: Sequence[masks.Look], values: np.ndarray, *, named: bool) -> bool:
+    """Whether masks that are no labels mean two classes, sharp or with blurred edges; `named` if there are two names.
+
+    Labels beside 255, for what was left out, and numbers of objects are not black and white, although most of such
+    masks is near black: there, what is not black is not white.
+    """
+    light = _light(values, values)
+    between = (values > 0) & ~light
+    if not light.any() or not between.any():
+        return bool(light.any())
+    several = light.sum() > 1 and not (between & ~_dark(values, values)).any()  # noise, as JPEG has it on both sides
+    dark_pixels = middle_pixels = light_pixels = pixels = 0
+    for look in looks:
+        dark, light = _dark(look.values, values) & (look.values > 0), _light(look.values, values)
+        if look.path.suffix.lower() not in JPEG:  # in which they can only be noise
+            dark_pixels += int(look.counts[dark].sum())
+        light_pixels += int(look.counts[light].sum())
+        middle_pixels += int(look.counts[(look.values > 0) & ~dark & ~light].sum())
+        pixels += int(look.counts.sum())
+    blurred = named or several or len(values) > MOST
+    return blurred and light_pixels > dark_pixels + middle_pixels and middle_pixels <= (1 - CLEAR) * pixels
+
+
+def _different(looks: Sequence[masks.Look], values: np.ndarray) -> tuple[masks.Look, masks.Look] | None:
+    """A mask that has something in it, but nothing brighter than nearly black, and one with white: if there are both.
+
+    Masks of 0 and 1 beside masks of 0 and 255, or of 8 bits beside 16.
+    """
+    near_black = [
+        look
+        for look in looks
+        if look.values.any() and _dark(look.values, values).all() and look.path.suffix.lower() not in JPEG
+    ]
+    white = [look for look in looks if _light(look.values, values).any()]
+    return (near_black[0], white[0]) if near_black and white else None
+
+
+def _dark(some_values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
+    return some_values <= _top(all_values) // 8
+
+
+def _light(some_values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
+    return some_values >= _top(all_values) - _top(all_values) // 8
 
 
 def _top(values: Sequence[int] | np.ndarray) -> int:

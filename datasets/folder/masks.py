@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from datasets import files
@@ -21,24 +22,29 @@ class Look:
     values: np.ndarray  # the codes in it, ascending
     counts: np.ndarray  # pixels of each
     palette: dict[int, int]  # colour of each index in it, where it has a palette
+    inverted: bool = False  # a TIF that asks to show 0 as white, which changes nothing here
 
 
 def look(path: Path, *, indices: bool) -> Look:
     """Reads one mask whole; `indices` keeps a palette's indices rather than its colours."""
     codes = read(path, indices=indices)
     values, counts = _counted(codes)
-    palette = {}
-    if indices and path.suffix.lower() not in (".tif", ".tiff"):
+    palette, inverted = {}, False
+    if path.suffix.lower() in (".tif", ".tiff"):
+        with tifffile.TiffFile(path) as tif:
+            inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    elif indices:
         with Image.open(path) as image:
             if image.mode in ("P", "PA"):
                 table = np.array(image.getpalette("RGB")).reshape(-1, 3)
                 palette = {int(v): int(_packed(table[v])) for v in values if v < len(table)}
-    return Look(path, (codes.shape[1], codes.shape[0]), values, counts, palette)
+    return Look(path, (codes.shape[1], codes.shape[0]), values, counts, palette, inverted)
 
 
 def read(path: Path, *, indices: bool) -> np.ndarray:
-    """The codes of a mask, int32 (H, W); a colour picture with R = G = B everywhere is a grey one."""
+    """The codes of a mask, int32 (H, W); a colour picture with R = G = B everywhere is a grey one, 1 bit 0 and 255."""
     array = files.read_image(path, "RGB" if not indices and _has_palette(path) else None)
+    array = array * np.uint8(255) if array.dtype == bool else array
     if array.ndim == 3:
         array = array[..., : {2: 1, 4: 3}.get(array.shape[-1])]  # alpha says nothing about classes
         if array.shape[-1] == 1 or (array == array[..., :1]).all():
@@ -49,6 +55,8 @@ def read(path: Path, *, indices: bool) -> np.ndarray:
         whole = array.astype(np.int32)
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
         raise files.DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
+    if whole.ndim == 3 and whole.max() > 255:
+        raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
     return whole if whole.ndim == 2 else _packed(whole)
 
 

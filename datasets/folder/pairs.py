@@ -26,6 +26,8 @@ def folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
     """The two folders: as given, or `images/` and `masks/` within the only one given."""
     if masks is not None:
         return images, masks
+    if not images.is_dir():
+        raise files.DataError(f"{images}: no such folder; check the path")
     for name in ("images", "masks"):
         if not (images / name).is_dir():
             raise files.DataError(f"{images}: holds no folder '{name}'; name the folder of the masks, or add '{name}'")
@@ -76,7 +78,7 @@ def listing(folder: Path) -> list[Path]:
 
 
 def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
-    """The group of each id, from a CSV file with the columns `id,group`."""
+    """The group of each id, from a CSV file with the columns `id,group`; spaces around them do not count."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as text:  # Excel starts its CSV files with a byte-order mark
             rows = [[cell.strip() for cell in row] for row in csv.reader(text) if row]
@@ -88,15 +90,16 @@ def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise files.DataError(f"{table}: every line is an id and its group, unlike '{wrong[0]}'")
     group_of: dict[str, str] = {}
-    for name, group in rows[1:]:
+    for name, group in ((_plain(name), group) for name, group in rows[1:]):
         if group_of.setdefault(name, group) != group:
             raise files.DataError(f"{table}: {name} is in group {group_of[name]} and in group {group}; remove one line")
-    missing, unknown = [i for i in ids if i not in group_of], sorted(group_of.keys() - set(ids), key=files.natural)
+    missing = [i for i in ids if _plain(i) not in group_of]
+    unknown = sorted(group_of.keys() - set(map(_plain, ids)), key=files.natural)
     if missing:
         raise files.DataError(f"{table}: no group for {some(missing)}; add a line for each image")
     if unknown:
         raise files.DataError(f"{table}: no image is called {some(unknown)} (ids are file names without suffix)")
-    return group_of
+    return {name: group_of[_plain(name)] for name in ids}
 
 
 def some(names: Iterable[object]) -> str:
@@ -106,11 +109,17 @@ def some(names: Iterable[object]) -> str:
 
 
 def _key(path: Path) -> str:
-    # macOS writes accents as two characters, most other systems as one.
     return unicodedata.normalize("NFC", path.stem).casefold()
 
 
+def _plain(name: str) -> str:
+    # macOS writes accents as two characters, most other systems as one.
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def _add(path_of: dict[str, Path], key: str, path: Path) -> None:
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path.name):
+        raise files.DataError(f"{path.parent}: the name {path.name!a} is not UTF-8, or no text; rename the file")
     if key in path_of:
         raise files.DataError(f"{path_of[key]} and {path.name} go by one name, {key}; remove one of them")
     path_of[key] = path

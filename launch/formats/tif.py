@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from datasets.files import DataError, read_image
+from datasets.files import DataError, check_series, read_image
 from datasets.folder import images
 from launch.formats.stack import Stack
 from launch.overlay import PALETTE
@@ -25,15 +25,17 @@ def read(paths: Sequence[Path]) -> Stack:
     (path,) = paths
     try:
         with tifffile.TiffFile(path) as file:
-            several, axes = len(file.series), file.series[0].axes
+            check_series(file, path)
+            axes = file.series[0].axes
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: cannot be read as a TIF ({error}); it is damaged or cut short") from error
-    if several > 1:
-        raise DataError(f"{path}: holds {several} series of pictures that differ in size or kind; save them apart")
     if set(axes) <= set("QCSYX") and _one(path):  # other axes, such as Z, T or I, tell of pages
         return Stack(images.pixels(path)[None])
     array = read_image(path)
-    colour = next((axis for axis in "SC" if axis in axes and array.shape[axes.index(axis)] in (2, 3, 4)), None)
+    samples = {"S": (2, 3, 4), "C": (3,)}  # only of samples is a last one alpha
+    colour = next((axis for axis in "SC" if axis in axes and array.shape[axes.index(axis)] in samples[axis]), None)
     if "Y" not in axes or "X" not in axes or ("C" in axes and colour is None and array.shape[axes.index("C")] > 1):
         raise DataError(f"{path}: its axes {axes} of {array.shape} are not pages of grey or RGB pictures")
     order = sorted(axes, key=f"YX{colour}".find)

@@ -30,7 +30,6 @@ PICTURES = {kind: parts[:3] for kind, parts in KINDS.items()} | {
     "TIF with a palette": ("a.tif", GREY, {"photometric": "palette", "colormap": COLOURS}),
     "TIF of grey and alpha": ("a.tif", RGB[..., :2], {"photometric": "minisblack"}),
     "TIF of three grey pages": ("a.tif", PAGES, {"photometric": "minisblack"}),
-    "TIF of four grey pages": ("a.tif", np.stack([GREY, *PAGES]), {"photometric": "minisblack"}),
 }
 
 
@@ -108,6 +107,14 @@ def test_pages_and_colours_of_a_tif(tmp_path, array, options, shape):
     stack = tif.read([tmp_path / "a.tif"])
     assert stack.pictures.shape == shape
     assert stack.pictures.dtype == array.dtype
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 8), (2, 4, 6, 8), (2, 6, 8)])
+def test_channels_of_a_tif_that_are_no_colours_are_refused(tmp_path, shape):
+    axes = "ZCYX"[4 - len(shape) :]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint16), imagej=True, metadata={"axes": axes})
+    with pytest.raises(DataError, match="are not pages of grey or RGB"):
+        tif.read([tmp_path / "a.tif"])
 
 
 def test_a_tif_mask_has_the_pages_and_a_palette(tmp_path, rng):

@@ -178,6 +178,15 @@ def test_all_empty_masks_and_none_at_all(tmp_path, look):
         look(tmp_path / "mine", "--config.data.mask=x")
 
 
+def test_objects_that_vanish_at_the_training_size(tmp_path, look):
+    masks = np.zeros((12, 512, 512), np.uint8)
+    masks[:, 103, 103] = 255
+    mine = write(tmp_path / "mine", pictures(12, size=(512, 512)), masks)
+    code, text, _ = look(mine, "--config.data.size=64,64")
+    assert code == 1
+    assert "at 64x64 all masks are empty" in text
+
+
 def test_a_data_set_with_a_builder(tmp_path):
     console = Console(width=160, record=True, markup=False, file=io.StringIO())
     arguments = ["--config=demo.py", f"--config.data.data_dir={tmp_path}", f"--output={tmp_path / 'out'}"]

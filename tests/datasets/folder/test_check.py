@@ -106,3 +106,16 @@ def test_no_pairs_at_all_say_how_masks_are_named(with_masks: Callable[..., Path]
     checked = check(root)
     assert checked.found is None
     assert "the first image is 0.png and the first mask mask0.png" in checked.faults[-1]
+
+
+def test_files_that_all_failed_are_not_said_to_have_no_partner(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB[:5]] * 2)
+    checked = check(root)
+    assert len(checked.faults) == 2
+    assert all("they must be equal" in fault for fault in checked.faults)
+
+
+def test_pictures_in_subfolders_are_noted(with_masks: Callable[..., Path], save: Callable[..., None]) -> None:
+    root = with_masks([BLOB] * 3)
+    save(root / "images/more/9.png", BLOB)
+    assert check(root).notes == [f"{root / 'images'}: 1 pictures in its subfolders are not read"]

@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -73,6 +74,20 @@ def test_a_changed_mask_is_built_anew(root: Path, tmp_path: Path) -> None:
     assert (before != after).any()
 
 
+def test_masks_of_another_folder_are_built_anew(root: Path, tmp_path: Path) -> None:
+    """Though names, sizes and times are the same, as of two raters' masks from one archive."""
+    masks = []
+    for rater, mask in (("a", BLOB), ("b", BLOB[::-1])):
+        folder = tmp_path / rater / "masks"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(mask).save(folder / f"{number}.bmp")
+            os.utime(folder / f"{number}.bmp", (0, 0))
+        built = build("folder", images=root / "images", masks=folder, data_dir=tmp_path / "data")
+        masks.append(built.as_data_source(split="train")[0]["mask"][..., 0])
+    np.testing.assert_array_equal(masks[0], masks[1][::-1])
+
+
 def test_added_files_are_built_anew(root: Path, tmp_path: Path) -> None:
     first = build("folder", images=root, data_dir=tmp_path / "data")
     for kind in ("images", "masks"):
@@ -105,7 +120,8 @@ def every(pattern: str, change: Callable[[Path], Any]) -> Callable[[Path], None]
 
 # What breaks a valid folder, and what the message must say.
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no folder": (shutil.rmtree, "mine: holds no folder 'images'"),
+    "no folder": (shutil.rmtree, "mine: no such folder"),
+    "no images": (lambda root: shutil.rmtree(root / "images"), "mine: holds no folder 'images'"),
     "no masks": (lambda root: shutil.rmtree(root / "masks"), "holds no folder 'masks'; name the folder of the masks"),
     "empty": (every("images/*.png", Path.unlink), r"images: holds no images \(\.png .*\)$"),
     "subfolders": (

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from datasets import files
-from datasets.folder import images
+from datasets.folder import images, masks
 from datasets.folder.scan import scan
 
 SHAPE = (12, 10)
@@ -106,3 +107,35 @@ def test_an_unreadable_picture_is_named_once(tmp_path, read, name):
         read(tmp_path / name)
     assert str(error.value).count(str(tmp_path)) == 1
     assert ("of no known format" if name == "text.png" else "No such file") in str(error.value)
+
+
+def test_a_tif_of_which_a_part_would_be_read_is_refused(tmp_path: Path) -> None:
+    several, channels, pages = (tmp_path / f"{name}.tif" for name in ("several", "channels", "pages"))
+    with tifffile.TiffWriter(several) as tif:
+        for size in (12, 6):
+            tif.write(np.zeros((size, size), np.uint8))
+    tifffile.imwrite(channels, np.zeros((4, 12, 10), np.uint16), imagej=True, metadata={"axes": "CYX"})
+    tifffile.imwrite(pages, np.zeros((4, 12, 10), np.uint8), photometric="minisblack")
+    alpha_or_not = "4 channels, of which none is said to be alpha"
+    for path, message in ((several, "holds 2 series"), (channels, alpha_or_not), (pages, alpha_or_not)):
+        with pytest.raises(files.DataError, match=message):
+            images.header(path)
+    with pytest.raises(files.DataError, match="holds 2 series"):
+        masks.look(several, indices=True)
+    alpha = tmp_path / "alpha.tif"
+    tifffile.imwrite(alpha, np.zeros((4, 12, 10), np.uint8), photometric="rgb", planarconfig="separate")
+    assert images.header(alpha).channels == 3
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "0.tif", np.zeros((12, 10), np.complex64))
+    with pytest.raises(files.DataError, match="numbers of type complex64"):
+        images.pixels(tmp_path / "0.tif")
+
+
+def test_zero_shown_white_is_told_and_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "0.tif"
+    tifffile.imwrite(path, np.eye(12, dtype=np.uint8), photometric="miniswhite")
+    assert images.header(path).kind == "TIF uint8 x 1, 0 is white"
+    assert masks.look(path, indices=True).inverted
+    np.testing.assert_array_equal(images.pixels(path), np.eye(12))

@@ -90,6 +90,73 @@ def test_few_greys_are_black_and_white_if_two_classes_are_named(tmp_path: Path, 
     np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask), mask > 127)
 
 
+DISC = (np.hypot(*np.mgrid[-30:30, -30:30]) < 20).astype(np.uint8)
+CELLS = np.kron(np.arange(160, dtype=np.uint16).reshape(10, 16) + 1, np.pad(np.ones((2, 2), np.uint16), 4))  # 4 %
+VOID = np.select([DISC == 0, np.hypot(*np.mgrid[-30:30, -30:30]) > 19], [0, 255], 1).astype(np.uint8)
+# What to save as which file, two of each, and what is said of it.
+MIXED: dict[str, tuple[Sequence[tuple[Any, str]], str]] = {
+    "labels and void": (
+        [(VOID, ".png"), (np.where(VOID == 1, np.uint8(2), VOID), ".png")],
+        "neither 0 and 255 .*name 4 classes",
+    ),
+    "0/1 and 0/255": (
+        [(DISC, ".png"), (DISC * 255, ".png")],
+        r"0\.png: holds nothing above 1 where .*1\.png holds 255",
+    ),
+    "palette and grey": (
+        [(palette(DISC, 0, 0, 0, 255, 255, 255), ".png"), (DISC * 255, ".png")],
+        r"0\.png: holds nothing above 1 where .*1\.png holds 255",
+    ),
+    "8 and 16 bits": (
+        [(DISC * 255, ".png"), (DISC * np.uint16(65535), ".tif")],
+        r"0\.png: holds nothing above 255 where .*1\.tif holds 65535",
+    ),
+    "numbered objects, 8 bits": ([(CELLS.astype(np.uint8), ".png")], "161 grey values.*instances"),
+    "numbered objects, 16 bits": ([(CELLS * 3, ".tif")], "161 grey values.*instances"),
+    "numbered objects, up to 255": (
+        [((CELLS + 95 * (CELLS > 0)).astype(np.uint8), ".png")],
+        "161 grey values.*instances",
+    ),
+    "0/1 in JPEG": ([(DISC, ".jpg")], r"0\.jpg: JPEG changes labels"),
+    "labels in JPEG": ([(DISC + DISC[::-1] * (np.arange(60) > 20), ".jpg")], r"0\.jpg: JPEG changes labels"),
+    "colours of 16 bits": ([(np.stack([DISC * np.uint16(65535), DISC * 0, DISC * 0], -1), ".tif")], "8 bits a channel"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_masks_that_are_not_black_and_white_are_not_read_so(
+    name: str, tmp_path: Path, save: Callable[..., None]
+) -> None:
+    files, message = MIXED[name]
+    for number in range(4):
+        mask, suffix = files[number % len(files)]
+        shape = (mask.height, mask.width) if isinstance(mask, Image.Image) else mask.shape[:2]
+        save(tmp_path / "images" / f"{number}.png", np.zeros(shape, np.uint8))
+        save(tmp_path / "masks" / f"{number}{suffix}", mask)
+    with pytest.raises(DataError, match=message):
+        scan(tmp_path)
+    if "classes" not in message:  # nor with two names, which cut what is black and white
+        with pytest.raises(DataError):
+            scan(tmp_path, classes=("background", "object"))
+
+
+def test_black_and_white_of_1_and_of_8_bits_are_one(with_masks: Callable[..., Path]) -> None:
+    found = scan(with_masks([BLOB == 1, CORNER * 255]))
+    for pair, mask in zip(found.pairs, TWO, strict=True):
+        np.testing.assert_array_equal(found.reading.labels(pair.mask), mask)
+
+
+def test_noise_on_both_sides_is_none_in_the_middle(with_masks: Callable[..., Path]) -> None:
+    noisy = BLOB * 253 + np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8) * (BLOB + (CORNER > 0))
+    found = scan(with_masks([noisy.astype(np.uint8), BLOB * 255]))
+    np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask), BLOB)
+
+
+def test_a_class_is_named_once(with_masks: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"names a class twice \(a, b, b\)"):
+        scan(with_masks(THREE), classes=("a", "b", "b"))
+
+
 NOISE = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
 STRIPES = np.repeat(np.arange(12, dtype=np.uint8)[:, None], 10, axis=1) * 12
 REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {

@@ -1,3 +1,4 @@
+import os
 import tempfile
 import unicodedata
 from pathlib import Path
@@ -105,6 +106,27 @@ def test_groups(tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
     table.write_text("\ufeffid,group\r\n2, p2\r\n0,p1\r\n\r\n1,p2\r\n", encoding="utf-8")  # as Excel writes it
     assert pairs.groups(table, ["0", "1", "2"]) == {"0": "p1", "1": "p2", "2": "p2"}
+
+
+def test_groups_meet_ids_however_accents_and_spaces_are_written(tmp_path: Path) -> None:
+    table, apart = tmp_path / "groups.csv", unicodedata.normalize("NFD", "été")
+    table.write_text("id,group\nété,a\n3,b\n", encoding="utf-8")
+    assert pairs.groups(table, [apart, "3 "]) == {apart: "a", "3 ": "b"}
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"a\nb.png"])
+def test_a_name_that_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
+    images, masks = touch(tmp_path / "i", "0.png"), touch(tmp_path / "m", "0.png")
+    for folder in (images, masks):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).touch()
+    with pytest.raises(DataError, match=r"/i: the name 'caf\\udce9\.png' is|/i: the name 'a\\nb\.png' is") as error:
+        pairs.pairs(images, masks)
+    assert str(error.value).isprintable()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        pairs.folders(tmp_path / "nowhere", None)
 
 
 @pytest.mark.parametrize(
