@@ -56,12 +56,12 @@ def jaccard(tests: list[np.ndarray], groups: np.ndarray, rng: np.random.Generato
 
 
 def p_values(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    """Of each test on one data set. A bootstrap has an interval: its p here is 0 where that excludes zero, else 1."""
+    """Of each test on one data set. Of an interval, p is 0 where it excludes zero, else 1."""
     runs = np.diff(np.nanmean(scores, axis=1))[:, 0]
     images = np.diff(np.nanmean(scores, axis=0))[:, 0]
     intervals = {
-        "bootstrap over images": statistics.cluster_bootstrap(images, np.arange(IMAGES)),
-        "bootstrap over groups": statistics.cluster_bootstrap(images, groups),
+        "interval over images": statistics.cluster_interval(images, np.arange(IMAGES)),
+        "interval over groups": statistics.cluster_interval(images, groups),
     }
     return {
         "paired t-test over runs": float(scipy.stats.ttest_1samp(runs, 0).pvalue),
@@ -84,7 +84,7 @@ def simulate(datasets: int) -> pd.DataFrame:
             splits = folds.plan(ids, groups.astype(str), folds=5, repeats=5, grouped=whole, protocol="paper", seed=seed)
             found.append(p_values(jaccard([cell.test for cell in splits.values()], groups, rng), groups))
         for test, p in pd.DataFrame(found).items():
-            levels = [0.05] if "bootstrap" in str(test) else LEVELS
+            levels = [0.05] if "interval" in str(test) else LEVELS
             rows += [(name, test, level, datasets, float((p <= level).mean())) for level in levels]
     return pd.DataFrame(rows, columns=["folds", "test", "level", "datasets", "rejected"])
 

@@ -63,7 +63,7 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         )
     chosen = {
         "paper": "Epochs were chosen on the fold that is scored, which flatters the score.",
-        "nested": "Epochs were chosen on a part of the training folds; the test fold was scored once.",
+        "nested": "Epochs were chosen on a part of the training folds; nothing was decided on the test fold.",
     }[config.protocol]
     groups = "Folds kept groups whole." if config.grouped else "Folds were drawn at random, whatever the groups."
     protocol = f"Protocol `{config.protocol}`, folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}."

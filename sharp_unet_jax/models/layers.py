@@ -73,9 +73,11 @@ class BatchNorm(nnx.Module):
             y = (pixels - mean) * lax.rsqrt(var + self.eps) * scale + bias
         else:
             count = jnp.sum(weight)
-            share = weight.astype(jnp.float32) / (jnp.maximum(count, 1) * pixels.shape[1])
+            # Padding alone counts as images do: unlike all weights of 0 that leaves every layer's result finite.
+            counted = jnp.where(count > 0, weight, 1).astype(jnp.float32)
+            share = counted / (jnp.sum(counted) * pixels.shape[1])
             y, mean, var = ops.normalised(pixels, share, self.scale[...], self.bias[...], self.eps)
-            momentum = jnp.where(count > 0, self.momentum, 1)  # padding alone changes nothing
+            momentum = jnp.where(count > 0, self.momentum, 1)  # but changes nothing
             for running, now in ((self.mean, mean), (self.var, var)):
                 running[...] = momentum * running[...] + (1 - momentum) * now
         return y.astype(x.dtype).reshape(x.shape)

@@ -16,7 +16,8 @@ from sharp_unet_jax.report.style import INK
 CAPTION = (
     "In points of Jaccard. A dot is a run, paired with the other model's of the same fold; the diamond is their mean, "
     "the line its 95 % interval, corrected for the training images that folds share, but not for the number of "
-    f"differences shown: the tables say which hold after that. Of fewer than {statistics.FEWEST} runs there is none."
+    "differences shown: the tables say which hold after that, and whether folds tear groups apart. Of fewer than "
+    f"{statistics.FEWEST} runs there is none."
 )
 Row = tuple[str, tuple[Sweep, str, str]]  # what it is called; whose difference it is, first minus second
 

@@ -41,7 +41,11 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
         for model in statistics.models(sweep)
     ]
     reference = " or ".join(dict.fromkeys(lineup.kernel(lineup.reference(sweep)) for sweep in sweeps))
-    note = [NOTE.format(reference=reference), *(rule.format(count=len(wanted)) for rule in rules), unfinished(sweeps)]
+    note = [
+        NOTE.format(reference=reference),
+        *(rule.format(count=len(wanted)) for rule in rules if rule),
+        unfinished(sweeps),
+    ]
     title = "Kernels of the sharp block: Jaccard, and differences in points of it, over runs"
     frame = narrow(pd.DataFrame(rows)).rename(columns={"minus reference": f"minus {reference}"})
     return Table("kernels", title, passport(sweeps), frame, "\n".join(filter(None, note)))

@@ -87,7 +87,7 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
     compared = [sweep for sweep in sweeps if any(row["data set"] == sweep.dataset for row in rows)]
     note = [
         "Jaccard. Folds of two sweeps are not paired, images are: the difference is that of each image's mean over "
-        f"repeats, its interval a bootstrap that draws whole groups ({statistics.RESAMPLES} percentile resamples). "
+        "repeats, its interval takes whole groups as what was drawn (Student's t of groups' totals). "
         "Whatever else differs between the sweeps, such as the number of training images, is in the difference too.",
         unfinished(compared),
     ]
@@ -100,7 +100,15 @@ def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
     ordered = sorted(sweeps, key=lambda sweep: (sweep.config["protocol"] == "nested", sweep.config["grouped"]))
     pairs = []
     for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
-        every = list(combinations([sweep for sweep in ordered if sweep.dataset == dataset], 2))
+        named_so = [sweep for sweep in ordered if sweep.dataset == dataset]
+        every = [(a, b) for a, b in combinations(named_so, 2) if _same_images(a, b)]
         alike = [(a, b) for a, b in every if any(a.config[key] == b.config[key] for key in ("protocol", "grouped"))]
         pairs += alike or every
     return pairs
+
+
+def _same_images(first: Sweep, second: Sweep) -> bool:
+    """Two folders of one name are one data set only if ids agree, and pixels where they were trained at one size."""
+    same_size = all(first.config["data"][key] == second.config["data"][key] for key in ("size", "fit"))
+    same_pixels = first.folds["sha256"] == second.folds["sha256"]
+    return first.groups.keys() == second.groups.keys() and (same_pixels or not same_size)

@@ -51,9 +51,10 @@ def unfinished(sweeps: Sequence[Sweep]) -> str:
 def _sentences(sweep: Sweep) -> list[str]:
     config, folds, classes = sweep.config, sweep.folds, len(sweep.classes)
     height, width = config["data"]["size"]
+    inner = f"about {config['inner_validation']:.0%}"
     decided = {
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
-        "nested": f"nested (decided on {config['inner_validation']:.0%} of the training folds; the test fold held out)",
+        "nested": f"nested (decided on {inner} of the training folds; the test fold held out)",
     }[config["protocol"]]
     repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
     empty = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}[config["empty"]]

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from sharp_unet_jax.report.records import Sweep
 
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
-RESAMPLES = 2000
 FEWEST = 3  # runs: the spread of two is no measure of anything, and says neither an interval nor a test
 
 
@@ -56,32 +55,29 @@ def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
     return Mean(mean, mean - half, mean + half, t, float(2 * scipy.stats.t.sf(abs(t), n - 1)), n)
 
 
-def cluster_bootstrap(values: ArrayLike, groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `values` (n,), whole `groups` (n,) being drawn with replacement.
+def cluster_interval(values: ArrayLike, groups: Sequence[str]) -> tuple[float, float]:
+    """95 % interval of the mean of `values` (n,), whole `groups` (n,) being what was drawn; (nan, nan) for one group.
 
-    (nan, nan) for fewer than two groups. The same values, groups and seed give the same interval.
+    The mean is a ratio of totals, of values and of images, so its variance is that of the groups' residuals (Cochran,
+    Sampling Techniques, 1977, section 6.4), here with Student's t of one degree of freedom less than there are groups.
+    Of five groups a percentile bootstrap covers the truth in 80 % of data sets instead of 95 %, this in 90 to 96 %.
     """
     by_group = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True)
     sums, sizes = by_group.sum().to_numpy(), by_group.size().to_numpy()
-    if len(sums) < 2:
+    number = len(sums)
+    if number < 2:
         return np.nan, np.nan
-    interval = scipy.stats.bootstrap(
-        (sums, sizes),
-        lambda total, size, axis: total.sum(axis) / size.sum(axis),
-        paired=True,
-        confidence_level=1 - LEVEL,
-        n_resamples=RESAMPLES,
-        batch=200,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    mean = sums.sum() / sizes.sum()
+    error = np.sqrt(number / (number - 1) * np.sum((sums - mean * sizes) ** 2)) / sizes.sum()
+    half = error * scipy.stats.t.ppf(1 - LEVEL / 2, number - 1)
+    return float(mean - half), float(mean + half)
 
 
 def wilcoxon(values: ArrayLike, groups: Sequence[str]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test on the means of `values` (n,) by group: images of a group are one.
 
-    As R has it: zeros are left out, exact for up to 50 means without ties, otherwise normal with continuity correction.
+    Zeros are left out; exact for up to 50 means without ties, otherwise normal with continuity correction. Of fewer
+    than six means it is never below 5 %.
     """
     means = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True).mean().to_numpy()
     means = means[means != 0]
@@ -106,11 +102,12 @@ class OverImages(NamedTuple):
     """What `over_images` returns, in points."""
 
     mean: float
-    low: float  # 95 % interval by `cluster_bootstrap`
+    low: float  # 95 % interval by `cluster_interval`
     high: float
     p: float  # `wilcoxon`
     images: int
     groups: int
+    one_sided: int = 0  # images left out since only one of the two has a score
 
 
 def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) -> OverImages:
@@ -119,12 +116,15 @@ def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) 
     Both are scores in 0..1 of one index with the level image_id; an image that is there several times counts as one, by
     the mean of its differences.
     """
-    delta = (100 * (first - second)).dropna().groupby("image_id").mean()
+    scores = pd.DataFrame({"first": first, "second": second})
+    alone = scores[scores.isna().sum(axis=1) == 1]
+    one_sided = alone.index.get_level_values("image_id").nunique()
+    delta = (100 * (scores["first"] - scores["second"])).dropna().groupby("image_id").mean()
     if delta.empty:
-        return OverImages(np.nan, np.nan, np.nan, np.nan, 0, 0)
+        return OverImages(np.nan, np.nan, np.nan, np.nan, 0, 0, one_sided)
     group = [groups[image] for image in delta.index]
-    interval = cluster_bootstrap(delta, group)
-    return OverImages(float(delta.mean()), *interval, wilcoxon(delta, group), len(delta), len(set(group)))
+    interval = cluster_interval(delta, group)
+    return OverImages(float(delta.mean()), *interval, wilcoxon(delta, group), len(delta), len(set(group)), one_sided)
 
 
 def image_scores(sweep: Sweep, model: str) -> pd.DataFrame:
@@ -143,6 +143,11 @@ def share_tested(sweep: Sweep) -> float:
     """`corrected_t`'s ratio: a fold's test images over all others, which its model came of; mean over runs."""
     test = sweep.runs["images.test"]
     return float((test / (sweep.folds["images"] - test)).mean())
+
+
+def torn(sweep: Sweep) -> bool:
+    """Whether random folds tear groups apart, so that even the corrected test finds too much."""
+    return not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"]
 
 
 def models(sweep: Sweep) -> list[str]:

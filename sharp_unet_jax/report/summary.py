@@ -30,6 +30,8 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
             f"Jaccard on the test images: {_scores(sweep)}.",
             *(map(_difference, differences) if len(differences) <= FEW else _differences(differences)),
         ]
+        if any(each.holm < statistics.LEVEL for each in differences) and statistics.torn(sweep):
+            said.append("Random folds tear groups apart, so that the test finds too much.")
         if config["protocol"] == "paper":
             said.append("Stopping and weights were decided on the reported folds, which flatters every score here.")
         lines.append(" ".join(said))

@@ -21,7 +21,7 @@ TEST = (
 )
 INTERVAL = (
     "Intervals by runs are corrected likewise for the training images that folds share: "
-    "mean ± t(n - 1) s sqrt(1/n + test/training images), n the runs; of fewer than "
+    "mean ± t(n - 1) s sqrt(1/n + test images/all others), n the runs; of fewer than "
     f"{statistics.FEWEST} there is none, and no test."
 )
 TORN = (
@@ -29,10 +29,14 @@ TORN = (
     "without any difference instead of 5 % (bench/null_simulation.py)."
 )
 BY_IMAGE = (
-    "Each image's difference is averaged over repeats first. The interval is a bootstrap that draws whole groups "
-    f"({statistics.RESAMPLES} percentile resamples), Wilcoxon's signed-rank test takes the means of groups, and Holm's "
-    "adjustment is for all comparisons of this table. Both take the trained networks as given: they say nothing of "
-    "other trainings, so nothing is bold here."
+    "Each image's difference is averaged over repeats first. The interval takes whole groups as what was drawn "
+    "(Student's t of groups' totals), Wilcoxon's signed-rank test takes the means of groups, of which six are the "
+    "fewest that can reach 5 %, and Holm's adjustment is for all comparisons of this table. Both take the trained "
+    "networks as given: they say nothing of other trainings, so nothing is bold here."
+)
+ONE_SIDED = (
+    "Left out: images of which only one of the two models has a score, up to {count} in a row. There the other model "
+    "found nothing where nothing is, and this one something: a difference that leaving them out hides."
 )
 
 
@@ -80,7 +84,9 @@ def significance(sweeps: Sequence[Sweep]) -> list[Table]:
     made = []
     if twins:
         made.append(_by_run("significance", "Sharp against plain", twins))
-    if each := kernels.table(sweeps, f"Bold: differs from zero by the {TEST}.", INTERVAL):
+    if each := kernels.table(
+        sweeps, f"Bold: differs from zero by the {TEST}.", INTERVAL, _torn(filter(lineup.has_kernels, sweeps))
+    ):
         made.append(each)
     if len(every_pair) > len(twins):
         made.append(_by_run("pairs", "Every two models", every_pair))
@@ -120,7 +126,7 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
         frame = frame.drop(columns=frame.columns[frame.columns.str.contains("paper")])
     rule = "the higher Jaccard of plain and sharp" if number < 3 else "a Jaccard higher than every other model's"
     bold = f"Bold: {rule} by the {TEST.format(count=len(pairs))}." if pairs else ""
-    note = [bold, INTERVAL, unfinished(sweeps)]
+    note = [bold, INTERVAL, _torn(sweeps) if pairs else "", unfinished(sweeps)]
     return Table(
         f"table{number}",
         f"{title} (the paper's Table {number})",
@@ -181,9 +187,8 @@ def _by_run(name: str, title: str, wanted: Sequence[tuple[Sweep, str, str]]) -> 
                 "p (Holm)": p_value(made.holm),
             }
         )
-    torn = any(not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"] for sweep in sweeps)
     bold = f"Bold: differs from zero by the {TEST.format(count=len(rows))}."
-    note = [bold, INTERVAL, TORN if torn else "", unfinished(sweeps)]
+    note = [bold, INTERVAL, _torn(sweeps), unfinished(sweeps)]
     title = f"{title}: differences in points of Jaccard, over runs"
     return Table(name, title, passport(sweeps), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
 
@@ -209,8 +214,14 @@ def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
         )
     ]
     title = "Differences in points of Jaccard, over images"
-    note = "\n".join(filter(None, [BY_IMAGE, unfinished(sweeps)]))
+    one_sided = max(test.one_sided for test in tests)
+    alone = ONE_SIDED.format(count=one_sided) if one_sided else ""
+    note = "\n".join(filter(None, [BY_IMAGE, alone, unfinished(sweeps)]))
     return Table("images", title, passport(sweeps), narrow(pd.DataFrame(rows)), note)
+
+
+def _torn(sweeps: Iterable[Sweep]) -> str:
+    return TORN if any(map(statistics.torn, sweeps)) else ""
 
 
 def _blocks(sweeps: Sequence[Sweep]) -> list[Block]:

@@ -88,6 +88,15 @@ def test_the_gradient_is_that_of_the_definition(shape):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), *answers)
 
 
+def test_padding_alone_is_normalised_as_images_are_and_changes_nothing():
+    layer, untouched = norm(), BatchNorm(3)
+    np.testing.assert_allclose(
+        layer(X, jnp.zeros(4)), expected(layer, X, X.mean((0, 1, 2)), X.var((0, 1, 2))), rtol=1e-4, atol=1e-5
+    )
+    for name in ("mean", "var"):
+        np.testing.assert_array_equal(getattr(layer, name)[...], getattr(untouched, name)[...])
+
+
 def test_one_image_of_one_pixel_is_its_own_mean():
     layer = norm()
     x = X[:1, :1, :1]

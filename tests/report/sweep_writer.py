@@ -20,6 +20,7 @@ def write(
     grouped: bool = False,
     group_size: int = 1,
     classes: int = 2,
+    sha256: str = "0",
     best: float = 0.0,
     missing: tuple[str, ...] = (),
     failed: tuple[str, ...] = (),
@@ -40,7 +41,7 @@ def write(
         "epochs": 9, "precision": "float32", "seed": 0, "data": {"size": [192, 256], "fit": "stretch"},
     }  # fmt: skip
     described = {
-        "dataset": dataset, "sha256": "0", "images": len(ids), "groups": len(ids) // group_size, "classes": names,
+        "dataset": dataset, "sha256": sha256, "images": len(ids), "groups": len(ids) // group_size, "classes": names,
         "group_of": {image: f"g{index // group_size}" for index, image in enumerate(ids)},
         "folds": [
             {"repeat": repeat, "fold": fold, "validation": [], "test": tests[repeat][fold].tolist()}

@@ -124,10 +124,23 @@ def test_differences_by_image_are_adjusted_too(tmp_path):
 def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
     made = {"unet": scores(0.7, shape=(1, 2, 4)), "sharp_unet": scores(0.6, shape=(1, 2, 4))}
     torn = sweep_writer.write(tmp_path / "torn", made, group_size=2)
-    assert "tear groups apart" in tables.significance([torn])[0].note
+    for each in (tables.significance([torn])[0], by_name([torn])["table1"]):
+        assert "tear groups apart" in each.note
     for name, arguments in (("kept", {"group_size": 2, "grouped": True}), ("single", {})):
         sweep = sweep_writer.write(tmp_path / name, made, **arguments)
         assert "tear groups apart" not in tables.significance([sweep])[0].note
+        assert "tear groups apart" not in by_name([sweep])["table1"].note
+
+
+def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
+    apart = {
+        "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
+        "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
+    }
+    for number, warned in ((2, True), (1, False)):
+        sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
+        assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
+        assert ("tear groups apart" in said) == warned
 
 
 def test_one_model_and_one_run(tmp_path):
