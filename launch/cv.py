@@ -26,7 +26,7 @@ from rich.markdown import Markdown
 
 from datasets.files import DataError
 from launch import config as configs
-from launch import dataset, ending, environment, progress, runtime, tracking
+from launch import dataset, ending, environment, paths, progress, runtime, tracking
 from sharp_unet_jax import lock, plan, sweep, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
@@ -48,8 +48,12 @@ class Command(NamedTuple):
 def parse(arguments: Sequence[str]) -> Command:
     """The command line; InputError for what is not understood."""
     parser = argparse.ArgumentParser(prog="python -m launch.cv", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", default="", help="a file of launch/configs by its bare name, or any path")
-    parser.add_argument("--workdir", type=Path, help="where records and tables go (default: work/<name of the config>)")
+    parser.add_argument(
+        "--config", type=os.path.expanduser, default="", help="a file of launch/configs by its bare name, or any path"
+    )
+    parser.add_argument(
+        "--workdir", type=paths.path, help="where records and tables go (default: work/<name of the config>)"
+    )
     parser.add_argument(
         "--shard", metavar="I/N", default="0/1", help="make the I-th of N shares of the runs, from 0 on"
     )
@@ -64,6 +68,7 @@ def parse(arguments: Sequence[str]) -> Command:
     known, rest = parser.parse_known_args(arguments)
     if not known.config:
         raise InputError("name a config, such as --config=demo.py")
+    tracking.check(known.track)
     config = configs.overridden(configs.load(known.config), rest)
     folder = known.workdir or Path("work") / Path(known.config).stem
     named = runtime.Cluster(known.coordinator, known.processes, known.process)

@@ -20,7 +20,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device]) -> None:
     """Adds the command to those that made the sweep, and says what ran it: versions, commit, machine and devices."""
     path = workdir / "environment.json"
-    commands = json.loads(path.read_text())["commands"] if path.exists() else []
+    commands = _read(path).get("commands", [])
     command = shlex.join(["python", "-m", module, *arguments])
     write_json(
         path,
@@ -39,11 +39,20 @@ def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequenc
 def merge(workdir: Path, sources: Sequence[Path]) -> None:
     """Writes what sweeps were made with that `sources` and `workdir` hold: all commands; "A; B" where they differ."""
     paths = [folder / "environment.json" for folder in dict.fromkeys([workdir, *sources])]
-    several = [json.loads(path.read_text()) for path in paths if path.exists()]
+    several = [found for path in paths if (found := _read(path))]
     if several:
-        commands = dict.fromkeys(command for each in several for command in each["commands"])
+        commands = dict.fromkeys(command for each in several for command in each.get("commands", []))
         said = [{name: value for name, value in each.items() if name != "commands"} for each in several]
         write_json(workdir / "environment.json", {"commands": [*commands], **_together(said)})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """{} where it is not there, or damaged: that is not to keep a sweep from its tables."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:

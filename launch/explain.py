@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> None:
         saliency.Row(each.model, explain.predicted(each, image) == label, explain.gradcam(each, image, label, region))
         for each in runs
     ]
-    stem = Path(known.image).stem.replace("/", "-")
+    stem = Path(known.image).stem if Path(known.image).is_file() else known.image.replace("/", "-")
     truth = None if mask is None else mask == label
     with matplotlib.rc_context(cast(Any, style.RC)):
         figures = {f"gradcam-{stem}": saliency.gradcam(image, truth, region, runs[0].classes[label], rows)}

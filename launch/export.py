@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 import datasets
-from launch import ending, paths
+from launch import ending, paths, runtime
 from sharp_unet_jax import export, model_card, predict
 from sharp_unet_jax.atomic import replacing, write_text
 from sharp_unet_jax.errors import InputError
@@ -32,6 +32,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = parser.parse_args(arguments)
+    runtime.configure()
     runs = predict.load(known.run, known.model)
     if known.format == "safetensors" and len(runs) > 1:
         folder = f"{known.run}/runs/{runs[0].name}"
@@ -61,7 +62,9 @@ def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -
     try:
         return model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a record.json is damaged ({error!r}): make its run again") from error
+        raise InputError(
+            f"{path}: a record.json is damaged ({error!r}): delete its run's folder and give the sweep's command again"
+        ) from error
 
 
 def _terms(dataset: str) -> str:

@@ -7,9 +7,8 @@ and report are made of all runs, with pictures where the prepared images of one 
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from launch import ending, environment
+from launch import ending, environment, paths
 from sharp_unet_jax import workdir
 from sharp_unet_jax.report import records, tables, write
 
@@ -17,8 +16,8 @@ from sharp_unet_jax.report import records, tables, write
 def run(arguments: Sequence[str]) -> None:
     """The whole command. Raises InputError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.merge", description=__doc__, allow_abbrev=False)
-    parser.add_argument("workdir", type=Path, help="where all runs go; it may hold some already")
-    parser.add_argument("shards", type=Path, nargs="+", help="workdirs to take finished runs from")
+    parser.add_argument("workdir", type=paths.path, help="where all runs go; it may hold some already")
+    parser.add_argument("shards", type=paths.path, nargs="+", help="workdirs to take finished runs from")
     known = parser.parse_args(arguments)
     came = workdir.merge(known.workdir, known.shards)
     environment.merge(known.workdir, known.shards)

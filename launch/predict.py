@@ -22,7 +22,7 @@ import jax
 from rich.console import Console
 
 from datasets.files import DataError
-from launch import ending, formats, masks, runtime
+from launch import ending, formats, masks, paths, runtime
 from launch.progress import track
 from sharp_unet_jax import checkpoint, predict
 from sharp_unet_jax.atomic import write_json
@@ -34,8 +34,8 @@ def parse(arguments: Sequence[str]) -> masks.Command:
     """The command line; InputError for what is not understood."""
     parser = argparse.ArgumentParser(prog="python -m launch.predict", description=__doc__, allow_abbrev=False)
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
-    parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder")
-    parser.add_argument("--run", type=Path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
+    parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
+    parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
     parser.add_argument("--model", default="", help="which, if the workdir has several")
     parser.add_argument("--probabilities", action="store_true", help="write them too, in probabilities/")
     parser.add_argument("--overlays", action="store_true", help="write pictures with the masks drawn in, in overlays/")
@@ -97,8 +97,9 @@ def _check_output(command: masks.Command) -> None:
         raise InputError(f"{output} is a file: name a folder for the masks")
     if any(Path(text).resolve() == output.resolve() for text in command.inputs):
         raise InputError(f"{output} is the input as well as the output: name another folder for the masks")
-    if (output / "masks").exists() and not (output / "prediction.json").exists():
-        raise InputError(f"{output / 'masks'} was not made by this command: name another folder for the masks")
+    ours = [output / name for name in ("masks", "areas.csv", *command.extras)]
+    if not (output / "prediction.json").exists() and (there := [path for path in ours if path.exists()]):
+        raise InputError(f"{there[0]} was not made by this command: name another folder for the masks")
 
 
 def _begin(command: masks.Command, members: Sequence[Trained], inputs: Sequence[formats.Input]) -> None:
@@ -112,7 +113,10 @@ def _begin(command: masks.Command, members: Sequence[Trained], inputs: Sequence[
     }
     now = json.loads(json.dumps(now))
     path = output / "prediction.json"
-    before = json.loads(path.read_text()) if path.exists() else now
+    try:
+        before = json.loads(path.read_text()) if path.exists() else now
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): name another folder, or delete this one") from error
     for field in now:
         if before.get(field) != now[field]:
             raise InputError(f"{output} holds masks made with other {field}: name another folder, or delete this one")

@@ -113,9 +113,12 @@ def _groups(config: Config, found: Source, facts: Facts, output: Path) -> list[A
         return []
     if not advice.fold_count(dataclasses.replace(config, grouped=True), alike)[0]:
         return []
-    path = output / "groups.csv"
-    atomic.write_text(path, pd.DataFrame({"id": facts.ids, "group": groups}).to_csv(index=False))
+    path, table = output / "groups.csv", pd.DataFrame({"id": facts.ids, "group": groups}).to_csv(index=False)
     why = f"{len(facts.ids)} images in {number} groups, copies and near-duplicates in one; add what else is related"
+    if path.exists() and path.read_text() != table:
+        why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped anew"
+    else:
+        atomic.write_text(path, table)
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]
 
 

@@ -6,17 +6,16 @@ Several workdirs are put side by side: data sets, protocols, kinds of folds. Nee
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from launch import ending
+from launch import ending, paths
 from sharp_unet_jax.report import write
 
 
 def run(arguments: Sequence[str]) -> None:
     """The whole command. Raises InputError or OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
-    parser.add_argument("workdirs", metavar="WORKDIR", type=Path, nargs="+", help="what launch.cv wrote to")
-    parser.add_argument("--output", metavar="DIR", type=Path, help="default: report, in the first WORKDIR")
+    parser.add_argument("workdirs", metavar="WORKDIR", type=paths.path, nargs="+", help="what launch.cv wrote to")
+    parser.add_argument("--output", metavar="DIR", type=paths.path, help="default: report, in the first WORKDIR")
     known = parser.parse_args(arguments)
     print(f"report: {write.write(known.workdirs, known.output) / 'report.html'}")
 

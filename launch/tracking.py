@@ -5,6 +5,7 @@ in its wandb/; where that sends them is for WANDB_MODE to say, and "offline" kee
 """
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,10 +63,8 @@ class WeightsAndBiases:
     """A run there for a run here, grouped by workdir."""
 
     def __init__(self, folder: Path, run: plan.Run, config: Config):
-        try:
-            import wandb
-        except ImportError as error:
-            raise InputError('--track=wandb: install it with pip install ".[wandb]"') from error
+        import wandb
+
         self.wandb = wandb
         self.run = wandb.init(
             project="sharp_unet_jax",
@@ -91,6 +90,15 @@ TRACKERS: dict[str, Callable[[Path, plan.Run, Config, int], Tracker]] = {
     "tensorboard": lambda folder, run, _, epoch: TensorBoard(workdir.folder(folder, run) / "tensorboard", epoch),
     "wandb": lambda folder, run, config, _: WeightsAndBiases(folder, run, config),
 }
+
+
+def check(name: str) -> None:
+    """InputError where what TRACKERS[name] needs is not installed: before any training."""
+    if name == "wandb":
+        try:
+            importlib.import_module("wandb")
+        except ImportError as error:
+            raise InputError('--track=wandb: install it with pip install ".[wandb]"') from error
 
 
 def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, folder: Path) -> Iterator[Event]:

@@ -90,15 +90,20 @@ def fit(
     for unknown in settings.keys() - set(SETTINGS):
         near = difflib.get_close_matches(unknown, SETTINGS, n=1, cutoff=0)[0]
         raise InputError(f"{unknown}: fit has no such setting; did you mean {near!r}? There are {', '.join(SETTINGS)}")
-    if window is not None and not window[0] < window[1]:
+    # What NumPy counts is as good as what Python does.
+    settings = {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
+    size = None if size is None else (int(size[0]), int(size[1]))
+    if window is not None and not (isinstance(window, Sequence) and len(window) == 2 and window[0] < window[1]):
         raise InputError(f"window: give (low, high), not {window}")
     examples, held = arrays.examples(images, masks, "", groups, window), []
     share: Any = validation
-    if isinstance(validation, tuple) and len(validation) == 2:
+    if isinstance(validation, (tuple, list)) and len(validation) == 2:
         held, share = arrays.examples(*validation, "validation ", None, window), Config.inner_validation
     if not isinstance(share, float) or not 0 < share < 1:
-        raise InputError(f"validation: give a share between 0 and 1, or a pair (images, masks), not {validation!r}")
-    if isinstance(classes, str) or not 2 <= len(classes) == len(set(classes)):
+        given = share if isinstance(share, (int, float)) else f"a {type(validation).__name__}"
+        raise InputError(f"validation: give a share between 0 and 1, or a pair (images, masks), not {given}")
+    named = not isinstance(classes, str) and all(isinstance(each, str) for each in classes)
+    if not named or not 2 <= len(classes) == len(set(classes)):
         raise InputError(f"classes: give names, at least two, each once, the background first; not {classes!r}")
     sizes = sorted({example["image"].shape[:2] for example in examples + held})
     if size is None and len(sizes) > 1:

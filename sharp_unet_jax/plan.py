@@ -57,7 +57,7 @@ def check(config: Config, devices: int) -> None:
         "plateau_patience": 1,
     }
     for field, low in least.items():
-        if getattr(config, field) < low:
+        if not getattr(config, field) >= low:  # nor NaN
             raise InputError(f"{field}: must be at least {low}, got {getattr(config, field)}")
     for field in ("threshold", "inner_validation", "plateau_factor"):
         if not 0 < getattr(config, field) < 1:
@@ -69,8 +69,12 @@ def check(config: Config, devices: int) -> None:
         most = 1 if field in ("flip", "turn") else np.inf
         if not (0 <= strength <= most and np.isfinite(strength)):
             raise InputError(f"augment.{field}: must be from 0 to {most}, got {strength}")
-    if isinstance(config.loss, Mapping) and not np.isfinite(list(config.loss.values())).all():
-        raise InputError(f"loss: every weight must be a number, got {config.loss}")
+    if isinstance(config.loss, Mapping):
+        weights = np.array(list(config.loss.values()))
+        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            raise InputError(f"loss: every weight must be a number from 0 on, and one above 0; got {config.loss}")
+    if not config.data.resident_gb >= 0:
+        raise InputError(f"data.resident_gb: must be at least 0, got {config.data.resident_gb}")
     if min(config.data.size) < 16:
         raise InputError(f"data.size: height and width must be at least 16 pixels, got {config.data.size}")
     if config.max_runs is not None and config.max_runs < 1:

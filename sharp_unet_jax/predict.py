@@ -84,10 +84,14 @@ def predict(
     encoder = first.network.encoder
     multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
     if tile is not None:
+        if not isinstance(tile, Sequence) or len(tile) != 2 or not all(int(side) == side > 0 for side in tile):
+            raise InputError(f"tile: give a height and a width in pixels, not {tile}")
         height, width = (-(-side // multiple) * multiple for side in tile)
         tile = height, width
 
     def view(image: np.ndarray) -> _Views:
+        if not isinstance(image, np.ndarray):
+            raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
         if image.ndim not in (2, 3) or 0 in image.shape:
             raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
         picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, first.channels, first.window)

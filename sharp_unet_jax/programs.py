@@ -104,7 +104,8 @@ def build(
     precision = forward.matmul_precision(config, devices[0].platform)
     micro_batches = config.accumulate
     divisor = len(devices) * micro_batches
-    batch_size = -(-config.batch_size // divisor) * divisor
+    # A batch is padded to this: no larger than all there is.
+    batch_size = -(-min(config.batch_size, len(dataset.ids)) // divisor) * divisor
     capacity = -(-len(dataset.ids) // config.batch_size)  # steps that no epoch exceeds
 
     graph = nnx.graphdef(nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0))))

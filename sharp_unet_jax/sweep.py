@@ -23,7 +23,6 @@ from sharp_unet_jax.atomic import clear, to_json
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models.pretrained import Weights
 from sharp_unet_jax.plan import Run
 
@@ -104,9 +103,7 @@ def go(
     splits = splits or plan.split(config, dataset)
     weights = {model: start for model in config.models if (start := programs.pretrained(config, model, dataset))}
     digests = {model: start.sha256 for model, start in weights.items()}
-    strange = folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir())
-    if strange and not (folder / "config.json").exists():
-        raise InputError(f"{folder} is not empty and holds no sweep: name another --workdir")
+    workdir.check_own(folder)
     several = len(hosts.processes(devices)) > 1
     with lock.held(folder, (jax.process_index(), jax.process_count()) if several else shard):
         workdir.begin(folder, config, dataset, splits, digests)

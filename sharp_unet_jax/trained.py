@@ -18,6 +18,8 @@ from sharp_unet_jax.errors import InputError
 
 Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": the same}, as in the checkpoint
 
+AGAIN = "delete the run's folder and give its sweep's command again"
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -128,14 +130,14 @@ def load(path: str | Path) -> Trained:
         saved = checkpoint.load(path / "checkpoint")
         channels = len(saved["stats"]["mean"])
     except Exception as error:  # Orbax raises what the storage below it raises
-        raise InputError(f"{path / 'checkpoint'} is damaged ({_line(error)}): make the run again") from error
+        raise InputError(f"{path / 'checkpoint'} is damaged ({_line(error)}): {AGAIN}") from error
     abstract = nnx.eval_shape(
         lambda: forward.network(config, run.model, outputs=outputs, channels=channels, rngs=nnx.Rngs(0))
     )
     params, stats = forward.arrays(abstract)
     weights = jax.tree_util.tree_map_with_path(functools.partial(_of, saved, path), {"params": params, "stats": stats})
     if checkpoint.digest(weights) != digest:
-        raise InputError(f"{path / 'checkpoint'} is damaged (its bytes are not those recorded): make the run again")
+        raise InputError(f"{path / 'checkpoint'} is damaged (its bytes are not those recorded): {AGAIN}")
     return Trained(
         run.name,
         run.model,

@@ -13,7 +13,8 @@ runs/<model>/repeat<R>-fold<F>/
     checkpoint/                    the reported weights
     resume/                        while the run goes on, its last two states
     record.json                    written last: a run with it is done
-    timing.json                    seconds; the other files are the same bytes whenever the run is made again
+    timing.json                    seconds; the others are the same bytes whenever the run is made again,
+                                   but for Orbax's own files around the weights in checkpoint/
 """
 
 import csv
@@ -100,6 +101,13 @@ def folder(workdir: Path, run: Run) -> Path:
     return workdir / "runs" / run.name
 
 
+def check_own(workdir: Path) -> None:
+    """Refuses a folder with somebody else's files in it."""
+    strange = workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir())
+    if strange and not (workdir / "config.json").exists():
+        raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
+
+
 def begin_run(workdir: Path, run: Run) -> Path:
     """The folder of a run that is to be made: of what an earlier attempt left it holds the saved states alone."""
     own = folder(workdir, run)
@@ -138,7 +146,7 @@ def collect(workdir: Path, config: Config) -> None:
             writer.writerow([scores.get(key) if key in ("jaccard", "dice") else record[key] for key in SCORES])
         write_text(workdir / "scores.csv", text.getvalue())
         if finished:
-            frames = [pd.read_parquet(workdir / "runs" / record["run"] / "per_image.parquet") for record in finished]
+            frames = [_read_scores(workdir, record["run"]) for record in finished]
             with replacing(workdir / "per_image.parquet") as temporary:
                 pd.concat(frames, ignore_index=True).to_parquet(temporary)
 
@@ -170,6 +178,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
     Models and repeats are those of all. Returns how many runs came. InputError, before anything is written, where the
     sources are not of one sweep, or hold the same run with other weights.
     """
+    check_own(workdir)
     several = [*([workdir] if (workdir / "config.json").exists() else []), *sources]
     configs = [read_config(source) for source in several]
     folds_of = [_read(source / "folds.json") for source in several]
@@ -197,6 +206,8 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
             holders.setdefault(run, source)
             if first != record["weights_sha256"]:
                 raise InputError(f"{holders[run]} and {source} both hold {run.name}, with other weights: delete one")
+    for run, source in holders.items():
+        _read_scores(source, run.name)  # a damaged one is to be known before anything is copied
     with lock.held(workdir, (0, 1)):
         write_json(workdir / "config.json", dataclasses.asdict(config))
         write_json(workdir / "folds.json", folds_of[int(np.argmax(repeats))])
@@ -320,6 +331,17 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
 def _weights(workdir: Path) -> dict[str, str]:
     path = workdir / "weights.json"
     return _read(path) if path.exists() else {}
+
+
+def _read_scores(workdir: Path, name: str) -> pd.DataFrame:
+    """per_image.parquet of a run."""
+    path = workdir / "runs" / name / "per_image.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+        remedy = "delete its run's folder and give the sweep's command again"
+        raise InputError(f"{path} is {reason}: {remedy}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -122,6 +122,18 @@ def test_images_of_any_size_grey_and_of_other_numbers():
         np.testing.assert_array_equal(a, b)
 
 
+def test_numbers_and_lists_of_numpy_are_as_good_as_pythons():
+    assert_same_weights(
+        fit(
+            epochs=np.int64(2),
+            learning_rate=np.float32(0.5),
+            size=np.array([16, 24]),
+            validation=[IMAGES[:4], MASKS[:4]],
+        ),
+        fit(epochs=2, learning_rate=0.5, size=(16, 24), validation=(IMAGES[:4], MASKS[:4])),
+    )
+
+
 def test_several_classes_and_devices():
     data = squares(classes=3)
     classes, losses = ["background", "square", "other"], ([], [])
@@ -163,6 +175,12 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ({"groups": ["a"]}, "12 images, but 12 masks and 1 groups"),
         ({"classes": "square"}, "classes: give names, at least two, each once, the background first; not 'square'"),
         ({"window": (0, 1), "images": np.where(IMAGES > 9, np.nan, 0.5)}, "image 0: some pixels are not numbers"),
+        (
+            {"validation": IMAGES},
+            r"validation: give a share between 0 and 1, or a pair \(images, masks\), not a ndarray",
+        ),
+        ({"classes": (0, 1)}, "classes: give names"),
+        ({"window": 3}, r"window: give \(low, high\), not 3"),
         ({"window": (1, 0)}, r"window: give \(low, high\), not \(1, 0\)"),
         ({"size": (8, 8)}, "data.size: height and width must be at least 16"),
         ({"model": "sharp_net"}, "no model 'sharp_net'; did you mean 'sharp_unet'"),

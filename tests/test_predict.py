@@ -137,6 +137,18 @@ def test_hounsfield_units_become_what_was_trained_on():
     np.testing.assert_array_equal(pixels.as_trained(np.array([[[True]]]), 3, None), [[[255, 255, 255]]])
 
 
+@pytest.mark.parametrize("tile", [(0, 0), (0, -3), 64, (64.5, 64), (64,)])
+def test_what_is_no_tile_is_said(run, dataset, tile):
+    with pytest.raises(InputError, match="tile: give a height and a width"):
+        list(run.predict([dataset.images[0]], tile=tile))
+
+
+@pytest.mark.parametrize("image", ["image.png", [[1, 2], [3, 4]]])
+def test_what_is_no_array_is_said(run, image):
+    with pytest.raises(InputError, match="an image is an array of pixels, not a"):
+        list(run.predict([image]))
+
+
 @pytest.mark.parametrize(
     ("image", "channels", "window", "message"),
     [

@@ -427,3 +427,14 @@ def test_a_training_loss_that_is_no_number_ends_the_run(program):
     config = dataclasses.replace(CONFIG, learning_rate=1e30, epochs=9)
     with pytest.raises(train.DivergedError, match="the training loss became NaN or infinite in epoch"):
         run(train.fit(program, split, config, binary=True, seed=0))
+
+
+def test_a_batch_larger_than_the_data_is_padded_no_further_than_to_all_of_it(tiny_models, dataset):
+    large, whole = (make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset) for size in (300, 12))
+    assert large.batch_size == whole.batch_size == 12
+    split = Split(ALL[:8], ALL[8:], ALL[8:])
+    ends = [
+        run(train.fit(program, split, dataclasses.replace(CONFIG, batch_size=size), binary=True, seed=0))[1].rows
+        for program, size in ((large, 300), (whole, 12))
+    ]
+    assert ends[0] == ends[1]

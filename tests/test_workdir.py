@@ -125,6 +125,22 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path):
         workdir.merge(tmp_path / "all", [tmp_path])
 
 
+def test_a_target_with_other_files_is_refused_and_kept(shards, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "scores.csv").write_text("mine")
+    with pytest.raises(InputError, match="mine is not empty and holds no sweep"):
+        workdir.merge(tmp_path / "mine", shards)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["scores.csv"]
+
+
+def test_a_damaged_run_is_named_before_anything_is_copied(shards, tmp_path):
+    damaged = next(shards[1].rglob("runs/**/per_image.parquet"))
+    damaged.write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"per_image\.parquet is damaged .*: delete its run's folder"):
+        workdir.merge(tmp_path / "all", shards)
+    assert not (tmp_path / "all").exists()
+
+
 def test_a_config_comes_back_as_it_was(tmp_path):
     config = Config(
         data=Data(builder="folder", size=(16, 24), classes=("a", "b")), loss={"dice": 1.0}, models=("unet",), max_runs=3

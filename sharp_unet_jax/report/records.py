@@ -2,15 +2,19 @@
 
 import functools
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.errors import InputError
+
+AGAIN = "delete the run's folder and give the sweep's command again"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Sweep:
     def environment(self) -> dict[str, Any]:
         """environment.json: the commands, and what they ran with; {} where it was not recorded."""
         path = self.workdir / "environment.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return _read(path, _json, "delete it") if path.exists() else {}
 
     @functools.cached_property
     def names(self) -> list[str]:
@@ -55,14 +59,14 @@ class Sweep:
     @functools.cached_property
     def runs(self) -> pd.DataFrame:
         """A row a finished run, index `run`: the columns of record.json, nested ones as "best_on_test.jaccard"."""
-        records = [json.loads((self.folder(name) / "record.json").read_text()) for name in self.names]
+        records = [_read(self.folder(name) / "record.json", _json) for name in self.names]
         return pd.json_normalize(records).set_index("run") if records else pd.DataFrame()
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:
         """A row a run, test image and class: run, image_id, class, intersection, union, truth, predicted (pixels),
         jaccard, dice, and model, repeat, fold, group."""
-        frames = [pd.read_parquet(self.folder(name) / "per_image.parquet") for name in self.names]
+        frames = [_read(self.folder(name) / "per_image.parquet", pd.read_parquet) for name in self.names]
         table = pd.concat(frames, ignore_index=True)
         table = table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
         return table.assign(group=table["image_id"].map(self.groups))
@@ -70,7 +74,7 @@ class Sweep:
     @functools.cached_property
     def epochs(self) -> pd.DataFrame:
         """A row a run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
-        frames = [pd.read_json(self.folder(name) / "metrics.jsonl", lines=True).assign(run=name) for name in self.names]
+        frames = [_read(self.folder(name) / "metrics.jsonl", _lines).assign(run=name) for name in self.names]
         table = pd.concat(frames, ignore_index=True)
         return table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
 
@@ -93,11 +97,8 @@ class Sweep:
 
     def predictions(self, name: str) -> np.ndarray | None:
         """Probabilities (n, H, W, outputs) of a run's test images in 255ths, uint8; None where they were not kept."""
-        try:
-            with np.load(self.folder(name) / "predictions.npz") as file:
-                return file["probabilities"]
-        except FileNotFoundError:
-            return None
+        path = self.folder(name) / "predictions.npz"
+        return _read(path, _probabilities) if path.exists() else None
 
     def scored(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """`predictions` of a run and, (n, H, W) uint8, the labels they are scored against; None without either."""
@@ -132,14 +133,47 @@ class Sweep:
 
     def _status(self, name: str) -> str | None:
         path = self.folder(name) / "record.json"
-        return json.loads(path.read_text())["status"] if path.exists() else None
+        return _read(path, lambda path: _json(path)["status"]) if path.exists() else None
 
 
 def load(workdir: Path) -> Sweep:
-    """The sweep in `workdir`; InputError where there is none."""
+    """The sweep in `workdir`; InputError where there is none, or what says so is damaged."""
+    needed = {"config": ("models", "repeats", "folds", "protocol", "data"), "folds": ("dataset", "classes", "folds")}
+    found = []
+    for name, keys in needed.items():
+        path = workdir / f"{name}.json"
+        if not path.exists():
+            raise InputError(f"{workdir} holds no sweep: there is no {path.name}")
+        found.append(_read(path, functools.partial(_with, keys), "bring it back from a copy"))
+    return Sweep(workdir, *found)
+
+
+def _read(path: Path, reader: Callable[[Path], T], remedy: str = AGAIN) -> T:
+    """What `reader` makes of a file that a sweep left; InputError where it is missing or damaged."""
     try:
-        return Sweep(workdir, *(json.loads((workdir / f"{name}.json").read_text()) for name in ("config", "folds")))
+        return reader(path)
     except FileNotFoundError as error:
-        raise InputError(f"{workdir} holds no sweep: there is no {Path(error.filename).name}") from error
-    except ValueError as error:
-        raise InputError(f"{workdir}: config.json or folds.json is damaged ({error})") from error
+        raise InputError(f"{path} is missing: {remedy}") from error
+    except Exception as error:  # of json, NumPy, pandas, pyarrow and zipfile
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise InputError(f"{path} is damaged ({reason}): {remedy}") from error
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _with(keys: Sequence[str], path: Path) -> dict[str, Any]:
+    tree = _json(path)
+    if not isinstance(tree, dict) or (lacking := [key for key in keys if key not in tree]):
+        raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(tree, dict) else "it is no object")
+    return tree
+
+
+def _lines(path: Path) -> pd.DataFrame:
+    return pd.read_json(path, lines=True)
+
+
+def _probabilities(path: Path) -> np.ndarray:
+    with np.load(path) as file:
+        return file["probabilities"]

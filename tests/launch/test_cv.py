@@ -293,3 +293,9 @@ def test_a_terminal_shows_every_run_that_is_on():
     assert len(records) == 2
     assert all(f"{run.name} " in seen[0] for run in runs[:2])
     assert runs[2].name not in seen[0]
+
+
+def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.py").write_text((ROOT / "launch/configs/demo.py").read_text())
+    assert cv.parse(["--config=~/own.py", "--workdir=~/w"]).workdir == tmp_path / "w"

@@ -45,6 +45,16 @@ def test_plain_beside_sharp(prepared, tmp_path, capsys):
     assert "gradcam-003" in capsys.readouterr().out
 
 
+def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_path):
+    names = json.loads((tmp_path / "prepared/names.json").read_text())
+    names["ids"][:3] = ["scan.1", "scan.2", "b/scan.1"]
+    (tmp_path / "prepared/names.json").write_text(json.dumps(names))
+    for image in names["ids"][:3]:
+        explain.run([f"--run={prepared / PLAIN}", f"--image={image}", "--region=image", f"--output={tmp_path / 'out'}"])
+    made = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert made == {f"gradcam-{name}.png" for name in ("scan.1", "scan.2", "b-scan.1")}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

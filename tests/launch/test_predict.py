@@ -298,6 +298,23 @@ def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, consol
         assert float(row["mm2"]) == pytest.approx(expected.sum() * sizes[row["input"]], abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["areas.csv", "overlays"])
+def test_files_of_the_user_are_not_written_over(finished, inputs, tmp_path, console, name):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"{name} was not made by this command"):
+        predict.run(
+            [f"--run={finished / 'runs/unet/repeat0-fold0'}", "--overlays", str(inputs), str(tmp_path / "out")], console
+        )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_damaged_prediction_json_is_named(finished, inputs, tmp_path, console):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/prediction.json").write_text("{")
+    with pytest.raises(InputError, match=r"prediction\.json is damaged .*: name another folder"):
+        predict.run([f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")], console)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -104,6 +104,11 @@ def test_copies_are_named_and_grouped(mine, look):
     config, _ = suggested(text)
     assert config.grouped
     assert config.data.groups == str(out / "groups.csv")
+    table = (out / "groups.csv").read_text()
+    (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # what the user knows, and was asked to add
+    assert "kept as it is there" in look(mine)[1]
+    assert "c_i,a_i" in (out / "groups.csv").read_text()
+    (out / "groups.csv").write_text(table)
     code, text, _ = look(mine, f"--config.data.groups={out / 'groups.csv'}")  # now they are known
     assert "11 groups, the largest b_i with 2 of 12 images" in text
     assert suggested(text)[0].grouped

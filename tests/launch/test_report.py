@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from launch import cv, environment, report
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures, write
 from tests.report import whole
 
@@ -32,6 +33,44 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path):
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stderr == f"error: {tmp_path} holds no sweep: there is no config.json\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("record.json", b"{", "record.json is damaged .*: delete the run's folder"),
+        ("per_image.parquet", b"junk", "per_image.parquet is damaged"),
+        ("per_image.parquet", None, "per_image.parquet is missing: delete the run's folder"),
+        ("metrics.jsonl", b'{"epoch": 1', "metrics.jsonl is damaged"),
+        ("predictions.npz", b"PK", "predictions.npz is damaged"),
+        ("environment.json", b"{", "environment.json is damaged .*: delete it"),
+        ("folds.json", b"[]", r"folds.json is damaged \(it is no object\): bring it back"),
+        ("config.json", b"{}", r"config.json is damaged \(it lacks models, repeats"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content, message):
+    whole.sweep(tmp_path / "w", repeats=1)
+    path = tmp_path / "w" / name if name in ("environment.json", "folds.json", "config.json") else None
+    path = path or next((tmp_path / "w" / "runs").rglob(name))
+    path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        report.run([str(tmp_path / "w")])
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_environment_keeps_no_sweep_from_its_tables(tmp_path):
+    (tmp_path / "environment.json").write_text("{")
+    environment.write(tmp_path, "launch.cv", ["--config=a.py"], jax.devices())
+    (command,) = json.loads((tmp_path / "environment.json").read_text())["commands"]
+    assert command == "python -m launch.cv --config=a.py"
+
+
+def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    whole.sweep(tmp_path / "w", repeats=1)
+    report.run(["~/w", "--output=~/out"])
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.mark.usefixtures("tiny_models")

@@ -10,7 +10,7 @@ from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
-from launch import cv, tracking
+from launch import cv
 from sharp_unet_jax.errors import InputError
 
 ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
@@ -84,4 +84,5 @@ def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatc
 def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match=r'pip install "\.\[wandb\]"'):
-        tracking.TRACKERS["wandb"](tmp_path, None, None, 1)
+        cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], Console(quiet=True))
+    assert not (tmp_path / "w").exists()
