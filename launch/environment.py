@@ -14,7 +14,10 @@ import jax
 import sharp_unet_jax
 from sharp_unet_jax.atomic import write_json
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pillow", "tensorflow-datasets")
+PACKAGES = (  # what trains, reads and scores
+    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas", "pillow", "tifffile"),
+    *("dm-pix", "tensorflow-datasets"),
+)
 
 
 def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device]) -> None:

@@ -69,12 +69,12 @@ class Config:
     empty: Literal["one", "zero", "nan"] = "one"  # score of an image with neither truth nor prediction; nan: left out
 
     loss: str | Mapping[str, float] = "cross_entropy"  # a name in sharp_unet_jax.losses, or {name: weight, ...}
-    batch_size: int = 16  # images a step, over all devices of the run
+    batch_size: int = 16  # images a step, over all devices of the run; the paper does not say
     learning_rate: float = 1e-3  # Adam
     epochs: int = 150  # at most; the paper does not say
-    patience: int = 10  # epochs without a lower validation loss before a run stops
+    patience: int = 10  # epochs without a lower validation loss before a run stops; the paper does not say how many
     plateau_patience: int = 5  # epochs without one before the learning rate drops; the paper does not say
-    plateau_factor: float = 0.1  # what it is multiplied by then
+    plateau_factor: float = 0.1  # what it is multiplied by then; the paper does not say
     # Of the network's arithmetic; parameters stay float32. tf32: a GPU's TensorFloat-32, and float32 elsewhere.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     accumulate: int = 1  # parts of a batch, worked on in turn to save memory (not on a CPU); batch statistics per part

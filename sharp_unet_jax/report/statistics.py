@@ -76,15 +76,18 @@ def cluster_interval(values: ArrayLike, groups: Sequence[str]) -> tuple[float, f
 def wilcoxon(values: ArrayLike, groups: Sequence[str]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test on the means of `values` (n,) by group: images of a group are one.
 
-    Zeros are left out; exact for up to 50 means without ties, otherwise normal with continuity correction. Of fewer
-    than six means it is never below 5 %.
+    Zeros are left out. Exact for up to 50 means without ties, and for up to 12 with ties, otherwise normal with
+    continuity correction. Of fewer than six means it is never below 5 %.
     """
     means = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True).mean().to_numpy()
     means = means[means != 0]
     if not len(means):
         return 1.0
     exact = len(means) <= 50 and len(np.unique(np.abs(means))) == len(means)
-    test = scipy.stats.wilcoxon(means, method="exact" if exact else "asymptotic", correction=True)
+    method = "exact" if exact else "asymptotic"
+    if not exact and len(means) <= 12:  # every sign of every mean
+        method = scipy.stats.PermutationMethod(n_resamples=2 ** len(means))
+    test = scipy.stats.wilcoxon(means, method=method, correction=True)
     return float(test.pvalue)
 
 

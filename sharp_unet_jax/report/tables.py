@@ -25,8 +25,8 @@ INTERVAL = (
     f"{statistics.FEWEST} there is none, and no test."
 )
 TORN = (
-    "Random folds tear groups apart: then even the corrected test holds too often, in 10 % of simulated data sets "
-    "without any difference instead of 5 % (bench/null_simulation.py)."
+    "Random folds tear groups apart: then even the corrected test holds too often (with 5 x 5 folds and groups of "
+    "three in 10 % of simulated data sets without any difference, instead of in 5 %: bench/null_simulation.py)."
 )
 BY_IMAGE = (
     "Each image's difference is averaged over repeats first. The interval takes whole groups as what was drawn "

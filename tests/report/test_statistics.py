@@ -1,5 +1,7 @@
 """Tests and intervals against published worked examples, SciPy, and what they must do by their definition."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,13 +121,19 @@ BEFORE = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
 AFTER = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
 
 
-def test_wilcoxon_gives_the_published_example_and_what_r_gives_for_ties():
+def test_wilcoxon_gives_the_published_example_and_what_is_exact_or_normal_for_ties():
     delta = np.subtract(BEFORE, AFTER)
     assert statistics.wilcoxon(delta, list("abcdefghi")) == pytest.approx(2 * 0.01953, abs=1e-5)  # there one-sided
     assert statistics.wilcoxon([0.0, 0.0, 0.0], ["a", "b", "c"]) == 1
-    # Ranks 1, 2, 3.5, 3.5, all one way: V = 10, of mean 5 and variance 7.5 - 6 / 48.
-    z = (10 - 5 - 0.5) / np.sqrt(7.5 - 6 / 48)
-    assert statistics.wilcoxon([1.0, 2.0, 3.0, 3.0, 0.0], list("abcde")) == pytest.approx(2 * scipy.stats.norm.sf(z))
+    for values in ([1.0, 2.0, 3.0, 3.0, 0.0], [1.0] * 5, [1.0] * 6, [1.0, -1.0, 2.0, 2.0, 3.0]):
+        ranks = scipy.stats.rankdata(np.abs(signed := np.array([value for value in values if value])))
+        flips = np.array(list(itertools.product([-1, 1], repeat=len(signed))))
+        smaller = np.minimum((flips > 0) @ ranks, (flips < 0) @ ranks)  # of the two sums of ranks
+        exact = np.mean(smaller <= min(ranks[signed > 0].sum(), ranks[signed < 0].sum()))
+        assert statistics.wilcoxon(values, [str(n) for n in range(len(values))]) == pytest.approx(exact)
+    # Ranks 1 to 12, 13.5, 13.5, all one way: V = 105, of mean 52.5 and variance 14 * 15 * 29 / 24 - 6 / 48.
+    z = (105 - 52.5 - 0.5) / np.sqrt(14 * 15 * 29 / 24 - 6 / 48)
+    assert statistics.wilcoxon([*range(1, 14), 13], list("abcdefghijklmn")) == pytest.approx(2 * scipy.stats.norm.sf(z))
 
 
 def test_on_null_data_the_plain_test_finds_far_too_much_and_the_corrected_does_not():
