@@ -5,6 +5,8 @@ import difflib
 import importlib
 import io
 import math
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -51,19 +53,38 @@ def build(
     make = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
     download_config = tfds.download.DownloadConfig(
         manual_dir=Path(manual_dir).expanduser() if manual_dir is not None else None,
-        download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if rebuild else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS,
     )
-    with _quiet():
+    with _quiet(), _aside(Path(make().data_dir)) if rebuild else contextlib.nullcontext():
         builder = make()
         try:
             builder.download_and_prepare(download_config=download_config)
         except files.DataError:
             raise
-        except Exception:  # of whatever kind: another process may have been building it too, and been faster
+        except Exception as error:  # of whatever kind: another process may have been building it too, and been faster
             builder = make()
-            if rebuild or not builder.is_prepared():
-                raise
+            if builder.is_prepared():
+                return builder
+            if "No space left on device" in str(error):
+                raise files.DataError(
+                    f"{builder.data_dir}: no space left on the device; name another data_dir"
+                ) from error
+            raise
     return builder
+
+
+@contextlib.contextmanager
+def _aside(built: Path) -> Iterator[None]:
+    """What was built is out of the way, and back where nothing new came of it."""
+    before = built.with_name(f".{built.name}.before.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        built.rename(before)
+    try:
+        yield
+    finally:
+        if built.exists():
+            shutil.rmtree(before, ignore_errors=True)
+        elif before.exists():
+            before.rename(built)
 
 
 @contextlib.contextmanager

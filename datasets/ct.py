@@ -32,6 +32,8 @@ def read_nifti_pair(image: files.File, mask: files.File) -> tuple[np.ndarray, np
 
 def window(hounsfield: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
     """Clips Hounsfield units to low..high and maps that range linearly to 0..255."""
+    if not np.isfinite(hounsfield).all():
+        raise files.DataError(f"{where}: holds voxels that are not numbers (NaN or infinite); repair or remove it")
     if hounsfield.min() >= 0:  # every CT slice of a chest shows air, which is -1000
         span = f"{hounsfield.min():g} to {hounsfield.max():g}"
         raise files.DataError(

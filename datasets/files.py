@@ -159,6 +159,16 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
         raise not_an_image(file.where, error) from error
 
 
+def read_binary(source: File | Path) -> np.ndarray:
+    """`binary` of a file, palettes looked up."""
+    file = File.at(source) if isinstance(source, Path) else source
+    array = read_image(file)
+    if file.suffix not in (".tif", ".tiff"):
+        with Image.open(io.BytesIO(file.read())) as image:
+            array = read_image(file, "RGB") if image.mode in ("P", "PA") else array
+    return binary(array)
+
+
 def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:
     """Refuses a TIF of which only the first pictures would be read."""
     if len(tif.series) > 1:
@@ -180,8 +190,8 @@ def _rgb(array: np.ndarray) -> np.ndarray:
 
 
 def binary(mask: np.ndarray) -> np.ndarray:
-    """0 and 1 of a mask painted in black and white, grey or RGB; greys in between are cut at 127."""
-    grey = mask[..., :3].max(axis=-1) if mask.ndim == 3 else mask
+    """0 and 1 of a mask painted in black and white, grey or RGB; greys in between are cut at 127, alpha is dropped."""
+    grey = mask[..., : {2: 1}.get(mask.shape[-1], 3)].max(axis=-1) if mask.ndim == 3 else mask
     return (grey if grey.dtype == bool else grey > 127).astype(np.uint8)
 
 
@@ -220,9 +230,14 @@ def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wante
     if url is None or tree.file(*wanted) or any(tree.below(name.removesuffix(".zip")) for name in archives):
         return tree
     print(f"downloading {' and '.join(url + name for name in archives)}", file=sys.stderr)
+    found: dict[str, Path] = {}
     try:
-        return Tree(folder, downloaded={name: Path(dl_manager.download(url + name)) for name in archives})
-    except DataError:
-        raise
+        found |= {name: Path(dl_manager.download(url + name)) for name in archives}
+        return Tree(folder, downloaded=found)
+    except DataError as error:
+        for path in found.values():  # which TFDS would take again
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
+        raise DataError(f"{error}: it is deleted, so give the command again") from error
     except Exception as error:  # of requests, of TFDS, of the promises between them
         raise DataError(f"cannot download {url} ({error}); download by hand, see the data set's README.md") from error

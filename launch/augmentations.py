@@ -1,7 +1,7 @@
 """What augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
 
-Draws a few images of the config's data set with their masks outlined, each as it is and as a run's first epochs see it,
-into --output (default augmentations.png).
+Draws a few images of the config's data set with their masks outlined, each as it is and as the first run's first epochs
+see it, into --output (default augmentations.png).
 """
 
 import argparse
@@ -60,7 +60,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     plan.check(config, config.devices_per_run)
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
-    picture = Image.fromarray(sheet(config.augment, dataset.load(config.data, console), config.seed))
+    seed = plan.seed(config, plan.runs(config)[0])
+    picture = Image.fromarray(sheet(config.augment, dataset.load(config.data, console), seed))
     with replacing(known.output) as temporary:
         picture.save(temporary, kind)
     console.print(f"{known.output}: on the left as they are, then in epochs 1 to {COLUMNS - 1}")

@@ -91,7 +91,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
     config, folder, shard, cluster, verify, track = parse(arguments)
     devices = runtime.configure(cluster)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(os.EX_TEMPFAIL))  # until there is something to save
+    signal.signal(signal.SIGTERM, _leave)  # until there is something to save
     plan.check(config, len(devices))
     data = dataset.load(config.data, console)
     if verify:
@@ -146,6 +146,10 @@ def run(arguments: Sequence[str], console: Console) -> int:
     return code
 
 
+def _leave(*_: Any) -> None:
+    raise SystemExit(os.EX_TEMPFAIL)  # and on its way out delete what is half written
+
+
 def _report(folder: Path, console: Console) -> None:
     """Writes the report. Whatever goes wrong is one line: the sweep is done, and launch.report can try again."""
     try:
@@ -191,6 +195,10 @@ def main() -> None:
         message, code = f"error: {' '.join(str(error).split())}", 1
     except KeyboardInterrupt:
         message, code = "interrupted: give the same command again to go on", ending.INTERRUPTED
+    except SystemExit as end:
+        if end.code != os.EX_TEMPFAIL or jax.process_count() == 1:
+            raise
+        message, code = "", os.EX_TEMPFAIL
     except Exception as error:
         code = 1
         if _of_xla(error) and "RESOURCE_EXHAUSTED" in str(error):

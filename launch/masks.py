@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from datasets.files import DataError
 from launch import formats
 from launch.formats.stack import Stack
 from launch.overlay import overlay
@@ -52,6 +53,16 @@ def work(
 
     def read(each: formats.Input) -> tuple[Stack, np.ndarray]:
         stack = each.family.read(each.paths)
+        if (
+            one.dataset == "lung_ct/volumes"
+            and each.family is formats.nifti
+            and _sliced_otherwise(stack.pictures.shape)
+        ):
+            raise DataError(
+                f"{each.paths[0]}: by its header slices are {stack.pictures.shape[2]} wide and "
+                f"{stack.pictures.shape[1]} high, but the volumes this run was trained on hold slice, row, column "
+                "whatever their headers say: mend the header, or give the slices as pictures"
+            )
         pictures = stack.pictures[..., None] if stack.pictures.ndim == 3 else stack.pictures
         none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
         return stack._replace(pictures=none), as_trained(pictures, one.channels, one.window)
@@ -85,6 +96,12 @@ def work(
     finally:  # also of Ctrl-C: what is being written is finished
         readers.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)
+
+
+def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
+    """Whether of two equal sides of a volume, which are those of a CT slice, one was taken for the row of slices."""
+    slices, height, width = shape[:3]
+    return height != width and slices in (height, width)
 
 
 def _ahead(

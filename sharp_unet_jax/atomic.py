@@ -1,5 +1,6 @@
 """Files that are whole or not there at all."""
 
+import errno
 import json
 import math
 import os
@@ -7,7 +8,7 @@ import platform
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a folder, which is there and empty when the block begins."""
-    temporary = _beside(path)
+    """As `replacing`, for a folder, which is there and empty when the block begins.
+
+    Of processes that make the same folder at once, the first to end may keep it.
+    """
+    temporary, before = _beside(path), _beside(path.with_name(f"{path.name}.before"))
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process of this name that was killed
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        with suppress(FileNotFoundError):
+            path.rename(before)  # whole, for those who are reading it
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def _beside(path: Path) -> Path:

@@ -47,7 +47,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 id=f"{int(name):03d}",
                 group=sequence_of[name],
                 image=files.read_image(image, "RGB"),
-                mask=files.binary(files.read_image(mask)),
+                mask=files.read_binary(mask),
                 where=image.where,
             )
 

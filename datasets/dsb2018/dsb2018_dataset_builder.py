@@ -47,7 +47,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             pixels = files.read_image(image, "RGB")
             mask = np.zeros(pixels.shape[:2], np.uint8)
             for nucleus in nuclei[name]:
-                one = files.binary(files.read_image(nucleus))
+                one = files.read_binary(nucleus)
                 examples.check_sizes(pixels, one, nucleus.where)
                 mask |= one
             yield examples.Pair(id=name, group=name, image=pixels, mask=mask, where=image.where)

@@ -41,7 +41,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 id=name,
                 group=name,
                 image=pixels if is_rgb else files.read_image(image, "RGB"),
-                mask=files.binary(files.read_image(mask)),
+                mask=files.read_binary(mask),
                 where=image.where,
                 encoded=image.read() if is_rgb else None,
             )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
@@ -100,7 +101,12 @@ def prepare(
             with contextlib.suppress(OSError):  # not to be written to: reading again costs time alone
                 kept = stack.enter_context(replacing_folder(cache))
         folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ids, groups = _write(folder, examples, len(source))
+        try:
+            ids, groups = _write(folder, examples, len(source))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(f"{folder.parent}: no space left on the device for the images at {size}") from error
         # Outlives its files' names.
         dataset = Dataset(name, *_arrays(folder), ids, groups, classes, kept and cache, window)
         write_json(folder / "names.json", {"ids": ids, "groups": groups, "sha256": dataset.sha256})
@@ -165,5 +171,5 @@ def _load(folder: Path, name: str, classes: tuple[str, ...]) -> Dataset | None:
         names = json.loads((folder / "names.json").read_text())
         dataset = Dataset(name, *_arrays(folder), tuple(names["ids"]), tuple(names["groups"]), classes, folder)
         return dataset if dataset.sha256 == names["sha256"] else None
-    except (FileNotFoundError, KeyError, ValueError, EOFError):
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError, EOFError):
         return None  # not there, or damaged: prepared anew

@@ -66,6 +66,9 @@ def test_a_damaged_cache_is_made_again(tmp_path):
         ):
             (cache / name).write_bytes(damaged)
             assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
+    for odd in ("[]", "null", '{"ids": 3, "groups": [], "sha256": ""}'):
+        (cache / "names.json").write_text(odd)
+        assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 

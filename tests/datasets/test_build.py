@@ -88,6 +88,15 @@ def test_any_other_failure_is_not_hidden(tmp_path, monkeypatch):
         build("phantom", data_dir=tmp_path)
 
 
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(config):
+        raise RuntimeError("write() failed: No space left on device")  # as array_record has it
+
+    monkeypatch.setattr(builder_module, "_pairs", full)
+    with pytest.raises(files.DataError, match=r"phantom.*: no space left on the device; name another data_dir"):
+        build("phantom", data_dir=tmp_path)
+
+
 def test_any_path_will_do(tmp_path, monkeypatch):
     writers.isbi2012().write(tmp_path / "manual")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -193,4 +193,8 @@ def test_a_failed_rebuild_says_why_and_leaves_nothing_half_built(tmp_path):
     layout = writers.cvc_clinicdb()
     build("cvc_clinicdb", data_dir=tmp_path / "data_dir", manual_dir=layout.write(tmp_path / "manual"))
     (tmp_path / "manual" / layout.image).write_bytes(b"broken since")
-    refusal("cvc_clinicdb", tmp_path / "manual", rebuild=True)
+    with pytest.raises(files.DataError, match="cannot be read"):
+        build("cvc_clinicdb", data_dir=tmp_path / "data_dir", manual_dir=tmp_path / "manual", rebuild=True)
+    kept = build("cvc_clinicdb", data_dir=tmp_path / "data_dir")  # as it was before
+    assert kept.info.splits["train"].num_examples > 0
+    assert [path.name for path in (tmp_path / "data_dir" / "cvc_clinicdb").iterdir()] == ["1.0.0"]

@@ -117,6 +117,17 @@ def test_binary_cuts_greys_at_127():
         assert files.binary(mask).dtype == np.uint8
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_black_and_white_of_every_mode(mode, tmp_path):
+    mask = np.array([[0, 255, 0], [255, 0, 0]], np.uint8)
+    image = Image.fromarray(mask).convert(mode)
+    if mode == "P":  # white is an index below 127, as programs that shrink files have it
+        image = Image.fromarray(mask // 255)
+        image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(files.read_binary(tmp_path / "mask.png"), mask // 255)
+
+
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
 def test_png_keeps_every_pixel(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -8,7 +8,9 @@ from PIL import Image
 from rich.console import Console
 
 from launch import augmentations
+from launch import config as configs
 from launch.outlines import GAP, outlined
+from sharp_unet_jax import plan
 from sharp_unet_jax.errors import InputError
 
 FLIPS = "--config.augment.flip=0.5"
@@ -36,6 +38,9 @@ def test_a_row_an_image_as_it_is_and_in_epochs(loaded, tmp_path, monkeypatch, na
         assert picture.format == kind
         sheet = np.asarray(picture).reshape(augmentations.ROWS, height + GAP, augmentations.COLUMNS, width + GAP, 3)
     if kind == "PNG":
+        config = configs.overridden(configs.load("demo.py"), [FLIPS])
+        first = augmentations.sheet(config.augment, loaded, plan.seed(config, plan.runs(config)[0]))
+        np.testing.assert_array_equal(sheet.reshape(first.shape), first)  # as the first run sees them
         np.testing.assert_array_equal(sheet[0, :, 0], outlined(loaded.images[0], loaded.masks[0]))
     assert any(not np.array_equal(sheet[:, :, 0], sheet[:, :, epoch]) for epoch in range(1, augmentations.COLUMNS))
 

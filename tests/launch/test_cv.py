@@ -299,3 +299,16 @@ def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own.py").write_text((ROOT / "launch/configs/demo.py").read_text())
     assert cv.parse(["--config=~/own.py", "--workdir=~/w"]).workdir == tmp_path / "w"
+
+
+def test_sigterm_while_images_are_read_leaves_nothing_half_written(tmp_path):
+    """From a shell."""
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    arguments = ["--config=demo.py", "--config.data.size=2048,2048", f"--workdir={tmp_path / 'w'}"]
+    with subprocess.Popen([sys.executable, "-m", "launch.cv", *arguments], cwd=ROOT, env=environment) as process:
+        while process.poll() is None and not list(tmp_path.glob("phantom/*/*/.prepared-*")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=300) == 75
+    assert list(tmp_path.rglob(".prepared-*")) == []
+    assert list(tmp_path.rglob("prepared-*")) == []

@@ -270,6 +270,18 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
     assert [float(row["mm2"]) for row in rows] == pytest.approx(0.25 * mask.sum(axis=(0, 1)))
 
 
+def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, dataset, tmp_path, console):
+    """The lung CT volumes hold slice, row, column, which their headers need not say."""
+    config, named = workdir.read_config(done), dataclasses.replace(dataset, name="lung_ct/volumes")
+    folds = json.loads((done / "folds.json").read_text())
+    (done / "folds.json").write_text(json.dumps(folds | {"dataset": named.name}))
+    assert config.data.size
+    for name, shape in (("turned", (5, 24, 24)), ("fine", (24, 24, 5))):
+        nibabel.save(nibabel.Nifti1Image(np.full(shape, 255, np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz")
+        command = [f"--run={done / 'runs/unet/repeat0-fold0'}", str(tmp_path / f"{name}.nii.gz"), str(tmp_path / name)]
+        assert predict.run(command, console) == (name == "turned")
+
+
 def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, console):
     """pydicom's own slice, and the same pixels as a NIfTI volume, by a run that was trained on a window of a CT."""
     config, windowed = workdir.read_config(done), dataclasses.replace(dataset, window=(-1000.0, 400.0))
