@@ -77,6 +77,8 @@ def check(config: Config, devices: int) -> None:
         raise InputError(f"data.resident_gb: must be at least 0, got {config.data.resident_gb}")
     if min(config.data.size) < 16:
         raise InputError(f"data.size: height and width must be at least 16 pixels, got {config.data.size}")
+    for name in config.models:
+        models.check_size(name, config.data.size, config.skip_kernel, config.skip_padding)
     if config.max_runs is not None and config.max_runs < 1:
         raise InputError(f"max_runs: must be at least 1, got {config.max_runs}")
     if not 1 <= config.devices_per_run <= devices:

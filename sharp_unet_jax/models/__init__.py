@@ -83,6 +83,21 @@ def check(name: str) -> None:
         raise InputError(f"models: no model {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}")
 
 
+def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding: str) -> None:
+    """InputError where the coarsest skip connection of `name`, of images of `size` (H, W), is too small to reflect."""
+    network = MODELS[name]
+    if network.skip == "plain" or (network.padding or skip_padding) == "zero":
+        return
+    encoder, _ = nnx.eval_shape(lambda: network.parts(num_classes=1, in_channels=3, rngs=nnx.Rngs(0)))
+    multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
+    coarsest, kernel = 2 * -(-min(size) // multiple), len(ops.KERNELS[network.kernel or skip_kernel])
+    if coarsest <= kernel // 2:
+        raise InputError(
+            f"data.size: at {size[0]}x{size[1]} the coarsest sharp block of {name} sees {coarsest} pixels, too few to "
+            f"reflect for a kernel of {kernel}: take a larger size, or zero padding"
+        )
+
+
 def build(
     name: str,
     *,
@@ -113,6 +128,10 @@ def build(
     network = MODELS[name]
     encoder, decoder = network.parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
     kernel, padding = network.kernel or skip_kernel, network.padding or skip_padding
+    if kernel not in ops.KERNELS or padding not in ("zero", "reflect"):
+        raise InputError(
+            f"skip_kernel is one of {', '.join(ops.KERNELS)}, skip_padding zero or reflect: not {kernel}, {padding}"
+        )
     plain = network.skip == "plain"
     connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=kernel, padding=padding)
     segmenter = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)

@@ -30,8 +30,8 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.stride = stride
-        self.kernel = nnx.Param(init(rngs.params(), (size, size, in_channels, out_channels)))
-        self.bias = nnx.Param(jnp.zeros(out_channels)) if bias else None
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, in_channels, out_channels), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels), in the type of x."""
@@ -62,8 +62,9 @@ class BatchNorm(nnx.Module):
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9):
         self.eps, self.momentum = eps, momentum
-        self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
-        self.mean, self.var = nnx.BatchStat(jnp.zeros(channels)), nnx.BatchStat(jnp.ones(channels))
+        zeros, ones = jnp.zeros(channels, jnp.float32), jnp.ones(channels, jnp.float32)
+        self.scale, self.bias = nnx.Param(ones), nnx.Param(zeros)
+        self.mean, self.var = nnx.BatchStat(zeros), nnx.BatchStat(ones)
 
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """(N, H, W, C) to the same shape and type; `weight` (N,) trains and updates the statistics, None predicts."""

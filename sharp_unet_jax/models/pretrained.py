@@ -1,6 +1,7 @@
 """Pretrained weights for a network: from ImageNet, from a public file, or from a run of this project."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,6 +96,9 @@ def _of_run(path: Path, shapes: Shapes) -> Values:
         raise InputError(f"weights: {path} is no run of this project; name one, as in WORKDIR/runs/unet/repeat0-fold0")
     try:
         tree = checkpoint.load(folder)
+        recorded = _recorded(folder.parent)
+        if recorded and checkpoint.digest(_numbered({key: tree[key] for key in ("params", "stats")})) != recorded:
+            raise ValueError("its bytes are not those recorded")
         found = {**_flat(tree["params"]), **_flat(tree["stats"])}
     except Exception as error:  # Orbax raises what the storage below it raises
         reason = str(error).partition("\n")[0]
@@ -109,6 +113,19 @@ def _of_run(path: Path, shapes: Shapes) -> Values:
     return {name: value for name, value in found.items() if not (other_head and name.startswith("decoder.head."))}
 
 
+def _recorded(run: Path) -> str | None:
+    """The digest of a run's weights, where its record is beside the checkpoint."""
+    path = run / "record.json"
+    return json.loads(path.read_text()).get("weights_sha256") if path.exists() else None
+
+
+def _numbered(tree: Any) -> Any:
+    """With the numbers of lists, which Orbax gives as text, as numbers: they have another order."""
+    if not isinstance(tree, dict):
+        return tree
+    return {int(key) if key.isdecimal() else key: _numbered(value) for key, value in tree.items()}
+
+
 def _fit(value: np.ndarray, shapes: Shapes, name: str, path: Path) -> np.ndarray:
     """`value` for the network's number of input channels; InputError where it still has another shape."""
     shape, (channels,) = shapes[name], shapes["mean"]
@@ -119,6 +136,8 @@ def _fit(value: np.ndarray, shapes: Shapes, name: str, path: Path) -> np.ndarray
             value = _grey(value, 0, np.mean) if channels == 1 else _repeat(value, 0, channels)
     if value.shape != shape:
         raise InputError(f"weights: {path}: {name} is {value.shape}, this network's is {shape}")
+    if not np.isfinite(value).all():
+        raise InputError(f"weights: {path}: {name} holds numbers that are none (NaN or infinite)")
     return np.ascontiguousarray(value, np.float32)
 
 

@@ -81,7 +81,8 @@ class Segmenter(nnx.Module):
         dtype: DTypeLike = jnp.float32,
     ):
         self.encoder, self.skip, self.decoder = encoder, skip, decoder
-        self.mean, self.std = Normalisation(jnp.zeros(in_channels)), Normalisation(jnp.ones(in_channels))
+        self.mean = Normalisation(jnp.zeros(in_channels, jnp.float32))
+        self.std = Normalisation(jnp.ones(in_channels, jnp.float32))
         self.dtype = dtype
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None, *, freeze_encoder: bool = False) -> jax.Array:
