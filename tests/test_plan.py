@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import jax
 import pytest
+from flax import nnx
 
-from sharp_unet_jax import plan
-from sharp_unet_jax.config import Data
+from sharp_unet_jax import models, plan
+from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from tests.sweeps import CONFIG
 
@@ -54,6 +56,24 @@ def test_twins_start_alike_and_runs_differ(dataset):
 def test_a_config_that_cannot_run_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         plan.check(dataclasses.replace(CONFIG, **changes), devices=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "least"),
+    [("sharp_unet", 16, 17), ("sharp_unet_resnet18", 32, 33), ("sharp_ternausnet16", 17, 33)],
+)
+def test_a_size_at_which_a_kernel_cannot_reflect_is_refused(model, size, least):
+    def config(size):
+        data = Data(size=(size, 64))
+        return Config(models=(model,), data=data, skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
+
+    with pytest.raises(InputError, match=rf"data.size: at {size}x64 the coarsest sharp block of {model} sees 2 pixels"):
+        plan.check(config(size), devices=1)
+    plan.check(config(least), devices=1)
+    network = models.build(model, rngs=nnx.Rngs(0), skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
+    jax.eval_shape(network, jax.ShapeDtypeStruct((1, least, 64, 3), "float32"))
+    with pytest.raises(ValueError, match="needs an image larger"):
+        jax.eval_shape(network, jax.ShapeDtypeStruct((1, size, 64, 3), "float32"))
 
 
 def test_too_few_groups_for_the_folds(dataset):

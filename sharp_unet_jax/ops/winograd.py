@@ -7,7 +7,7 @@ networks" (2016). Four outputs in a row of a filter of three come from six produ
 
 Here each of the six products is a 3x1 convolution over the height and the channels. Only the width is transformed: both
 ways would take 4 times fewer products than the definition instead of 2, but move 2.25 times the data instead of 1.5,
-which costs more than it saves on a CPU, and the error would be five times as large (`bench/README.md` has the figures).
+which costs more than it saves on a CPU, and the error would be five times as large (`bench/tried.md` has the figures).
 """
 
 import functools

@@ -167,6 +167,24 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_in_float32():
     np.testing.assert_allclose(model(image), reference, atol=0.1 * float(jnp.std(reference)))
 
 
+@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.parametrize("name", ["sharp_unet", "sharp_unet_resnet18"])
+def test_parameters_are_float32_and_train_where_numbers_have_64_bits_by_default(name):
+    with jax.enable_x64(True):
+        model = models.build(name, rngs=nnx.Rngs(0))
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        assert {leaf.dtype for leaf in jax.tree.leaves((params, rest))} == {jnp.dtype("float32")}
+
+        def loss(params):
+            return jnp.mean(
+                nnx.merge(graph, params, rest, copy=True)(jnp.zeros((1, 32, 32, 3), jnp.float32), jnp.ones(1))
+            )
+
+        assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(jax.grad(loss), params))} == {
+            jnp.dtype("float32")
+        }
+
+
 def test_initialisation_is_kerass():
     convolution = models.layers.Conv(32, 64, rngs=nnx.Rngs(0))
     limit = np.sqrt(6 / (9 * 32 + 9 * 64))
@@ -178,3 +196,8 @@ def test_initialisation_is_kerass():
 def test_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(InputError, match="no model 'sharp_une'; did you mean 'sharp_unet'"):
         models.build("sharp_une", rngs=nnx.Rngs(0))
+    for wrong in ({"skip_kernel": "laplace"}, {"skip_padding": "same"}):
+        with pytest.raises(
+            InputError, match=r"skip_kernel is one of laplacian, .*, skip_padding zero or reflect: not la"
+        ):
+            models.build("sharp_unet", rngs=nnx.Rngs(0), **wrong)

@@ -1,6 +1,7 @@
 """Pretrained weights: what lands where, for any number of channels, and what is refused by the first name at fault."""
 
 import gc
+import json
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,7 @@ def without(tensors, name):
             r"encoder.layer1.0.conv1.kernel is \(3, 3, 3, 64\), this network's is \(3, 3, 64, 64\)",
         ),
         (lambda t: t | {"conv1.weight": t["conv1.weight"][:, :, :5, :5]}, r"conv1.kernel is \(5, 5, 3, 64\)"),
+        (lambda t: t | {"bn1.bias": t["bn1.bias"] + np.nan}, "encoder.bn1.bias holds numbers that are none"),
     ],
 )
 def test_the_first_name_at_fault_is_named(tensors, tmp_path, change, message):
@@ -187,6 +189,18 @@ def test_a_damaged_run_is_refused(of_a_run):
     with pytest.raises(InputError, match=r"^weights: the checkpoint in .*run is damaged: [^\n]+$"):
         models.build("unet", rngs=nnx.Rngs(0), num_classes=2, weights=str(run))
     gc.collect()  # Orbax's other reads, which fail unheard: here, and not in the next test
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_run_whose_weights_are_not_those_recorded_is_refused(done):
+    """Orbax has no checksum of what it reads."""
+    run = done / "runs/unet/repeat0-fold0"
+    models.build("unet", rngs=nnx.Rngs(0), weights=str(run))
+    record = json.loads((run / "record.json").read_text())
+    (run / "record.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+    for path in (run, run / "checkpoint"):
+        with pytest.raises(InputError, match=r"checkpoint in .* is damaged: its bytes are not those recorded"):
+            models.build("unet", rngs=nnx.Rngs(0), weights=str(path))
 
 
 @pytest.mark.usefixtures("tiny_models")
