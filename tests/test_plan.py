@@ -70,10 +70,14 @@ def test_a_size_at_which_a_kernel_cannot_reflect_is_refused(model, size, least):
     with pytest.raises(InputError, match=rf"data.size: at {size}x64 the coarsest sharp block of {model} sees 2 pixels"):
         plan.check(config(size), devices=1)
     plan.check(config(least), devices=1)
-    network = models.build(model, rngs=nnx.Rngs(0), skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
-    jax.eval_shape(network, jax.ShapeDtypeStruct((1, least, 64, 3), "float32"))
+
+    def logits(x):
+        kernel = {"skip_kernel": "laplacian_of_gaussian", "skip_padding": "reflect"}
+        return models.build(model, rngs=nnx.Rngs(0), **kernel)(x)
+
+    jax.eval_shape(logits, jax.ShapeDtypeStruct((1, least, 64, 3), "float32"))
     with pytest.raises(ValueError, match="needs an image larger"):
-        jax.eval_shape(network, jax.ShapeDtypeStruct((1, size, 64, 3), "float32"))
+        jax.eval_shape(logits, jax.ShapeDtypeStruct((1, size, 64, 3), "float32"))
 
 
 def test_too_few_groups_for_the_folds(dataset):
