@@ -20,7 +20,7 @@ import datasets
 from launch import ending, paths, runtime
 from sharp_unet_jax import export, model_card, predict
 from sharp_unet_jax.atomic import replacing, write_text
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.trained import Trained
 
 
@@ -62,9 +62,7 @@ def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -
     try:
         return model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: a record.json is damaged ({error!r}): delete its run's folder and give the sweep's command again"
-        ) from error
+        raise InputError(f"{path}: a record.json is damaged ({error!r}): {AGAIN}") from error
 
 
 def _terms(dataset: str) -> str:

@@ -44,6 +44,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                with suppress(FileNotFoundError):
+                    before.rename(path)
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -92,8 +92,8 @@ def fit(
         raise InputError(f"{unknown}: fit has no such setting; did you mean {near!r}? There are {', '.join(SETTINGS)}")
     # What NumPy counts is as good as what Python does.
     settings = {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
-    size = None if size is None else (int(size[0]), int(size[1]))
-    if window is not None and not (isinstance(window, Sequence) and len(window) == 2 and window[0] < window[1]):
+    size = (size[0].item(), size[1].item()) if isinstance(size, np.ndarray) and size.shape == (2,) else size
+    if window is not None and not (np.shape(window) == (2,) and window[0] < window[1]):
         raise InputError(f"window: give (low, high), not {window}")
     examples, held = arrays.examples(images, masks, "", groups, window), []
     share: Any = validation

@@ -84,7 +84,7 @@ def predict(
     encoder = first.network.encoder
     multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
     if tile is not None:
-        if not isinstance(tile, Sequence) or len(tile) != 2 or not all(int(side) == side > 0 for side in tile):
+        if np.shape(tile) != (2,) or not all(int(side) == side > 0 for side in tile):
             raise InputError(f"tile: give a height and a width in pixels, not {tile}")
         height, width = (-(-side // multiple) * multiple for side in tile)
         tile = height, width

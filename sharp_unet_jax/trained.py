@@ -14,11 +14,9 @@ from flax import nnx
 from sharp_unet_jax import checkpoint, forward, models, ops, plan, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import AGAIN, InputError
 
 Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": the same}, as in the checkpoint
-
-AGAIN = "delete the run's folder and give its sweep's command again"
 
 
 @dataclass(frozen=True, eq=False)

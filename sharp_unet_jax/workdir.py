@@ -34,7 +34,7 @@ from sharp_unet_jax.atomic import clear, replacing, replacing_folder, write_json
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.plan import Run, Splits
 
 SCORES = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
@@ -340,8 +340,7 @@ def _read_scores(workdir: Path, name: str) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
         reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
-        remedy = "delete its run's folder and give the sweep's command again"
-        raise InputError(f"{path} is {reason}: {remedy}") from error
+        raise InputError(f"{path} is {reason}: {AGAIN}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

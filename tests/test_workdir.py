@@ -136,7 +136,7 @@ def test_a_target_with_other_files_is_refused_and_kept(shards, tmp_path):
 def test_a_damaged_run_is_named_before_anything_is_copied(shards, tmp_path):
     damaged = next(shards[1].rglob("runs/**/per_image.parquet"))
     damaged.write_bytes(b"junk")
-    with pytest.raises(InputError, match=r"per_image\.parquet is damaged .*: delete its run's folder"):
+    with pytest.raises(InputError, match=r"per_image\.parquet is damaged .*: delete the run's folder"):
         workdir.merge(tmp_path / "all", shards)
     assert not (tmp_path / "all").exists()
 

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import AGAIN, InputError
 
-AGAIN = "delete the run's folder and give the sweep's command again"
 T = TypeVar("T")
 
 

@@ -119,7 +119,7 @@ def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) 
     Both are scores in 0..1 of one index with the level image_id; an image that is there several times counts as one, by
     the mean of its differences.
     """
-    scores = pd.DataFrame({"first": first, "second": second})
+    scores = pd.DataFrame({"first": first, "second": second}, first.index.intersection(second.index))
     alone = scores[scores.isna().sum(axis=1) == 1]
     one_sided = alone.index.get_level_values("image_id").nunique()
     delta = (100 * (scores["first"] - scores["second"])).dropna().groupby("image_id").mean()

@@ -114,6 +114,9 @@ def test_images_that_only_one_model_has_a_score_of_are_counted():
     second = pd.Series([0.4, 0.0, np.nan, 0.6, 0.0, np.nan], index)
     found = statistics.over_images(first, second, {"a": "a", "b": "b", "c": "c"})
     assert (found.images, found.one_sided) == (1, 1)
+    unfinished = second.drop("a", level="image_id")  # not tested is not the same as nothing to score
+    assert statistics.over_images(first, unfinished, {"a": "a", "b": "b", "c": "c"}).one_sided == 1
+    assert statistics.over_images(first.drop("b", level="image_id"), second, {"a": "a", "c": "c"}).one_sided == 0
 
 
 # The example of R's ?wilcox.test: a depression score of 9 patients, before and after (Hollander & Wolfe 1973, p. 29).
