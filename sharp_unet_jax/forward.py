@@ -1,10 +1,13 @@
 """From images to probabilities as a config has it: one definition, for training and for all that uses its runs."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
@@ -56,8 +59,34 @@ def matmul_precision(config: Config, platform: str) -> str | None:
     return None if platform == "cpu" else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
 
 
+def jit(function: Callable[..., Any], config: Config, platform: str, **options: Any) -> Callable[..., Any]:
+    """`jax.jit` with what is asked of XLA on "cpu", "gpu" or "tpu"."""
+    if platform == "gpu":
+        _start_cudnn()
+    return jax.jit(function, compiler_options=compiler_options(config, platform), **options)
+
+
 def compiler_options(config: Config, platform: str) -> dict[str, Any]:
     """For `jax.jit`, on "cpu", "gpu" or "tpu"."""
     if platform != "gpu":
         return _CPU_OPTIONS if platform == "cpu" else {}
     return _GPU_OPTIONS | (_DETERMINISTIC_OPTIONS if config.deterministic else {})
+
+
+@functools.cache
+def _start_cudnn() -> None:
+    """A convolution and its gradients, outside of any CUDA graph, on every device of this process.
+
+    cuDNN takes memory and loads its kernels when it is first used, which fails while a graph is being recorded, and
+    XLA records one before it runs anything. Autotuning uses it before; but a program that comes from the cache of
+    compilations, as of a sweep that is resumed, is not tuned again. Seen with jax 0.11.2, cuDNN 9.19, on an H200.
+    """
+
+    def convolved(x: jax.Array, w: jax.Array, bias: jax.Array) -> jax.Array:
+        y = lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jnp.sum(jax.nn.relu(y + bias).astype(jnp.float32) ** 2)
+
+    once = jax.jit(jax.value_and_grad(convolved, (0, 1, 2)), compiler_options={"xla_gpu_enable_command_buffer": ""})
+    shapes = (2, 16, 16, 64), (3, 3, 64, 64), (1, 1, 1, 64)
+    for device in jax.local_devices():
+        jax.block_until_ready(once(*(jnp.ones(shape, jnp.bfloat16, device=device) for shape in shapes)))

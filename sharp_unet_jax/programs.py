@@ -210,8 +210,7 @@ def build(
         shapes = jax.eval_shape(eval_step, state, pairs, index[0])
         return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
 
-    compiler = forward.compiler_options(config, devices[0].platform)
-    jit = functools.partial(jax.jit, out_shardings=replicated, compiler_options=compiler)
+    jit = functools.partial(forward.jit, config=config, platform=devices[0].platform, out_shardings=replicated)
     compiled_step, compiled_eval = jit(train_step, static_argnums=0, donate_argnums=1), jit(eval_step)
     compiled_predict = jit(predict_step)
     compiled_train_loop, compiled_eval_loop = jit(train_loop, static_argnums=0, donate_argnums=1), jit(eval_loop)

@@ -46,7 +46,7 @@ class Trained:
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`jax.jit(function)` with the options that training was compiled with."""
-        return jax.jit(function, compiler_options=forward.compiler_options(self.config, jax.default_backend()))
+        return forward.jit(function, self.config, jax.default_backend())
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Images (N, H, W, channels) uint8 of any size to logits (N, H, W, outputs) float32."""
