@@ -64,11 +64,8 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
 
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     """The skip connections of an image (H, W, channels) uint8, coarsest first: what a sharp block makes of its map."""
-    before, after = _skips(run)(run.weights, image[None])
-    pairs = [
-        Skip(np.asarray(b[0], np.float32), np.asarray(a[0], np.float32)) for b, a in zip(before, after, strict=True)
-    ]
-    return pairs[::-1]
+    maps = zip(*_skips(run)(run.weights, image[None]), strict=True)
+    return [Skip(*(np.asarray(each[0], np.float32) for each in pair)) for pair in maps]
 
 
 def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,21 +150,23 @@ def _gradcam(run: Trained) -> Callable[..., Maps]:
 def _skips(run: Trained) -> Callable[..., tuple[Maps, Maps]]:
     def before_and_after(weights: Weights, images: jax.Array) -> tuple[Maps, Maps]:
         network = _network(run, weights)
-        seen: list[Maps] = []
-        network.skip = _Seen(network.skip, seen)
+        before: Maps = []
+        after: Maps = []
+        network.skip = _Seen(network.skip, before, after)
         network(forward.scaled(images))
-        return seen[0], seen[1]
+        return before, after
 
     return _precise(run, before_and_after)
 
 
 class _Seen(nnx.Module):
-    """In the place of a network's skip connections: keeps what these are given and give."""
+    """In the place of a network's skip connections: keeps the maps, before and after, in the decoder's order."""
 
-    def __init__(self, skip: Callable[[Maps], Maps], seen: list[Maps]):
-        self.skip, self.seen = skip, nnx.static(seen)
+    def __init__(self, skip: Callable[[int, jax.Array, jax.Array], jax.Array], before: Maps, after: Maps):
+        self.skip, self.before, self.after = skip, nnx.static(before), nnx.static(after)
 
-    def __call__(self, features: Maps) -> Maps:
-        after = self.skip(features)
-        self.seen.extend((features, after))
-        return after
+    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
+        joined = self.skip(level, x, below)
+        self.before.append(x)
+        self.after.append(joined[..., below.shape[-1] :])
+        return joined

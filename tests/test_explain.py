@@ -1,5 +1,7 @@
 """Grad-CAM on networks whose answer is known by construction, and against a decoder taken apart by hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,7 +92,7 @@ def by_hand(run, image, region, label):
     network = run.network
     x = jnp.asarray(image[None] / np.float32(255))
     *features, x = network.encoder(x)
-    skips, decoder = network.skip(features)[::-1], network.decoder
+    joins, decoder = [functools.partial(network.skip, *each) for each in enumerate(features)][::-1], network.decoder
     ups = getattr(decoder, "ups", None)
     concatenations, arguments = [], [(), ()][:1] if ups is not None else [(None,)]
 
@@ -102,15 +104,14 @@ def by_hand(run, image, region, label):
         for index in range(level, len(decoder.blocks)):
             if index > level:
                 x = up(index, x)
-                x = jnp.concatenate([x, skips[index]], axis=-1) if index < len(skips) else x
+                x = joins[index](x) if index < len(joins) else x
             concatenations.append(x)
             x = decoder.blocks[index](x, *arguments[0])
         return jnp.sum(decoder.head(x)[0, ..., label] * region)
 
-    first = jnp.concatenate([up(0, x), skips[0]], axis=-1)
-    rest(0, first)
+    rest(0, joins[0](up(0, x)))
     maps = []
-    for level, concatenation in enumerate(list(concatenations)[: len(skips)]):
+    for level, concatenation in enumerate(list(concatenations)[: len(joins)]):
         gradient = np.asarray(jax.grad(lambda c, level=level: rest(level, c))(concatenation))[0]
         maps.append(np.maximum((np.asarray(concatenation)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
     return maps

@@ -14,10 +14,10 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models import pretrained, unet
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
-from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip
+from sharp_unet_jax.models.segmenter import Encoder, Joins, PlainSkip, Segmenter, SharpSkip
 from sharp_unet_jax.models.vgg import VGG16, VGG19, VGGEncoder
 
-Parts = tuple[Encoder, Callable[[jax.Array, list[jax.Array], jax.Array | None], jax.Array]]  # encoder, decoder
+Parts = tuple[Encoder, Callable[[jax.Array, Joins, jax.Array | None], jax.Array]]  # encoder, decoder
 
 
 class Network(NamedTuple):

@@ -6,11 +6,11 @@ Each step doubles the size (nearest), concatenates the skip where there is one, 
 from itertools import zip_longest
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised, twice
+from sharp_unet_jax.models.segmenter import Joins
 
 WIDTHS = (256, 128, 64, 32, 16)
 
@@ -43,11 +43,11 @@ class Decoder(nnx.Module):
         self.blocks = nnx.List([ConvBlock(below + skip, width, rngs=rngs) for below, skip, width in steps])
         self.head = Conv(WIDTHS[-1], num_classes, rngs=rngs)
 
-    def __call__(self, x: jax.Array, skips: list[jax.Array], weight: jax.Array | None = None) -> jax.Array:
-        """The coarsest map and the skips, finest first, to logits (N, H, W, num_classes)."""
+    def __call__(self, x: jax.Array, joins: Joins, weight: jax.Array | None = None) -> jax.Array:
+        """The coarsest map and how each level's skip joins in, finest first, to logits (N, H, W, num_classes)."""
         if self.centre is not None:
             x = self.centre(x, weight)
-        for block, skip in zip_longest(self.blocks, reversed(skips)):
+        for block, join in zip_longest(self.blocks, reversed(joins)):
             x = twice(x)
-            x = block(x if skip is None else jnp.concatenate([x, skip], axis=-1), weight)
+            x = block(x if join is None else join(x), weight)
         return self.head(x)

@@ -7,6 +7,7 @@ Every part takes `weight` (N,), what each image counts in batch statistics while
 predicts. Nothing else tells training from prediction.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from jax.typing import DTypeLike
 from sharp_unet_jax import ops
 
 Maps = list[jax.Array]
+Joins = list[Callable[[jax.Array], jax.Array]]  # for each level, finest first: the decoder's map to it and the skip's
 
 
 class Encoder(Protocol):
@@ -33,11 +35,11 @@ class Encoder(Protocol):
 
 
 class PlainSkip(nnx.Module):
-    """U-Net's skip connections: the encoder's maps as they are."""
+    """U-Net's skip connections: the encoder's maps as they are, beside the decoder's."""
 
-    def __call__(self, features: Maps) -> Maps:
-        """Maps (N, H, W, C), unchanged."""
-        return features
+    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:  # noqa: ARG002
+        """The decoder's map `below` (N, H, W, D) and the encoder's x (N, H, W, C) of a level, 0 the finest."""
+        return jnp.concatenate([below, x], axis=-1)
 
 
 class SharpSkip(nnx.Module):
@@ -53,11 +55,10 @@ class SharpSkip(nnx.Module):
             start = jnp.asarray(ops.KERNELS[kernel])[:, :, None]
             self.kernels = nnx.List([nnx.Param(jnp.tile(start, (1, 1, width))) for width in widths])
 
-    def __call__(self, features: Maps) -> Maps:
-        """Maps (N, H, W, C), each filtered to the same shape and dtype."""
-        if self.kernel != "learnable":
-            return [ops.sharpen(x, self.kernel, self.padding) for x in features]
-        return [ops.sharpen(x, k[...], self.padding) for x, k in zip(features, self.kernels, strict=True)]
+    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
+        """As `PlainSkip`, with x filtered."""
+        kernel = self.kernels[level][...] if self.kernel == "learnable" else self.kernel
+        return ops.sharp_skip(below, x, kernel, self.padding)
 
 
 class Normalisation(nnx.Variable):
@@ -74,8 +75,8 @@ class Segmenter(nnx.Module):
     def __init__(
         self,
         encoder: Encoder,
-        skip: Callable[[Maps], Maps],
-        decoder: Callable[[jax.Array, Maps, jax.Array | None], jax.Array],
+        skip: Callable[[int, jax.Array, jax.Array], jax.Array],
+        decoder: Callable[[jax.Array, Joins, jax.Array | None], jax.Array],
         *,
         in_channels: int,
         dtype: DTypeLike = jnp.float32,
@@ -96,8 +97,9 @@ class Segmenter(nnx.Module):
         multiple = self.encoder.first_stride * 2 ** (len(self.encoder.widths) - 1)
         x = (x - self.mean[...].reshape(1, 1, 1, -1)) / self.std[...].reshape(1, 1, 1, -1)
         x = _extend(_extend(x.astype(self.dtype), 1, multiple), 2, multiple)
-        *skips, x = self.encoder(x, None if freeze_encoder else weight)
-        logits = self.decoder(x, self.skip(skips), weight)
+        *maps, x = self.encoder(x, None if freeze_encoder else weight)
+        joins: Joins = [functools.partial(self.skip, level, each) for level, each in enumerate(maps)]
+        logits = self.decoder(x, joins, weight)
         return logits[:, :height, :width].astype(jnp.float32)
 
 

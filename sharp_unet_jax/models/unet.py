@@ -9,6 +9,7 @@ from flax import nnx
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import Conv, add_bias, glorot, rematerialised
+from sharp_unet_jax.models.segmenter import Joins
 
 WIDTHS = (32, 64, 128, 256, 512)
 WIDE_WIDTHS = (35, 70, 140, 280, 560)
@@ -69,8 +70,8 @@ class UNetDecoder(nnx.Module):
         self.blocks = nnx.List([Block(2 * o, o, rngs=rngs) for _, o in pairs])
         self.head = Conv(widths[0], num_classes, 1, rngs=rngs)
 
-    def __call__(self, x: jax.Array, skips: list[jax.Array], weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
-        """The coarsest map and the skips, finest first, to logits (N, H, W, num_classes)."""
-        for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
-            x = block(jnp.concatenate([up(x), skip], axis=-1))
+    def __call__(self, x: jax.Array, joins: Joins, weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
+        """The coarsest map and how each level's skip joins in, finest first, to logits (N, H, W, num_classes)."""
+        for up, block, join in zip(self.ups, self.blocks, reversed(joins), strict=True):
+            x = block(join(up(x)))
         return self.head(x)

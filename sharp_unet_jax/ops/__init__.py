@@ -13,7 +13,7 @@ from sharp_unet_jax.ops.norm import normalised
 from sharp_unet_jax.ops.platform import by_definition
 from sharp_unet_jax.ops.pointwise import add_bias, relu
 from sharp_unet_jax.ops.pool import max_pool
-from sharp_unet_jax.ops.sharp import sharpen
+from sharp_unet_jax.ops.sharp import sharp_skip, sharpen
 from sharp_unet_jax.ops.up import up_conv
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "max_pool",
     "normalised",
     "relu",
+    "sharp_skip",
     "sharpen",
     "up_conv",
 ]

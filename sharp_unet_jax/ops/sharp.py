@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from sharp_unet_jax.ops.definitions import depthwise
@@ -36,9 +36,21 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
     On the CPU it is a sum of shifted copies, where the grouped convolution takes 27 times the processor time and more
     (192x256x32). On a GPU neighbours are read by index, which XLA fuses with what surrounds it.
     """
-    if isinstance(kernel, str):
-        kernel = named(kernel)
-    return _sharpen(x, jnp.asarray(kernel), padding)
+    return _sharpen(x, _array(kernel), padding)
+
+
+def sharp_skip(below: Array, x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
+    """A sharp skip connection: the decoder's map (N, H, W, D) and the sharpened encoder's (N, H, W, C), side by side.
+
+    It is `concatenate([below, sharpen(x, kernel, padding)], axis=-1)`, (N, H, W, D + C), with the same errors. One
+    operation for its gradient's sake: a GPU reads the neighbours in what comes back where they lie. Of a gradient that
+    was cut in two XLA makes a copy first.
+    """
+    return _sharp_skip(below, x, _array(kernel), padding)
+
+
+def _array(kernel: str | ArrayLike) -> Array:
+    return jnp.asarray(named(kernel) if isinstance(kernel, str) else kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -57,23 +69,48 @@ def _sharpen_forward(x: Array, kernel: Array, padding: str) -> tuple[Array, tupl
 
 
 def _sharpen_backward(padding: str, residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    def derived(operation: Callable[..., Array]) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
-        return lambda x, kernel, g: jax.vjp(functools.partial(operation, padding=padding), x, kernel)[1](g)
-
-    def turned(operation: Callable[..., Array], slower: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
-        def gradient(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-            of_x, of_kernel = derived(slower)(x, kernel, g)
-            if padding == "zero":  # the same with the kernel turned
-                of_x = lax.optimization_barrier(operation(g, kernel[::-1, ::-1], padding))  # for a GPU: see `unfused`
-            return of_x, of_kernel
-
-        return gradient
-
-    cpu, cuda = turned(_inside_first, _shifted_sum), turned(_gathered, depthwise)
-    return by_platform(*residuals, g, cpu=cpu, cuda=cuda, default=derived(depthwise))
+    return _gradients(*residuals, g, padding)
 
 
 _sharpen.defvjp(_sharpen_forward, _sharpen_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _sharp_skip(below: Array, x: Array, kernel: Array, padding: str) -> Array:
+    return jnp.concatenate([below, _sharpen(x, kernel, padding)], axis=-1)
+
+
+def _sharp_skip_forward(below: Array, x: Array, kernel: Array, padding: str) -> tuple[Array, tuple[Array, Array]]:
+    return _sharp_skip(below, x, kernel, padding), (x, kernel)
+
+
+def _sharp_skip_backward(padding: str, residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
+    first = g.shape[-1] - residuals[0].shape[-1]
+    return g[..., :first], *_gradients(*residuals, g, padding, first)
+
+
+_sharp_skip.defvjp(_sharp_skip_forward, _sharp_skip_backward)
+
+
+def _gradients(x: Array, kernel: Array, g: Array, padding: str, first: int = 0) -> tuple[Array, Array]:
+    """Of x and the kernel, from what comes back: g (N, H, W, first + C), whose `first` channels are not of x."""
+
+    def derived(operation: Callable[..., Array], x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        return jax.vjp(functools.partial(operation, padding=padding), x, kernel)[1](g[..., first:])
+
+    def cpu(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        of_x, of_kernel = derived(_shifted_sum, x, kernel, g)
+        if padding == "zero":  # the same with the kernel turned
+            of_x = _inside_first(g[..., first:], kernel[::-1, ::-1], padding)
+        return of_x, of_kernel
+
+    def cuda(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        of_x, of_kernel = derived(depthwise, x, kernel, g)
+        if padding == "zero":
+            of_x = _gathered(g, kernel[::-1, ::-1], padding, first)
+        return of_x, of_kernel
+
+    return by_platform(x, kernel, g, cpu=cpu, cuda=cuda, default=functools.partial(derived, depthwise))
 
 
 def _shifted_sum(x: Array, kernel: Array, padding: str) -> Array:
@@ -109,19 +146,26 @@ def _inside_first(x: Array, kernel: Array, padding: str) -> Array:
     return unfused(y)  # the concatenation that follows would compute it pixel by pixel
 
 
-def _gathered(x: Array, kernel: Array, padding: str) -> Array:
-    """Each neighbour by its index: the border of a padded copy would cost a branch a pixel, and a GPU's wide loads."""
-    (n, height, width, c), (top, left) = x.shape, (kernel.shape[0] // 2, kernel.shape[1] // 2)
+def _gathered(x: Array, kernel: Array, padding: str, first: int = 0) -> Array:
+    """Each neighbour by its index: the border of a padded copy would cost a branch a pixel, and a GPU's wide loads.
+
+    Of x without its `first` channels: were these cut off before, XLA would copy what is left, which is read nine times.
+    What counts is the number of instructions, so a line is summed before it is left out where it lies outside.
+    """
     if padding != "zero":
-        return depthwise(x, kernel, padding)
-    kernel, pixels = per_channel(x, kernel), x.reshape(n, height * width, c)
+        return depthwise(x[..., first:], kernel, padding)
+    (n, height, width, c), (top, left) = x.shape, (kernel.shape[0] // 2, kernel.shape[1] // 2)
+    kernel, pixels = per_channel(x[..., first:], kernel), x.reshape(n, height * width, c)
     row, column = jnp.divmod(jnp.arange(height * width), width)
-    total = jnp.zeros(pixels.shape, jnp.float32)
-    for i, j in np.ndindex(kernel.shape[:2]):
-        rows, columns = np.arange(height) + i - top, np.arange(width) + j - left
-        inside = np.logical_and.outer((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
-        index = jnp.clip(row + i - top, 0, height - 1) * width + jnp.clip(column + j - left, 0, width - 1)
-        neighbour = pixels if (i, j) == (top, left) else jnp.take(pixels, index, axis=1, mode="clip")
-        neighbour = jnp.where(inside.reshape(1, -1, 1), neighbour, jnp.zeros_like(neighbour))
-        total += kernel[i, j][None] * neighbour.astype(jnp.float32)
-    return total.astype(x.dtype).reshape(x.shape)
+    total = jnp.zeros((n, height, width, c - first), jnp.float32)
+    for i, down in enumerate(range(-top, top + 1)):
+        rows, line = np.arange(height) + down, jnp.zeros_like(total)
+        for j, right in enumerate(range(-left, left + 1)):
+            columns = np.arange(width) + right
+            index = jnp.clip(row + down, 0, height - 1) * width + jnp.clip(column + right, 0, width - 1)
+            neighbour = jnp.take(pixels, index, axis=1, mode="clip").reshape(x.shape)[..., first:].astype(jnp.float32)
+            if right:
+                neighbour = jnp.where(((columns >= 0) & (columns < width)).reshape(1, 1, -1, 1), neighbour, 0)
+            line += kernel[i, j, None, None].astype(jnp.float32) * neighbour
+        total += jnp.where(((rows >= 0) & (rows < height)).reshape(1, -1, 1, 1), line, 0) if down else line
+    return total.astype(x.dtype)

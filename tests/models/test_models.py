@@ -113,22 +113,27 @@ def test_training_statistics_move_and_a_frozen_encoders_do_not():
     assert all(moved(model.decoder))
 
 
+def beside(maps):
+    """What a decoder is given, with these for its skips."""
+    return [lambda below, x=x: jnp.concatenate([below, x], axis=-1) for x in maps]
+
+
 @pytest.mark.usefixtures("tiny_models")
 def test_twins_share_weights_and_differ_in_the_skip_alone():
     plain, sharp = (models.build(name, rngs=nnx.Rngs(7)) for name in ("unet", "sharp_unet"))
     chex.assert_trees_all_equal(*(nnx.to_pure_dict(nnx.state(m, nnx.Param)) for m in (plain, sharp)))
     image = picture()
-    *skips, deepest = plain.encoder(image)
-    np.testing.assert_allclose(plain(image), plain.decoder(deepest, skips), rtol=1e-6, atol=1e-7)
-    sharpened = [ops.depthwise(skip, jnp.asarray(ops.KERNELS["laplacian"])) for skip in skips]
-    np.testing.assert_allclose(sharp(image), plain.decoder(deepest, sharpened), rtol=1e-4, atol=1e-5)
+    *maps, deepest = plain.encoder(image)
+    np.testing.assert_allclose(plain(image), plain.decoder(deepest, beside(maps)), rtol=1e-6, atol=1e-7)
+    sharpened = [ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"])) for x in maps]
+    np.testing.assert_allclose(sharp(image), plain.decoder(deepest, beside(sharpened)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("tiny_models")
 def test_the_decoder_uses_every_skip():
     model = models.build("unet", rngs=nnx.Rngs(0))
-    *skips, deepest = model.encoder(picture())
-    gradients = jax.grad(lambda s: model.decoder(deepest, s).sum())(skips)
+    *maps, deepest = model.encoder(picture())
+    gradients = jax.grad(lambda maps: model.decoder(deepest, beside(maps)).sum())(maps)
     assert all(jnp.abs(gradient).max() > 0 for gradient in gradients)
 
 

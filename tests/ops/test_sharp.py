@@ -8,7 +8,7 @@ import scipy.ndimage
 import scipy.signal
 from jax import Array
 
-from sharp_unet_jax.ops import KERNELS, depthwise, sharpen
+from sharp_unet_jax.ops import KERNELS, depthwise, sharp_skip, sharpen
 from tests.ops.compare import BFLOAT16, assert_same, float64, normal
 
 
@@ -88,10 +88,42 @@ def test_sharpen_of_an_image_that_is_nearly_all_border(height, width):
         assert_same(lambda x, name=name: sharpen(x, name), lambda x, name=name: depthwise(x, KERNELS[name]), (x,))
 
 
+def beside(below: Array, x: Array, kernel: Array, padding: str = "zero") -> Array:
+    return jnp.concatenate([below, depthwise(x, kernel, padding)], axis=-1)
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflect"])
+@pytest.mark.parametrize("kernel_shape", [(3, 3), (3, 3, 4), (5, 3)])
+@pytest.mark.parametrize("others", [1, 6])
+def test_a_sharp_skip_is_the_decoders_map_and_the_sharpened_one(others, kernel_shape, padding):
+    args = normal(0, 2, 7, 6, others), normal(1, 2, 7, 6, 4), normal(2, *kernel_shape)
+    assert_same(lambda b, x, k: sharp_skip(b, x, k, padding), lambda b, x, k: beside(b, x, k, padding), args)
+
+
+def test_a_sharp_skip_knows_kernels_by_name_and_keeps_bfloat16():
+    args = normal(0, 2, 8, 6, 3, dtype=jnp.bfloat16), normal(1, 2, 8, 6, 3, dtype=jnp.bfloat16)
+    assert_same(lambda b, x: sharp_skip(b, x, "random"), lambda b, x: beside(b, x, KERNELS["random"]), args, BFLOAT16)
+    with pytest.raises(ValueError, match="unknown kernel 'laplacien': did you mean 'laplacian'"):
+        sharp_skip(*args, "laplacien")
+
+
+def test_a_gpu_reads_what_comes_back_uncut():
+    """XLA makes a copy of a part that is read nine times."""
+
+    def gradient(below: Array, x: Array, g: Array) -> Array:
+        return jax.vjp(lambda x: sharp_skip(below, x), x)[1](g)[0]
+
+    args = normal(0, 1, 16, 8, 32), normal(1, 1, 16, 8, 32), normal(2, 1, 16, 8, 64)
+    text = jax.jit(gradient).trace(*args).lower(lowering_platforms=("cuda",)).as_text()
+    gathers = [line for line in text.splitlines() if "stablehlo.gather" in line]
+    assert gathers
+    assert all("(tensor<1x128x64xf32>" in line for line in gathers)
+
+
 def test_a_cpu_sums_the_shifted_copies_before_it_concatenates():
     # Fused, the sum would be taken pixel by pixel; so it was, with an optimization barrier between the two.
-    def skip(up: Array, x: Array) -> Array:
-        return jnp.pad(jnp.concatenate([up, sharpen(x)], axis=-1), ((0, 0), (0, 0), (1, 1), (0, 0)))
+    def skip(below: Array, x: Array) -> Array:
+        return jnp.pad(sharp_skip(below, x), ((0, 0), (0, 0), (1, 1), (0, 0)))
 
     x = normal(0, 1, 192, 256, 32)
     program = jax.jit(skip).lower(x, x).compile().as_text()
