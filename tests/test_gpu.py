@@ -53,6 +53,7 @@ OPERATIONS = {
     "sharpen, learnable": (ops.sharpen, [(2, 9, 7, 5), (3, 3, 5)]),
     "sharpen, mostly border": (lambda x: ops.sharpen(x, "laplacian_of_gaussian"), [(2, 3, 4, 8)]),
     "sharp_skip": (ops.sharp_skip, [(2, 10, 12, 24), (2, 10, 12, 32)]),
+    "sharp_skip, more channels": (ops.sharp_skip, [(2, 5, 6, 24), (2, 5, 6, 40)]),
     "sharp_skip, reflecting": (
         lambda b, x: ops.sharp_skip(b, x, "random", "reflect"),
         [(2, 10, 12, 3), (2, 10, 12, 8)],
@@ -62,11 +63,7 @@ OPERATIONS = {
     "max_pool of 3x3": (lambda x: ops.max_pool(ops.relu(x), 3), [(2, 9, 11, 16)]),
     "up_conv": (ops.up_conv, [(2, 5, 6, 24), (2, 2, 24, 8)]),
     "add_bias": (ops.add_bias, [(2, 40, 50, 8), (8,)]),
-    # 64 channels two columns at a time, more than 1024 lines image by image
-    "add_bias, 64 channels": (ops.add_bias, [(3, 40, 6, 64), (64,)]),
-    "add_bias, 64 channels, odd": (ops.add_bias, [(3, 40, 5, 64), (64,)]),
-    "add_bias, many lines": (ops.add_bias, [(3, 350, 3, 8), (8,)]),
-    "add_bias, many lines of 64 channels": (ops.add_bias, [(3, 350, 2, 64), (64,)]),
+    "add_bias, more than 1024 lines": (ops.add_bias, [(3, 350, 3, 8), (8,)]),
     **{
         f"conv3x3 {i} to {o}, {width} wide": (ops.conv3x3, [(2, 6, width, i), (3, 3, i, o), (o,)])
         for i, o, width in [

@@ -37,14 +37,12 @@ def sum_over_pixels(g: Array) -> Array:
 
 
 def _in_stages(g: Array) -> Array:
-    """Columns, rows, images: one sum of many numbers for each channel would have too few threads to wait for memory."""
-    n, height, width, c = g.shape
-    # XLA's sum reads four numbers a thread of 128 channels, but two of 64: two columns side by side are 128.
-    together = 2 if c == 64 and width % 2 == 0 else 1
-    sums = jnp.sum(g.reshape(n, height, width // together, together * c), axis=2, dtype=jnp.float32)
-    if n * height > 1024:
-        sums = jnp.sum(lax.optimization_barrier(sums), axis=1)
-    return jnp.sum(lax.optimization_barrier(sums).reshape(-1, c), axis=0).astype(g.dtype)
+    """Columns, lines, images: one sum of many numbers a channel would have too few threads to wait for memory."""
+    sums = jnp.sum(g, axis=2, dtype=jnp.float32)
+    images, lines, _ = sums.shape
+    if images * lines > 1024:  # of fewer one sum takes no longer than two
+        sums = jnp.sum(lax.optimization_barrier(sums), axis=1, keepdims=True)
+    return jnp.sum(lax.optimization_barrier(sums), axis=(0, 1)).astype(g.dtype)
 
 
 @jax.custom_vjp

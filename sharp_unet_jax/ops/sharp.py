@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from sharp_unet_jax.ops.definitions import depthwise
@@ -107,7 +107,10 @@ def _gradients(x: Array, kernel: Array, g: Array, padding: str, first: int = 0) 
     def cuda(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
         of_x, of_kernel = derived(depthwise, x, kernel, g)
         if padding == "zero":
-            of_x = _gathered(g, kernel[::-1, ::-1], padding, first)
+            # XLA makes one kernel of this and the sums for biases before and after it. The one for sums of up to 32
+            # channels takes the nine reads along, the one for more is slower by more than a pass of their own.
+            apart = lax.optimization_barrier if x.shape[-1] > 32 else lambda x: x
+            of_x = apart(_gathered(apart(g), kernel[::-1, ::-1], padding, first))
         return of_x, of_kernel
 
     return by_platform(x, kernel, g, cpu=cpu, cuda=cuda, default=functools.partial(derived, depthwise))
