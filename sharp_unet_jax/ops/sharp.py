@@ -40,7 +40,7 @@ def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zer
 
 
 def sharp_skip(below: Array, x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
-    """A sharp skip connection: the decoder's map (N, H, W, D) and the sharpened encoder's (N, H, W, C), side by side.
+    """A sharp skip connection: the decoder's map (N, H, W, D) and the sharpened encoder's (N, H, W, C), of one type.
 
     It is `concatenate([below, sharpen(x, kernel, padding)], axis=-1)`, (N, H, W, D + C), with the same errors. One
     operation for its gradient's sake: a GPU reads the neighbours in what comes back where they lie. Of a gradient that
