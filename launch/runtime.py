@@ -10,6 +10,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,8 +40,8 @@ class Cluster(NamedTuple):
 def configure(cluster: Cluster | None = None) -> list[jax.Device]:
     """The devices here, or of the whole `cluster`. InputError where the others are not found.
 
-    Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax between sweeps. Not on a CPU: there a
-    compiled program may use instructions that another machine sharing the folder has not.
+    Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax, if it can be written. Not on a CPU:
+    there a compiled program may use instructions that another machine sharing the folder has not.
     """
     if getattr(jax.config, "jax_num_cpu_devices", 0) > 1 or "host_platform_device_count" in os.environ.get(
         "XLA_FLAGS", ""
@@ -62,9 +63,24 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
                 "process --coordinator=HOST:PORT --processes=N --process=I"
             ) from error
     devices = jax.devices()
-    if devices[0].platform != "cpu" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "sharp_unet_jax"))
+    if devices[0].platform != "cpu" and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _cache()):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     return devices
+
+
+def _cache() -> Path | None:
+    """Where compiled programs are kept; None where nothing can be written there.
+
+    JAX would only warn, but XLA compiles nothing for a GPU if it cannot write down how it tuned its kernels.
+    """
+    try:
+        folder = Path.home() / ".cache" / "sharp_unet_jax"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(4096))  # an empty file is within a quota that is spent
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return None
+    return folder
 
 
 def _quiet_closed_loops() -> None:

@@ -16,7 +16,7 @@ from flax import nnx
 from tensorboardX import SummaryWriter
 
 from launch.outlines import outlined
-from sharp_unet_jax import plan, programs, workdir
+from sharp_unet_jax import forward, plan, programs, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
@@ -134,16 +134,20 @@ def _predictor(config: Config, model: str, data: Dataset) -> Callable[[Any, np.n
     """
     graph = nnx.graphdef(nnx.eval_shape(lambda: programs.network(config, model, data, nnx.Rngs(0))))
 
-    @jax.jit
-    def forward(params: Any, stats: Any, images: jax.Array) -> jax.Array:
-        logits = nnx.merge(graph, params, stats)(images.astype(np.float32) / 255)
+    platform = jax.default_backend()
+
+    @jax.default_matmul_precision(forward.matmul_precision(config, platform))
+    def masks(params: Any, stats: Any, images: jax.Array) -> jax.Array:
+        logits = nnx.merge(graph, params, stats)(forward.scaled(images))
         if logits.shape[-1] > 1:
             return logits.argmax(-1)
         return jax.nn.sigmoid(logits[..., 0]) > config.threshold
 
+    compiled = forward.jit(masks, config, platform)
+
     def predict(best: Any, images: np.ndarray) -> np.ndarray:
         best = jax.device_get({"params": best["params"], "stats": best["stats"]})
-        return np.asarray(forward(best["params"], best["stats"], images)).astype(np.uint8)
+        return np.asarray(compiled(best["params"], best["stats"], images)).astype(np.uint8)
 
     return predict
 

@@ -1,5 +1,6 @@
 """From images to probabilities as a config has it: one definition, for training and for all that uses its runs."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ from sharp_unet_jax.config import Config
 
 # XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
-# XLA's defaults, convolutions and loops: an epoch is one CUDA graph, and the host waits for its end alone.
+# XLA's defaults, convolutions and loops: an epoch is one CUDA graph, and the host waits for its end alone. Where
+# several GPUs share a batch it is many, between what they exchange.
 _COMMAND_BUFFERS = "CONDITIONAL,CONVOLUTION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,FUSION,WHILE"
 _GPU_OPTIONS = {"xla_gpu_enable_command_buffer": _COMMAND_BUFFERS}
 _DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
@@ -89,4 +91,7 @@ def _start_cudnn() -> None:
     once = jax.jit(jax.value_and_grad(convolved, (0, 1, 2)), compiler_options={"xla_gpu_enable_command_buffer": ""})
     shapes = (2, 16, 16, 64), (3, 3, 64, 64), (1, 1, 1, 64)
     for device in jax.local_devices():
-        jax.block_until_ready(once(*(jnp.ones(shape, jnp.bfloat16, device=device) for shape in shapes)))
+        with contextlib.suppress(
+            jax.errors.JaxRuntimeError
+        ):  # of a device that is full of another's work: perhaps unused
+            jax.block_until_ready(once(*(jnp.ones(shape, jnp.bfloat16, device=device) for shape in shapes)))

@@ -24,8 +24,9 @@ class Need(NamedTuple):
 def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
     """Of a step of `model` at `config.data.size`.
 
-    An image's share is what the forward pass leaves for the backward pass, the residuals of `jax.vjp`, and half of it
-    again for what is on the way. On a CPU that is 0.98 to 1.8 times what XLA says, see bench/README.md.
+    An image's share is what the forward pass leaves for the backward pass, and half of it again for what is on the
+    way. The former are the residuals of `jax.vjp` for two images less those for one: parameters are among them, in the
+    type of the arithmetic. On a CPU that is 0.98 to 1.8 times what XLA says, see bench/README.md.
     """
 
     def made() -> Any:
@@ -36,17 +37,22 @@ def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
 
     def residuals(params: Any, stats: Any, image: jax.Array, mask: jax.Array) -> Any:
         def objective(params: Any) -> jax.Array:
-            logits = nnx.merge(graph, params, stats, copy=True)(forward.scaled(image), jnp.ones(1))
+            logits = nnx.merge(graph, params, stats, copy=True)(forward.scaled(image), jnp.ones(len(image)))
             return jnp.sum(loss(logits, mask))
 
         return jax.vjp(objective, params)[1]
 
     params, stats = jax.eval_shape(lambda: forward.arrays(made()))
-    image = jax.ShapeDtypeStruct((1, *config.data.size, channels), jnp.uint8)
-    mask = jax.ShapeDtypeStruct((1, *config.data.size), jnp.uint8)
-    kept = _bytes(jax.eval_shape(residuals, params, stats, image, mask)) - _bytes(params)
+
+    def kept(images: int) -> int:
+        shape = (images, *config.data.size)
+        image, mask = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in ((*shape, channels), shape))
+        return _bytes(jax.eval_shape(residuals, params, stats, image, mask))
+
     encoder = network.encoder
-    return Need(4 * _bytes(params), int(1.5 * kept), encoder.first_stride * 2 ** (len(encoder.widths) - 1))
+    return Need(
+        4 * _bytes(params), int(1.5 * (kept(2) - kept(1))), encoder.first_stride * 2 ** (len(encoder.widths) - 1)
+    )
 
 
 def at_hand(device: jax.Device) -> int:

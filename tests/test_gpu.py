@@ -199,6 +199,21 @@ def test_a_networks_gradients_are_as_near_as_the_definitions():
 
 
 @needs_gpu
+@pytest.mark.parametrize("model", ["ternausnet16", "unet_resnet18", "sharp_unet_resnet34", "sharp_unet_resnet50"])
+def test_networks_with_other_encoders_train(model):
+    """XLA aborted this process while it compiled two of them (openxla/xla#47381)."""
+    rng, ids = np.random.default_rng(0), tuple("ab")
+    images, masks = rng.integers(0, 256, (2, 64, 96, 3), np.uint8), rng.integers(0, 2, (2, 64, 96), np.uint8)
+    dataset, devices = Dataset("noise", images, masks, ids, ids, ("background", "object")), jax.devices()[:1]
+    config = Config(models=(model,), batch_size=2, precision="bfloat16")
+    program = programs.build(config, model, dataset, programs.put(dataset, devices), devices)
+    index, weight = train.batches(np.arange(2), 2, program.batch_size)
+    state, totals = program.train(program.init(0), index, weight, 1e-3, False, np.zeros(2, np.uint32))
+    assert np.isfinite(totals).all()
+    assert np.isfinite(program.evaluate(state, index)[0]).all()
+
+
+@needs_gpu
 def test_an_epoch_in_one_call_is_its_steps(tiny_models):
     rng = np.random.default_rng(0)
     images, masks = rng.integers(0, 256, (10, 32, 32, 3), np.uint8), rng.integers(0, 2, (10, 32, 32), np.uint8)

@@ -40,9 +40,7 @@ class Conv(nnx.Module):
         if (size, self.stride) == (3, 1):
             return ops.conv3x3(x, kernel, None if self.bias is None else self.bias[...].astype(x.dtype))
         if size == 1:
-            # Pixels are one axis: of several, XLA's CPU code would copy transposed what the filter's gradient reads.
-            x = x[:, :: self.stride, :: self.stride]
-            x = (x.reshape(-1, x.shape[3]) @ kernel[0, 0]).reshape(*x.shape[:3], -1)
+            x = ops.conv1x1(x, kernel, self.stride)
         else:
             padding = [(size // 2, size // 2)] * 2
             strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")

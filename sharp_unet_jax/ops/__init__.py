@@ -1,4 +1,4 @@
-"""The few operations worth their own lowering or gradient: sharpen, 3x3 and 2x2 up-convolution, bias, ReLU, max-pool.
+"""The few operations worth their own lowering or gradient: sharpen, convolutions, bias, ReLU, max-pool.
 
 Every array is NHWC, float32 or bfloat16. `ops/definitions.py` says in one page of ordinary `lax` what each of them is;
 that is what a TPU runs. Where XLA's code for it is slow, the CPU or a GPU gets another lowering of the same function,
@@ -6,7 +6,7 @@ chosen by `lax.platform_dependent` while compiling, unless `by_definition` asks 
 one of them to its definition, in value and in gradient. Reverse-mode gradients only: most bring their own.
 """
 
-from sharp_unet_jax.ops.conv import conv3x3
+from sharp_unet_jax.ops.conv import conv1x1, conv3x3
 from sharp_unet_jax.ops.definitions import depthwise
 from sharp_unet_jax.ops.kernels import KERNELS
 from sharp_unet_jax.ops.norm import normalised
@@ -20,6 +20,7 @@ __all__ = [
     "KERNELS",
     "add_bias",
     "by_definition",
+    "conv1x1",
     "conv3x3",
     "depthwise",
     "max_pool",

@@ -1,12 +1,32 @@
-"""3x3 convolution: by Winograd on the CPU, several columns at once on a GPU."""
+"""3x3 convolution: by Winograd on the CPU, several columns at once on a GPU. 1x1: a product of matrices."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from sharp_unet_jax.ops import columns, definitions, winograd
 from sharp_unet_jax.ops.platform import by_platform
 from sharp_unet_jax.ops.pointwise import sum_over_pixels
+
+
+def conv1x1(x: Array, w: Array, stride: int = 1) -> Array:
+    """1x1 convolution: x (N, H, W, I), w (1, 1, I, O) -> (N, ceil(H / stride), ceil(W / stride), O)."""
+
+    def product(x: Array, w: Array) -> Array:
+        # Pixels are one axis: of several, XLA's CPU code would copy transposed what the filter's gradient reads.
+        x = x[:, ::stride, ::stride]
+        return (x.reshape(-1, x.shape[3]) @ w[0, 0]).reshape(*x.shape[:3], -1)
+
+    if stride == 1:
+        return product(x, w)
+    # Of a product of every other pixel XLA's compiler for GPUs can abort the process (openxla/xla#47381).
+    steps, layout = (stride, stride), definitions.NHWC
+    convolution = functools.partial(
+        lax.conv_general_dilated, window_strides=steps, padding="VALID", dimension_numbers=layout
+    )
+    return by_platform(x, w, cpu=product, default=convolution)
 
 
 @jax.custom_vjp

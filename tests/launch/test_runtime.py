@@ -11,7 +11,8 @@ from launch import runtime
 
 
 @pytest.fixture
-def updates(monkeypatch):
+def updates(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     made = {}
     monkeypatch.setattr(type(jax.config), "update", lambda self, name, value: made.update({name: value}))
     return made
@@ -30,6 +31,29 @@ def configured(monkeypatch, platform, cache):
 def test_compiled_programs_are_kept_on_accelerators(monkeypatch, updates, platform):
     configured(monkeypatch, platform, None)
     assert updates["jax_compilation_cache_dir"].endswith("sharp_unet_jax")
+
+
+@pytest.mark.parametrize("home", ["a file", "of another", "full", "none"])
+def test_without_a_home_that_can_be_written_nothing_is_kept(monkeypatch, updates, tmp_path, home):
+    (tmp_path / ".cache").mkdir()
+    (folder := tmp_path / ".cache" / "sharp_unet_jax").touch()
+    if home == "of another":
+        folder.unlink()
+        monkeypatch.setattr(type(folder), "mkdir", refuse(PermissionError(13, "Permission denied")))
+    if home == "full":
+        folder.unlink()
+        monkeypatch.setattr(runtime.tempfile, "TemporaryFile", refuse(OSError(122, "Disk quota exceeded")))
+    if home == "none":
+        monkeypatch.setattr(type(folder), "home", refuse(RuntimeError("Could not determine home directory.")))
+    configured(monkeypatch, "gpu", None)
+    assert not updates
+
+
+def refuse(error):
+    def refused(*_, **__):
+        raise error
+
+    return refused
 
 
 @pytest.mark.parametrize(("platform", "cache"), [("cpu", None), ("gpu", "/elsewhere")])

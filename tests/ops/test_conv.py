@@ -7,12 +7,28 @@ import pytest
 import scipy.ndimage
 from jax import Array, lax
 
-from sharp_unet_jax.ops import add_bias, conv3x3
+from sharp_unet_jax.ops import add_bias, conv1x1, conv3x3
 from tests.ops.compare import BFLOAT16, assert_same, float64, normal
 
 
 def convolution(x: Array, w: Array) -> Array:
     return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_conv1x1_is_laxs_convolution(stride):
+    def strided(x: Array, w: Array) -> Array:
+        return lax.conv_general_dilated(x, w, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    assert_same(lambda x, w: conv1x1(x, w, stride), strided, (normal(0, 2, 7, 6, 5), normal(1, 1, 1, 5, 4)))
+
+
+def test_a_gpu_is_given_no_product_of_every_other_pixel():
+    """XLA's compiler for GPUs aborts on it in ResNet-18 (openxla/xla#47381)."""
+    traced = jax.jit(lambda x, w: conv1x1(x, w, 2)).trace(normal(0, 2, 8, 6, 5), normal(1, 1, 1, 5, 4))
+    gpu, cpu = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "cpu"))
+    assert ("stablehlo.convolution" in gpu, "stablehlo.dot" in gpu) == (True, False)
+    assert ("stablehlo.convolution" in cpu, "stablehlo.dot" in cpu) == (False, True)
 
 
 # A single row and column, one channel, either side the narrower one; then, with channels enough for products in a
