@@ -27,7 +27,7 @@ from rich.markdown import Markdown
 from datasets.files import DataError
 from launch import config as configs
 from launch import dataset, ending, environment, paths, progress, runtime, tracking
-from sharp_unet_jax import lock, plan, sweep, workdir
+from sharp_unet_jax import lock, plan, sweep, trained, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
@@ -74,6 +74,8 @@ def parse(arguments: Sequence[str]) -> Command:
     named = runtime.Cluster(known.coordinator, known.processes, known.process)
     if any(part is not None for part in named) and None in named:
         raise InputError("give --coordinator=HOST:PORT, --processes=N and --process=I together")
+    if known.coordinator and not re.fullmatch(r".+:\d{1,5}", known.coordinator):
+        raise InputError(f"--coordinator={known.coordinator}: give it as HOST:PORT")
     cluster = named if known.coordinator or known.distributed else None
     if cluster and (known.verify or known.shard != "0/1"):
         raise InputError("--shard and --verify are for processes on their own: leave them out, or --distributed")
@@ -116,11 +118,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
     signal.signal(signal.SIGINT, interrupt)
     events = sweep.go(config, data, folder, devices, shard=shard, stop=stop)
-    code = 0
+    code, made = 0, True
     try:
         with contextlib.closing(events):  # and with it the workdir's lock
             followed = tracking.follow(events, track, config, data, folder) if track else events
             records = progress.show(followed, console, config.epochs, len(groups))
+        made = bool(records)
         if failed := [record["run"] for record in records if record["status"] == "failed"]:
             console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
             code = 1
@@ -134,9 +137,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
             jax.distributed.shutdown()  # waits for the others: now all have collected
         if first:
             with lock.brief(folder):
-                environment.write(folder, "launch.cv", arguments, devices)
+                environment.write(folder, "launch.cv", arguments, devices, made=made)
                 tables.write(folder)
-            console.print(Markdown((folder / "tables.md").read_text()))
+            console.print(Markdown((folder / "tables.md").read_text(encoding="utf-8")))
     except OSError as error:
         if code in (0, 1):
             raise
@@ -170,6 +173,7 @@ def _verify(
     record = workdir.read_record(folder, runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
+    trained.load(workdir.folder(folder, runs[name]))  # its checkpoint has the weights of its record
     with tempfile.TemporaryDirectory() as elsewhere:
         events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
         (again,) = progress.show(events, console, config.epochs, 1)

@@ -20,23 +20,25 @@ PACKAGES = (  # what trains, reads and scores
 )
 
 
-def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device]) -> None:
-    """Adds the command to those that made the sweep, and says what ran it: versions, commit, machine and devices."""
+def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, made: bool) -> None:
+    """Adds the command to those that made the sweep, and what ran it: versions, commit, machine and devices.
+
+    "A; B" where runs were made by both; nothing but the command if this one has `made` none.
+    """
     path = workdir / "environment.json"
-    commands = _read(path).get("commands", [])
+    before = _read(path)
+    commands = before.pop("commands", [])
     command = shlex.join(["python", "-m", module, *arguments])
-    write_json(
-        path,
-        {
-            "commands": [*commands, *([command] if command not in commands else [])],
-            "version": sharp_unet_jax.__version__,
-            "commit": _commit(),
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "devices": f"{len(devices)} x {devices[0].device_kind}",
-            "packages": {name: metadata.version(name) for name in PACKAGES},
-        },
-    )
+    now = {
+        "version": sharp_unet_jax.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+    said = _together([before, now] if made else [before or now])
+    write_json(path, {"commands": [*commands, *([command] if command not in commands else [])], **said})
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> None:

@@ -118,11 +118,15 @@ def check_types(config: Any, prefix: str = "") -> None:
 
 
 def config_of(tree: Mapping[str, Any]) -> Config:
-    """The config that `dataclasses.asdict` and JSON made `tree` of; fields that were not there yet get defaults."""
+    """The config that `dataclasses.asdict` and JSON made `tree` of; fields that were not there yet get defaults.
+
+    InputError for a field that this version does not have: without it, it would be another config.
+    """
 
     def made(kind: Any, values: Mapping[str, Any]) -> Any:
-        known = {each.name for each in fields(kind)}
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known})
+        if strange := values.keys() - {each.name for each in fields(kind)}:
+            raise InputError(f"it sets {', '.join(sorted(strange))}")
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     parts = {"data": made(Data, tree["data"]), "augment": made(Augment, tree.get("augment", {}))}
     return made(Config, {**tree, **parts})

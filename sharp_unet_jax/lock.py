@@ -20,6 +20,20 @@ def brief(workdir: Path) -> AcquireReturnProxy:
 
 
 @contextmanager
+def making(workdir: Path, run: str) -> Iterator[None]:
+    """Holds one run of `workdir`; InputError where another process makes it, such as a shard of other models."""
+    path = workdir / ".locks" / f"making {run.replace('/', ' ')}"
+    try:
+        mine = FileLock(path, thread_local=False).acquire(timeout=0)  # another thread may close the generator
+    except Timeout as error:
+        raise InputError(
+            f"{workdir}: {run} is being made by another process: give all shards the same models, repeats and max_runs"
+        ) from error
+    with mine:
+        yield
+
+
+@contextmanager
 def held(workdir: Path, shard: tuple[int, int]) -> Iterator[None]:
     """Holds shard (i, n) of `workdir`, (0, 1) being all of it; InputError where another process holds part of it."""
     i, n = shard

@@ -24,9 +24,9 @@ class Need(NamedTuple):
 def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
     """Of a step of `model` at `config.data.size`.
 
-    An image's share is what the forward pass leaves for the backward pass, and half of it again for what is on the
-    way. The former are the residuals of `jax.vjp` for two images less those for one: parameters are among them, in the
-    type of the arithmetic. On a CPU that is 0.98 to 1.8 times what XLA says, see bench/README.md.
+    An image's share is what the forward pass leaves for the backward pass, and three quarters of it again for what is
+    on the way. The former are the residuals of `jax.vjp` for two images less those for one: parameters are among them,
+    in the type of the arithmetic. That is 0.9 to 1.8 times what XLA says on a CPU, see bench/README.md.
     """
 
     def made() -> Any:
@@ -51,7 +51,7 @@ def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
 
     encoder = network.encoder
     return Need(
-        4 * _bytes(params), int(1.5 * (kept(2) - kept(1))), encoder.first_stride * 2 ** (len(encoder.widths) - 1)
+        4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), encoder.first_stride * 2 ** (len(encoder.widths) - 1)
     )
 
 

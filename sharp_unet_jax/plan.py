@@ -57,8 +57,8 @@ def check(config: Config, devices: int) -> None:
         "plateau_patience": 1,
     }
     for field, low in least.items():
-        if not getattr(config, field) >= low:  # nor NaN
-            raise InputError(f"{field}: must be at least {low}, got {getattr(config, field)}")
+        if not low <= getattr(config, field) < np.inf:  # nor NaN; JSON has no infinity
+            raise InputError(f"{field}: must be at least {low} and finite, got {getattr(config, field)}")
     for field in ("threshold", "inner_validation", "plateau_factor"):
         if not 0 < getattr(config, field) < 1:
             raise InputError(f"{field}: must be between 0 and 1, got {getattr(config, field)}")
@@ -73,8 +73,8 @@ def check(config: Config, devices: int) -> None:
         weights = np.array(list(config.loss.values()))
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             raise InputError(f"loss: every weight must be a number from 0 on, and one above 0; got {config.loss}")
-    if not config.data.resident_gb >= 0:
-        raise InputError(f"data.resident_gb: must be at least 0, got {config.data.resident_gb}")
+    if not 0 <= config.data.resident_gb < np.inf:
+        raise InputError(f"data.resident_gb: must be at least 0 and finite, got {config.data.resident_gb}")
     if min(config.data.size) < 16:
         raise InputError(f"data.size: height and width must be at least 16 pixels, got {config.data.size}")
     for name in config.models:

@@ -23,6 +23,7 @@ from sharp_unet_jax.atomic import clear, to_json
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models.pretrained import Weights
 from sharp_unet_jax.plan import Run
 
@@ -106,7 +107,10 @@ def go(
     workdir.check_own(folder)
     several = len(hosts.processes(devices)) > 1
     with lock.held(folder, (jax.process_index(), jax.process_count()) if several else shard):
-        workdir.begin(folder, config, dataset, splits, digests)
+        if several:
+            _check_others(config, dataset, splits, digests, devices)
+        with lock.brief(folder):  # what is checked is not to be written by another meanwhile
+            workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = _Sweep(config, dataset, folder, splits, weights, len(runs), stop or threading.Event())
         if several:
@@ -118,6 +122,23 @@ def go(
                     clear(each)
         dealt = _deal(unfinished, groups(devices, config.devices_per_run))
         yield from _side_by_side([_work(sweep, group, waiting) for group, waiting in dealt], sweep.stop)
+
+
+def _check_others(
+    config: Config, dataset: Dataset, splits: plan.Splits, weights: dict[str, str], devices: Sequence[jax.Device]
+) -> None:
+    """InputError in every process where one was started on another sweep than process 0, which it names."""
+    said = workdir.described(config, dataset, splits) | {f"weights of {name}": sha for name, sha in weights.items()}
+    first = json.loads(hosts.tell(json.dumps(said).encode(), devices))
+    mine = json.loads(json.dumps(said))
+    differences = [
+        f"{name}={mine.get(name)!r} here, {first.get(name)!r} in process 0"
+        for name in sorted(mine.keys() | first.keys())
+        if mine.get(name) != first.get(name)
+    ]
+    if hosts.agree(bool(differences), devices):
+        what = "; ".join(differences) or "another process has another config, other data or other weights"
+        raise InputError(f"the processes of this sweep were not started alike: {what}")
 
 
 def _unfinished(folder: Path, runs: list[Numbered], devices: Sequence[jax.Device]) -> list[Numbered]:
@@ -201,9 +222,10 @@ def _work(sweep: _Sweep, group: Group, waiting: "queue.SimpleQueue[Numbered]") -
         if run.model not in built:
             start = sweep.weights.get(run.model)
             built[run.model] = programs.build(sweep.config, run.model, sweep.dataset, pairs, group, start)
-        for event in _make(sweep, group, run, number, built[run.model], lead):
-            if lead:
-                yield event
+        with lock.making(sweep.folder, run.name) if lead else contextlib.nullcontext():
+            for event in _make(sweep, group, run, number, built[run.model], lead):
+                if lead:
+                    yield event
 
 
 def _make(sweep: _Sweep, group: Group, run: Run, number: int, program: programs.Program, lead: bool) -> Iterator[Event]:
@@ -258,7 +280,11 @@ def _train(
     start, seconds = None, notes.get("seconds", [])
     if notes:
         counts = len(cell.test), len(dataset.classes), 3
-        start = _restored(state, notes["progress"], program, seed, counts)
+        try:
+            start = _restored(state, notes["progress"], program, seed, counts)
+        except ValueError as error:  # its bytes are as they were written: of arrays of other shapes
+            resume = workdir.folder(sweep.folder, run) / "resume"
+            raise InputError(f"{resume} is of another network or version: delete it to start the run again") from error
     path = workdir.folder(sweep.folder, run) / "metrics.jsonl" if snapshots else Path(os.devnull)
     fitting = train.fit(program, cell, config, binary=dataset.num_outputs == 1, seed=seed, start=start)
     saved = time.monotonic()

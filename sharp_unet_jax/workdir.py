@@ -19,6 +19,7 @@ runs/<model>/repeat<R>-fold<F>/
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import shutil
@@ -63,12 +64,22 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
                 "name another --workdir, or give the config it was started with"
             )
         if (workdir / "folds.json").exists():
-            _check_folds(workdir, _read(workdir / "folds.json"), _folds(config, dataset, splits))
+            _check_folds(workdir, read_folds(workdir), _folds(config, dataset, splits))
+        elif any(workdir.glob("runs/*/*/re*")):  # record.json, resume: of which data, nothing tells
+            raise InputError(f"{workdir} has lost its folds.json: bring it back from a copy, or name another --workdir")
         for model, digest in _weights(workdir).items():
             if weights.get(model, digest) != digest:
                 raise InputError(
                     f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
                 )
+
+
+def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """All that processes must have in common to make one sweep together: fields of the config, digests of the data."""
+    places = ("data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
+    fields = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if name not in places}
+    division = json.dumps(_folds(config, dataset, splits)).encode()
+    return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}
 
 
 def _check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -121,7 +132,10 @@ def begin_run(workdir: Path, run: Run) -> Path:
 def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
     """The record of a run, or None while it has none."""
     try:
-        return json.loads((folder(workdir, run) / "record.json").read_text())
+        record = json.loads((folder(workdir, run) / "record.json").read_text())
+        if not (isinstance(record, dict) and "status" in record):
+            raise ValueError("it has no status")
+        return record
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -169,48 +183,51 @@ def read_folds(workdir: Path) -> dict[str, Any]:
     """folds.json of the sweep in `workdir`; InputError where there is none."""
     if not (workdir / "folds.json").exists():
         raise InputError(f"{workdir} holds no sweep: there is no folds.json")
-    return _read(workdir / "folds.json")
+    return _read(workdir / "folds.json", "dataset", "sha256", "group_of", "classes", "folds")
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> int:
     """Brings the finished runs of the workdirs `sources`, parts of one sweep, into `workdir`, and collects them.
 
     Models and repeats are those of all. Returns how many runs came. InputError, before anything is written, where the
-    sources are not of one sweep, or hold the same run with other weights.
+    sources are not of one sweep, or hold the same run with other weights or scores.
     """
     check_own(workdir)
     several = [*([workdir] if (workdir / "config.json").exists() else []), *sources]
     configs = [read_config(source) for source in several]
-    folds_of = [_read(source / "folds.json") for source in several]
+    folds_of = [read_folds(source) for source in several]
+    repeats = [config.repeats for config in configs]
+    widest = int(np.argmax(repeats))
     weights: dict[str, str] = {}
     for source, config, found in zip(several, configs, folds_of, strict=True):
         for field, first, here in _differences(configs[0], config):
             raise InputError(f"{source} is of another sweep: it has {field}={here!r}, {several[0]} has {first!r}")
         try:
-            _check_folds(several[0], folds_of[0], found)
+            _check_folds(several[widest], folds_of[widest], found)
         except InputError as error:
             raise InputError(f"{source} is of another sweep: {error}") from error
         for model, digest in _weights(source).items():
             if weights.setdefault(model, digest) != digest:
                 raise InputError(f"{source} is of another sweep: its {model} started from other weights")
     all_models = tuple(dict.fromkeys(model for config in configs for model in config.models))
-    repeats = [config.repeats for config in configs]
     config = dataclasses.replace(configs[0], models=all_models, repeats=max(repeats), max_runs=None)
     holders: dict[Run, Path] = {}
-    digests: dict[Run, str] = {}
+    results: dict[Run, list[Any]] = {}
     for run in plan.every(config):
         for source in several:
             if not (record := read_record(source, run)) or record["status"] != "finished":
                 continue
-            first = digests.setdefault(run, record["weights_sha256"])
+            result = [record[key] for key in ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")]
+            first = results.setdefault(run, result)
             holders.setdefault(run, source)
-            if first != record["weights_sha256"]:
-                raise InputError(f"{holders[run]} and {source} both hold {run.name}, with other weights: delete one")
+            if first != result:
+                what = "weights" if first[0] != result[0] else "scores"
+                raise InputError(f"{holders[run]} and {source} both hold {run.name}, with other {what}: delete one")
     for run, source in holders.items():
         _read_scores(source, run.name)  # a damaged one is to be known before anything is copied
     with lock.held(workdir, (0, 1)):
         write_json(workdir / "config.json", dataclasses.asdict(config))
-        write_json(workdir / "folds.json", folds_of[int(np.argmax(repeats))])
+        write_json(workdir / "folds.json", folds_of[widest])
         if weights:
             write_json(workdir / "weights.json", weights)
         known = [_read(source / "data.json") for source in several if (source / "data.json").exists()]
@@ -343,11 +360,16 @@ def _read_scores(workdir: Path, name: str) -> pd.DataFrame:
         raise InputError(f"{path} is {reason}: {AGAIN}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *keys: str) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): name another --workdir, or delete this one") from error
+        tree = json.loads(path.read_text())
+        if lost := [key for key in keys if key not in tree]:
+            raise ValueError(f"it has no {', '.join(lost)}")
+        return tree
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): bring it back from a copy, or name another --workdir"
+        ) from error
 
 
 def _differences(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:

@@ -31,6 +31,17 @@ def test_runs_are_shared_or_refused(tmp_path, first, second, allowed):
         pass
 
 
+def test_a_run_is_made_by_one_process(tmp_path):
+    refused = pytest.raises(InputError, match="unet/repeat0-fold0 is being made by another process: give all shards")
+    with lock.held(tmp_path, (0, 2)), lock.making(tmp_path, "unet/repeat0-fold0"):
+        with lock.making(tmp_path, "unet/repeat0-fold1"), refused, lock.making(tmp_path, "unet/repeat0-fold0"):
+            pass
+        with lock.held(tmp_path, (1, 2)):
+            pass
+    with lock.held(tmp_path, (1, 3)), lock.making(tmp_path, "unet/repeat0-fold0"):
+        pass
+
+
 def test_a_shard_may_begin_and_end_while_another_writes_for_all(tmp_path):
     with lock.held(tmp_path, (0, 2)), lock.brief(tmp_path), lock.held(tmp_path, (1, 2)):
         pass

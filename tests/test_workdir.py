@@ -159,3 +159,64 @@ def test_a_sweep_begun_before_a_field_was_there_goes_on(tmp_path):
     workdir.begin(tmp_path, CONFIG, squares(), splits, {})
     with pytest.raises(InputError, match="deterministic=False, not True"):
         workdir.begin(tmp_path, dataclasses.replace(CONFIG, deterministic=True), squares(), splits, {})
+
+
+def test_a_field_of_a_newer_version_is_refused(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "w")
+    config = json.loads((tmp_path / "w" / "config.json").read_text())
+    (tmp_path / "w" / "config.json").write_text(json.dumps(config | {"label_smoothing": 0.1}))
+    with pytest.raises(InputError, match=r"config.json is of another version.*it sets label_smoothing"):
+        list(sweep.go(CONFIG, squares(), tmp_path / "w", jax.devices()[:1]))
+    assert json.loads((tmp_path / "w" / "config.json").read_text())["label_smoothing"] == 0.1
+
+
+def test_without_its_folds_nothing_tells_what_a_workdirs_runs_were_made_of(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "w")
+    (tmp_path / "w" / "folds.json").unlink()
+    with pytest.raises(InputError, match=r"has lost its folds\.json: bring it back"):
+        list(sweep.go(CONFIG, squares(seed=7), tmp_path / "w", jax.devices()[:1]))
+    with pytest.raises(InputError, match=r"there is no folds\.json"):
+        workdir.merge(tmp_path / "all", [tmp_path / "w"])
+    shutil.rmtree(tmp_path / "w" / "runs")  # a sweep that was cut off between the two files
+    workdir.begin(tmp_path / "w", CONFIG, squares(), workdir.plan.split(CONFIG, squares()), {})
+    assert (tmp_path / "w" / "folds.json").exists()
+
+
+@pytest.mark.parametrize(("name", "key"), [("folds.json", "sha256"), ("record.json", "status")])
+def test_a_file_that_has_lost_a_key_is_named(finished, tmp_path, name, key):
+    shutil.copytree(finished, tmp_path / "w")
+    (path,) = (
+        (tmp_path / "w").glob(name) if name == "folds.json" else list((tmp_path / "w").glob(f"runs/*/*/{name}"))[:1]
+    )
+    tree = json.loads(path.read_text())
+    del tree[key]
+    path.write_text(json.dumps(tree))
+    with pytest.raises(InputError, match=f"is damaged .*it has no {key}"):
+        list(sweep.go(CONFIG, squares(), tmp_path / "w", jax.devices()[:1]))
+
+
+def test_folds_are_compared_with_those_of_the_sweep_with_most_repeats(finished, tmp_path):
+    """A first part with one repeat let two others pass that differ in the second."""
+    parts = []
+    for name, repeats in (("one", 1), ("two", 2), ("other", 2)):
+        shutil.copytree(finished, part := tmp_path / name)
+        shutil.rmtree(part / "runs")
+        config = dataclasses.replace(CONFIG, repeats=repeats)
+        for path in ("config.json", "folds.json"):
+            (part / path).unlink()
+        workdir.begin(part, config, squares(), workdir.plan.split(config, squares()), {})
+        parts.append(part)
+    folds = json.loads((parts[2] / "folds.json").read_text())
+    last, before = folds["folds"][-1], folds["folds"][-2]
+    last["test"], before["test"] = before["test"], last["test"]
+    (parts[2] / "folds.json").write_text(json.dumps(folds))
+    with pytest.raises(InputError, match="other images in repeat 1"):
+        workdir.merge(tmp_path / "all", parts)
+
+
+def test_a_run_with_other_scores_is_refused(finished, tmp_path):
+    shutil.copytree(finished, other := tmp_path / "other")
+    path = next(other.glob("runs/*/*/record.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"jaccard": 0.99}))
+    with pytest.raises(InputError, match="with other scores: delete one"):
+        workdir.merge(tmp_path / "all", [finished, other])

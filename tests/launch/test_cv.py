@@ -91,6 +91,9 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, console, 
     assert before == {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
     path = tmp_path / "w" / "runs" / "sharp_unet" / "repeat0-fold0" / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": "0"}))
+    with pytest.raises(InputError):  # the checkpoint is not that of the record
+        cv.run([*arguments, verify], console)
+    monkeypatch.setattr(cv.trained, "load", lambda path: None)
     assert cv.run([*arguments, verify], console) == 1
     assert "the weights DIFFER" in console.export_text()
 
@@ -124,6 +127,8 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path):
     [
         (["--coordinator=localhost:1"], "give --coordinator=HOST:PORT, --processes=N and --process=I together"),
         (["--distributed", "--processes=2"], "together"),
+        (["--coordinator=nonsense", "--processes=1", "--process=0"], "--coordinator=nonsense: give it as HOST:PORT"),
+        (["--coordinator=localhost:1x", "--processes=1", "--process=0"], "give it as HOST:PORT"),
         (["--distributed", "--shard=0/2"], "on their own"),
         (["--distributed", "--verify=unet/repeat0-fold0"], "on their own"),
     ],

@@ -104,6 +104,23 @@ def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_pa
     assert {name for name in theirs if ours[name] != theirs[name]} == {"config.json"}
 
 
+def test_processes_that_were_started_otherwise_are_refused(tmp_path):
+    """With workdirs of their own nothing else would tell: one network trained at two learning rates."""
+    shared = ["--config.epochs=1", "--config.devices_per_run=2", "--config.models=unet"]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    processes = []
+    for number, rate in enumerate(("0.001", "0.1")):
+        cluster = [f"--coordinator={address}", "--processes=2", f"--process={number}"]
+        processes += start(1, 1, tmp_path / str(number), *shared, *cluster, f"--config.learning_rate={rate}")
+    codes, printed = end(processes)
+    assert codes == [1, 1], "\n".join(printed)
+    assert "not started alike: another process has another config" in printed[0]
+    assert "not started alike: learning_rate=0.1 here, 0.001 in process 0" in printed[1]
+    assert not list(tmp_path.glob("*/config.json"))  # it would refuse the right command
+
+
 def open_mpi(port, processes, number):
     """What mpirun sets; the port is a function of the job."""
     job = (port - (2**16 - 2**12)) % 2**12 * 2**12
