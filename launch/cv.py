@@ -27,7 +27,7 @@ from rich.markdown import Markdown
 from datasets.files import DataError
 from launch import config as configs
 from launch import dataset, ending, environment, paths, progress, runtime, tracking
-from sharp_unet_jax import lock, plan, sweep, trained, workdir
+from sharp_unet_jax import hosts, lock, plan, sweep, trained, workdir
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
@@ -134,7 +134,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     try:
         workdir.collect(folder, config)
         if cluster:
-            jax.distributed.shutdown()  # waits for the others: now all have collected
+            hosts.wait()  # now all have collected
+            jax.distributed.shutdown()
         if first:
             with lock.brief(folder):
                 environment.write(folder, "launch.cv", arguments, devices, made=made)

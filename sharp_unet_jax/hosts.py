@@ -5,6 +5,7 @@ Every process of a device group calls these functions in the same order.
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,14 @@ def share(stop: threading.Event) -> None:
             stop.set()
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def wait() -> None:
+    """Until every process has come here. Signals are heard meanwhile, which `jax.distributed.shutdown` is deaf to."""
+    store: Any = distributed.global_state.client
+    store.key_value_set(f"here/{jax.process_index()}", "yes")
+    while len(store.key_value_dir_get("here")) < jax.process_count():
+        time.sleep(0.5)
 
 
 def _same(rows: jax.Array) -> jax.Array:

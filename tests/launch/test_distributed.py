@@ -166,6 +166,20 @@ def test_sigterm_to_one_process_stops_all(tmp_path):
     assert len(list((tmp_path / "w").glob("runs/unet/*/resume/*"))) >= 2
 
 
+def test_sigterm_to_a_process_without_work_stops_the_others(tmp_path):
+    arguments = ["--config.epochs=2000", "--config.patience=2000", "--config.models=unet", "--config.max_runs=1"]
+    several = start(2, 1, tmp_path / "w", *arguments)
+    try:
+        epochs_begun(tmp_path / "w", 20)  # the other has had time to come to its end
+        several[1].send_signal(signal.SIGTERM)
+        codes, printed = end(several, timeout=60)
+    finally:
+        for process in several:
+            process.kill()
+    assert codes[0] == 75, printed
+    assert "what was done is saved" in printed[0]
+
+
 @pytest.mark.slow
 def test_a_fault_of_one_process_ends_all(tmp_path):
     def by(port, processes, number):
