@@ -190,6 +190,7 @@ def _of_xla(error: Exception) -> bool:
 
 def main() -> None:
     """Runs the command; what the user can mend ends in one line and exit code 1."""
+    ending.not_at_a_character()
     # Wide enough for one line an epoch where there is no terminal to ask.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     try:

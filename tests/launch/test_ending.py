@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from datasets.files import DataError
@@ -24,3 +28,11 @@ def test_ctrl_c_is_one_line_too(capsys):
 def test_a_fault_of_ours_is_not_hidden():
     with pytest.raises(ZeroDivisionError), ending.in_one_line():
         print(1 / 0)
+
+
+def test_nothing_ends_at_a_character_that_the_terminal_lacks():
+    program = "from launch import ending\nwith ending.in_one_line(): print('70.02 ± 9.37')\nraise SystemExit('é')"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
+    assert (done.stdout.strip(), done.returncode) == (b"70.02 ? 9.37", 1)
+    assert done.stderr.strip().endswith(b"?")
