@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sharp_unet_jax.report import album, audit, figures, overlays, page, style
+from sharp_unet_jax.report import album, audit, figures, overlays, page, records, style
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
 from tests.conftest import squares
@@ -262,3 +262,23 @@ def test_a_browser_has_nothing_to_complain_of_and_asks_for_nothing_else(tab):
     assert tab.complaints == []
     (address,) = (url for url in tab.requests if not url.startswith("data:"))
     assert address.endswith("/report.html")
+
+
+def test_a_browser_shows_an_epoch_that_stands_alone(tmp_path):
+    """Of one epoch there is no line."""
+    if not browser.CHROMIUM:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    whole.sweep(tmp_path, folds=2, repeats=1)
+    for path in tmp_path.glob("runs/*/*/metrics.jsonl"):
+        path.write_text(path.read_text().splitlines(keepends=True)[0])
+    (page_path := tmp_path / "report.html").write_text(render(records.load(tmp_path)), encoding="utf-8")
+    with browser.tab() as tab:
+        tab.open(page_path)
+        assert tab.run("document.querySelectorAll('.chart circle').length") == 2
+        tab.run("[...document.querySelectorAll('.curves input')].find(box => !box.checked).click()")
+        assert tab.run("document.querySelectorAll('.chart circle').length") == 2 + 4
+        assert tab.complaints == []
+
+
+def test_a_browser_marks_no_point_of_a_line(tab):
+    assert tab.run("document.querySelectorAll('.chart circle').length") <= 2  # of the cursor

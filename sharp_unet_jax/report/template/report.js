@@ -214,6 +214,9 @@ const curves = (section, { runs, looks, names }) => {
     x = value => left + (value - 1) / (epochs - 1) * (width - left - right);
     const y = value => top + (high - Math.min(high, Math.max(low, value))) / (high - low) * (height - top - bottom);
     const path = points => points.map((p, i) => p === null ? "" : `${i && points[i - 1] !== null ? "L" : "M"}${x(i + 1)} ${y(p)}`).join("");
+    const alone = points => points.map((p, i) => [i + 1, p]) // a line of one point is not seen
+      .filter(([i, p]) => p !== null && (points[i - 2] ?? null) === null && (points[i] ?? null) === null);
+    const dots = (points, look) => alone(points).forEach(([i, p]) => chart.append(shape("circle", { cx: x(i), cy: y(p), ...look })));
     chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
     chart.replaceChildren();
     const step = niceStep(high - low);
@@ -226,12 +229,17 @@ const curves = (section, { runs, looks, names }) => {
       chart.append(shape("text", { x: x(tick), y: height - bottom + 18, "text-anchor": "middle" }, tick));
     chart.append(shape("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, `epoch (${names[metric.value]}${scored ? " in %" : ""})`));
     for (const { model, own, points } of series) {
-      if (every.checked) for (const run of own) chart.append(shape("path", { d: path(run), ...line(model), opacity: 0.35 }));
+      if (every.checked) for (const run of own) {
+        chart.append(shape("path", { d: path(run), ...line(model), opacity: 0.35 }));
+        dots(run, { r: 2, fill: colour(model), opacity: 0.35 });
+      }
       else {
         const back = points.map((p, i) => [p, i]).filter(([p]) => p).reverse().map(([p, i]) => `L${x(i + 1)} ${y(p.mean - p.std)}`).join("");
         chart.append(shape("path", { d: `${path(points.map(p => p && p.mean + p.std)).replace(/(?!^)M/g, "L")}${back}Z`, fill: colour(model), opacity: 0.16 }));
       }
-      chart.append(shape("path", { d: path(points.map(p => p && p.mean)), ...line(model), "stroke-width": 2.5 }));
+      const means = points.map(p => p && p.mean);
+      chart.append(shape("path", { d: path(means), ...line(model), "stroke-width": 2.5 }));
+      dots(means, { r: 3, fill: colour(model) });
     }
     if (epoch === null) return;
     chart.append(shape("line", { class: "cursor", x1: x(epoch), x2: x(epoch), y1: top, y2: height - bottom }));
