@@ -217,7 +217,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
         for source in several:
             if not (record := read_record(source, run)) or record["status"] != "finished":
                 continue
-            result = [record[key] for key in ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")]
+            result = [record.get(key) for key in ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")]
             first = results.setdefault(run, result)
             holders.setdefault(run, source)
             if first != result:

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from sharp_unet_jax import plan, sweep, workdir
+from sharp_unet_jax import models, plan, sweep, workdir
+from sharp_unet_jax.errors import InputError
 from tests.sweeps import CONFIG, files, make, stopped_after
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -38,6 +39,13 @@ def test_a_stopped_sweep_goes_on_to_the_same_bytes(tmp_path, dataset, epochs):
     assert sum(isinstance(event, sweep.EpochEnded) for event in (*before, *after)) == 12
     assert files(tmp_path / "moved") == files(tmp_path / "whole")
     assert not list((tmp_path / "moved").glob("runs/*/*/resume"))
+
+
+def test_a_state_of_another_network_is_refused(tmp_path, dataset, monkeypatch):
+    stopped_after(1, tmp_path / "w", dataset, SIX)
+    monkeypatch.setitem(models.MODELS, "unet", models.MODELS["unet"]._replace(parts=models._unet((4, 16))))
+    with pytest.raises(InputError, match=r"repeat0-fold0/resume is of another network or version: delete it"):
+        make(tmp_path / "w", dataset, SIX)
 
 
 @pytest.mark.parametrize(

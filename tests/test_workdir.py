@@ -7,6 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from launch import environment, merge
 from sharp_unet_jax import sweep, workdir
@@ -220,3 +221,24 @@ def test_a_run_with_other_scores_is_refused(finished, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"jaccard": 0.99}))
     with pytest.raises(InputError, match="with other scores: delete one"):
         workdir.merge(tmp_path / "all", [finished, other])
+
+
+def test_records_made_before_scoring_was_noted_are_merged(finished, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(finished, tmp_path / name)
+        for path in (tmp_path / name).glob("runs/*/*/record.json"):
+            record = json.loads(path.read_text())
+            del record["scoring"]
+            path.write_text(json.dumps(record))
+    assert workdir.merge(tmp_path / "all", [tmp_path / "one", tmp_path / "two"]) == 4
+
+
+def test_the_config_is_checked_and_written_by_one_process_at_a_time(tmp_path, monkeypatch):
+    def begin(folder, *_):
+        with pytest.raises(Timeout):
+            FileLock(folder / ".locks" / "written").acquire(timeout=0)
+        raise InputError("looked at")
+
+    monkeypatch.setattr(workdir, "begin", begin)
+    with pytest.raises(InputError, match="looked at"):
+        list(sweep.go(CONFIG, squares(), tmp_path / "w", jax.devices()[:1]))

@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from sharp_unet_jax.ops import columns, definitions, winograd
 from sharp_unet_jax.ops.platform import by_platform
@@ -22,11 +22,7 @@ def conv1x1(x: Array, w: Array, stride: int = 1) -> Array:
     if stride == 1:
         return product(x, w)
     # Of a product of every other pixel XLA's compiler for GPUs can abort the process (openxla/xla#47381).
-    steps, layout = (stride, stride), definitions.NHWC
-    convolution = functools.partial(
-        lax.conv_general_dilated, window_strides=steps, padding="VALID", dimension_numbers=layout
-    )
-    return by_platform(x, w, cpu=product, default=convolution)
+    return by_platform(x, w, cpu=product, default=functools.partial(definitions.conv1x1, stride=stride))
 
 
 @jax.custom_vjp

@@ -43,6 +43,16 @@ def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
     return y if bias is None else add_bias(y, bias)
 
 
+def conv1x1(x: Array, w: Array, stride: int = 1) -> Array:
+    """1x1 convolution: of every `stride`-th pixel."""
+    return lax.conv_general_dilated(x, w, (stride, stride), "VALID", dimension_numbers=NHWC)
+
+
+def sharp_skip(below: Array, x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
+    """The decoder's map, and beside it the encoder's, sharpened."""
+    return jnp.concatenate([below, depthwise(x, kernel, padding)], axis=-1)
+
+
 def add_bias(x: Array, bias: Array) -> Array:
     """One number for each channel."""
     return x + bias.reshape(1, 1, 1, -1)

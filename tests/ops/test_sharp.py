@@ -8,7 +8,7 @@ import scipy.ndimage
 import scipy.signal
 from jax import Array
 
-from sharp_unet_jax.ops import KERNELS, depthwise, sharp_skip, sharpen
+from sharp_unet_jax.ops import KERNELS, definitions, depthwise, sharp_skip, sharpen
 from tests.ops.compare import BFLOAT16, assert_same, float64, normal
 
 
@@ -88,21 +88,24 @@ def test_sharpen_of_an_image_that_is_nearly_all_border(height, width):
         assert_same(lambda x, name=name: sharpen(x, name), lambda x, name=name: depthwise(x, KERNELS[name]), (x,))
 
 
-def beside(below: Array, x: Array, kernel: Array, padding: str = "zero") -> Array:
-    return jnp.concatenate([below, depthwise(x, kernel, padding)], axis=-1)
-
-
 @pytest.mark.parametrize("padding", ["zero", "reflect"])
 @pytest.mark.parametrize("kernel_shape", [(3, 3), (3, 3, 4), (5, 3)])
 @pytest.mark.parametrize("others", [1, 6])
 def test_a_sharp_skip_is_the_decoders_map_and_the_sharpened_one(others, kernel_shape, padding):
     args = normal(0, 2, 7, 6, others), normal(1, 2, 7, 6, 4), normal(2, *kernel_shape)
-    assert_same(lambda b, x, k: sharp_skip(b, x, k, padding), lambda b, x, k: beside(b, x, k, padding), args)
+    assert_same(
+        lambda b, x, k: sharp_skip(b, x, k, padding), lambda b, x, k: definitions.sharp_skip(b, x, k, padding), args
+    )
 
 
 def test_a_sharp_skip_knows_kernels_by_name_and_keeps_bfloat16():
     args = normal(0, 2, 8, 6, 3, dtype=jnp.bfloat16), normal(1, 2, 8, 6, 3, dtype=jnp.bfloat16)
-    assert_same(lambda b, x: sharp_skip(b, x, "random"), lambda b, x: beside(b, x, KERNELS["random"]), args, BFLOAT16)
+    assert_same(
+        lambda b, x: sharp_skip(b, x, "random"),
+        lambda b, x: definitions.sharp_skip(b, x, KERNELS["random"]),
+        args,
+        BFLOAT16,
+    )
     with pytest.raises(ValueError, match="unknown kernel 'laplacien': did you mean 'laplacian'"):
         sharp_skip(*args, "laplacien")
 
