@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from launch import environment, merge
-from sharp_unet_jax import sweep, workdir
+from sharp_unet_jax import lock, sweep, workdir
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures
@@ -241,4 +241,12 @@ def test_the_config_is_checked_and_written_by_one_process_at_a_time(tmp_path, mo
 
     monkeypatch.setattr(workdir, "begin", begin)
     with pytest.raises(InputError, match="looked at"):
+        list(sweep.go(CONFIG, squares(), tmp_path / "w", jax.devices()[:1]))
+
+
+def test_a_run_that_another_process_makes_is_not_made(tmp_path):
+    with (
+        lock.making(tmp_path / "w", "unet/repeat0-fold0"),
+        pytest.raises(InputError, match="unet/repeat0-fold0 is being made by another process"),
+    ):
         list(sweep.go(CONFIG, squares(), tmp_path / "w", jax.devices()[:1]))

@@ -99,6 +99,10 @@ def test_a_sweep_ends_with_its_report_and_what_it_was_made_with(tmp_path, monkey
     assert command.startswith("python -m launch.cv --config=demo.py --workdir=")
     assert command in page
     assert made_with["packages"]["jax"] in page
+    path = tmp_path / "w" / "environment.json"
+    path.write_text(json.dumps(made_with | {"commit": "0000"}))
+    assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0  # makes nothing
+    assert json.loads(path.read_text())["commit"] == "0000"
     for _ in range(2):  # the same command again is no other
         environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], jax.devices(), made=True)
     commands = json.loads((tmp_path / "w" / "environment.json").read_text())["commands"]
