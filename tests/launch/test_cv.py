@@ -278,7 +278,7 @@ def test_the_demo_runs_from_a_shell(tmp_path):
 
 def test_a_terminal_shows_every_run_that_is_on():
     """A bar for each group's run, and one that counts runs."""
-    runs = [Run("unet", 0, fold) for fold in range(3)]
+    runs = [Run(0, fold, "unet") for fold in range(3)]
     row = {"epoch": 1, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
     epoch = train.Epoch(row, 1.0, 1.0, None)
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
@@ -298,6 +298,23 @@ def test_a_terminal_shows_every_run_that_is_on():
     assert len(records) == 2
     assert all(f"{run.name} " in seen[0] for run in runs[:2])
     assert runs[2].name not in seen[0]
+
+
+def test_an_epoch_with_compiling_says_so(monkeypatch):
+    """19 hours were left after the first epoch of a sweep of six minutes."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", -1)
+    console = Console(file=io.StringIO(), width=300)
+
+    def events():
+        for number, run in enumerate([Run(0, 0, "unet"), Run(0, 1, "unet"), Run(0, 0, "sharp_unet")], 1):
+            yield sweep.Started(run, number, 3, 10)
+            for epoch in 1, 2:
+                row = {"epoch": epoch, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
+                yield sweep.EpochEnded(run, train.Epoch(row, 1.0, 1.0, None))
+
+    progress.show(events(), console, 2, 1)
+    lines = [line for line in console.file.getvalue().splitlines() if "images/s" in line]
+    assert ["with compiling" in line for line in lines] == [True, False, False, False, True, False]
 
 
 def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
