@@ -12,6 +12,7 @@ from jax import lax
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.models import layers
 
 # XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
@@ -40,6 +41,13 @@ def arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and all else that a network holds, as a checkpoint has them."""
     params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def types(network: models.Segmenter) -> dict[str, Any]:
+    """For each parameter of `arrays(network)`, the type that the network's arithmetic has it in."""
+    params = nnx.to_flat_state(nnx.state(network, nnx.Param))
+    used = [(path, network.dtype if isinstance(p, layers.Weight) else p.dtype) for path, p in params]
+    return nnx.to_pure_dict(nnx.from_flat_state(used))
 
 
 def scaled(images: jax.Array) -> jax.Array:

@@ -108,7 +108,8 @@ def build(
     batch_size = -(-min(config.batch_size, len(dataset.ids)) // divisor) * divisor
     capacity = -(-len(dataset.ids) // config.batch_size)  # steps that no epoch exceeds
 
-    graph = nnx.graphdef(nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0))))
+    abstract = nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0)))
+    graph, types = nnx.graphdef(abstract), forward.types(abstract)
 
     def fresh(seed: jax.Array) -> State:
         key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
@@ -138,9 +139,15 @@ def build(
         weight: jax.Array,
         learning_rate: jax.Array,
         draw: jax.Array | None = None,
+        used: dict[str, Any] | None = None,
     ) -> tuple[State, jax.Array]:
-        """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses."""
-        trained = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
+        """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses.
+
+        `used` are the parameters in the types that the network has them in, where the caller keeps them so.
+        """
+        used = used or state.params
+        before = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
+        trained = {part: used[part] for part in before}
         count = jnp.sum(weight)
         batch = gather(pairs, index)
         if draw is not None:
@@ -149,7 +156,7 @@ def build(
         def objective(
             trained: dict[str, Any], stats: dict[str, Any], images: jax.Array, masks: jax.Array, weight: jax.Array
         ) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
-            model = nnx.merge(graph, {**state.params, **trained}, stats, copy=True)
+            model = nnx.merge(graph, {**used, **trained}, stats, copy=True)
             total = jnp.sum(loss(model(forward.scaled(images), weight, freeze_encoder=frozen), masks) * weight)
             return total / count, (forward.arrays(model)[1], total)
 
@@ -160,7 +167,7 @@ def build(
 
         # Every micro-batch gets every n-th image: padding, which comes last, spreads over all of them.
         parts = [part.reshape(-1, micro_batches, *part.shape[1:]).swapaxes(0, 1) for part in (*batch, weight)]
-        carry: Any = (state.stats, jax.tree.map(jnp.zeros_like, trained), jnp.zeros(()))
+        carry: Any = (state.stats, jax.tree.map(jnp.zeros_like, before), jnp.zeros(()))
         if loop and micro_batches > 1:
             carry, _ = lax.scan(accumulate, carry, parts)
         else:
@@ -168,12 +175,12 @@ def build(
                 carry, _ = accumulate(carry, micro_batch)
         stats, gradients, total = carry
 
-        moments = dict(state.moments)
+        params, moments = dict(state.params), dict(state.moments)
         for part, gradient in gradients.items():
             rate = learning_rate * (config.encoder_learning_rate_factor if part == "encoder" else 1)
             updates, moments[part] = optimizer.update(gradient, state.moments[part])
-            trained[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, trained[part], updates)
-        return State({**state.params, **trained}, stats, moments), total
+            params[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, before[part], updates)
+        return State(params, stats, moments), total
 
     @jax.default_matmul_precision(precision)
     def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -197,11 +204,19 @@ def build(
         draw: jax.Array | None,
         steps: jax.Array,
     ) -> tuple[State, jax.Array]:
-        def body(k: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-            state, total = train_step(frozen, carry[0], pairs, index[k], weight[k], rate, draw)
-            return state, carry[1].at[k].set(total)
+        def cast(params: dict[str, Any]) -> list[jax.Array]:
+            return [p.astype(t) for p, t in zip(*map(jax.tree.leaves, (params, types)), strict=True) if p.dtype != t]
 
-        return lax.fori_loop(0, steps, body, (state, jnp.zeros(len(index))))
+        def body(k: jax.Array, carry: Any) -> Any:
+            state, low, totals = carry
+            kept = iter(low)
+            used = jax.tree.map(lambda p, t: p if p.dtype == t else next(kept), state.params, types)
+            state, total = train_step(frozen, state, pairs, index[k], weight[k], rate, draw, used)
+            return state, cast(state.params), totals.at[k].set(total)
+
+        # What is cast goes from step to step: Adam's kernels write it, where a step would begin with a cast of each.
+        state, _, totals = lax.fori_loop(0, steps, body, (state, cast(state.params), jnp.zeros(len(index))))
+        return state, totals
 
     def eval_loop(state: State, pairs: Pairs, index: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         def body(k: jax.Array, outputs: Any) -> Any:

@@ -241,6 +241,27 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devic
             assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(normed, dataset):
+    """They are cast anew after every step, batch normalisation's stay as they are, and the gradients are the same."""
+    config = dataclasses.replace(CONFIG, precision="bfloat16")
+    pairs, devices = programs.put(dataset, jax.devices()[:1]), jax.devices()[:1]
+    index, weight = train.batches(ALL, 4, 4)
+    outcomes = []
+    for loop in False, True:
+        program = programs.build(config, normed, dataset, pairs, devices, loop=loop)
+        state, losses = program.init(0), []
+        for epoch in range(3):
+            draw = np.array([0, epoch], np.uint32)
+            state, totals = program.train(state, index, weight, 0.01, epoch == 0, draw)  # frozen, then not
+            losses.append(totals)
+        assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
+        outcomes.append((np.concatenate(losses), jax.device_get(state.params)))
+    (one, stepwise), (other, looped) = outcomes
+    np.testing.assert_allclose(one, other, rtol=1e-3)
+    assert one[-1] < 0.8 * one[0]
+    chex.assert_trees_all_close(stepwise["decoder"], looped["decoder"], atol=1e-3)
+
+
 @pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
 def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
     dataset = squares(4, (32, 64))

@@ -15,6 +15,10 @@ glorot = nnx.initializers.glorot_uniform()  # Keras's default, which the authors
 he = nnx.initializers.he_normal()  # of the networks with pretrained encoders, where they start from scratch
 
 
+class Weight(nnx.Param):
+    """A parameter that a layer takes in the type of its inputs, and in no other: `forward.types`."""
+
+
 class Conv(nnx.Module):
     """Square convolution, zero padding of half its size on each side: PyTorch's, and Keras's "same" at stride 1."""
 
@@ -30,8 +34,8 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.stride = stride
-        self.kernel = nnx.Param(init(rngs.params(), (size, size, in_channels, out_channels), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32)) if bias else None
+        self.kernel = Weight(init(rngs.params(), (size, size, in_channels, out_channels), jnp.float32))
+        self.bias = Weight(jnp.zeros(out_channels, jnp.float32)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels), in the type of x."""
@@ -95,7 +99,7 @@ def rematerialised(call: Call) -> Call:
     return cast(Call, wrapped)
 
 
-def add_bias(x: jax.Array, bias: nnx.Param) -> jax.Array:
+def add_bias(x: jax.Array, bias: Weight) -> jax.Array:
     """x (N, H, W, C) plus bias (C,), in the type of x."""
     return ops.add_bias(x, bias[...].astype(x.dtype))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax import ops
-from sharp_unet_jax.models.layers import Conv, add_bias, glorot, rematerialised
+from sharp_unet_jax.models.layers import Conv, Weight, add_bias, glorot, rematerialised
 from sharp_unet_jax.models.segmenter import Joins
 
 WIDTHS = (32, 64, 128, 256, 512)
@@ -35,8 +35,8 @@ class UpConv(nnx.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
         # Keras counts the fans from (h, w, out, in); their sum, all that Glorot uniform depends on, is the same.
-        self.kernel = nnx.Param(glorot(rngs.params(), (2, 2, in_channels, out_channels), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(out_channels, jnp.float32))
+        self.kernel = Weight(glorot(rngs.params(), (2, 2, in_channels, out_channels), jnp.float32))
+        self.bias = Weight(jnp.zeros(out_channels, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """(N, H, W, in_channels) to (N, 2H, 2W, out_channels)."""
