@@ -26,14 +26,19 @@ OURS, PLAIN = "sharp_unet_jax", "sharp_unet_jax, plain twin"
 
 
 def child(case: dict[str, Any], python: str) -> Iterator[dict[str, Any]]:
-    """The replies of a side in a process of its own, one for each time it is asked."""
+    """The replies of a side in a process of its own, which starts now, one for each time it is asked."""
     command = [python, __file__, "--child", json.dumps(case)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            yield json.loads(line)
-            process.stdin.write("\n")
-            process.stdin.flush()
-        raise SystemExit(f"{case['side']} {case.get('setting', '')} of {case['model']} failed, see above")
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def replies() -> Iterator[dict[str, Any]]:
+        with started as process:
+            for line in process.stdout:
+                yield json.loads(line)
+                process.stdin.write("\n")
+                process.stdin.flush()
+            raise SystemExit(f"{case['side']} {case.get('setting', '')} of {case['model']} failed, see above")
+
+    return replies()
 
 
 def answer(case: dict[str, Any]) -> None:
@@ -58,9 +63,10 @@ def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
             cases[name] = {"side": "theirs", "setting": name}
     with contextlib.ExitStack() as stack:
         sides = {}
+        waiting = {name: start(args, case | own) for name, own in cases.items()} if args.together else {}
         for name, own in cases.items():
-            side = start(args, case | own)
-            sides[name] = stack.enter_context(contextlib.closing(side)), next(side)
+            side = stack.enter_context(contextlib.closing(waiting.get(name) or start(args, case | own)))
+            sides[name] = side, next(side)
         found = {name: about | {"rounds": []} for name, (_, about) in sides.items()}
         measured = [name for name in found if "error" not in found[name]]
         for number in range(args.rounds):
@@ -133,6 +139,9 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="also time the plain twin of a sharp network")
     parser.add_argument("--torch", default=sys.executable, help="a Python with bench/requirements.txt")
     parser.add_argument("--separate", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--together", action="store_true", help="processes compile side by side: where minutes count, and compile s not"
+    )
     parser.add_argument("--output", type=Path, help="JSON")
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
