@@ -255,11 +255,12 @@ def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(no
             state, totals = program.train(state, index, weight, 0.01, epoch == 0, draw)  # frozen, then not
             losses.append(totals)
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
-        outcomes.append((np.concatenate(losses), jax.device_get(state.params)))
-    (one, stepwise), (other, looped) = outcomes
+        outcomes.append((np.concatenate(losses), jax.device_get(state.params), program.evaluate(state, index)))
+    (one, stepwise, evaluated), (other, looped, evaluated_too) = outcomes
     np.testing.assert_allclose(one, other, rtol=1e-3)
     assert one[-1] < 0.8 * one[0]
     chex.assert_trees_all_close(stepwise["decoder"], looped["decoder"], atol=1e-3)
+    chex.assert_trees_all_close(evaluated, evaluated_too, rtol=1e-3)
 
 
 @pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
