@@ -26,19 +26,18 @@ OURS, PLAIN = "sharp_unet_jax", "sharp_unet_jax, plain twin"
 
 
 def child(case: dict[str, Any], python: str) -> Iterator[dict[str, Any]]:
-    """The replies of a side in a process of its own, which starts now, one for each time it is asked."""
+    """The replies of a side in a process of its own, one for each time it is asked; {} first, when it has started."""
     command = [python, __file__, "--child", json.dumps(case)]
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def replies() -> Iterator[dict[str, Any]]:
-        with started as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield {}
             for line in process.stdout:
                 yield json.loads(line)
                 process.stdin.write("\n")
                 process.stdin.flush()
             raise SystemExit(f"{case['side']} {case.get('setting', '')} of {case['model']} failed, see above")
-
-    return replies()
+        finally:
+            process.kill()
 
 
 def answer(case: dict[str, Any]) -> None:
@@ -62,11 +61,10 @@ def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
         if not (setting.compiled and args.no_compile) and not (setting.gpu_only and case["platform"] == "cpu"):
             cases[name] = {"side": "theirs", "setting": name}
     with contextlib.ExitStack() as stack:
-        sides = {}
-        waiting = {name: start(args, case | own) for name, own in cases.items()} if args.together else {}
-        for name, own in cases.items():
-            side = stack.enter_context(contextlib.closing(waiting.get(name) or start(args, case | own)))
-            sides[name] = side, next(side)
+        begun = (
+            (name, stack.enter_context(contextlib.closing(start(args, case | own)))) for name, own in cases.items()
+        )
+        sides = {name: (side, next(side)) for name, side in (list(begun) if args.together else begun)}
         found = {name: about | {"rounds": []} for name, (_, about) in sides.items()}
         measured = [name for name in found if "error" not in found[name]]
         for number in range(args.rounds):
@@ -92,7 +90,9 @@ def start(args: argparse.Namespace, case: dict[str, Any]) -> Iterator[dict[str, 
     """One side of a case, in this process or its own."""
     if not args.separate:
         return SIDES[case["side"]](case)
-    return child(case, args.torch if case["side"] == "theirs" else sys.executable)
+    side = child(case, args.torch if case["side"] == "theirs" else sys.executable)
+    next(side)
+    return side
 
 
 def table(result: dict[str, Any], rate: float) -> str:
@@ -140,7 +140,9 @@ def main() -> None:
     parser.add_argument("--torch", default=sys.executable, help="a Python with bench/requirements.txt")
     parser.add_argument("--separate", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(
-        "--together", action="store_true", help="processes compile side by side: where minutes count, and compile s not"
+        "--together",
+        action="store_true",
+        help="processes compile side by side: where minutes count; compile s means nothing, and rounds can be shorter",
     )
     parser.add_argument("--output", type=Path, help="JSON")
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
