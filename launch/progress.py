@@ -33,10 +33,9 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
     """Consumes a sweep's events, shows every run that is on, and returns the records of those that ended.
 
     `epochs` is the most a run may take, and `groups` how many runs are on at a time: the time left is an upper
-    estimate, since runs may stop early; of a network's first epoch it says that compiling is in it.
+    estimate, since runs may stop early.
     """
     records: list[dict[str, Any]] = []
-    compiled: set[str] = set()  # networks
     on: dict[str, _On] = {}
     with _bars(console) as bars:
         runs = bars.add_task("runs", total=None, note="")
@@ -46,25 +45,22 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
                     if run.name in on:  # made again after it failed
                         bars.remove_task(on.pop(run.name).task)
                     now = time.monotonic()
-                    bar = bars.add_task(run.name, total=epochs, note="compiling")
-                    on[run.name] = _On(event, bar, now, now, run.model not in compiled)
+                    on[run.name] = _On(event, bars.add_task(run.name, total=epochs, note="compiling"), now, now)
                     bars.update(runs, total=event.total, completed=event.number - len(on))
                     if not console.is_terminal:
                         console.print(f"run {event.number} of {event.total}: {run.name}")
-                case EpochEnded(run, epoch):
-                    started, task, _, shown, compiles = on[run.name]
+                case EpochEnded(run, epoch, compiled):
+                    started, task, _, shown = on[run.name]
                     row, spent = epoch.row, epoch.train_seconds + epoch.eval_seconds
                     speed = started.train_images / epoch.train_seconds
                     waiting = started.total - max(each.started.number for each in on.values())
                     left = spent * (epochs - row["epoch"] + epochs * -(-waiting // groups))
                     note = (
-                        f"{speed:.1f} images/s{' with compiling' * compiles}  at most {_clock(left)} left  "
+                        f"{speed:.1f} images/s{' with compiling' * compiled}  at most {_clock(left)} left  "
                         f"Jaccard {row['validation_jaccard']:.4f}  "
                         f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
                     )
                     bars.update(task, completed=row["epoch"], note=note)
-                    compiled.add(run.model)
-                    on[run.name] = on[run.name]._replace(compiles=False)
                     if not console.is_terminal and time.monotonic() - shown > PLAIN_SECONDS:
                         on[run.name] = on[run.name]._replace(shown=time.monotonic())
                         at = f"epoch {row['epoch']:.0f} of at most {epochs}"
@@ -88,7 +84,6 @@ class _On(NamedTuple):
     task: TaskID
     began: float  # time.monotonic()
     shown: float  # when its last plain line was printed
-    compiles: bool  # in its next epoch
 
 
 def _outcome(name: str, record: dict[str, Any], seconds: float) -> str:

@@ -42,6 +42,7 @@ class EpochEnded(NamedTuple):
 
     run: Run
     epoch: train.Epoch
+    compiled: bool = False  # in this epoch, so that its seconds are no measure of the next ones'
 
 
 class Warned(NamedTuple):
@@ -212,6 +213,7 @@ def _work(sweep: _Sweep, group: Group, waiting: "queue.SimpleQueue[Numbered]") -
     fits = sweep.dataset.gigabytes <= sweep.config.data.resident_gb
     pairs = programs.put(sweep.dataset, group) if fits else None
     built: dict[str, programs.Program] = {}
+    trained: set[tuple[str, bool]] = set()  # what is compiled: a network, and once more with its encoder frozen
     while True:
         try:
             number, run = waiting.get_nowait()
@@ -224,6 +226,10 @@ def _work(sweep: _Sweep, group: Group, waiting: "queue.SimpleQueue[Numbered]") -
             built[run.model] = programs.build(sweep.config, run.model, sweep.dataset, pairs, group, start)
         with lock.making(sweep.folder, run.name) if lead else contextlib.nullcontext():
             for event in _make(sweep, group, run, number, built[run.model], lead):
+                if isinstance(event, EpochEnded):
+                    step = run.model, event.epoch.row["epoch"] <= sweep.config.frozen_epochs
+                    event = event._replace(compiled=step not in trained)
+                    trained.add(step)
                 if lead:
                     yield event
 

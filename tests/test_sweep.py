@@ -32,6 +32,13 @@ def test_events_tell_the_story(tmp_path, dataset):
     ]
 
 
+def test_an_epoch_that_compiled_says_so(tmp_path, dataset, normed):
+    """A network's first, and the first after its encoder was frozen: their seconds say nothing of the next epochs'."""
+    config = dataclasses.replace(CONFIG, models=("unet", normed), epochs=3, frozen_epochs=1)
+    epochs = [event for event in make(tmp_path / "w", dataset, config) if isinstance(event, sweep.EpochEnded)]
+    assert [event.compiled for event in epochs] == [True, True, False] * 2 + [False] * 6
+
+
 def test_each_model_compiles_once_for_all_folds_and_repeats(tmp_path, dataset, monkeypatch):
     built = []
     build = programs.build
