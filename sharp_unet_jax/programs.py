@@ -219,9 +219,8 @@ def build(
         return state, totals
 
     def eval_loop(state: State, pairs: Pairs, index: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-        state = state._replace(
-            params=jax.tree.map(lambda p, t: p.astype(t), state.params, types)
-        )  # once, not each step
+        # Once: XLA leaves casts inside a loop.
+        state = state._replace(params=jax.tree.map(lambda p, t: p.astype(t), state.params, types))
 
         def body(k: jax.Array, outputs: Any) -> Any:
             return jax.tree.map(lambda all_, one: all_.at[k].set(one), outputs, eval_step(state, pairs, index[k]))

@@ -12,7 +12,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax import checkpoint, losses, metrics, models, ops, programs, train
+from sharp_unet_jax import checkpoint, forward, losses, metrics, models, ops, programs, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.folds import Split
 from tests.conftest import squares
@@ -261,6 +261,35 @@ def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(no
     assert one[-1] < 0.8 * one[0]
     chex.assert_trees_all_close(stepwise["decoder"], looped["decoder"], atol=1e-3)
     chex.assert_trees_all_close(evaluated, evaluated_too, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("tiny_models", "normed")
+@pytest.mark.parametrize("model", ["sharp_unet", "sharp_unet+learnable", "sharp_normed"])
+def test_what_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
+    """Kernels and biases of convolutions, and no others: batch normalisation and sharp kernels are in float32."""
+    monkeypatch.setattr(forward, "jit", lambda f, config, platform, **options: jax.jit(f, **options))  # to be traced
+    config, devices = dataclasses.replace(CONFIG, precision="bfloat16"), jax.devices()[:1]
+    program = programs.build(config, model, dataset, programs.put(dataset, devices), devices, loop=True)
+    index, weight = train.batches(ALL, 4, 4)
+    state = program.init(0)
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(state.params)]
+    convolutions = [path for path in paths if "bn" not in path and "kernels" not in path]
+    training = lambda state: program.train(state, index, weight, 0.01, False, np.zeros(2, np.uint32))  # noqa: E731
+    for call in training, lambda state: program.evaluate(state, index):
+        (loop,) = loops(jax.make_jaxpr(call)(state).jaxpr)
+        assert sum(variable.aval.dtype == jnp.bfloat16 for variable in loop.invars) == len(convolutions)
+
+
+def loops(jaxpr):
+    """The while loops of a jaxpr that are in no other."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "while":
+            yield equation
+        else:
+            for value in equation.params.values():
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    yield from loops(inner)
 
 
 @pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
