@@ -6,8 +6,8 @@ augmentation, best weights by validation loss.
     python -m launch.cv --config=cvc.py --config.data.manual_dir=DOWNLOADS
 
 Data: datasets/cvc_clinicdb/README.md says what to download. Cost (results/README.md): on one H200 in bfloat16 5 to 7 s
-a run of 40 to 55 epochs, and half a minute of compiling for each network; on two CPU cores about a quarter of an hour
-an epoch of one run, beside other work.
+a run of 40 to 55 epochs, and half a minute of compiling for each network; on two CPU cores two and a half minutes an
+epoch.
 Expected (paper, Tables 1 and 3): Jaccard 70.02 ± 9.37 (unet), 75.89 ± 2.06 (sharp_unet).
 
 Every random fold has frames of its own video sequences in training: `--config.grouped=true` keeps the 29
