@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import shutil
+import statistics
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -328,15 +329,15 @@ def _restored(
 
 def _timing(seconds: Sequence[tuple[float, float]], group: Group, images: int) -> dict[str, Any]:
     """Of (training, evaluation) seconds of every epoch."""
-    # The first epoch compiles; the others tell the speed.
-    rest = seconds[1:] or seconds
+    # The first epoch compiles, and the first after a frozen encoder, or in a process that goes on with a run.
+    usual = statistics.median(trained for trained, _ in seconds[1:] or seconds)
     training, evaluation = (sum(column) for column in zip(*seconds, strict=True))
     return {
         "device": group[0].device_kind,
         "devices": len(group),
         "jax": jax.__version__,
         "first_epoch_seconds": round(sum(seconds[0]), 3),
-        "train_images_per_second": round(images * len(rest) / sum(epoch[0] for epoch in rest), 3),
+        "train_images_per_second": round(images / usual, 3),
         "train_seconds": round(training, 3),
         "eval_seconds": round(evaluation, 3),
     }

@@ -39,6 +39,13 @@ def test_an_epoch_that_compiled_says_so(tmp_path, dataset, normed):
     assert [event.compiled for event in epochs] == [True, True, False] * 2 + [False] * 6
 
 
+def test_epochs_that_compiled_do_not_tell_the_speed():
+    timing = sweep._timing([(60.0, 2.0), (1.0, 1.0), (30.0, 1.0), (1.0, 1.0), (1.0, 1.0)], jax.devices()[:1], 100)
+    assert timing["train_images_per_second"] == 100
+    assert timing["first_epoch_seconds"] == 62
+    assert timing["train_seconds"] == 93
+
+
 def test_each_model_compiles_once_for_all_folds_and_repeats(tmp_path, dataset, monkeypatch):
     built = []
     build = programs.build
