@@ -91,7 +91,10 @@ def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     devices = jax.devices()[:1]
     program = programs.build(config, case["model"], dataset, programs.put(dataset, devices), devices)
     state = program.init(0)
-    index, weight = train.batches(np.arange(len(images)), case["batch"], program.batch_size)
+    size, padded = case["batch"], program.batch_size
+    if case["mode"] == "infer":
+        size = padded = program.eval_batch_size
+    index, weight = train.batches(np.arange(len(images)), size, padded)
 
     def steps() -> Any:
         nonlocal state

@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jax import lax
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.models import layers
 
 # XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
@@ -20,6 +22,8 @@ _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT
 # several GPUs share a batch it is many, between what they exchange.
 _COMMAND_BUFFERS = "CONDITIONAL,CONVOLUTION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,FUSION,WHILE"
 _GPU_OPTIONS = {"xla_gpu_enable_command_buffer": _COMMAND_BUFFERS}
+# The CPU is up to a sixth slower with arrays of more pixels than these (bench/tried.md).
+_CPU_PIXELS = 400_000
 _DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
 
 
@@ -67,6 +71,14 @@ def matmul_precision(config: Config, platform: str) -> str | None:
     Left to itself, a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
     """
     return None if platform == "cpu" else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
+
+
+def eval_batch_size(config: Config, size: Size, devices: Sequence[jax.Device]) -> int:
+    """Images (height, width) that `devices` evaluate or predict at once: a training's batch, on the CPU often fewer."""
+    each = -(-config.batch_size // len(devices))
+    if devices[0].platform == "cpu":
+        each = min(each, max(1, _CPU_PIXELS // math.prod(size)))
+    return each * len(devices)
 
 
 def jit(function: Callable[..., Any], config: Config, platform: str, **options: Any) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from sharp_unet_jax import hosts, plan, trained, workdir
+from sharp_unet_jax import forward, hosts, plan, trained, workdir
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore
 from sharp_unet_jax.errors import InputError
@@ -109,7 +109,8 @@ def predict(
             waiting.append(view(image))
             yield from waiting[-1].pictures
 
-    outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices), first.config.batch_size, len(devices))
+    at_once = forward.eval_batch_size(first.config, tile or first.config.data.size, devices)
+    outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices), at_once, len(devices))
     for output in outputs:
         views = waiting.popleft()
         yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))

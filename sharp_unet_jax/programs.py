@@ -54,7 +54,8 @@ class Program:
     # (frozen, state, pairs, index (B,), weight (B,), learning_rate, draw where the config augments)
     train_step: Callable[..., tuple[State, jax.Array]]
     eval_step: Callable[..., tuple[jax.Array, jax.Array]]  # (state, pairs, index (B,))
-    batch_size: int  # B: with the padding that makes it divide among devices and micro-batches
+    batch_size: int  # B of a training step: with the padding that makes it divide among devices and micro-batches
+    eval_batch_size: int  # B of the others
     pairs: Pairs | None
     replicated: NamedSharding  # of the state, over the devices
     place: Callable[[np.ndarray], jax.Array]  # an array (B,) of a batch, sharded over the devices
@@ -106,7 +107,9 @@ def build(
     divisor = len(devices) * micro_batches
     # A batch is padded to this: no larger than all there is.
     batch_size = -(-min(config.batch_size, len(dataset.ids)) // divisor) * divisor
-    capacity = -(-len(dataset.ids) // config.batch_size)  # steps that no epoch exceeds
+    eval_batch_size = forward.eval_batch_size(config, dataset.images.shape[1:3], devices)
+    eval_batch_size = min(eval_batch_size, -(-len(dataset.ids) // len(devices)) * len(devices))
+    capacity = -(-len(dataset.ids) // min(config.batch_size, eval_batch_size))  # steps that no epoch exceeds
 
     abstract = nnx.eval_shape(lambda: network(config, name, dataset, nnx.Rngs(0)))
     graph, types = nnx.graphdef(abstract), forward.types(abstract)
@@ -276,4 +279,5 @@ def build(
     def place(array: np.ndarray) -> jax.Array:
         return hosts.put(array, sharded)
 
-    return Program(init, train, evaluate, predict, compiled_step, compiled_eval, batch_size, pairs, replicated, place)
+    steps, sizes = (compiled_step, compiled_eval), (batch_size, eval_batch_size)
+    return Program(init, train, evaluate, predict, *steps, *sizes, pairs, replicated, place)

@@ -257,7 +257,7 @@ def _make(sweep: _Sweep, group: Group, run: Run, number: int, program: programs.
     predictions = None
     if sweep.config.predictions and isinstance(result, train.Result):
         began = time.monotonic()
-        predictions = train.predict(program, result, cell.test, sweep.config.batch_size)
+        predictions = train.predict(program, result, cell.test)
         timing["predict_seconds"] = round(time.monotonic() - began, 3)
     if lead:
         record = workdir.finish(sweep.folder, sweep.config, sweep.dataset, run, cell, result, predictions, timing)

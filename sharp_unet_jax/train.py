@@ -86,10 +86,10 @@ def fit(
         if not np.isfinite(train_loss):
             raise DivergedError(epoch, "the training loss")
 
-        loss, counts = evaluate(program, state, split.test, config.batch_size)
+        loss, counts = evaluate(program, state, split.test)
         test = _summary("test", loss, counts, config, binary)
         if split.validation is not split.test:
-            loss, inner = evaluate(program, state, split.validation, config.batch_size)
+            loss, inner = evaluate(program, state, split.validation)
             validation = _summary("validation", loss, inner, config, binary)
         else:
             validation = {key.replace("test", "validation"): value for key, value in test.items()}
@@ -115,16 +115,16 @@ def _after(progress: Progress, state: State, row: dict[str, float], counts: np.n
     return Progress(state, progress.best, rows, progress.best_epoch, rate, waited)
 
 
-def evaluate(program: Program, state: State, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(program: Program, state: State, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Loss (n,) float32 and counts (n, C, 3) int32 of the images `indices`, in their order."""
-    index, weight = batches(indices, size, program.batch_size)
+    index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
     loss, counts = jax.device_get(program.evaluate(state, index))
     return loss[weight > 0], counts[weight > 0]
 
 
-def predict(program: Program, result: Result, indices: np.ndarray, size: int) -> np.ndarray:
+def predict(program: Program, result: Result, indices: np.ndarray) -> np.ndarray:
     """Probabilities (n, H, W, outputs) of the images `indices`, in 255ths, uint8: one output is the foreground's."""
-    index, weight = batches(indices, size, program.batch_size)
+    index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
     return program.predict(result.params, result.stats, index)[weight > 0]
 
 

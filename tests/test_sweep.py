@@ -102,7 +102,7 @@ def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     assert names(tree["params"]) == names(fresh.params)
     params = jax.tree.unflatten(jax.tree.structure(fresh.params), jax.tree.leaves(tree["params"]))
     test = plan.split(CONFIG, dataset)[0, 0].test
-    _, counts = train.evaluate(program, fresh._replace(params=params), test, 4)
+    _, counts = train.evaluate(program, fresh._replace(params=params), test)
     table = pd.read_parquet(done / "runs" / "unet" / "repeat0-fold0" / "per_image.parquet")
     np.testing.assert_array_equal(counts[:, 1, 2], table[table["class"] == "square"]["predicted"])
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import chex
 import jax
@@ -187,10 +188,41 @@ def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset):
 
 def test_evaluation_gives_each_image_its_own_numbers(program):
     state = program.init(0)
-    together, counts = train.evaluate(program, state, ALL, 4)
-    alone = [train.evaluate(program, state, ALL[index : index + 1], 4) for index in ALL]
+    together, counts = train.evaluate(program, state, ALL)
+    alone = [train.evaluate(program, state, ALL[index : index + 1]) for index in ALL]
     np.testing.assert_allclose(together, np.concatenate([loss for loss, _ in alone]), rtol=1e-6)
     np.testing.assert_array_equal(counts, np.concatenate([count for _, count in alone]))
+
+
+@pytest.mark.parametrize(
+    ("platform", "devices", "batch", "size", "images"),
+    [
+        ("cpu", 1, 16, (192, 256), 8),
+        ("cpu", 1, 4, (192, 256), 4),
+        ("cpu", 3, 16, (192, 256), 18),
+        ("cpu", 2, 1, (2048, 2048), 2),
+        ("gpu", 1, 16, (192, 256), 16),
+        ("gpu", 3, 16, (2048, 2048), 18),
+    ],
+)
+def test_how_many_images_are_evaluated_at_once(platform, devices, batch, size, images):
+    devices = [types.SimpleNamespace(platform=platform)] * devices
+    assert forward.eval_batch_size(dataclasses.replace(CONFIG, batch_size=batch), size, devices) == images
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("devices", [1, 3])
+def test_evaluation_of_fewer_images_than_a_batch_gives_the_same(program, dataset, monkeypatch, devices, loop):
+    monkeypatch.setattr(forward, "_CPU_PIXELS", 1)
+    devices = jax.devices()[:devices]
+    small = programs.build(CONFIG, "sharp_unet", dataset, programs.put(dataset, devices), devices, loop=loop)
+    assert small.eval_batch_size == len(devices)
+    assert program.eval_batch_size == 4
+    state, order = small.init(0), ALL[::-1][:11]
+    loss, counts = train.evaluate(small, state, order)
+    whole, whole_counts = train.evaluate(program, program.init(0), order)
+    np.testing.assert_allclose(loss, whole, rtol=1e-6)
+    np.testing.assert_array_equal(counts, whole_counts)
 
 
 def test_one_compilation_serves_folds_of_different_sizes(program):
@@ -417,7 +449,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(program):
     _, result = run(train.fit(program, split, config, binary=True, seed=1))
     assert result.best_epoch < len(result.rows)
     state = program.init(0)._replace(params=result.params, stats=result.stats)
-    loss, counts = train.evaluate(program, state, split.test, 4)
+    loss, counts = train.evaluate(program, state, split.test)
     assert loss.mean() == pytest.approx(result.rows[result.best_epoch - 1]["test_loss"], rel=1e-6)
     np.testing.assert_array_equal(counts, result.counts)
 
@@ -436,7 +468,7 @@ def scripted(validation_losses):
         return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
     init = lambda seed: programs.State(np.zeros(()), {}, ())  # noqa: E731
-    return programs.Program(init, epoch, evaluate, None, None, None, 4, None, None, None), rates
+    return programs.Program(init, epoch, evaluate, None, None, None, 4, 4, None, None, None), rates
 
 
 def fit_scripted(validation_losses, **changes):
