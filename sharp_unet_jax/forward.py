@@ -16,8 +16,9 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.models import layers
 
-# XLA gives a convolution on the CPU to a library that, in jaxlib 0.10, runs one of 32 channels on a single core.
-_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+# XLA gives products, and in jaxlib 0.10 convolutions, on the CPU to a library that is slower than its own: one of 32
+# channels runs on a single core.
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 # XLA's defaults, convolutions and loops: an epoch is one CUDA graph, and the host waits for its end alone. Where
 # several GPUs share a batch it is many, between what they exchange.
 _COMMAND_BUFFERS = "CONDITIONAL,CONVOLUTION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,FUSION,WHILE"
