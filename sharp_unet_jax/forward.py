@@ -23,9 +23,8 @@ _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 # several GPUs share a batch it is many, between what they exchange.
 _COMMAND_BUFFERS = "CONDITIONAL,CONVOLUTION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,FUSION,WHILE"
 _GPU_OPTIONS = {"xla_gpu_enable_command_buffer": _COMMAND_BUFFERS}
-# The CPU is up to a sixth slower with arrays of more pixels than these (bench/tried.md).
-_CPU_PIXELS = 400_000
 _DETERMINISTIC_OPTIONS = {"xla_gpu_deterministic_ops": True}  # no sums in any order, and no autotuning
+_CPU_PIXELS = 400_000  # with arrays of more pixels it is up to a sixth slower (bench/tried.md)
 
 
 def network(config: Config, model: str, *, outputs: int, channels: int, rngs: nnx.Rngs) -> models.Segmenter:
