@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from sharp_unet_jax import plan, predict, trained, workdir
+from sharp_unet_jax import forward, plan, predict, trained, workdir
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
@@ -44,6 +44,22 @@ def test_more_images_than_a_batch(run, dataset):
     images = dataset.images[np.arange(count) % 12]
     np.testing.assert_allclose(np.stack(run.predict(images)), run.probabilities(images), atol=1e-6)
     assert run.predict([]) == []
+
+
+@pytest.mark.parametrize(("tile", "width", "batches"), [(None, 24, [4, 4]), ((16, 48), 120, [2] * 10)])
+def test_large_images_are_predicted_a_few_at_once(run, monkeypatch, tile, width, batches):
+    """By the size that the network is given: 16 x 24 pixels, or tiles of 16 x 48, of which 16 x 120 pixels are four."""
+    monkeypatch.setattr(forward, "_CPU_PIXELS", 4 * 16 * 24)
+    given = []
+    step = run.step
+
+    def spied(weights, images):
+        given.append(len(images))
+        return step(weights, images)
+
+    run.__dict__["step"] = spied
+    run.predict([np.zeros((16, width, 3), np.uint8)] * 5, tile=tile)
+    assert given == batches
 
 
 def test_the_network_is_compiled_once_for_images_of_all_sizes(run):
