@@ -12,6 +12,7 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
+from tests import fits
 from tests.sweeps import make
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -50,6 +51,12 @@ def shrink_models(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tiny_models(monkeypatch):
     shrink_models(monkeypatch)
+
+
+@pytest.fixture
+def program(tiny_models, dataset):
+    """Of the tiny `sharp_unet`."""
+    return fits.make(fits.CONFIG, "sharp_unet", dataset)
 
 
 class NormedEncoder(nnx.Module):
