@@ -17,9 +17,9 @@ import jax
 import numpy as np
 from sides import pairs_of
 
-from sharp_unet_jax import programs, train
 from sharp_unet_jax.config import Augment, Config
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.training import epochs, train
 
 
 def step(args: argparse.Namespace, augment: Augment) -> Callable[[], float]:
@@ -29,7 +29,7 @@ def step(args: argparse.Namespace, augment: Augment) -> Callable[[], float]:
     dataset = Dataset("bench", images, masks, ids, ids, ("background", "object"))
     config = replace(Config(models=(args.model,), batch_size=args.batch), augment=augment)
     devices = jax.devices()[:1]
-    program = programs.build(config, args.model, dataset, programs.put(dataset, devices), devices)
+    program = epochs.build(config, args.model, dataset, epochs.put(dataset, devices), devices)
     state = program.init(0)
     index, weight = train.batches(np.arange(args.batch), args.batch, program.batch_size)
 

@@ -11,13 +11,13 @@ import numpy as np
 from flax import nnx
 from PIL import Image
 
-from sharp_unet_jax import models
+import sharp_unet_jax
 
 
 def main(name: str, weights: str, image: str, output: str) -> None:
     """Writes the picture: 3x3 panels, each map after its ReLU, on a square-root scale of its own."""
     picture = np.asarray(Image.open(image).convert("RGB"))
-    model = models.build(name, rngs=nnx.Rngs(0), weights=weights)
+    model = sharp_unet_jax.build(name, rngs=nnx.Rngs(0), weights=weights)
     convolution = next(iter(model.encoder.features.values())) if "ternaus" in name else model.encoder.conv1
     x = jnp.asarray(picture[None], jnp.float32) / 255
     x = (x - model.mean[...].reshape(1, 1, 1, 3)) / model.std[...].reshape(1, 1, 1, 3)

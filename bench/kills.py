@@ -93,8 +93,8 @@ def where(workdir: Path, before: int) -> str:
 
 def left(workdir: Path) -> tuple[dict[str, bytes], list[str]]:
     """A finished sweep's files that have to be the same, weights among them, and all names but those Orbax draws."""
-    from sharp_unet_jax import checkpoint
-    from tests.sweeps import files
+    from sharp_unet_jax.storage import checkpoint
+    from tests.tiny_sweep import files
 
     names = (str(path.relative_to(workdir)) for path in workdir.rglob("*") if "/checkpoint/" not in str(path))
     weights = {

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sharp_unet_jax import forward, ops
+from sharp_unet_jax import ops
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.training import compile
 
 LAYERS = [(0, 3, 32), (0, 32, 32), (0, 64, 32), (1, 32, 64), (1, 64, 64), (1, 128, 64), (2, 64, 128), (2, 128, 128)]
 LAYERS += [(2, 256, 128), (3, 128, 256), (3, 256, 256), (3, 512, 256), (4, 256, 512), (4, 512, 512)]
@@ -34,7 +35,7 @@ def ways(conv: Callable[..., jax.Array]) -> dict[str, Callable[..., jax.Array]]:
         "input": lambda x, w, g: jax.vjp(lambda x: conv(x, w), x)[1](g)[0],
         "filter": lambda x, w, g: jax.vjp(lambda w: conv(x, w), w)[1](g)[0],
     }
-    options = forward.compiler_options(Config(), jax.default_backend())
+    options = compile.compiler_options(Config(), jax.default_backend())
     return {name: jax.jit(way, compiler_options=options) for name, way in definitions.items()}
 
 

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sharp_unet_jax import memory, programs
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.training import epochs
 
 WAYS: tuple[dict[str, Any], ...] = ({}, {"accumulate": 4}, {"accumulate": 16}, {"accumulate": 4, "remat": True})
 
@@ -26,8 +27,8 @@ def needed(config: Config, model: str, size: tuple[int, int]) -> tuple[int, int]
     names = tuple(map(str, range(config.batch_size)))
     dataset = Dataset("zeros", images, images[..., 0], names, names, ("background", "object"))
     devices = jax.devices()[:1]
-    pairs = programs.put(dataset, devices)
-    program = programs.build(config, model, dataset, pairs, devices, loop=True)  # as on an accelerator
+    pairs = epochs.put(dataset, devices)
+    program = epochs.build(config, model, dataset, pairs, devices, loop=True)  # as on an accelerator
     state = jax.eval_shape(lambda: program.init(0))
     index, weight = jnp.zeros(program.batch_size, jnp.int32), jnp.ones(program.batch_size)
     compiled = program.train_step.lower(False, state, pairs, index, weight, np.float32(1e-3)).compile()

@@ -24,7 +24,7 @@ import scipy.stats
 
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.metrics import jaccard_from_counts
-from sharp_unet_jax.report import figures, null, statistics, style
+from sharp_unet_jax.report import false_positives, figures, statistics, style
 
 IMAGES, PIXELS, FEATURES = 60, 32, 20
 SHIFT = 0.5  # of how a group's foreground looks, in standard deviations of a pixel's noise; labels are 1 apart
@@ -96,11 +96,13 @@ def main() -> None:
     results = Path(__file__).parents[1] / "results"
     table = simulate(parser.parse_args().datasets)
     table.to_csv(results / "null_simulation.csv", index=False, float_format="%.4g")
-    drawn = table[table["test"].isin(null.LOOKS)]
+    drawn = table[table["test"].isin(false_positives.LOOKS)]
     drawn = drawn.pivot(index=["folds", "level"], columns="test", values="rejected").loc[[*FOLDS]]
-    drawn.reset_index().to_csv(Path(null.__file__).with_name("null_simulation.csv"), index=False, float_format="%.4g")
+    drawn.reset_index().to_csv(
+        Path(false_positives.__file__).with_name("null_simulation.csv"), index=False, float_format="%.4g"
+    )
     with matplotlib.rc_context(style.RC):
-        figures.save(null.plate()._replace(name="null_simulation"), results)
+        figures.save(false_positives.plate()._replace(name="null_simulation"), results)
     print(table[table["level"] == 0.05].pivot(index="test", columns="folds", values="rejected")[[*FOLDS]].to_string())
 
 

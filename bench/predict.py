@@ -31,14 +31,14 @@ from flax import nnx
 from PIL import Image
 from sides import twin
 
-from launch import formats
-from launch.formats import picture
+from datasets import formats
+from datasets.formats import picture
 from launch.masks import THREADS, Command, work
-from sharp_unet_jax import forward
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
-from sharp_unet_jax.predict import labels
-from sharp_unet_jax.trained import Trained
+from sharp_unet_jax.inference.predict import labels
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.training import network
 
 OURS, EAGER, COMPILED = "sharp_unet_jax", "PyTorch, channels_last", "PyTorch, compiled, channels_last"
 CLASSES = ("background", "object")
@@ -47,9 +47,9 @@ CLASSES = ("background", "object")
 def ours(case: dict[str, Any]) -> Callable[[], None]:
     """What launch.predict does once a run is loaded; fresh weights are as fast as trained ones."""
     config = Config(models=(case["model"],), data=Data(size=tuple(case["size"])), batch_size=case["batch"])
-    network = forward.network(config, case["model"], outputs=1, channels=3, rngs=nnx.Rngs(0))
-    params, stats = forward.arrays(network)
-    weights, graph = jax.device_get({"params": params, "stats": stats}), nnx.graphdef(network)
+    segmenter = network.build(config, case["model"], outputs=1, channels=3, rngs=nnx.Rngs(0))
+    params, stats = network.arrays(segmenter)
+    weights, graph = jax.device_get({"params": params, "stats": stats}), nnx.graphdef(segmenter)
     run = Trained("bench", case["model"], "bench", CLASSES, config, 3, None, 1, graph, weights)
     output, inputs = Path(case["folder"]) / "ours", formats.find([f"{case['folder']}/in"])
     command = Command(output, "", [], output, {}, ())
@@ -72,7 +72,7 @@ def theirs(case: dict[str, Any]) -> Callable[[], None]:
     model = torch_twins.build(case["model"])
     torch_twins.agree(case["model"], model, Path(case["twin"]))
     model = model.eval().to(device, memory_format=torch.channels_last)
-    network = torch.compile(model) if case["side"] == COMPILED else model
+    segmenter = torch.compile(model) if case["side"] == COMPILED else model
     output, inputs = Path(case["folder"]) / case["side"], formats.find([f"{case['folder']}/in"])
 
     def read(one: formats.Input) -> tuple[picture.Stack, np.ndarray]:
@@ -91,7 +91,7 @@ def theirs(case: dict[str, Any]) -> Callable[[], None]:
             while some := list(islice(files, case["batch"])):
                 images = torch.from_numpy(np.stack([small for _, (_, small) in some])).to(device)
                 x = (images.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
-                found = network(x).sigmoid().permute(0, 2, 3, 1).cpu().numpy()
+                found = segmenter(x).sigmoid().permute(0, 2, 3, 1).cpu().numpy()
                 for (one, (stack, _)), probabilities in zip(some, found, strict=True):
                     written.append(writers.submit(write, one, stack, probabilities))
             for future in written:

@@ -79,9 +79,10 @@ def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     import jax
     from flax import nnx
 
-    from sharp_unet_jax import ops, programs, train
+    from sharp_unet_jax import ops
     from sharp_unet_jax.config import Config
     from sharp_unet_jax.data.resident import Dataset
+    from sharp_unet_jax.training import epochs, train
 
     jax.config.update("jax_enable_compilation_cache", False)
     images, masks = pairs_of(case)
@@ -89,7 +90,7 @@ def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     dataset = Dataset("bench", images, masks, ids, ids, ("background", "object"))
     config = Config(models=(case["model"],), batch_size=case["batch"], precision=case["precision"])
     devices = jax.devices()[:1]
-    program = programs.build(config, case["model"], dataset, programs.put(dataset, devices), devices)
+    program = epochs.build(config, case["model"], dataset, epochs.put(dataset, devices), devices)
     state = program.init(0)
     size, padded = case["batch"], program.batch_size
     if case["mode"] == "infer":
@@ -106,7 +107,7 @@ def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     def peak() -> int:
         return high_water() if case["platform"] == "cpu" else devices[0].memory_stats()["peak_bytes_in_use"]
 
-    network = nnx.eval_shape(lambda: programs.network(config, case["model"], dataset, nnx.Rngs(0)))
+    network = nnx.eval_shape(lambda: epochs.build_network(config, case["model"], dataset, nnx.Rngs(0)))
     graph, arrays = nnx.split(network)
     image = jax.ShapeDtypeStruct((1, *case["size"], 3), np.float32)
     with ops.by_definition():  # lowerings may take more, or fewer

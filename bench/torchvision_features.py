@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from sharp_unet_jax import models
+import sharp_unet_jax
 
 NETWORKS = {
     "vgg16": "ternausnet16",
@@ -73,7 +73,7 @@ print(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
 
 def features(name: str, weights: Path, image: np.ndarray) -> list[jax.Array]:
     """Feature maps of our network `name`."""
-    model = models.build(name, rngs=nnx.Rngs(0), weights=str(weights))
+    model = sharp_unet_jax.build(name, rngs=nnx.Rngs(0), weights=str(weights))
 
     @jax.jit
     def maps(x: jax.Array) -> list[jax.Array]:

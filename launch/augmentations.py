@@ -15,15 +15,15 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from launch import config as configs
-from launch import dataset, ending, paths
-from launch.outlines import outlined
-from sharp_unet_jax import plan
-from sharp_unet_jax.atomic import replacing
+from launch.console import config as configs
+from launch.console import dataset, ending, paths
+from launch.preview.outlines import outlined
 from sharp_unet_jax.config import Augment
 from sharp_unet_jax.data import augment
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage.atomic import replacing
+from sharp_unet_jax.sweeps import plan
 
 ROWS, COLUMNS = 6, 8  # images; each as it is, and in epochs
 # Of --output, by suffix, as Pillow calls them.

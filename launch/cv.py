@@ -25,13 +25,16 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from datasets.files import DataError
-from launch import config as configs
-from launch import dataset, ending, environment, paths, progress, runtime, tracking
-from sharp_unet_jax import hosts, lock, plan, sweep, trained, workdir
+from launch.console import config as configs
+from launch.console import dataset, ending, environment, paths, progress, runtime, tracking
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import tables
+from sharp_unet_jax.inference import trained
+from sharp_unet_jax.report import paper_tables
+from sharp_unet_jax.storage import lock
+from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.training import distributed
 
 
 class Command(NamedTuple):
@@ -134,12 +137,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
     try:
         workdir.collect(folder, config)
         if cluster:
-            hosts.wait()  # now all have collected
+            distributed.wait()  # now all have collected
             jax.distributed.shutdown()
         if first:
             with lock.brief(folder):
                 environment.write(folder, "launch.cv", arguments, devices, made=made)
-                tables.write(folder)
+                paper_tables.write(folder)
             console.print(Markdown((folder / "tables.md").read_text(encoding="utf-8")))
     except OSError as error:
         if code in (0, 1):

@@ -16,14 +16,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from datasets.folder import images
-from launch import ending, paths, runtime
-from sharp_unet_jax import explain, trained
-from sharp_unet_jax.atomic import replacing
+from launch.console import ending, paths, runtime
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import records, saliency, style
-from sharp_unet_jax.trained import Trained
+from sharp_unet_jax.inference import explain, saliency, trained
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.report import records, style
+from sharp_unet_jax.storage.atomic import replacing
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from rich.console import Console
 
 import datasets
-from launch import ending, paths, runtime
-from sharp_unet_jax import export, model_card, predict
-from sharp_unet_jax.atomic import replacing, write_text
+from launch.console import ending, paths, runtime
 from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.trained import Trained
+from sharp_unet_jax.inference import export, model_card, predict
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.storage.atomic import replacing, write_text
 
 
 def run(arguments: Sequence[str], console: Console) -> None:

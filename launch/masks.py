@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from datasets import formats
 from datasets.files import DataError
-from launch import formats
-from launch.formats.stack import Stack
-from launch.overlay import overlay
-from sharp_unet_jax import predict
-from sharp_unet_jax.atomic import replacing
+from datasets.formats.stack import Stack
+from launch.preview.overlay import overlay
 from sharp_unet_jax.data.pixels import as_trained
-from sharp_unet_jax.trained import Trained
+from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.storage.atomic import replacing
 
 THREADS = 8  # that read, and that write; as many inputs wait in memory on either side
 TABLE = "areas.csv"

@@ -8,9 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from launch import ending, environment, paths
-from sharp_unet_jax import workdir
-from sharp_unet_jax.report import records, tables, write
+from launch.console import ending, environment, paths
+from sharp_unet_jax.report import paper_tables, records, write
+from sharp_unet_jax.sweeps import workdir
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
     came = workdir.merge(known.workdir, known.shards)
     environment.merge(known.workdir, known.shards)
-    tables.write(known.workdir)
+    paper_tables.write(known.workdir)
     print(f"{came} runs came to {known.workdir}; see its tables.md")
     if records.load(known.workdir).names:
         print(f"report: {write.write([known.workdir]) / 'report.html'}")

@@ -21,13 +21,16 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
+from datasets import formats
 from datasets.files import DataError
-from launch import ending, formats, masks, paths, runtime
-from launch.progress import track
-from sharp_unet_jax import checkpoint, predict
-from sharp_unet_jax.atomic import write_json
+from launch import masks
+from launch.console import ending, paths, runtime
+from launch.console.progress import track
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.trained import Trained
+from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage.atomic import write_json
 
 
 def parse(arguments: Sequence[str]) -> masks.Command:

@@ -21,15 +21,18 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from datasets.folder import labels
-from launch import config as configs
-from launch import contact, ending, findings, paths, runtime, source
-from launch.source import Source
-from sharp_unet_jax import advice, atomic, memory, plan
-from sharp_unet_jax.advice import Advice
+from launch.console import config as configs
+from launch.console import ending, paths, runtime
+from launch.preview import contact, findings, source
+from launch.preview.source import Source
+from sharp_unet_jax.advice import memory, settings
+from sharp_unet_jax.advice import profile as data
+from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import facts as data
-from sharp_unet_jax.data.facts import Facts
 from sharp_unet_jax.data.resize import resize
+from sharp_unet_jax.storage import atomic
+from sharp_unet_jax.sweeps import plan
 
 SHOWN = 20  # faults on the terminal; report.md has all
 SAMPLE = 40  # masks that are made small and large again
@@ -56,14 +59,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
     changes: list[Advice] = []
     number = 0  # of folds that can be filled
     if facts.ids:
-        number, why = advice.fold_count(config, facts)
+        number, why = settings.fold_count(config, facts)
         faults += [why] if number != config.folds else []
         changes = [*_classes(found), *_groups(config, found, facts, output)]
         # The settings of a built-in data set are its paper's.
         kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
         better = _changed(config, changes)
         room, fast = memory.at_hand(devices[0]), devices[0].platform != "cpu"
-        changes += advice.settings(better, facts, channels=found.channels, room=room, fast=fast, kept=kept)
+        changes += settings.settings(better, facts, channels=found.channels, room=room, fast=fast, kept=kept)
         if not _anything_left(config, facts, found):
             height, width = config.data.size
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
@@ -111,7 +114,7 @@ def _groups(config: Config, found: Source, facts: Facts, output: Path) -> list[A
     alike = dataclasses.replace(facts, groups=groups)
     if config.data.builder != "folder" or found.faults:  # a table must name every image, those not read yet too
         return []
-    if not advice.fold_count(dataclasses.replace(config, grouped=True), alike)[0]:
+    if not settings.fold_count(dataclasses.replace(config, grouped=True), alike)[0]:
         return []
     path, table = output / "groups.csv", pd.DataFrame({"id": facts.ids, "group": groups}).to_csv(index=False)
     why = f"{len(facts.ids)} images in {number} groups, copies and near-duplicates in one; add what else is related"

@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from launch import ending, paths
+from launch.console import ending, paths
 from sharp_unet_jax.report import write
 
 

@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from sharp_unet_jax.config import Augment
     from sharp_unet_jax.errors import InputError
     from sharp_unet_jax.fitting import fit
-    from sharp_unet_jax.trained import Trained, load
+    from sharp_unet_jax.inference.trained import Trained, load
+    from sharp_unet_jax.weights.pretrained import build
 
 __version__ = "0.1.0"
-__all__ = ["Augment", "InputError", "Trained", "fit", "load", "losses", "metrics", "models", "ops"]
+__all__ = ["Augment", "InputError", "Trained", "build", "fit", "load", "losses", "metrics", "models", "ops"]
 
-_HOMES = {"Augment": "config", "InputError": "errors", "Trained": "trained", "fit": "fitting", "load": "trained"}
+_HOMES = {
+    "Augment": "config",
+    "InputError": "errors",
+    "Trained": "inference.trained",
+    "build": "weights.pretrained",
+    "fit": "fitting",
+    "load": "inference.trained",
+}
 
 
 def __getattr__(name: str) -> Any:

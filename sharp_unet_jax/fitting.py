@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from sharp_unet_jax import plan, sweep, trained, workdir
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import arrays, folds, resident
 from sharp_unet_jax.data.arrays import Arrays
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import trained
+from sharp_unet_jax.sweeps import plan, sweep, workdir
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _SETTLED = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sharp_unet_jax import distance
 from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.ops import distance
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """(logits (N, H, W, K), labels (N, H, W)) -> (N,) float32."""

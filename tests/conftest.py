@@ -12,8 +12,8 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
-from tests import fits
-from tests.sweeps import make
+from tests.tiny_sweep import make
+from tests.training import fits
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from launch import config as configs
+from launch.console import config as configs
 from sharp_unet_jax.config import Augment, Config, Data
 
 ROOT = Path(__file__).parents[1]

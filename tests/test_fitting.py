@@ -9,8 +9,9 @@ from rich.console import Console
 
 import sharp_unet_jax
 from launch import export
-from sharp_unet_jax import metrics, predict
+from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import predict
 from tests.conftest import squares
 
 pytestmark = pytest.mark.usefixtures("tiny_models")

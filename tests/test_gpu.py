@@ -14,9 +14,10 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from sharp_unet_jax import forward, models, ops, programs, train
+from sharp_unet_jax import models, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.training import compile, epochs, train
 
 HERE = jax.default_backend() == "gpu"
 needs_gpu = pytest.mark.skipif(not HERE, reason="there is no GPU here")
@@ -127,15 +128,15 @@ def test_the_gradient_of_a_bias_is_summed_in_float32():
 
 def test_cudnn_is_started_before_a_gpus_program_is_compiled(monkeypatch):
     started = []
-    monkeypatch.setattr(forward, "_start_cudnn", lambda: started.append("cudnn"))
-    forward.jit(jnp.sin, Config(), "cpu")
+    monkeypatch.setattr(compile, "_start_cudnn", lambda: started.append("cudnn"))
+    compile.jit(jnp.sin, Config(), "cpu")
     assert not started
-    forward.jit(jnp.sin, Config(), "gpu")
+    compile.jit(jnp.sin, Config(), "gpu")
     assert started
 
 
 def test_what_starts_cudnn_runs():
-    forward._start_cudnn.__wrapped__()
+    compile._start_cudnn.__wrapped__()
 
 
 FROM_CACHE = """
@@ -206,7 +207,7 @@ def test_networks_with_other_encoders_train(model):
     images, masks = rng.integers(0, 256, (2, 64, 96, 3), np.uint8), rng.integers(0, 2, (2, 64, 96), np.uint8)
     dataset, devices = Dataset("noise", images, masks, ids, ids, ("background", "object")), jax.devices()[:1]
     config = Config(models=(model,), batch_size=2, precision="bfloat16")
-    program = programs.build(config, model, dataset, programs.put(dataset, devices), devices)
+    program = epochs.build(config, model, dataset, epochs.put(dataset, devices), devices)
     index, weight = train.batches(np.arange(2), 2, program.batch_size)
     state, totals = program.train(program.init(0), index, weight, 1e-3, False, np.zeros(2, np.uint32))
     assert np.isfinite(totals).all()
@@ -222,12 +223,12 @@ def test_an_epoch_in_one_call_is_its_steps(tiny_models):
     config, devices = Config(models=("sharp_unet",), batch_size=4), jax.devices()[:1]
     losses = []
     for loop in (True, False):
-        program = programs.build(config, "sharp_unet", dataset, programs.put(dataset, devices), devices, loop=loop)
-        state, epochs = program.init(0), []
+        program = epochs.build(config, "sharp_unet", dataset, epochs.put(dataset, devices), devices, loop=loop)
+        state, totals_of = program.init(0), []
         for epoch in range(2):  # more than the call that a CUDA graph is recorded in
             index, weight = train.batches(np.arange(10), 4, program.batch_size)
             state, totals = program.train(state, index, weight, 1e-3, False, np.array([0, epoch], np.uint32))
-            epochs.append(np.asarray(totals))
-        losses.append([*epochs, *program.evaluate(state, index)])
+            totals_of.append(np.asarray(totals))
+        losses.append([*totals_of, *program.evaluate(state, index)])
     for one, other in zip(*losses, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4)

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import grain
 import numpy as np
 
-from sharp_unet_jax.atomic import replacing_folder, write_json
 from sharp_unet_jax.data.resize import Fit, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.storage.atomic import replacing_folder, write_json
 
 Example = tuple[np.ndarray, np.ndarray, str, str]  # image, mask, id, group
 

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import pretrained, unet
+from sharp_unet_jax.models import unet
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
 from sharp_unet_jax.models.segmenter import Encoder, Joins, PlainSkip, Segmenter, SharpSkip
@@ -104,7 +104,6 @@ def build(
     num_classes: int = 1,
     in_channels: int = 3,
     rngs: nnx.Rngs,
-    weights: str = "",
     skip_kernel: str = "laplacian",
     skip_padding: str = "zero",
     dtype: DTypeLike = jnp.float32,
@@ -118,11 +117,11 @@ def build(
     (2, 32, 48, 1)
 
     `num_classes=1` is a foreground against a background (sigmoid); more are classes with the background among them
-    (softmax). Weights are fresh, or those of `weights`: "imagenet" or a path, see `pretrained.load`.
+    (softmax). Weights are fresh: `sharp_unet_jax.build` starts from pretrained ones.
     `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp models, but of
     "sharp_unet+scaled" and the like, which say so themselves.
     `dtype` is the arithmetic's; parameters are float32. `remat` trades time for memory in training. Raises InputError
-    for an unknown name or unfit weights.
+    for an unknown name.
     """
     check(name)
     network = MODELS[name]
@@ -138,16 +137,4 @@ def build(
     for _, module in nnx.iter_modules(segmenter):
         if hasattr(module, "remat"):
             module.remat = remat
-    if weights:
-        nnx.update(segmenter, jax.tree.map(jnp.asarray, load_weights(name, weights, segmenter).state))
     return segmenter
-
-
-def load_weights(name: str, weights: str, segmenter: Segmenter) -> pretrained.Weights:
-    """What `weights` ("imagenet" or a path, see `pretrained.load`) holds for the network `name`.
-
-    `segmenter` is one such network, or its shapes alone (`nnx.eval_shape`). Raises InputError.
-    """
-    if weights == "imagenet" and not MODELS[name].hub:
-        raise InputError(f"weights: there are no ImageNet weights for {name}; train it from scratch, in another sweep")
-    return pretrained.load(weights, segmenter, hub=MODELS[name].hub)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from sharp_unet_jax.ops import columns, definitions, winograd
+from sharp_unet_jax.ops import cpu_winograd, definitions, gpu_columns
 from sharp_unet_jax.ops.platform import by_platform
 from sharp_unet_jax.ops.pointwise import sum_over_pixels
 
@@ -31,7 +31,7 @@ def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
 
     `bias` (O,) is added, in the same type: a GPU does so as it writes.
     """
-    return by_platform(x, w, bias, cpu=_on_cpu, cuda=columns.convolve, default=definitions.conv3x3)
+    return by_platform(x, w, bias, cpu=_on_cpu, cuda=gpu_columns.convolve, default=definitions.conv3x3)
 
 
 def _conv3x3_forward(x: Array, w: Array, bias: Array | None) -> tuple[Array, tuple[Array, Array, Array | None]]:
@@ -47,10 +47,10 @@ def _conv3x3_backward(residuals: tuple[Array, Array, Array | None], g: Array) ->
     def on_cpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
         if not _winograd_pays(x, w):
             return derived(x, w, g)
-        return winograd.input_gradient(w, g), winograd.filter_gradient(x, g)
+        return cpu_winograd.input_gradient(w, g), cpu_winograd.filter_gradient(x, g)
 
     def on_gpu(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
-        return columns.convolve(g, w[::-1, ::-1].swapaxes(2, 3)), columns.filter_gradient(x, w, g)
+        return gpu_columns.convolve(g, w[::-1, ::-1].swapaxes(2, 3)), gpu_columns.filter_gradient(x, w, g)
 
     of_x, of_w = by_platform(x, w, g, cpu=on_cpu, cuda=on_gpu, default=derived)
     return of_x, of_w, None if bias is None else sum_over_pixels(g)
@@ -62,7 +62,7 @@ conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 def _on_cpu(x: Array, w: Array, bias: Array | None) -> Array:
     if not _winograd_pays(x, w):
         return definitions.conv3x3(x, w, bias)
-    y = winograd.convolve(x, w)
+    y = cpu_winograd.convolve(x, w)
     return y if bias is None else definitions.add_bias(y, bias)
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from sharp_unet_jax.ops import definitions
+from sharp_unet_jax.ops.cpu_barrier import unfused
 from sharp_unet_jax.ops.platform import by_platform
-from sharp_unet_jax.ops.unfused import unfused
 
 
 @jax.custom_vjp

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 
 from sharp_unet_jax.ops import definitions
+from sharp_unet_jax.ops.cpu_barrier import unfused
 from sharp_unet_jax.ops.platform import by_platform
-from sharp_unet_jax.ops.unfused import unfused
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -9,10 +9,10 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from sharp_unet_jax.ops.cpu_barrier import unfused
 from sharp_unet_jax.ops.definitions import depthwise
 from sharp_unet_jax.ops.kernels import named, pad, per_channel
 from sharp_unet_jax.ops.platform import by_platform
-from sharp_unet_jax.ops.unfused import unfused
 
 
 def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from sharp_unet_jax.report.passport import passport
+from sharp_unet_jax.report.conventions import IGNORE
+from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.rescore import IGNORE
 from sharp_unet_jax.report.table import Table, plus_minus
 
 OUTCOMES = ("measured", "missed", "invented", "absent")

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sharp_unet_jax.report.passport import passport
+from sharp_unet_jax.report.conventions import IGNORE, LEVELS
+from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.rescore import IGNORE, LEVELS
 from sharp_unet_jax.report.style import by_model
 from sharp_unet_jax.report.table import Table, plus_minus
 

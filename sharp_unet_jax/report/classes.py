@@ -3,7 +3,7 @@
 import pandas as pd
 
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.passport import passport
+from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 

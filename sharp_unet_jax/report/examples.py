@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sharp_unet_jax.report import lineup, overlays
+from sharp_unet_jax.report import overlays, pairing
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
@@ -25,13 +25,13 @@ def plates(sweep: Sweep, predicted: Predicted) -> list[Plate]:
     """
     if sweep.pairs is None:
         return []
-    return [_plate(sweep, predicted, models) for models in lineup.families(sweep) if set(models) <= set(predicted)]
+    return [_plate(sweep, predicted, models) for models in pairing.families(sweep) if set(models) <= set(predicted)]
 
 
 def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
     assert sweep.pairs is not None
     images, masks, rows = sweep.pairs
-    choices, shown = overlays.choose(sweep, predicted, models), lineup.shown(sweep)
+    choices, shown = overlays.choose(sweep, predicted, models), pairing.shown(sweep)
     height, width = masks.shape[1:]
     cells = [None, *models]
     columns = min(len(cells), COLUMNS)

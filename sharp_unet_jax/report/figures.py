@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sharp_unet_jax.atomic import replacing, write_text
-from sharp_unet_jax.report import lineup, overlays, statistics
+from sharp_unet_jax.report import overlays, pairing, statistics
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
+from sharp_unet_jax.storage.atomic import replacing, write_text
 
 PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's; dashes and hatching tell them apart in grey
 DPI = 300  # of PNGs
@@ -54,7 +54,7 @@ def every(sweeps: Mapping[str, Sweep]) -> list[Plate]:
 
 def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Figure 3: Jaccard on the validation images by epoch, a panel a sweep and pair of twins; None without runs."""
-    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in lineup.sides(sweep)]
+    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.sides(sweep)]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
@@ -63,7 +63,7 @@ def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
         for model in models:
             mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
             bottom = min(bottom, 10 * np.floor((mean - std).min() / 10))
-            shown = lineup.shown(sweep)[model]
+            shown = pairing.shown(sweep)[model]
             (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=shown)
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
@@ -117,12 +117,14 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
 
 def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Jaccard of every test image, sharp against plain, a panel a sweep and pair; None where no model has a twin."""
-    panels = [(label, sweep, pair) for label, sweep in sweeps.items() for pair in lineup.sides(sweep) if len(pair) == 2]
+    panels = [
+        (label, sweep, pair) for label, sweep in sweeps.items() for pair in pairing.sides(sweep) if len(pair) == 2
+    ]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
     for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
-        scores, shown = 100 * by_image(sweep)[[sharp, plain]].dropna(), lineup.shown(sweep)
+        scores, shown = 100 * by_image(sweep)[[sharp, plain]].dropna(), pairing.shown(sweep)
         ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
         low = 10 * np.floor(scores.to_numpy().min(initial=100) / 10).clip(0, 9)
         axes.plot([low, 100], [low, 100], color=INK, lw=0.6, ls=":")
@@ -156,8 +158,8 @@ def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
 
 def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
     runs, paper = sweep.runs, _paper(sweep)
-    models = [model for family in lineup.families(sweep) for model in family]
-    names = [lineup.shown(sweep)[model] for model in models]
+    models = [model for family in pairing.families(sweep) for model in family]
+    names = [pairing.shown(sweep)[model] for model in models]
     for place, model in enumerate(models):
         values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
         colour, mean = _colour(model), values.mean()
@@ -169,8 +171,8 @@ def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
         spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
         axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
-        if lineup.published(model) in paper.index:
-            cited = paper[f"{metric}_mean"][lineup.published(model)]
+        if pairing.published(model) in paper.index:
+            cited = paper[f"{metric}_mean"][pairing.published(model)]
             axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
     axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
     axes.set_ylim(len(models) - 0.4, -0.6)

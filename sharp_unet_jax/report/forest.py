@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sharp_unet_jax.report import kernels, lineup, statistics
+from sharp_unet_jax.report import kernels, pairing, statistics
 from sharp_unet_jax.report.figures import SHARP, Plate
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
@@ -25,12 +25,12 @@ Row = tuple[str, tuple[Sweep, str, str]]  # what it is called; whose difference 
 def plates(sweeps: Mapping[str, Sweep]) -> list[Plate]:
     """ "differences": sharp minus plain of all `sweeps`, by their labels, where there is more than one such difference;
     "kernels": those of sweeps that compare kernels, from the paper's too. [] without either."""
-    compared = {label: sweep for label, sweep in sweeps.items() if lineup.has_kernels(sweep)}
+    compared = {label: sweep for label, sweep in sweeps.items() if pairing.has_kernels(sweep)}
     wanted = [
         (f"{label}: {sharp} minus {plain}", (sweep, sharp, plain))
         for label, sweep in sweeps.items()
         if label not in compared
-        for plain, *twins in lineup.families(sweep)
+        for plain, *twins in pairing.families(sweep)
         for sharp in twins
     ]
     return ([_differences(wanted)] if len(wanted) > 1 else []) + ([_kernels(compared)] if compared else [])
@@ -51,7 +51,7 @@ def _kernels(sweeps: Mapping[str, Sweep]) -> Plate:
     figure = Figure(figsize=(7, sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(len(sweeps), 2, sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights})
     for panels, (label, sweep) in zip(grid, sweeps.items(), strict=True):
-        reference, shown, there = lineup.reference(sweep), lineup.shown(sweep), statistics.models(sweep)
+        reference, shown, there = pairing.reference(sweep), pairing.shown(sweep), statistics.models(sweep)
         for axes, other in zip(panels, (statistics.plain(reference), reference), strict=True):
             named = {m: f"{shown[m]}\nsum {kernels.about(m)[0]}, scale {kernels.about(m)[1]}" for m in models[label]}
             rows = [(named[model], (sweep, model, other)) for model in models[label] if other in there]

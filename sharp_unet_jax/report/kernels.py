@@ -5,8 +5,8 @@ from importlib import resources
 
 import pandas as pd
 
-from sharp_unet_jax.report import lineup, statistics
-from sharp_unet_jax.report.passport import labels, passport, unfinished
+from sharp_unet_jax.report import pairing, statistics
+from sharp_unet_jax.report.provenance import labels, passport, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
 from sharp_unet_jax.report.table import Table, interval, narrow, p_value, plus_minus, signed
@@ -24,14 +24,14 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     Kernels are tested against the paper's own here, against plain skips in the table "significance". `rules` stand
     under the table, with {count} for the number of comparisons.
     """
-    sweeps = [sweep for sweep in sweeps if lineup.has_kernels(sweep)]
+    sweeps = [sweep for sweep in sweeps if pairing.has_kernels(sweep)]
     if not sweeps:
         return None
     wanted = [
-        (sweep, model, lineup.reference(sweep))
+        (sweep, model, pairing.reference(sweep))
         for sweep in sweeps
         for model in statistics.models(sweep)
-        if "+" in model and model != lineup.reference(sweep)
+        if "+" in model and model != pairing.reference(sweep)
     ]
     tested = zip(wanted, statistics.comparisons(wanted), strict=True)
     made = {(id(sweep), model): each for (sweep, model, _), each in tested}
@@ -40,7 +40,7 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
         for label, sweep in zip(labels(sweeps), sweeps, strict=True)
         for model in statistics.models(sweep)
     ]
-    reference = " or ".join(dict.fromkeys(lineup.kernel(lineup.reference(sweep)) for sweep in sweeps))
+    reference = " or ".join(dict.fromkeys(pairing.kernel(pairing.reference(sweep)) for sweep in sweeps))
     note = [
         NOTE.format(reference=reference),
         *(rule.format(count=len(wanted)) for rule in rules if rule),

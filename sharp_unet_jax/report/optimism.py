@@ -6,7 +6,7 @@ from itertools import combinations
 import pandas as pd
 
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.passport import labels, passport, unfinished
+from sharp_unet_jax.report.provenance import labels, passport, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from sharp_unet_jax.report import statistics
 from sharp_unet_jax.report.boundaries import decide
+from sharp_unet_jax.report.conventions import IGNORE
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.rescore import IGNORE
 
 # Apart in print, and for the colour-blind (the palette is IBM's): amber is light, blue dark, magenta between them.
 OVER = "#ffb000"  # predicted, not true

@@ -14,9 +14,9 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax.report import album, figures, lineup, null, overlays, statistics, style
-from sharp_unet_jax.report.audit import Pair
+from sharp_unet_jax.report import false_positives, figures, overlays, pairing, statistics, style, thumbnails
 from sharp_unet_jax.report.figures import Plate, Predicted
+from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table
 
@@ -58,13 +58,13 @@ def render(
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and not sort_keys
     environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
     environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
-    budget = album.BUDGET // max(1, len(chapters))
+    budget = thumbnails.BUDGET // max(1, len(chapters))
     return environment.get_template("report.html").render(
         title=title,
         summary=summary,
         tables=[_table(table) for table in tables],
         plates=plates,
-        null=null.plate(),
+        null=false_positives.plate(),
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
     )
@@ -74,13 +74,13 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     sweep = chapter.sweep
     models = statistics.models(sweep)
     scores = figures.by_image(sweep) if models else None
-    families = [family for family in lineup.families(sweep) if set(family) <= set(chapter.predicted)]
+    families = [family for family in pairing.families(sweep) if set(family) <= set(chapter.predicted)]
     choices = [choice for family in families for choice in overlays.choose(sweep, chapter.predicted, family)]
-    shown, twins = lineup.shown(sweep), [side for side in lineup.sides(sweep) if len(side) == 2]
-    pictures: dict[str, album.Picture] = {}
+    shown, twins = pairing.shown(sweep), [side for side in pairing.sides(sweep) if len(side) == 2]
+    pictures: dict[str, thumbnails.Picture] = {}
     if scores is not None:
         wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
-        made = album.pictures(sweep, chapter.predicted, list(wanted), budget)
+        made = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
         pictures = {
             image: each._replace(models=[shown[model] for model in each.models]) for image, each in made.items()
         }
@@ -144,7 +144,7 @@ def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> 
 
 def _curves(sweep: Sweep) -> dict[str, Any]:
     """What the script draws: of every run, its model and a list of values by epoch for each metric."""
-    shown = lineup.shown(sweep)
+    shown = pairing.shown(sweep)
     looks = {
         shown[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
         for model, look in style.by_model(statistics.models(sweep))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.passport import unfinished
+from sharp_unet_jax.report.provenance import unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 

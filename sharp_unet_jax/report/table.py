@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sharp_unet_jax.atomic import write_text
+from sharp_unet_jax.storage.atomic import write_text
 
 
 class Table(NamedTuple):

@@ -6,29 +6,29 @@ from pathlib import Path
 
 import matplotlib
 
-from sharp_unet_jax.atomic import write_text
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import (
-    audit,
     boundaries,
     calibration,
     classes,
+    conventions,
     examples,
     figures,
     forest,
+    leakage,
     overlays,
     page,
+    paper_tables,
     records,
-    rescore,
     style,
     summary,
     table,
-    tables,
 )
 from sharp_unet_jax.report.figures import Plate
 from sharp_unet_jax.report.page import Chapter
-from sharp_unet_jax.report.passport import labels
+from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.storage.atomic import write_text
 
 
 def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
@@ -47,7 +47,7 @@ def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
 
 def _write(sweeps: dict[str, Sweep], output: Path) -> None:
     loaded = list(sweeps.values())
-    general = [*tables.every(loaded), audit.table(loaded)]
+    general = [*paper_tables.every(loaded), leakage.table(loaded)]
     plates = [*forest.plates(sweeps), *figures.every(sweeps)]
     chapters = [_chapter(label, sweep) for label, sweep in sweeps.items()]
     for made in general:
@@ -72,9 +72,9 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
     if not sweep.names:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
-    made = [classes.table(sweep), *rescore.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
+    made = [classes.table(sweep), *conventions.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
     drawn = {
-        "thresholds": ("Scores by threshold", rescore.thresholds(sweep), "Mean over runs, on the test images."),
+        "thresholds": ("Scores by threshold", conventions.thresholds(sweep), "Mean over runs, on the test images."),
         "reliability": (
             "Reliability",
             calibration.reliability(sweep),
@@ -88,5 +88,5 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
         [each for each in made if each is not None],
         [Plate(name, title, caption, figure) for name, (title, figure, caption) in drawn.items() if figure is not None],
         examples.plates(sweep, predicted),
-        audit.worst(sweep),
+        leakage.worst(sweep),
     )

@@ -9,10 +9,10 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from scipy import ndimage
 
-from sharp_unet_jax import programs, train
 from sharp_unet_jax.config import Augment, Config
 from sharp_unet_jax.data import augment, folds
 from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.training import epochs, train
 
 MANY = Augment(flip=0.5, rotate=20, elastic=2, brightness=0.1, noise=0.05)
 DRAW = np.array([7, 1], np.uint32)
@@ -153,7 +153,7 @@ def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, da
     split = folds.Split(np.arange(7), np.arange(7, 12), np.arange(7, 12))
     device = jax.devices()[:1]
 
-    program = programs.build(config, "unet", dataset, programs.put(dataset, device), device)
+    program = epochs.build(config, "unet", dataset, epochs.put(dataset, device), device)
     draws = []
 
     def spy(*arguments):
@@ -180,7 +180,7 @@ def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, da
 
 def test_off_leaves_the_step_as_it_was(tiny_models, dataset):
     device = jax.devices()[:1]
-    program = programs.build(Config(batch_size=3), "unet", dataset, programs.put(dataset, device), device)
+    program = epochs.build(Config(batch_size=3), "unet", dataset, epochs.put(dataset, device), device)
     state, index, weight = jax.eval_shape(lambda: program.init(0)), np.arange(3, dtype=np.int32), np.ones(3, np.float32)
     jaxpr = program.train_step.trace(False, state, program.pairs, index, weight, np.float32(1)).jaxpr
     assert "random_" not in str(jaxpr)

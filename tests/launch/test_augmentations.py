@@ -8,17 +8,17 @@ from PIL import Image
 from rich.console import Console
 
 from launch import augmentations
-from launch import config as configs
-from launch.outlines import GAP, outlined
-from sharp_unet_jax import plan
+from launch.console import config as configs
+from launch.preview.outlines import GAP, outlined
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.sweeps import plan
 
 FLIPS = "--config.augment.flip=0.5"
 
 
 @pytest.fixture
 def loaded(monkeypatch, dataset):
-    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     return dataset
 
 
@@ -55,7 +55,7 @@ def test_a_row_an_image_as_it_is_and_in_epochs(loaded, tmp_path, monkeypatch, na
 )
 def test_wrong_input_is_answered_in_a_line_before_any_work(monkeypatch, tmp_path, arguments, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("launch.dataset.load", lambda data, console: pytest.fail("loaded"))
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: pytest.fail("loaded"))
     with pytest.raises(InputError, match=message):
         command(*arguments)
     assert list(tmp_path.iterdir()) == []

@@ -15,14 +15,16 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from launch import config as configs
-from launch import cv, dataset, progress
-from sharp_unet_jax import sweep, train
+from launch import cv
+from launch.console import config as configs
+from launch.console import dataset, progress
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.plan import Run
+from sharp_unet_jax.sweeps import sweep
+from sharp_unet_jax.sweeps.plan import Run
+from sharp_unet_jax.training import train
 from tests.conftest import squares
-from tests.launch.test_config import NAMES
+from tests.launch.console.test_config import NAMES
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"covid": 4}
@@ -67,7 +69,7 @@ def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
 
 @pytest.mark.usefixtures("tiny_models")
 def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, console, dataset):
-    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.learning_rate=1e30"]
     assert cv.run([*arguments, "--config.max_runs=1"], console) == 1
     text = console.export_text()
@@ -77,7 +79,7 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
 
 @pytest.mark.usefixtures("tiny_models")
 def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, console, dataset):
-    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=2", "--config.epochs=2"]
     verify = "--verify=sharp_unet/repeat0-fold0"
     with pytest.raises(InputError, match="no finished run of that name"):
@@ -147,14 +149,14 @@ def test_a_wrong_shard_is_refused(shard):
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_stopped_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeypatch, console, dataset, number, code):
-    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
 
     def show(events, console, epochs, groups):
         for event in events:
             if isinstance(event, sweep.Ended):
                 signal.raise_signal(number)
 
-    monkeypatch.setattr("launch.progress.show", show)
+    monkeypatch.setattr("launch.console.progress.show", show)
     arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.epochs=1", "--config.batch_size=8"]
     assert cv.run([*arguments, "--config.devices_per_run=8"], console) == code  # one run at a time
     assert "1 of 6 runs are finished" in (tmp_path / "w" / "tables.md").read_text()

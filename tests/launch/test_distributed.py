@@ -14,8 +14,8 @@ import jax
 import pandas as pd
 import pytest
 
-from sharp_unet_jax import checkpoint
-from tests.sweeps import files
+from sharp_unet_jax.storage import checkpoint
+from tests.tiny_sweep import files
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ["--config=demo.py", "--config.repeats=1", "--config.folds=2", "--config.data.size=16,24"]
@@ -94,7 +94,7 @@ def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processe
     assert names == {path.name for path in alone.glob("runs/*/*/*")}
 
 
-@pytest.mark.slow  # of one process tests/test_sweep.py has it
+@pytest.mark.slow  # of one process tests/sweeps/test_sweep.py has it
 def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_path):
     shared = ["--config.epochs=2", "--config.devices_per_run=2", "--config.models=sharp_unet", "--config.max_runs=1"]
     for name, gigabytes in (("resident", 4.0), ("streamed", 0.0)):

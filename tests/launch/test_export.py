@@ -27,7 +27,7 @@ def test_a_file_and_its_card(done, tmp_path):
 
 
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_converted(done, tmp_path, monkeypatch):
-    monkeypatch.setattr("sharp_unet_jax.export.to_onnx", lambda runs: pytest.fail("converted"))
+    monkeypatch.setattr("sharp_unet_jax.inference.export.to_onnx", lambda runs: pytest.fail("converted"))
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         command(f"--run={done / RUN}", "--format=onnx", f"--output={tmp_path / 'file' / 'model'}")
@@ -39,7 +39,7 @@ def test_what_fails_to_convert_leaves_nothing(done, tmp_path, monkeypatch):
     def fail(runs):
         raise InputError("cannot be converted")
 
-    monkeypatch.setattr("sharp_unet_jax.export.to_onnx", fail)
+    monkeypatch.setattr("sharp_unet_jax.inference.export.to_onnx", fail)
     with pytest.raises(InputError, match="cannot be converted"):
         command(f"--run={done / RUN}", "--format=onnx", f"--output={tmp_path / 'out' / 'model'}")
     assert list((tmp_path / "out").iterdir()) == []
@@ -48,14 +48,14 @@ def test_what_fails_to_convert_leaves_nothing(done, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["w", f"w/{RUN}"])
 def test_a_home_is_found_behind_an_equals_sign(done, tmp_path, monkeypatch, name):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("sharp_unet_jax.export.to_onnx", lambda runs: b"model")
+    monkeypatch.setattr("sharp_unet_jax.inference.export.to_onnx", lambda runs: b"model")
     command(f"--run=~/{name}", "--model=unet", "--format=onnx", "--output=~/out/model")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model", "model.md"}
 
 
 @pytest.mark.parametrize("change", [{"images": None}, {"jaccard": "high"}])
 def test_a_damaged_record_is_said_before_anything_is_converted(done, tmp_path, monkeypatch, change):
-    monkeypatch.setattr("sharp_unet_jax.export.to_onnx", lambda runs: pytest.fail("converted"))
+    monkeypatch.setattr("sharp_unet_jax.inference.export.to_onnx", lambda runs: pytest.fail("converted"))
     path = done / RUN / "record.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(InputError, match="record") as error:

@@ -18,10 +18,11 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
-from launch import formats, masks, predict
-from sharp_unet_jax import plan, workdir
+from datasets import formats
+from launch import masks, predict
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.predict import labels, load
+from sharp_unet_jax.inference.predict import labels, load
+from sharp_unet_jax.sweeps import plan, workdir
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 

@@ -10,12 +10,14 @@ from PIL import Image
 from rich.console import Console
 
 from datasets.files import DataError
-from launch import config as configs
-from launch import contact, cv, dataset, prepare
-from sharp_unet_jax import plan
-from sharp_unet_jax.data import facts
+from launch import cv, prepare
+from launch.console import config as configs
+from launch.console import dataset
+from launch.preview import contact
+from sharp_unet_jax.advice import profile
 from sharp_unet_jax.errors import InputError
-from tests.data.test_facts import pictures
+from sharp_unet_jax.sweeps import plan
+from tests.advice.test_profile import pictures
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -211,9 +213,9 @@ def test_the_sheet_shows_the_odd_ones():
     masks[7] = np.eye(40, 48, dtype=np.uint8)
     images[9] = np.zeros((30, 90, 3), np.uint8)
     masks[9] = masks[0][:30].repeat(2, axis=1)[:, :90]
-    each = [facts.fact(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
+    each = [profile.fact(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
     ids = [str(index) for index in range(40)]
-    look = facts.Facts(ids, ids, ("background", "a"), each)
+    look = profile.Facts(ids, ids, ("background", "a"), each)
     why = {index: ", ".join(reasons) for index, reasons in contact.pick(look, 20).items()}
     assert "an empty mask, of 1" in why[3]
     assert "most foreground" in why[5]

@@ -9,7 +9,8 @@ import jax
 import pytest
 from rich.console import Console
 
-from launch import cv, environment, report
+from launch import cv, report
+from launch.console import environment
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures, write
 from tests.report import whole
@@ -88,7 +89,7 @@ def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("tiny_models")
 def test_a_sweep_ends_with_its_report_and_what_it_was_made_with(tmp_path, monkeypatch, dataset):
-    monkeypatch.setattr("launch.dataset.load", lambda data, console: dataset)
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     settings = ["--config.max_runs=1", "--config.epochs=1", "--config.data.size=16,24"]
     console = Console(width=160, record=True)
     assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0

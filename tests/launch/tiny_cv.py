@@ -5,7 +5,8 @@ import os
 import jax
 import pytest
 
-from launch import cv, runtime
+from launch import cv
+from launch.console import runtime
 from tests.conftest import shrink_models, squares
 
 
@@ -14,7 +15,9 @@ def main() -> None:
     runtime.HEARTBEAT = 10
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
-        patch.setattr("launch.dataset.load", lambda data, console: squares() if "FAULT" not in os.environ else 1 / 0)
+        patch.setattr(
+            "launch.console.dataset.load", lambda data, console: squares() if "FAULT" not in os.environ else 1 / 0
+        )
         patch.setattr(cv, "_report", lambda folder, console: None)  # seconds, and tested elsewhere
         cv.main()
 

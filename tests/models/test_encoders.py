@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import sharp_unet_jax
 from sharp_unet_jax import models
-from sharp_unet_jax.models import pretrained
-from tests.models import weight_writers
+from sharp_unet_jax.weights import pretrained
+from tests.weights import weight_writers
 
 os.environ["KERAS_BACKEND"] = "jax"
 import keras
@@ -110,7 +111,7 @@ def vgg_state_dict(vgg) -> dict[str, np.ndarray]:
 
 def features(name, path):
     """Of the images, as the network normalises them."""
-    model = models.build(name, rngs=nnx.Rngs(0), weights=str(path))
+    model = sharp_unet_jax.build(name, rngs=nnx.Rngs(0), weights=str(path))
 
     @jax.jit
     def maps(x):
@@ -180,7 +181,7 @@ def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
     reference = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
     reference.save_weights(tmp_path / "r.weights.h5")
     with pytest.raises(models.InputError, match=r"stage's stride in its first 1x1 convolution.*torchvision or timm"):
-        models.build("unet_resnet50", rngs=nnx.Rngs(0), weights=str(tmp_path / "r.weights.h5"))
+        sharp_unet_jax.build("unet_resnet50", rngs=nnx.Rngs(0), weights=str(tmp_path / "r.weights.h5"))
 
 
 @pytest.mark.slow

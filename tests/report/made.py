@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics, plan, workdir
+from sharp_unet_jax import metrics
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.report import records
+from sharp_unet_jax.sweeps import plan, workdir
 
 
 def sweep(folder, dataset, predict=None, **fields):

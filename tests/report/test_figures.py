@@ -11,7 +11,7 @@ import pytest
 from matplotlib.collections import PathCollection
 from PIL import Image
 
-from sharp_unet_jax.report import examples, figures, lineup, overlays, records, statistics, style
+from sharp_unet_jax.report import examples, figures, overlays, pairing, records, statistics, style
 from tests.conftest import squares
 from tests.report import whole
 
@@ -101,7 +101,7 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
 
 def test_four_classes_and_models_without_twins(tmp_path):
     sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
-    assert lineup.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
+    assert pairing.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
     assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars"]
     with matplotlib.rc_context(style.RC):
         plates = examples.plates(sweep, overlays.predictions(sweep))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sharp_unet_jax import ops
-from sharp_unet_jax.report import figures, forest, kernels, statistics, tables
+from sharp_unet_jax.report import figures, forest, kernels, paper_tables, statistics
 from tests.report import sweep_writer
 from tests.report.sweep_writer import scores
 
@@ -36,7 +36,7 @@ def test_sums_and_scales_are_those_of_the_kernels():
 
 
 def test_every_kernel_is_compared_with_plain_skips_and_with_the_papers(sweep):
-    of = {each.name: each for each in tables.every([sweep])}
+    of = {each.name: each for each in paper_tables.every([sweep])}
     assert [*of] == ["table1", "table3", "significance", "kernels", "pairs", "images", "optimism"]
     assert of["table1"].frame["model"].tolist() == ["unet", "sharp_unet+laplacian"]
     assert of["table1"].frame.loc[1, "paper: Jaccard"] == "87.00 ± 4.95"

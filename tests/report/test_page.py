@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sharp_unet_jax.report import album, audit, figures, overlays, page, records, style
+from sharp_unet_jax.report import figures, leakage, overlays, page, records, style, thumbnails
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
 from tests.conftest import squares
@@ -34,7 +34,7 @@ def render(*sweeps):
     with matplotlib.rc_context(style.RC):
         for number, sweep in enumerate(sweeps):
             predicted = overlays.predictions(sweep) if sweep.names else {}
-            chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], audit.worst(sweep)))
+            chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], leakage.worst(sweep)))
         plates = figures.every({chapter.label: chapter.sweep for chapter in chapters})
         return page.render("Squares", "**All** went well.", [TABLE], plates, chapters)
 
@@ -145,7 +145,7 @@ def test_what_is_missing_is_said(tmp_path, sweep):
 
 
 def test_a_page_of_too_many_pictures_says_how_many_it_has(monkeypatch, sweep):
-    monkeypatch.setattr(album, "BUDGET", 1500)
+    monkeypatch.setattr(thumbnails, "BUDGET", 1500)
     html = render(sweep)
     number = len(data(html)["pictures"])
     assert 0 < number < 8

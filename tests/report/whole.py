@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics, plan, workdir
+from sharp_unet_jax import metrics
 from sharp_unet_jax.report import records
+from sharp_unet_jax.sweeps import plan, workdir
 from tests.conftest import squares
 from tests.report import made
 

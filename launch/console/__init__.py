@@ -1,0 +1,1 @@
+"""What the commands share: configs, paths, progress, errors in one line, the machine."""

@@ -1,0 +1,124 @@
+"""Configs from files and from the command line: `--config=cvc.py --config.folds=2 --config.data.size=96,128`."""
+
+import ast
+import dataclasses
+import difflib
+import runpy
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.errors import InputError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def load(name: str) -> Config:
+    """The config of a file: a path, or the bare name of one in launch/configs. The file defines `config`."""
+    known = sorted(file.name for file in CONFIGS.glob("*.py"))
+    path = Path(name)
+    if not path.is_file() and f"{name.removesuffix('.py')}.py" in known:
+        path = CONFIGS / f"{name.removesuffix('.py')}.py"
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0)
+        raise InputError(
+            f"--config: no file {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path"
+        )
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except Exception as error:  # whatever the user's file raises
+        raise InputError(f"--config: {path}: {error}") from error
+    if not isinstance(config, Config):
+        raise InputError(f"--config: {path} does not define `config = Config(...)`")
+    return config
+
+
+def overridden(config: Config, arguments: Sequence[str]) -> Config:
+    """`config` with what the arguments `--config.FIELD=VALUE` or `--config.FIELD VALUE` say; InputError for others."""
+    for field, value in assignments(arguments):
+        config = override(config, field, value)
+    return config
+
+
+def assignments(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """FIELD and VALUE of such arguments."""
+    rest, found = list(arguments), []
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--config."):
+            raise InputError(f"{argument}: unknown argument; see --help")
+        field, equals, value = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            if not rest:
+                raise InputError(f"{argument}: give it a value, {argument}=VALUE")
+            value = rest.pop(0)
+        found.append((field, value))
+    return found
+
+
+def override(config: Any, field: str, text: str, prefix: str = "--config.") -> Any:
+    """`config` with the dotted `field` set to what `text` says; InputError for an unknown field or a wrong type."""
+    name, _, rest = field.partition(".")
+    hints = typing.get_type_hints(type(config))
+    if name not in hints:
+        near = difflib.get_close_matches(name, hints, n=1, cutoff=0)
+        raise InputError(f"{prefix}{name}: no such field; did you mean {prefix}{near[0]}?")
+    value = getattr(config, name)
+    if dataclasses.is_dataclass(value):
+        if not rest:
+            raise InputError(f"{prefix}{name}: name one of its fields: {', '.join(typing.get_type_hints(type(value)))}")
+        return dataclasses.replace(config, **{name: override(value, rest, text, f"{prefix}{name}.")})
+    if rest:
+        raise InputError(f"{prefix}{field}: {name} has no fields")
+    try:
+        return dataclasses.replace(config, **{name: parse(text, hints[name])})
+    except ValueError as error:
+        raise InputError(f"{prefix}{name}={text}: {error}") from error
+
+
+def parse(text: str, kind: Any) -> Any:
+    """`text` as a value of the annotation `kind`; ValueError says what was expected."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        if text not in args:
+            raise ValueError(f"expected one of {', '.join(args)}")
+        return text
+    if origin in (types.UnionType, typing.Union):
+        if types.NoneType in args and text.lower() == "none":
+            return None
+        # A mapping is written as one; else the first of the alternatives.
+        mapping = [arg for arg in args if typing.get_origin(arg) is Mapping]
+        return parse(text, mapping[0] if mapping and text.startswith("{") else args[0])
+    if origin is Mapping:
+        value = _literal(text)
+        if not isinstance(value, dict) or not all(isinstance(weight, int | float) for weight in value.values()):
+            raise ValueError("expected a mapping such as {'cross_entropy': 1, 'dice': 0.5}")
+        return {str(key): float(weight) for key, weight in value.items()}
+    if origin is tuple:
+        parts = [
+            part.strip() for part in text.strip("()[] ").replace("'", "").replace('"', "").split(",") if part.strip()
+        ]
+        kinds = [args[0]] * len(parts) if args[-1] is Ellipsis else list(args)
+        if len(parts) != len(kinds):
+            raise ValueError(f"expected {len(kinds)} values separated by commas")
+        return tuple(parse(part, part_kind) for part, part_kind in zip(parts, kinds, strict=True))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("expected true or false")
+        return text.lower() == "true"
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"expected {'a whole number' if kind is int else 'a number'}") from None
+    return text
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return None

@@ -1,0 +1,61 @@
+"""The data set a config names: built by its TFDS builder on first use, then resident."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+from rich.console import Console
+
+from datasets.build import build
+from datasets.files import MissingError
+from launch.console.progress import track
+from sharp_unet_jax.config import Data
+from sharp_unet_jax.data.resident import Dataset, prepare
+
+
+def load(data: Data, console: Console) -> Dataset:
+    """Builds, decodes and resizes what `data` names, and says on `console` what it found; both are kept on disk."""
+    builder = built(data, console)
+    if data.builder == "folder":
+        console.print(builder.info.metadata["found"])
+    height, width = data.size
+    window = builder.info.metadata.get("window")  # sets built before there was one say nothing
+    logging.set_verbosity(logging.FATAL)  # TFDS warns that it would rather decode with OpenCV; see also launch.runtime
+    dataset = prepare(
+        builder.as_data_source(split="train"),
+        name=called(builder),
+        classes=tuple(builder.info.metadata["classes"]),
+        size=data.size,
+        fit=data.fit,
+        window=tuple(window) if window else None,
+        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}",
+        track=track(console, f"reading {data.builder}"),
+    )
+    console.print(
+        f"{dataset.name}: {len(dataset.ids)} images of {height}x{width}, {len(set(dataset.groups))} groups, "
+        f"classes {', '.join(dataset.classes)}; from {builder.data_dir}"
+    )
+    return dataset
+
+
+def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
+    """The builder of what `data` names, ready to be read; DataError for what is wrong with its files."""
+    options: dict[str, Any] = {}
+    if data.builder == "folder":
+        options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
+    console.print(f"data set {data.builder} (built from its files on first use, which can take minutes)")
+    try:
+        return build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
+    except MissingError as error:
+        field = "images" if data.builder == "folder" else "manual_dir"
+        raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
+
+
+def called(builder: tfds.core.DatasetBuilder) -> str:
+    """As in scores.csv: "covid19_ct", "covid19_ct/semiseg" for another than the default config, "folder/lungs"."""
+    name, config = builder.info.name, builder.builder_config
+    if name == "folder":
+        return f"folder/{config.name.rpartition('-')[0]}"  # without the fingerprint of the files
+    is_default = config is None or config.name == next(iter(builder.builder_configs))
+    return name if is_default else f"{name}/{config.name}"

@@ -1,0 +1,162 @@
+"""A sweep's epochs logged as they end, for TensorBoard or Weights & Biases: nothing of it is read back.
+
+TensorBoard's event files lie in the workdir's runs/<model>/repeat<R>-fold<F>/tensorboard/, those of Weights & Biases
+in its wandb/; where that sends them is for WANDB_MODE to say, and "offline" keeps them there.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from flax import nnx
+from tensorboardX import SummaryWriter
+
+from launch.preview.outlines import outlined
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.sweeps import plan, workdir
+from sharp_unet_jax.sweeps.sweep import Ended, EpochEnded, Event
+from sharp_unet_jax.training import compile, epochs, network
+
+PICTURES = 4  # validation images of a run that are drawn
+
+
+class Tracker(Protocol):
+    """Where one run's epochs go."""
+
+    def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
+        """An epoch's row of metrics.jsonl; and a picture (h, w, 3) uint8 where its validation loss is the lowest."""
+        ...
+
+    def close(self) -> None:
+        """The run is over."""
+        ...
+
+
+class TensorBoard:
+    """Event files in the run's folder."""
+
+    def __init__(self, folder: Path, first_epoch: int):
+        # Of a run that was cut off, what was logged after its last saved state is logged again.
+        self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
+
+    def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
+        """See Tracker."""
+        epoch = int(row["epoch"])
+        for name, value in row.items():
+            if name != "epoch":
+                self.writer.add_scalar(name.replace("_", "/", 1), value, epoch)
+        if picture is not None:
+            self.writer.add_image("validation/images", picture, epoch, dataformats="HWC")
+        self.writer.flush()
+
+    def close(self) -> None:
+        """See Tracker."""
+        self.writer.close()
+
+
+class WeightsAndBiases:
+    """A run there for a run here, grouped by workdir."""
+
+    def __init__(self, folder: Path, run: plan.Run, config: Config):
+        import wandb
+
+        self.wandb = wandb
+        self.run = wandb.init(
+            project="sharp_unet_jax",
+            group=folder.name,
+            name=run.name,
+            dir=folder,
+            config=dataclasses.asdict(config) | run._asdict(),
+            reinit="create_new",  # runs of several device groups are on at a time
+        )
+
+    def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
+        """See Tracker."""
+        pictures = {} if picture is None else {"validation_images": self.wandb.Image(picture)}
+        self.run.log({**row, **pictures}, step=int(row["epoch"]))
+
+    def close(self) -> None:
+        """See Tracker."""
+        self.run.finish()
+
+
+# From the workdir, a run, its config and the first epoch that is logged.
+TRACKERS: dict[str, Callable[[Path, plan.Run, Config, int], Tracker]] = {
+    "tensorboard": lambda folder, run, _, epoch: TensorBoard(workdir.folder(folder, run) / "tensorboard", epoch),
+    "wandb": lambda folder, run, config, _: WeightsAndBiases(folder, run, config),
+}
+
+
+def check(name: str) -> None:
+    """InputError where what TRACKERS[name] needs is not installed: before any training."""
+    if name == "wandb":
+        try:
+            importlib.import_module("wandb")
+        except ImportError as error:
+            raise InputError('--track=wandb: install it with pip install ".[wandb]"') from error
+
+
+def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, folder: Path) -> Iterator[Event]:
+    """Passes a sweep's `events` on, and logs its runs with TRACKERS[name] as they go."""
+    splits = plan.split(config, data)
+    on: dict[str, Tracker] = {}
+    predictors: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
+    try:
+        for event in events:
+            if isinstance(event, EpochEnded):
+                run, progress = event.run, event.epoch.progress
+                if run.name not in on:
+                    on[run.name] = TRACKERS[name](folder, run, config, len(progress.rows))
+                picture = None
+                if progress.best_epoch == len(progress.rows):
+                    if run.model not in predictors:
+                        predictors[run.model] = _predictor(config, run.model, data)
+                    index = splits[run.repeat, run.fold].validation[:PICTURES]
+                    picture = _picture(data, index, predictors[run.model](progress.best, data.images[index]))
+                on[run.name].log(event.epoch.row, picture)
+            elif isinstance(event, Ended) and event.run.name in on:
+                on.pop(event.run.name).close()
+            yield event
+    finally:
+        for tracker in on.values():
+            tracker.close()
+
+
+def _predictor(config: Config, model: str, data: Dataset) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """(params and stats, images (n, H, W, C) uint8) -> masks (n, H, W) uint8.
+
+    It takes a run's best weights, which training leaves alone: its state may be written over by the next epoch's steps.
+    """
+    graph = nnx.graphdef(nnx.eval_shape(lambda: epochs.build_network(config, model, data, nnx.Rngs(0))))
+
+    platform = jax.default_backend()
+
+    @jax.default_matmul_precision(compile.matmul_precision(config, platform))
+    def masks(params: Any, stats: Any, images: jax.Array) -> jax.Array:
+        logits = nnx.merge(graph, params, stats)(network.scaled(images))
+        if logits.shape[-1] > 1:
+            return logits.argmax(-1)
+        return jax.nn.sigmoid(logits[..., 0]) > config.threshold
+
+    compiled = compile.jit(masks, config, platform)
+
+    def predict(best: Any, images: np.ndarray) -> np.ndarray:
+        best = jax.device_get({"params": best["params"], "stats": best["stats"]})
+        return np.asarray(compiled(best["params"], best["stats"], images)).astype(np.uint8)
+
+    return predict
+
+
+def _picture(data: Dataset, index: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The truth above, the prediction below."""
+    rows = (
+        np.concatenate([outlined(*pair) for pair in zip(data.images[index], masks, strict=True)], axis=1)
+        for masks in (data.masks[index], predicted)
+    )
+    return np.concatenate(list(rows))

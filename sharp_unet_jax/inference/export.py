@@ -1,0 +1,222 @@
+"""A finished run, or the mean of several, as one file that needs nothing of this project to predict.
+
+The exported function goes from the pixels to the mask. Images (N, H, W, channels) uint8 are brought to the size and
+fit of the training, as `data.resize` does (but not rounded to 8 bits), scaled and normalised. The probabilities
+(N, H, W, outputs) float32 of the runs are averaged and brought back to H x W. The mask (N, H, W) uint8 is where one
+output is above the config's threshold, or the most probable of several. N, H and W are free in StableHLO and in ONNX.
+Safetensors hold weights alone.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from flax import nnx
+from jax import lax
+
+from sharp_unet_jax import ops
+from sharp_unet_jax.data.resize import Fit, Size
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.training import compile, network
+
+Predictor = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+PLATFORMS = ("cpu", "cuda", "tpu")  # that an exported StableHLO program runs on
+_LIMIT = 2**31  # bytes of a protocol buffer and of a flatbuffer, which ONNX and StableHLO files are
+
+
+def predictor(runs: Sequence[Trained]) -> Predictor:
+    """What is exported of `runs` of one model, weights inside: images to (mask, probabilities), a pure function."""
+    first = runs[0]
+    networks = [run.network for run in runs]
+    # Of the platforms that multiply in less than float32 if left alone; it changes nothing on a CPU.
+    precision = compile.matmul_precision(first.config, "gpu")
+
+    @jax.default_matmul_precision(precision)
+    def predict(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        own, data = images.shape[1:3], first.config.data
+        small = _to_training(network.scaled(images), data.size, data.fit)
+        parts = [network.probabilities(segmenter(small)) for segmenter in networks]
+        probabilities = _to_own(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
+        if first.outputs == 1:
+            mask = probabilities[..., 0] > first.config.threshold
+        else:
+            mask = jnp.argmax(probabilities, axis=-1)
+        return mask.astype(jnp.uint8), probabilities
+
+    return predict
+
+
+def to_stablehlo(runs: Sequence[Trained]) -> bytes:
+    """The file of `jax.export`, for CPU, CUDA and TPU; `jax.export.deserialize(file).call(images)` runs it."""
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise InputError("StableHLO needs flatbuffers: pip install 'sharp-unet-jax[export]'")
+    _check_size(runs, "stablehlo")
+    n, height, width = jax.export.symbolic_shape("n, height, width")
+    images = jax.ShapeDtypeStruct((n, height, width, runs[0].channels), jnp.uint8)
+    try:
+        with ops.by_definition():  # a lowering for each platform would take minutes
+            exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
+        return bytes(exported.serialize())
+    except Exception as error:  # whatever the network's operations raise where they have no such form
+        raise InputError(f"{runs[0].model} cannot be converted to StableHLO ({_reason(error)})") from error
+
+
+def to_onnx(runs: Sequence[Trained]) -> bytes:
+    """The file of an ONNX model from `images` to `mask` and `probabilities`, tried with onnxruntime on a random image.
+
+    Arithmetic is float32, also of a run in bfloat16. Raises InputError where jax2onnx cannot convert the network, or
+    converts it to something else.
+    """
+    try:
+        import jax2onnx
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"ONNX needs {error.name}: pip install 'sharp-unet-jax[export]'") from error
+    _check_size(runs, "onnx")
+    runs = [_in_float32(run) for run in runs]
+    predict, channels = predictor(runs), runs[0].channels
+    try:
+        with ops.by_definition():
+            model = jax2onnx.to_onnx(
+                predict,
+                inputs=[jax.ShapeDtypeStruct(("N", "H", "W", channels), jnp.uint8)],
+                input_names=["images"],
+                output_names=["mask", "probabilities"],
+                model_name=runs[0].model,
+            )
+        onnx.helper.set_model_props(model, describe(runs))
+        file = model.SerializeToString()
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        height, width = runs[0].config.data.size
+        images = np.random.default_rng(0).integers(0, 256, (2, height + 3, width - 1, channels), np.uint8)
+        _, there = session.run(None, {"images": images})
+    except Exception as error:  # each of the three libraries has its own
+        raise InputError(
+            f"{runs[0].model} cannot be converted to ONNX ({_reason(error)}); try --format=stablehlo"
+        ) from error
+    difference = float(np.abs(there - jax.jit(predict)(images)[1]).max())
+    if not difference <= 1e-4:
+        raise InputError(
+            f"{runs[0].model} as ONNX gives other probabilities, by up to {difference:.2g}; try --format=stablehlo"
+        )
+    return file
+
+
+def to_safetensors(run: Trained) -> bytes:
+    """The weights of one run by their names in the network, kernels (h, w, in, out), and `describe` as the metadata."""
+    named = jax.tree_util.tree_leaves_with_path((run.weights["params"], run.weights["stats"]))
+    tensors = {".".join(str(key.key) for key in path[1:]): np.ascontiguousarray(leaf) for path, leaf in named}
+    return safetensors.numpy.save(tensors, describe([run]))
+
+
+def describe(runs: Sequence[Trained]) -> dict[str, str]:
+    """What an exported file says of itself: text by name, `classes` and `config` as JSON."""
+    first = runs[0]
+    return {
+        "made_by": "sharp_unet_jax",
+        "model": first.model,
+        "dataset": first.dataset,
+        "runs": ", ".join(run.name for run in runs),
+        "classes": json.dumps(first.classes),
+        "threshold": str(first.config.threshold),
+        "config": json.dumps(dataclasses.asdict(first.config)),
+        "use": "research; not a medical device",
+    }
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _check_size(runs: Sequence[Trained], name: str) -> None:
+    size = sum(leaf.nbytes for run in runs for leaf in jax.tree.leaves(run.weights))
+    if size >= _LIMIT:
+        raise InputError(
+            f"{len(runs)} runs are {size / 1e9:.1f} GB, and a file of --format={name} holds 2.1: export one run"
+        )
+
+
+def _in_float32(run: Trained) -> Trained:
+    config = dataclasses.replace(run.config, precision="float32", remat=False)
+    segmenter = nnx.eval_shape(
+        lambda: network.build(config, run.model, outputs=run.outputs, channels=run.channels, rngs=nnx.Rngs(0))
+    )
+    return dataclasses.replace(run, config=config, graph=nnx.graphdef(segmenter))
+
+
+# Sizes below are numbers or, of an image, dimensions that are known only when the exported program runs: resizing is a
+# product with a matrix for the rows and one for the columns, computed from them. All libraries can do that.
+
+
+def _to_training(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
+    """`data.resize.resize_image` of images (N, h, w, C) float32: (N, H, W, C), not rounded to 8 bits as Pillow's are.
+
+    What rounds one way on one platform rounds the other way on the next: imitated, it moved onnxruntime's probabilities
+    by 7e-4. As it is they differ from `predict`'s by a few thousandths, and masks in pixels along borders.
+    """
+    own = tuple(_number(side) for side in images.shape[1:3])
+    inside = _filled(own, size, fit)
+    starts = [jnp.floor((there - filled) / 2) for there, filled in zip(size, inside, strict=True)]
+    rows, columns = (
+        _triangle(images.shape[axis + 1], size[axis], inside[axis] / own[axis], 0.0, own[axis], starts[axis])
+        for axis in (0, 1)
+    )
+    return _resized(images, rows, columns)
+
+
+def _to_own(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Array:
+    """`data.resize.restore` of probabilities (N, H, W, K) float32 to `own` (h, w): (N, h, w, K)."""
+    size = (probabilities.shape[1], probabilities.shape[2])
+    numbers = tuple(_number(side) for side in own)
+    inside = _filled(numbers, size, fit)
+    starts = [jnp.floor((there - filled) / 2) for there, filled in zip(size, inside, strict=True)]
+    rows, columns = (
+        _triangle(size[axis], own[axis], numbers[axis] / inside[axis], starts[axis], inside[axis], 0.0)
+        for axis in (0, 1)
+    )
+    return _resized(probabilities, rows, columns)
+
+
+def _resized(x: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """x (N, h, w, C) by matrices (H, h) and (W, w): (N, H, W, C)."""
+    along_columns = jnp.einsum("wv,nhvc->nhwc", columns, x, precision="highest")
+    return jnp.einsum("hg,ngwc->nhwc", rows, along_columns, precision="highest")
+
+
+def _number(side: int) -> jax.Array:
+    return jnp.asarray(side).astype(jnp.float32)
+
+
+def _filled(own: tuple[jax.Array, ...], size: Size, fit: Fit) -> tuple[jax.Array, ...]:
+    """The height and width that an image of the size `own` fills at `size`."""
+    (h, w), (height, width) = own, (jnp.float32(side) for side in size)
+    if fit == "stretch":
+        return height, width
+    return (
+        jnp.maximum(1.0, jnp.round(jnp.minimum(height, h * width / w))),
+        jnp.maximum(1.0, jnp.round(jnp.minimum(width, w * height / h))),
+    )
+
+
+def _triangle(
+    inputs: int, outputs: int, scale: jax.Array, start: jax.Array | float, length: jax.Array, target: jax.Array | float
+) -> jax.Array:
+    """Pillow's bilinear filter as a matrix (outputs, inputs).
+
+    It takes the `length` inputs from `start` on to their `scale`-fold, from `target` on; other outputs are 0.
+    """
+    position = lax.broadcasted_iota(jnp.float32, (1, inputs), 1) + 0.5 - start
+    centre = (lax.broadcasted_iota(jnp.float32, (outputs, 1), 0) + 0.5 - target) / scale
+    width = jnp.maximum(1.0, 1 / scale)  # shrinking averages over what becomes a pixel
+    weight = jnp.maximum(0.0, 1.0 - jnp.abs(position - centre) / width)
+    inside = (position > 0) & (position < length) & (centre > 0) & (centre < length)
+    weight = jnp.where(inside, weight, 0.0)
+    return weight / jnp.maximum(jnp.sum(weight, axis=1, keepdims=True), 1e-9)

@@ -1,0 +1,1 @@
+"""Files: written whole, locked, and where a workdir has them."""

@@ -1,0 +1,1 @@
+"""One training: the network's arithmetic, the compiled step and epoch, and the decisions between epochs."""

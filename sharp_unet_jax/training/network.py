@@ -1,0 +1,49 @@
+"""From images to probabilities as a config has it: one definition, for training and for all that uses its runs."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sharp_unet_jax import models
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.models import layers
+
+
+def build(config: Config, model: str, *, outputs: int, channels: int, rngs: nnx.Rngs) -> models.Segmenter:
+    """`model` as the config has it, for images of `channels`, with `outputs` channels of logits and fresh weights."""
+    return models.build(
+        model,
+        num_classes=outputs,
+        in_channels=channels,
+        rngs=rngs,
+        skip_kernel=config.skip_kernel,
+        skip_padding=config.skip_padding,
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
+        remat=config.remat,
+    )
+
+
+def arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and all else that a network holds, as a checkpoint has them."""
+    params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
+    return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+def types(network: models.Segmenter) -> dict[str, Any]:
+    """For each parameter of `arrays(network)`, the type that the network's arithmetic has it in."""
+    params = nnx.to_flat_state(nnx.state(network, nnx.Param))
+    used = [(path, network.dtype if isinstance(p, layers.Weight) else p.dtype) for path, p in params]
+    return nnx.to_pure_dict(nnx.from_flat_state(used))
+
+
+def scaled(images: jax.Array) -> jax.Array:
+    """What a network is given of images (N, H, W, C) uint8: float32 in [0, 1]."""
+    return images.astype(jnp.float32) / 255
+
+
+def probabilities(logits: jax.Array) -> jax.Array:
+    """Of every output, (..., outputs) float32: of one, that of the foreground; of several, they sum to 1."""
+    logits = logits.astype(jnp.float32)
+    return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)

@@ -1,0 +1,67 @@
+"""Tensors out of the weight files that PyTorch and Keras publish: needs neither library and runs nothing pickled."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import safetensors
+
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.weights import keras_files, torch_files
+
+
+class WeightFile(NamedTuple):
+    """What a file holds. Tensors may be read-only views that share memory."""
+
+    layout: Literal["torch", "keras"]  # kernels (out, in, h, w), or (h, w, in, out)
+    tensors: dict[str, np.ndarray]  # "layer1.0.conv1.weight", "block1_conv1/kernel"
+
+
+def read(path: Path) -> WeightFile:
+    """Reads `.pth` (either format of torch.save), safetensors, Keras's `.h5` and `.weights.h5`, told by their content.
+
+    Keras's tensors are called "<layer>/<kernel|bias|gamma|beta|moving_mean|moving_variance>". A `.weights.h5` of
+    Keras before 3.6 has no layer names: there a layer is called by its class and count, "conv2d", "conv2d_1".
+    The i-th convolution in `tensors` is the model's i-th, but not in safetensors. Raises InputError.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of a weight file") from error
+    if not head:
+        raise InputError(f"{path}: the file is empty; download it again")
+    layout: Literal["torch", "keras"] = "torch"
+    reader: Callable[[Path], dict[str, np.ndarray]]
+    if head.startswith(b"PK\x03\x04"):
+        kind, reader = "a PyTorch file", torch_files.read_zip
+    elif torch_files.LEGACY_MAGIC in head:
+        kind, reader = "a PyTorch file of the old format", torch_files.read_legacy
+    elif head.startswith(b"\x89HDF\r\n\x1a\n"):
+        kind, reader, layout = "an HDF5 file", keras_files.read, "keras"
+    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:  # the library's bound on a header
+        kind, reader = "a safetensors file", _safetensors
+    else:
+        known = "PyTorch .pth, safetensors, Keras .h5 and .weights.h5"
+        raise InputError(f"{path}: not a weight file of a known format ({known}); is it a failed download?")
+    try:
+        tensors = reader(path)
+        if not tensors:
+            raise InputError("holds no tensors; give a file of weights")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # on damaged files the libraries raise almost anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"{path}: {kind} that is damaged or cut short; download it again ({reason})") from error
+    return WeightFile(layout, tensors)
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    tensors = {}
+    for name, view in safetensors.deserialize(path.read_bytes()):
+        if view["dtype"] not in torch_files.SAFETENSORS_TYPES:
+            known = ", ".join(torch_files.SAFETENSORS_TYPES)
+            raise InputError(f"{name!r:.200} is of type {view['dtype']}; convert it to one of {known}")
+        tensors[name] = np.frombuffer(view["data"], torch_files.SAFETENSORS_TYPES[view["dtype"]]).reshape(view["shape"])
+    return tensors

@@ -1,0 +1,97 @@
+"""Settings for data sets whose answer is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sharp_unet_jax.advice import profile, settings
+from sharp_unet_jax.advice.memory import Need
+from sharp_unet_jax.config import Config, Data
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ([(512, 512)] * 9, (256, 256)),
+        ([(288, 384)] * 9, (192, 256)),
+        ([(2000, 3000), (1000, 1500)], (192, 288)),
+        ([(200, 300), (300, 200)], (256, 256)),  # portraits and landscapes
+        ([(96, 96)] * 3, (96, 96)),  # not made larger
+        ([(28, 28)], (32, 32)),
+        ([(5, 7)], (32, 32)),
+        ([(100, 800)], (96, 768)),
+    ],
+)
+def test_size(images, expected):
+    size = settings.size(np.array(images), 256 * 256, 32)
+    assert size == expected
+
+
+@pytest.mark.parametrize("most", [64 * 64, 256 * 256, 512 * 512])
+def test_any_size_is_a_multiple_near_the_aspect_and_within_the_budget(most):
+    rng = np.random.default_rng(0)
+    for height, width in rng.integers(100, 3000, (50, 2)):
+        size = settings.size(np.array([(height, width)]), most, 16)
+        assert not size[0] % 16
+        assert not size[1] % 16
+        assert size[0] * size[1] <= 1.3 * most
+        if 1 / 3 < height / width < 3:
+            assert abs(np.log(size[0] / size[1] * width / height)) < 0.26
+
+
+def test_fit():
+    assert settings.fit(np.array([(288, 384), (290, 384)]), (192, 256))[0] == "stretch"
+    kind, why = settings.fit(np.array([(256, 256), (256, 512)]), (256, 256))
+    assert kind == "letterbox"
+    assert "100%" in why
+    assert "25% on average" in why
+
+
+def made(n, size=(300, 300), groups=None):
+    image = np.random.default_rng(0).integers(0, 255, (*size, 1), np.uint8)
+    one = profile.fact(image, image[..., 0] // 128, 2)
+    ids = [str(index) for index in range(n)]
+    return profile.Facts(ids, groups or ids, ("background", "a"), [one] * n)
+
+
+@pytest.fixture
+def needs(monkeypatch):
+    monkeypatch.setattr(
+        settings.memory, "need", lambda config, *_, **__: Need(2**30, 1000 * int(np.prod(config.data.size)), 32)
+    )
+
+
+CONFIG = Config(data=Data(builder="folder", size=(256, 256)), protocol="nested", repeats=1, batch_size=8)
+
+
+def advised(config=CONFIG, n=100, room=2**34, fast=False, kept=(), **options):
+    found = settings.settings(config, made(n, **options), channels=1, room=room, fast=fast, kept=kept)
+    return {each.field: each for each in found}
+
+
+@pytest.mark.usefixtures("needs")
+def test_batch_and_size_fit_into_memory():
+    plenty, little, least = (advised(room=room) for room in (2**34, int(1.5 * 2**30), int(1.25 * 2**30) + 2**21))
+    assert (plenty["data.size"].value, plenty["batch_size"].value) == ("256,256", "8")
+    # 0.8 x 1.5 GiB less 1 GiB of state are 215 MB; an image takes 65.5
+    assert (little["data.size"].value, little["batch_size"].value) == ("256,256", "2")
+    assert "room for 3" in little["batch_size"].why
+    assert least["data.size"].value == "32,32"
+    assert advised(room=2**34, fast=True)["data.size"].value == "288,288"
+    kept = advised(room=int(1.5 * 2**30), kept=("data.size", "batch_size", "data.fit"))
+    assert kept["batch_size"].value == "8"
+    assert "TOO MUCH" in kept["batch_size"].why
+    assert set(kept) == {"batch_size"}
+
+
+@pytest.mark.usefixtures("needs")
+def test_few_images_make_small_batches_and_fewer_folds():
+    assert advised(n=20)["batch_size"].value == "2"  # 12.8 images train
+    assert "folds" not in settings(n=20)
+    assert advised(n=4)["folds"].value == "4"
+    number, why = settings.fold_count(CONFIG, made(2))
+    assert number == 0
+    assert "2 images" in why
+    grouped = dataclasses.replace(CONFIG, grouped=True)
+    assert settings.fold_count(grouped, made(20, groups=[str(i % 4) for i in range(20)]))[0] == 4

@@ -1,0 +1,165 @@
+"""Real DICOM files, which pydicom brings along: what they hold, what belongs together, and where masks lie."""
+
+import shutil
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+
+from datasets import formats
+from datasets.files import DataError
+from datasets.formats import dicom
+from sharp_unet_jax.errors import InputError
+
+CLASSES = ("background", "lung", "lesion")
+
+
+def real(name: str) -> Path:
+    """A file or folder that is in pydicom's package: nothing is downloaded."""
+    return Path(pydicom.data.__file__).parent / "test_files" / name
+
+
+def pixels(name: str) -> np.ndarray:
+    (picture,) = dicom.read([real(name)]).pictures
+    return picture
+
+
+def changed(name: str, path: Path, **elements) -> Path:
+    """A copy of a real file with other elements."""
+    file = pydicom.dcmread(real(name))
+    for element, value in elements.items():
+        setattr(file, element, value)
+    file.save_as(path)
+    return path
+
+
+def blocks(shape) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    labels[:, 2:7, 3:9] = 1
+    labels[-1, 9:12, 4:15] = 2
+    return labels
+
+
+def test_a_ct_is_in_hounsfield_units():
+    raw = np.frombuffer(pydicom.dcmread(real("CT_small.dcm")).PixelData, "<i2").reshape(128, 128)
+    np.testing.assert_array_equal(pixels("CT_small.dcm"), raw.astype(float) - 1024)
+    assert dicom.read([real("CT_small.dcm")]).area == pytest.approx(0.661468**2)
+
+
+@pytest.mark.parametrize("kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "bigendian", "implicit"])
+def test_one_picture_in_every_encoding(kind):
+    np.testing.assert_array_equal(pixels(f"MR_small_{kind}.dcm"), pixels("MR_small.dcm"))
+
+
+def test_what_no_decoder_reads_says_what_to_install():
+    if pydicom.pixels.get_decoder(pydicom.uid.JPEGLosslessSV1).is_available:
+        pytest.skip("a decoder for JPEG Lossless is installed here")
+    with pytest.raises(DataError, match=r"SC_rgb_jpeg_gdcm.dcm: .*JPEG Lossless.*: pip install pylibjpeg") as error:
+        pixels("SC_rgb_jpeg_gdcm.dcm")
+    assert "\n" not in str(error.value)
+
+
+def test_a_palette_is_looked_up():
+    file = pydicom.dcmread(real("examples_palette.dcm"))
+    red = np.frombuffer(file.RedPaletteColorLookupTableData, "<u2")
+    index = np.frombuffer(file.PixelData, np.uint8)[: 350 * 800].reshape(350, 800)
+    picture = pixels("examples_palette.dcm")
+    assert picture.shape == (350, 800, 3)
+    np.testing.assert_array_equal(picture[..., 0], red[index] >> 8)
+    assert np.ptp(picture.astype(int), axis=-1).max() > 0, "it is not all grey"
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (12, np.uint16)])
+def test_what_is_shown_inverted_is_inverted(tmp_path, bits, dtype):
+    raw = np.arange(64 * 64, dtype=dtype).reshape(64, 64) % 200
+    path = changed(
+        "MR_small.dcm",
+        tmp_path / "a.dcm",
+        PhotometricInterpretation="MONOCHROME1",
+        PixelRepresentation=0,
+        BitsAllocated=raw.itemsize * 8,
+        BitsStored=bits,
+        HighBit=bits - 1,
+        PixelData=raw.tobytes(),
+    )
+    stack = dicom.read([path])
+    assert stack.pictures.dtype == dtype
+    np.testing.assert_array_equal(stack.pictures[0], 2**bits - 1 - raw)
+
+
+def test_a_real_series_and_where_its_mask_lies(tmp_path):
+    (one,) = formats.find([str(real("dicomdirtests/98892001/CT5N"))])
+    assert len(one.paths) == 5
+    stack = one.family.read(one.paths)
+    volume = highdicom.get_volume_from_series([pydicom.dcmread(path) for path in one.paths])
+    labels = blocks(stack.pictures.shape)
+    dicom.write_masks(tmp_path / "m.dcm", labels, stack, CLASSES)
+    mask = highdicom.seg.segread(tmp_path / "m.dcm").get_volume(combine_segments=True)
+    np.testing.assert_allclose(mask.affine, volume.affine, atol=1e-6)
+    feet_first = np.linalg.inv(volume.affine) @ [*map(float, stack.origin[0].ImagePositionPatient), 1]
+    order = slice(None) if round(feet_first[0]) == 0 else slice(None, None, -1)
+    np.testing.assert_array_equal(mask.array, labels[order])
+    np.testing.assert_allclose(volume.array[order], stack.pictures)  # highdicom's are in Hounsfield units too
+
+
+def test_a_volume_in_one_file(tmp_path):
+    """The enhanced CT of the series has its slope and intercept frame by frame."""
+    files = [pydicom.dcmread(path) for path in real("dicomdirtests/98892001/CT5N").iterdir()]
+    files.sort(key=lambda file: file.ImagePositionPatient[2])
+    enhanced = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        legacy_datasets=files,
+        series_instance_uid=highdicom.UID(),
+        series_number=1,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+    )
+    enhanced.save_as(tmp_path / "e.dcm")
+    stack, series = dicom.read([tmp_path / "e.dcm"]), dicom.read(list(real("dicomdirtests/98892001/CT5N").iterdir()))
+    positions = [
+        groups.PlanePositionSequence[0].ImagePositionPatient[2]
+        for groups in stack.origin[0].PerFrameFunctionalGroupsSequence
+    ]
+    np.testing.assert_array_equal(stack.pictures[np.argsort(positions)], series.pictures)
+    assert stack.area == pytest.approx(series.area)
+    labels = blocks(stack.pictures.shape)
+    dicom.write_masks(tmp_path / "m.dcm", labels, stack, CLASSES)
+    mask = highdicom.seg.segread(tmp_path / "m.dcm")
+    frames = range(1, 6)
+    found = mask.get_pixels_by_source_frame(stack.origin[0].SOPInstanceUID, frames, combine_segments=True)
+    np.testing.assert_array_equal(found, labels)
+
+
+def test_a_localizer_is_one_picture_an_orientation(tmp_path):
+    inputs = formats.find([str(real("dicomdirtests/98892001"))])
+    assert [(one.name, len(one.paths)) for one in inputs] == [("CT2N/6293", 1), ("CT2N/6924", 1), ("CT5N", 5)]
+    stack = dicom.read(inputs[0].paths)
+    dicom.write_masks(tmp_path / "m.dcm", blocks(stack.pictures.shape), stack, CLASSES)
+    assert highdicom.seg.segread(tmp_path / "m.dcm").pixel_array.any()
+
+
+def test_what_is_no_picture_is_passed_over(tmp_path):
+    for name in ("CT_small.dcm", "rtdose.dcm", "test-SR.dcm", "liver_1frame.dcm", "dicomdirtests/DICOMDIR"):
+        shutil.copy(real(name), tmp_path)
+    assert [one.name for one in formats.find([str(tmp_path)])] == ["CT_small"]
+    with pytest.raises(InputError, match="none with pictures"):
+        formats.find([str(tmp_path / "rtdose.dcm")])
+
+
+def test_a_film_that_lies_nowhere_has_no_mask(tmp_path):
+    stack = dicom.read([real("examples_ybr_color.dcm")])
+    assert stack.pictures.shape == (30, 240, 320, 3)
+    with pytest.raises(DataError, match=r"no DICOM SEG can be made.*save its pictures as TIF"):
+        dicom.write_masks(tmp_path / "m.dcm", np.zeros((30, 240, 320), np.uint8), stack, CLASSES[:2])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("MR_truncated.dcm", "less than expected"), ("no_meta.dcm", "lacks the mark"), ("badVR.dcm", "invalid literal")],
+)
+def test_damaged_files_are_one_line(name, message):
+    with pytest.raises(DataError, match=rf"{name}: cannot be read as DICOM pictures .*{message}") as error:
+        pixels(name)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,182 @@
+"""Grad-CAM on networks whose answer is known by construction, and against a decoder taken apart by hand."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy import ndimage
+
+from sharp_unet_jax import models
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import explain
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.training import network
+
+LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
+
+
+def of(segmenter, model, *, outputs=1, channels=3):
+    """A network as if it had been a run's."""
+    params, stats = network.arrays(segmenter)
+    weights = {"params": params, "stats": stats}
+    classes = ("background", "object", "other")[: max(outputs, 2)]
+    return Trained(model, model, "made", classes, Config(), channels, None, outputs, nnx.graphdef(segmenter), weights)
+
+
+def fresh(model, seed=0, **options):
+    segmenter = models.build(model, num_classes=options.get("outputs", 1), rngs=nnx.Rngs(seed))
+    return of(segmenter, model, **options)
+
+
+def transparent(model, head):
+    """A U-Net of two levels whose logit is head . (red, green), as its one skip hands them on, where those are > 0."""
+
+    def identity(block, into):
+        for convolution, size in ((block.first, into), (block.second, 2)):
+            kernel = np.zeros(convolution.kernel.shape, np.float32)
+            kernel[1, 1, size - 2 : size, :2] = np.eye(2)
+            convolution.kernel[...] = jnp.asarray(kernel)
+
+    segmenter = models.build(model, num_classes=1, in_channels=2, rngs=nnx.Rngs(0))
+    identity(segmenter.encoder.blocks[0], 2)
+    identity(segmenter.decoder.blocks[0], 4)  # of the concatenation the skip comes last
+    segmenter.decoder.head.kernel[...] = jnp.asarray(head, jnp.float32).reshape(1, 1, 2, 1)
+    return of(segmenter, model, channels=2)
+
+
+@pytest.fixture
+def two_wide(monkeypatch):
+    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
+        monkeypatch.setitem(models.MODELS, name, models.Network(models._unet((2, 3)), skip))
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(1, 256, (13, 18, 2), np.uint8)  # its height is padded to 14
+
+
+@pytest.mark.parametrize("model", ["unet", "sharp_unet"])
+def test_a_network_with_a_known_answer_gets_it(two_wide, model, image):
+    run = transparent(model, (2, -1))
+    region = np.zeros((13, 18), bool)
+    region[3:9, 4:15] = True
+    skip = np.pad(image, ((0, 1), (0, 0), (0, 0)), mode="edge") / 255.0
+    if model == "sharp_unet":
+        skip = np.stack([ndimage.convolve(skip[..., c], LAPLACIAN, mode="constant") for c in range(2)], axis=-1)
+    # The logit is 2 relu(red) - relu(green): its gradient by a channel is the head's weight where that is above 0.
+    passes = [(skip[:13, :, c] > 0)[region].sum() / skip[..., c].size for c in range(2)]
+    expected = np.maximum(2 * passes[0] * skip[..., 0] - passes[1] * skip[..., 1], 0)[:13]
+    (found,) = explain.gradcam(run, image, 1, region)
+    assert expected.max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    (found,) = explain.gradcam(run, image, 0, region)
+    expected = np.maximum(passes[1] * skip[..., 1] - 2 * passes[0] * skip[..., 0], 0)[:13]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_default_region_is_where_the_class_is_predicted(two_wide, image):
+    run = transparent("unet", (2, -1))
+    labels = explain.predicted(run, image)
+    np.testing.assert_array_equal(labels, 2.0 * image[..., 0] > image[..., 1])
+    for label in (0, 1):
+        given = explain.gradcam(run, image, label, labels == label)
+        np.testing.assert_array_equal(explain.gradcam(run, image, label), given)
+    with pytest.raises(InputError, match="nothing in it is predicted as object"):
+        explain.gradcam(transparent("unet", (-1, -1)), image, 1)
+
+
+def by_hand(run, image, region, label):
+    """Each concatenation's map at its own size, with the decoder written out."""
+    segmenter = run.network
+    x = jnp.asarray(image[None] / np.float32(255))
+    *features, x = segmenter.encoder(x)
+    joins, decoder = [functools.partial(segmenter.skip, *each) for each in enumerate(features)][::-1], segmenter.decoder
+    ups = getattr(decoder, "ups", None)
+    concatenations, arguments = [], [(), ()][:1] if ups is not None else [(None,)]
+
+    def up(level, x):
+        return ups[level](x) if ups is not None else jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+    def rest(level, concatenation):
+        x = concatenation
+        for index in range(level, len(decoder.blocks)):
+            if index > level:
+                x = up(index, x)
+                x = joins[index](x) if index < len(joins) else x
+            concatenations.append(x)
+            x = decoder.blocks[index](x, *arguments[0])
+        return jnp.sum(decoder.head(x)[0, ..., label] * region)
+
+    rest(0, joins[0](up(0, x)))
+    maps = []
+    for level, concatenation in enumerate(list(concatenations)[: len(joins)]):
+        gradient = np.asarray(jax.grad(lambda c, level=level: rest(level, c))(concatenation))[0]
+        maps.append(np.maximum((np.asarray(concatenation)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+    return maps
+
+
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", pytest.param("sharp_normed", marks=pytest.mark.slow)],
+)
+def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, model):
+    if model != normed:
+        monkeypatch.setitem(models.MODELS, model, models.Network(models._unet((2, 3, 4)), models.MODELS[model].skip))
+    run = fresh(model, outputs=3)
+    image = np.random.default_rng(1).integers(0, 256, (16, 8, 3), np.uint8)
+    region = np.zeros((16, 8), bool)
+    region[2:7, 3:6] = True
+    expected = by_hand(run, image, region.astype(np.float32), 2)
+    found = explain.gradcam(run, image, 2, region)
+    assert len(found) == len(expected) == (1 if model == normed else 2)
+    assert max(heat.max() for heat in expected) > 1e-4
+    for heat, native in zip(found, expected, strict=True):
+        factor = 16 // len(native)
+        whole = ndimage.zoom(native, factor, order=1, mode="nearest", grid_mode=True)
+        np.testing.assert_allclose(heat, whole, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["sharp_unet", "ternausnet16", "sharp_unet_resnet18"])
+def test_each_family_has_four_levels(model):
+    run = nnx.eval_shape(lambda: models.build(model, rngs=nnx.Rngs(0)))
+    params, stats = network.arrays(run)
+    shell = Trained(
+        model, model, "", ("a", "b"), Config(), 3, None, 1, nnx.graphdef(run), {"params": params, "stats": stats}
+    )
+    images, region = jax.ShapeDtypeStruct((1, 45, 64, 3), np.uint8), jax.ShapeDtypeStruct((1, 45, 64), np.float32)
+    maps = jax.eval_shape(explain._gradcam(shell), shell.weights, images, region, np.ones(1, np.float32))
+    assert [heat.shape for heat in maps] == [(1, 45, 64)] * 4
+
+
+def test_skips_are_the_encoders_maps_and_their_laplacians(two_wide, image):
+    for model in ("unet", "sharp_unet"):
+        (skip,) = explain.skips(transparent(model, (1, 1)), image)
+        padded = np.pad(image, ((0, 1), (0, 0), (0, 0)), mode="edge") / 255.0
+        np.testing.assert_allclose(skip.before, padded, rtol=1e-6)
+        laplacian = [ndimage.convolve(padded[..., c], LAPLACIAN, mode="constant") for c in range(2)]
+        expected = np.stack(laplacian, axis=-1) if model == "sharp_unet" else padded
+        np.testing.assert_allclose(skip.after, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cycles", [0.1, 0.3])
+def test_a_wave_has_its_power_at_its_frequency(cycles):
+    wave = np.cos(2 * np.pi * cycles * np.arange(80))[None, :, None] * np.ones((64, 1, 1)) + 5
+    frequency, share = explain.spectrum(wave)
+    assert abs(frequency[share.argmax()] - cycles) < 0.02
+    assert share[np.abs(frequency - cycles) < 0.04].sum() > 0.99
+
+
+def test_of_white_noise_the_laplacian_leaves_what_its_transform_says():
+    noise = np.random.default_rng(0).normal(size=(64, 64, 40))
+    after = np.stack([ndimage.convolve(noise[..., c], LAPLACIAN, mode="wrap") for c in range(40)], axis=-1)
+    u, v = np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None]
+    gain = (9 - (1 + 2 * np.cos(2 * np.pi * u)) * (1 + 2 * np.cos(2 * np.pi * v))) ** 2
+    frequency, share = explain.spectrum(after)
+    ring = [(np.abs(np.hypot(u, v) - f) < 0.5 / 48) for f in frequency]
+    expected = np.array([gain[here].sum() for here in ring]) / gain.sum()
+    np.testing.assert_allclose(share[2:-1], expected[2:-1], rtol=0.12, atol=2e-3)
+    assert explain.spectrum(np.full((8, 8, 2), 3.0))[1].sum() == 0

@@ -1,0 +1,158 @@
+"""Exported files against the run they came from, at unknown sizes and in a process without this project."""
+
+import functools
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from safetensors import safe_open
+
+from sharp_unet_jax import ops
+from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.data.resize import resize_image, restore
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import export
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.training import network
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def made(model="sharp_unet", outputs=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
+    """A run as `trained.load` gives it, with fresh weights."""
+    config = Config(data=Data(size=size, fit=fit), **fields)
+    segmenter = network.build(config, model, outputs=outputs, channels=channels, rngs=nnx.Rngs(seed))
+    params, stats = jax.device_get(network.arrays(segmenter))
+    classes = ("background", "polyp") if outputs == 1 else tuple("abcd"[:outputs])
+    graph, weights = nnx.graphdef(segmenter), {"params": params, "stats": stats}
+    return Trained(
+        f"{model}/repeat0-fold{seed}", model, "squares", classes, config, channels, None, outputs, graph, weights
+    )
+
+
+def images(size, channels=3):
+    """Smooth pictures."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = [127 + 120 * np.sin((y * (c + 1) + 2 * x) / 9) for c in range(channels)]
+    return np.stack([np.stack(waves, -1)] * 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(16, 24), (31, 17), (9, 40)])
+def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
+    given = images(size)
+    small = jax.jit(lambda x: export._to_training(x, (16, 24), fit))(given.astype(np.float32))
+    np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)  # 8 bits, twice
+    ours = jax.jit(lambda x: export._to_own(x, size, fit))(small / 255)
+    np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(outputs, tmp_path):
+    runs = [made(outputs=outputs, channels=1, seed=seed) for seed in (0, 1)]
+    (tmp_path / "model").write_bytes(export.to_stablehlo(runs))
+    given = images((31, 17), 1)
+    np.save(tmp_path / "images.npy", given)
+    code = """
+import jax, numpy as np, sys
+model = jax.export.deserialize(bytearray(open("model", "rb").read()))
+assert model.platforms == ("cpu", "cuda", "tpu")
+mask, probabilities = model.call(np.load("images.npy"))
+assert not any(name.startswith(("sharp_unet_jax", "flax")) for name in sys.modules)
+np.savez("out.npz", mask=mask, probabilities=probabilities)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    out = np.load(tmp_path / "out.npz")
+    small = np.stack([resize_image(one, (16, 24), "stretch") for one in given])
+    mean = np.mean([run.probabilities(small) for run in runs], axis=0)
+    expected = np.stack([restore(one, (31, 17), "stretch") for one in mean])
+    np.testing.assert_allclose(out["probabilities"], expected, atol=0.01)  # Pillow rounds to 8 bits
+    own = out["probabilities"]
+    labels = own[..., 0] > 0.5 if outputs == 1 else own.argmax(-1)
+    np.testing.assert_array_equal(out["mask"], labels)
+    assert out["mask"].dtype == np.uint8
+
+
+def check_onnx(runs, size):
+    """The converted runs, by onnxruntime, against the function that was converted, at a size and number not seen."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(export.to_onnx(runs))
+    given = images(size)[:1]
+    mask, probabilities = session.run(None, {"images": given})
+    expected_mask, expected = jax.jit(export.predictor([export._in_float32(run) for run in runs]))(given)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    np.testing.assert_array_equal(mask, expected_mask)
+    assert np.ptp(probabilities) > 0
+    assert session.get_modelmeta().custom_metadata_map["use"] == "research; not a medical device"
+
+
+@pytest.mark.filterwarnings("ignore")  # jax2onnx's own
+@pytest.mark.slow
+def test_onnx_of_an_ensemble_in_bfloat16():
+    check_onnx([made(seed=seed, precision="bfloat16") for seed in (0, 1)], (31, 17))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
+    options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
+    check_onnx([made(normed, outputs=4, **options)], (31, 17))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
+    import jax2onnx
+    import onnxruntime
+
+    x = -np.random.default_rng(0).random((1, 8, 12, 2), np.float32)
+    with ops.by_definition():
+        pool = functools.partial(ops.max_pool, size=3)
+        model = jax2onnx.to_onnx(pool, inputs=[jax.ShapeDtypeStruct(("N", 8, 12, 2), np.float32)])
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (there,) = session.run(None, {session.get_inputs()[0].name: x})
+    expected = nnx.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    np.testing.assert_array_equal(there, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", ["unet_resnet18", "sharp_ternausnet16", "sharp_unet_resnet50"])
+def test_onnx_of_whole_networks(model):
+    check_onnx([made(model, size=(64, 96))], (70, 50))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_onnx_cannot_express_is_one_line(monkeypatch):
+    monkeypatch.setattr(network, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
+    with pytest.raises(InputError, match=r"cannot be converted to ONNX .*try --format=stablehlo") as error:
+        export.to_onnx([made()])
+    assert "\n" not in str(error.value)
+
+
+def test_what_stablehlo_cannot_express_is_one_line(monkeypatch):
+    monkeypatch.setattr(network, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
+    with pytest.raises(InputError, match=r"sharp_unet cannot be converted to StableHLO .*callback") as error:
+        export.to_stablehlo([made()])
+    assert "\n" not in str(error.value)
+
+
+def test_safetensors_hold_every_weight_by_name(tmp_path):
+    run = made()
+    (tmp_path / "weights").write_bytes(export.to_safetensors(run))
+    with safe_open(tmp_path / "weights", "numpy") as file:
+        kernel = file.get_tensor("decoder.head.kernel")
+        assert len(list(file.keys())) == len(jax.tree.leaves(run.weights))
+        assert file.metadata()["classes"] == '["background", "polyp"]'
+    np.testing.assert_array_equal(kernel, run.weights["params"]["decoder"]["head"]["kernel"])
+
+
+def test_too_many_runs_for_one_file(monkeypatch):
+    monkeypatch.setattr(export, "_LIMIT", 100)
+    with pytest.raises(InputError, match="export one run"):
+        export.to_stablehlo([replace(made())])

@@ -1,0 +1,72 @@
+"""The card beside an exported model, as the command writes it: everything it says is what the sweep recorded."""
+
+import io
+import json
+import re
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from launch import export
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+@pytest.fixture
+def sweep(done, monkeypatch):
+    """The finished sweep as if it were of a data set whose terms are known; converted to no more than a name."""
+    folds = json.loads((done / "folds.json").read_text())
+    (done / "folds.json").write_text(json.dumps(folds | {"dataset": "isic2018/task1", "window": [-512.0, 512.0]}))
+    monkeypatch.setattr("sharp_unet_jax.inference.export.to_stablehlo", lambda runs: runs[0].model.encode())
+    return done
+
+
+def card(path, folder, file_format="stablehlo", *more):
+    output = folder / "model"
+    export.run([f"--run={path}", f"--format={file_format}", f"--output={output}", *more], Console(file=io.StringIO()))
+    return " ".join((folder / "model.md").read_text().split())
+
+
+def rows(text):
+    """(run, test images, Jaccard, Dice) of the card's table."""
+    return re.findall(r"\| (\w+/repeat\d-fold\d) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", text)
+
+
+def test_a_run(sweep, tmp_path):
+    text = card(sweep / "runs/unet/repeat0-fold1", tmp_path)
+    assert text.startswith(
+        "# unet trained on isic2018/task1 Classes: 0 background, 1 square. A pixel's class is: above"
+    )
+    assert "Not a medical device: not for diagnosis" in text
+    assert "bind what was trained on it too: CC BY-NC 4.0. Cite Codella et al. 2019" in text
+    assert "Protocol `paper`, folds: 2, repeats: 1, seed: 0." in text
+    assert "chosen on the fold that is scored, which flatters" in text
+    assert "Folds were drawn at random, whatever the groups." in text
+    assert 'open("model", "rb")' in text
+    assert "uint8 (N, H, W, 3)" in text
+    assert "Resizing to 16x24 (stretch)" in text
+    assert "clipped to (-512.0, 512.0)" in text
+    scores = pd.read_csv(sweep / "scores.csv").set_index(["model", "fold"]).loc["unet", 1]
+    ((run, images, jaccard, dice),) = rows(text)
+    assert (run, images) == ("unet/repeat0-fold1", "6")
+    assert [float(jaccard), float(dice)] == pytest.approx([scores["jaccard"], scores["dice"]], abs=1e-4)
+    assert "| mean |" not in text
+    assert "averages these runs" not in text
+
+
+def test_a_workdir(sweep, tmp_path):
+    text = card(sweep, tmp_path, "stablehlo", "--model=sharp_unet")
+    scores = pd.read_csv(sweep / "scores.csv").query("model == 'sharp_unet'")
+    assert [run for run, *_ in rows(text)] == ["sharp_unet/repeat0-fold0", "sharp_unet/repeat0-fold1"]
+    for column, name in ((2, "jaccard"), (3, "dice")):
+        assert [float(row[column]) for row in rows(text)] == pytest.approx(scores[name].tolist(), abs=1e-4)
+    mean = re.search(r"\| mean \| \| ([\d.]+) \| ([\d.]+) \|", text)
+    assert [float(each) for each in mean.groups()] == pytest.approx(scores[["jaccard", "dice"]].mean(), abs=1e-4)
+    assert "The file averages these runs. The average itself was not scored" in text
+
+
+def test_what_is_not_known_is_said(done, tmp_path):
+    text = card(done / "runs/unet/repeat0-fold0", tmp_path, "safetensors")
+    assert "not known here: ask who gave you the data." in text
+    assert "clipped" not in text

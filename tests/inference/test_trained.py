@@ -1,0 +1,105 @@
+"""Runs read back: what they predict is what they predicted, and what cannot be read is said in a line."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import sharp_unet_jax
+from sharp_unet_jax import models
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import trained
+from sharp_unet_jax.report import records
+from sharp_unet_jax.sweeps import workdir
+from tests.conftest import squares
+from tests.tiny_sweep import CONFIG, make
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+RUN = "runs/sharp_unet/repeat0-fold1"
+
+
+def images_and_predictions(folder, name, dataset):
+    """The test images of a run, and the probabilities it left of them."""
+    sweep = records.load(folder)
+    return dataset.images[[dataset.ids.index(image) for image in sweep.test_ids(name)]], sweep.predictions(name)
+
+
+def test_a_run_predicts_what_it_predicted(finished, dataset):
+    run = sharp_unet_jax.load(finished / RUN)
+    images, expected = images_and_predictions(finished, run.name, dataset)
+    probabilities = run.probabilities(images)
+    assert (probabilities.shape, probabilities.dtype) == ((6, 16, 24, 1), np.float32)
+    np.testing.assert_array_equal(np.round(255 * probabilities).astype(np.uint8), expected)
+    np.testing.assert_allclose(1 / (1 + np.exp(-run.logits(images))), probabilities, rtol=1e-5)
+    np.testing.assert_allclose(run.network(images / np.float32(255)), run.logits(images), rtol=1e-4, atol=1e-5)
+    jitted = jax.jit(lambda weights, images: run.apply(weights, images[None])[0])
+    np.testing.assert_allclose(jitted(run.weights, images[0]), run.logits(images)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_knows_what_it_is(finished):
+    run = trained.load(finished / RUN)
+    assert (run.name, run.model, run.dataset) == ("sharp_unet/repeat0-fold1", "sharp_unet", "squares")
+    assert (run.classes, run.channels, run.outputs) == (("background", "square"), 3, 1)
+    assert run.config == CONFIG
+
+
+def test_running_statistics_channels_and_classes_come_back(tmp_path, normed):
+    dataset = squares(classes=3, channels=1)
+    make(tmp_path / "w", dataset, dataclasses.replace(CONFIG, models=(normed,), skip_kernel="learnable", max_runs=1))
+    run = trained.load(tmp_path / f"w/runs/{normed}/repeat0-fold0")
+    images, expected = images_and_predictions(tmp_path / "w", run.name, dataset)
+    assert (run.channels, run.outputs) == (1, 3)
+    assert np.abs(run.weights["stats"]["encoder"]["bn1"]["mean"]).max() > 1e-3
+    np.testing.assert_array_equal(np.round(255 * run.probabilities(images)).astype(np.uint8), expected)
+
+
+def other_digest(run):
+    record = json.loads((run / "record.json").read_text())
+    (run / "record.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (shutil.rmtree, "is no run: name a folder such as"),
+        (lambda run: (run / "record.json").unlink(), "is not finished"),
+        (lambda run: (run / "record.json").write_text("{"), "the record of sharp_unet/repeat0-fold1 in .* is damaged"),
+        (lambda run: shutil.rmtree(run / "checkpoint"), "checkpoint is damaged"),
+        (other_digest, r"checkpoint is damaged \(its bytes are not those recorded\)"),
+        (lambda run: (run.parents[2] / "config.json").unlink(), "holds no sweep: there is no config.json"),
+        (lambda run: (run.parents[2] / "folds.json").unlink(), "holds no sweep: there is no folds.json"),
+    ],
+)
+def test_what_is_no_whole_run_is_refused(done, harm, message):
+    harm(done / RUN)
+    with pytest.raises(InputError, match=message) as caught:
+        trained.load(done / RUN)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["w", "w/runs", "w/runs/sharp_unet", "w/runs/sharp_unet/repeat0-fold1/checkpoint"])
+def test_a_folder_beside_a_run_is_refused(finished, name):
+    with pytest.raises(InputError, match="is no run"):
+        trained.load(finished.parent / name)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [((2, 4, 8), r"has no params\."), ((4, 12), r"is \(.*\), this version's is")],
+)
+def test_another_network_by_the_same_name_is_refused(finished, monkeypatch, widths, message):
+    monkeypatch.setitem(models.MODELS, "sharp_unet", models.Network(models._unet(widths), "sharp"))
+    with pytest.raises(InputError, match="is of another version of this project: .*" + message):
+        trained.load(finished / RUN)
+
+
+def test_a_model_of_a_later_version_is_refused(done):
+    config = dataclasses.asdict(dataclasses.replace(CONFIG, models=("later_unet",)))
+    workdir.write_json(done / "config.json", config)
+    shutil.copytree(done / RUN, done / "runs/later_unet/repeat0-fold1")
+    with pytest.raises(InputError, match="no model 'later_unet'"):
+        trained.load(done / "runs/later_unet/repeat0-fold1")

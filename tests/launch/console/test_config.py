@@ -1,0 +1,92 @@
+"""Configs: found by name or path, overridden by field, misspellings answered."""
+
+import pytest
+
+from launch.console import config as configs
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.errors import InputError
+
+NAMES = ("cvc", "isbi", "covid", "isic", "dsb", "lung", "folder", "demo")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_is_found_by_its_bare_name(name):
+    assert configs.load(f"{name}.py") == configs.load(name)
+    assert isinstance(configs.load(name), Config)
+
+
+def test_a_config_is_found_by_its_path(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from sharp_unet_jax.config import Config\nconfig = Config(seed=5)\n")
+    assert configs.load(str(path)).seed == 5
+    path.write_text("config = {}\n")
+    with pytest.raises(InputError, match=r"does not define `config = Config\(...\)`"):
+        configs.load(str(path))
+
+
+@pytest.mark.parametrize("name", ["elsewhere/demo.py", "cvc.yaml", ""])
+def test_a_path_that_is_not_there_is_no_shipped_config(name):
+    with pytest.raises(InputError, match="no file"):
+        configs.load(name)
+
+
+def test_a_config_with_an_error_is_one_line(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from sharp_unet_jax.config import Config\nconfig = Config(fold=5)\n")
+    with pytest.raises(InputError, match=r"mine.py: .*unexpected keyword argument 'fold'") as raised:
+        configs.load(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_misspelt_config_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match=r"no file 'cvv.py'; did you mean 'cvc.py'"):
+        configs.load("cvv.py")
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("folds", "2", 2),
+        ("learning_rate", "3e-4", 3e-4),
+        ("grouped", "true", True),
+        ("grouped", "False", False),
+        ("models", "unet", ("unet",)),
+        ("models", "unet,sharp_unet", ("unet", "sharp_unet")),
+        ("models", "('unet', 'sharp_unet')", ("unet", "sharp_unet")),
+        ("protocol", "nested", "nested"),
+        ("loss", "dice", "dice"),
+        ("loss", "{'cross_entropy': 1, 'dice': 0.5}", {"cross_entropy": 1.0, "dice": 0.5}),
+        ("max_runs", "3", 3),
+        ("max_runs", "none", None),
+    ],
+)
+def test_override_reads_the_fields_type(field, text, value):
+    assert getattr(configs.override(Config(), field, text), field) == value
+
+
+def test_override_reaches_inner_fields():
+    config = configs.override(Config(), "data.size", "96,128")
+    assert config.data.size == (96, 128)
+    assert configs.override(config, "data.manual_dir", "a b/c=d").data.manual_dir == "a b/c=d"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("modles", "unet", r"--config.modles: no such field; did you mean --config.models\?"),
+        ("data.sise", "1,2", r"--config.data.sise: no such field; did you mean --config.data.size\?"),
+        ("data", "x", "name one of its fields"),
+        ("folds.k", "2", "folds has no fields"),
+        ("folds", "two", "--config.folds=two: expected a whole number"),
+        ("folds", "2.5", "expected a whole number"),
+        ("learning_rate", "fast", "expected a number"),
+        ("grouped", "yes", "expected true or false"),
+        ("protocol", "papre", "expected one of paper, nested"),
+        ("data.size", "96", "expected 2 values"),
+        ("loss", "{'dice': 'x'}", "expected a mapping"),
+    ],
+)
+def test_override_refuses_in_one_line(field, text, message):
+    with pytest.raises(InputError, match=message) as raised:
+        configs.override(Config(), field, text)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,51 @@
+"""A config's data set, from files to resident arrays: what it is called, and what is said of it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from launch.console import dataset
+from sharp_unet_jax.config import Data
+from tests.datasets import writers
+
+
+@pytest.fixture
+def console():
+    return Console(width=400, record=True, markup=False)
+
+
+def test_a_folder_of_ones_own_is_described_and_named_after_its_folder(tmp_path, console):
+    top = tmp_path / "my cells [2024]"
+    for kind in ("images", "masks"):
+        (top / kind).mkdir(parents=True)
+    for index in range(3):
+        pixels = np.full((20, 30, 3), 40 * index, np.uint8)
+        Image.fromarray(pixels).save(top / "images" / f"{index}.png")
+        Image.fromarray(np.tile(np.repeat(np.array([0, 255], np.uint8), 15), (20, 1))).save(
+            top / "masks" / f"{index}_mask.png"
+        )
+    data = Data(builder="folder", size=(16, 16), fit="letterbox", images=str(top), data_dir=str(tmp_path / "tfds"))
+    resident = dataset.load(data, console)
+    assert resident.name == "folder/my_cells_2024_"
+    assert resident.ids == ("0", "1", "2")
+    assert (resident.masks == 255).sum(axis=(1, 2)).min() > 0  # letterbox padding, wider than high
+    text = console.export_text()
+    assert f"3 images in {top}" in text
+    assert "3 images of 16x16" in text
+
+
+@pytest.mark.parametrize(("builder", "name"), [("phantom", "phantom"), ("phantom/multiclass", "phantom/multiclass")])
+def test_a_data_set_is_named_with_its_config_unless_it_is_the_default(builder, name, tmp_path, console):
+    assert dataset.load(Data(builder=builder, data_dir=str(tmp_path)), console).name == name
+
+
+def test_rebuilding_forgets_the_resident_arrays(tmp_path, console):
+    layout = writers.isbi2012()
+    where = {"data_dir": str(tmp_path / "tfds"), "manual_dir": str(layout.write(tmp_path / "manual"))}
+    data = Data(builder="isbi2012", size=(16, 16), **where)
+    assert len(dataset.load(data, console).ids) == 8
+    writers.isbi2012(slices=6).write(tmp_path / "manual")
+    assert len(dataset.load(data, console).ids) == 8  # as the README says
+    dataset.build("isbi2012", **where, rebuild=True)
+    assert len(dataset.load(data, console).ids) == 6

@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from datasets.files import DataError
+from launch.console import ending
+from sharp_unet_jax.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "error", [DataError("a.png:\n cut short"), InputError("a.png: cut short"), OSError("a.png: cut short")]
+)
+def test_what_the_user_can_mend_is_one_line(error):
+    with pytest.raises(SystemExit) as end, ending.in_one_line():
+        raise error
+    assert end.value.code == "error: a.png: cut short"  # which Python prints to stderr, with code 1
+
+
+def test_ctrl_c_is_one_line_too(capsys):
+    with pytest.raises(SystemExit) as end, ending.in_one_line():
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_fault_of_ours_is_not_hidden():
+    with pytest.raises(ZeroDivisionError), ending.in_one_line():
+        print(1 / 0)
+
+
+def test_nothing_ends_at_a_character_that_the_terminal_lacks():
+    program = "from launch import ending\nwith ending.in_one_line(): print('70.02 ± 9.37')\nraise SystemExit('é')"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
+    assert (done.stdout.strip(), done.returncode) == (b"70.02 ? 9.37", 1)
+    assert done.stderr.strip().endswith(b"?")

@@ -1,0 +1,79 @@
+"""Settings of JAX: kept between sweeps where it is safe, and the user's own left alone."""
+
+import os
+import sys
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from launch.console import runtime
+
+
+@pytest.fixture
+def updates(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = {}
+    monkeypatch.setattr(type(jax.config), "update", lambda self, name, value: made.update({name: value}))
+    return made
+
+
+def configured(monkeypatch, platform, cache):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # put back afterwards
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform=platform)])
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    if cache:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
+    runtime.configure()
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_compiled_programs_are_kept_on_accelerators(monkeypatch, updates, platform):
+    configured(monkeypatch, platform, None)
+    assert updates["jax_compilation_cache_dir"].endswith("sharp_unet_jax")
+
+
+@pytest.mark.parametrize("home", ["a file", "of another", "full", "none"])
+def test_without_a_home_that_can_be_written_nothing_is_kept(monkeypatch, updates, tmp_path, home):
+    (tmp_path / ".cache").mkdir()
+    (folder := tmp_path / ".cache" / "sharp_unet_jax").touch()
+    if home == "of another":
+        folder.unlink()
+        monkeypatch.setattr(type(folder), "mkdir", refuse(PermissionError(13, "Permission denied")))
+    if home == "full":
+        folder.unlink()
+        monkeypatch.setattr(runtime.tempfile, "TemporaryFile", refuse(OSError(122, "Disk quota exceeded")))
+    if home == "none":
+        monkeypatch.setattr(type(folder), "home", refuse(RuntimeError("Could not determine home directory.")))
+    configured(monkeypatch, "gpu", None)
+    assert not updates
+
+
+def refuse(error):
+    def refused(*_, **__):
+        raise error
+
+    return refused
+
+
+@pytest.mark.parametrize(("platform", "cache"), [("cpu", None), ("gpu", "/elsewhere")])
+def test_nothing_is_set_on_a_cpu_or_over_the_users_choice(monkeypatch, updates, platform, cache):
+    configured(monkeypatch, platform, cache)
+    assert not updates
+
+
+def test_orbaxs_closed_loops_are_silent_and_nothing_else_is(monkeypatch, updates):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    configured(monkeypatch, "cpu", None)
+    others = [SimpleNamespace(exc_value=value) for value in (RuntimeError("another"), None)]
+    for noise in (SimpleNamespace(exc_value=RuntimeError("Event loop is closed")), *others):
+        sys.unraisablehook(noise)
+    assert said == others
+
+
+def test_simulated_devices_get_threads_enough_not_to_wait_for_each_other(monkeypatch, updates):
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    configured(monkeypatch, "cpu", None)
+    assert os.environ["NPROC"] == "64"

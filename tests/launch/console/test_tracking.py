@@ -1,0 +1,88 @@
+"""Epochs logged as they end: what metrics.jsonl holds, and pictures of the best epochs; records are as without."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
+
+from launch import cv
+from sharp_unet_jax.errors import InputError
+
+ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
+
+
+def events(folder):
+    """Of the event files in `folder`: records of length, its checksum, the event, its checksum."""
+    for file in sorted(folder.glob("events*")):
+        data = file.read_bytes()
+        while data:
+            length = int.from_bytes(data[:8], "little")
+            event = data[12 : 12 + length]
+            assert int.from_bytes(data[12 + length : 16 + length], "little") == masked_crc32c(event)
+            yield Event.FromString(event)
+            data = data[16 + length :]
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_tensorboard_gets_every_number_and_a_picture(tmp_path, monkeypatch, dataset):
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
+    for name, track in (("with", ["--track=tensorboard"]), ("without", [])):
+        assert cv.run([*ARGUMENTS, *track, f"--workdir={tmp_path / name}"], Console(quiet=True)) == 0
+    own, plain = (tmp_path / name / "runs/unet/repeat0-fold0" for name in ("with", "without"))
+    assert (own / "record.json").read_bytes() == (plain / "record.json").read_bytes()
+    assert not (plain / "tensorboard").exists()
+    values = [(event.step, value) for event in events(own / "tensorboard") for value in event.summary.value]
+    scalars = {(step, value.tag): value.simple_value for step, value in values if value.tag != "validation/images"}
+    rows = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
+    expected = {
+        (row["epoch"], key.replace("_", "/", 1)): value for row in rows for key, value in row.items() if key != "epoch"
+    }
+    assert scalars == pytest.approx(expected, rel=1e-6)
+    pictures = [value.image for step, value in values if value.tag == "validation/images"]
+    height, width = dataset.masks.shape[1:]
+    assert pictures
+    assert all((p.height, p.width) == (2 * (height + 4), 4 * (width + 4)) for p in pictures)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatch, dataset):
+    """Against a module that only notes down what it is given: the service itself is not asked."""
+    runs = []
+
+    class Run:
+        def __init__(self, **settings):
+            self.settings, self.rows, self.ended = settings, [], False
+            runs.append(self)
+
+        def log(self, row, step):
+            assert not self.ended
+            self.rows.append((step, row))
+
+        def finish(self):
+            self.ended = True
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=Run, Image=np.asarray))
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
+    assert cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], Console(quiet=True)) == 0
+    (run,) = runs
+    assert (run.settings["name"], run.settings["group"]) == ("unet/repeat0-fold0", "w")
+    assert run.settings["config"]["learning_rate"] == 1e-3
+    assert run.ended
+    own = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0"
+    logged = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
+    pictures = [row.pop("validation_images", None) for _, row in run.rows]
+    assert [row for _, row in run.rows] == logged
+    assert [step for step, _ in run.rows] == [1, 2]
+    assert any(picture is not None and picture.ndim == 3 for picture in pictures)
+
+
+def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(InputError, match=r'pip install "\.\[wandb\]"'):
+        cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], Console(quiet=True))
+    assert not (tmp_path / "w").exists()

@@ -1,0 +1,220 @@
+"""Every convention against scikit-learn, or against its definition pixel by pixel."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, jaccard_score
+
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.report import conventions
+from tests.conftest import squares
+from tests.report import made
+
+
+def noisy(run, masks, seed=0):
+    """Probabilities of the foreground that are often right."""
+    rng = np.random.default_rng([seed, run.fold, run.repeat])
+    return np.clip(rng.normal(70 + 90 * (masks == 1), 60), 0, 255).astype(np.uint8)[..., None]
+
+
+def three_classes(run, masks):
+    rng = np.random.default_rng([run.fold, run.repeat])
+    raw = rng.random((*masks.shape, 3)) + 0.5 * (masks[..., None] == np.arange(3))
+    return np.round(255 * raw / raw.sum(-1, keepdims=True)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    """Two folds; a mask without foreground, of which in one nothing is predicted, and a padded column."""
+    dataset = squares(n=11)
+    dataset.masks[3] = 0
+    dataset.masks[:, :, :2] = IGNORE
+
+    def predict(run, masks):
+        return np.where((masks == 1).any(axis=(1, 2))[:, None, None, None], noisy(run, masks), 20).astype(np.uint8)
+
+    return made.sweep(tmp_path_factory.mktemp("binary"), dataset, predict)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    return made.sweep(tmp_path_factory.mktemp("several"), squares(n=9, classes=3), three_classes)
+
+
+def cells(sweep, metric):
+    """The table's figures of `unet` by convention, and the ± behind them."""
+    table = next(table for table in conventions.conventions(sweep) if table.name == f"rescored_{metric}")
+    pairs = table.frame.set_index("convention")["unet"].str.split(" ± ", expand=True).astype(float)
+    return pairs[0] / 100, pairs[1] / 100
+
+
+def folds(sweep):
+    """Of each run the masks, what is predicted (n, H, W), and probabilities, by plain loops over pixels."""
+    _, masks, row = sweep.pairs
+    for name in sweep.names:
+        truth = masks[[row[image] for image in sweep.test_ids(name)]]
+        probabilities = sweep.predictions(name) / 255
+        decided = probabilities[..., 0] > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
+        yield truth, decided.astype(int), probabilities
+
+
+def reference(score, truth, decided, **options):
+    scored = truth != IGNORE
+    return score(truth[scored], decided[scored], **options)
+
+
+@pytest.mark.parametrize(("metric", "score"), [("jaccard", jaccard_score), ("dice", f1_score)])
+def test_two_classes_are_scikit_learns(binary, metric, score):
+    mean, std = cells(binary, metric)
+
+    def over(batch, **options):
+        """Mean over runs of the mean over images, each scored with its batch."""
+        runs = []
+        for truth, decided, _ in folds(binary):
+            size = batch or len(truth)
+            parts = [slice(start, start + size) for start in range(0, len(truth), size)]
+            scores = [reference(score, truth[part], decided[part], **options) for part in parts]
+            runs.append(np.average(scores, weights=[len(truth[part]) for part in parts]))
+        return pytest.approx(np.mean(runs), abs=1e-4), pytest.approx(np.std(runs, ddof=1), abs=1e-4)
+
+    one, zero = {"zero_division": 1.0}, {"zero_division": 0.0}
+    assert (mean["per image (as reported)"], std["per image (as reported)"]) == over(1, **one)
+    assert mean["per image; in neither truth nor prediction scores 0"] == over(1, **zero)[0]
+    assert mean["per batch of 4 images, as one image"] == over(4, **one)[0]
+    assert mean["pooled: all pixels of a fold, as one image"] == over(None, **one)[0]
+    both = over(1, average="macro", labels=[0, 1], **one)[0]
+    assert mean["per image, background averaged in"] == both
+
+
+def test_the_reported_row_is_what_the_records_say(binary, several):
+    for sweep in (binary, several):
+        for metric in ("jaccard", "dice"):
+            reported = cells(sweep, metric)[0]["per image (as reported)"]
+            assert reported == pytest.approx(sweep.runs[metric].mean(), abs=1e-4)
+
+
+def test_classes_left_out_of_an_image_do_not_change_the_order_of_means(tmp_path):
+    dataset = squares(n=9, classes=3)
+    dataset.masks[:4][dataset.masks[:4] == 2] = 0  # neither there nor predicted
+
+    def predict(run, masks):
+        masks = np.where(np.arange(masks.shape[2]) % (run.fold + 3), masks, 0)
+        return np.uint8(255 * (masks[..., None] == np.arange(3)))
+
+    sweep = made.sweep(tmp_path, dataset, predict, empty="nan")
+    assert cells(sweep, "dice")[0].iloc[0] == pytest.approx(sweep.runs["dice"].mean(), abs=1e-4)
+
+
+def test_every_convention_is_there_once(binary, several):
+    for sweep, background in ((binary, "averaged in"), (several, "left out")):
+        rows = list(conventions.conventions(sweep)[0].frame["convention"])
+        assert rows[:7] == [
+            "per image (as reported)",
+            "per image; in neither truth nor prediction scores 0",
+            "per image; in neither truth nor prediction is left out",
+            "per image, smoothed: 1 added to numerator and denominator",
+            f"per image, background {background}",
+            "per batch of 4 images, as one image",
+            "pooled: all pixels of a fold, as one image",
+        ]
+        assert len(rows) == (10 if sweep is binary else 8)
+
+
+def test_an_image_left_out_does_not_count(binary):
+    mean, _ = cells(binary, "jaccard")
+    runs = []
+    for truth, decided, _ in folds(binary):
+        scores = [reference(jaccard_score, t, d) for t, d in zip(truth, decided, strict=True) if (t == 1).any()]
+        runs.append(np.mean(scores))
+    assert mean["per image; in neither truth nor prediction is left out"] == pytest.approx(np.mean(runs), abs=1e-4)
+
+
+def test_smoothing_adds_one_above_and_below(binary):
+    jaccard, dice = (cells(binary, metric)[0] for metric in ("jaccard", "dice"))
+    expected = []
+    for truth, decided, _ in folds(binary):
+        a, b = truth == 1, (decided == 1) & (truth != IGNORE)
+        both, total = (a & b).sum((1, 2)), a.sum((1, 2)) + b.sum((1, 2))
+        expected.append(((((both + 1) / (total - both + 1)).mean()), ((2 * both + 1) / (total + 1)).mean()))
+    row = "per image, smoothed: 1 added to numerator and denominator"
+    assert (jaccard[row], dice[row]) == pytest.approx(np.mean(expected, axis=0), abs=1e-4)
+
+
+def test_probabilities_and_thresholds_by_their_definitions(binary):
+    mean, _ = cells(binary, "dice")
+    soft, average, best = [], [], []
+    for truth, _, probabilities in folds(binary):
+        p, valid = probabilities[..., 0], truth != IGNORE
+        t = truth == 1
+        with np.errstate(invalid="ignore"):
+            soft.append(np.mean(2 * (p * t).sum((1, 2)) / ((p * valid).sum((1, 2)) + t.sum((1, 2)))))
+        at = []
+        for threshold in range(256):
+            decided = (np.round(255 * p) >= threshold) & valid
+            total = (t.sum((1, 2)) + decided.sum((1, 2))).astype(float)
+            at.append(np.mean([2 * b / n if n else 1 for b, n in zip((t & decided).sum((1, 2)), total, strict=True)]))
+        average.append(np.mean(at))
+        best.append(np.max(at))
+    assert mean["per image, probabilities without a decision"] == pytest.approx(np.mean(soft), abs=1e-4)
+    assert mean["per image, mean over 256 thresholds"] == pytest.approx(np.mean(average), abs=1e-4)
+    assert mean["per image, the threshold that is best on the test fold"] == pytest.approx(np.mean(best), abs=1e-4)
+
+
+def test_more_classes_are_averaged_with_or_without_background(several):
+    mean, _ = cells(several, "jaccard")
+    assert not any("threshold" in row for row in mean.index)
+    pooled, foreground, soft = [], [], []
+    for truth, decided, p in folds(several):
+        options = {"average": "macro", "zero_division": 1.0}
+        pooled.append(reference(jaccard_score, truth, decided, labels=[0, 1, 2], **options))
+        pairs = list(zip(truth, decided, strict=True))
+        foreground.append(np.mean([reference(jaccard_score, *pair, labels=[1, 2], **options) for pair in pairs]))
+        t = truth[..., None] == np.arange(3)
+        both = (p * t).sum((1, 2))
+        soft.append(np.mean(both / (p.sum((1, 2)) + t.sum((1, 2)) - both)))
+    assert mean["pooled: all pixels of a fold, as one image"] == pytest.approx(np.mean(pooled), abs=1e-4)
+    assert mean["per image, background left out"] == pytest.approx(np.mean(foreground), abs=1e-4)
+    assert mean["per image, probabilities without a decision"] == pytest.approx(np.mean(soft), abs=1e-4)
+
+
+def test_without_all_predictions_only_counts_are_rescored(tmp_path):
+    sweep = made.sweep(tmp_path, squares(), noisy)
+    (sweep.folder(sweep.names[0]) / "predictions.npz").unlink()
+    rows = list(conventions.conventions(sweep)[0].frame["convention"])
+    assert rows[0] == "per image (as reported)"
+    assert not any("threshold" in row or "probabilities" in row for row in rows)
+    (sweep.folder(sweep.names[1]) / "predictions.npz").unlink()
+    assert conventions.thresholds(sweep) is None
+
+
+def test_no_finished_run_gives_no_table(tmp_path):
+    assert conventions.conventions(made.sweep(tmp_path, squares())) == []
+
+
+def test_the_figure_has_each_models_curve_and_the_threshold_in_use(tmp_path):
+    sweep = made.sweep(tmp_path, squares(), noisy, models=("unet", "sharp_unet"), threshold=0.3)
+    axes = conventions.thresholds(sweep).axes[0]
+    curves = {line.get_label(): line for line in axes.lines}
+    for model in ("unet", "sharp_unet"):
+        x, y = curves[model].get_data()
+        reported = sweep.runs.query("model == @model")["jaccard"].mean()
+        assert np.interp(0.3, x, y) == pytest.approx(100 * reported, abs=1e-3)
+    assert any(list(line.get_xdata()) == [0.3, 0.3] for line in axes.lines)
+
+
+def test_more_than_two_classes_have_no_curve(several):
+    assert conventions.thresholds(several) is None
+
+
+def test_the_first_row_follows_the_sweeps_rule(tmp_path):
+    dataset = squares(n=6)
+    dataset.masks[:3] = 0
+    sweep = made.sweep(
+        tmp_path, dataset, lambda run, masks: 200 * (masks == 1)[..., None].astype(np.uint8), empty="zero"
+    )
+    assert json.loads((tmp_path / "config.json").read_text())["empty"] == "zero"
+    mean, _ = cells(sweep, "dice")
+    assert mean["per image (as reported)"] == pytest.approx(0.5)
+    assert mean["per image; in neither truth nor prediction scores 1"] == 1
+    assert mean["per image; in neither truth nor prediction is left out"] == 1

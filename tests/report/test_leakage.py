@@ -1,0 +1,203 @@
+"""What the audit of folds finds in data whose relatives are known by construction, and in real frames of videos."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.report import leakage
+from tests.report import made
+
+CHECKS = ("an image of the same group", "the image before or after, by id", "a near-duplicate")
+
+
+def pictures(n, size=(40, 48), channels=3, seed=0):
+    """Smooth pictures that have nothing in common."""
+    raw = np.random.default_rng(seed).normal(size=(n, *size, channels))
+    smooth = ndimage.gaussian_filter(raw, (0, 4, 4, 0))
+    return np.uint8(np.clip(128 + 400 * smooth, 0, 255))
+
+
+def data(n=12, groups=None, ids=None, **options):
+    ids = ids or tuple(f"{chr(97 + i)}" for i in range(n))
+    images = pictures(n, **options)
+    masks = np.ones(images.shape[:3], np.uint8)
+    return Dataset("made", images, masks, ids, groups or ids, ("background", "lesion"))
+
+
+def checked(*sweeps):
+    table = leakage.table(sweeps)
+    assert tuple(table.frame.iloc[:, 0]) == CHECKS
+    return table.frame.set_index(table.frame.columns[0])
+
+
+def by_hand(sweep, related):
+    """Tested images, over all cells, for which related(image, another that is not tested there) holds."""
+    found = 0
+    for cell in sweep.folds["folds"]:
+        seen = set(sweep.groups) - set(cell["test"])
+        found += sum(any(related(image, other) for other in seen) for image in cell["test"])
+    return found
+
+
+def test_groups_are_counted_and_grouped_folds_have_none(tmp_path):
+    dataset = data(groups=tuple(f"patient-{i // 3}" for i in range(12)))
+    random = made.sweep(tmp_path / "random", dataset, folds=3, repeats=2)
+    grouped = made.sweep(tmp_path / "grouped", dataset, folds=3, repeats=2, grouped=True)
+    nested = made.sweep(tmp_path / "nested", dataset, folds=3, repeats=2, protocol="nested")
+    row = checked(random, grouped, nested).loc["an image of the same group"]
+    number = by_hand(random, lambda one, other: random.groups[one] == random.groups[other])
+    assert 0 < number <= 24
+    assert row.to_list() == [
+        f"{number} of 24 ({number / 24:.1%})",
+        "0 of 24 (0.0%)",
+        f"{number} of 24 ({number / 24:.1%})",
+    ]
+
+
+def test_what_is_not_known_is_said(tmp_path):
+    sweep = made.sweep(tmp_path, data())
+    (tmp_path / "data.json").unlink()
+    assert checked(sweep).iloc[:, 0].to_list() == [
+        "no groups known", "no consecutive ids", "prepared images not there"
+    ]  # fmt: skip
+    assert leakage.worst(sweep) == []
+    assert leakage.gallery([]) is None
+    assert "no image can be said to be independent" in leakage.table([sweep]).note
+
+
+def test_copies_across_folds_are_found_whatever_their_light(tmp_path):
+    dataset = data(20)
+    dataset.images[13] = dataset.images[2]
+    dataset.images[7] = np.uint8(0.9 * dataset.images[5] + 12)  # brighter, with less contrast
+    sweep = made.sweep(tmp_path, dataset, folds=20)  # every image a fold: every pair is across
+    assert checked(sweep).loc["a near-duplicate"].item() == "4 of 20 (20.0%)"
+    first, second, third, *_ = leakage.worst(sweep)
+    assert {first.test, first.seen} == {dataset.ids[2], dataset.ids[13]}
+    assert (first.distance, first.correlation) == (0, pytest.approx(1))
+    assert {second.test, second.seen} == {dataset.ids[5], dataset.ids[7]}
+    assert third.distance > leakage.DUPLICATE
+    np.testing.assert_array_equal(first.images[0], dataset.images[2])
+    assert "0 of 64 bits differ, correlation 1.00; groups not known" in first.caption
+
+
+def test_pairs_within_a_fold_are_no_leak(tmp_path):
+    dataset = data(12, groups=tuple(f"g{i // 2}" for i in range(12)))
+    dataset.images[1::2] = dataset.images[::2]
+    sweep = made.sweep(tmp_path, dataset, folds=3, grouped=True)
+    assert checked(sweep).loc["a near-duplicate"].item() == "0 of 12 (0.0%)"
+    pairs = leakage.worst(sweep)
+    assert len(pairs) == 3  # six groups, each in one pair
+    assert all(sweep.groups[pair.test] != sweep.groups[pair.seen] for pair in pairs)
+
+
+def test_a_worst_pair_is_of_the_cell_its_caption_names(tmp_path):
+    dataset = data(12)
+    sweep = made.sweep(tmp_path, dataset, folds=3, repeats=2, protocol="nested")
+    for pair in leakage.worst(sweep):
+        cell = next(
+            cell for cell in sweep.folds["folds"] if f"(repeat {cell['repeat']}, fold {cell['fold']})" in pair.caption
+        )
+        assert pair.test in cell["test"]
+        assert pair.seen not in cell["test"]
+
+
+def test_consecutive_ids():
+    ids = [
+        "slice-09",
+        "slice-10",
+        "slice-12",
+        "other-11",
+        "p1-frame-3",
+        "p1-frame-4",
+        "p2-frame-4",
+        "x7.b",
+        "x8.b",
+        "y",
+    ]
+    pairs = {(ids[i], ids[j]) for i, j in np.argwhere(np.triu(leakage.consecutive(ids)))}
+    assert pairs == {("slice-09", "slice-10"), ("p1-frame-3", "p1-frame-4"), ("x7.b", "x8.b")}
+    np.testing.assert_array_equal(leakage.consecutive(ids), leakage.consecutive(ids).T)
+
+
+def test_likeness_tells_a_stack_from_numbers(tmp_path):
+    ids = tuple(f"slice-{i:02d}" for i in range(20))
+    strangers = data(20, ids=ids)
+    stack = dataclasses.replace(
+        strangers, images=np.uint8(ndimage.gaussian_filter1d(strangers.images * 1.0, 2, axis=0))
+    )
+    rows = checked(
+        *(made.sweep(tmp_path / name, data, folds=4) for name, data in (("strangers", strangers), ("stack", stack)))
+    ).loc["the image before or after, by id"]
+    shares = [int(cell.rpartition("than ")[2].partition("%")[0]) for cell in rows]
+    assert shares[0] < 75
+    assert shares[1] > 90
+    sweep = made.sweep(tmp_path / "again", stack, folds=4)
+    number = by_hand(sweep, lambda one, other: abs(int(one[-2:]) - int(other[-2:])) == 1)
+    assert rows.iloc[1].startswith(f"{number} of 20 ")
+
+
+def test_likeness_is_imagehashs_and_numpys(tmp_path):
+    dataset = data(5, channels=1)
+    sweep = made.sweep(tmp_path, dataset)
+    bits, correlation = leakage.likeness(sweep)
+    grey = [Image.fromarray(image[..., 0]) for image in dataset.images]
+    hashes = [imagehash.phash(image) for image in grey]
+    np.testing.assert_array_equal(bits, [[one - other for other in hashes] for one in hashes])
+    small = [np.asarray(image.resize((32, 32), Image.Resampling.BOX)).ravel() for image in grey]
+    np.testing.assert_allclose(correlation, np.corrcoef(small), atol=1e-5)
+
+
+def test_padding_does_not_make_images_alike(tmp_path):
+    dataset = data(6)
+    padded = dataclasses.replace(
+        dataset,
+        images=np.pad(dataset.images, ((0, 0), (30, 30), (0, 0), (0, 0))),
+        masks=np.pad(dataset.masks, ((0, 0), (30, 30), (0, 0)), constant_values=IGNORE),
+    )
+    plain, letterbox = (
+        leakage.likeness(made.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", padded))
+    )  # fmt: skip
+    for one, other in zip(plain, letterbox, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_even_image_is_like_no_other(tmp_path):
+    dataset = data(4)
+    dataset.images[0] = 7
+    _, correlation = leakage.likeness(made.sweep(tmp_path, dataset))
+    assert np.isfinite(correlation).all()
+    assert correlation[0, 1:].tolist() == [0, 0, 0]
+
+
+def test_the_gallery_shows_both_images_of_a_pair(tmp_path):
+    pairs = leakage.worst(made.sweep(tmp_path, data(6, size=(300, 400))), number=3)
+    assert len(pairs) == 3
+    assert pairs[0].images[0].shape == (192, 256, 3)
+    figure = leakage.gallery(pairs)
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    for index, pair in enumerate(pairs):
+        np.testing.assert_array_equal(shown[index], pair.images[0])
+        np.testing.assert_array_equal(shown[index + 3], pair.images[1])
+
+
+def test_frames_of_a_real_video_leak_into_random_folds(real_data, tmp_path):
+    folder = real_data / "manual" / "CVC-ClinicDB" / "PNG" / "Original"
+    with (Path(__file__).parents[2] / "datasets/cvc_clinicdb/sequences.csv").open(newline="") as file:
+        sequences = [(int(row["first_frame"]), int(row["last_frame"])) for row in csv.DictReader(file)][3:7]
+    frames = [(n, f"sequence-{first}") for first, last in sequences for n in range(first, last + 1)]
+    images = np.stack([np.asarray(Image.open(folder / f"{n}.png").convert("RGB").resize((64, 48))) for n, _ in frames])
+    ids, groups = tuple(f"{n:03d}" for n, _ in frames), tuple(group for _, group in frames)
+    dataset = Dataset("cvc", images, np.ones(images.shape[:3], np.uint8), ids, groups, ("background", "polyp"))
+    random = made.sweep(tmp_path / "random", dataset, folds=4)
+    grouped = made.sweep(tmp_path / "grouped", dataset, folds=4, grouped=True)
+    found = checked(random, grouped).map(lambda cell: int(cell.split(" of ")[0]))
+    assert (found.iloc[:, 0] >= [len(ids), 0.9 * len(ids), 4]).all()
+    assert (found.iloc[:, 1] <= [0, 6, 0]).all()

@@ -1,0 +1,254 @@
+"""The paper's tables and the tests of differences, of sweeps whose scores are known."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from sharp_unet_jax.report import paper_tables, provenance, records, statistics, summary, table
+from tests.report import sweep_writer
+from tests.report.sweep_writer import scores
+
+
+@pytest.fixture
+def cvc(tmp_path):
+    """Three models on 5 folds of 2 repeats, sharp_unet better by far, on a data set that the paper has."""
+    made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.70, seed=3)}
+    return sweep_writer.write(tmp_path / "cvc", made, dataset="cvc_clinicdb")
+
+
+def by_name(sweeps):
+    return {each.name: each for each in paper_tables.every(sweeps)}
+
+
+def test_every_table_in_the_order_of_the_report(cvc):
+    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "images", "optimism"]
+
+
+def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
+    row = paper_tables.paper([cvc])[0].frame.set_index("model").loc["unet"]
+    runs = 100 * scores(0.70, seed=1).mean(axis=2)
+    assert row["Jaccard (%)"] == f"{runs.mean():.2f} ± {runs.std(ddof=1):.2f}"
+    assert row["paper: Jaccard"] == "70.02 ± 9.37"
+    assert row["Jaccard minus paper"] == f"{runs.mean() - 70.02:+.2f}"
+    assert row["Dice minus paper"] == f"{float(row['Dice (%)'].split()[0]) - 78.75:+.2f}"
+    interval = statistics.corrected_t(runs, 1 / 4)
+    assert row["95 % interval"] == f"{interval.low:.2f} to {interval.high:.2f}"
+    assert row["runs"] == 10
+
+
+def test_bold_is_what_beats_every_other_by_the_corrected_test_after_holm(cvc):
+    for each, count in zip(paper_tables.paper([cvc]), (1, 3), strict=True):
+        cells = each.frame.set_index("model")["Jaccard (%)"]
+        assert [model for model, cell in cells.items() if "**" in cell] == ["sharp_unet"]
+        assert not each.frame["Dice (%)"].str.contains("**", regex=False).any()
+        assert "corrected resampled t-test (Nadeau & Bengio 2003; Bouckaert & Frank 2004) at 5%" in each.note
+        assert f"adjusted by Holm for all comparisons of this table ({count})" in each.note
+
+
+def test_higher_without_the_test_is_not_bold(tmp_path):
+    """Two models ahead of the third, and not of each other; and a difference that the plain t-test would have held."""
+    made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.76, seed=3)}
+    sweep = sweep_writer.write(tmp_path / "tie", made)
+    (_, table3) = paper_tables.paper([sweep])
+    assert not table3.frame["Jaccard (%)"].str.contains("**", regex=False).any()
+    rng = np.random.default_rng(0)
+    small = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.70, seed=1) + rng.normal(0.012, 0.02, (2, 5, 1))}
+    sweep = sweep_writer.write(tmp_path / "small", small)
+    delta = sweep.runs.pivot(index=["repeat", "fold"], columns="model", values="jaccard").diff(axis=1).iloc[:, 1]
+    assert statistics.corrected_t(delta, 0).p < 0.05
+    assert "**" not in paper_tables.paper([sweep])[0].frame["Jaccard (%)"].sum()
+    assert "**" not in paper_tables.significance([sweep])[0].frame["difference"].sum()
+
+
+def test_data_sets_stand_under_one_another_and_only_what_differs_is_said_of_each(cvc, tmp_path):
+    made = {"unet": scores(0.5, shape=(1, 3, 2)), "sharp_unet": scores(0.5, shape=(1, 3, 2))}
+    other = sweep_writer.write(tmp_path / "isbi", made, dataset="isbi2012", classes=3)
+    each = paper_tables.paper([cvc, other])[0]
+    assert each.frame["data set"].tolist() == ["cvc_clinicdb"] * 2 + ["isbi2012"] * 2
+    shared, of_cvc, of_isbi = each.passport.splitlines()
+    for words in ("Protocol: paper (stopping", "192x256 pixels (stretch)", "nor prediction scores 1", "seed 0"):
+        assert words in shared
+    assert of_cvc.startswith("cvc_clinicdb: 5 random folds x 2 repeats. n = 20 images (20 groups). Scores: per image")
+    assert "Threshold 0.5" in of_cvc
+    assert "the 3 classes, background included" in of_isbi
+    assert "likeliest class" in of_isbi
+
+
+def test_the_papers_own_tables_are_told_apart(tmp_path):
+    """Its Tables 1 and 3 give U-Net on ISBI-2012 Dice of 91.23 and 91.13."""
+    made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
+    made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
+    assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
+    assert made["table3"].frame.loc[0, "paper: Dice"] == "91.13 ± 2.11"
+    assert made["table2"].frame["model"].tolist() == ["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"]
+    assert "(2)" in made["table2"].note  # comparisons: within each pair, not across encoders
+    assert "(6)" in made["pairs"].note
+    assert made["pairs"].frame["p (Holm)"].tolist() == ["1.000"] * 6
+
+
+def test_data_the_paper_has_no_figures_for_get_no_columns_for_them(tmp_path):
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7), "sharp_unet": scores(0.6)})
+    assert [*paper_tables.paper([sweep])[0].frame] == ["model", "runs", "Jaccard (%)", "95 % interval", "Dice (%)"]
+
+
+def test_significance_says_what_each_test_says(cvc):
+    row = paper_tables.significance([cvc])[0].frame.iloc[0]
+    delta = 100 * (scores(0.76, seed=2) - scores(0.70, seed=1))
+    test = statistics.corrected_t(delta.mean(axis=2), 1 / 4)
+    assert row["models"] == "sharp_unet minus unet"
+    assert row["difference"] == f"**{test.mean:+.2f}**"
+    assert row["95 % interval"] == f"{test.low:.2f} to {test.high:.2f}"
+    assert row["t"] == f"{test.t:.2f}"
+    assert row["higher in"] == "10 of 10"
+
+
+def test_differences_by_image_are_adjusted_too(tmp_path):
+    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(["unet", "wide_unet", "x"])}
+    frame = paper_tables.significance([sweep_writer.write(tmp_path, made)])[1].frame
+    delta = [100 * (made[a] - made[b]).ravel() for a, b in (("unet", "wide_unet"), ("unet", "x"), ("wide_unet", "x"))]
+    assert frame["models"].tolist() == ["unet minus wide_unet", "unet minus x", "wide_unet minus x"]
+    assert frame["difference"].tolist() == [f"{each.mean():+.2f}" for each in delta]
+    assert frame["images (groups)"].tolist() == ["12 (12)"] * 3
+    p = [scipy.stats.wilcoxon(each).pvalue for each in delta]
+    assert frame["Wilcoxon p"].tolist() == [f"{each:.3f}" for each in p]
+    assert (
+        frame["p (Holm)"].tolist() == [f"{min(1, each):.3f}" for each in statistics.holm(p)] != [f"{x:.3f}" for x in p]
+    )
+
+
+def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
+    made = {"unet": scores(0.7, shape=(1, 2, 4)), "sharp_unet": scores(0.6, shape=(1, 2, 4))}
+    torn = sweep_writer.write(tmp_path / "torn", made, group_size=2)
+    for each in (paper_tables.significance([torn])[0], by_name([torn])["table1"]):
+        assert "tear groups apart" in each.note
+    for name, arguments in (("kept", {"group_size": 2, "grouped": True}), ("single", {})):
+        sweep = sweep_writer.write(tmp_path / name, made, **arguments)
+        assert "tear groups apart" not in paper_tables.significance([sweep])[0].note
+        assert "tear groups apart" not in by_name([sweep])["table1"].note
+
+
+def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
+    apart = {
+        "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
+        "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
+    }
+    for number, warned in ((2, True), (1, False)):
+        sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
+        assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
+        assert ("tear groups apart" in said) == warned
+
+
+def test_one_model_and_one_run(tmp_path):
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 2, 3))}, missing=("unet/repeat0-fold1",))
+    made = by_name([sweep])
+    assert [*made] == ["table1", "optimism"]
+    assert made["table1"].frame.loc[0, "Jaccard (%)"] == f"{100 * scores(0.7, shape=(1, 2, 3))[0, 0].mean():.2f}"
+    assert made["table1"].frame.loc[0, "95 % interval"] == "-"
+    assert "**1 of 2 runs are finished: the figures are not the whole sweep's.**" in made["table1"].note
+    assert "Bold" not in made["table1"].note
+    other = sweep_writer.write(tmp_path / "other", {"unet": scores(0.7, shape=(1, 2, 3))}, dataset="other")
+    assert "**mine: 1 of 2 runs are finished:" in paper_tables.paper([sweep, other])[0].note
+
+
+def test_two_runs_have_no_interval_and_no_test(tmp_path):
+    made = {"unet": scores(0.7, 0, shape=(1, 2, 3)), "sharp_unet": scores(0.8, 0, shape=(1, 2, 3))}
+    sweep = sweep_writer.write(tmp_path, made)
+    table1, row = paper_tables.paper([sweep])[0].frame, paper_tables.significance([sweep])[0].frame.iloc[0]
+    assert table1["95 % interval"].tolist() == ["-", "-"]
+    assert (row["difference"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
+    said = summary.paragraph({"mine": sweep})
+    assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
+    assert "2 random folds x 1 repeat, protocol paper" in said
+
+
+def test_means_over_other_numbers_of_runs_say_so(tmp_path):
+    made = {name: scores(0.7, shape=(1, 3, 3)) for name in ("unet", "sharp_unet")}
+    whole, part = (
+        sweep_writer.write(tmp_path / name, made, missing=missing)
+        for name, missing in (("whole", ()), ("part", ("sharp_unet/repeat0-fold1", "sharp_unet/repeat0-fold2")))
+    )
+    said = summary.paragraph({"part": part})
+    assert re.search(r"`unet` \S+ ± \S+ % \(3 runs\), `sharp_unet` \S+ % \(1 run\)", said)
+    assert "runs)" not in summary.paragraph({"whole": whole})
+
+
+def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
+    means = {"laplacian": 0.76, "scaled": 0.70, "sharpen": 0.77, "random": 0.64}
+    made = {"unet": scores(0.70, seed=1)} | {
+        f"sharp_unet+{name}": scores(mean, seed=2 + place) for place, (name, mean) in enumerate(means.items())
+    }
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
+    more, _, within = said.partition("More than chance explains: ")[2].partition("Within what chance explains: ")
+    order = [more.index(f"`sharp_unet+{name}`") for name in ("sharpen", "laplacian", "random")]
+    assert order == sorted(order)
+    assert "`sharp_unet+scaled`" in within
+    assert "p = " not in said
+
+
+def test_a_model_without_any_score(tmp_path):
+    sweep = sweep_writer.write(
+        tmp_path, {"unet": np.full((1, 2, 3), np.nan), "sharp_unet": scores(0.7, shape=(1, 2, 3))}
+    )
+    made = by_name([sweep])
+    assert made["table1"].frame.loc[0, "Jaccard (%)"] == "-"
+    assert made["significance"].frame.loc[0, "difference"] == "-"
+    for each in made.values():
+        assert "nan" not in table.markdown(each) + table.csv(each)
+
+
+def test_sweeps_of_nothing(tmp_path):
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 1, 3))}, failed=("unet/repeat0-fold0",))
+    assert paper_tables.every([sweep]) == []
+    paper_tables.write(tmp_path)
+    text = (tmp_path / "tables.md").read_text()
+    assert text.startswith("# mine\n\nProtocol: paper")
+    assert "**0 of 1 runs are finished, 1 failed: the figures are not the whole sweep's.**" in text
+
+
+def test_tables_md_says_each_thing_once(cvc):
+    text = paper_tables.markdown(cvc.workdir)
+    assert text.count("Protocol: paper") == 1
+    assert text.count("Intervals by runs") == 1
+    assert text.count("\n## ") == 6
+    assert "are finished" not in text
+    assert "| unet | 10 | " in text
+
+
+def test_records_of_the_first_versions_are_read(cvc):
+    """Before there were settings of pretrained weights, and before folds.json named groups."""
+    folds = json.loads((cvc.workdir / "folds.json").read_text())
+    del folds["group_of"]
+    (cvc.workdir / "folds.json").write_text(json.dumps(folds))
+    again = records.load(cvc.workdir)
+    pd.testing.assert_frame_equal(
+        paper_tables.significance([again])[0].frame, paper_tables.significance([cvc])[0].frame
+    )
+
+
+def test_workdirs_alike_are_told_apart_by_their_paths(cvc, tmp_path):
+    shutil.copytree(cvc.workdir, tmp_path / "again")
+    (table1, _) = paper_tables.paper([cvc, records.load(tmp_path / "again")])
+    assert table1.frame["data set"].nunique() == 2
+    assert table1.frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
+
+
+def test_the_kernel_of_sharp_blocks_is_told_where_their_names_do_not(tmp_path):
+    made = {name: scores(0.7, shape=(1, 2, 3)) for name in ("unet", "sharp_unet")}
+    for name, fields, told in (
+        ("a", {}, "Sharp blocks: laplacian, zero padding."),
+        (
+            "b",
+            {"skip_kernel": "laplacian_of_gaussian", "skip_padding": "reflect"},
+            "laplacian of gaussian, reflect padding.",
+        ),
+        ("c", {"models": ["unet", "sharp_unet+scaled"]}, None),
+    ):
+        sweep = sweep_writer.write(tmp_path / name, made)
+        (tmp_path / name / "config.json").write_text(json.dumps(sweep.config | fields))
+        text = provenance.passport([records.load(tmp_path / name)])
+        assert (told in text) if told else "Sharp blocks" not in text
