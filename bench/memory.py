@@ -50,7 +50,7 @@ def main() -> None:
     height, width = map(int, arguments.size.split(","))
     device = jax.devices()[0].device_kind
     data = Data(size=(height, width))
-    need = memory.need(Config(data=data, precision=arguments.precision), arguments.model, channels=3, outputs=1)
+    need = memory.need(Config(data=data, precision=arguments.precision), arguments.model, channels=3, num_classes=1)
     estimate = (need.state + arguments.batch * need.image) / 2**30
     print(f"{arguments.model}, {height}x{width}, batch {arguments.batch}, {arguments.precision}, {device}")
     print(f"{estimate:6.2f} GiB as launch.prepare estimates it, without compiling")

@@ -47,7 +47,7 @@ CLASSES = ("background", "object")
 def ours(case: dict[str, Any]) -> Callable[[], None]:
     """What launch.predict does once a run is loaded; fresh weights are as fast as trained ones."""
     config = Config(models=(case["model"],), data=Data(size=tuple(case["size"])), batch_size=case["batch"])
-    segmenter = network.build(config, case["model"], outputs=1, channels=3, rngs=nnx.Rngs(0))
+    segmenter = network.build(config, case["model"], num_classes=1, channels=3, rngs=nnx.Rngs(0))
     params, stats = network.arrays(segmenter)
     weights, graph = jax.device_get({"params": params, "stats": stats}), nnx.graphdef(segmenter)
     run = Trained("bench", case["model"], "bench", CLASSES, config, 3, None, 1, graph, weights)

@@ -33,6 +33,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import plan, sweep, workdir
 from sharp_unet_jax.training import distributed
 
@@ -177,7 +178,7 @@ def _verify(
     record = workdir.read_record(folder, runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
-    trained.load(workdir.folder(folder, runs[name]))  # its checkpoint has the weights of its record
+    trained.load(run_folder(folder, runs[name]))  # its checkpoint has the weights of its record
     with tempfile.TemporaryDirectory() as elsewhere:
         events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
         (again,) = progress.show(events, console, config.epochs, 1)

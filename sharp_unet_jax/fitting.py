@@ -18,6 +18,7 @@ from sharp_unet_jax.data.arrays import Arrays
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
+from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan, sweep, workdir
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
@@ -137,14 +138,14 @@ def fit(
         where = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
         others = workdir.read_config(where).models if (where / "config.json").exists() else ()
         config = dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, model))))
-        return _made(config, dataset, where, plan.Run(0, 0, model), split, devices, on_epoch)
+        return _made(config, dataset, where, Run(0, 0, model), split, devices, on_epoch)
 
 
 def _made(
     config: Config,
     dataset: resident.Dataset,
     folder: Path,
-    run: plan.Run,
+    run: Run,
     split: folds.Split,
     devices: Sequence[jax.Device],
     on_epoch: Callable[[dict[str, float]], object] | None,
@@ -161,4 +162,4 @@ def _made(
             elif isinstance(event, sweep.Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
     workdir.collect(folder, config)
-    return trained.load(workdir.folder(folder, run))
+    return trained.load(run_folder(folder, run))

@@ -45,7 +45,7 @@ def test_the_weights_are_those_of_the_lowest_validation_loss():
     assert best["validation_loss"] == pytest.approx(entropy.mean(), rel=1e-5)
     scores = metrics.jaccard(held.masks == 1, np.stack(run.masks(held.images)) == 1)
     assert best["validation_jaccard"] == pytest.approx(scores.mean())
-    assert (run.model, run.dataset, run.channels, run.outputs) == ("sharp_unet", "arrays", 3, 1)
+    assert (run.model, run.dataset, run.channels, run.num_classes) == ("sharp_unet", "arrays", 3, 1)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_several_classes_and_devices():
     classes, losses = ["background", "square", "other"], ([], [])
     for masks, devices, rows in zip((data.masks.astype(np.int64), data.masks), (1, 2), losses, strict=True):
         run = fit(data.images, masks, classes=classes, devices=jax.devices()[:devices], epochs=1, on_epoch=rows.append)
-        assert (run.outputs, run.config.devices_per_run) == (3, devices)
+        assert (run.num_classes, run.config.devices_per_run) == (3, devices)
     for one, two in zip(*losses, strict=True):
         assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)
 

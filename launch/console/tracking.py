@@ -19,7 +19,8 @@ from launch.preview.outlines import outlined
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.sweeps import plan, workdir
+from sharp_unet_jax.storage.layout import Run, run_folder
+from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.sweep import Ended, EpochEnded, Event
 from sharp_unet_jax.training import compile, epochs, network
 
@@ -63,7 +64,7 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run there for a run here, grouped by workdir."""
 
-    def __init__(self, folder: Path, run: plan.Run, config: Config):
+    def __init__(self, folder: Path, run: Run, config: Config):
         import wandb
 
         self.wandb = wandb
@@ -87,8 +88,8 @@ class WeightsAndBiases:
 
 
 # From the workdir, a run, its config and the first epoch that is logged.
-TRACKERS: dict[str, Callable[[Path, plan.Run, Config, int], Tracker]] = {
-    "tensorboard": lambda folder, run, _, epoch: TensorBoard(workdir.folder(folder, run) / "tensorboard", epoch),
+TRACKERS: dict[str, Callable[[Path, Run, Config, int], Tracker]] = {
+    "tensorboard": lambda folder, run, _, epoch: TensorBoard(run_folder(folder, run) / "tensorboard", epoch),
     "wandb": lambda folder, run, config, _: WeightsAndBiases(folder, run, config),
 }
 

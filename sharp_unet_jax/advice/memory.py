@@ -22,7 +22,7 @@ class Need(NamedTuple):
     multiple: int  # sizes that are no multiples of it are padded by the network
 
 
-def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
+def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need:
     """Of a step of `model` at `config.data.size`.
 
     An image's share is what the forward pass leaves for the backward pass, and three quarters of it again for what is
@@ -31,7 +31,7 @@ def need(config: Config, model: str, *, channels: int, outputs: int) -> Need:
     """
 
     def made() -> Any:
-        return network.build(config, model, outputs=outputs, channels=channels, rngs=nnx.Rngs(0))
+        return network.build(config, model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(0))
 
     segmenter = nnx.eval_shape(made)
     graph, loss = nnx.graphdef(segmenter), losses.get(config.loss)

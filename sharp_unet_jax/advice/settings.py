@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.advice.profile import Facts
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data.resident import outputs
+from sharp_unet_jax.data.resident import num_classes
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.sweeps import plan
 
@@ -58,7 +58,8 @@ def settings(
 
     `fast` says that the device is no CPU; fields in `kept` stay as they are.
     """
-    needs = [memory.need(config, model, channels=channels, outputs=outputs(facts.classes)) for model in config.models]
+    classes = num_classes(facts.classes)
+    needs = [memory.need(config, model, channels=channels, num_classes=classes) for model in config.models]
     need = max(needs, key=lambda need: need.image)
     pixel = need.image / np.prod(config.data.size)  # bytes
     most = min(512 * 512 if fast else 256 * 256, max(int((ROOM * room - need.state) / (2 * pixel)), 32 * 32))

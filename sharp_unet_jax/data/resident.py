@@ -46,9 +46,9 @@ class Dataset:
     window: tuple[float, float] | None = None  # what became 0 and 255 of files deeper than 8 bits, see data.pixels
 
     @property
-    def num_outputs(self) -> int:
-        """Channels of the logits, see `outputs`."""
-        return outputs(self.classes)
+    def num_classes(self) -> int:
+        """Channels of the logits, see `num_classes`."""
+        return num_classes(self.classes)
 
     @property
     def gigabytes(self) -> float:
@@ -66,7 +66,7 @@ class Dataset:
         return digest.hexdigest()
 
 
-def outputs(classes: Sequence[str]) -> int:
+def num_classes(classes: Sequence[str]) -> int:
     """Channels of the logits for `classes`, background among them: one for a single foreground, else one a class."""
     return 1 if len(classes) == 2 else len(classes)
 

@@ -31,7 +31,7 @@ class Skip(NamedTuple):
 def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
     """The labels (H, W) uint8 that the run gives to an image (H, W, channels) uint8, at its config's threshold."""
     (probabilities,) = run.probabilities(image[None])
-    if run.outputs == 1:
+    if run.num_classes == 1:
         return (probabilities[..., 0] > run.config.threshold).astype(np.uint8)
     return probabilities.argmax(axis=-1).astype(np.uint8)
 
@@ -55,9 +55,10 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
     region = predicted(run, image) == label if region is None else region
     if not region.any():
         raise InputError(f"{run.name}: the region is empty, or nothing in it is predicted as {run.classes[label]}")
-    direction = (
-        np.eye(run.outputs, dtype=np.float32)[label] if run.outputs > 1 else np.full(1, 2 * label - 1, np.float32)
-    )
+    if run.num_classes > 1:
+        direction = np.eye(run.num_classes, dtype=np.float32)[label]
+    else:
+        direction = np.full(1, 2 * label - 1, np.float32)
     maps = _gradcam(run)(run.weights, image[None], region[None].astype(np.float32), direction)
     return np.concatenate([np.asarray(each) for each in maps])
 

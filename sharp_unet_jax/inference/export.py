@@ -44,7 +44,7 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
         small = _to_training(network.scaled(images), data.size, data.fit)
         parts = [network.probabilities(segmenter(small)) for segmenter in networks]
         probabilities = _to_own(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
-        if first.outputs == 1:
+        if first.num_classes == 1:
             mask = probabilities[..., 0] > first.config.threshold
         else:
             mask = jnp.argmax(probabilities, axis=-1)
@@ -147,7 +147,7 @@ def _check_size(runs: Sequence[Trained], name: str) -> None:
 def _in_float32(run: Trained) -> Trained:
     config = dataclasses.replace(run.config, precision="float32", remat=False)
     segmenter = nnx.eval_shape(
-        lambda: network.build(config, run.model, outputs=run.outputs, channels=run.channels, rngs=nnx.Rngs(0))
+        lambda: network.build(config, run.model, num_classes=run.num_classes, channels=run.channels, rngs=nnx.Rngs(0))
     )
     return dataclasses.replace(run, config=config, graph=nnx.graphdef(segmenter))
 

@@ -8,7 +8,7 @@ from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
 `images` is uint8 (N, H, W, {channels}), N, H and W free. `mask` is uint8 (N, H, W), `probabilities` float32
-(N, H, W, {outputs}) at the images' own size. Resizing to {size}, scaling and the threshold are inside.{window}
+(N, H, W, {num_classes}) at the images' own size. Resizing to {size}, scaling and the threshold are inside.{window}
 """
 
 # How a file of each format is used.
@@ -46,12 +46,12 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     use = USES[format].format(
         file=file,
         channels=first.channels,
-        outputs=first.outputs,
+        num_classes=first.num_classes,
         size=f"{height}x{width} ({config.data.fit})",
         window=window,
     )
     classes = ", ".join(f"{label} {name}" for label, name in enumerate(first.classes))
-    rule = f"above {config.threshold}" if first.outputs == 1 else "the most probable class"
+    rule = f"above {config.threshold}" if first.num_classes == 1 else "the most probable class"
     scores = "\n".join(
         f"| {r['run']} | {r['images']['test']} | {_score(r['jaccard'])} | {_score(r['dice'])} |" for r in records
     )
@@ -93,8 +93,8 @@ clinic or preparation than the training's can give worse masks than the scores b
 
 {protocol} {chosen}
 {groups}
-Scores are means over test images at {height}x{width}, of pixels {rule if first.outputs == 1 else "by class"}; an image
-with neither truth nor prediction counts as `{config.empty}`.
+Scores are means over test images at {height}x{width}, of pixels {rule if first.num_classes == 1 else "by class"};
+an image with neither truth nor prediction counts as `{config.empty}`.
 
 | run | test images | Jaccard | Dice |
 |---|---|---|---|

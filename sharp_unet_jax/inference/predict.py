@@ -23,6 +23,7 @@ from sharp_unet_jax.data.resize import Size, resize_image, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile, distributed
 
@@ -55,7 +56,7 @@ def load(path: str | Path, model: str = "") -> list[Trained]:
     if (model or models[0]) not in models or (len(models) > 1 and not model):
         which = f"no finished run of {model}" if model else f"runs of {len(models)} models"
         raise InputError(f"{path} has {which}: choose one of {', '.join(models)} as the model")
-    return [trained.load(workdir.folder(path, run)) for run in finished if run.model == (model or models[0])]
+    return [trained.load(run_folder(path, run)) for run in finished if run.model == (model or models[0])]
 
 
 def predict(

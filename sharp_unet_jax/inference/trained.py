@@ -16,7 +16,8 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.sweeps import plan, workdir
+from sharp_unet_jax.storage.layout import Run
+from sharp_unet_jax.sweeps import workdir
 from sharp_unet_jax.training import compile, network
 
 Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": the same}, as in the checkpoint
@@ -33,7 +34,7 @@ class Trained:
     config: Config  # of its sweep; config.data.size is the (height, width) it was trained at, config.data.fit how
     channels: int  # of the images
     window: tuple[float, float] | None  # what became 0 and 255 of images deeper than 8 bits, see data.pixels
-    outputs: int  # channels of the logits: one for a single foreground, else one a class
+    num_classes: int  # channels of the logits: one for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
 
@@ -99,7 +100,7 @@ def load(path: str | Path) -> Trained:
 
     >>> import sharp_unet_jax
     >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
-    >>> run.model, run.outputs
+    >>> run.model, run.num_classes
     ('sharp_unet', 1)
     >>> (probabilities,) = run.predict([np.zeros((50, 70, 3), np.uint8)])
     >>> probabilities.shape, probabilities.dtype
@@ -115,7 +116,7 @@ def load(path: str | Path) -> Trained:
     cell = re.fullmatch(r"repeat(\d+)-fold(\d+)", path.name)
     if not cell or path.parent.parent.name != "runs" or not path.is_dir():
         raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
-    folder, run = path.parents[2], plan.Run(int(cell[1]), int(cell[2]), path.parent.name)
+    folder, run = path.parents[2], Run(int(cell[1]), int(cell[2]), path.parent.name)
     config, folds, record = workdir.read_config(folder), workdir.read_folds(folder), workdir.read_record(folder, run)
     if record is None or record.get("status") != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
@@ -126,14 +127,14 @@ def load(path: str | Path) -> Trained:
         raise InputError(f"{path} is of another version of this project: its records lack {error}") from error
     if config.skip_kernel not in ops.KERNELS:
         raise InputError(f"{path} is of another version of this project: this one has no kernel {config.skip_kernel!r}")
-    outputs = resident.outputs(classes)
+    num_classes = resident.num_classes(classes)
     try:
         saved = checkpoint.load(path / "checkpoint")
         channels = len(saved["stats"]["mean"])
     except Exception as error:  # Orbax raises what the storage below it raises
         raise InputError(f"{path / 'checkpoint'} is damaged ({_line(error)}): {AGAIN}") from error
     abstract = nnx.eval_shape(
-        lambda: network.build(config, run.model, outputs=outputs, channels=channels, rngs=nnx.Rngs(0))
+        lambda: network.build(config, run.model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(0))
     )
     params, stats = network.arrays(abstract)
     weights = jax.tree_util.tree_map_with_path(functools.partial(_of, saved, path), {"params": params, "stats": stats})
@@ -147,7 +148,7 @@ def load(path: str | Path) -> Trained:
         config,
         channels,
         tuple(folds["window"]) if folds.get("window") else None,
-        outputs,
+        num_classes,
         nnx.graphdef(abstract),
         weights,
     )

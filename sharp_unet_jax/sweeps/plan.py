@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,21 +12,9 @@ from sharp_unet_jax.config import Config, check_types
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage.layout import Run
 
 Splits = dict[tuple[int, int], folds.Split]
-
-
-class Run(NamedTuple):
-    """One training."""
-
-    repeat: int
-    fold: int
-    model: str
-
-    @property
-    def name(self) -> str:
-        """As in the workdir: "unet/repeat0-fold0"."""
-        return f"{self.model}/repeat{self.repeat}-fold{self.fold}"
 
 
 def check(config: Config, devices: int) -> None:

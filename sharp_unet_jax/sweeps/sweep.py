@@ -25,8 +25,8 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import checkpoint, lock
 from sharp_unet_jax.storage.atomic import clear, to_json
+from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan, workdir
-from sharp_unet_jax.sweeps.plan import Run
 from sharp_unet_jax.training import distributed, epochs, train
 from sharp_unet_jax.weights.pretrained import Weights
 
@@ -151,7 +151,7 @@ def _unfinished(folder: Path, runs: list[Numbered], devices: Sequence[jax.Device
     finished = np.array([record is not None and record["status"] == "finished" for record in records], np.int32)
     for (_, run), done in zip(runs, finished, strict=True):
         if done:  # cut off before it could tidy up
-            shutil.rmtree(workdir.folder(folder, run) / "resume", ignore_errors=True)
+            shutil.rmtree(run_folder(folder, run) / "resume", ignore_errors=True)
     known = distributed.gather(finished, devices).sum(axis=0)
     return [run for run, times in zip(runs, known, strict=True) if not times]
 
@@ -239,7 +239,7 @@ def _work(sweep: _Sweep, group: Group, waiting: "queue.SimpleQueue[Numbered]") -
 
 def _make(sweep: _Sweep, group: Group, run: Run, number: int, program: epochs.Program, lead: bool) -> Iterator[Event]:
     """Makes one run, and again where it fails and `config.retries` asks for it; the lead leaves its files."""
-    cell, own = sweep.splits[run.repeat, run.fold], workdir.folder(sweep.folder, run)
+    cell, own = sweep.splits[run.repeat, run.fold], run_folder(sweep.folder, run)
     if lead:
         workdir.begin_run(sweep.folder, run)
     for attempt in range(1 + sweep.config.retries):
@@ -292,10 +292,10 @@ def _train(
         try:
             start = _restored(state, notes["progress"], program, seed, counts)
         except ValueError as error:  # its bytes are as they were written: of arrays of other shapes
-            resume = workdir.folder(sweep.folder, run) / "resume"
+            resume = run_folder(sweep.folder, run) / "resume"
             raise InputError(f"{resume} is of another network or version: delete it to start the run again") from error
-    path = workdir.folder(sweep.folder, run) / "metrics.jsonl" if snapshots else Path(os.devnull)
-    fitting = train.fit(program, cell, config, binary=dataset.num_outputs == 1, seed=seed, start=start)
+    path = run_folder(sweep.folder, run) / "metrics.jsonl" if snapshots else Path(os.devnull)
+    fitting = train.fit(program, cell, config, binary=dataset.num_classes == 1, seed=seed, start=start)
     saved = time.monotonic()
     with open(path, "w", encoding="utf-8") as lines:
         lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))

@@ -37,8 +37,9 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.storage import checkpoint, lock
 from sharp_unet_jax.storage.atomic import clear, replacing, replacing_folder, write_json, write_text
+from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan
-from sharp_unet_jax.sweeps.plan import Run, Splits
+from sharp_unet_jax.sweeps.plan import Splits
 from sharp_unet_jax.training import train
 
 SCORES = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
@@ -110,11 +111,6 @@ def _check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> Non
             )
 
 
-def folder(workdir: Path, run: Run) -> Path:
-    """Where a run leaves its files."""
-    return workdir / "runs" / run.name
-
-
 def check_own(workdir: Path) -> None:
     """Refuses a folder with somebody else's files in it."""
     strange = workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir())
@@ -124,7 +120,7 @@ def check_own(workdir: Path) -> None:
 
 def begin_run(workdir: Path, run: Run) -> Path:
     """The folder of a run that is to be made: of what an earlier attempt left it holds the saved states alone."""
-    own = folder(workdir, run)
+    own = run_folder(workdir, run)
     own.mkdir(parents=True, exist_ok=True)
     (own / "record.json").unlink(missing_ok=True)
     checkpoint.remove(own / "checkpoint")
@@ -135,7 +131,7 @@ def begin_run(workdir: Path, run: Run) -> Path:
 def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
     """The record of a run, or None while it has none."""
     try:
-        record = json.loads((folder(workdir, run) / "record.json").read_text())
+        record = json.loads((run_folder(workdir, run) / "record.json").read_text())
         if not (isinstance(record, dict) and "status" in record):
             raise ValueError("it has no status")
         return record
@@ -239,8 +235,8 @@ def merge(workdir: Path, sources: Sequence[Path]) -> int:
             write_json(workdir / "data.json", (here or known)[0])
         came = {run: source for run, source in holders.items() if source != workdir}
         for run, source in came.items():
-            with replacing_folder(folder(workdir, run)) as temporary:
-                shutil.copytree(folder(source, run), temporary, dirs_exist_ok=True)
+            with replacing_folder(run_folder(workdir, run)) as temporary:
+                shutil.copytree(run_folder(source, run), temporary, dirs_exist_ok=True)
         collect(workdir, config)
     return len(came)
 
@@ -256,7 +252,7 @@ def finish(
     timing: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes all that a run leaves, its record last, and deletes what it would have gone on from; the record."""
-    own = folder(workdir, run)
+    own = run_folder(workdir, run)
     record: dict[str, Any] = {
         "status": "finished",
         "run": run.name,
@@ -281,7 +277,7 @@ def finish(
         checkpoint.save(own / "checkpoint", weights)
         write_json(own / "timing.json", timing)
         record |= _scores(result)
-        score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_outputs == 1)
+        score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
         record["scoring"] |= {"images": score.images, "dropped": score.dropped}
         record["weights_sha256"] = checkpoint.digest(weights)
     write_json(own / "record.json", record)

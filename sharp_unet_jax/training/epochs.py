@@ -71,7 +71,7 @@ def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
 
 def build_network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
     """`model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
-    return network.build(config, model, outputs=dataset.num_outputs, channels=dataset.images.shape[-1], rngs=rngs)
+    return network.build(config, model, num_classes=dataset.num_classes, channels=dataset.images.shape[-1], rngs=rngs)
 
 
 def pretrained(config: Config, model: str, dataset: Dataset) -> Weights | None:

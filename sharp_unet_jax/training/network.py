@@ -11,11 +11,11 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.models import layers
 
 
-def build(config: Config, model: str, *, outputs: int, channels: int, rngs: nnx.Rngs) -> models.Segmenter:
+def build(config: Config, model: str, *, num_classes: int, channels: int, rngs: nnx.Rngs) -> models.Segmenter:
     """`model` as the config has it, for images of `channels`, with `outputs` channels of logits and fresh weights."""
     return models.build(
         model,
-        num_classes=outputs,
+        num_classes=num_classes,
         in_channels=channels,
         rngs=rngs,
         skip_kernel=config.skip_kernel,

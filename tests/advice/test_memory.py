@@ -16,7 +16,7 @@ SIZE = (64, 64)
 
 
 def needed(size=SIZE, model="unet", **options):
-    return memory.need(Config(data=Data(size=size), **options), model, channels=3, outputs=1)
+    return memory.need(Config(data=Data(size=size), **options), model, channels=3, num_classes=1)
 
 
 @pytest.mark.usefixtures("tiny_models")

@@ -37,11 +37,11 @@ def test_holds_what_the_source_holds_in_its_order():
     np.testing.assert_array_equal(dataset.masks, np.stack([example["mask"][..., 0] for example in source]))
     assert dataset.ids == tuple(f"{i:02}" for i in range(40))
     assert dataset.groups[4:8] == ("g1",) * 4
-    assert dataset.num_outputs == 1
+    assert dataset.num_classes == 1
 
 
 def test_more_classes_have_an_output_each():
-    assert prepare(examples(labels=3), **OPTIONS | {"classes": ("a", "b", "c")}).num_outputs == 3
+    assert prepare(examples(labels=3), **OPTIONS | {"classes": ("a", "b", "c")}).num_classes == 3
 
 
 def test_the_cache_spares_reading_and_changes_nothing(tmp_path):

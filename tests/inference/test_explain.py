@@ -19,16 +19,18 @@ from sharp_unet_jax.training import network
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
-def of(segmenter, model, *, outputs=1, channels=3):
+def of(segmenter, model, *, num_classes=1, channels=3):
     """A network as if it had been a run's."""
     params, stats = network.arrays(segmenter)
     weights = {"params": params, "stats": stats}
-    classes = ("background", "object", "other")[: max(outputs, 2)]
-    return Trained(model, model, "made", classes, Config(), channels, None, outputs, nnx.graphdef(segmenter), weights)
+    classes = ("background", "object", "other")[: max(num_classes, 2)]
+    return Trained(
+        model, model, "made", classes, Config(), channels, None, num_classes, nnx.graphdef(segmenter), weights
+    )
 
 
 def fresh(model, seed=0, **options):
-    segmenter = models.build(model, num_classes=options.get("outputs", 1), rngs=nnx.Rngs(seed))
+    segmenter = models.build(model, num_classes=options.get("num_classes", 1), rngs=nnx.Rngs(seed))
     return of(segmenter, model, **options)
 
 
@@ -126,7 +128,7 @@ def by_hand(run, image, region, label):
 def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, model):
     if model != normed:
         monkeypatch.setitem(models.MODELS, model, models.Network(models._unet((2, 3, 4)), models.MODELS[model].skip))
-    run = fresh(model, outputs=3)
+    run = fresh(model, num_classes=3)
     image = np.random.default_rng(1).integers(0, 256, (16, 8, 3), np.uint8)
     region = np.zeros((16, 8), bool)
     region[2:7, 3:6] = True

@@ -23,15 +23,15 @@ from sharp_unet_jax.training import network
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-def made(model="sharp_unet", outputs=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
+def made(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
     """A run as `trained.load` gives it, with fresh weights."""
     config = Config(data=Data(size=size, fit=fit), **fields)
-    segmenter = network.build(config, model, outputs=outputs, channels=channels, rngs=nnx.Rngs(seed))
+    segmenter = network.build(config, model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(seed))
     params, stats = jax.device_get(network.arrays(segmenter))
-    classes = ("background", "polyp") if outputs == 1 else tuple("abcd"[:outputs])
+    classes = ("background", "polyp") if num_classes == 1 else tuple("abcd"[:num_classes])
     graph, weights = nnx.graphdef(segmenter), {"params": params, "stats": stats}
     return Trained(
-        f"{model}/repeat0-fold{seed}", model, "squares", classes, config, channels, None, outputs, graph, weights
+        f"{model}/repeat0-fold{seed}", model, "squares", classes, config, channels, None, num_classes, graph, weights
     )
 
 
@@ -52,9 +52,9 @@ def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
     np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
 
 
-@pytest.mark.parametrize("outputs", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(outputs, tmp_path):
-    runs = [made(outputs=outputs, channels=1, seed=seed) for seed in (0, 1)]
+@pytest.mark.parametrize("num_classes", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(num_classes, tmp_path):
+    runs = [made(num_classes=num_classes, channels=1, seed=seed) for seed in (0, 1)]
     (tmp_path / "model").write_bytes(export.to_stablehlo(runs))
     given = images((31, 17), 1)
     np.save(tmp_path / "images.npy", given)
@@ -74,7 +74,7 @@ np.savez("out.npz", mask=mask, probabilities=probabilities)
     expected = np.stack([restore(one, (31, 17), "stretch") for one in mean])
     np.testing.assert_allclose(out["probabilities"], expected, atol=0.01)  # Pillow rounds to 8 bits
     own = out["probabilities"]
-    labels = own[..., 0] > 0.5 if outputs == 1 else own.argmax(-1)
+    labels = own[..., 0] > 0.5 if num_classes == 1 else own.argmax(-1)
     np.testing.assert_array_equal(out["mask"], labels)
     assert out["mask"].dtype == np.uint8
 
@@ -102,7 +102,7 @@ def test_onnx_of_an_ensemble_in_bfloat16():
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
     options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
-    check_onnx([made(normed, outputs=4, **options)], (31, 17))
+    check_onnx([made(normed, num_classes=4, **options)], (31, 17))
 
 
 @pytest.mark.filterwarnings("ignore")

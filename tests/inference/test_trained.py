@@ -43,7 +43,7 @@ def test_a_run_predicts_what_it_predicted(finished, dataset):
 def test_a_run_knows_what_it_is(finished):
     run = trained.load(finished / RUN)
     assert (run.name, run.model, run.dataset) == ("sharp_unet/repeat0-fold1", "sharp_unet", "squares")
-    assert (run.classes, run.channels, run.outputs) == (("background", "square"), 3, 1)
+    assert (run.classes, run.channels, run.num_classes) == (("background", "square"), 3, 1)
     assert run.config == CONFIG
 
 
@@ -52,7 +52,7 @@ def test_running_statistics_channels_and_classes_come_back(tmp_path, normed):
     make(tmp_path / "w", dataset, dataclasses.replace(CONFIG, models=(normed,), skip_kernel="learnable", max_runs=1))
     run = trained.load(tmp_path / f"w/runs/{normed}/repeat0-fold0")
     images, expected = images_and_predictions(tmp_path / "w", run.name, dataset)
-    assert (run.channels, run.outputs) == (1, 3)
+    assert (run.channels, run.num_classes) == (1, 3)
     assert np.abs(run.weights["stats"]["encoder"]["bn1"]["mean"]).max() > 1e-3
     np.testing.assert_array_equal(np.round(255 * run.probabilities(images)).astype(np.uint8), expected)
 

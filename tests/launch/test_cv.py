@@ -20,8 +20,8 @@ from launch.console import config as configs
 from launch.console import dataset, progress
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps import sweep
-from sharp_unet_jax.sweeps.plan import Run
 from sharp_unet_jax.training import train
 from tests.conftest import squares
 from tests.launch.console.test_config import NAMES

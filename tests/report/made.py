@@ -9,6 +9,7 @@ import pandas as pd
 from sharp_unet_jax import metrics
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.report import records
+from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import plan, workdir
 
 
@@ -26,14 +27,14 @@ def sweep(folder, dataset, predict=None, **fields):
     splits = plan.split(config, dataset)
     workdir.begin(folder, config, dataset, splits, {})
     for run in plan.every(config) if predict else []:
-        own = workdir.folder(folder, run)
+        own = run_folder(folder, run)
         own.mkdir(parents=True)
         test = splits[run.repeat, run.fold].test
         probabilities = predict(run, dataset.masks[test])
         np.savez_compressed(own / "predictions.npz", probabilities=probabilities)
         counts = _counts(probabilities, dataset.masks[test], config.threshold)
         _per_image(run, dataset, test, counts).to_parquet(own / "per_image.parquet")
-        score = metrics.score(counts, empty=config.empty, binary=dataset.num_outputs == 1)
+        score = metrics.score(counts, empty=config.empty, binary=dataset.num_classes == 1)
         cell = {"run": run.name, "model": run.model, "repeat": run.repeat, "fold": run.fold}
         record = {"status": "finished", **cell, "jaccard": score.jaccard, "dice": score.dice}
         (own / "record.json").write_text(json.dumps(record))

@@ -19,6 +19,7 @@ import pytest
 
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps import plan, sweep
 from sharp_unet_jax.training import train
 from tests.conftest import squares
@@ -136,7 +137,7 @@ def test_a_second_sweep_in_a_workdir_is_refused_and_changes_nothing(tmp_path, da
 
 def test_one_run_that_diverges_is_recorded_left_out_and_made_again(done, tmp_path, dataset, monkeypatch):
     fit = train.fit
-    unlucky = plan.Run(0, 1, "unet")
+    unlucky = Run(0, 1, "unet")
     begun = []
 
     def diverges(program, split, config, *, binary, seed, start=None):

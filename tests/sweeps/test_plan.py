@@ -9,6 +9,7 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps import plan
 from tests.tiny_sweep import CONFIG
 
@@ -23,7 +24,7 @@ def test_shards_share_the_runs(dataset):
 def test_twins_start_alike_and_runs_differ(dataset):
     seeds = {plan.seed(CONFIG, run) for run in plan.runs(dataclasses.replace(CONFIG, repeats=3))}
     assert len(seeds) == 6
-    assert plan.seed(CONFIG, plan.Run(0, 1, "unet")) == plan.seed(CONFIG, plan.Run(0, 1, "sharp_unet"))
+    assert plan.seed(CONFIG, Run(0, 1, "unet")) == plan.seed(CONFIG, Run(0, 1, "sharp_unet"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures
 from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import sweep, workdir
 from tests.conftest import squares
 from tests.tiny_sweep import CONFIG, files, make
@@ -38,7 +39,7 @@ def shards(finished, tmp_path):
         runs = workdir.plan.runs(CONFIG)
         for number, run in enumerate(runs):
             if number % 3 != i:
-                shutil.rmtree(workdir.folder(folder, run))
+                shutil.rmtree(run_folder(folder, run))
         workdir.collect(folder, CONFIG)
         folders.append(folder)
     return folders
