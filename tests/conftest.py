@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jaxlib.version
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,6 +16,12 @@ from sharp_unet_jax.models import decoder, layers
 from tests.tiny_sweep import make
 from tests.training import fits
 
+# Tests compile hundreds of small programs and run each for moments: compiling fast beats compiling well. XLA reads this
+# when JAX first uses the CPU; processes that tests start inherit it.
+FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+if jaxlib.version.__version_info__ < (0, 11):  # its older code for fusions compiles in two thirds of the time
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
 # Simulated devices share one pool of threads, as large as the machine has cores. A reduction holds a thread of each
@@ -22,10 +29,9 @@ jax.config.update("jax_num_cpu_devices", 8)
 os.environ["NPROC"] = "64"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
-    """Tests that trace the same program again take it from a cache instead of compiling it."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+def pytest_configure(config):
+    """One cache of compiled programs for all workers, and for the next call: `pytest --cache-clear` empties it."""
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
