@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.data import folds
-from sharp_unet_jax.metrics import jaccard_from_counts
 from sharp_unet_jax.report import false_positives, figures, statistics, style
 
 IMAGES, PIXELS, FEATURES = 60, 32, 20
@@ -51,7 +51,8 @@ def jaccard(tests: list[np.ndarray], groups: np.ndarray, rng: np.random.Generato
     found = np.einsum("ipbf,rbf->ripb", pixels, centroids[:, 1] - centroids[:, 0]) > threshold[:, None]
     common = (found & labels[:, :, None]).sum(axis=2)
     truth = np.broadcast_to(labels.sum(axis=1)[:, None], common.shape)
-    scores = jaccard_from_counts(common, truth, found.sum(axis=2), empty="one")
+    foreground = np.stack([common, truth, found.sum(axis=2)], axis=-1)[..., None, :]
+    scores = metrics.overlaps(foreground, empty="one")["jaccard"][..., 0]
     return np.where(trained[:, :, None], np.nan, scores)
 
 

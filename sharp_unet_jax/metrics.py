@@ -1,57 +1,96 @@
-"""Jaccard and Dice, all derived from exact counts of pixels: the truth's, the prediction's, and those in both.
+"""Overlaps of truth and prediction, all derived from exact pixel counts: one registry, `OVERLAPS`, for everyone.
 
-No smoothing anywhere. An image whose truth and prediction are both empty has no overlap to measure (0/0): the caller
-says what it counts as. Where only one of the two is empty, both measures are 0.
+A new metric is one function and one line of `OVERLAPS`: records, tables, figures and the report loop over it. No
+smoothing anywhere. A ratio 0/0 has no value of its own: `empty` says what it scores, like scikit-learn's
+`zero_division`. This file needs NumPy alone, so the report reads it without JAX.
 """
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 IGNORE = 255
-"""Label of a pixel that is never trained on nor scored, such as letterbox padding."""
+"""Label of a pixel that is neither trained on nor scored, such as letterbox padding."""
 
 Empty = Literal["one", "zero", "nan"]
-"""What an empty truth with an empty prediction scores: 1, 0, or nothing (left out of every mean)."""
+"""Score of a ratio 0/0, such as an empty truth with an empty prediction: 1, 0, or none (left out of every mean)."""
 
 
-def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """Count the pixels that every score is derived from; call it inside jit.
+class Counts(NamedTuple):
+    """Pixel counts of a class, arrays of one shape."""
+
+    intersection: NDArray[Any]  # in truth and prediction
+    truth: NDArray[Any]
+    predicted: NDArray[Any]
+    pixels: NDArray[Any]  # all that are labelled, whatever their class
+
+
+Ratio = tuple[NDArray[Any], NDArray[Any]]  # numerator, denominator
+
+
+def _jaccard(n: Counts) -> Ratio:
+    return n.intersection, n.truth + n.predicted - n.intersection
+
+
+def _dice(n: Counts) -> Ratio:
+    return 2 * n.intersection, n.truth + n.predicted
+
+
+def _sensitivity(n: Counts) -> Ratio:
+    return n.intersection, n.truth
+
+
+def _precision(n: Counts) -> Ratio:
+    return n.intersection, n.predicted
+
+
+def _specificity(n: Counts) -> Ratio:
+    return n.pixels - n.truth - n.predicted + n.intersection, n.pixels - n.truth
+
+
+OVERLAPS: dict[str, Callable[[Counts], Ratio]] = {
+    "jaccard": _jaccard,
+    "dice": _dice,
+    "sensitivity": _sensitivity,
+    "precision": _precision,
+    "specificity": _specificity,
+}
+"""Overlaps by name, each the numerator and denominator of a ratio. Jaccard and Dice are the paper's."""
+
+
+def overlaps(counts: ArrayLike, *, empty: Empty, smoothing: float = 0) -> dict[str, NDArray[np.float64]]:
+    """Return every overlap of `OVERLAPS` from pixel counts.
 
     Args:
-        logits: (N, H, W, K) floating. K = 1: class 1 where sigmoid(logit) > threshold, else class 0.
-            K > 1: the class of the largest logit, the lowest of equals.
-        labels: (N, H, W) integer classes; IGNORE is left out, and any other value outside 0..C-1 is no class's truth.
-        threshold: a probability, for K = 1 alone.
+        counts: (..., classes, 3): intersection, truth, predicted, of all classes, background included.
+        empty: what a ratio 0/0 scores.
+        smoothing: what is added to numerator and denominator; 0 everywhere but in the report's table of conventions.
 
     Returns:
-        (N, C, 3) int32: intersection, truth, predicted; C = 2 for K = 1 (background, foreground), else K. Exact up to
-        2**31 pixels an image.
+        {name: (..., classes) float64}.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        ValueError: for another word for `empty`.
+
+    >>> from sharp_unet_jax import metrics
+    >>> values = metrics.overlaps([[4, 5, 4], [7, 7, 8]], empty="one")
+    >>> print(values["jaccard"])  # background 4 of 5, foreground 7 of 8
+    [0.8   0.875]
     """
-    if labels.shape != logits.shape[:3] or logits.ndim != 4:
-        raise ValueError(f"logits (N, H, W, K) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}")
-    classes = logits.shape[-1]
-    if classes == 1:
-        classes = 2
-        t = jnp.asarray(threshold, jnp.float32)
-        decided = (logits[..., 0] > jnp.log(t / (1 - t))).astype(jnp.int32)  # exactly logit > 0 at 0.5
-    else:
-        decided = jnp.argmax(logits, axis=-1)
-    valid = (labels != IGNORE)[..., None]
-    truth = jax.nn.one_hot(labels, classes, dtype=jnp.bool_)  # all zero at IGNORE
-    predicted = valid & jax.nn.one_hot(decided, classes, dtype=jnp.bool_)
-    pixels = [jnp.sum(mask, axis=(1, 2), dtype=jnp.int32) for mask in (truth & predicted, truth, predicted)]
-    return jnp.stack(pixels, axis=-1)
+    if empty not in get_args(Empty):
+        raise ValueError(f'empty must be "one", "zero" or "nan", got {empty!r}')
+    table = np.asarray(counts)
+    table = table.astype(np.int64) if table.dtype.kind in "biu" else table
+    intersection, truth, predicted = np.moveaxis(table, -1, 0)
+    pixels = np.broadcast_to(truth.sum(axis=-1, keepdims=True), truth.shape)
+    found = Counts(intersection, truth, predicted, pixels)
+    return {name: _divided(*ratio(found), empty, smoothing) for name, ratio in OVERLAPS.items()}
 
 
 def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> NDArray[np.float64]:
-    """Jaccard index |A and B| / |A or B| of masks.
+    """Return the Jaccard index |A and B| / |A or B| of masks.
 
     Args:
         truth: (..., H, W) boolean, or numbers that are all 0 or 1; NumPy or JAX.
@@ -70,95 +109,83 @@ def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> 
     >>> print(metrics.jaccard(truth, predicted, empty="nan"))  # 8 of 12 pixels; the second pair is empty
     [0.66666667        nan]
     """
-    return jaccard_from_counts(*_mask_counts(truth, predicted), empty=empty)
+    return of_masks("jaccard", truth, predicted, empty=empty)
 
 
 def dice(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> NDArray[np.float64]:
-    """Dice coefficient 2 |A and B| / (|A| + |B|) of masks; arguments, result and errors as for `jaccard`."""
-    return dice_from_counts(*_mask_counts(truth, predicted), empty=empty)
+    """Return the Dice coefficient 2 |A and B| / (|A| + |B|) of masks; arguments, result and errors as for `jaccard`."""
+    return of_masks("dice", truth, predicted, empty=empty)
 
 
-def jaccard_from_counts(
-    intersection: ArrayLike, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty
-) -> NDArray[np.float64]:
-    """Jaccard index from pixel counts (integers, all of one shape); float64 of that shape. ValueError as `jaccard`."""
-    both = np.asarray(intersection, np.int64)
-    return _ratio(both, np.asarray(truth, np.int64) + np.asarray(predicted, np.int64) - both, empty)
-
-
-def dice_from_counts(
-    intersection: ArrayLike, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty
-) -> NDArray[np.float64]:
-    """Dice coefficient from pixel counts; arguments, result and errors as for `jaccard_from_counts`."""
-    total = np.asarray(truth, np.int64) + np.asarray(predicted, np.int64)
-    return _ratio(2 * np.asarray(intersection, np.int64), total, empty)
+def of_masks(name: str, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> NDArray[np.float64]:
+    """Return the overlap `name` of `OVERLAPS` of masks; arguments, result and errors as for `jaccard`."""
+    a, b = _mask(truth, "truth"), _mask(predicted, "predicted")
+    if a.shape != b.shape or a.ndim < 2:
+        raise ValueError(f"truth and predicted must be masks (..., H, W) of one shape, got {a.shape} and {b.shape}")
+    # The complement is the background, class 0: specificity needs its pixels.
+    of_classes = [(x & y, x, y) for x, y in ((~a, ~b), (a, b))]
+    counts = [[mask.sum(axis=(-2, -1), dtype=np.int64) for mask in masks] for masks in of_classes]
+    return overlaps(np.moveaxis(np.array(counts), (0, 1), (-2, -1)), empty=empty)[name][..., 1][()]
 
 
 class Score(NamedTuple):
-    """What `score` returns: fractions in 0..1, nan where nothing could be scored."""
+    """Summary of a fold; fractions in 0..1, nan where nothing could be scored."""
 
-    jaccard: float
-    """Mean over images of an image's mean over classes."""
-    dice: float
-    pooled_jaccard: float
-    """All images' pixels counted as one image, then the mean over classes."""
-    pooled_dice: float
+    means: dict[str, float]
+    """By overlap: the mean over images of an image's mean over classes."""
+    pooled: dict[str, float]
+    """By overlap: all images' pixels counted as one image, then the mean over classes."""
     images: int
-    """Images that the means over images rest on: all of them, unless empty="nan" left some without a score."""
+    """Images that the mean Jaccard rests on: all of them, unless empty="nan" left some without a score."""
     dropped: int
-    """Values (image, class) left out of the means: empty in truth and prediction, under empty="nan"."""
+    """Jaccard values (image, class) left out of the mean: empty in truth and prediction, under empty="nan"."""
 
 
 def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
     """Summarise a fold.
 
     Args:
-        counts: (n, C, 3) integers as `counts` returns them.
-        empty: what an image's class scores that is neither in the truth nor in the prediction.
-        binary: score class 1 alone (C must be 2). Otherwise the mean over all classes, background included, as the
+        counts: (n, classes, 3) integers: intersection, truth, predicted, background first.
+        empty: what a ratio 0/0 scores, such as the Jaccard index of a class in neither truth nor prediction.
+        binary: score class 1 alone (there must be 2). Otherwise the mean over all classes, background included, as the
             paper does ("taking the IoUs of all classes and averaging them").
 
     Raises:
-        ValueError: for no images, counts of another shape, or binary with C other than 2.
+        ValueError: for no images, counts of another shape, or binary with a number of classes other than 2.
 
     >>> from sharp_unet_jax import metrics
     >>> score = metrics.score([[[4, 4, 4], [8, 8, 12]]], empty="one", binary=True)
-    >>> print(round(score.jaccard, 4), round(score.dice, 4), score.images)
+    >>> print(round(score.means["jaccard"], 4), round(score.means["dice"], 4), score.images)
     0.6667 0.8 1
     """
     table = np.asarray(counts, np.int64)
     if table.ndim != 3 or table.shape[2] != 3 or table.shape[0] == 0:
         raise ValueError(f"counts must be (images, classes, 3) of at least one image, got {table.shape}")
-    if binary:
-        if table.shape[1] != 2:
-            raise ValueError(f"a binary score needs counts of 2 classes, got {table.shape[1]}")
-        table = table[:, 1:]
-    jaccards = jaccard_from_counts(*np.moveaxis(table, -1, 0), empty=empty)
-    dices = dice_from_counts(*np.moveaxis(table, -1, 0), empty=empty)
-    pooled = table.sum(axis=0).T
-    images = _mean(jaccards, axis=1)
+    if binary and table.shape[1] != 2:
+        raise ValueError(f"a binary score needs counts of 2 classes, got {table.shape[1]}")
+    scored = slice(1, None) if binary else slice(None)
+    by_image = {name: values[:, scored] for name, values in overlaps(table, empty=empty).items()}
+    as_one = {name: values[scored] for name, values in overlaps(table.sum(axis=0), empty=empty).items()}
     return Score(
-        jaccard=float(_mean(images)),
-        dice=float(_mean(_mean(dices, axis=1))),
-        pooled_jaccard=float(_mean(jaccard_from_counts(*pooled, empty=empty))),
-        pooled_dice=float(_mean(dice_from_counts(*pooled, empty=empty))),
-        images=int(np.sum(~np.isnan(images))),
-        dropped=int(np.sum(np.isnan(jaccards))),
+        means={name: float(mean(mean(values, axis=1))) for name, values in by_image.items()},
+        pooled={name: float(mean(values)) for name, values in as_one.items()},
+        images=int(np.sum(~np.isnan(by_image["jaccard"]).all(axis=1))),
+        dropped=int(np.sum(np.isnan(by_image["jaccard"]))),
     )
 
 
-def _mask_counts(truth: ArrayLike, predicted: ArrayLike) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
-    a, b = _mask(truth, "truth"), _mask(predicted, "predicted")
-    if a.shape != b.shape or a.ndim < 2:
-        raise ValueError(f"truth and predicted must be masks (..., H, W) of one shape, got {a.shape} and {b.shape}")
-    intersection, in_truth, in_predicted = (np.sum(mask, axis=(-2, -1), dtype=np.int64) for mask in (a & b, a, b))
-    return intersection, in_truth, in_predicted
+def mean(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
+    """Return the mean of the values that are not nan, nan where there are none (np.nanmean warns there)."""
+    known = ~np.isnan(values)
+    number = np.sum(known, axis=axis)
+    total = np.sum(values, axis=axis, where=known)
+    return np.divide(total, number, out=np.full(np.shape(number), np.nan), where=number > 0)
 
 
 def _mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     array = np.asarray(values)
     mask = array.astype(bool)
-    # A label map or a probability map taken for a mask would give a plausible, wrong number.
+    # A label map or a probability map mistaken for a mask would give a plausible, wrong number.
     if array.dtype != bool and not np.array_equal(array, mask):
         raise ValueError(
             f"{name} holds values other than 0 and 1 (from {array.min()} to {array.max()}): pass a mask, "
@@ -167,16 +194,6 @@ def _mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     return mask
 
 
-def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64], empty: Empty) -> NDArray[np.float64]:
-    if empty not in get_args(Empty):
-        raise ValueError(f'empty must be "one", "zero" or "nan", got {empty!r}')
-    filled = np.full(np.shape(denominator), {"one": 1.0, "zero": 0.0, "nan": np.nan}[empty])
-    return np.divide(numerator, denominator, out=filled, where=denominator > 0)[()]
-
-
-def _mean(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
-    """Mean of the values that are not nan, nan where there are none (np.nanmean warns there)."""
-    known = ~np.isnan(values)
-    number = np.sum(known, axis=axis)
-    total = np.sum(values, axis=axis, where=known)
-    return np.divide(total, number, out=np.full(np.shape(number), np.nan), where=number > 0)
+def _divided(above: NDArray[Any], below: NDArray[Any], empty: Empty, smoothing: float) -> NDArray[np.float64]:
+    undefined = np.full(np.shape(below), {"one": 1.0, "zero": 0.0, "nan": np.nan}[empty])
+    return np.divide(above + smoothing, below + smoothing, out=undefined, where=below + smoothing > 0)

@@ -1,16 +1,14 @@
 """Scores against scikit-learn, against fractions worked out by hand, and the rules at their edges."""
 
 from fractions import Fraction
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import f1_score, jaccard_score
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from sharp_unet_jax import metrics
 
@@ -59,6 +57,41 @@ def test_masks_agree_with_scikit_learn(classes):
             assert ours[1][image] == pytest.approx(f1_score(a, b), abs=1e-12)
 
 
+@pytest.mark.parametrize("empty", ["one", "zero", "nan"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_every_overlap_agrees_with_scikit_learn(classes, empty):
+    """Specificity is the sensitivity of the complement; 0/0 is scikit-learn's `zero_division`."""
+    rng = np.random.default_rng(classes)
+    truth, predicted = rng.integers(0, classes, (2, 6, 5, 4))
+    truth[0], predicted[1], truth[2], predicted[2] = 0, 0, 1, 1
+    counts = np.array(
+        [
+            [[np.sum((t == c) & (p == c)), np.sum(t == c), np.sum(p == c)] for c in range(classes)]
+            for t, p in zip(truth, predicted, strict=True)
+        ]
+    )
+    found = metrics.overlaps(counts, empty=empty)
+    division = {"one": 1.0, "zero": 0.0, "nan": np.nan}[empty]
+    measures = {
+        "jaccard": jaccard_score,
+        "dice": f1_score,
+        "sensitivity": recall_score,
+        "precision": precision_score,
+        "specificity": lambda t, p, **options: recall_score(~t, ~p, **options),
+    }
+    assert found.keys() == measures.keys()
+    for name, measure in measures.items():
+        for image, c in np.ndindex(len(truth), classes):
+            t, p = (truth[image] == c).ravel(), (predicted[image] == c).ravel()
+            if name in ("jaccard", "dice") and not t.any() and not p.any():
+                expected = division  # jaccard_score takes no nan
+            else:
+                expected = measure(t, p, zero_division=0.0 if name == "jaccard" else division)
+            np.testing.assert_allclose(found[name][image, c], expected, atol=1e-12)
+            by_masks = metrics.of_masks(name, truth[image] == c, predicted[image] == c, empty=empty)
+            np.testing.assert_array_equal(by_masks, found[name][image, c])
+
+
 @pytest.mark.parametrize("convert", [np.uint8, np.float32, jnp.asarray])
 def test_masks_may_be_zeros_and_ones_of_any_kind(convert):
     assert metrics.jaccard(convert(picture("##..")), convert(picture(".##."))) == pytest.approx(1 / 3)
@@ -90,67 +123,6 @@ def test_jaccard_and_dice_are_one_measure(data, truth):
     assert np.all(metrics.jaccard(truth, truth) == 1)
 
 
-def numpy_counts(decided: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    rows = []
-    for prediction, truth in zip(decided, labels, strict=True):
-        prediction, truth = prediction[truth != metrics.IGNORE], truth[truth != metrics.IGNORE]
-        rows.append(
-            [
-                [np.sum((truth == c) & (prediction == c)), np.sum(truth == c), np.sum(prediction == c)]
-                for c in range(classes)
-            ]
-        )
-    return np.array(rows)
-
-
-@pytest.mark.parametrize("channels", [1, 2, 4])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-def test_counts_equal_numpy(channels, dtype):
-    rng = np.random.default_rng(channels)
-    classes = max(channels, 2)
-    logits = rng.normal(size=(3, 6, 5, channels)).astype(np.float32)
-    labels = rng.choice([*range(classes), metrics.IGNORE], (3, 6, 5)).astype(dtype)
-    decided = (logits[..., 0] > 0).astype(int) if channels == 1 else logits.argmax(-1)
-    result = jax.jit(metrics.counts)(logits, labels)
-    assert result.shape == (3, classes, 3)
-    assert result.dtype == jnp.int32
-    np.testing.assert_array_equal(result, numpy_counts(decided, labels, classes))
-
-
-def test_counts_leave_ignored_pixels_out():
-    assert metrics.IGNORE == 255  # data sets are built with it
-    labels = np.full((1, 4, 4), metrics.IGNORE, np.uint8)
-    labels[0, 0, 0] = 1
-    for logits in (np.full((1, 4, 4, 1), 9.0), np.zeros((1, 4, 4, 3)) + np.array([0, 9.0, 0])):
-        result = np.asarray(metrics.counts(jnp.asarray(logits, jnp.float32), labels))
-        np.testing.assert_array_equal(result[0, 1], [1, 1, 1])
-        assert result.sum() == 3
-
-
-def test_threshold_is_a_probability_and_must_be_exceeded():
-    probability = np.array([0.1, 0.29, 0.31, 0.5, 0.51, 0.9])
-    logits = np.log(probability / (1 - probability)).astype(np.float32).reshape(1, 1, 6, 1)
-    labels = np.ones((1, 1, 6), np.uint8)
-    predicted = [int(metrics.counts(logits, labels, t)[0, 1, 2]) for t in (0.3, 0.5, 0.7)]
-    assert predicted == [4, 2, 1]  # sigmoid(0) = 0.5 does not exceed 0.5
-    traced = jax.jit(metrics.counts)(logits, labels, 0.3)
-    assert traced[0, 1, 2] == 4
-    ends = jax.jit(partial(metrics.counts, threshold=0.0)), jax.jit(partial(metrics.counts, threshold=1.0))
-    assert [int(f(logits, labels)[0, 1, 2]) for f in ends] == [6, 0]
-
-
-def test_counts_are_exact_where_float32_is_not():
-    side = 4100  # 16,810,000 pixels; float32 is exact up to 16,777,216
-    labels = np.ones((1, side, side), np.uint8)
-    result = np.asarray(metrics.counts(jnp.ones((1, side, side, 1), jnp.bfloat16), labels))
-    np.testing.assert_array_equal(result, [[[0, 0, 0], [side * side] * 3]])
-
-
-def test_counts_name_both_shapes():
-    with pytest.raises(ValueError, match=r"\(1, 4, 4, 1\) and \(1, 4, 5\)"):
-        metrics.counts(jnp.zeros((1, 4, 4, 1)), jnp.zeros((1, 4, 5), jnp.int32))
-
-
 # Two images, two classes: intersection, truth, predicted. Image 1 has no foreground at all.
 BINARY = np.array([[[2, 4, 3], [1, 2, 3]], [[6, 6, 6], [0, 0, 0]]])
 
@@ -165,8 +137,10 @@ BINARY = np.array([[[2, 4, 3], [1, 2, 3]], [[6, 6, 6], [0, 0, 0]]])
 )
 def test_binary_score_by_hand(empty, jaccard, dice, images, dropped):
     result = metrics.score(BINARY, empty=empty, binary=True)
-    expected = [float(x) for x in (jaccard, dice, Fraction(1, 4), Fraction(2, 5), images, dropped)]
-    np.testing.assert_allclose(result, expected, rtol=1e-14)
+    found = [result.means["jaccard"], result.means["dice"], result.pooled["jaccard"], result.pooled["dice"]]
+    expected = [float(x) for x in (jaccard, dice, Fraction(1, 4), Fraction(2, 5))]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert (result.images, result.dropped) == (images, dropped)
 
 
 @pytest.mark.parametrize(
@@ -180,21 +154,21 @@ def test_binary_score_by_hand(empty, jaccard, dice, images, dropped):
 def test_score_of_all_classes_by_hand(empty, jaccard, images, dropped):
     result = metrics.score(BINARY, empty=empty, binary=False)
     pooled = (Fraction(8, 11) + Fraction(1, 4)) / 2, (Fraction(16, 19) + Fraction(2, 5)) / 2
-    assert result.jaccard == pytest.approx(float(jaccard), abs=1e-14)
-    assert result.pooled_jaccard == pytest.approx(float(pooled[0]), abs=1e-14)
-    assert result.pooled_dice == pytest.approx(float(pooled[1]), abs=1e-14)
+    assert result.means["jaccard"] == pytest.approx(float(jaccard), abs=1e-14)
+    assert result.pooled["jaccard"] == pytest.approx(float(pooled[0]), abs=1e-14)
+    assert result.pooled["dice"] == pytest.approx(float(pooled[1]), abs=1e-14)
     assert (result.images, result.dropped) == (images, dropped)
 
 
 def test_score_of_nothing_to_score_is_nan():
     result = metrics.score(np.zeros((3, 2, 3), int), empty="nan", binary=True)
-    assert np.all(np.isnan(result[:4]))
+    assert np.all(np.isnan([*result.means.values(), *result.pooled.values()]))
     assert (result.images, result.dropped) == (0, 3)
 
 
 def test_pooled_counts_do_not_overflow():
     result = metrics.score(np.full((3, 2, 3), 2**31 - 1, np.int32), empty="zero", binary=True)
-    assert result[:4] == (1, 1, 1, 1)
+    assert set(result.means.values()) == set(result.pooled.values()) == {1}
     small = metrics.score(np.full((3, 2, 3), 200, np.uint8), empty="zero", binary=True)
     assert small == result
 

@@ -42,7 +42,8 @@ from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.plan import Splits
 from sharp_unet_jax.training import train
 
-SCORES = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
+FIRST = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
+SCORES = (*FIRST, *(name for name in metrics.OVERLAPS if name not in FIRST))  # the columns of scores.csv
 
 
 def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: dict[str, str]) -> None:
@@ -155,8 +156,8 @@ def collect(workdir: Path, config: Config) -> None:
         writer.writerow(SCORES)
         for record in finished:
             # None: nothing to score under empty="nan"; the cell stays empty.
-            scores = {key: f"{record[key]:.6f}" for key in ("jaccard", "dice") if record[key] is not None}
-            writer.writerow([scores.get(key) if key in ("jaccard", "dice") else record[key] for key in SCORES])
+            scores = {key: f"{record[key]:.6f}" for key in metrics.OVERLAPS if record[key] is not None}
+            writer.writerow([scores.get(key) if key in metrics.OVERLAPS else record[key] for key in SCORES])
         write_text(workdir / "scores.csv", text.getvalue())
         if finished:
             frames = [_read_scores(workdir, record["run"]) for record in finished]
@@ -289,12 +290,11 @@ def _scores(result: train.Result) -> dict[str, Any]:
     """The reported score, and for comparison that of the epoch that looked best on the test fold, and of the last."""
 
     def at(row: dict[str, float]) -> dict[str, float]:
-        return {"epoch": row["epoch"], "jaccard": row["test_jaccard"], "dice": row["test_dice"]}
+        return {"epoch": row["epoch"]} | {name: row[f"test_{name}"] for name in metrics.OVERLAPS}
 
     reported = at(result.rows[result.best_epoch - 1])
     return {
-        "jaccard": reported["jaccard"],
-        "dice": reported["dice"],
+        **{name: reported[name] for name in metrics.OVERLAPS},
         "best_epoch": result.best_epoch,
         "epochs": len(result.rows),
         "best_on_test": at(max(result.rows, key=lambda row: np.nan_to_num(row["test_jaccard"], nan=-1))),
@@ -314,9 +314,8 @@ def _per_image(run: Run, dataset: Dataset, cell: folds.Split, counts: np.ndarray
             "union": truth + predicted - intersection,
             "truth": truth,
             "predicted": predicted,
-            "jaccard": metrics.jaccard_from_counts(intersection, truth, predicted, empty=config.empty),
-            "dice": metrics.dice_from_counts(intersection, truth, predicted, empty=config.empty),
         }
+        | {name: values.ravel() for name, values in metrics.overlaps(counts, empty=config.empty).items()}
     )
 
 

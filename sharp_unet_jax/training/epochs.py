@@ -18,7 +18,7 @@ from flax import nnx
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from sharp_unet_jax import losses, metrics, models
+from sharp_unet_jax import losses, models
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import augment, stream
 from sharp_unet_jax.data.resident import Dataset
@@ -195,7 +195,7 @@ def build(
         """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
         images, masks = gather(pairs, index)
         logits = nnx.merge(graph, state.params, state.stats)(network.scaled(images))
-        return loss(logits, masks), metrics.counts(logits, masks, config.threshold)
+        return loss(logits, masks), network.counts(logits, masks, config.threshold)
 
     @jax.default_matmul_precision(precision)
     def predict_step(params: dict[str, Any], stats: dict[str, Any], pairs: Pairs, index: jax.Array) -> jax.Array:

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from sharp_unet_jax import models
+from sharp_unet_jax import decision, models
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.models import layers
 
 
@@ -47,3 +48,31 @@ def probabilities(logits: jax.Array) -> jax.Array:
     """Of every output, (..., outputs) float32: of one, that of the foreground; of several, they sum to 1."""
     logits = logits.astype(jnp.float32)
     return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
+
+
+def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.Array:
+    """Count the pixels that every score is derived from; call it inside jit.
+
+    Args:
+        logits: (N, H, W, num_classes) floating; `decision.labels_of_logits` decides.
+        labels: (N, H, W) integer classes. IGNORE is left out; any other value beyond the classes is no class's truth.
+        threshold: a probability, used with one class alone.
+
+    Returns:
+        (N, classes, 3) int32: intersection, truth, predicted. There are 2 classes for num_classes = 1 (background,
+        foreground), else num_classes. Exact up to 2**31 pixels an image.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    if logits.ndim != 4 or labels.shape != logits.shape[:3]:
+        raise ValueError(
+            f"logits (N, H, W, num_classes) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}"
+        )
+    classes = max(logits.shape[-1], 2)
+    decided = decision.labels_of_logits(logits, threshold)
+    valid = (labels != IGNORE)[..., None]
+    truth = jax.nn.one_hot(labels, classes, dtype=jnp.bool_)  # all zero at IGNORE
+    predicted = valid & jax.nn.one_hot(decided, classes, dtype=jnp.bool_)
+    pixels = [jnp.sum(mask, axis=(1, 2), dtype=jnp.int32) for mask in (truth & predicted, truth, predicted)]
+    return jnp.stack(pixels, axis=-1)

@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     """A run after an epoch: all that its next epoch depends on. The order of the data is a function of the epoch."""
 
     state: State  # on the device(s); the next epoch writes over it
-    best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, C, 3), see metrics.counts
+    best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, C, 3), see network.counts
     rows: list[dict[str, float]]  # an epoch each
     best_epoch: int  # of the lowest validation loss
     learning_rate: float
@@ -56,7 +56,7 @@ class Result(NamedTuple):
     best_epoch: int  # of the lowest validation loss
     params: dict[str, Any]  # of that epoch
     stats: dict[str, Any]
-    counts: np.ndarray  # of that epoch: (n_test, C, 3), see metrics.counts
+    counts: np.ndarray  # of that epoch: (n_test, C, 3), see network.counts
 
 
 def fit(
@@ -149,5 +149,5 @@ def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 def _summary(part: str, loss: np.ndarray, counts: np.ndarray, config: Config, binary: bool) -> dict[str, float]:
     score = metrics.score(counts, empty=config.empty, binary=binary)
-    mean = float(np.mean(loss, dtype=np.float64))
-    return {f"{part}_loss": mean, f"{part}_jaccard": score.jaccard, f"{part}_dice": score.dice}
+    row = {f"{part}_loss": float(np.mean(loss, dtype=np.float64))}
+    return row | {f"{part}_{name}": value for name, value in score.means.items()}

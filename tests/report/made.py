@@ -36,13 +36,13 @@ def sweep(folder, dataset, predict=None, **fields):
         _per_image(run, dataset, test, counts).to_parquet(own / "per_image.parquet")
         score = metrics.score(counts, empty=config.empty, binary=dataset.num_classes == 1)
         cell = {"run": run.name, "model": run.model, "repeat": run.repeat, "fold": run.fold}
-        record = {"status": "finished", **cell, "jaccard": score.jaccard, "dice": score.dice}
+        record = {"status": "finished", **cell, **score.means}
         (own / "record.json").write_text(json.dumps(record))
     return records.load(folder)
 
 
 def _counts(probabilities, labels, threshold):
-    """What metrics.counts gives of the logits (its tests compare it with NumPy), without a compilation."""
+    """What network.counts gives of the logits (its tests compare it with NumPy), without a compilation."""
     outputs = probabilities.shape[-1]
     decided = probabilities[..., 0] > 255 * threshold if outputs == 1 else probabilities.argmax(axis=-1)
     classes = np.arange(max(outputs, 2))

@@ -13,6 +13,7 @@ from flax import nnx
 from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.training import epochs, train
+from sharp_unet_jax.weights.pretrained import Weights
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make, run
 
@@ -69,7 +70,7 @@ def pretrained_for(name, seed=7):
         norm.mean[...] = jnp.full(norm.mean.shape, 0.3)
     network.mean[...], network.std[...] = jnp.full(3, 0.5), jnp.full(3, 0.25)
     kept = [(path, x) for path, x in nnx.to_flat_state(nnx.state(network)) if path[0] in ("encoder", "mean", "std")]
-    return models.pretrained.Weights(jax.device_get(nnx.from_flat_state(kept)), "digest"), network
+    return Weights(jax.device_get(nnx.from_flat_state(kept)), "digest"), network
 
 
 def test_every_run_starts_from_the_pretrained_weights(normed, dataset):

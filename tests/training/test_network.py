@@ -1,33 +1,66 @@
-"""What is asked of XLA, and how many images a network is given at once."""
-
-import dataclasses
-import types
+"""Counts of pixels against NumPy."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from sharp_unet_jax.training import compile
-from tests.training.fits import CONFIG
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.training import network
 
 
-@pytest.mark.parametrize(
-    ("platform", "devices", "batch", "size", "images"),
-    [
-        ("cpu", 1, 16, (192, 256), 8),
-        ("cpu", 1, 4, (192, 256), 4),
-        ("cpu", 3, 16, (192, 256), 18),
-        ("cpu", 2, 1, (2048, 2048), 2),
-        ("gpu", 1, 16, (192, 256), 16),
-        ("gpu", 3, 16, (2048, 2048), 18),
-    ],
-)
-def test_how_many_images_are_evaluated_at_once(platform, devices, batch, size, images):
-    devices = [types.SimpleNamespace(platform=platform)] * devices
-    assert compile.eval_batch_size(dataclasses.replace(CONFIG, batch_size=batch), size, devices) == images
+def numpy_counts(decided: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    rows = []
+    for prediction, truth in zip(decided, labels, strict=True):
+        prediction, truth = prediction[truth != IGNORE], truth[truth != IGNORE]
+        rows.append(
+            [
+                [np.sum((truth == c) & (prediction == c)), np.sum(truth == c), np.sum(prediction == c)]
+                for c in range(classes)
+            ]
+        )
+    return np.array(rows)
 
 
-def test_a_product_on_the_cpu_is_not_given_to_ynnpack():
-    product = jax.jit(jnp.matmul, compiler_options=compile.compiler_options(CONFIG, "cpu"))
-    matrix = jnp.ones((256, 256))
-    assert "ynn_fusion" not in product.lower(matrix, matrix).compile().as_text()
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_counts_equal_numpy(channels, dtype):
+    rng = np.random.default_rng(channels)
+    classes = max(channels, 2)
+    logits = rng.normal(size=(3, 6, 5, channels)).astype(np.float32)
+    labels = rng.choice([*range(classes), IGNORE], (3, 6, 5)).astype(dtype)
+    decided = (logits[..., 0] > 0).astype(int) if channels == 1 else logits.argmax(-1)
+    result = jax.jit(network.counts)(logits, labels)
+    assert result.shape == (3, classes, 3)
+    assert result.dtype == jnp.int32
+    np.testing.assert_array_equal(result, numpy_counts(decided, labels, classes))
+
+
+def test_counts_leave_ignored_pixels_out():
+    assert IGNORE == 255  # data sets are built with it
+    labels = np.full((1, 4, 4), IGNORE, np.uint8)
+    labels[0, 0, 0] = 1
+    for logits in (np.full((1, 4, 4, 1), 9.0), np.zeros((1, 4, 4, 3)) + np.array([0, 9.0, 0])):
+        result = np.asarray(network.counts(jnp.asarray(logits, jnp.float32), labels))
+        np.testing.assert_array_equal(result[0, 1], [1, 1, 1])
+        assert result.sum() == 3
+
+
+def test_threshold_is_a_probability_and_must_be_exceeded():
+    probability = np.array([0.1, 0.29, 0.31, 0.5, 0.51, 0.9])
+    logits = np.log(probability / (1 - probability)).astype(np.float32).reshape(1, 1, 6, 1)
+    labels = np.ones((1, 1, 6), np.uint8)
+    predicted = [int(network.counts(logits, labels, t)[0, 1, 2]) for t in (0.3, 0.5, 0.7)]
+    assert predicted == [4, 2, 1]  # sigmoid(0) = 0.5 does not exceed 0.5
+
+
+def test_counts_are_exact_where_float32_is_not():
+    side = 4100  # 16,810,000 pixels; float32 is exact up to 16,777,216
+    labels = np.ones((1, side, side), np.uint8)
+    result = np.asarray(network.counts(jnp.ones((1, side, side, 1), jnp.bfloat16), labels))
+    np.testing.assert_array_equal(result, [[[0, 0, 0], [side * side] * 3]])
+
+
+def test_counts_name_both_shapes():
+    with pytest.raises(ValueError, match=r"\(1, 4, 4, 1\) and \(1, 4, 5\)"):
+        network.counts(jnp.zeros((1, 4, 4, 1)), jnp.zeros((1, 4, 5), jnp.int32))

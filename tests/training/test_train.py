@@ -48,11 +48,11 @@ def test_a_network_with_batch_normalisation_learns_and_predicts_as_it_was_scored
     _, result = run(train.fit(program, split, config, binary=True, seed=0))
     assert result.rows[result.best_epoch - 1]["test_jaccard"] > 0.7
     checkpoint.save(tmp_path / "c", {"params": result.params, "stats": result.stats})
-    network = sharp_unet_jax.build(normed, rngs=nnx.Rngs(5), weights=str(tmp_path / "c"))
+    segmenter = sharp_unet_jax.build(normed, rngs=nnx.Rngs(5), weights=str(tmp_path / "c"))
     for index, counts in zip(split.test, result.counts, strict=True):  # an image alone, in another process's hands
-        logits = network(jnp.asarray(dataset.images[index : index + 1], jnp.float32) / 255)
+        logits = segmenter(jnp.asarray(dataset.images[index : index + 1], jnp.float32) / 255)
         np.testing.assert_array_equal(
-            metrics.counts(logits, jnp.asarray(dataset.masks[index : index + 1]), 0.5)[0], counts
+            network.counts(logits, jnp.asarray(dataset.masks[index : index + 1]), 0.5)[0], counts
         )
 
 
