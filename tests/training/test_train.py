@@ -14,7 +14,7 @@ import sharp_unet_jax
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.training import epochs, train
+from sharp_unet_jax.training import epochs, network, train
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make, run
 
