@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from launch.console import ending, environment, paths
 from sharp_unet_jax.report import paper_tables, records, write
-from sharp_unet_jax.sweeps import workdir
+from sharp_unet_jax.sweeps import merge
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -19,7 +19,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("workdir", type=paths.path, help="where all runs go; it may hold some already")
     parser.add_argument("shards", type=paths.path, nargs="+", help="workdirs to take finished runs from")
     known = parser.parse_args(arguments)
-    came = workdir.merge(known.workdir, known.shards)
+    came = merge.merge(known.workdir, known.shards)
     environment.merge(known.workdir, known.shards)
     paper_tables.write(known.workdir)
     print(f"{came} runs came to {known.workdir}; see its tables.md")

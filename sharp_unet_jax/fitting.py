@@ -19,7 +19,8 @@ from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.storage.layout import Run, run_folder
-from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.sweeps import check, sweep, workdir
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _SETTLED = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
@@ -120,7 +121,7 @@ def fit(
         devices_per_run=len(devices),
         **{"predictions": folder is not None, **settings},
     )
-    plan.check(config, len(devices))
+    check.config(config, len(devices))
     dataset = resident.prepare(
         examples + held,
         name=name,
@@ -151,15 +152,15 @@ def _made(
     on_epoch: Callable[[dict[str, float]], object] | None,
 ) -> trained.Trained:
     """Makes the one run in `folder`, unless it is there already, and reads it back."""
-    events = sweep.go(config, dataset, folder, devices, only=run.name, splits={(0, 0): split})
+    events = sweep.train(config, dataset, folder, devices, only=run.name, splits={(0, 0): split})
     with contextlib.closing(events):
         for event in events:
-            if isinstance(event, sweep.EpochEnded) and on_epoch:
+            if isinstance(event, EpochEnded) and on_epoch:
                 # Under this protocol the test images are those of the validation.
                 on_epoch({key: value for key, value in event.epoch.row.items() if not key.startswith("test_")})
-            elif isinstance(event, sweep.Warned):
+            elif isinstance(event, Warned):
                 warnings.warn(event.text, stacklevel=3)
-            elif isinstance(event, sweep.Ended) and event.record["status"] == "failed":
+            elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
     workdir.collect(folder, config)
     return trained.load(run_folder(folder, run))

@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
@@ -138,3 +139,22 @@ def build(
         if hasattr(module, "remat"):
             module.remat = remat
     return segmenter
+
+
+def describe(name: str, *, skip_kernel: str, skip_padding: str) -> dict[str, Any]:
+    """Return what a record says of the network `name`: its plain twin, encoder, skips and kernel."""
+    network, plain = MODELS[name], name.partition("+")[0].replace("sharp_", "")
+    encoder = plain.replace("ternausnet", "vgg") if "ternausnet" in plain else plain.removeprefix("unet_")
+    kernel = network.kernel or skip_kernel
+    described = {
+        "name": kernel,
+        "padding": network.padding or skip_padding,
+        "sum": float(ops.KERNELS[kernel].sum(dtype=np.float64)),
+        "scale": float(np.linalg.norm(ops.KERNELS[kernel].astype(np.float64))),
+    }
+    return {
+        "network": plain,
+        "encoder": encoder,
+        "skip": network.skip,
+        "kernel": None if network.skip == "plain" else described,
+    }
