@@ -141,16 +141,17 @@ def build(
     return segmenter
 
 
-def describe(name: str, *, skip_kernel: str, skip_padding: str) -> dict[str, Any]:
+def describe(name: str, *, skip_kernel: str = "laplacian", skip_padding: str = "zero") -> dict[str, Any]:
     """Return what a record says of the network `name`: its plain twin, encoder, skips and kernel."""
     network, plain = MODELS[name], name.partition("+")[0].replace("sharp_", "")
     encoder = plain.replace("ternausnet", "vgg") if "ternausnet" in plain else plain.removeprefix("unet_")
     kernel = network.kernel or skip_kernel
+    values = ops.KERNELS[kernel].astype(np.float64)
     described = {
         "name": kernel,
         "padding": network.padding or skip_padding,
-        "sum": float(ops.KERNELS[kernel].sum(dtype=np.float64)),
-        "scale": float(np.linalg.norm(ops.KERNELS[kernel].astype(np.float64))),
+        "sum": round(float(values.sum()), 6) + 0.0,
+        "scale": float(np.sqrt(np.square(values).sum())),
     }
     return {
         "network": plain,
