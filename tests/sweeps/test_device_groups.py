@@ -53,19 +53,21 @@ def test_events_of_all_works_come_whatever_the_order():
     assert list(device_groups.side_by_side(works, threading.Event())) == ["c", "d", "a", "b"]
 
 
-def stopping(stop, name):
-    """Yield until `stop` is set, then raise Stopped."""
+def stopping(stop, name, stopped=None):
+    """Yield `name`, wait until `stop` is set, append `name` to `stopped` and raise Stopped."""
     yield name
-    assert stop.wait(10)
+    if stop.wait(10) and stopped is not None:
+        stopped.append(name)
     raise Stopped(name)
 
 
 def test_an_error_stops_the_other_works_and_is_raised_when_they_ended():
-    stop, seen = threading.Event(), []
-    works = [stopping(stop, "a"), events("b", error=OSError("no space"))]
+    stop, seen, stopped = threading.Event(), [], []
+    works = [stopping(stop, "a", stopped), events("b", error=OSError("no space"))]
     with pytest.raises(OSError, match="no space"):
         list(map(seen.append, device_groups.side_by_side(works, stop)))
     assert sorted(seen) == ["a", "b"]
+    assert stopped == ["a"]
 
 
 def test_works_that_all_stop_are_named_together():

@@ -1,6 +1,7 @@
 """A sweep that was stopped or cut off is resumed, and leaves the bytes that it would have left anyway."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -12,9 +13,15 @@ from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-# Two runs of six epochs, in which the learning rate drops and early stopping counts.
+# Two runs of six epochs; in the second the loss is so unsteady that the learning rate drops.
 SIX = dataclasses.replace(
-    CONFIG, models=("sharp_unet",), epochs=6, patience=4, plateau_patience=1, protocol="nested", checkpoint_minutes=0
+    CONFIG,
+    models=("sharp_unet",),
+    protocol="nested",
+    epochs=6,
+    learning_rate=0.3,
+    plateau_patience=1,
+    checkpoint_minutes=0,
 )
 
 
@@ -25,6 +32,8 @@ def whole(tmp_path_factory):
         shrink_models(patch)
         folder = tmp_path_factory.mktemp("whole") / "w"
         make(folder, squares(), SIX)
+    lines = (folder / "runs" / "sharp_unet" / "repeat0-fold1" / "metrics.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["learning_rate"] for line in lines}) > 1
     return files(folder)
 
 
@@ -42,6 +51,15 @@ def test_a_run_that_was_cut_off_is_trained_again(done, dataset):
     events = make(done, dataset)
     assert [event.run.name for event in events if isinstance(event, Started)] == ["unet/repeat0-fold1"]
     assert files(done) == before
+
+
+def test_the_states_of_a_finished_run_are_deleted(done, dataset):
+    """The sweep may have been cut off between writing the record and deleting them."""
+    resume = done / "runs" / "unet" / "repeat0-fold1" / "resume"
+    resume.mkdir()
+    (resume / "2.state").write_bytes(b"left over")
+    assert make(done, dataset) == []
+    assert not resume.exists()
 
 
 @pytest.mark.parametrize("epochs", [1, pytest.param(5, marks=pytest.mark.slow), 6, 8])
