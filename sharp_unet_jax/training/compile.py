@@ -41,10 +41,13 @@ def eval_batch_size(config: Config, size: Size, devices: Sequence[jax.Device]) -
 
 
 def jit(function: Callable[..., Any], config: Config, platform: str, **options: Any) -> Callable[..., Any]:
-    """`jax.jit` with what is asked of XLA on "cpu", "gpu" or "tpu"."""
+    """`jax.jit` with what is asked of XLA on "cpu", "gpu" or "tpu": options, and the precision of its products."""
     if platform == "gpu":
         _start_cudnn()
-    return jax.jit(function, compiler_options=compiler_options(config, platform), **options)
+    precise = jax.default_matmul_precision(matmul_precision(config, platform))(function)
+    if isinstance(function, functools.partial):  # it has no name, and XLA names the program after the function
+        precise.__name__ = function.func.__name__
+    return jax.jit(precise, compiler_options=compiler_options(config, platform), **options)
 
 
 def compiler_options(config: Config, platform: str) -> dict[str, Any]:

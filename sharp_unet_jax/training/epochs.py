@@ -105,7 +105,6 @@ def build(
     loop = resident and (not on_cpu if loop is None else loop)
     replicated, sharded = (distributed.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
-    precision = compile.matmul_precision(config, devices[0].platform)
     micro_batches = config.accumulate
     divisor = len(devices) * micro_batches
     # A batch is padded to this: no larger than all there is.
@@ -138,7 +137,6 @@ def build(
     def gather(pairs: Pairs, index: jax.Array) -> Pairs:
         return Pairs(pairs.images[index], pairs.masks[index]) if resident else pairs
 
-    @jax.default_matmul_precision(precision)
     def train_step(
         frozen: bool,
         state: State,
@@ -190,14 +188,12 @@ def build(
             params[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, before[part], updates)
         return State(params, stats, moments), total
 
-    @jax.default_matmul_precision(precision)
     def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
         images, masks = gather(pairs, index)
         logits = nnx.merge(graph, state.params, state.stats)(network.scaled(images))
         return loss(logits, masks), network.counts(logits, masks, config.threshold)
 
-    @jax.default_matmul_precision(precision)
     def predict_step(params: dict[str, Any], stats: dict[str, Any], pairs: Pairs, index: jax.Array) -> jax.Array:
         logits = nnx.merge(graph, params, stats)(network.scaled(gather(pairs, index).images))
         return jnp.round(255 * network.probabilities(logits)).astype(jnp.uint8)

@@ -12,7 +12,7 @@ from flax import nnx
 
 from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.data.folds import Split
-from sharp_unet_jax.training import epochs, train
+from sharp_unet_jax.training import compile, epochs, train
 from sharp_unet_jax.weights.pretrained import Weights
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make, run
