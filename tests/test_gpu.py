@@ -144,14 +144,14 @@ import sys
 import jax, numpy as np
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-from sharp_unet_jax import programs, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.training import epochs, train
 rng, ids = np.random.default_rng(0), tuple(map(str, range(16)))
 images, masks = rng.integers(0, 256, (16, 32, 32, 3), np.uint8), rng.integers(0, 2, (16, 32, 32), np.uint8)
 dataset, devices = Dataset("noise", images, masks, ids, ids, ("background", "object")), jax.devices()[:1]
 config = Config(models=("sharp_unet",), batch_size=8, precision=sys.argv[2])
-program = programs.build(config, "sharp_unet", dataset, programs.put(dataset, devices), devices)
+program = epochs.build(config, "sharp_unet", dataset, epochs.put(dataset, devices), devices)
 state, (index, weight) = program.init(0), train.batches(np.arange(16), 8, program.batch_size)
 for _ in range(3):
     state, totals = program.train(state, index, weight, 1e-3, False, np.zeros(2, np.uint32))

@@ -32,7 +32,7 @@ def arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
-def types(network: models.Segmenter) -> dict[str, Any]:
+def dtypes(network: models.Segmenter) -> dict[str, Any]:
     """For each parameter of `arrays(network)`, the type that the network's arithmetic has it in."""
     params = nnx.to_flat_state(nnx.state(network, nnx.Param))
     used = [(path, network.dtype if isinstance(p, layers.Weight) else p.dtype) for path, p in params]
