@@ -9,6 +9,7 @@ over its valid pixels. Entropies are in nats; ValueError for shapes that do not 
 import difflib
 from collections.abc import Callable, Mapping
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -45,7 +46,12 @@ def get(name: str | Mapping[str, float]) -> Loss:
             raise ValueError(f"unknown loss {key!r}: did you mean {near!r}? There are {', '.join(LOSSES)}")
 
     def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
-        return sum((weight * LOSSES[key](logits, labels) for key, weight in weights.items()), start=jnp.float32(0))
+        total = jnp.float32(0)
+        for key, weight in weights.items():
+            values = LOSSES[key](logits, labels)
+            chex.assert_shape(values, logits.shape[:1], custom_message=f"loss {key!r} is not one value an image")
+            total = total + weight * values
+        return total
 
     return LOSSES[name] if isinstance(name, str) else loss
 

@@ -249,3 +249,11 @@ def test_names():
 def test_shapes_that_do_not_fit_are_named(name):
     with pytest.raises(ValueError, match=r"\(2, 4, 4, 1\) and \(2, 4, 5\)"):
         losses.get(name)(jnp.zeros((2, 4, 4, 1)), jnp.zeros((2, 4, 5), jnp.int32))
+
+
+def test_a_sum_refuses_a_loss_that_is_a_mean(monkeypatch):
+    """It would broadcast, and padding would count as an image."""
+    monkeypatch.setitem(losses.LOSSES, "mean", lambda logits, labels: losses.dice(logits, labels).mean())
+    both = losses.get({"dice": 1.0, "mean": 1.0})
+    with pytest.raises(AssertionError, match=r"shape \(\) but expected \(2,?\)\. \[loss 'mean'"):
+        both(jnp.zeros((2, 4, 4, 1)), jnp.zeros((2, 4, 4), jnp.int32))

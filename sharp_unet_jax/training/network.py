@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -63,12 +64,10 @@ def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.
         foreground), else num_classes. Exact up to 2**31 pixels an image.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        AssertionError: for shapes that do not fit; the message has both.
     """
-    if logits.ndim != 4 or labels.shape != logits.shape[:3]:
-        raise ValueError(
-            f"logits (N, H, W, num_classes) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}"
-        )
+    chex.assert_rank([logits, labels], [4, 3])
+    chex.assert_equal_shape_prefix([logits, labels], 3)
     classes = max(logits.shape[-1], 2)
     decided = decision.labels_of_logits(logits, threshold)
     valid = (labels != IGNORE)[..., None]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -91,6 +92,8 @@ def train_step(
     Returns:
         The state after the step, and the sum of the images' losses, () float32.
     """
+    chex.assert_shape(weight, index.shape)
+    chex.assert_type(weight, jnp.float32)
     count = jnp.sum(weight)
     batch = gather(definition, pairs, index)
     if draw is not None:
@@ -107,7 +110,7 @@ def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Arr
     """
     images, masks = gather(definition, pairs, index)
     logits = nnx.merge(definition.graph, state.params, state.stats)(network.scaled(images))
-    return definition.loss(logits, masks), network.counts(logits, masks, definition.config.threshold)
+    return image_losses(definition, logits, masks), network.counts(logits, masks, definition.config.threshold)
 
 
 def predict_step(definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array) -> jax.Array:
@@ -118,8 +121,28 @@ def predict_step(definition: Definition, params: Params, stats: Params, pairs: P
 
 
 def gather(definition: Definition, pairs: Pairs, index: jax.Array) -> Pairs:
-    """Return the batch: the images `index` (B,) of a resident data set, or `pairs` themselves."""
-    return Pairs(pairs.images[index], pairs.masks[index]) if definition.resident else pairs
+    """Return the batch: the images `index` (B,) int32 of a resident data set, or `pairs` themselves.
+
+    Raises AssertionError for arrays that are no batch: many a wrong shape would broadcast, and train on nonsense.
+    """
+    chex.assert_rank([index, pairs.images], [1, 4])
+    batch = Pairs(pairs.images[index], pairs.masks[index]) if definition.resident else pairs
+    chex.assert_shape(batch.images, (len(index), None, None, None))
+    chex.assert_shape(batch.masks, batch.images.shape[:3])
+    chex.assert_type([index, *batch], [jnp.int32, jnp.uint8, jnp.uint8])
+    return batch
+
+
+def image_losses(definition: Definition, logits: jax.Array, masks: jax.Array) -> jax.Array:
+    """Return the loss of each image, (b,) float32.
+
+    Raises AssertionError for a loss that returns anything else: a mean would broadcast, and count padding as images.
+    """
+    chex.assert_shape(logits, (*masks.shape, None))
+    values = definition.loss(logits, masks)
+    chex.assert_shape(values, masks.shape[:1])
+    chex.assert_type(values, jnp.float32)
+    return values
 
 
 def objective(
@@ -153,7 +176,7 @@ def objective(
     # copy=True: the variables are new, so batch normalisation may write its statistics inside of a gradient.
     model = nnx.merge(definition.graph, {**used, **trained}, stats, copy=True)
     logits = model(network.scaled(images), weight, freeze_encoder=frozen)
-    total = jnp.sum(definition.loss(logits, masks) * weight)
+    total = jnp.sum(image_losses(definition, logits, masks) * weight)
     return total / count, (network.arrays(model)[1], total)
 
 
@@ -213,6 +236,7 @@ def adam(
         gradients: by part, float32.
         learning_rate: () float32.
     """
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradients, {part: state.params[part] for part in gradients})
     params, moments = dict(state.params), dict(state.moments)
     for part, gradient in gradients.items():
         rate = learning_rate * (definition.config.encoder_learning_rate_factor if part == "encoder" else 1)

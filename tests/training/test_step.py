@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from sharp_unet_jax import losses, models, ops
-from sharp_unet_jax.training import train
+from sharp_unet_jax.training import step, train
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make
 
@@ -32,6 +32,35 @@ def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_mo
     # The first step of Adam: both moments, corrected for their start at zero, are the gradient's own.
     expected = jax.tree.map(lambda p, g: p - 0.01 * g / (np.abs(g) + 1e-7), before, jax.device_get(gradients))
     chex.assert_trees_all_close(jax.device_get(after.params), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": np.ones((4, 1), np.float32)}, r"shape \(4, 1\) but expected \(4,?\)"),
+        ({"weight": np.ones(4, bool)}, "type bool but expected .*float32"),
+        ({"index": np.zeros((4, 1), np.int32), "weight": np.ones((4, 1), np.float32)}, "rank 2 .* but expected 1"),
+        ({"images": np.zeros((12, 16, 24, 3), np.float32)}, "type float32 but expected .*uint8"),
+        ({"masks": np.zeros((12, 16, 24, 1), np.uint8)}, r"shape \(4, 16, 24, 1\) but expected \(4, 16, 24\)"),
+    ],
+)
+def test_what_is_no_batch_is_refused_before_it_is_compiled(program, dataset, change, message):
+    """Each of these would broadcast or be cast, and train on something else."""
+    batch = {"images": dataset.images, "masks": dataset.masks, "index": ALL[:4], "weight": np.ones(4, np.float32)}
+    images, masks, index, weight = (batch | change).values()
+    with pytest.raises(AssertionError, match=message):
+        program.train_step(False, program.init(0), step.Pairs(images, masks), index, weight, np.float32(0.01))
+
+
+def test_a_loss_that_is_a_mean_over_images_is_refused(tiny_models, dataset, monkeypatch):
+    """Its product with the weights would be a mean over padding too."""
+    monkeypatch.setitem(losses.LOSSES, "mean", lambda logits, labels: losses.dice(logits, labels).mean())
+    program = make(dataclasses.replace(CONFIG, loss="mean"), "unet", dataset)
+    state, batch = program.init(0), (ALL[:4], np.ones(4, np.float32), np.float32(0.01))
+    with pytest.raises(AssertionError, match=r"shape \(\) but expected \(4,?\)"):
+        program.train_step(False, state, program.pairs, *batch)
+    with pytest.raises(AssertionError, match=r"shape \(\) but expected \(4,?\)"):
+        program.eval_step(state, program.pairs, batch[0])
 
 
 def test_padding_changes_nothing(tiny_models, dataset):
