@@ -1,4 +1,4 @@
-"""What is asked of XLA, and how many images a network is given at once."""
+"""XLA's options, the precision of products, and the size of evaluation batches."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ from tests.training.fits import CONFIG
         ("gpu", 3, 16, (2048, 2048), 18),
     ],
 )
-def test_how_many_images_are_evaluated_at_once(platform, devices, batch, size, images):
+def test_eval_batch_size(platform, devices, batch, size, images):
     devices = [types.SimpleNamespace(platform=platform)] * devices
     assert compile.eval_batch_size(dataclasses.replace(CONFIG, batch_size=batch), size, devices) == images
 
@@ -39,7 +39,7 @@ def test_how_many_images_are_evaluated_at_once(platform, devices, batch, size, i
     ],
 )
 def test_the_config_decides_the_precision_of_products(precision, platform, expected):
-    """The caller's own setting has no effect."""
+    """A setting of the caller has no effect."""
     product = compile.jit(jnp.matmul, dataclasses.replace(CONFIG, precision=precision), platform)
     with jax.default_matmul_precision("bfloat16"):
         jaxpr = product.trace(jnp.ones((2, 2)), jnp.ones((2, 2))).jaxpr.jaxpr
@@ -47,7 +47,7 @@ def test_the_config_decides_the_precision_of_products(precision, platform, expec
 
 
 def test_a_program_is_named_after_its_function():
-    """XLA's dumps and the files of the compilation cache carry the name; a partial has none of its own."""
+    """XLA's dumps and the files of the compilation cache have the name; a partial has none itself."""
 
     def plus(a, b):
         return a + b

@@ -1,4 +1,4 @@
-"""Devices of one process, and the store of several. Processes themselves: tests/launch/test_distributed.py."""
+"""Devices of one process, and the store of several. tests/launch/test_distributed.py starts real processes."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ def test_processes_come_in_the_order_of_their_first_device():
     assert distributed.processes(devices) == [2, 0, 1]
 
 
-def test_a_process_alone_hears_itself():
+def test_one_process_gets_its_own_values():
     devices = jax.devices()[:2]
     np.testing.assert_array_equal(distributed.gather(np.arange(3), devices), [[0, 1, 2]])
     assert distributed.broadcast(b"a\0", devices) == b"a\0"

@@ -1,4 +1,4 @@
-"""The compiled parts: a step that ignores padding, and the same numbers whatever saves time or memory."""
+"""Programs: start, evaluation, an epoch in one call or step by step, on one device or several."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from tests.training.fits import ALL, CONFIG, make, run
 
 
 def pretrained_for(name, seed=7):
-    """Weights as from a file: the encoder's, all at random, and a normalisation."""
+    """Return weights as from a file, an encoder's and a normalisation, and the network that has them."""
     network = models.build(name, rngs=nnx.Rngs(seed))
     for norm in (network.encoder.bn1, network.encoder.bn2):
         norm.mean[...] = jnp.full(norm.mean.shape, 0.3)
@@ -37,7 +37,7 @@ def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
         expected = [nnx.to_pure_dict(nnx.state(network.encoder, kind)) for kind in (nnx.Param, nnx.BatchStat)]
         chex.assert_trees_all_equal(encoder, tuple(jax.device_get(expected)))
         np.testing.assert_array_equal(state.stats["mean"], [0.5, 0.5, 0.5])
-        for _ in range(2):  # steps write over what they were given
+        for _ in range(2):  # steps overwrite their state
             state, _ = program.train_step(False, state, program.pairs, *batch, np.float32(0.1))
         np.testing.assert_array_equal(state.stats["std"], [0.25, 0.25, 0.25])
     decoders = [jax.device_get(program.init(seed).params["decoder"]) for seed in (0, 1)]
@@ -62,9 +62,9 @@ def test_evaluation_of_fewer_images_than_a_batch_gives_the_same(program, dataset
     assert program.eval_batch_size == 4
     state, order = small.init(0), ALL[::-1][:11]
     loss, counts = train.evaluate(small, state, order)
-    whole, whole_counts = train.evaluate(program, program.init(0), order)
-    np.testing.assert_allclose(loss, whole, rtol=1e-6)
-    np.testing.assert_array_equal(counts, whole_counts)
+    expected_loss, expected_counts = train.evaluate(program, program.init(0), order)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
+    np.testing.assert_array_equal(counts, expected_counts)
 
 
 def test_one_compilation_serves_folds_of_different_sizes(program):
@@ -76,7 +76,7 @@ def test_one_compilation_serves_folds_of_different_sizes(program):
 
 @pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
-    """As on a GPU, and folds of different sizes share its one compilation."""
+    """One call is what a GPU does. Folds of different sizes share its compilation."""
     config = dataclasses.replace(CONFIG, frozen_epochs=1)
     pairs = epochs.put(dataset, jax.devices()[:devices])
     arguments = (config, normed, dataset, pairs, jax.devices()[:devices])
@@ -90,7 +90,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devic
 
 
 def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(normed, dataset):
-    """They are cast anew after every step, batch normalisation's stay as they are, and the gradients are the same."""
+    """Every step casts them again, except those of batch normalisation. The gradients are the same."""
     config = dataclasses.replace(CONFIG, precision="bfloat16")
     pairs, devices = epochs.put(dataset, jax.devices()[:1]), jax.devices()[:1]
     index, weight = train.batches(ALL, 4, 4)
@@ -113,9 +113,11 @@ def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(no
 
 @pytest.mark.usefixtures("tiny_models", "normed")
 @pytest.mark.parametrize("model", ["sharp_unet", "sharp_unet+learnable", "sharp_normed"])
-def test_what_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
-    """Kernels and biases of convolutions, and no others: batch normalisation and sharp kernels are in float32."""
-    monkeypatch.setattr(compile, "jit", lambda f, config, platform, **options: jax.jit(f, **options))  # to be traced
+def test_the_parameters_that_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
+    """Only kernels and biases of convolutions are bfloat16: batch normalisation and sharp kernels stay in float32."""
+    monkeypatch.setattr(
+        compile, "jit", lambda f, config, platform, **options: jax.jit(f, **options)
+    )  # without options, it can be traced in make_jaxpr
     config, devices = dataclasses.replace(CONFIG, precision="bfloat16"), jax.devices()[:1]
     program = epochs.build(config, model, dataset, epochs.put(dataset, devices), devices, loop=True)
     index, weight = train.batches(ALL, 4, 4)
@@ -129,7 +131,7 @@ def test_what_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
 
 
 def loops(jaxpr):
-    """The while loops of a jaxpr that are in no other."""
+    """Yield the outermost while loops of a jaxpr."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "while":
             yield equation
@@ -142,20 +144,20 @@ def loops(jaxpr):
 
 def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
-    built = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
-    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in built)
+    programs = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
+    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in programs)
     chex.assert_trees_all_close(three.params, one.params, rtol=1e-3, atol=1e-4)
     for ours, theirs in zip(three.rows, one.rows, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
-    assert built[1].train_step._cache_size() == built[1].eval_step._cache_size() == 1
+    assert programs[1].train_step._cache_size() == programs[1].eval_step._cache_size() == 1
 
 
 def test_a_batch_larger_than_the_data_is_padded_no_further_than_to_all_of_it(tiny_models, dataset):
-    large, whole = (make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset) for size in (300, 12))
-    assert large.batch_size == whole.batch_size == 12
+    large, exact = (make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset) for size in (300, 12))
+    assert large.batch_size == exact.batch_size == 12
     split = Split(ALL[:8], ALL[8:], ALL[8:])
-    ends = [
+    rows = [
         run(train.fit(program, split, dataclasses.replace(CONFIG, batch_size=size), binary=True, seed=0))[1].rows
-        for program, size in ((large, 300), (whole, 12))
+        for program, size in ((large, 300), (exact, 12))
     ]
-    assert ends[0] == ends[1]
+    assert rows[0] == rows[1]

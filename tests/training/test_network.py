@@ -1,4 +1,4 @@
-"""Counts of pixels against NumPy."""
+"""Pixel counts against NumPy."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""A step: Adam on the mean loss of its images, which padding, micro-batches and rematerialisation do not change."""
+"""The step: Adam on the mean loss of a batch; padding, micro-batches and rematerialisation do not change it."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_mo
     loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
     after, total = program.train_step(False, state, program.pairs, index, weight, np.float32(0.01))
     assert float(total) == pytest.approx(4 * float(loss), rel=1e-5)
-    # The first step of Adam: both moments, corrected for their start at zero, are the gradient's own.
+    # In Adam's first step, both moments with their bias corrected are those of the gradient itself.
     expected = jax.tree.map(lambda p, g: p - 0.01 * g / (np.abs(g) + 1e-7), before, jax.device_get(gradients))
     chex.assert_trees_all_close(jax.device_get(after.params), expected, atol=2e-5)
 
@@ -44,8 +44,8 @@ def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_mo
         ({"masks": np.zeros((12, 16, 24, 1), np.uint8)}, r"shape \(4, 16, 24, 1\) but expected \(4, 16, 24\)"),
     ],
 )
-def test_what_is_no_batch_is_refused_before_it_is_compiled(program, dataset, change, message):
-    """Each of these would broadcast or be cast, and train on something else."""
+def test_a_wrong_batch_is_refused_before_it_is_compiled(program, dataset, change, message):
+    """JAX would broadcast or cast each of these, and train on other numbers."""
     batch = {"images": dataset.images, "masks": dataset.masks, "index": ALL[:4], "weight": np.ones(4, np.float32)}
     images, masks, index, weight = (batch | change).values()
     with pytest.raises(AssertionError, match=message):
@@ -53,7 +53,7 @@ def test_what_is_no_batch_is_refused_before_it_is_compiled(program, dataset, cha
 
 
 def test_a_loss_that_is_a_mean_over_images_is_refused(tiny_models, dataset, monkeypatch):
-    """Its product with the weights would be a mean over padding too."""
+    """Multiplied by the weights, it would count padding."""
     monkeypatch.setitem(losses.LOSSES, "mean", lambda logits, labels: losses.dice(logits, labels).mean())
     program = make(dataclasses.replace(CONFIG, loss="mean"), "unet", dataset)
     state, batch = program.init(0), (ALL[:4], np.ones(4, np.float32), np.float32(0.01))
@@ -77,7 +77,7 @@ def test_padding_changes_nothing(tiny_models, dataset):
 
 @pytest.mark.slow
 def test_padding_leaves_no_trace_in_batch_statistics(normed, dataset):
-    """Nor does it matter how many devices share the batch: its statistics are of the whole."""
+    """The statistics are of the whole batch, on one device or several."""
     index = np.array([3, 5, 7])
     results = []
     for size, devices in ((3, 1), (8, 1), (6, 3)):
@@ -104,9 +104,9 @@ def test_a_frozen_encoder_stays_as_it_is_and_then_takes_a_first_step_of_full_siz
     assert not np.array_equal(frozen.params["decoder"]["head"]["kernel"], start.params["decoder"]["head"]["kernel"])
     assert not np.array_equal(frozen.stats["decoder"]["blocks"][0]["bn1"]["mean"], np.zeros(6))
     state, _ = program.train_step(False, state, program.pairs, *batch, np.float32(0.01))
-    step = jax.tree.map(np.subtract, jax.device_get(state.params["encoder"]), frozen.params["encoder"])
-    # Adam's first step is as long as the learning rate; moments that had aged while frozen would make it thrice that.
-    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(step))
+    change = jax.tree.map(np.subtract, jax.device_get(state.params["encoder"]), frozen.params["encoder"])
+    # Adam's first step has the length of the learning rate; three steps of moments while frozen would triple it.
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(change))
     assert largest == pytest.approx(0.005, rel=1e-3)
 
 
@@ -126,7 +126,7 @@ def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_models, dataset):
-    """Without batch normalisation exactly; parts of nothing but padding included."""
+    """They are equal without batch normalisation, also if a micro-batch is all padding."""
     results = []
     for accumulate in (1, 2, 4):
         program = make(dataclasses.replace(CONFIG, batch_size=8, accumulate=accumulate), "sharp_unet", dataset)
@@ -138,7 +138,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_models, dataset
 
 
 def primitives(jaxpr, within=()):
-    """Every primitive of a jaxpr, with the names of those it is nested in."""
+    """Yield every primitive of a jaxpr, and the names of the primitives around it."""
     for equation in jaxpr.eqns:
         yield equation.primitive.name, within
         for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
@@ -149,7 +149,7 @@ def primitives(jaxpr, within=()):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_no_convolution_is_in_a_loop_on_the_cpu(tiny_models, dataset, accumulate):
-    """There it takes XLA many times as long, even in a loop of one turn that is to be unrolled."""
+    """XLA's CPU compiler makes it many times slower there, even in a loop of one iteration with unroll=True."""
     program = make(dataclasses.replace(CONFIG, accumulate=accumulate), "sharp_unet", dataset)
     batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
     arguments = (False, program.init(0), program.pairs, *batch, np.float32(0))
@@ -160,7 +160,7 @@ def test_no_convolution_is_in_a_loop_on_the_cpu(tiny_models, dataset, accumulate
 
 
 def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch):
-    """Fifty steps with the operations of `ops`, and with what each of them is in ordinary lax."""
+    """Compare fifty steps with the operations of `ops` to fifty with their equivalents in jax.lax."""
 
     def losses_of_fifty_steps():
         program = make(CONFIG, "sharp_unet", dataset)
@@ -189,7 +189,7 @@ def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
+def test_a_micro_batch_of_padding_leaves_the_statistics(normed, dataset):
     results = []
     for accumulate, size in ((1, 1), (4, 4)):
         program = make(dataclasses.replace(CONFIG, batch_size=size, accumulate=accumulate), normed, dataset)
