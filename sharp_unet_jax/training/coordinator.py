@@ -1,10 +1,11 @@
 """The key-value store that the processes of `jax.distributed` share: the only use of JAX's private API.
 
-One process must be able to stop the others while they are in the middle of an epoch, and a process that waits must
-hear signals. `jax.distributed` (jax 0.10 to 0.12) exposes `initialize`, `is_initialized` and `shutdown`, and
-`jax.experimental.multihost_utils` collectives, which all processes have to enter at the same point. Only the store
-does neither block nor need a meeting point. No upstream issue asks for it; jax-ml/jax#26009 is how `is_initialized`
-became public. A test fails when `jax.distributed` exposes more: then use that and delete this file.
+One process must be able to stop the others in the middle of an epoch, and a process that waits must handle signals.
+The public API of jax 0.10 to 0.12 cannot do this. `jax.distributed` has `initialize`, `is_initialized` and `shutdown`;
+`jax.experimental.multihost_utils` has collectives, which block until every process enters them. Reads and writes of the
+store do not block. We know of no upstream issue that asks for it; a request (jax-ml/jax#26009) made `is_initialized`
+public. tests/training/test_distributed.py fails when `jax.distributed` exposes more: use that then, and delete this
+file.
 """
 
 from typing import Any

@@ -39,7 +39,7 @@ class Program:
     dataset: Dataset
     pairs: Pairs | None  # the data set on the devices; None: batches are read from `dataset`
     devices: Sequence[jax.Device]  # they share every batch
-    weights: Weights | None  # of other training, which runs start from
+    weights: Weights | None  # pretrained weights that runs start from
     batch_size: int  # B of a training step: padded so that devices and micro-batches divide it
     eval_batch_size: int  # B of evaluation and prediction
     fresh: Callable[..., State]  # (seed)
@@ -51,16 +51,16 @@ class Program:
 
     @functools.cached_property
     def replicated(self) -> NamedSharding:
-        """Every device has the whole array: the state, the data set."""
+        """The sharding of the state and the data set: every device has the whole array."""
         return distributed.sharding(self.devices, PartitionSpec())
 
     @functools.cached_property
     def sharded(self) -> NamedSharding:
-        """Devices share the first axis: a batch (B, ...)."""
+        """The sharding of a batch (B, ...): devices share its first axis."""
         return distributed.sharding(self.devices, PartitionSpec("batch"))
 
     def init(self, seed: int) -> State:
-        """Return the state that a run starts from; `seed` (below 2**32) draws what the weights do not say."""
+        """Return the state that a run starts from; `seed` (below 2**32) draws the weights that are not pretrained."""
         state = self.fresh(np.uint32(seed))
         if self.weights is None:
             return state
@@ -109,7 +109,7 @@ class Program:
         return distributed.put(array, self.sharded)
 
     def _pairs(self, index: np.ndarray) -> Iterable[Pairs]:
-        """What each step gets: the data set, or its batch."""
+        """Return the pairs of each step: the data set, or its batch."""
         if self.pairs:
             return [self.pairs] * len(index)
         return itertools.starmap(Pairs, stream.batches(self.dataset, index, self.sharded))
@@ -153,17 +153,17 @@ def build(
     *,
     loop: bool | None = None,
 ) -> Program:
-    """Compile the parts of `model`; each compiles when it is first called.
+    """Return the program of `model`; each of its parts compiles when it is first called.
 
     Args:
         config: of the sweep.
         model: a name in `models.MODELS`.
-        dataset: gives the shapes of images, the number of classes, and the batches of what is not resident.
+        dataset: gives the shapes of images and the number of classes; without `pairs` also the batches.
         pairs: the data set as `put` left it on `devices`; None reads batches from `dataset`.
         devices: they share every batch.
-        weights: what runs start from; None, or an array that they do not have, is drawn from the run's seed.
-        loop: an epoch is one call, its steps a loop on the device, on a GPU one CUDA graph. By default everywhere but
-            on the CPU, whose convolutions are many times slower inside of a loop. Needs `pairs`.
+        weights: pretrained weights that runs start from. Arrays that they lack are drawn from the run's seed.
+        loop: run the steps of an epoch in a loop on the device: one call, and on a GPU one CUDA graph. The default is
+            False on a CPU, where convolutions in a loop are many times slower, and True elsewhere. Needs `pairs`.
     """
     resident, platform = pairs is not None, devices[0].platform
     loop = resident and (platform != "cpu" if loop is None else loop)
@@ -196,7 +196,7 @@ def build(
 def batch_sizes(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) -> tuple[int, int]:
     """Return the images in a training step and in an evaluation step, padding included.
 
-    Neither is larger than the data set, but for the padding that lets devices and micro-batches divide it.
+    Neither is larger than the data set, except for padding to a multiple of the devices (and of the micro-batches).
     """
 
     def padded(size: int, divisor: int) -> int:

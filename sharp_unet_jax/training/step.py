@@ -1,7 +1,7 @@
 """The training step, the evaluation step and the prediction step: pure functions of a definition and arrays.
 
 `epochs` compiles them. B is the number of images in a batch, padding included. A part of a network is an attribute of
-`models.segmenter.Segmenter` that holds parameters: "encoder", "decoder", and "skip" where its kernels are learned.
+`models.segmenter.Segmenter` that holds parameters: "encoder", "decoder", and "skip" if its kernels are learned.
 """
 
 import functools
@@ -28,7 +28,7 @@ class State(NamedTuple):
     """Arrays that a training step changes."""
 
     params: Params  # float32
-    stats: Params  # all that is no parameter: running statistics, mean and standard deviation of the inputs
+    stats: Params  # the other arrays: running statistics, mean and standard deviation of the inputs
     moments: dict[str, optax.OptState]  # Adam's, by part
 
 
@@ -41,7 +41,7 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Definition:
-    """Everything that a step depends on and that is no array: one for all runs of a model."""
+    """Everything that a step depends on except arrays. All runs of a model share one."""
 
     graph: nnx.GraphDef[models.Segmenter]
     dtypes: Params  # of each parameter in the network's arithmetic, see `network.dtypes`
@@ -86,7 +86,7 @@ def train_step(
         index: (B,) int32, the batch's images in the data set.
         weight: (B,) float32, 1 for an image and 0 for padding, which comes last.
         learning_rate: () float32.
-        draw: (2,) uint32, the run's seed and the epoch, to augment with; None where the config does not augment.
+        draw: (2,) uint32, the run's seed and the epoch, to augment with; None if the config does not augment.
         used: `state.params` in `definition.dtypes`, from a caller that keeps such copies.
 
     Returns:
@@ -114,7 +114,10 @@ def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Arr
 
 
 def predict_step(definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array) -> jax.Array:
-    """Return the probabilities (B, H, W, num_classes) of a batch in 255ths, uint8; arguments as in `State`."""
+    """Return the probabilities (B, H, W, num_classes) of a batch in 255ths, uint8.
+
+    `params` and `stats` are those of a state; the other arguments are those of `train_step`.
+    """
     images = gather(definition, pairs, index).images
     logits = nnx.merge(definition.graph, params, stats)(network.scaled(images))
     return jnp.round(255 * network.probabilities(logits)).astype(jnp.uint8)
@@ -123,7 +126,7 @@ def predict_step(definition: Definition, params: Params, stats: Params, pairs: P
 def gather(definition: Definition, pairs: Pairs, index: jax.Array) -> Pairs:
     """Return the batch: the images `index` (B,) int32 of a resident data set, or `pairs` themselves.
 
-    Raises AssertionError for arrays that are no batch: many a wrong shape would broadcast, and train on nonsense.
+    Raises AssertionError for wrong ranks, shapes or dtypes: many would broadcast, and train on other numbers.
     """
     chex.assert_rank([index, pairs.images], [1, 4])
     batch = Pairs(pairs.images[index], pairs.masks[index]) if definition.resident else pairs
@@ -136,7 +139,7 @@ def gather(definition: Definition, pairs: Pairs, index: jax.Array) -> Pairs:
 def image_losses(definition: Definition, logits: jax.Array, masks: jax.Array) -> jax.Array:
     """Return the loss of each image, (b,) float32.
 
-    Raises AssertionError for a loss that returns anything else: a mean would broadcast, and count padding as images.
+    Raises AssertionError for a loss that returns another shape or dtype: a mean would broadcast and count padding.
     """
     chex.assert_shape(logits, (*masks.shape, None))
     values = definition.loss(logits, masks)
