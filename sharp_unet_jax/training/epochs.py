@@ -101,8 +101,10 @@ class Program:
         """Return probabilities (S, B, H, W, num_classes) in 255ths, uint8; `params` and `stats` are on the host."""
         params, stats = distributed.put((params, stats), self.replicated)
         batches = zip(self._pairs(index), index, strict=True)
-        outputs = [self.predict_step(params, stats, pairs, self.place(batch)) for pairs, batch in batches]
-        return np.stack([jax.device_get(each) for each in outputs])
+        outputs = [
+            jax.device_get(self.predict_step(params, stats, pairs, self.place(batch))) for pairs, batch in batches
+        ]
+        return np.stack(outputs)
 
     def place(self, array: np.ndarray) -> jax.Array:
         """Return a batch's array (B,) on the devices, which share it."""
