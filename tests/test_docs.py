@@ -85,7 +85,7 @@ def test_every_setting_is_read_with_its_comment(cls, monkeypatch):
     silent = {name for name, each in found.items() if not each.comment and "default_factory" not in each.default}
     assert silent <= {"folds", "skip_padding", "seed"}  # their names say it
     if cls is Config:
-        assert found["precision"].comment.startswith("Of the network's arithmetic")
+        assert found["precision"].comment.startswith("The network's arithmetic")
         assert found["learning_rate"] == ("learning_rate", "float", "0.001", "Adam")
 
 

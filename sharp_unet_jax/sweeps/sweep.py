@@ -133,14 +133,14 @@ def _check_others(
 ) -> None:
     """InputError in every process where one was started on another sweep than process 0, which it names."""
     said = workdir.described(config, dataset, splits) | {f"weights of {name}": sha for name, sha in weights.items()}
-    first = json.loads(distributed.tell(json.dumps(said).encode(), devices))
+    first = json.loads(distributed.broadcast(json.dumps(said).encode(), devices))
     mine = json.loads(json.dumps(said))
     differences = [
         f"{name}={mine.get(name)!r} here, {first.get(name)!r} in process 0"
         for name in sorted(mine.keys() | first.keys())
         if mine.get(name) != first.get(name)
     ]
-    if distributed.agree(bool(differences), devices):
+    if distributed.any_process(bool(differences), devices):
         what = "; ".join(differences) or "another process has another config, other data or other weights"
         raise InputError(f"the processes of this sweep were not started alike: {what}")
 
@@ -222,7 +222,7 @@ def _work(sweep: _Sweep, group: Group, waiting: "queue.SimpleQueue[Numbered]") -
             number, run = waiting.get_nowait()
         except queue.Empty:
             return
-        if distributed.agree(sweep.stop.is_set(), group):
+        if distributed.any_process(sweep.stop.is_set(), group):
             raise Stopped(run.name)
         if run.model not in built:
             start = sweep.weights.get(run.model)
@@ -285,7 +285,8 @@ def _train(
         warnings: list[str] = []
         state, notes = checkpoint.last_snap(snapshots, warnings.append) or (state, notes)
         yield from map(Warned, warnings)
-    state, notes = distributed.tell(state, group), json.loads(distributed.tell(json.dumps(notes).encode(), group))
+    state = distributed.broadcast(state, group)
+    notes = json.loads(distributed.broadcast(json.dumps(notes).encode(), group))
     start, seconds = None, notes.get("seconds", [])
     if notes:
         counts = len(cell.test), len(dataset.classes), 3
@@ -306,7 +307,7 @@ def _train(
                 lines.write(to_json(epoch.row) + "\n")
                 lines.flush()
                 yield EpochEnded(run, epoch)
-                stopped = distributed.agree(sweep.stop.is_set(), group)
+                stopped = distributed.any_process(sweep.stop.is_set(), group)
                 if snapshots and (stopped or time.monotonic() - saved >= 60 * config.checkpoint_minutes):
                     saved, progress = time.monotonic(), epoch.progress
                     rest = progress._asdict()

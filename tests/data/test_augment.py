@@ -1,6 +1,5 @@
 """Augmentation: masks move with their images, labels stay labels, and an image's changes are its own."""
 
-import dataclasses
 import functools
 
 import jax
@@ -148,21 +147,22 @@ def test_no_strength_no_change():
     np.testing.assert_array_equal(labels, masks)
 
 
-def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, dataset):
+def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, dataset, monkeypatch):
     config = Config(models=("unet",), augment=Augment(flip=0.5, brightness=0.3), batch_size=3, epochs=2)
     split = folds.Split(np.arange(7), np.arange(7, 12), np.arange(7, 12))
     device = jax.devices()[:1]
 
     program = epochs.build(config, "unet", dataset, epochs.put(dataset, device), device)
-    draws = []
+    draws, original = [], epochs.Program.train
 
-    def spy(*arguments):
+    def spy(self, *arguments):
         draws.append(arguments[-1].tolist())
-        return program.train(*arguments)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(epochs.Program, "train", spy)
 
     def fit(start=None):
-        spied = dataclasses.replace(program, train=spy)
-        for epoch in train.fit(spied, split, config, binary=True, seed=5, start=start):
+        for epoch in train.fit(program, split, config, binary=True, seed=5, start=start):
             yield epoch.row, epoch.progress._replace(state=jax.tree.map(np.array, epoch.progress.state))
 
     (_, after), (second, end) = fit()
