@@ -50,10 +50,7 @@ def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need
         image, mask = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in ((*shape, channels), shape))
         return _bytes(jax.eval_shape(residuals, params, stats, image, mask))
 
-    encoder = segmenter.encoder
-    return Need(
-        4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), encoder.first_stride * 2 ** (len(encoder.widths) - 1)
-    )
+    return Need(4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), segmenter.stride)
 
 
 def at_hand(device: jax.Device) -> int:

@@ -84,8 +84,7 @@ def predict(
     """
     members = [runs] if isinstance(runs, Trained) else list(runs)
     first, devices = members[0], devices or jax.devices()[:1]
-    encoder = first.network.encoder
-    multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
+    multiple = first.stride
     if tile is not None:
         if np.shape(tile) != (2,) or not all(int(side) == side > 0 for side in tile):
             raise InputError(f"tile: give a height and a width in pixels, not {tile}")

@@ -43,6 +43,11 @@ class Trained:
         """The network itself, for images that are float in [0, 1]: a new copy each time."""
         return nnx.merge(self.graph, *jax.tree.map(jax.numpy.asarray, (self.weights["params"], self.weights["stats"])))
 
+    @property
+    def stride(self) -> int:
+        """`models.Segmenter.stride` of the network."""
+        return nnx.merge(self.graph, self.weights["params"], self.weights["stats"]).stride
+
     def apply(self, weights: Weights, images: jax.Array) -> jax.Array:
         """Images (N, H, W, channels) uint8 to logits (N, H, W, outputs) float32, as in training; pure."""
         with jax.default_matmul_precision(compile.matmul_precision(self.config, jax.default_backend())):
@@ -122,7 +127,8 @@ def load(path: str | Path) -> Trained:
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
     models.check(run.model)
     try:
-        dataset, classes, digest = folds["dataset"], tuple(folds["classes"]), record["weights_sha256"]
+        dataset, classes = folds["dataset"], tuple(folds["classes"])
+        digest, channels = record["weights_sha256"], record["channels"]
     except KeyError as error:
         raise InputError(f"{path} is of another version of this project: its records lack {error}") from error
     if config.skip_kernel not in ops.KERNELS:
@@ -130,7 +136,6 @@ def load(path: str | Path) -> Trained:
     num_classes = resident.num_classes(classes)
     try:
         saved = checkpoint.load(path / "checkpoint")
-        channels = len(saved["stats"]["mean"])
     except Exception as error:  # Orbax raises what the storage below it raises
         raise InputError(f"{path / 'checkpoint'} is damaged ({_line(error)}): {AGAIN}") from error
     abstract = nnx.eval_shape(

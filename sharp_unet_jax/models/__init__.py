@@ -4,20 +4,19 @@ import difflib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import unet
+from sharp_unet_jax.models import segmenter, unet
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
-from sharp_unet_jax.models.segmenter import Encoder, Joins, PlainSkip, Segmenter, SharpSkip
+from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip
 from sharp_unet_jax.models.vgg import VGG16, VGG19, VGGEncoder
 
-Parts = tuple[Encoder, Callable[[jax.Array, Joins, jax.Array | None], jax.Array]]  # encoder, decoder
+Parts = tuple[Encoder, segmenter.Decoder]
 
 
 class Network(NamedTuple):
@@ -88,9 +87,9 @@ def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding:
     network = MODELS[name]
     if network.skip == "plain" or (network.padding or skip_padding) == "zero":
         return
-    encoder, _ = nnx.eval_shape(lambda: network.parts(num_classes=1, in_channels=3, rngs=nnx.Rngs(0)))
-    multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
-    coarsest, kernel = 2 * -(-min(size) // multiple), len(ops.KERNELS[network.kernel or skip_kernel])
+    built = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0), skip_kernel=skip_kernel))
+    padded = -(-min(size) // built.stride) * built.stride
+    coarsest, kernel = padded // built.strides[-2], len(ops.KERNELS[network.kernel or skip_kernel])
     if coarsest <= kernel // 2:
         raise InputError(
             f"data.size: at {size[0]}x{size[1]} the coarsest sharp block of {name} sees {coarsest} pixels, too few to "
@@ -133,8 +132,8 @@ def build(
         )
     plain = network.skip == "plain"
     connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=kernel, padding=padding)
-    segmenter = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)
-    for _, module in nnx.iter_modules(segmenter):
+    built = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)
+    for _, module in nnx.iter_modules(built):
         if hasattr(module, "remat"):
             module.remat = remat
-    return segmenter
+    return built

@@ -10,7 +10,7 @@ from flax import nnx
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised, twice
-from sharp_unet_jax.models.segmenter import Joins
+from sharp_unet_jax.models.segmenter import Maps, Skip
 
 WIDTHS = (256, 128, 64, 32, 16)
 
@@ -36,6 +36,8 @@ class ConvBlock(nnx.Module):
 class Decoder(nnx.Module):
     """Five steps up to the image's size, a 3x3 convolution at the end; with `centre`, a block on the coarsest map."""
 
+    heads: tuple[str, ...] = ("head",)
+
     def __init__(self, widths: tuple[int, ...], *, centre: bool = False, num_classes: int, rngs: nnx.Rngs):
         deepest, *skips = reversed(widths)
         self.centre = ConvBlock(deepest, deepest, rngs=rngs) if centre else None
@@ -43,11 +45,12 @@ class Decoder(nnx.Module):
         self.blocks = nnx.List([ConvBlock(below + skip, width, rngs=rngs) for below, skip, width in steps])
         self.head = Conv(WIDTHS[-1], num_classes, rngs=rngs)
 
-    def __call__(self, x: jax.Array, joins: Joins, weight: jax.Array | None = None) -> jax.Array:
-        """The coarsest map and how each level's skip joins in, finest first, to logits (N, H, W, num_classes)."""
+    def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None) -> jax.Array:
+        """Turn the encoder's maps, finest first, into logits (N, H, W, num_classes)."""
+        *finer, x = maps
         if self.centre is not None:
             x = self.centre(x, weight)
-        for block, join in zip_longest(self.blocks, reversed(joins)):
+        for block, level in zip_longest(self.blocks, reversed(range(len(finer)))):
             x = twice(x)
-            x = block(x if join is None else join(x), weight)
+            x = block(x if level is None else skip(level, finer[level], x), weight)
         return self.head(x)

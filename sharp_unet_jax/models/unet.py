@@ -9,7 +9,7 @@ from flax import nnx
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import Conv, Weight, add_bias, glorot, rematerialised
-from sharp_unet_jax.models.segmenter import Joins
+from sharp_unet_jax.models.segmenter import Maps, Skip
 
 WIDTHS = (32, 64, 128, 256, 512)
 WIDE_WIDTHS = (35, 70, 140, 280, 560)
@@ -62,7 +62,9 @@ class UNetEncoder(nnx.Module):
 
 
 class UNetDecoder(nnx.Module):
-    """From the coarsest map up: up-convolution, concatenation with the skip, a block; a 1x1 convolution at the end."""
+    """Up-convolution, skip connection and block at each level, coarsest first; a 1x1 convolution at the end."""
+
+    heads: tuple[str, ...] = ("head",)
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, *, num_classes: int, rngs: nnx.Rngs):
         pairs = list(zip(widths[1:], widths[:-1], strict=True))[::-1]
@@ -70,8 +72,9 @@ class UNetDecoder(nnx.Module):
         self.blocks = nnx.List([Block(2 * o, o, rngs=rngs) for _, o in pairs])
         self.head = Conv(widths[0], num_classes, 1, rngs=rngs)
 
-    def __call__(self, x: jax.Array, joins: Joins, weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
-        """The coarsest map and how each level's skip joins in, finest first, to logits (N, H, W, num_classes)."""
-        for up, block, join in zip(self.ups, self.blocks, reversed(joins), strict=True):
-            x = block(join(up(x)))
+    def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
+        """Turn the encoder's maps, finest first, into logits (N, H, W, num_classes)."""
+        *finer, x = maps
+        for up, block, level in zip(self.ups, self.blocks, reversed(range(len(finer))), strict=True):
+            x = block(skip(level, finer[level], up(x)))
         return self.head(x)

@@ -92,7 +92,7 @@ def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:
     path = hf_hub.fetch(hub) if source == "imagenet" else Path(source).expanduser()
     variables = dict(nnx.to_flat_state(nnx.state(network)))
     shapes = {_name(name): variable.shape for name, variable in variables.items()}
-    found = _of_run(path, shapes) if path.is_dir() else _of_file(path, network.encoder, shapes)
+    found = _of_run(path, network.decoder.heads, shapes) if path.is_dir() else _of_file(path, network.encoder, shapes)
     values = {name: _fit(value, shapes, name, path) for name, value in sorted(found.items())}
     digest = hashlib.sha256()
     for name, value in values.items():
@@ -126,8 +126,8 @@ def _of_file(path: Path, encoder: Encoder, shapes: Shapes) -> Values:
     )
 
 
-def _of_run(path: Path, shapes: Shapes) -> Values:
-    """All values of a checkpoint of this project, but a head for another number of classes."""
+def _of_run(path: Path, heads: Iterable[str], shapes: Shapes) -> Values:
+    """Return all values of a run's checkpoint, but for the decoder's heads for another number of classes."""
     folder = path / "checkpoint" if (path / "checkpoint").is_dir() else path
     if not (folder / "_METADATA").exists():
         raise InputError(f"weights: {path} is no run of this project; name one, as in WORKDIR/runs/unet/repeat0-fold0")
@@ -146,8 +146,11 @@ def _of_run(path: Path, shapes: Shapes) -> Values:
     for name in found:
         if name not in shapes:
             raise InputError(f"weights: {path} has {name}, which this network has not")
-    other_head = found["decoder.head.bias"].shape != shapes["decoder.head.bias"]
-    return {name: value for name, value in found.items() if not (other_head and name.startswith("decoder.head."))}
+    for head in heads:
+        own = [name for name in found if name.startswith(f"decoder.{head}.")]
+        if any(found[name].shape[-1:] != shapes[name][-1:] for name in own):  # kernels are (h, w, in, out)
+            found = {name: value for name, value in found.items() if name not in own}
+    return found
 
 
 def _recorded(run: Path) -> str | None:

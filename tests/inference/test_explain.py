@@ -1,7 +1,5 @@
 """Grad-CAM on networks whose answer is known by construction, and against a decoder taken apart by hand."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,32 +90,31 @@ def test_the_default_region_is_where_the_class_is_predicted(two_wide, image):
 
 
 def by_hand(run, image, region, label):
-    """Each concatenation's map at its own size, with the decoder written out."""
-    segmenter = run.network
-    x = jnp.asarray(image[None] / np.float32(255))
-    *features, x = segmenter.encoder(x)
-    joins, decoder = [functools.partial(segmenter.skip, *each) for each in enumerate(features)][::-1], segmenter.decoder
-    ups = getattr(decoder, "ups", None)
-    concatenations, arguments = [], [(), ()][:1] if ups is not None else [(None,)]
+    """Grad-CAM of each concatenation at its own size, with the decoder written out."""
+    network = run.network
+    *features, deepest = network.encoder(jnp.asarray(image[None] / np.float32(255)))
+    decoder, levels = network.decoder, len(features)
+    ups = getattr(decoder, "ups", [lambda x: jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)] * len(decoder.blocks))
+    weight = () if hasattr(decoder, "ups") else (None,)
 
-    def up(level, x):
-        return ups[level](x) if ups is not None else jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+    def concatenation(index, x):
+        below = ups[index](x)
+        level = levels - 1 - index
+        return network.skip(level, features[level], below) if level >= 0 else below
 
-    def rest(level, concatenation):
-        x = concatenation
-        for index in range(level, len(decoder.blocks)):
-            if index > level:
-                x = up(index, x)
-                x = joins[index](x) if index < len(joins) else x
-            concatenations.append(x)
-            x = decoder.blocks[index](x, *arguments[0])
+    def logit(index, joined):
+        """The region's sum of the class's logit, from the concatenation of the block `index` on."""
+        x = decoder.blocks[index](joined, *weight)
+        for after in range(index + 1, len(decoder.blocks)):
+            x = decoder.blocks[after](concatenation(after, x), *weight)
         return jnp.sum(decoder.head(x)[0, ..., label] * region)
 
-    rest(0, joins[0](up(0, x)))
-    maps = []
-    for level, concatenation in enumerate(list(concatenations)[: len(joins)]):
-        gradient = np.asarray(jax.grad(lambda c, level=level: rest(level, c))(concatenation))[0]
-        maps.append(np.maximum((np.asarray(concatenation)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+    maps, x = [], deepest
+    for index in range(levels):
+        joined = concatenation(index, x)
+        gradient = np.asarray(jax.grad(lambda joined, index=index: logit(index, joined))(joined))[0]
+        maps.append(np.maximum((np.asarray(joined)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+        x = decoder.blocks[index](joined, *weight)
     return maps
 
 

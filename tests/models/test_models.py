@@ -82,9 +82,9 @@ def test_padding_repeats_the_edge_and_is_cropped():
 def test_encoders_keep_what_they_promise(name):
     model = abstract(name)
     maps = jax.eval_shape(lambda m, x: m.encoder(x), model, jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32))
-    sizes = [model.encoder.first_stride * 2**i for i in range(len(maps))]
-    promised = [(2, 64 // size, 96 // size, width) for size, width in zip(sizes, model.encoder.widths, strict=True)]
-    assert [m.shape for m in maps] == promised
+    pairs = zip(model.strides, model.encoder.widths, strict=True)
+    assert [m.shape for m in maps] == [(2, 64 // stride, 96 // stride, width) for stride, width in pairs]
+    assert model.stride == {"unet": 16}.get(name, 32)
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -113,9 +113,8 @@ def test_training_statistics_move_and_a_frozen_encoders_do_not():
     assert all(moved(model.decoder))
 
 
-def beside(maps):
-    """What a decoder is given, with these for its skips."""
-    return [lambda below, x=x: jnp.concatenate([below, x], axis=-1) for x in maps]
+def concatenate(level, x, below):
+    return jnp.concatenate([below, x], axis=-1)
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -123,17 +122,18 @@ def test_twins_share_weights_and_differ_in_the_skip_alone():
     plain, sharp = (models.build(name, rngs=nnx.Rngs(7)) for name in ("unet", "sharp_unet"))
     chex.assert_trees_all_equal(*(nnx.to_pure_dict(nnx.state(m, nnx.Param)) for m in (plain, sharp)))
     image = picture()
-    *maps, deepest = plain.encoder(image)
-    np.testing.assert_allclose(plain(image), plain.decoder(deepest, beside(maps)), rtol=1e-6, atol=1e-7)
-    sharpened = [ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"])) for x in maps]
-    np.testing.assert_allclose(sharp(image), plain.decoder(deepest, beside(sharpened)), rtol=1e-4, atol=1e-5)
+    maps = plain.encoder(image)
+    np.testing.assert_allclose(plain(image), plain.decoder(maps, concatenate), rtol=1e-6, atol=1e-7)
+    sharpened = [ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"])) for x in maps[:-1]]
+    expected = plain.decoder([*sharpened, maps[-1]], concatenate)
+    np.testing.assert_allclose(sharp(image), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("tiny_models")
 def test_the_decoder_uses_every_skip():
     model = models.build("unet", rngs=nnx.Rngs(0))
-    *maps, deepest = model.encoder(picture())
-    gradients = jax.grad(lambda maps: model.decoder(deepest, beside(maps)).sum())(maps)
+    maps = model.encoder(picture())
+    gradients = jax.grad(lambda maps: model.decoder(maps, concatenate).sum())(maps)
     assert all(jnp.abs(gradient).max() > 0 for gradient in gradients)
 
 
