@@ -126,7 +126,7 @@ def dense(monkeypatch):
         encoder = unet.UNetEncoder(in_channels, (4, 6, 8), rngs=rngs)
         return encoder, DenseDecoder(encoder.widths, num_classes=num_classes, rngs=rngs)
 
-    monkeypatch.setitem(models.MODELS, "sharp_dense", models.Network(parts, "sharp"))
+    monkeypatch.setitem(models.MODELS, "sharp_dense", models.Network(parts, "dense", "sharp", "unet"))
     return "sharp_dense"
 
 

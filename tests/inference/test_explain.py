@@ -13,6 +13,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
+from tests.conftest import shrink_models
 
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
@@ -50,8 +51,7 @@ def transparent(model, head):
 
 @pytest.fixture
 def two_wide(monkeypatch):
-    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
-        monkeypatch.setitem(models.MODELS, name, models.Network(models._unet((2, 3)), skip))
+    shrink_models(monkeypatch, (2, 3))
 
 
 @pytest.fixture
@@ -123,8 +123,7 @@ def by_hand(run, image, region, label):
     [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", pytest.param("sharp_normed", marks=pytest.mark.slow)],
 )
 def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, model):
-    if model != normed:
-        monkeypatch.setitem(models.MODELS, model, models.Network(models._unet((2, 3, 4)), models.MODELS[model].skip))
+    shrink_models(monkeypatch, (2, 3, 4))
     run = fresh(model, num_classes=3)
     image = np.random.default_rng(1).integers(0, 256, (16, 8, 3), np.uint8)
     region = np.zeros((16, 8), bool)

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 import sharp_unet_jax
-from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import workdir
-from tests.conftest import squares
+from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -92,7 +91,7 @@ def test_a_folder_beside_a_run_is_refused(finished, name):
     [((2, 4, 8), r"has no params\."), ((4, 12), r"is \(.*\), this version's is")],
 )
 def test_another_network_by_the_same_name_is_refused(finished, monkeypatch, widths, message):
-    monkeypatch.setitem(models.MODELS, "sharp_unet", models.Network(models._unet(widths), "sharp"))
+    shrink_models(monkeypatch, widths)
     with pytest.raises(InputError, match="is of another version of this project: .*" + message):
         trained.load(finished / RUN)
 
