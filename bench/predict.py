@@ -36,7 +36,7 @@ from datasets.formats import picture
 from launch.masks import THREADS, Command, work
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
-from sharp_unet_jax.inference.predict import labels
+from sharp_unet_jax.decision import labels
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
 

@@ -7,17 +7,18 @@ Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The Sharp U-N
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sharp_unet_jax import decision
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained, Weights
 from sharp_unet_jax.models import Segmenter, segmenter
-from sharp_unet_jax.training import compile, network
+from sharp_unet_jax.training import network
 
 Maps = list[jax.Array]
 
@@ -32,9 +33,7 @@ class Skip(NamedTuple):
 def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
     """Return the labels (H, W) uint8 that the run predicts for an image (H, W, channels) uint8."""
     (probabilities,) = run.probabilities(image[None])
-    if run.num_classes == 1:
-        return (probabilities[..., 0] > run.config.threshold).astype(np.uint8)
-    return probabilities.argmax(axis=-1).astype(np.uint8)
+    return decision.labels(probabilities, run.config.threshold)
 
 
 def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | None = None) -> np.ndarray:
@@ -64,13 +63,13 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
         direction = np.eye(run.num_classes, dtype=np.float32)[label]
     else:
         direction = np.full(1, 2 * label - 1, np.float32)
-    maps = _gradcam(run)(run.weights, image[None], region[None].astype(np.float32), direction)
+    maps = _gradcam(run, run.platform)(run.weights, image[None], region[None].astype(np.float32), direction)
     return np.concatenate([np.asarray(each) for each in maps])
 
 
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     """Return an image's feature maps before and after each skip connection, coarsest first; image (H, W, C) uint8."""
-    calls = jax.device_get(_skips(run)(run.weights, image[None]))
+    calls = jax.device_get(_skips(run, run.platform)(run.weights, image[None]))
     pairs = [(call.x[0], call.joined[0, ..., -call.x.shape[-1] :]) for call in calls]
     return [Skip(before.astype(np.float32), after.astype(np.float32)) for before, after in pairs]
 
@@ -138,15 +137,8 @@ def _recorded(run: Trained, weights: Weights, images: jax.Array, zeros: Maps | N
     return model(network.scaled(images)), recorder.calls
 
 
-def _precise(run: Trained, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, compiled as training was."""
-    return run.compiled(
-        jax.default_matmul_precision(compile.matmul_precision(run.config, jax.default_backend()))(function)
-    )
-
-
 @functools.lru_cache(maxsize=4)
-def _gradcam(run: Trained) -> Callable[..., Maps]:
+def _gradcam(run: Trained, platform: str) -> Callable[..., Maps]:
     """Compile Grad-CAM: weights, images (N, H, W, C) uint8, region (N, H, W), direction (num_classes,) to its maps."""
 
     def heat(weights: Weights, images: jax.Array, region: jax.Array, direction: jax.Array) -> Maps:
@@ -167,10 +159,10 @@ def _gradcam(run: Trained) -> Callable[..., Maps]:
             maps.append(jax.image.resize(coarse, whole, "bilinear")[:, :height, :width])
         return maps
 
-    return _precise(run, heat)
+    return run.compiled(heat, platform)
 
 
 @functools.lru_cache(maxsize=4)
-def _skips(run: Trained) -> Callable[..., list[_Call]]:
+def _skips(run: Trained, platform: str) -> Callable[..., list[_Call]]:
     """Compile the recording of the skip connections' calls for weights and images (N, H, W, channels) uint8."""
-    return _precise(run, lambda weights, images: _recorded(run, weights, images, None)[1])
+    return run.compiled(lambda weights, images: _recorded(run, weights, images, None)[1], platform)

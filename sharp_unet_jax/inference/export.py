@@ -20,7 +20,7 @@ import safetensors.numpy
 from flax import nnx
 from jax import lax
 
-from sharp_unet_jax import ops
+from sharp_unet_jax import decision, ops
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
@@ -44,11 +44,7 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
         small = _to_training(network.scaled(images), data.size, data.fit)
         parts = [network.probabilities(segmenter(small)) for segmenter in networks]
         probabilities = _to_own(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
-        if first.num_classes == 1:
-            mask = probabilities[..., 0] > first.config.threshold
-        else:
-            mask = jnp.argmax(probabilities, axis=-1)
-        return mask.astype(jnp.uint8), probabilities
+        return decision.labels(probabilities, first.config.threshold), probabilities
 
     return predict
 

@@ -61,22 +61,6 @@ def test_copies_near_duplicates_and_their_families():
     assert len(set(families)) == 7
 
 
-def test_near_is_every_pair_by_brute_force():
-    rng = np.random.default_rng(1)
-    hashes = rng.integers(0, 2**64, 40, np.uint64)
-    hashes[20:] = hashes[:20] ^ np.left_shift(np.uint64(1), rng.integers(0, 64, 20, np.uint64))
-    hashes[21] ^= np.uint64(0b11111)
-    expected = [
-        [i, j, bits]
-        for i in range(40)
-        for j in range(i + 1, 40)
-        if (bits := bin(int(hashes[i]) ^ int(hashes[j])).count("1")) <= duplicates.DUPLICATE
-    ]
-    assert len(expected) >= 19
-    assert duplicates.near(hashes).tolist() == expected
-    assert duplicates.near(hashes[:1]).shape == (0, 3)
-
-
 def test_slices_of_a_volume_are_told_from_strangers():
     volume = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(12, 40, 48)), (3, 4, 4))
     slices = [np.uint8(np.clip(128 + 2000 * plane, 0, 255))[..., None] for plane in volume]

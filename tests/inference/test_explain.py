@@ -146,7 +146,7 @@ def test_each_family_has_four_levels(model):
         model, model, "", ("a", "b"), Config(), 3, None, 1, nnx.graphdef(run), {"params": params, "stats": stats}
     )
     images, region = jax.ShapeDtypeStruct((1, 45, 64, 3), np.uint8), jax.ShapeDtypeStruct((1, 45, 64), np.float32)
-    maps = jax.eval_shape(explain._gradcam(shell), shell.weights, images, region, np.ones(1, np.float32))
+    maps = jax.eval_shape(explain._gradcam(shell, "cpu"), shell.weights, images, region, np.ones(1, np.float32))
     assert [heat.shape for heat in maps] == [(1, 45, 64)] * 4
 
 

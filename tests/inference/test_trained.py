@@ -102,3 +102,14 @@ def test_a_model_of_a_later_version_is_refused(done):
     shutil.copytree(done / RUN, done / "runs/later_unet/repeat0-fold1")
     with pytest.raises(InputError, match="no model 'later_unet'"):
         trained.load(done / "runs/later_unet/repeat0-fold1")
+
+
+def test_runs_are_chosen(finished, tmp_path):
+    with pytest.raises(InputError, match="runs of 2 models: choose one of unet, sharp_unet"):
+        trained.load_all(finished)
+    with pytest.raises(InputError, match="no finished run of ternausnet16"):
+        trained.load_all(finished, "ternausnet16")
+    with pytest.raises(InputError, match="is a run of unet, not of sharp_unet"):
+        trained.load_all(finished / "runs/unet/repeat0-fold0", "sharp_unet")
+    with pytest.raises(InputError, match="is no run"):
+        trained.load_all(tmp_path)
