@@ -16,7 +16,7 @@ from sharp_unet_jax.data import resident
 from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.storage.layout import run_folder, run_of
+from sharp_unet_jax.storage.layout import CHECKPOINT, CONFIG, run_folder, run_of
 from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile, network
 
@@ -178,7 +178,7 @@ def load_all(path: str | Path, model: str = "") -> list[Trained]:
         InputError: if nothing is finished, if `model` is needed or is another than the run's, and as `load`.
     """
     path = Path(path).expanduser()
-    if not (path / "config.json").exists():
+    if not (path / CONFIG).exists():
         one = load(path)
         if model not in ("", one.model):
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
@@ -197,14 +197,14 @@ def load_all(path: str | Path, model: str = "") -> list[Trained]:
 def _weights(run: Path, abstract: models.Segmenter, digest: str) -> Weights:
     """Read the checkpoint in the folder `run` with the dtypes and shapes of `abstract`, and check its digest."""
     try:
-        saved = checkpoint.load(run / "checkpoint")
+        saved = checkpoint.load(run / CHECKPOINT)
     except Exception as error:  # Orbax passes on whatever its storage raises
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{run / 'checkpoint'} is damaged ({reason}): {AGAIN}") from error
+        raise InputError(f"{run / CHECKPOINT} is damaged ({reason}): {AGAIN}") from error
     params, stats = network.arrays(abstract)
     weights = jax.tree_util.tree_map_with_path(functools.partial(_leaf, saved, run), {"params": params, "stats": stats})
     if checkpoint.digest(weights) != digest:
-        raise InputError(f"{run / 'checkpoint'} is damaged (its bytes are not those recorded): {AGAIN}")
+        raise InputError(f"{run / CHECKPOINT} is damaged (its bytes are not those recorded): {AGAIN}")
     return weights
 
 

@@ -50,9 +50,9 @@ def test_fit():
 
 def made(n, size=(300, 300), groups=None):
     image = np.random.default_rng(0).integers(0, 255, (*size, 1), np.uint8)
-    one = profile.fact(image, image[..., 0] // 128, 2)
+    one = profile.profile_image(image, image[..., 0] // 128, 2)
     ids = [str(index) for index in range(n)]
-    return profile.Facts(ids, groups or ids, ("background", "a"), [one] * n)
+    return profile.Profile(ids, groups or ids, ("background", "a"), [one] * n)
 
 
 @pytest.fixture
