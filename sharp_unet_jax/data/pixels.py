@@ -4,8 +4,8 @@ import numpy as np
 
 from sharp_unet_jax.errors import InputError
 
-# A CT window that begins this far below water, at 0 Hounsfield units, shows air or lung: all its images hold some. One
-# that begins nearer to 0 may show soft tissue, or no CT: then images without negative pixels are as good as others.
+# In Hounsfield units, water is 0. A window that begins this far below it shows air or lung, which is in every image of
+# a CT: an image without negative pixels is then stored with an offset. A window that begins nearer to 0 tells nothing.
 _OF_CT = -200.0
 
 

@@ -1,4 +1,4 @@
-"""What a trained network looks at: Grad-CAM at each skip connection, and the encoder's maps before and after them.
+"""Explanations of a trained network: Grad-CAM at each skip connection, and the encoder's maps before and after it.
 
 Seg-Grad-CAM: Vinogradova, Dibrov & Myers, "Towards Interpretable Semantic Segmentation via Gradient-Weighted Class
 Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The Sharp U-Net paper shows it in Figure 9.

@@ -25,41 +25,41 @@ from sharp_unet_jax.training import compile, distributed
 
 
 class Member(Protocol):
-    """What a prediction asks of a run; `inference.trained.Trained` answers."""
+    """Interface of a run that predicts; `inference.trained.Trained` has it."""
 
     @property
     def config(self) -> Config:
-        """Settings of the run: its size and fit, and the batch size."""
+        """Settings of the run."""
         ...
 
     @property
     def channels(self) -> int:
-        """Channels of its images."""
+        """Number of channels of its images."""
         ...
 
     @property
     def window(self) -> tuple[float, float] | None:
-        """Intensities that became 0 and 255 in training; None if all its images were uint8."""
+        """Intensities that became 0 and 255 in training; None if all images were uint8."""
         ...
 
     @property
     def stride(self) -> int:
-        """Sides of tiles are multiples of it."""
+        """Stride of the network: sides of tiles are multiples of it."""
         ...
 
     @property
     def weights(self) -> Any:
-        """The first argument of the function that `step` returns."""
+        """Weights of the network, the first argument of a compiled step."""
         ...
 
     @property
     def step(self) -> Callable[[str], Callable[..., jax.Array]]:
-        """Compiled for a platform: weights and images (N, H, W, channels) uint8 to probabilities."""
+        """Compiled step by platform: from weights and images (N, H, W, channels) uint8 to probabilities."""
         ...
 
 
 class _Views(NamedTuple):
-    """What the network sees of one image."""
+    """One image as the network sees it."""
 
     pictures: Iterable[np.ndarray]  # (H, W, C) uint8
     number: int

@@ -67,9 +67,9 @@ class Trained:
 
     @functools.cached_property
     def step(self) -> Callable[[str], Callable[..., jax.Array]]:
-        """From a platform to the compiled function of weights and images, as `apply` has them, to probabilities.
+        """Compiled step by platform: from weights and images to probabilities (N, H, W, num_classes) float32.
 
-        Probabilities are (N, H, W, num_classes) float32. The function is compiled once a platform and shape.
+        Weights and images are those of `apply`. A step is compiled once for a platform and a shape.
         """
         return functools.cache(
             lambda platform: self.compiled(

@@ -1,6 +1,6 @@
-"""The decoder of the networks with a pretrained encoder, as in the published TernausNet and ResNet U-Nets.
+"""The decoder for pretrained encoders, as in the published TernausNet and ResNet U-Nets.
 
-Each step doubles the size (nearest), concatenates the skip where there is one, and convolves twice.
+Each step doubles the size (nearest neighbour), joins the skip connection if its level has one, and convolves twice.
 """
 
 from itertools import zip_longest
@@ -16,7 +16,7 @@ WIDTHS = (256, 128, 64, 32, 16)
 
 
 class ConvBlock(nnx.Module):
-    """Two 3x3 convolutions without bias, batch normalisation and ReLU after each."""
+    """Two 3x3 convolutions without bias, each followed by batch normalisation and ReLU."""
 
     remat = False
 
@@ -28,13 +28,13 @@ class ConvBlock(nnx.Module):
 
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
-        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
+        """Map (N, H, W, in_channels) to (N, H, W, out_channels)."""
         x = ops.relu(self.bn1(self.conv1(x), weight))
         return ops.relu(self.bn2(self.conv2(x), weight))
 
 
 class Decoder(nnx.Module):
-    """Five steps up to the image's size, a 3x3 convolution at the end; with `centre`, a block on the coarsest map."""
+    """Five steps up to the image's size, then a 3x3 convolution; with `centre`, first a block on the coarsest map."""
 
     heads: tuple[str, ...] = ("head",)
 
@@ -46,7 +46,7 @@ class Decoder(nnx.Module):
         self.head = Conv(WIDTHS[-1], num_classes, rngs=rngs)
 
     def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None) -> jax.Array:
-        """Turn the encoder's maps, finest first, into logits (N, H, W, num_classes)."""
+        """Map the encoder's five maps, finest first, to logits (N, H, W, num_classes)."""
         *finer, x = maps
         if self.centre is not None:
             x = self.centre(x, weight)

@@ -20,27 +20,26 @@ Skip = Callable[[int, jax.Array, jax.Array], jax.Array]  # skip(level, x, below)
 
 
 class Encoder(Protocol):
-    """What the network knows of its encoder."""
+    """Interface of encoders."""
 
     widths: tuple[int, ...]  # channels of its feature maps, finest first
     first_stride: int  # height of the image over height of the finest map
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None, /) -> Maps:
-        """Turn (N, H, W, C) into feature maps, finest first, each half the size of the one before."""
+        """Map (N, H, W, C) to feature maps, finest first, each half the size of the one before."""
         ...
 
 
 class Decoder(Protocol):
-    """What the network knows of its decoder."""
+    """Interface of decoders."""
 
     heads: tuple[str, ...]  # names of the layers whose outputs are logits, `num_classes` channels each
 
     def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None, /) -> jax.Array:
-        """Turn the encoder's maps, finest first, into logits (N, H, W, num_classes).
+        """Map the encoder's maps, finest first, to logits (N, H, W, num_classes).
 
-        H and W are those of the finest map times the encoder's `first_stride`. The decoder calls `skip(level, x,
-        below)` wherever maps of one level join, as often as it likes: `inference.explain` looks at what each call
-        returns.
+        H and W are those of the finest map times the encoder's `first_stride`. The decoder calls `skip` wherever a map
+        joins another of its level, as often as it likes. Grad-CAM looks at what each call returns.
         """
         ...
 
@@ -52,9 +51,9 @@ class PlainSkip(nnx.Module):
         """Join the decoder's map and the encoder's.
 
         Args:
-            level: 0 is the finest; maps are half the size at the next.
+            level: 0 is the finest; maps of the next level are half the size.
             x: the encoder's map, (N, H, W, C).
-            below: the decoder's map, brought to the same size, (N, H, W, D).
+            below: the decoder's map, up-sampled to this level, (N, H, W, D).
 
         Returns:
             (N, H, W, D + C).
@@ -63,9 +62,9 @@ class PlainSkip(nnx.Module):
 
 
 class SharpSkip(nnx.Module):
-    """The paper's sharp blocks: every channel of an encoder's map convolved with one fixed kernel (equation 1).
+    """The paper's sharp blocks: every channel of the encoder's map is convolved with one fixed kernel (equation 1).
 
-    With `kernel="learnable"` every channel of every map has a kernel of its own, initialised at the Laplacian. No other
+    With `kernel="learnable"` every channel of every level has its own kernel, initialised to the Laplacian. No other
     kernel adds parameters.
     """
 
@@ -76,20 +75,20 @@ class SharpSkip(nnx.Module):
             self.kernels = nnx.List([nnx.Param(jnp.tile(start, (1, 1, width))) for width in widths])
 
     def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
-        """Join the maps as `PlainSkip` does, x filtered by the kernel."""
+        """Join the maps as `PlainSkip` does, with x filtered by the kernel."""
         kernel = self.kernels[level][...] if self.kernel == "learnable" else self.kernel
         return ops.sharp_skip(below, x, kernel, self.padding)
 
 
 class Normalisation(nnx.Variable):
-    """Mean or standard deviation of the inputs: no parameter, but saved with the weights that were trained on it."""
+    """Mean or standard deviation of the inputs: no parameter, but part of the weights that were trained with it."""
 
 
 class Segmenter(nnx.Module):
     """A segmentation network, for images of any size.
 
-    The network computes in `dtype`; parameters and logits are float32. It normalises images by `mean` and `std`: 0 and
-    1, or what pretrained weights bring along.
+    The network computes in `dtype`; parameters and logits are float32. It normalises images by `mean` and `std`, which
+    are 0 and 1 or come with pretrained weights.
     """
 
     def __init__(

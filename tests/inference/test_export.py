@@ -46,9 +46,9 @@ def images(size, channels=3):
 @pytest.mark.parametrize("size", [(16, 24), (31, 17), (9, 40)])
 def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
     given = images(size)
-    small = jax.jit(lambda x: export._to_training(x, (16, 24), fit))(given.astype(np.float32))
+    small = jax.jit(lambda x: export._resize(x, (16, 24), fit))(given.astype(np.float32))
     np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)  # 8 bits, twice
-    ours = jax.jit(lambda x: export._to_own(x, size, fit))(small / 255)
+    ours = jax.jit(lambda x: export._restore(x, size, fit))(small / 255)
     np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
 
 
