@@ -16,6 +16,7 @@ from datasets import formats
 from datasets.files import DataError
 from datasets.formats.stack import Stack
 from launch.preview.overlay import overlay
+from sharp_unet_jax import decision
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.inference.trained import Trained
@@ -85,7 +86,7 @@ def work(
             each, stack, images = opened.popleft()
             labels, kept = [], []
             for output in chain([first], islice(outputs, len(images) - 1)):
-                labels.append(predict.labels(output, one.config.threshold))
+                labels.append(decision.labels(output, one.config.threshold))
                 kept += [output] if "probabilities" in command.extras else []
             writing = writers.submit(_write, command, each, stack, images, np.stack(labels), kept, one.classes)
             ended.append((each, writing))

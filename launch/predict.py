@@ -27,8 +27,7 @@ from launch import masks
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict
-from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.inference.trained import Trained, load_all
 from sharp_unet_jax.storage import checkpoint
 from sharp_unet_jax.storage.atomic import write_json
 
@@ -66,7 +65,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     failed: list[str] = []
     inputs = formats.find(command.inputs, failed)
     devices = runtime.configure()
-    members = predict.load(command.run, command.model)
+    members = load_all(command.run, command.model)
     _begin(command, members, inputs)
     todo = [one for one in inputs if not all(path.exists() for path in masks.paths(command, one))]
     masks.tidy(command, inputs)

@@ -27,7 +27,7 @@ from launch.preview import contact, findings, source
 from launch.preview.source import Source
 from sharp_unet_jax.advice import memory, settings
 from sharp_unet_jax.advice import profile as data
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import resize
@@ -103,7 +103,7 @@ def _classes(found: Source) -> list[Advice]:
     return [Advice("data.classes", ",".join(found.names), "makes the masks readable; give the classes your own names")]
 
 
-def _groups(config: Config, found: Source, facts: Facts, output: Path) -> list[Advice]:
+def _groups(config: Config, found: Source, facts: Profile, output: Path) -> list[Advice]:
     """Folds that keep relatives together, where there are any and the folds can be filled."""
     number = len(set(facts.families))
     if facts.grouped or number == len(facts.ids):
@@ -125,13 +125,13 @@ def _groups(config: Config, found: Source, facts: Facts, output: Path) -> list[A
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]
 
 
-def _anything_left(config: Config, facts: Facts, found: Source) -> bool:
+def _anything_left(config: Config, facts: Profile, found: Source) -> bool:
     """Whether any mask still holds anything at the training size."""
     masks = (found.read(index)[1] for index in range(len(facts.ids)))
     return any(resize(mask[..., None], mask, config.data.size, config.data.fit)[1].any() for mask in masks)
 
 
-def _ceiling(config: Config, facts: Facts, found: Source) -> str:
+def _ceiling(config: Config, facts: Profile, found: Source) -> str:
     """What the training size alone costs."""
     size, fit = config.data.size, config.data.fit
     some = np.unique(np.linspace(0, len(facts.ids) - 1, SAMPLE).astype(int)).tolist()
@@ -145,12 +145,12 @@ def _ceiling(config: Config, facts: Facts, found: Source) -> str:
     )
 
 
-def _images(facts: Facts) -> pd.DataFrame:
+def _images(facts: Profile) -> pd.DataFrame:
     """A row an image."""
     share = facts.counts / np.maximum(facts.counts.sum(axis=1, keepdims=True), 1)
     columns: dict[str, Any] = {"id": facts.ids, "group": facts.groups, "relatives": facts.families}
     columns["height"], columns["width"] = facts.sizes.T
-    columns["brightness"] = [round(one.brightness, 1) for one in facts.each]
+    columns["brightness"] = [round(one.brightness, 1) for one in facts.images]
     columns |= {f"share of {name}": share[:, label].round(6) for label, name in enumerate(facts.classes)}
     return pd.DataFrame(columns)
 

@@ -11,7 +11,7 @@ import sharp_unet_jax
 from launch import export
 from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference import trained
 from tests.conftest import squares
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -64,7 +64,7 @@ def test_a_folder_is_a_sweep_that_commands_read(folder, tmp_path):
     assert_same_weights(run, fit(folder=folder, name="mine", on_epoch=again.append))
     assert again == []
     fit(model="unet", folder=folder, name="mine")
-    assert [one.model for model in ("sharp_unet", "unet") for one in predict.load(folder, model)] == [
+    assert [one.model for model in ("sharp_unet", "unet") for one in trained.load_all(folder, model)] == [
         "sharp_unet",
         "unet",
     ]

@@ -6,17 +6,17 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from launch.preview.outlines import GAP, OUTLINES, outlined
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.data.resize import resize
 
 TILE, COLUMNS, MOST = 224, 6, 30  # pixels of a picture's longer side; pictures in a row, and in all
 LINE = 15  # pixels
 
 
-def pick(facts: Facts, most: int = MOST) -> dict[int, list[str]]:
+def pick(facts: Profile, most: int = MOST) -> dict[int, list[str]]:
     """Which images to show, in order, and what is special about each: nothing, of the typical ones."""
     area, aspect = facts.sizes.prod(axis=1), facts.sizes[:, 1] / facts.sizes[:, 0]
-    foreground, brightness = facts.foreground, np.array([one.brightness for one in facts.each])
+    foreground, brightness = facts.foreground, np.array([one.brightness for one in facts.images])
     odd: list[tuple[int, str]] = []
     for i, j, bits, _ in facts.near[:2]:
         odd += [(i, f"like {facts.ids[j]}, {bits} of 64 bits"), (j, f"like {facts.ids[i]}")]
@@ -42,7 +42,7 @@ def pick(facts: Facts, most: int = MOST) -> dict[int, list[str]]:
     return {index: shown.get(index, []) for index in dict.fromkeys([*shown, *typical])}
 
 
-def sheet(facts: Facts, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+def sheet(facts: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
     """The pictures that `pick` chose, each with its id; `read` gives an image (h, w, C) and its mask (h, w)."""
     chosen = list(pick(facts).items())
     side, font = TILE + GAP, ImageFont.load_default(12)

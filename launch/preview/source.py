@@ -17,7 +17,7 @@ from datasets.folder import images as image_files
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice import profile
-from sharp_unet_jax.advice.profile import Fact, Facts
+from sharp_unet_jax.advice.profile import ImageProfile, Profile
 from sharp_unet_jax.config import Data
 
 
@@ -38,20 +38,20 @@ class Source:
     names: tuple[str, ...] = ()  # of classes: with them it would not refuse the masks
 
 
-def look(data: Data, console: Console) -> tuple[Source, Facts]:
+def look(data: Data, console: Console) -> tuple[Source, Profile]:
     """What `data` names, less what cannot be read, and the facts of the rest; DataError where there is no such folder,
     or a builder refuses its files."""
     found = _folder(data, console) if data.builder == "folder" else _built(data, console)
 
-    def one(index: int) -> Fact | str:
+    def one(index: int) -> ImageProfile | str:
         try:
-            return profile.fact(*found.read(index), len(found.classes))
+            return profile.profile_image(*found.read(index), len(found.classes))
         except DataError as error:
             return str(error)
 
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         seen = list(track(console, "reading images")(pool.map(one, range(len(found.ids))), len(found.ids)))
-    good = [index for index, fact in enumerate(seen) if isinstance(fact, Fact)]
+    good = [index for index, fact in enumerate(seen) if isinstance(fact, ImageProfile)]
     rest = dataclasses.replace(
         found,
         ids=[found.ids[index] for index in good],
@@ -59,7 +59,7 @@ def look(data: Data, console: Console) -> tuple[Source, Facts]:
         read=lambda index: found.read(good[index]),
         faults=[*found.faults, *(fault for fault in seen if isinstance(fault, str))],
     )
-    return rest, Facts(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, Fact)])
+    return rest, Profile(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, ImageProfile)])
 
 
 def _folder(data: Data, console: Console) -> Source:

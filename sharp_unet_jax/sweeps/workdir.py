@@ -263,6 +263,7 @@ def finish(
         "repeat": run.repeat,
         "fold": run.fold,
         "seed": plan.seed(config, run),
+        "channels": dataset.images.shape[-1],
         "images": {"train": len(cell.train), "validation": len(cell.validation), "test": len(cell.test)},
         "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
     }

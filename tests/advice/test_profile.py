@@ -19,8 +19,8 @@ def pictures(n, size=(40, 48), seed=0):
 def look(images, masks=None, ids=None, classes=("background", "a", "b")):
     masks = masks if masks is not None else [np.zeros(image.shape[:2], np.uint8) for image in images]
     ids = ids or [str(index) for index in range(len(images))]
-    each = [profile.fact(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
-    return profile.Facts(ids, ids, classes, each)
+    each = [profile.profile_image(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
+    return profile.Profile(ids, ids, classes, each)
 
 
 def test_one_image():
@@ -29,7 +29,7 @@ def test_one_image():
     mask[1, :3] = 2
     mask[3] = IGNORE
     image = np.arange(24, dtype=np.uint8).reshape(4, 6, 1)
-    one = profile.fact(image, mask, 3)
+    one = profile.profile_image(image, mask, 3)
     assert (one.size, one.counts.tolist(), one.levels, one.brightness) == ((4, 6), [9, 6, 3], 24, 11.5)
     assert look([image], [mask]).foreground.tolist() == [0.5]
 
@@ -38,8 +38,8 @@ def test_colours_without_red_count():
     images = [image * np.array([0, 1, 1], np.uint8) for image in pictures(3)]
     images += [np.uint8(0.9 * images[1] + (0, 12, 12)), np.full_like(images[0], (0, 9, 200))]
     found = look(images)
-    assert found.each[0].levels == max(len(np.unique(images[0][..., channel])) for channel in (1, 2)) > 100
-    assert found.each[4].levels == 1
+    assert found.images[0].levels == max(len(np.unique(images[0][..., channel])) for channel in (1, 2)) > 100
+    assert found.images[4].levels == 1
     assert [pair[:2] for pair in found.near] == [(1, 3)]
 
 
@@ -59,22 +59,6 @@ def test_copies_near_duplicates_and_their_families():
     assert families[1] == families[5]
     assert families[2] == families[6]
     assert len(set(families)) == 7
-
-
-def test_near_is_every_pair_by_brute_force():
-    rng = np.random.default_rng(1)
-    hashes = rng.integers(0, 2**64, 40, np.uint64)
-    hashes[20:] = hashes[:20] ^ np.left_shift(np.uint64(1), rng.integers(0, 64, 20, np.uint64))
-    hashes[21] ^= np.uint64(0b11111)
-    expected = [
-        [i, j, bits]
-        for i in range(40)
-        for j in range(i + 1, 40)
-        if (bits := bin(int(hashes[i]) ^ int(hashes[j])).count("1")) <= duplicates.DUPLICATE
-    ]
-    assert len(expected) >= 19
-    assert duplicates.near(hashes).tolist() == expected
-    assert duplicates.near(hashes[:1]).shape == (0, 3)
 
 
 def test_slices_of_a_volume_are_told_from_strangers():

@@ -50,9 +50,9 @@ def test_fit():
 
 def made(n, size=(300, 300), groups=None):
     image = np.random.default_rng(0).integers(0, 255, (*size, 1), np.uint8)
-    one = profile.fact(image, image[..., 0] // 128, 2)
+    one = profile.profile_image(image, image[..., 0] // 128, 2)
     ids = [str(index) for index in range(n)]
-    return profile.Facts(ids, groups or ids, ("background", "a"), [one] * n)
+    return profile.Profile(ids, groups or ids, ("background", "a"), [one] * n)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_batch_and_size_fit_into_memory():
 @pytest.mark.usefixtures("needs")
 def test_few_images_make_small_batches_and_fewer_folds():
     assert advised(n=20)["batch_size"].value == "2"  # 12.8 images train
-    assert "folds" not in settings(n=20)
+    assert "folds" not in advised(n=20)
     assert advised(n=4)["folds"].value == "4"
     number, why = settings.fold_count(CONFIG, made(2))
     assert number == 0

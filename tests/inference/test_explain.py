@@ -1,7 +1,5 @@
 """Grad-CAM on networks whose answer is known by construction, and against a decoder taken apart by hand."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +13,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
+from tests.conftest import shrink_models
 
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
@@ -52,8 +51,7 @@ def transparent(model, head):
 
 @pytest.fixture
 def two_wide(monkeypatch):
-    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
-        monkeypatch.setitem(models.MODELS, name, models.Network(models._unet((2, 3)), skip))
+    shrink_models(monkeypatch, (2, 3))
 
 
 @pytest.fixture
@@ -92,32 +90,31 @@ def test_the_default_region_is_where_the_class_is_predicted(two_wide, image):
 
 
 def by_hand(run, image, region, label):
-    """Each concatenation's map at its own size, with the decoder written out."""
-    segmenter = run.network
-    x = jnp.asarray(image[None] / np.float32(255))
-    *features, x = segmenter.encoder(x)
-    joins, decoder = [functools.partial(segmenter.skip, *each) for each in enumerate(features)][::-1], segmenter.decoder
-    ups = getattr(decoder, "ups", None)
-    concatenations, arguments = [], [(), ()][:1] if ups is not None else [(None,)]
+    """Grad-CAM of each concatenation at its own size, with the decoder written out."""
+    network = run.network
+    *features, deepest = network.encoder(jnp.asarray(image[None] / np.float32(255)))
+    decoder, levels = network.decoder, len(features)
+    ups = getattr(decoder, "ups", [lambda x: jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)] * len(decoder.blocks))
+    weight = () if hasattr(decoder, "ups") else (None,)
 
-    def up(level, x):
-        return ups[level](x) if ups is not None else jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+    def concatenation(index, x):
+        below = ups[index](x)
+        level = levels - 1 - index
+        return network.skip(level, features[level], below) if level >= 0 else below
 
-    def rest(level, concatenation):
-        x = concatenation
-        for index in range(level, len(decoder.blocks)):
-            if index > level:
-                x = up(index, x)
-                x = joins[index](x) if index < len(joins) else x
-            concatenations.append(x)
-            x = decoder.blocks[index](x, *arguments[0])
+    def logit(index, joined):
+        """The region's sum of the class's logit, from the concatenation of the block `index` on."""
+        x = decoder.blocks[index](joined, *weight)
+        for after in range(index + 1, len(decoder.blocks)):
+            x = decoder.blocks[after](concatenation(after, x), *weight)
         return jnp.sum(decoder.head(x)[0, ..., label] * region)
 
-    rest(0, joins[0](up(0, x)))
-    maps = []
-    for level, concatenation in enumerate(list(concatenations)[: len(joins)]):
-        gradient = np.asarray(jax.grad(lambda c, level=level: rest(level, c))(concatenation))[0]
-        maps.append(np.maximum((np.asarray(concatenation)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+    maps, x = [], deepest
+    for index in range(levels):
+        joined = concatenation(index, x)
+        gradient = np.asarray(jax.grad(lambda joined, index=index: logit(index, joined))(joined))[0]
+        maps.append(np.maximum((np.asarray(joined)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+        x = decoder.blocks[index](joined, *weight)
     return maps
 
 
@@ -126,8 +123,7 @@ def by_hand(run, image, region, label):
     [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", pytest.param("sharp_normed", marks=pytest.mark.slow)],
 )
 def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, model):
-    if model != normed:
-        monkeypatch.setitem(models.MODELS, model, models.Network(models._unet((2, 3, 4)), models.MODELS[model].skip))
+    shrink_models(monkeypatch, (2, 3, 4))
     run = fresh(model, num_classes=3)
     image = np.random.default_rng(1).integers(0, 256, (16, 8, 3), np.uint8)
     region = np.zeros((16, 8), bool)
@@ -150,7 +146,7 @@ def test_each_family_has_four_levels(model):
         model, model, "", ("a", "b"), Config(), 3, None, 1, nnx.graphdef(run), {"params": params, "stats": stats}
     )
     images, region = jax.ShapeDtypeStruct((1, 45, 64, 3), np.uint8), jax.ShapeDtypeStruct((1, 45, 64), np.float32)
-    maps = jax.eval_shape(explain._gradcam(shell), shell.weights, images, region, np.ones(1, np.float32))
+    maps = jax.eval_shape(explain._gradcam(shell, "cpu"), shell.weights, images, region, np.ones(1, np.float32))
     assert [heat.shape for heat in maps] == [(1, 45, 64)] * 4
 
 

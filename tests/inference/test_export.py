@@ -46,9 +46,9 @@ def images(size, channels=3):
 @pytest.mark.parametrize("size", [(16, 24), (31, 17), (9, 40)])
 def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
     given = images(size)
-    small = jax.jit(lambda x: export._to_training(x, (16, 24), fit))(given.astype(np.float32))
+    small = jax.jit(lambda x: export._resize(x, (16, 24), fit))(given.astype(np.float32))
     np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)  # 8 bits, twice
-    ours = jax.jit(lambda x: export._to_own(x, size, fit))(small / 255)
+    ours = jax.jit(lambda x: export._restore(x, size, fit))(small / 255)
     np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
 
 
@@ -91,6 +91,7 @@ def check_onnx(runs, size):
     np.testing.assert_array_equal(mask, expected_mask)
     assert np.ptp(probabilities) > 0
     assert session.get_modelmeta().custom_metadata_map["use"] == "research; not a medical device"
+    return mask
 
 
 @pytest.mark.filterwarnings("ignore")  # jax2onnx's own
@@ -103,6 +104,17 @@ def test_onnx_of_an_ensemble_in_bfloat16():
 def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
     options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
     check_onnx([made(normed, num_classes=4, **options)], (31, 17))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_decides_one_class_by_its_threshold():
+    """The threshold lies in the widest gap between the probabilities, so rounding flips no pixel."""
+    _, probabilities = jax.jit(export.predictor([made()]))(images((31, 17))[:1])
+    values = np.sort(np.ravel(probabilities))[100:-100]
+    widest = np.argmax(np.diff(values))
+    threshold = float(values[widest : widest + 2].mean())
+    mask = check_onnx([made(threshold=threshold)], (31, 17))
+    assert set(np.unique(mask)) == {0, 1}
 
 
 @pytest.mark.filterwarnings("ignore")

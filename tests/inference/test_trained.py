@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 import sharp_unet_jax
-from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import workdir
-from tests.conftest import squares
+from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -92,7 +91,7 @@ def test_a_folder_beside_a_run_is_refused(finished, name):
     [((2, 4, 8), r"has no params\."), ((4, 12), r"is \(.*\), this version's is")],
 )
 def test_another_network_by_the_same_name_is_refused(finished, monkeypatch, widths, message):
-    monkeypatch.setitem(models.MODELS, "sharp_unet", models.Network(models._unet(widths), "sharp"))
+    shrink_models(monkeypatch, widths)
     with pytest.raises(InputError, match="is of another version of this project: .*" + message):
         trained.load(finished / RUN)
 
@@ -103,3 +102,14 @@ def test_a_model_of_a_later_version_is_refused(done):
     shutil.copytree(done / RUN, done / "runs/later_unet/repeat0-fold1")
     with pytest.raises(InputError, match="no model 'later_unet'"):
         trained.load(done / "runs/later_unet/repeat0-fold1")
+
+
+def test_runs_are_chosen(finished, tmp_path):
+    with pytest.raises(InputError, match="runs of 2 models: choose one of unet, sharp_unet"):
+        trained.load_all(finished)
+    with pytest.raises(InputError, match="no finished run of ternausnet16"):
+        trained.load_all(finished, "ternausnet16")
+    with pytest.raises(InputError, match="is a run of unet, not of sharp_unet"):
+        trained.load_all(finished / "runs/unet/repeat0-fold0", "sharp_unet")
+    with pytest.raises(InputError, match="is no run"):
+        trained.load_all(tmp_path)

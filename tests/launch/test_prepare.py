@@ -213,9 +213,9 @@ def test_the_sheet_shows_the_odd_ones():
     masks[7] = np.eye(40, 48, dtype=np.uint8)
     images[9] = np.zeros((30, 90, 3), np.uint8)
     masks[9] = masks[0][:30].repeat(2, axis=1)[:, :90]
-    each = [profile.fact(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
+    each = [profile.profile_image(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
     ids = [str(index) for index in range(40)]
-    look = profile.Facts(ids, ids, ("background", "a"), each)
+    look = profile.Profile(ids, ids, ("background", "a"), each)
     why = {index: ", ".join(reasons) for index, reasons in contact.pick(look, 20).items()}
     assert "an empty mask, of 1" in why[3]
     assert "most foreground" in why[5]

@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from sharp_unet_jax import models
+from tests.conftest import shrink_models
 
 os.environ["KERAS_BACKEND"] = "jax"
 import keras
@@ -63,14 +64,13 @@ def copy_weights(model, reference):
 
 @pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet"])
 def test_logits_equal_kerass(name, monkeypatch):
-    skip = "sharp" if name.startswith("sharp") else "plain"
-    monkeypatch.setitem(models.MODELS, name, models.Network(models._unet(WIDTHS), skip))
+    shrink_models(monkeypatch, WIDTHS)
     model = models.build(name, rngs=nnx.Rngs(3))
     rng = np.random.default_rng(0)
     for parameters in (*model.encoder.blocks, *model.decoder.ups, *model.decoder.blocks):
         for part in (parameters.first, parameters.second) if hasattr(parameters, "first") else (parameters,):
             part.bias[...] = jnp.asarray(rng.normal(0, 0.1, part.bias.shape), jnp.float32)
-    reference = keras_unet(sharp=skip == "sharp")
+    reference = keras_unet(sharp=name == "sharp_unet")
     copy_weights(model, reference)
     images = rng.uniform(size=(2, 16, 24, 3)).astype(np.float32)
     expected = np.asarray(reference(images))

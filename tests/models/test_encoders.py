@@ -10,7 +10,7 @@ from flax import nnx
 
 import sharp_unet_jax
 from sharp_unet_jax import models
-from sharp_unet_jax.weights import pretrained
+from sharp_unet_jax.weights import files
 from tests.weights import weight_writers
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -186,10 +186,9 @@ def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
 
 @pytest.mark.slow
 def test_the_real_vgg16_gives_the_features_of_keras_with_the_same_weights(real_data):
-
     path = real_data / "weights" / "vgg16.tv_in1k.features.safetensors"
     _, reference = keras_vgg16()
-    tensors = pretrained.weight_files.read(path).tensors
+    tensors = files.read(path).tensors
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
     convolutions = [layer for layer in reference.layers if isinstance(layer, layers.Conv2D)]
     for number, layer in zip(numbers, convolutions, strict=True):
