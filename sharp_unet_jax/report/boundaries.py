@@ -24,7 +24,7 @@ def per_image(sweep: Sweep) -> pd.DataFrame | None:
     "measured": "missed" has a truth alone, "invented" a prediction alone, "absent" neither.
     """
     frames = []
-    for name in sweep.names:
+    for name, record in sweep.finished.items():
         if (scored := sweep.scored(name)) is None:
             continue
         probabilities, labels = scored
@@ -33,7 +33,7 @@ def per_image(sweep: Sweep) -> pd.DataFrame | None:
             values = distances(labels == number, (decided == number) & (labels != IGNORE))
             ids = {
                 "run": name,
-                "model": name.split("/")[0],
+                "model": record["model"],
                 "image_id": sweep.test_ids(name),
                 "class": label,
             }

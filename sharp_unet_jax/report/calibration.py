@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sharp_unet_jax.report import style
 from sharp_unet_jax.report.conventions import IGNORE, LEVELS
 from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import by_model
 from sharp_unet_jax.report.table import Table, plus_minus
 
 BINS = 15
@@ -55,11 +55,12 @@ def reliability(sweep: Sweep) -> Figure | None:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color="0.6", linewidth=1, linestyle=":")
     edges = np.linspace(0, 1, BINS + 1)
-    for model, style in by_model(every):
-        pixels, probability, right = bins(np.sum(every[model], axis=(0, 1)))
+    looks = style.lines(sweep.models)
+    for model, runs in every.items():
+        pixels, probability, right = bins(np.sum(runs, axis=(0, 1)))
         there = pixels > 0
-        upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **style)
-        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **style)
+        upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **looks[model])
+        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **looks[model])
     two = len(sweep.classes) == 2
     upper.set(ylabel="share of foreground" if two else "share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(frameon=False)
@@ -120,7 +121,7 @@ def _twice(indices: NDArray[np.int64]) -> slice:
 def _runs(sweep: Sweep) -> dict[str, list[NDArray[np.int64]]]:
     """The histogram of each run, by model."""
     every: dict[str, list[NDArray[np.int64]]] = {}
-    for name in sweep.names:
+    for name, record in sweep.finished.items():
         if (scored := sweep.scored(name)) is not None:
-            every.setdefault(name.split("/")[0], []).append(histogram(*scored))
+            every.setdefault(record["model"], []).append(histogram(*scored))
     return every

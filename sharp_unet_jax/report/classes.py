@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from sharp_unet_jax.report import statistics
 from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
@@ -17,7 +16,7 @@ def table(sweep: Sweep) -> Table | None:
     scores = sweep.per_image.astype({"jaccard": float, "dice": float})
     rows = []
     for label in sweep.classes:
-        for model in statistics.models(sweep):
+        for model in sweep.models:
             own = scores[(scores["class"] == label) & (scores["model"] == model)]
             there = own[own["truth"] > 0]
             row: dict[str, object] = {"class": label, "model": model}

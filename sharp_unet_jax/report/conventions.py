@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sharp_unet_jax.report import style
 from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import by_model
 from sharp_unet_jax.report.table import Table, plus_minus
 
 IGNORE = 255  # metrics.IGNORE, and below its rules for what is empty: importing them would bring JAX
@@ -31,20 +31,20 @@ def conventions(sweep: Sweep) -> list[Table]:
     The first row is the reported score. Rows that need probabilities are there if all runs kept theirs. Empty without
     finished runs.
     """
-    if not sweep.names:
+    if not sweep.finished:
         return []
     runs = []
     counts = dict(iter(sweep.per_image.groupby("run", sort=False)[["intersection", "truth", "predicted"]]))
-    for name in sweep.names:
+    for name, record in sweep.finished.items():
         own = counts[name].to_numpy().reshape(-1, len(sweep.classes), 3)
         rows = from_counts(own, empty=sweep.config["empty"], batch=sweep.config["batch_size"])
         if (scored := sweep.scored(name)) is not None:
             rows |= from_probabilities(*scored, empty=sweep.config["empty"])
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=METRICS).rename_axis("convention")
-        runs.append(frame.assign(model=name.split("/")[0]).reset_index())
+        runs.append(frame.assign(model=record["model"]).reset_index())
     every = pd.concat(runs)
     number = every["convention"].map(every["convention"].value_counts())
-    every = every[number == len(sweep.names)]
+    every = every[number == len(sweep.finished)]
     result = []
     for metric in METRICS:
         cells = 100 * every.groupby(["convention", "model"], sort=False)[metric].agg(["mean", "std"])
@@ -105,18 +105,18 @@ def thresholds(sweep: Sweep) -> Figure | None:
     The threshold in use is marked.
     """
     curves: dict[str, list[NDArray[np.float64]]] = {}
-    for name in sweep.names if len(sweep.classes) == 2 else []:
+    for name, record in sweep.finished.items() if len(sweep.classes) == 2 else []:
         if (scored := sweep.scored(name)) is not None:
             probabilities, labels = scored
             curve = threshold_curve(histograms(probabilities[..., 0], labels, 1), sweep.config["empty"])
-            curves.setdefault(name.split("/")[0], []).append(100 * curve)
+            curves.setdefault(record["model"], []).append(100 * curve)
     if not curves:
         return None
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure, looks = Figure(figsize=(8, 3.6), layout="constrained"), style.lines(sweep.models)
     for column, axes in enumerate(figure.subplots(1, 2, sharey=True)):
-        for model, style in by_model(curves):
-            mean = np.mean(curves[model], axis=0)[1:, column]
-            axes.plot((LEVELS[1:] - 0.5) / 255, mean, label=model, **style)
+        for model, runs in curves.items():
+            mean = np.mean(runs, axis=0)[1:, column]
+            axes.plot((LEVELS[1:] - 0.5) / 255, mean, label=model, **looks[model])
         axes.spines[["top", "right"]].set_visible(False)
         axes.axvline(sweep.config["threshold"], color="0.5", linewidth=1, linestyle=":")
         axes.set(title=f"{METRICS[column]} (%), per image", xlabel="threshold", xlim=(0, 1))

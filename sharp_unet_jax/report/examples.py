@@ -31,7 +31,7 @@ def plates(sweep: Sweep, predicted: Predicted) -> list[Plate]:
 def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
     assert sweep.pairs is not None
     images, masks, rows = sweep.pairs
-    choices, shown = overlays.choose(sweep, predicted, models), pairing.shown(sweep)
+    choices, names = overlays.choose(sweep, predicted, models), pairing.short_names(sweep)
     height, width = masks.shape[1:]
     cells = [None, *models]
     columns = min(len(cells), COLUMNS)
@@ -55,7 +55,7 @@ def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             score = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
-            name = f"{shown[model]} {score}" if model and lines > 1 else score
+            name = f"{names[model]} {score}" if model and lines > 1 else score
             axes.set_xlabel(name or choice.why, labelpad=1.5, fontsize=7 if lines > 1 else 8)
         for unused in line[len(cells) :]:
             unused.remove()

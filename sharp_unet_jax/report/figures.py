@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sharp_unet_jax.report import overlays, pairing, statistics
+from sharp_unet_jax.report import overlays, pairing, published, statistics
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
 from sharp_unet_jax.storage.atomic import replacing, write_text
@@ -54,7 +54,7 @@ def every(sweeps: Mapping[str, Sweep]) -> list[Plate]:
 
 def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Figure 3: Jaccard on the validation images by epoch, a panel a sweep and pair of twins; None without runs."""
-    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.sides(sweep)]
+    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.panels(sweep)]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
@@ -63,8 +63,9 @@ def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
         for model in models:
             mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
             bottom = min(bottom, 10 * np.floor((mean - std).min() / 10))
-            shown = pairing.shown(sweep)[model]
-            (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=shown)
+            colour, dash = _colour(sweep, model), "--" if sweep.models[model].skip == "plain" else "-"
+            name = pairing.short_names(sweep)[model]
+            (line,) = axes.plot(mean.index, mean, color=colour, ls=dash, lw=1.4, label=name)
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
         axes.set(xlabel="epoch", ylabel="validation Jaccard (%)")
@@ -92,7 +93,7 @@ def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Figure 5: Jaccard and Dice on the test images by model; a row of panels a sweep; None without runs."""
-    sweeps = {label: sweep for label, sweep in sweeps.items() if sweep.names}
+    sweeps = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
     if not sweeps:
         return None
     numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
@@ -108,7 +109,7 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
         Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
         Line2D([], [], color=INK, lw=1, label="± standard deviation"),
     ]
-    if any(len(_paper(sweep)) for sweep in sweeps.values()):
+    if any(map(published.knows, sweeps.values())):
         handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     caption = "Mean over runs of the score on the test images, with the sample standard deviation and every run."
@@ -118,19 +119,19 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
 def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Jaccard of every test image, sharp against plain, a panel a sweep and pair; None where no model has a twin."""
     panels = [
-        (label, sweep, pair) for label, sweep in sweeps.items() for pair in pairing.sides(sweep) if len(pair) == 2
+        (label, sweep, pair) for label, sweep in sweeps.items() for pair in pairing.panels(sweep) if len(pair) == 2
     ]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
     for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
-        scores, shown = 100 * by_image(sweep)[[sharp, plain]].dropna(), pairing.shown(sweep)
+        scores, names = 100 * by_image(sweep)[[sharp, plain]].dropna(), pairing.short_names(sweep)
         ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
         low = 10 * np.floor(scores.to_numpy().min(initial=100) / 10).clip(0, 9)
         axes.plot([low, 100], [low, 100], color=INK, lw=0.6, ls=":")
         alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
         axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
-        axes.set(xlabel=f"{shown[plain]}, Jaccard (%)", ylabel=f"{shown[sharp]}, Jaccard (%)", aspect="equal")
+        axes.set(xlabel=f"{names[plain]}, Jaccard (%)", ylabel=f"{names[sharp]}, Jaccard (%)", aspect="equal")
         axes.set_title(f"{label}\nsharp ahead in {ahead}, plain in {behind}", loc="left")
         axes.set(xlim=(low, 100), ylim=(low, 100))
         for axis in (axes.xaxis, axes.yaxis):
@@ -141,9 +142,8 @@ def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
 
 def by_image(sweep: Sweep) -> pd.DataFrame:
     """Jaccard of every test image, mean over repeats: a row an image, index `image_id`, a column a model."""
-    models = statistics.models(sweep)
-    scores = {model: statistics.image_scores(sweep, model)["jaccard"].groupby("image_id").mean() for model in models}
-    return pd.DataFrame(scores)
+    scores = {model: statistics.image_scores(sweep, model)["jaccard"] for model in sweep.models}
+    return pd.DataFrame({model: values.groupby("image_id").mean() for model, values in scores.items()})
 
 
 def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -157,13 +157,13 @@ def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
 
 
 def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
-    runs, paper = sweep.runs, _paper(sweep)
+    runs = sweep.runs
     models = [model for family in pairing.families(sweep) for model in family]
-    names = [pairing.shown(sweep)[model] for model in models]
+    names = [pairing.short_names(sweep)[model] for model in models]
     for place, model in enumerate(models):
         values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
-        colour, mean = _colour(model), values.mean()
-        hatch = "////" if _is_sharp(model) else ""
+        colour, mean = _colour(sweep, model), values.mean()
+        hatch = "" if sweep.models[model].skip == "plain" else "////"
         # Apart, for in SVG the hatching would have its ground's alpha, and not be seen.
         axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, lw=0)
         axes.barh(place, mean, height=0.62, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
@@ -171,27 +171,12 @@ def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
         spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
         axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
-        if pairing.published(model) in paper.index:
-            cited = paper[f"{metric}_mean"][pairing.published(model)]
+        if np.isfinite(cited := published.scores(sweep, model)[f"{metric}_mean"]):
             axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
     axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 
-def _paper(sweep: Sweep) -> pd.DataFrame:
-    """The paper's figures for the sweep's data set, by model."""
-    table = pd.read_csv(Path(__file__).with_name("paper.csv"))
-    return table[table["dataset"] == sweep.dataset].drop_duplicates("model").set_index("model")
-
-
-def _is_sharp(model: str) -> bool:
-    return "sharp_" in model
-
-
-def _colour(model: str) -> str:
-    return SHARP if _is_sharp(model) else PLAIN
-
-
-def _dash(model: str) -> str:
-    return "-" if _is_sharp(model) else "--"
+def _colour(sweep: Sweep, model: str) -> str:
+    return PLAIN if sweep.models[model].skip == "plain" else SHARP

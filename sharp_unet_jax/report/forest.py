@@ -25,7 +25,7 @@ Row = tuple[str, tuple[Sweep, str, str]]  # what it is called; whose difference 
 def plates(sweeps: Mapping[str, Sweep]) -> list[Plate]:
     """ "differences": sharp minus plain of all `sweeps`, by their labels, where there is more than one such difference;
     "kernels": those of sweeps that compare kernels, from the paper's too. [] without either."""
-    compared = {label: sweep for label, sweep in sweeps.items() if pairing.has_kernels(sweep)}
+    compared = {label: sweep for label, sweep in sweeps.items() if pairing.kernel_variants(sweep)}
     wanted = [
         (f"{label}: {sharp} minus {plain}", (sweep, sharp, plain))
         for label, sweep in sweeps.items()
@@ -46,20 +46,24 @@ def _differences(rows: Sequence[Row]) -> Plate:
 
 
 def _kernels(sweeps: Mapping[str, Sweep]) -> Plate:
-    models = {label: [m for m in statistics.models(sweep) if "+" in m] for label, sweep in sweeps.items()}
-    heights = [0.75 + 0.34 * len(of_sweep) for of_sweep in models.values()]
+    heights = [0.75 + 0.34 * len(pairing.kernel_variants(sweep)) for sweep in sweeps.values()]
     figure = Figure(figsize=(7, sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(len(sweeps), 2, sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights})
     for panels, (label, sweep) in zip(grid, sweeps.items(), strict=True):
-        reference, shown, there = pairing.reference(sweep), pairing.shown(sweep), statistics.models(sweep)
-        for axes, other in zip(panels, (statistics.plain(reference), reference), strict=True):
-            named = {m: f"{shown[m]}\nsum {kernels.about(m)[0]}, scale {kernels.about(m)[1]}" for m in models[label]}
-            rows = [(named[model], (sweep, model, other)) for model in models[label] if other in there]
-            _forest(axes, rows)
-            axes.set_xlabel(f"Jaccard minus that of {shown.get(other, other)} (points)")
+        reference, names = pairing.reference_kernel(sweep), pairing.short_names(sweep)
+        plain = pairing.plain_twin(sweep, reference)
+        for axes, other in zip(panels, (plain, reference), strict=True):
+            variants = pairing.kernel_variants(sweep)
+            _forest(axes, [(_described(sweep, model), (sweep, model, other)) for model in variants if other])
+            axes.set_xlabel(f"Jaccard minus that of {names[other] if other else 'the plain network'} (points)")
         panels[0].set_title(label, loc="left")
     _legend(figure)
     return Plate("kernels", "Kernels of the sharp block", CAPTION, figure)
+
+
+def _described(sweep: Sweep, model: str) -> str:
+    total, scale = kernels.sum_and_scale(sweep.models[model].kernel)
+    return f"{pairing.short_names(sweep)[model]}\nsum {total}, scale {scale}"
 
 
 def _forest(axes: Axes, rows: Sequence[Row]) -> None:

@@ -1,13 +1,12 @@
-"""Kernels of the sharp block side by side: does the Laplacian's zero sum matter, its scale, its shape, its padding?"""
+"""The table that compares kernels of the sharp block: zero sum or not, scale, shape, padding."""
 
 from collections.abc import Sequence
-from importlib import resources
 
 import pandas as pd
 
 from sharp_unet_jax.report import pairing, statistics
 from sharp_unet_jax.report.provenance import labels, passport, unfinished
-from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.records import Kernel, Sweep
 from sharp_unet_jax.report.statistics import Comparison
 from sharp_unet_jax.report.table import Table, interval, narrow, p_value, plus_minus, signed
 
@@ -19,28 +18,31 @@ NOTE = (
 
 
 def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
-    """ "kernels": a row a model of the sweeps that compare kernels; None where none do.
+    """Return "kernels": a row a kernel, and the plain network, of sweeps that compare kernels; None where none does.
 
-    Kernels are tested against the paper's own here, against plain skips in the table "significance". `rules` stand
-    under the table, with {count} for the number of comparisons.
+    Each kernel is tested against the paper's; the table "significance" tests each against plain skips.
+
+    Args:
+        sweeps: those without several kernels in one network are left out.
+        rules: lines of the note, with {count} for the number of comparisons.
     """
-    sweeps = [sweep for sweep in sweeps if pairing.has_kernels(sweep)]
+    sweeps = [sweep for sweep in sweeps if pairing.kernel_variants(sweep)]
     if not sweeps:
         return None
     wanted = [
-        (sweep, model, pairing.reference(sweep))
+        (sweep, model, pairing.reference_kernel(sweep))
         for sweep in sweeps
-        for model in statistics.models(sweep)
-        if "+" in model and model != pairing.reference(sweep)
+        for model in pairing.kernel_variants(sweep)
+        if model != pairing.reference_kernel(sweep)
     ]
     tested = zip(wanted, statistics.comparisons(wanted), strict=True)
     made = {(id(sweep), model): each for (sweep, model, _), each in tested}
     rows = [
         {"data set": label} | _row(sweep, model) | _tested(made.get((id(sweep), model)))
         for label, sweep in zip(labels(sweeps), sweeps, strict=True)
-        for model in statistics.models(sweep)
+        for model in _models(sweep)
     ]
-    reference = " or ".join(dict.fromkeys(pairing.kernel(pairing.reference(sweep)) for sweep in sweeps))
+    reference = " or ".join(dict.fromkeys(_reference_name(sweep) for sweep in sweeps))
     note = [
         NOTE.format(reference=reference),
         *(rule.format(count=len(wanted)) for rule in rules if rule),
@@ -51,31 +53,37 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     return Table("kernels", title, passport(sweeps), frame, "\n".join(filter(None, note)))
 
 
-def about(model: str) -> tuple[str, str]:
-    """Sum and scale of the kernel of a model, "0" and "8.49"; "-" where it has none that is known by name."""
-    with resources.files("sharp_unet_jax.report").joinpath("kernels.csv").open() as file:
-        known = pd.read_csv(file).set_index("kernel").astype(float)
-    name = model.partition("+")[2].partition("+")[0]
-    if name not in known.index:
+def sum_and_scale(kernel: Kernel | None) -> tuple[str, str]:
+    """Return a kernel's sum and scale as text, "0" and "8.49"; "-" without a kernel."""
+    if kernel is None:
         return "-", "-"
-    total, scale = (float(known[column][name]) for column in ("sum", "scale"))
-    return f"{total:g}", f"{scale:.2f}"
+    return f"{round(kernel.sum, 4) + 0.0:g}", f"{kernel.scale:.2f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def _models(sweep: Sweep) -> list[str]:
+    """Return the models of the network whose kernels are compared, the plain one too, in the config's order."""
+    network = sweep.models[pairing.reference_kernel(sweep)].network
+    return [name for name, model in sweep.models.items() if model.network == network]
+
+
+def _reference_name(sweep: Sweep) -> str:
+    kernel = sweep.models[pairing.reference_kernel(sweep)].kernel
+    assert kernel is not None
+    return pairing.kernel_name(kernel)
 
 
 def _row(sweep: Sweep, model: str) -> dict[str, object]:
     scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
-    name, _, padding = model.partition("+")[2].partition("+")
-    total, scale = about(model)
-    plain = statistics.plain(model)
-    is_twin = plain != model and plain in statistics.models(sweep)
+    kernel, plain = sweep.models[model].kernel, pairing.plain_twin(sweep, model)
+    total, scale = sum_and_scale(kernel)
     return {
-        "kernel": name.replace("_", " ") or f"none: {model}",
-        "padding": (padding or "zero") if name else "-",
+        "kernel": kernel.name.replace("_", " ") if kernel else f"none: {model}",
+        "padding": kernel.padding if kernel else "-",
         "sum": total,
         "scale": scale,
         "runs": len(scores),
         "Jaccard (%)": plus_minus(scores.mean(), scores.std(ddof=1)),
-        "minus plain": signed(statistics.differences(sweep, model, plain).mean()) if is_twin else "-",
+        "minus plain": signed(statistics.differences(sweep, model, plain).mean()) if plain else "-",
     }
 
 

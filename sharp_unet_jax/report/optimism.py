@@ -14,7 +14,7 @@ from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, sig
 def tables(sweeps: Sequence[Sweep]) -> list[Table]:
     """ "optimism": the reported epoch, the one best on the test fold and the last; "protocols", where sweeps share a
     data set: their settings side by side. [] where no run is finished."""
-    sweeps = [sweep for sweep in sweeps if sweep.names]
+    sweeps = [sweep for sweep in sweeps if sweep.finished]
     return [table for make in (_optimism, _protocols) if (table := make(sweeps))]
 
 
@@ -32,7 +32,7 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
 def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
     rows = []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
-        for model in statistics.models(sweep):
+        for model in sweep.models:
             scores = gaps(sweep, model)
             gap = statistics.corrected_t(scores["gap"], statistics.share_tested(sweep))
             rows.append(
@@ -65,7 +65,7 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
     named = dict(zip(map(id, sweeps), labels(sweeps), strict=True))
     rows = []
     for first, second in _side_by_side(sweeps):
-        for model in (model for model in statistics.models(first) if model in statistics.models(second)):
+        for model in (model for model in first.models if model in second.models):
             a, b = (statistics.image_scores(sweep, model)["jaccard"] for sweep in (first, second))
             images = statistics.over_images(a.groupby("image_id").mean(), b.groupby("image_id").mean(), first.groups)
             of_first, of_second = (gaps(sweep, model)["reported"] for sweep in (first, second))

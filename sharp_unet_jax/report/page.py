@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax.report import false_positives, figures, overlays, pairing, statistics, style, thumbnails
+from sharp_unet_jax.report import false_positives, figures, overlays, pairing, style, thumbnails
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
@@ -72,17 +72,17 @@ def render(
 
 def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     sweep = chapter.sweep
-    models = statistics.models(sweep)
+    models = list(sweep.models)
     scores = figures.by_image(sweep) if models else None
     families = [family for family in pairing.families(sweep) if set(family) <= set(chapter.predicted)]
     choices = [choice for family in families for choice in overlays.choose(sweep, chapter.predicted, family)]
-    shown, twins = pairing.shown(sweep), [side for side in pairing.sides(sweep) if len(side) == 2]
+    names, twins = pairing.short_names(sweep), [panel for panel in pairing.panels(sweep) if len(panel) == 2]
     pictures: dict[str, thumbnails.Picture] = {}
     if scores is not None:
         wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
         made = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
         pictures = {
-            image: each._replace(models=[shown[model] for model in each.models]) for image, each in made.items()
+            image: each._replace(models=[names[model] for model in each.models]) for image, each in made.items()
         }
     data = {
         "curves": _curves(sweep) if models else None,
@@ -93,9 +93,9 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         **chapter._asdict(),
         "tables": [_table(table) for table in chapter.tables],
         "id": f"sweep{number}",
-        "models": list(shown.values()),
+        "models": list(names.values()),
         "rows": _rows(sweep, scores, models, twins) if scores is not None else [],
-        "pairs_of_models": [[shown[model] for model in side] for side in twins],
+        "pairs_of_models": [[names[model] for model in pair] for pair in twins],
         "choices": [choice for choice in choices if choice.image_id in pictures],
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
@@ -144,15 +144,15 @@ def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> 
 
 def _curves(sweep: Sweep) -> dict[str, Any]:
     """What the script draws: of every run, its model and a list of values by epoch for each metric."""
-    shown = pairing.shown(sweep)
+    names = pairing.short_names(sweep)
     looks = {
-        shown[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
-        for model, look in style.by_model(statistics.models(sweep))
+        names[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
+        for model, look in style.lines(sweep.models).items()
     }
     runs = []
     for _, table in sweep.epochs.groupby("run", sort=False):
         values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
-        runs.append({"model": shown[table["model"].iloc[0]], "values": values})
+        runs.append({"model": names[table["model"].iloc[0]], "values": values})
     return {"looks": looks, "runs": runs, "names": METRICS}
 
 

@@ -1,14 +1,12 @@
 """The paper's tables made of sweeps' records, what is significant in them, and tables.md at the end of a sweep."""
 
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from sharp_unet_jax.report import kernels, optimism, pairing, records, statistics, table
+from sharp_unet_jax.report import kernels, optimism, pairing, published, records, statistics, table
 from sharp_unet_jax.report.provenance import labels, passport, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
@@ -60,32 +58,41 @@ def paper(sweeps: Sequence[Sweep]) -> list[Table]:
     """
     blocks = _blocks(sweeps)
     only = [
-        block._replace(models=[m for m in block.models if pairing.published(m) in ("unet", "sharp_unet")])
-        for block in blocks
+        block._replace(models=[name for name in block.models if _is_of_table1(block.sweep, name)]) for block in blocks
     ]
-    encoders = [
-        block._replace(models=[model for model in block.models if statistics.plain(model) == plain])
-        for block in blocks
-        if any("resnet" in model or "ternausnet" in model for model in block.models)
-        for plain in dict.fromkeys(map(statistics.plain, block.models))
-        if not plain.startswith("wide")
-    ]
+    encoders = [each for block in blocks for each in _by_encoder(block)]
     tables = [(1, "U-Net and Sharp U-Net", only), (2, "Encoders, with plain and with sharp skip connections", encoders)]
     if any(len(all_.models) > len(some.models) for all_, some in zip(blocks, only, strict=True)):
         tables.append((3, "All models", blocks))
     return [_paper(number, title, made) for number, title, of in tables if (made := [b for b in of if b.models])]
 
 
+def _is_of_table1(sweep: Sweep, model: str) -> bool:
+    return sweep.models[model].network == "unet" and pairing.has_paper_kernel(sweep, model)
+
+
+def _by_encoder(block: Block) -> list[Block]:
+    """Return a block a network of Table 2; [] where no model has an encoder of ImageNet's."""
+    models = block.sweep.models
+    if all(models[name].encoder in ("unet", "wide_unet") for name in block.models):
+        return []
+    networks = dict.fromkeys(models[name].network for name in block.models if models[name].encoder != "wide_unet")
+    return [
+        block._replace(models=[name for name in block.models if models[name].network == network])
+        for network in networks
+    ]
+
+
 def significance(sweeps: Sequence[Sweep]) -> list[Table]:
     """ "significance": sharp against plain twins; "kernels", where sweeps compare some; "pairs": every two models,
     where that is more; "images": the same pairs by image. [] where no two models have finished runs."""
-    every_pair = [(block.sweep, *pair) for block in _blocks(sweeps) for pair in statistics.pairs(block.models)]
-    twins = [(sweep, first, second) for sweep, first, second in every_pair if statistics.plain(first) == second]
+    every_pair = [(block.sweep, *pair) for block in _blocks(sweeps) for pair in pairing.pairs(*block)]
+    twins = [(sweep, *pair) for sweep in sweeps for pair in pairing.twins(sweep)]
     made = []
     if twins:
         made.append(_by_run("significance", "Sharp against plain", twins))
     if each := kernels.table(
-        sweeps, f"Bold: differs from zero by the {TEST}.", INTERVAL, _torn(filter(pairing.has_kernels, sweeps))
+        sweeps, f"Bold: differs from zero by the {TEST}.", INTERVAL, _torn(filter(pairing.kernel_variants, sweeps))
     ):
         made.append(each)
     if len(every_pair) > len(twins):
@@ -112,12 +119,12 @@ def write(workdir: Path) -> None:
 
 def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     """A table like the paper's of that number; bold is a model that beats every other of its block."""
-    pairs = [(block.sweep, *pair) for block in blocks for pair in statistics.pairs(block.models)]
+    pairs = [(block.sweep, *pair) for block in blocks for pair in pairing.pairs(*block)]
     remaining = iter(statistics.comparisons(pairs))
     sweeps, named = _sweeps(block.sweep for block in blocks)
     rows = []
     for block in blocks:
-        here = [next(remaining) for _ in statistics.pairs(block.models)]
+        here = [next(remaining) for _ in pairing.pairs(*block)]
         for model in block.models:
             row = {"data set": named[id(block.sweep)], "model": model}
             rows.append(row | _scores(number, block.sweep, model, bold=_beats_all(model, here)))
@@ -138,7 +145,7 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
 
 def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, object]:
     runs = sweep.runs[sweep.runs["model"] == model]
-    paper = _reference(number, sweep.dataset, model)
+    paper = published.scores(sweep, model, number)
     row: dict[str, object] = {"runs": len(runs)}
     for metric in ("jaccard", "dice"):
         scores, name = 100 * runs[metric].astype(float), metric.capitalize()
@@ -157,14 +164,6 @@ def _beats_all(model: str, made: Sequence[Comparison]) -> bool:
     return bool(own) and all(
         each.holm < statistics.LEVEL and (each.test.mean > 0) == (each.first == model) for each in own
     )
-
-
-def _reference(number: int, dataset: str, model: str) -> pd.Series:
-    """The paper's figures for that row: its table of that number first, for Tables 1 and 3 do not agree everywhere."""
-    with resources.files("sharp_unet_jax.report").joinpath("paper.csv").open() as file:
-        paper = pd.read_csv(file)
-    rows = paper[(paper["dataset"] == dataset) & (paper["model"] == pairing.published(model))]
-    return pd.Series(np.nan, paper.columns) if rows.empty else rows.iloc[(rows["table"] != number).argmin()]
 
 
 def _by_run(name: str, title: str, wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
@@ -222,7 +221,7 @@ def _torn(sweeps: Iterable[Sweep]) -> str:
 
 
 def _blocks(sweeps: Sequence[Sweep]) -> list[Block]:
-    return [Block(sweep, statistics.models(sweep)) for sweep in sweeps if sweep.names]
+    return [Block(sweep, list(sweep.models)) for sweep in sweeps if sweep.finished]
 
 
 def _sweeps(sweeps_of_rows: Iterable[Sweep]) -> tuple[list[Sweep], dict[int, str]]:

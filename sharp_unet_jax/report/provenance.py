@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from sharp_unet_jax.report.records import Sweep
 
@@ -41,9 +40,9 @@ def unfinished(sweeps: Sequence[Sweep]) -> str:
     lines = []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
         whose = f"{label}: " if len(sweeps) > 1 else ""
-        if len(sweep.names) < sweep.planned:
+        if len(sweep.finished) < len(sweep.planned):
             failed = f", {len(sweep.failed)} failed" if sweep.failed else ""
-            runs = f"{len(sweep.names)} of {sweep.planned} runs are finished{failed}"
+            runs = f"{len(sweep.finished)} of {len(sweep.planned)} runs are finished{failed}"
             lines.append(f"**{whose}{runs}: the figures are not the whole sweep's.**")
     return "\n".join(lines)
 
@@ -74,18 +73,17 @@ def _sentences(sweep: Sweep) -> list[str]:
         "± is the sample standard deviation over runs.",
         f"Threshold {config['threshold']}." if classes == 2 else "A pixel is of its likeliest class.",
         f"An image's class in neither truth nor prediction {empty}.",
-        *(
-            [f"Sharp blocks: {_kernel(config)}."]
-            if any("sharp" in m and "+" not in m for m in config["models"])
-            else []
-        ),
+        *_kernel(sweep),
         f"{start}.",
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
     ]
 
 
-def _kernel(config: dict[str, Any]) -> str:
-    """Of the sharp models whose names do not say it."""
-    kernel = config.get("skip_kernel", "laplacian").replace("_", " ")
-    return f"{kernel}, {config.get('skip_padding', 'zero')} padding"
+def _kernel(sweep: Sweep) -> list[str]:
+    """Return a sentence about the kernel of all sharp blocks; none where there are several, which a table compares."""
+    kernels = {model.kernel for model in sweep.models.values() if model.kernel}
+    if len(kernels) != 1:
+        return []
+    (kernel,) = kernels
+    return [f"Sharp blocks: {kernel.name.replace('_', ' ')}, {kernel.padding} padding."]

@@ -6,14 +6,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.storage.layout import Run
 
 T = TypeVar("T")
+
+
+class Kernel(NamedTuple):
+    """The kernel of a network's sharp blocks."""
+
+    name: str
+    padding: str  # "zero" or "reflect"
+    sum: float  # of its numbers
+    scale: float  # root of the sum of their squares
+
+
+class Model(NamedTuple):
+    """What the records say of a model."""
+
+    network: str  # shared by twins: the name of the plain one
+    encoder: str  # "unet", "wide_unet", "vgg16", "resnet50", ...
+    skip: str  # "plain" or "sharp"
+    kernel: Kernel | None  # None for plain skips
 
 
 @dataclass(frozen=True)
@@ -41,31 +60,43 @@ class Sweep:
         return _read(path, _json, "delete it") if path.exists() else {}
 
     @functools.cached_property
-    def names(self) -> list[str]:
-        """Of the finished runs of the config's models, repeats and folds: "unet/repeat0-fold0", in the plan's order."""
-        return self._with_status("finished")
+    def planned(self) -> list[str]:
+        """Names of all runs of the config's models, repeats and folds, "unet/repeat0-fold0", in the plan's order."""
+        repeats, folds = range(self.config["repeats"]), range(self.config["folds"])
+        return [Run(*cell).name for cell in product(repeats, folds, self.config["models"])]
+
+    @functools.cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The records that are there, by the run's name, in the plan's order; those of failed runs too."""
+        paths = {name: self.folder(name) / "record.json" for name in self.planned}
+        return {name: _record(path) for name, path in paths.items() if path.exists()}
+
+    @functools.cached_property
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """The records of finished runs."""
+        return {name: record for name, record in self.records.items() if record["status"] == "finished"}
 
     @functools.cached_property
     def failed(self) -> list[str]:
         """Names of the runs that ended without a score."""
-        return self._with_status("failed")
+        return [name for name, record in self.records.items() if record["status"] == "failed"]
 
     @functools.cached_property
-    def planned(self) -> int:
-        """How many runs the whole sweep has."""
-        return self.config["repeats"] * self.config["folds"] * len(self.config["models"])
+    def models(self) -> dict[str, Model]:
+        """The models with finished runs, in the config's order."""
+        known = {record["model"]: record for record in self.finished.values()}
+        return {name: _model(known[name]) for name in self.config["models"] if name in known}
 
     @functools.cached_property
     def runs(self) -> pd.DataFrame:
         """A row a finished run, index `run`: the columns of record.json, nested ones as "best_on_test.jaccard"."""
-        records = [_read(self.folder(name) / "record.json", _json) for name in self.names]
-        return pd.json_normalize(records).set_index("run") if records else pd.DataFrame()
+        return pd.json_normalize(list(self.finished.values())).set_index("run") if self.finished else pd.DataFrame()
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:
         """A row a run, test image and class: run, image_id, class, intersection, union, truth, predicted (pixels),
         jaccard, dice, and model, repeat, fold, group."""
-        frames = [_read(self.folder(name) / "per_image.parquet", pd.read_parquet) for name in self.names]
+        frames = [_read(self.folder(name) / "per_image.parquet", pd.read_parquet) for name in self.finished]
         table = pd.concat(frames, ignore_index=True)
         table = table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
         return table.assign(group=table["image_id"].map(self.groups))
@@ -73,7 +104,7 @@ class Sweep:
     @functools.cached_property
     def epochs(self) -> pd.DataFrame:
         """A row a run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
-        frames = [_read(self.folder(name) / "metrics.jsonl", _lines).assign(run=name) for name in self.names]
+        frames = [_read(self.folder(name) / "metrics.jsonl", _lines).assign(run=name) for name in self.finished]
         table = pd.concat(frames, ignore_index=True)
         return table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
 
@@ -124,16 +155,6 @@ class Sweep:
             return None
         return images, masks, {image: row for row, image in enumerate(names["ids"])}
 
-    def _with_status(self, status: str) -> list[str]:
-        config = self.config
-        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
-        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
-        return [name for name in every if self._status(name) == status]
-
-    def _status(self, name: str) -> str | None:
-        path = self.folder(name) / "record.json"
-        return _read(path, lambda path: _json(path)["status"]) if path.exists() else None
-
 
 def load(workdir: Path) -> Sweep:
     """The sweep in `workdir`; InputError where there is none, or what says so is damaged."""
@@ -160,6 +181,22 @@ def _read(path: Path, reader: Callable[[Path], T], remedy: str = AGAIN) -> T:
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Return a run's record; InputError for one of another version, which does not say what network ran."""
+    record = _read(path, functools.partial(_with, ("status", "run", "model")))
+    if lacking := [key for key in ("network", "encoder", "skip", "kernel") if key not in record]:
+        raise InputError(
+            f"{path} was written by another version of this project (it lacks {', '.join(lacking)}): "
+            "python -m launch.merge --pack OUTPUT WORKDIR converts a finished sweep"
+        )
+    return record
+
+
+def _model(record: dict[str, Any]) -> Model:
+    kernel = record["kernel"]
+    return Model(record["network"], record["encoder"], record["skip"], Kernel(**kernel) if kernel else None)
 
 
 def _with(keys: Sequence[str], path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ what comes of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -151,21 +150,6 @@ def share_tested(sweep: Sweep) -> float:
 def torn(sweep: Sweep) -> bool:
     """Whether random folds tear groups apart, so that even the corrected test finds too much."""
     return not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"]
-
-
-def models(sweep: Sweep) -> list[str]:
-    """Models with finished runs, as the config orders them."""
-    return [model for model in sweep.config["models"] if sweep.names and (sweep.runs["model"] == model).any()]
-
-
-def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every two of `names`, a sharp model before its plain twin, else in their order."""
-    return [(b, a) if plain(b) == a else (a, b) for a, b in combinations(names, 2)]
-
-
-def plain(model: str) -> str:
-    """The plain twin of a sharp model, whatever its kernel; another model itself."""
-    return model.partition("+")[0].replace("sharp_", "")
 
 
 class Comparison(NamedTuple):

@@ -1,7 +1,9 @@
 """How figures look: in print, to the colour-blind, and in grey."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Any
+
+from sharp_unet_jax.report.records import Model
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
 SOLID, DASHED, DOTTED = "-", (0, (4, 2)), (0, (5, 1.5, 1, 1.5))
@@ -30,10 +32,14 @@ RC: dict[Any, Any] = {
 """Matplotlib's settings, for `matplotlib.rc_context`."""
 
 
-def by_model(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each model, and what draws its line: a sharp network solid, a plain one dashed, in colours of their own; from
-    the eighth model on they come again, dotted between dashes."""
-    for index, name in enumerate(models):
+def lines(models: Mapping[str, Model]) -> dict[str, dict[str, Any]]:
+    """Return what draws each model's line: solid for sharp skips, dashed for plain ones, each model in its own colour.
+
+    From the eighth model on the colours repeat, with lines of dots and dashes.
+    """
+    looks = {}
+    for index, (name, model) in enumerate(models.items()):
         again, colour = divmod(index, len(COLOURS))
-        dashes = DOTTED if again else SOLID if "sharp_" in name else DASHED
-        yield name, {"color": COLOURS[colour], "linestyle": dashes}
+        dashes = DOTTED if again else DASHED if model.skip == "plain" else SOLID
+        looks[name] = {"color": COLOURS[colour], "linestyle": dashes}
+    return looks

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report import pairing, statistics
 from sharp_unet_jax.report.provenance import unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
@@ -13,11 +13,8 @@ TEST = "corrected resampled t-test, adjusted by Holm"
 
 def paragraph(sweeps: Mapping[str, Sweep]) -> str:
     """Scores of every sweep, by its label, and of sharp against plain; a line a sweep."""
-    finished = {label: sweep for label, sweep in sweeps.items() if sweep.names}
-    wanted = {
-        label: [pair for pair in statistics.pairs(statistics.models(sweep)) if statistics.plain(pair[0]) == pair[1]]
-        for label, sweep in finished.items()
-    }
+    finished = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
+    wanted = {label: pairing.twins(sweep) for label, sweep in finished.items()}
     made = iter(statistics.comparisons((finished[label], *pair) for label, pairs in wanted.items() for pair in pairs))
     lines = []
     for label, sweep in finished.items():
@@ -40,7 +37,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
 
 def _scores(sweep: Sweep) -> str:
     said, number = [], sweep.runs["model"].value_counts()
-    for model in statistics.models(sweep):
+    for model in sweep.models:
         scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
         over = "" if number.nunique() == 1 else f" ({number[model]} run{'s' if number[model] > 1 else ''})"
         said.append(f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %{over}")

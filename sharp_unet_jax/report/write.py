@@ -37,7 +37,7 @@ def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
     `output` is by default "report" in the first workdir. InputError where there is no sweep, or no finished run at all.
     """
     loaded = [records.load(workdir) for workdir in dict.fromkeys(workdirs)]
-    if not any(sweep.names for sweep in loaded):
+    if not any(sweep.finished for sweep in loaded):
         raise InputError(f"{', '.join(map(str, workdirs))}: no run is finished, there is nothing to report")
     output = output or workdirs[0] / "report"
     with matplotlib.rc_context(style.RC):
@@ -69,7 +69,7 @@ def _write(sweeps: dict[str, Sweep], output: Path) -> None:
 
 
 def _chapter(label: str, sweep: Sweep) -> Chapter:
-    if not sweep.names:
+    if not sweep.finished:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
     made = [classes.table(sweep), *conventions.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]

@@ -11,6 +11,7 @@ from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.report import records
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import plan, workdir
+from tests.report import sweep_writer
 
 
 def sweep(folder, dataset, predict=None, **fields):
@@ -36,7 +37,7 @@ def sweep(folder, dataset, predict=None, **fields):
         _per_image(run, dataset, test, counts).to_parquet(own / "per_image.parquet")
         score = metrics.score(counts, empty=config.empty, binary=dataset.num_classes == 1)
         cell = {"run": run.name, "model": run.model, "repeat": run.repeat, "fold": run.fold}
-        record = {"status": "finished", **cell, **score.means}
+        record = {"status": "finished", **cell, **sweep_writer.MODELS[run.model], **score.means}
         (own / "record.json").write_text(json.dumps(record))
     return records.load(folder)
 

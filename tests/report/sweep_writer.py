@@ -1,14 +1,49 @@
 """Workdirs such as sweeps leave, made of chosen scores."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.report import records
 
+KERNELS = {  # name: sum of the numbers, root of the sum of their squares
+    "laplacian": (0.0, 8.485281374238571),
+    "laplacian_of_gaussian": (0.0, 1.6345871),
+    "random": (0.0, 8.4498521),
+    "scaled": (0.0, 1.0606602),
+    "sharpen": (1.0, 9.433981),
+}
+PLAIN = {  # network: encoder
+    "unet": "unet",
+    "wide_unet": "wide_unet",
+    "ternausnet16": "vgg16",
+    "unet_resnet34": "resnet34",
+    "unet_resnet50": "resnet50",
+}
+SHARP = {
+    "sharp_unet": "unet",
+    "wide_sharp_unet": "wide_unet",
+    "sharp_ternausnet16": "ternausnet16",
+    "sharp_unet_resnet50": "unet_resnet50",
+}
 CLASSES = {2: ["background", "polyp"], 3: ["background", "nucleus", "border"]}
+
+
+def facts(network: str, encoder: str, kernel: str = "", padding: str = "zero") -> dict[str, Any]:
+    """Return what a record says of a model; without a kernel its skips are plain."""
+    total, scale = KERNELS.get(kernel, (0.0, 0.0))
+    said = {"name": kernel, "padding": padding, "sum": total, "scale": scale} if kernel else None
+    return {"network": network, "encoder": encoder, "skip": "sharp" if kernel else "plain", "kernel": said}
+
+
+MODELS = {name: facts(name, encoder) for name, encoder in PLAIN.items()}
+MODELS |= {name: facts(network, PLAIN[network], "laplacian") for name, network in SHARP.items()}
+MODELS |= {f"sharp_unet+{kernel}": facts("unet", "unet", kernel) for kernel in KERNELS}
+MODELS |= {f"sharp_unet+{kernel}+reflect": facts("unet", "unet", kernel, "reflect") for kernel in KERNELS}
 
 
 def write(
@@ -24,6 +59,7 @@ def write(
     best: float = 0.0,
     missing: tuple[str, ...] = (),
     failed: tuple[str, ...] = (),
+    models: Mapping[str, dict[str, Any]] = MODELS,
 ) -> records.Sweep:
     """A sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, with the Dice of each Jaccard.
 
@@ -64,7 +100,7 @@ def write(
                 "status": "failed" if run in failed else "finished", "run": run, "dataset": dataset, "model": model,
                 "protocol": protocol, "repeat": repeat, "fold": fold,
                 "images": {"train": len(ids) - images, "validation": images, "test": images},
-            }  # fmt: skip
+            } | models[model]  # fmt: skip
             if run not in failed:
                 record |= {name: None if np.isnan(of_image).all() else float(np.nanmean(value))
                            for name, value in (("jaccard", of_image), ("dice", dice(of_image)))}  # fmt: skip

@@ -28,7 +28,7 @@ def error(right, probability):
 def pixels(sweep):
     """Of each run labels (n, H, W) and probabilities (n, H, W, K)."""
     _, masks, row = sweep.pairs
-    for name in sweep.names:
+    for name in sweep.finished:
         yield masks[[row[image] for image in sweep.test_ids(name)]], sweep.predictions(name) / 255
 
 
@@ -109,7 +109,7 @@ def test_the_diagram_draws_what_the_bins_hold(tmp_path):
     sweep = made.sweep(tmp_path, squares(), noisy, models=("unet", "sharp_unet"))
     upper, lower = calibration.reliability(sweep).axes
     line = next(line for line in upper.lines if line.get_label() == "unet")
-    runs = [calibration.histogram(*sweep.scored(name)) for name in sweep.names if name.startswith("unet/")]
+    runs = [calibration.histogram(*sweep.scored(name)) for name in sweep.finished if name.startswith("unet/")]
     counted, probability, right = calibration.bins(np.sum(runs, axis=(0, 1)))
     np.testing.assert_allclose(line.get_xydata(), np.stack([probability, right], axis=-1)[counted > 0])
     np.testing.assert_allclose(lower.patches[0].get_data().values, counted / counted.sum())

@@ -52,7 +52,7 @@ def cells(sweep, metric):
 def folds(sweep):
     """Of each run the masks, what is predicted (n, H, W), and probabilities, by plain loops over pixels."""
     _, masks, row = sweep.pairs
-    for name in sweep.names:
+    for name in sweep.finished:
         truth = masks[[row[image] for image in sweep.test_ids(name)]]
         probabilities = sweep.predictions(name) / 255
         decided = probabilities[..., 0] > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
@@ -180,11 +180,12 @@ def test_more_classes_are_averaged_with_or_without_background(several):
 
 def test_without_all_predictions_only_counts_are_rescored(tmp_path):
     sweep = made.sweep(tmp_path, squares(), noisy)
-    (sweep.folder(sweep.names[0]) / "predictions.npz").unlink()
+    first, second = sweep.finished
+    (sweep.folder(first) / "predictions.npz").unlink()
     rows = list(conventions.conventions(sweep)[0].frame["convention"])
     assert rows[0] == "per image (as reported)"
     assert not any("threshold" in row or "probabilities" in row for row in rows)
-    (sweep.folder(sweep.names[1]) / "predictions.npz").unlink()
+    (sweep.folder(second) / "predictions.npz").unlink()
     assert conventions.thresholds(sweep) is None
 
 

@@ -33,7 +33,7 @@ def render(*sweeps):
     chapters = []
     with matplotlib.rc_context(style.RC):
         for number, sweep in enumerate(sweeps):
-            predicted = overlays.predictions(sweep) if sweep.names else {}
+            predicted = overlays.predictions(sweep) if sweep.finished else {}
             chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], leakage.worst(sweep)))
         plates = figures.every({chapter.label: chapter.sweep for chapter in chapters})
         return page.render("Squares", "**All** went well.", [TABLE], plates, chapters)

@@ -11,7 +11,7 @@ import scipy.stats
 
 from sharp_unet_jax.report import paper_tables, provenance, records, statistics, summary, table
 from tests.report import sweep_writer
-from tests.report.sweep_writer import scores
+from tests.report.sweep_writer import facts, scores
 
 
 @pytest.fixture
@@ -108,10 +108,12 @@ def test_significance_says_what_each_test_says(cvc):
 
 
 def test_differences_by_image_are_adjusted_too(tmp_path):
-    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(["unet", "wide_unet", "x"])}
+    names = ["unet", "wide_unet", "ternausnet16"]
+    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(names)}
     frame = paper_tables.significance([sweep_writer.write(tmp_path, made)])[1].frame
-    delta = [100 * (made[a] - made[b]).ravel() for a, b in (("unet", "wide_unet"), ("unet", "x"), ("wide_unet", "x"))]
-    assert frame["models"].tolist() == ["unet minus wide_unet", "unet minus x", "wide_unet minus x"]
+    pairs = [("unet", "wide_unet"), ("unet", "ternausnet16"), ("wide_unet", "ternausnet16")]
+    delta = [100 * (made[a] - made[b]).ravel() for a, b in pairs]
+    assert frame["models"].tolist() == [f"{a} minus {b}" for a, b in pairs]
     assert frame["difference"].tolist() == [f"{each.mean():+.2f}" for each in delta]
     assert frame["images (groups)"].tolist() == ["12 (12)"] * 3
     p = [scipy.stats.wilcoxon(each).pvalue for each in delta]
@@ -237,18 +239,37 @@ def test_workdirs_alike_are_told_apart_by_their_paths(cvc, tmp_path):
     assert table1.frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
 
 
-def test_the_kernel_of_sharp_blocks_is_told_where_their_names_do_not(tmp_path):
-    made = {name: scores(0.7, shape=(1, 2, 3)) for name in ("unet", "sharp_unet")}
-    for name, fields, told in (
-        ("a", {}, "Sharp blocks: laplacian, zero padding."),
-        (
-            "b",
-            {"skip_kernel": "laplacian_of_gaussian", "skip_padding": "reflect"},
-            "laplacian of gaussian, reflect padding.",
-        ),
-        ("c", {"models": ["unet", "sharp_unet+scaled"]}, None),
+def test_the_kernel_is_stated_where_all_sharp_blocks_have_the_same(tmp_path):
+    for name, models, stated in (
+        ("a", ("unet", "sharp_unet", "sharp_unet_resnet50"), "Sharp blocks: laplacian, zero padding."),
+        ("b", ("sharp_unet+laplacian_of_gaussian+reflect",), "Sharp blocks: laplacian of gaussian, reflect padding."),
+        ("c", ("sharp_unet+laplacian", "sharp_unet+scaled"), None),
+        ("d", ("unet",), None),
     ):
-        sweep = sweep_writer.write(tmp_path / name, made)
-        (tmp_path / name / "config.json").write_text(json.dumps(sweep.config | fields))
-        text = provenance.passport([records.load(tmp_path / name)])
-        assert (told in text) if told else "Sharp blocks" not in text
+        sweep = sweep_writer.write(tmp_path / name, dict.fromkeys(models, scores(0.7, shape=(1, 2, 3))))
+        text = provenance.passport([sweep])
+        assert (stated in text) if stated else "Sharp blocks" not in text
+
+
+def test_encoders_of_table_2_come_from_the_records(tmp_path):
+    known = {
+        "a": facts("mine", "resnet50"),
+        "b": facts("mine", "resnet50", "laplacian"),
+        "ternausnet16": facts("unet", "unet"),
+        "wide_unet": facts("wide_unet", "wide_unet"),
+    }
+    made = dict.fromkeys(known, scores(0.8, shape=(1, 3, 3)))
+    tables = by_name([sweep_writer.write(tmp_path / "w", made, models=known, dataset="cvc_clinicdb")])
+    assert tables["table1"].frame["model"].tolist() == ["ternausnet16"]
+    assert tables["table1"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37"]
+    assert tables["table2"].frame["model"].tolist() == ["a", "b", "ternausnet16"]
+    assert tables["significance"].frame["models"].tolist() == ["b minus a"]
+    plain = {name: made[name] for name in ("ternausnet16", "wide_unet")}
+    assert "table2" not in by_name([sweep_writer.write(tmp_path / "plain", plain, models=known)])
+
+
+def test_another_kernel_than_the_papers_has_no_figure_of_the_paper(tmp_path):
+    models = {name: scores(0.7) for name in ("unet", "sharp_unet+scaled")}
+    tables = by_name([sweep_writer.write(tmp_path, models, dataset="cvc_clinicdb")])
+    assert tables["table1"].frame["model"].tolist() == ["unet"]
+    assert tables["table3"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37", "-"]

@@ -187,15 +187,3 @@ def test_images_are_paired_and_averaged_over_repeats(tmp_path):
     assert images.low < images.mean < images.high
     nothing = statistics.over_images(of[0] * np.nan, of[1], sweep.groups)
     assert (nothing.images, nothing.groups) == (0, 0)
-
-
-def test_a_sharp_model_comes_before_its_twin_and_models_that_never_finished_not_at_all(tmp_path):
-    names = ["unet", "sharp_unet", "unet_resnet50", "wide_sharp_unet", "wide_unet"]
-    pairs = statistics.pairs(names)
-    assert len(pairs) == 10
-    assert {("sharp_unet", "unet"), ("wide_sharp_unet", "wide_unet"), ("sharp_unet", "unet_resnet50")} <= {*pairs}
-    one = np.full((1, 2, 3), 0.5)
-    sweep = sweep_writer.write(
-        tmp_path, {"unet": one, "sharp_unet": one}, failed=("unet/repeat0-fold0", "unet/repeat0-fold1")
-    )
-    assert statistics.models(sweep) == ["sharp_unet"]
