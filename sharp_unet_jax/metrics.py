@@ -31,22 +31,27 @@ Ratio = tuple[NDArray[Any], NDArray[Any]]  # numerator, denominator
 
 
 def _jaccard(n: Counts) -> Ratio:
+    """The pixels that are in both truth and prediction, as a share of those in either."""
     return n.intersection, n.truth + n.predicted - n.intersection
 
 
 def _dice(n: Counts) -> Ratio:
+    """Twice the pixels in both truth and prediction, as a share of the sum of both."""
     return 2 * n.intersection, n.truth + n.predicted
 
 
 def _sensitivity(n: Counts) -> Ratio:
+    """The share of the truth's pixels that are predicted (recall)."""
     return n.intersection, n.truth
 
 
 def _precision(n: Counts) -> Ratio:
+    """The share of the predicted pixels that are true."""
     return n.intersection, n.predicted
 
 
 def _specificity(n: Counts) -> Ratio:
+    """The share of the pixels outside the truth that are not predicted."""
     return n.pixels - n.truth - n.predicted + n.intersection, n.pixels - n.truth
 
 
@@ -57,7 +62,17 @@ OVERLAPS: dict[str, Callable[[Counts], Ratio]] = {
     "precision": _precision,
     "specificity": _specificity,
 }
-"""Overlaps by name, each the numerator and denominator of a ratio. Jaccard and Dice are the paper's."""
+"""Overlaps by name, each the numerator and denominator of a ratio. The report explains them by their docstrings."""
+
+
+def definition(name: str) -> str:
+    """Return a sentence that says what the overlap `name` is: its docstring.
+
+    >>> from sharp_unet_jax import metrics
+    >>> metrics.definition("precision")
+    'The share of the predicted pixels that are true.'
+    """
+    return str(OVERLAPS[name].__doc__)
 
 
 def overlaps(counts: ArrayLike, *, empty: Empty, smoothing: float = 0) -> dict[str, NDArray[np.float64]]:

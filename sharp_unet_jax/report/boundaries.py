@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from sharp_unet_jax.report.conventions import IGNORE
+from sharp_unet_jax import decision
+from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
@@ -28,7 +29,7 @@ def per_image(sweep: Sweep) -> pd.DataFrame | None:
         if (scored := sweep.scored(name)) is None:
             continue
         probabilities, labels = scored
-        decided = decide(probabilities, sweep.config["threshold"])
+        decided = decision.labels(probabilities, 255 * sweep.config["threshold"])
         for number, label in enumerate(sweep.classes[1:], start=1):
             values = distances(labels == number, (decided == number) & (labels != IGNORE))
             ids = {
@@ -66,16 +67,6 @@ def table(sweep: Sweep) -> Table | None:
         "truth (invented) or prediction (missed) is empty has no distance and is left out of the first two; the "
         f"third gives it the diagonal, {diagonal:.0f} px. Absent: neither has the class. Lower is better.",
     )
-
-
-def decide(probabilities: NDArray[np.uint8], threshold: float) -> NDArray[np.integer]:
-    """Classes (n, H, W) of probabilities (n, H, W, K) in 255ths: foreground above `threshold` (K = 1), or the largest.
-
-    Of equals the lowest; differences that rounding to 255ths took away are lost.
-    """
-    if probabilities.shape[-1] > 1:
-        return np.argmax(probabilities, axis=-1)
-    return (probabilities[..., 0] > 255 * threshold).astype(np.uint8)
 
 
 def distances(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> pd.DataFrame:

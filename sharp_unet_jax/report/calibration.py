@@ -9,8 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import style
-from sharp_unet_jax.report.conventions import IGNORE, LEVELS
+from sharp_unet_jax.report.conventions import LEVELS
+from sharp_unet_jax.report.figures import Plate
 from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
@@ -43,14 +45,14 @@ def table(sweep: Sweep) -> Table | None:
     )
 
 
-def reliability(sweep: Sweep) -> Figure | None:
-    """A reliability diagram, a line a model over the pixels of all its runs, and below how many pixels each bin has.
+def plates(sweep: Sweep) -> list[Plate]:
+    """Return "reliability": a line a model over the pixels of all its runs, and below it the pixels of each bin.
 
-    None as for `table`.
+    [] where predictions or prepared masks are not there.
     """
     every = _runs(sweep)
     if not every:
-        return None
+        return []
     figure = Figure(figsize=(4.6, 5.9), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color="0.6", linewidth=1, linestyle=":")
@@ -68,7 +70,8 @@ def reliability(sweep: Sweep) -> Figure | None:
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
-    return figure
+    caption = "How often pixels of a predicted probability are right; on the diagonal as often as predicted."
+    return [Plate("reliability", "Reliability", caption, figure)]
 
 
 def histogram(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from sharp_unet_jax import metrics
+from sharp_unet_jax.report import published
 from sharp_unet_jax.report.provenance import passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
@@ -13,15 +15,15 @@ def table(sweep: Sweep) -> Table | None:
     """ "classes": a row a class and model, mean ± std over runs of a run's mean over images; None for two classes."""
     if len(sweep.classes) == 2:
         return None
-    scores = sweep.per_image.astype({"jaccard": float, "dice": float})
+    scores = sweep.per_image.astype(dict.fromkeys(metrics.OVERLAPS, float))
     rows = []
     for label in sweep.classes:
         for model in sweep.models:
             own = scores[(scores["class"] == label) & (scores["model"] == model)]
             there = own[own["truth"] > 0]
             row: dict[str, object] = {"class": label, "model": model}
-            for name, part in (("", own), (THERE, there)):
-                for metric in ("jaccard", "dice"):
+            for name, part, overlaps in (("", own, metrics.OVERLAPS), (THERE, there, published.OVERLAPS)):
+                for metric in overlaps:
                     means = 100 * part.groupby("run")[metric].mean()
                     row[f"{name}{metric.capitalize()} (%)"] = plus_minus(means.mean(), means.std(ddof=1))
             rows.append(row | {"images with it": there["image_id"].nunique()})

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sharp_unet_jax.report import overlays, pairing, published, statistics
+from sharp_unet_jax.report import other_overlaps, overlays, pairing, published, statistics
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.style import INK
 from sharp_unet_jax.storage.atomic import replacing, write_text
@@ -48,7 +48,7 @@ def svg(figure: Figure) -> str:
 
 def every(sweeps: Mapping[str, Sweep]) -> list[Plate]:
     """Curves, bars and, where models have twins, scatter of all sweeps, by their labels; [] without finished runs."""
-    plates = (draw(sweeps) for draw in (curves, bars, scatter))
+    plates = (draw(sweeps) for draw in (curves, bars, more_bars, scatter))
     return [plate for plate in plates if plate is not None]
 
 
@@ -92,7 +92,16 @@ def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
-    """Figure 5: Jaccard and Dice on the test images by model; a row of panels a sweep; None without runs."""
+    """Return Figure 5: Jaccard and Dice on the test images by model, a row of panels a sweep; None without runs."""
+    return _all_bars("bars", "Scores by model", sweeps, published.OVERLAPS)
+
+
+def more_bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
+    """Return "overlaps": as `bars`, of all overlaps that the paper does not report; None without runs."""
+    return _all_bars("overlaps", f"{other_overlaps.TITLE} by model", sweeps, other_overlaps.NAMES)
+
+
+def _all_bars(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tuple[str, ...]) -> Plate | None:
     sweeps = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
     if not sweeps:
         return None
@@ -100,20 +109,20 @@ def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
     height = sum(0.75 + 0.3 * number for number in numbers)
     figure = Figure(figsize=(6.6, height + 0.25), layout="constrained")
     ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
-    grid = figure.subplots(len(sweeps), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
+    grid = figure.subplots(len(sweeps), len(overlaps), squeeze=False, sharey="row", gridspec_kw=ratios)
     for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
-        for axes, metric in zip(row, ("jaccard", "dice"), strict=True):
+        for axes, metric in zip(row, overlaps, strict=True):
             _bars(axes, sweep, metric)
         row[0].set_title(label, loc="left")
     handles = [
         Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
         Line2D([], [], color=INK, lw=1, label="± standard deviation"),
     ]
-    if any(map(published.knows, sweeps.values())):
+    if overlaps == published.OVERLAPS and any(published.knows(sweep) for sweep in sweeps.values()):
         handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     caption = "Mean over runs of the score on the test images, with the sample standard deviation and every run."
-    return Plate("bars", "Scores by model", caption, figure)
+    return Plate(name, title, caption, figure)
 
 
 def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
@@ -171,7 +180,7 @@ def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
         spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
         axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
-        if np.isfinite(cited := published.scores(sweep, model)[f"{metric}_mean"]):
+        if np.isfinite(cited := published.scores(sweep, model).get(f"{metric}_mean", np.nan)):
             axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
     axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
     axes.set_ylim(len(models) - 0.4, -0.6)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sharp_unet_jax.data import duplicates as alike
 from sharp_unet_jax.data.duplicates import DUPLICATE
-from sharp_unet_jax.report.conventions import IGNORE
+from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report.provenance import labels, passport
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table

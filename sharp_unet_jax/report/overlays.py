@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sharp_unet_jax import decision
+from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.boundaries import decide
-from sharp_unet_jax.report.conventions import IGNORE
 from sharp_unet_jax.report.records import Sweep
 
 # Apart in print, and for the colour-blind (the palette is IBM's): amber is light, blue dark, magenta between them.
@@ -42,8 +42,9 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
             repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})
             if ids[0] in of_model or (probabilities := sweep.predictions(run)) is None:
                 continue
-            for image, decided in zip(ids, decide(probabilities, sweep.config["threshold"]), strict=True):
-                of_model.setdefault(image, Prediction(decided.astype(np.uint8), float(scores[repeat, image]), repeat))
+            decided = decision.labels(probabilities, 255 * sweep.config["threshold"])
+            for image, labels in zip(ids, decided, strict=True):
+                of_model.setdefault(image, Prediction(labels, float(scores[repeat, image]), repeat))
     return {model: of_model for model, of_model in found.items() if of_model}
 
 

@@ -14,19 +14,21 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax.report import false_positives, figures, overlays, pairing, style, thumbnails
+from sharp_unet_jax import metrics
+from sharp_unet_jax.report import false_positives, figures, overlays, pairing, published, style, thumbnails
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table
 
-METRICS = {
-    "validation_jaccard": "validation Jaccard",
-    "validation_dice": "validation Dice",
+PERCENT = {  # the curves in per cent; titles as in "validation Jaccard", "test sensitivity"
+    f"{part}_{name}": f"{part} {name.capitalize() if name in published.OVERLAPS else name}"
+    for part in ("validation", "test")
+    for name in metrics.OVERLAPS
+}
+OTHER = {
     "validation_loss": "validation loss",
     "train_loss": "training loss",
-    "test_jaccard": "test Jaccard",
-    "test_dice": "test Dice",
     "test_loss": "test loss",
     "learning_rate": "learning rate",
 }
@@ -99,7 +101,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "choices": [choice for choice in choices if choice.image_id in pictures],
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
-        "metrics": METRICS,
+        "metrics": _curve_names(sweep),
         "environment": sweep.environment,
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
@@ -149,11 +151,18 @@ def _curves(sweep: Sweep) -> dict[str, Any]:
         names[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
         for model, look in style.lines(sweep.models).items()
     }
-    runs = []
+    runs, curves = [], _curve_names(sweep)
     for _, table in sweep.epochs.groupby("run", sort=False):
-        values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
+        values = {name: [_short(value) for value in table[name]] for name in curves}
         runs.append({"model": names[table["model"].iloc[0]], "values": values})
-    return {"looks": looks, "runs": runs, "names": METRICS}
+    return {"looks": looks, "runs": runs, "names": curves, "percent": list(PERCENT)}
+
+
+def _curve_names(sweep: Sweep) -> dict[str, str]:
+    """Return the curves that the epochs have, each with its title."""
+    if not sweep.finished:
+        return {}
+    return {name: title for name, title in (PERCENT | OTHER).items() if name in sweep.epochs}
 
 
 def _dashes(linestyle: Any) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sharp_unet_jax.report import kernels, optimism, pairing, published, records, statistics, table
+from sharp_unet_jax.report import kernels, optimism, other_overlaps, pairing, published, records, statistics, table
 from sharp_unet_jax.report.provenance import labels, passport, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
@@ -46,9 +46,11 @@ class Block(NamedTuple):
 
 
 def every(sweeps: Sequence[Sweep]) -> list[Table]:
-    """All tables these sweeps have something for, in the order of the report: the paper's, significance, kernels,
-    pairs, images, optimism, protocols; [] where no run is finished."""
-    return [*paper(sweeps), *significance(sweeps), *optimism.tables(sweeps)]
+    """Return all tables of the sweeps in the report's order: the paper's, other overlaps, significance, kernels, pairs,
+    images, optimism, protocols; [] where no run is finished."""
+    finished = [sweep for sweep in sweeps if sweep.finished]
+    overlaps = [other_overlaps.table(finished)] if finished else []
+    return [*paper(sweeps), *overlaps, *significance(sweeps), *optimism.tables(sweeps)]
 
 
 def paper(sweeps: Sequence[Sweep]) -> list[Table]:
@@ -147,7 +149,7 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
     runs = sweep.runs[sweep.runs["model"] == model]
     paper = published.scores(sweep, model, number)
     row: dict[str, object] = {"runs": len(runs)}
-    for metric in ("jaccard", "dice"):
+    for metric in published.OVERLAPS:
         scores, name = 100 * runs[metric].astype(float), metric.capitalize()
         row[f"{name} (%)"] = plus_minus(scores.mean(), scores.std(ddof=1))
         if metric == "jaccard":

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from sharp_unet_jax.report.records import Sweep
 
+EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
+"""What becomes of a ratio 0/0 under each rule of the config's `empty`, in words."""
+
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
     """A name for each sweep: its data set, and where several share one also "nested, grouped", or else the workdir."""
@@ -56,7 +59,6 @@ def _sentences(sweep: Sweep) -> list[str]:
         "nested": f"nested (decided on {inner} of the training folds; the test fold held out)",
     }[config["protocol"]]
     repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
-    empty = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}[config["empty"]]
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
     start = f"Started from {config.get('weights') or 'scratch'}"
@@ -72,7 +74,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         "± is the sample standard deviation over runs.",
         f"Threshold {config['threshold']}." if classes == 2 else "A pixel is of its likeliest class.",
-        f"An image's class in neither truth nor prediction {empty}.",
+        f"An image's class in neither truth nor prediction {EMPTY[config['empty']]}.",
         *_kernel(sweep),
         f"{start}.",
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "

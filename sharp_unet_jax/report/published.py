@@ -9,6 +9,9 @@ import pandas as pd
 from sharp_unet_jax.report import pairing
 from sharp_unet_jax.report.records import Sweep
 
+OVERLAPS = ("jaccard", "dice")
+"""The overlaps that the paper reports, by their names in metrics.OVERLAPS."""
+
 
 def knows(sweep: Sweep) -> bool:
     """Return whether the paper reports scores on the sweep's data set."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.storage.layout import Run
 
@@ -90,16 +91,18 @@ class Sweep:
     @functools.cached_property
     def runs(self) -> pd.DataFrame:
         """A row a finished run, index `run`: the columns of record.json, nested ones as "best_on_test.jaccard"."""
-        return pd.json_normalize(list(self.finished.values())).set_index("run") if self.finished else pd.DataFrame()
+        if not self.finished:
+            return pd.DataFrame()
+        return _with_overlaps(pd.json_normalize(list(self.finished.values())).set_index("run"))
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:
-        """A row a run, test image and class: run, image_id, class, intersection, union, truth, predicted (pixels),
-        jaccard, dice, and model, repeat, fold, group."""
+        """A row a run, test image and class: run, image_id, class, intersection, union, truth, predicted (pixels), the
+        overlaps of metrics.OVERLAPS, and model, repeat, fold, group."""
         frames = [_read(self.folder(name) / "per_image.parquet", pd.read_parquet) for name in self.finished]
         table = pd.concat(frames, ignore_index=True)
         table = table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
-        return table.assign(group=table["image_id"].map(self.groups))
+        return _with_overlaps(table).assign(group=table["image_id"].map(self.groups))
 
     @functools.cached_property
     def epochs(self) -> pd.DataFrame:
@@ -204,6 +207,11 @@ def _with(keys: Sequence[str], path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict) or (lacking := [key for key in keys if key not in tree]):
         raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(tree, dict) else "it is no object")
     return tree
+
+
+def _with_overlaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with a column for every overlap: nan where the records were written without it."""
+    return table.assign(**{name: np.nan for name in metrics.OVERLAPS if name not in table})
 
 
 def _lines(path: Path) -> pd.DataFrame:

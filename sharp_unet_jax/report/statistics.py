@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.report.records import Sweep
 
 LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
@@ -130,7 +131,7 @@ def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) 
 
 
 def image_scores(sweep: Sweep, model: str) -> pd.DataFrame:
-    """Columns jaccard and dice in 0..1 of each test image of `model`, index repeat, image_id; their mean over a run
+    """Columns of overlaps in 0..1 of each test image of `model`, index repeat, image_id; their mean over a run
     is the run's score.
 
     They are the foreground's where there are two classes, else the mean over all; nan where nothing was to be scored.
@@ -138,7 +139,7 @@ def image_scores(sweep: Sweep, model: str) -> pd.DataFrame:
     table = sweep.per_image[sweep.per_image["model"] == model]
     if len(sweep.classes) == 2:
         table = table[table["class"] == sweep.classes[1]]
-    return table.groupby(["repeat", "image_id"], sort=False)[["jaccard", "dice"]].mean()
+    return table.groupby(["repeat", "image_id"], sort=False)[list(metrics.OVERLAPS)].mean()
 
 
 def share_tested(sweep: Sweep) -> float:

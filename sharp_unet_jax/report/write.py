@@ -24,7 +24,6 @@ from sharp_unet_jax.report import (
     summary,
     table,
 )
-from sharp_unet_jax.report.figures import Plate
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
@@ -72,21 +71,13 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
     if not sweep.finished:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
-    made = [classes.table(sweep), *conventions.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
-    drawn = {
-        "thresholds": ("Scores by threshold", conventions.thresholds(sweep), "Mean over runs, on the test images."),
-        "reliability": (
-            "Reliability",
-            calibration.reliability(sweep),
-            "How often pixels of a predicted probability are right; on the diagonal as often as predicted.",
-        ),
-    }
+    made = [classes.table(sweep), *conventions.tables(sweep), boundaries.table(sweep), calibration.table(sweep)]
     return Chapter(
         label,
         sweep,
         predicted,
         [each for each in made if each is not None],
-        [Plate(name, title, caption, figure) for name, (title, figure, caption) in drawn.items() if figure is not None],
+        [*conventions.plates(sweep), *calibration.plates(sweep)],
         examples.plates(sweep, predicted),
         leakage.worst(sweep),
     )

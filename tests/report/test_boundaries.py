@@ -101,10 +101,16 @@ def test_every_foreground_class_has_a_row_and_padding_is_outside(tmp_path):
     assert set(values["outcome"]) <= {"measured", "absent"}
 
 
-def test_the_threshold_is_the_sweeps():
-    levels = np.array([76, 77, 127, 128], np.uint8).reshape(1, 1, 4, 1)
-    assert boundaries.decide(levels, 0.3).tolist() == [[[0, 1, 1, 1]]]
-    assert boundaries.decide(levels, 0.5).tolist() == [[[0, 0, 0, 1]]]
+@pytest.mark.parametrize(("threshold", "levels"), [(0.3, (76, 77)), (0.5, (127, 128))])
+def test_the_threshold_is_the_sweeps(tmp_path, threshold, levels):
+    dataset = squares(n=4)
+
+    def predict(run, masks):
+        return np.where(masks == 1, levels[run.fold], 0).astype(np.uint8)[..., None]
+
+    values = boundaries.per_image(made.sweep(tmp_path, dataset, predict, threshold=threshold))
+    outcomes = values.groupby("run")["outcome"].unique()
+    assert [list(each) for each in outcomes] == [["missed"], ["measured"]]
 
 
 def test_without_predictions_there_is_no_table(tmp_path):

@@ -107,7 +107,8 @@ def test_no_object_in_a_whole_run_leaves_its_cell_out():
 
 def test_the_diagram_draws_what_the_bins_hold(tmp_path):
     sweep = made.sweep(tmp_path, squares(), noisy, models=("unet", "sharp_unet"))
-    upper, lower = calibration.reliability(sweep).axes
+    (plate,) = calibration.plates(sweep)
+    upper, lower = plate.figure.axes
     line = next(line for line in upper.lines if line.get_label() == "unet")
     runs = [calibration.histogram(*sweep.scored(name)) for name in sweep.finished if name.startswith("unet/")]
     counted, probability, right = calibration.bins(np.sum(runs, axis=(0, 1)))
@@ -118,4 +119,4 @@ def test_the_diagram_draws_what_the_bins_hold(tmp_path):
 def test_without_predictions_there_is_nothing(tmp_path):
     sweep = made.sweep(tmp_path, squares())
     assert calibration.table(sweep) is None
-    assert calibration.reliability(sweep) is None
+    assert calibration.plates(sweep) == []

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, jaccard_score
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import conventions
@@ -44,7 +44,7 @@ def several(tmp_path_factory):
 
 def cells(sweep, metric):
     """The table's figures of `unet` by convention, and the ± behind them."""
-    table = next(table for table in conventions.conventions(sweep) if table.name == f"rescored_{metric}")
+    table = next(table for table in conventions.tables(sweep) if table.name == f"rescored_{metric}")
     pairs = table.frame.set_index("convention")["unet"].str.split(" ± ", expand=True).astype(float)
     return pairs[0] / 100, pairs[1] / 100
 
@@ -64,7 +64,24 @@ def reference(score, truth, decided, **options):
     return score(truth[scored], decided[scored], **options)
 
 
-@pytest.mark.parametrize(("metric", "score"), [("jaccard", jaccard_score), ("dice", f1_score)])
+def specificity_score(truth, predicted, *, labels=None, **options):
+    """Return the sensitivity of each label's complement; the foreground's without `labels`."""
+    found = [
+        recall_score(truth != label, predicted != label, **(options | {"average": "binary"})) for label in labels or [1]
+    ]
+    return np.mean(found)
+
+
+SCORES = {
+    "jaccard": jaccard_score,
+    "dice": f1_score,
+    "sensitivity": recall_score,
+    "precision": precision_score,
+    "specificity": specificity_score,
+}
+
+
+@pytest.mark.parametrize(("metric", "score"), SCORES.items())
 def test_two_classes_are_scikit_learns(binary, metric, score):
     mean, std = cells(binary, metric)
 
@@ -89,7 +106,7 @@ def test_two_classes_are_scikit_learns(binary, metric, score):
 
 def test_the_reported_row_is_what_the_records_say(binary, several):
     for sweep in (binary, several):
-        for metric in ("jaccard", "dice"):
+        for metric in SCORES:
             reported = cells(sweep, metric)[0]["per image (as reported)"]
             assert reported == pytest.approx(sweep.runs[metric].mean(), abs=1e-4)
 
@@ -108,7 +125,7 @@ def test_classes_left_out_of_an_image_do_not_change_the_order_of_means(tmp_path)
 
 def test_every_convention_is_there_once(binary, several):
     for sweep, background in ((binary, "averaged in"), (several, "left out")):
-        rows = list(conventions.conventions(sweep)[0].frame["convention"])
+        rows = list(conventions.tables(sweep)[0].frame["convention"])
         assert rows[:7] == [
             "per image (as reported)",
             "per image; in neither truth nor prediction scores 0",
@@ -182,20 +199,20 @@ def test_without_all_predictions_only_counts_are_rescored(tmp_path):
     sweep = made.sweep(tmp_path, squares(), noisy)
     first, second = sweep.finished
     (sweep.folder(first) / "predictions.npz").unlink()
-    rows = list(conventions.conventions(sweep)[0].frame["convention"])
+    rows = list(conventions.tables(sweep)[0].frame["convention"])
     assert rows[0] == "per image (as reported)"
     assert not any("threshold" in row or "probabilities" in row for row in rows)
     (sweep.folder(second) / "predictions.npz").unlink()
-    assert conventions.thresholds(sweep) is None
+    assert conventions.plates(sweep) == []
 
 
 def test_no_finished_run_gives_no_table(tmp_path):
-    assert conventions.conventions(made.sweep(tmp_path, squares())) == []
+    assert conventions.tables(made.sweep(tmp_path, squares())) == []
 
 
 def test_the_figure_has_each_models_curve_and_the_threshold_in_use(tmp_path):
     sweep = made.sweep(tmp_path, squares(), noisy, models=("unet", "sharp_unet"), threshold=0.3)
-    axes = conventions.thresholds(sweep).axes[0]
+    axes = conventions.plates(sweep)[0].figure.axes[0]
     curves = {line.get_label(): line for line in axes.lines}
     for model in ("unet", "sharp_unet"):
         x, y = curves[model].get_data()
@@ -205,7 +222,7 @@ def test_the_figure_has_each_models_curve_and_the_threshold_in_use(tmp_path):
 
 
 def test_more_than_two_classes_have_no_curve(several):
-    assert conventions.thresholds(several) is None
+    assert conventions.plates(several) == []
 
 
 def test_the_first_row_follows_the_sweeps_rule(tmp_path):

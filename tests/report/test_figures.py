@@ -102,7 +102,7 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
 def test_four_classes_and_models_without_twins(tmp_path):
     sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
     assert pairing.panels(sweep) == [["wide_unet"], ["sharp_unet"]]
-    assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars"]
+    assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars", "overlaps"]
     with matplotlib.rc_context(style.RC):
         plates = examples.plates(sweep, overlays.predictions(sweep))
         for plate in plates:

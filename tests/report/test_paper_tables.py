@@ -26,7 +26,7 @@ def by_name(sweeps):
 
 
 def test_every_table_in_the_order_of_the_report(cvc):
-    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "images", "optimism"]
+    assert [*by_name([cvc])] == ["table1", "table3", "overlaps", "significance", "pairs", "images", "optimism"]
 
 
 def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
@@ -148,7 +148,7 @@ def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
 def test_one_model_and_one_run(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 2, 3))}, missing=("unet/repeat0-fold1",))
     made = by_name([sweep])
-    assert [*made] == ["table1", "optimism"]
+    assert [*made] == ["table1", "overlaps", "optimism"]
     assert made["table1"].frame.loc[0, "Jaccard (%)"] == f"{100 * scores(0.7, shape=(1, 2, 3))[0, 0].mean():.2f}"
     assert made["table1"].frame.loc[0, "95 % interval"] == "-"
     assert "**1 of 2 runs are finished: the figures are not the whole sweep's.**" in made["table1"].note
@@ -216,7 +216,7 @@ def test_tables_md_says_each_thing_once(cvc):
     text = paper_tables.markdown(cvc.workdir)
     assert text.count("Protocol: paper") == 1
     assert text.count("Intervals by runs") == 1
-    assert text.count("\n## ") == 6
+    assert text.count("\n## ") == 7
     assert "are finished" not in text
     assert "| unet | 10 | " in text
 

@@ -182,7 +182,7 @@ const statistics = runs => {
   });
 };
 
-const curves = (section, { runs, looks, names }) => {
+const curves = (section, { runs, looks, names, percent }) => {
   const chart = section.querySelector(".chart"), readout = section.querySelector(".readout");
   const models = Object.keys(looks), hidden = new Set(), explained = readout.textContent;
   const metric = section.querySelector("[name=metric]"), every = section.querySelector("[name=runs]");
@@ -200,7 +200,7 @@ const curves = (section, { runs, looks, names }) => {
 
   const redraw = () => {
     const { width, height } = chart.getBoundingClientRect();
-    const scored = /jaccard|dice/.test(metric.value), scale = scored ? 100 : 1;
+    const scored = percent.includes(metric.value), scale = scored ? 100 : 1;
     series = models.filter(model => !hidden.has(model)).map(model => {
       const own = runs.filter(run => run.model === model && run.values[metric.value])
         .map(run => run.values[metric.value].map(value => value === null ? null : value * scale));
