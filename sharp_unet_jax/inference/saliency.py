@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sharp_unet_jax.report.style import COLOURS, INK
+from sharp_unet_jax.palette import INK, MODELS
 
 LEVELS = ("first", "second", "third", "fourth", "fifth", "sixth")
 HEAT = "inferno"  # lightness rises all the way: it reads in grey, and to the colour-blind
@@ -47,9 +47,9 @@ def gradcam(
             if not heat.any():
                 axis.text(0.5, 0.5, "nothing", color="white", ha="center", va="center", transform=axis.transAxes)
         for axis in line:
-            _outline(axis, row.predicted, COLOURS[4])
+            _outline(axis, row.predicted, MODELS[4])
             if truth is not None:
-                _outline(axis, truth, COLOURS[5], dashed=True)
+                _outline(axis, truth, MODELS[5], dashed=True)
             if region is not None:
                 _outline(axis, region, "white")
     for axis, name in zip(axes[0], ("image", *LEVELS), strict=False):
@@ -84,7 +84,7 @@ def sharp_block(
         line[0].set_ylabel(f"{name}\n{low.shape[0]}x{low.shape[1]}, {low.shape[2]} maps")
         for axis in line[:2]:
             _bare(axis)
-        styles: tuple[dict[str, Any], ...] = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": COLOURS[0]})
+        styles: tuple[dict[str, Any], ...] = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": MODELS[0]})
         for (frequency, share), style, text in zip(pair, styles, ("before", "after"), strict=True):
             line[2].plot(frequency, 100 * share, label=text, linewidth=1.2, **style)
         line[2].set_xlim(0, 0.5)

@@ -9,10 +9,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.palette import INK
 from sharp_unet_jax.report import overlays, pairing
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import INK
 
 COLUMNS = 5  # pictures beside each other, at most
 WIDTH = 7.0  # inches, at most: a page's
@@ -81,6 +82,6 @@ def outline(axes: Axes, labels: np.ndarray, width: float) -> None:
     `width` is in points: thin beside errors, and in plates of many models left out, for it hides what is wrong with
     fine structures.
     """
-    for label in np.unique(labels[(labels > 0) & (labels != overlays.IGNORE)]):
+    for label in np.unique(labels[(labels > 0) & (labels != IGNORE)]):
         for colour, line in (("black", 2 * width), ("white", width)):
             axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=line)

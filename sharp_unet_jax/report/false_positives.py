@@ -5,8 +5,9 @@ from importlib import resources
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sharp_unet_jax.report.figures import PLAIN, SHARP, Plate
-from sharp_unet_jax.report.style import DASHED, INK, SOLID
+from sharp_unet_jax.palette import INK, PLAIN, SHARP
+from sharp_unet_jax.report.figures import Plate
+from sharp_unet_jax.report.style import DASHED, SOLID
 
 LOOKS = {"paired t-test over runs": (SHARP, SOLID), "corrected t-test over runs": (PLAIN, DASHED)}
 CAPTION = (

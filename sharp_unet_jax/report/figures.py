@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from sharp_unet_jax.palette import INK, PLAIN, SHARP
 from sharp_unet_jax.report import other_overlaps, overlays, pairing, published, statistics
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import INK
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
-PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's; dashes and hatching tell them apart in grey
 DPI = 300  # of PNGs
 Predicted = dict[str, dict[str, overlays.Prediction]]
 

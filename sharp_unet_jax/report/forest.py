@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from sharp_unet_jax.palette import INK, SHARP
 from sharp_unet_jax.report import kernels, pairing, statistics
-from sharp_unet_jax.report.figures import SHARP, Plate
+from sharp_unet_jax.report.figures import Plate
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import INK
 
 CAPTION = (
     "In points of Jaccard. A dot is a run, paired with the other model's of the same fold; the diamond is their mean, "

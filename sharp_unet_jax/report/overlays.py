@@ -8,14 +8,15 @@ import pandas as pd
 
 from sharp_unet_jax import decision
 from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS, rgb
 from sharp_unet_jax.report import statistics
 from sharp_unet_jax.report.records import Sweep
 
-# Apart in print, and for the colour-blind (the palette is IBM's): amber is light, blue dark, magenta between them.
-OVER = "#ffb000"  # predicted, not true
-UNDER = "#3d6dff"  # true, not predicted
-SWAPPED = "#dc267f"  # both, of different classes
-MEANING = {OVER: "over-segmented", UNDER: "under-segmented", SWAPPED: "another class"}
+MEANING = {
+    FALSE_POSITIVE: "over-segmented",  # predicted, not true
+    FALSE_NEGATIVE: "under-segmented",  # true, not predicted
+    OTHER_CLASS: "another class",  # foreground in both, of different classes
+}
 
 
 class Prediction(NamedTuple):
@@ -49,12 +50,12 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
 
 
 def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Where label maps (H, W) differ: masks (H, W) by the colours OVER, UNDER and SWAPPED. Class 0 is background."""
+    """Where label maps (H, W) differ: masks (H, W) by the colours of `MEANING`. Class 0 is background."""
     wrong = (truth != predicted) & (truth != IGNORE)
     return {
-        OVER: wrong & (truth == 0),
-        UNDER: wrong & (predicted == 0),
-        SWAPPED: wrong & (truth != 0) & (predicted != 0),
+        FALSE_POSITIVE: wrong & (truth == 0),
+        FALSE_NEGATIVE: wrong & (predicted == 0),
+        OTHER_CLASS: wrong & (truth != 0) & (predicted != 0),
     }
 
 
@@ -62,8 +63,7 @@ def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75
     """`image` (H, W, 1 or 3) uint8 with each mask (H, W) in its colour, "#rrggbb"; (H, W, 3) uint8."""
     painted = np.broadcast_to(image, (*image.shape[:2], 3)).astype(float)
     for colour, mask in masks.items():
-        rgb = np.array(list(bytes.fromhex(colour[1:])))
-        painted[mask] += opacity * (rgb - painted[mask])
+        painted[mask] += opacity * (np.array(rgb(colour)) - painted[mask])
     return painted.round().astype(np.uint8)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax import metrics
+from sharp_unet_jax import metrics, palette
 from sharp_unet_jax.report import false_positives, figures, overlays, pairing, published, style, thumbnails
 from sharp_unet_jax.report.figures import Plate, Predicted
 from sharp_unet_jax.report.leakage import Pair
@@ -60,6 +60,7 @@ def render(
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and not sort_keys
     environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
     environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
+    classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
     budget = thumbnails.BUDGET // max(1, len(chapters))
     return environment.get_template("report.html").render(
         title=title,
@@ -69,6 +70,8 @@ def render(
         null=false_positives.plate(),
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
+        label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
+        ignore=metrics.IGNORE,
     )
 
 
@@ -148,7 +151,7 @@ def _curves(sweep: Sweep) -> dict[str, Any]:
     """What the script draws: of every run, its model and a list of values by epoch for each metric."""
     names = pairing.short_names(sweep)
     looks = {
-        names[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
+        names[model]: {"colour": _page_colour(look["color"]), "dashes": _dashes(look["linestyle"])}
         for model, look in style.lines(sweep.models).items()
     }
     runs, curves = [], _curve_names(sweep)
@@ -163,6 +166,11 @@ def _curve_names(sweep: Sweep) -> dict[str, str]:
     if not sweep.finished:
         return {}
     return {name: title for name, title in (PERCENT | OTHER).items() if name in sweep.epochs}
+
+
+def _page_colour(colour: str) -> str:
+    """Return a colour for the page, where black is the colour of text: the page may be dark."""
+    return "currentColor" if colour == palette.BLACK else colour
 
 
 def _dashes(linestyle: Any) -> str:
@@ -190,7 +198,7 @@ def sort_key(cell: object) -> str:
 def _svg(plate: Plate, prefix: str) -> Markup:
     """A figure to stand in the page: its ids are its own, and its ink is the page's colour of text."""
     text = figures.svg(plate.figure)
-    text = text[text.index("<svg") :].replace(style.INK, "currentColor")
+    text = text[text.index("<svg") :].replace(palette.INK, "currentColor")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return Markup(
         re.sub(r'<svg (.*?)width="([^"]*)"', r'<svg \1style="--width:\2" width="\2"', text, count=1, flags=re.S)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sharp_unet_jax.palette import INK, MODELS
 from sharp_unet_jax.report.records import Model
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
 SOLID, DASHED, DOTTED = "-", (0, (4, 2)), (0, (5, 1.5, 1, 1.5))
-INK = "#262626"  # of all text and lines; the page shows it in its own colour of text
 RC: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
@@ -39,7 +38,7 @@ def lines(models: Mapping[str, Model]) -> dict[str, dict[str, Any]]:
     """
     looks = {}
     for index, (name, model) in enumerate(models.items()):
-        again, colour = divmod(index, len(COLOURS))
+        again, colour = divmod(index, len(MODELS))
         dashes = DOTTED if again else DASHED if model.skip == "plain" else SOLID
-        looks[name] = {"color": COLOURS[colour], "linestyle": dashes}
+        looks[name] = {"color": MODELS[colour], "linestyle": dashes}
     return looks

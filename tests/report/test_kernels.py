@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sharp_unet_jax.report import figures, forest, kernels, paper_tables, statistics
+from sharp_unet_jax import palette
+from sharp_unet_jax.report import forest, kernels, paper_tables, statistics
 from tests.report import sweep_writer
 from tests.report.sweep_writer import scores
 
@@ -84,7 +85,7 @@ def test_several_differences_of_other_models_stand_in_one_figure(tmp_path):
     few = {name: each[:1, :2] for name, each in made.items()}
     (plate,) = forest.plates({name: sweep_writer.write(tmp_path / f"few-{name}", few, dataset=name) for name in "ab"})
     (axes,) = plate.figure.axes
-    lines = [line.get_xdata() for line in axes.lines if line.get_color() == figures.SHARP]
+    lines = [line.get_xdata() for line in axes.lines if line.get_color() == palette.SHARP]
     intervals = [line for line in lines if len(line) == 2]
     assert len(intervals) == 2
     assert np.isnan(intervals).all()

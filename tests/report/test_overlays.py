@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
 from sharp_unet_jax.report import overlays
-from sharp_unet_jax.report.overlays import IGNORE, OVER, SWAPPED, UNDER
 from tests.conftest import squares
 from tests.report import whole
 
@@ -17,9 +18,9 @@ def test_every_wrong_pixel_has_one_colour():
     for (row, column), label in np.ndenumerate(truth):
         other = predicted[row, column]
         expected = {
-            OVER: label == 0 and other > 0,
-            UNDER: label in (1, 2) and other == 0,
-            SWAPPED: (label, other) in {(1, 2), (2, 1)},
+            FALSE_POSITIVE: label == 0 and other > 0,
+            FALSE_NEGATIVE: label in (1, 2) and other == 0,
+            OTHER_CLASS: (label, other) in {(1, 2), (2, 1)},
         }
         assert {colour: mask[row, column] for colour, mask in masks.items()} == expected
 

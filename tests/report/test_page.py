@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from sharp_unet_jax import palette
 from sharp_unet_jax.report import figures, leakage, overlays, page, records, style, thumbnails
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
@@ -109,6 +110,13 @@ def test_the_page_carries_the_records(html, sweep):
     assert "&#34;protocol&#34;: &#34;paper&#34;" in html
     assert "<strong>75.89 ± 2.06</strong>" in html
     assert "A note &lt;with&gt; <code>code</code>." in html
+
+
+def test_classes_have_the_colours_of_the_palette(html):
+    (colours,) = re.findall(r"LABELS = (\[.*?\])", html)
+    assert [palette.rgb(colour) for colour in json.loads(colours)] == [
+        tuple(row) for row in palette.CLASSES[:2].tolist()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -229,9 +237,9 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
     difference = plain.astype(int) - truth
     painted = np.abs(difference).max(axis=-1) > 20
     wrong = overlays.errors(masks[rows["002"]], overlays.predictions(sweep)["unet"]["002"].labels)
-    np.testing.assert_array_equal(painted, wrong[overlays.OVER] | wrong[overlays.UNDER])
+    np.testing.assert_array_equal(painted, wrong[palette.FALSE_POSITIVE] | wrong[palette.FALSE_NEGATIVE])
     blue = difference[..., 2] > difference[..., 0]
-    np.testing.assert_array_equal(blue[painted], wrong[overlays.UNDER][painted])
+    np.testing.assert_array_equal(blue[painted], wrong[palette.FALSE_NEGATIVE][painted])
     tab.press("ArrowRight")
     assert not tab.run("document.getElementById('dialog-title').textContent").startswith("002 ")
     tab.press("Escape")

@@ -1,5 +1,6 @@
 """How lines of models look."""
 
+from sharp_unet_jax import palette
 from sharp_unet_jax.report import style
 from sharp_unet_jax.report.records import Kernel, Model
 
@@ -10,7 +11,7 @@ SHARP = PLAIN._replace(skip="sharp", kernel=Kernel("laplacian", "zero", 0.0, 8.4
 def test_a_line_is_solid_for_sharp_skips_and_dashed_for_plain_ones_whatever_the_name():
     looks = style.lines({"sharp_a": PLAIN, "b": SHARP})
     assert [look["linestyle"] for look in looks.values()] == [style.DASHED, style.SOLID]
-    assert [look["color"] for look in looks.values()] == list(style.COLOURS[:2])
+    assert [look["color"] for look in looks.values()] == list(palette.MODELS[:2])
 
 
 def test_more_models_than_colours_are_told_apart_by_their_lines():

@@ -1,8 +1,6 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LABELS = ["#0000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2"]; // Okabe & Ito
-const IGNORE = 255;
 
 const element = (name, attributes = {}, ...children) => {
   const made = document.createElement(name);
@@ -101,7 +99,7 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
   const lines = !part || view === "labels" ? [["#000", 3], ["#fff", 1.2]] : canvas.clientWidth < 160 ? [] : [["#000", 1.6], ["#fff", 0.8]];
   const fills = {};
   for (let i = 0; i < labels.length; i++) {
-    const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i] % LABELS.length] : null) : wrong(truth[i], labels[i]);
+    const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i]] : null) : wrong(truth[i], labels[i]);
     if (colour) (fills[colour] ??= new Path2D()).rect(i % width * zoom, Math.floor(i / width) * zoom, zoom, zoom);
   }
   context.globalAlpha = view === "labels" ? 0.55 : 0.72;
@@ -141,7 +139,7 @@ const showPage = async () => {
   const repeat = picture.repeats.length ? `, repeat ${[...new Set(picture.repeats)].join(", ")}` : "";
   document.getElementById("dialog-title").textContent = `${id} (${pages.at + 1} of ${pages.ids.length}${repeat})`;
   const keys = view === "errors" ? Object.entries(COLOURS).slice(0, pages.classes.length > 2 ? 3 : 2)
-    : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[(i + 1) % LABELS.length], name]) : [];
+    : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[i + 1], name]) : [];
   const spots = keys.flatMap(([colour, text]) => {
     const spot = element("span", { className: "key" });
     spot.style.background = colour;
@@ -186,7 +184,7 @@ const curves = (section, { runs, looks, names, percent }) => {
   const chart = section.querySelector(".chart"), readout = section.querySelector(".readout");
   const models = Object.keys(looks), hidden = new Set(), explained = readout.textContent;
   const metric = section.querySelector("[name=metric]"), every = section.querySelector("[name=runs]");
-  const colour = model => looks[model].colour === "#000000" ? "currentColor" : looks[model].colour;
+  const colour = model => looks[model].colour;
   const line = model => ({ fill: "none", stroke: colour(model), ...(looks[model].dashes && { "stroke-dasharray": looks[model].dashes }) });
   let epoch = null, series = [], x = null;
 
