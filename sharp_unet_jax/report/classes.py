@@ -13,7 +13,7 @@ THERE = "where it is: "
 
 def table(sweep: Sweep) -> Table | None:
     """ "classes": a row a class and model, mean ± std over runs of a run's mean over images; None for two classes."""
-    if len(sweep.classes) == 2:
+    if len(sweep.classes) == 2 or not sweep.has_images:
         return None
     scores = sweep.per_image.astype(dict.fromkeys(metrics.OVERLAPS, float))
     rows = []

@@ -30,10 +30,10 @@ Scores = dict[str, float]  # by the names of metrics.OVERLAPS
 def tables(sweep: Sweep) -> list[Table]:
     """Return a table for each overlap: a row a convention, a column a model; per cent, mean ± std over runs.
 
-    The first row is the reported score. Conventions that need probabilities are there if all runs kept theirs. Without
-    finished runs there are no tables.
+    The first row is the reported score. Conventions that need probabilities are there if all runs kept theirs.
+    [] without scores of single images.
     """
-    if not sweep.finished:
+    if not sweep.has_images:
         return []
     runs = []
     counts = dict(iter(sweep.per_image.groupby("run", sort=False)[["intersection", "truth", "predicted"]]))

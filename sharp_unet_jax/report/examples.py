@@ -24,14 +24,14 @@ def plates(sweep: Sweep, predicted: Predicted) -> list[Plate]:
 
     `predicted` is that of `overlays.predictions`. [] where it or the prepared images are not there.
     """
-    if sweep.pairs is None:
+    if sweep.prepared is None:
         return []
     return [_plate(sweep, predicted, models) for models in pairing.families(sweep) if set(models) <= set(predicted)]
 
 
 def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
-    assert sweep.pairs is not None
-    images, masks, rows = sweep.pairs
+    assert sweep.prepared is not None
+    images, masks, rows = sweep.prepared
     choices, names = overlays.choose(sweep, predicted, models), pairing.short_names(sweep)
     height, width = masks.shape[1:]
     cells = [None, *models]

@@ -127,7 +127,10 @@ def _all_bars(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tupl
 def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
     """Jaccard of every test image, sharp against plain, a panel a sweep and pair; None where no model has a twin."""
     panels = [
-        (label, sweep, pair) for label, sweep in sweeps.items() for pair in pairing.panels(sweep) if len(pair) == 2
+        (label, sweep, pair)
+        for label, sweep in sweeps.items()
+        for pair in pairing.panels(sweep)
+        if len(pair) == 2 and sweep.has_images
     ]
     if not panels:
         return None

@@ -55,9 +55,9 @@ def worst(sweep: Sweep, number: int = 8) -> list[Pair]:
 
     Alike by perceptual hash, among equals by correlation. Empty where the prepared images are not there.
     """
-    if sweep.pairs is None:
+    if sweep.prepared is None:
         return []
-    images, _, row = sweep.pairs
+    images, _, row = sweep.prepared
     ids, tested = list(sweep.groups), _tested(sweep)
     bits, correlation = likeness(sweep)
     ones, others = np.nonzero(np.triu(_apart(tested)))
@@ -105,9 +105,9 @@ def gallery(pairs: Sequence[Pair]) -> Figure | None:
 def likeness(sweep: Sweep) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Of every two images, in the order of `sweep.groups`: the bits of 64 in which their perceptual hashes differ, and
     the correlation of their grey values at 32x32; both (n, n). Letterbox padding is cut off first."""
-    if sweep.pairs is None:
+    if sweep.prepared is None:
         raise ValueError(f"the prepared images of {sweep.workdir} are not there")
-    images, masks, row = sweep.pairs
+    images, masks, row = sweep.prepared
     hashes, small = [], []
     for name in sweep.groups:
         scored = masks[row[name]] != IGNORE
@@ -146,7 +146,7 @@ def _checks(sweep: Sweep) -> dict[str, str]:
         "the image before or after, by id": share(neighbours) if neighbours.any() else "no consecutive ids",
         "a near-duplicate": "prepared images not there",
     }
-    if sweep.pairs is not None:
+    if sweep.prepared is not None:
         bits, correlation = likeness(sweep)
         checks["a near-duplicate"] = share(bits <= DUPLICATE)
         across = neighbours & _apart(tested)

@@ -97,6 +97,7 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
 
 def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
     """Every two sweeps of a data set that have the protocol or the folds in common; of others only if none do."""
+    sweeps = [sweep for sweep in sweeps if sweep.has_images]
     ordered = sorted(sweeps, key=lambda sweep: (sweep.config["protocol"] == "nested", sweep.config["grouped"]))
     pairs = []
     for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):

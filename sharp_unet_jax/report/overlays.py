@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
     """Of every model and image id the prediction of the first repeat that has one; {} where none were kept."""
     found: dict[str, dict[str, Prediction]] = {}
-    for model in sweep.models:
+    for model in sweep.models if sweep.has_images else []:
         scores = statistics.image_scores(sweep, model)["jaccard"]
         for run in sweep.runs.index[sweep.runs["model"] == model]:
             repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})

@@ -78,7 +78,7 @@ def render(
 def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     sweep = chapter.sweep
     models = list(sweep.models)
-    scores = figures.by_image(sweep) if models else None
+    scores = figures.by_image(sweep) if sweep.has_images else None
     families = [family for family in pairing.families(sweep) if set(family) <= set(chapter.predicted)]
     choices = [choice for family in families for choice in overlays.choose(sweep, chapter.predicted, family)]
     names, twins = pairing.short_names(sweep), [panel for panel in pairing.panels(sweep) if len(panel) == 2]
@@ -134,8 +134,15 @@ def _rows(
 
 
 def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> str:
-    """Why there are no pictures, or not of all images; "" where nothing is missing."""
-    if sweep.pairs is None:
+    """Return why there are no pictures, or not of all images; "" where nothing is missing."""
+    if sweep.packed and not images:
+        return (
+            "These packed results have no scores of single images (there is no per_image.parquet), so the tables and "
+            "figures that need them are left out."
+        )
+    if sweep.packed:
+        return "There are no pictures: packed results hold neither images nor predictions."
+    if sweep.prepared is None:
         return (
             "There are no pictures: the prepared images are not where the sweep had them, or are others now. "
             "Prepare the data set again in the same place, and make the report again."

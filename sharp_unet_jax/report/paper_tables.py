@@ -99,8 +99,8 @@ def significance(sweeps: Sequence[Sweep]) -> list[Table]:
         made.append(each)
     if len(every_pair) > len(twins):
         made.append(_by_run("pairs", "Every two models", every_pair))
-    if every_pair:
-        made.append(_by_image(every_pair))
+    if by_image := [each for each in every_pair if each[0].has_images]:
+        made.append(_by_image(by_image))
     return made
 
 

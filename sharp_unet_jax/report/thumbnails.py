@@ -35,7 +35,7 @@ def pictures(sweep: Sweep, predicted: Predicted, ids: Sequence[str], budget: int
 
     `predicted` is that of `overlays.predictions`.
     """
-    if sweep.pairs is None or not ids:
+    if sweep.prepared is None or not ids:
         return {}
     sample = ids[:: -(-len(ids) // 16)]
     for side in SIDES:
@@ -56,8 +56,8 @@ def _bytes(picture: Picture) -> int:
 
 
 def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Picture:
-    assert sweep.pairs is not None
-    images, masks, rows = sweep.pairs
+    assert sweep.prepared is not None
+    images, masks, rows = sweep.prepared
     models = [model for model in predicted if image_id in predicted[model]]
     shown = [predicted[model][image_id] for model in models]
     height, width = masks.shape[1:]

@@ -1,6 +1,7 @@
 """Workdirs such as sweeps leave, made of chosen scores."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,27 @@ def write(
                 ).to_parquet(folder / "per_image.parquet")
             (folder / "record.json").write_text(json.dumps(record))
     return records.load(path)
+
+
+def pack(workdir: Path, output: Path) -> Path:
+    """Write packed results of a workdir, as launch.merge --pack does, runs in another order than the plan's."""
+    output.mkdir()
+    for name in ("config.json", "folds.json", "environment.json"):
+        if (workdir / name).exists():
+            shutil.copy(workdir / name, output)
+    records = {path.parent: json.loads(path.read_text()) for path in sorted(workdir.glob("runs/*/*/record.json"))}
+    (output / "runs.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records.values()))
+    finished = {folder: record["run"] for folder, record in records.items() if record["status"] == "finished"}
+    rows = [
+        {"run": run} | json.loads(line)
+        for folder, run in finished.items()
+        if (folder / "metrics.jsonl").exists()
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+    pd.DataFrame(rows).to_csv(output / "epochs.csv", index=False)
+    images = [pd.read_parquet(folder / "per_image.parquet") for folder in finished]
+    pd.concat(images, ignore_index=True).to_parquet(output / "per_image.parquet")
+    return output
 
 
 def overlaps(jaccard: np.ndarray) -> dict[str, np.ndarray]:

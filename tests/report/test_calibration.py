@@ -27,7 +27,7 @@ def error(right, probability):
 
 def pixels(sweep):
     """Of each run labels (n, H, W) and probabilities (n, H, W, K)."""
-    _, masks, row = sweep.pairs
+    _, masks, row = sweep.prepared
     for name in sweep.finished:
         yield masks[[row[image] for image in sweep.test_ids(name)]], sweep.predictions(name) / 255
 

@@ -51,7 +51,7 @@ def cells(sweep, metric):
 
 def folds(sweep):
     """Of each run the masks, what is predicted (n, H, W), and probabilities, by plain loops over pixels."""
-    _, masks, row = sweep.pairs
+    _, masks, row = sweep.prepared
     for name in sweep.finished:
         truth = masks[[row[image] for image in sweep.test_ids(name)]]
         probabilities = sweep.predictions(name) / 255

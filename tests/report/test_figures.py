@@ -87,7 +87,7 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
     (plate,) = examples.plates(sweep, predicted)
     choices = overlays.choose(sweep, predicted, ["unet", "sharp_unet"])
     grid = np.array(plate.figure.axes).reshape(len(choices), 3)
-    images, masks, rows = sweep.pairs
+    images, masks, rows = sweep.prepared
     for line, choice in zip(grid, choices, strict=True):
         row = rows[choice.image_id]
         for axes, model in zip(line[1:], ("unet", "sharp_unet"), strict=True):

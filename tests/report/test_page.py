@@ -233,7 +233,7 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
         });
     })()"""
     truth, plain, _ = np.array(tab.run(shown))[..., :3]
-    _, masks, rows = sweep.pairs
+    _, masks, rows = sweep.prepared
     difference = plain.astype(int) - truth
     painted = np.abs(difference).max(axis=-1) > 20
     wrong = overlays.errors(masks[rows["002"]], overlays.predictions(sweep)["unet"]["002"].labels)

@@ -21,7 +21,7 @@ def sweep(request, tmp_path_factory):
 def test_pictures_hold_truth_and_predictions_as_they_are(sweep):
     predicted = overlays.predictions(sweep)
     found = thumbnails.pictures(sweep, predicted, list(sweep.groups))
-    images, masks, rows = sweep.pairs
+    images, masks, rows = sweep.prepared
     assert set(found) == set(rows)
     for image, picture in found.items():
         labels = np.asarray(Image.open(io.BytesIO(picture.labels)))

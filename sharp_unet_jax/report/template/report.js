@@ -279,6 +279,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
   const { curves: drawn, classes, pictures } = JSON.parse(document.getElementById(sweep.dataset.sweep).textContent);
   if (!drawn) continue;
   curves(sweep.querySelector(".curves"), drawn);
+  if (!sweep.querySelector("table.images")) continue;
 
   for (const card of sweep.querySelectorAll(".card")) {
     const picture = pictures[card.dataset.image];
