@@ -1,15 +1,13 @@
 """The paper's tables and the tests of differences, of sweeps whose scores are known."""
 
 import json
-import re
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import paper_tables, provenance, records, statistics, summary, table
+from sharp_unet_jax.report import paper_tables, records, statistics, summary, table
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -134,17 +132,6 @@ def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
         assert "tear groups apart" not in by_name([sweep])["table1"].note
 
 
-def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
-    apart = {
-        "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
-        "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
-    }
-    for number, warned in ((2, True), (1, False)):
-        sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
-        assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
-        assert ("tear groups apart" in said) == warned
-
-
 def test_one_model_and_one_run(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 2, 3))}, missing=("unet/repeat0-fold1",))
     made = by_name([sweep])
@@ -166,30 +153,6 @@ def test_two_runs_have_no_interval_and_no_test(tmp_path):
     said = summary.paragraph({"mine": sweep})
     assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
     assert "2 random folds x 1 repeat, protocol paper" in said
-
-
-def test_means_over_other_numbers_of_runs_say_so(tmp_path):
-    made = {name: scores(0.7, shape=(1, 3, 3)) for name in ("unet", "sharp_unet")}
-    whole, part = (
-        sweep_writer.write(tmp_path / name, made, missing=missing)
-        for name, missing in (("whole", ()), ("part", ("sharp_unet/repeat0-fold1", "sharp_unet/repeat0-fold2")))
-    )
-    said = summary.paragraph({"part": part})
-    assert re.search(r"`unet` \S+ ± \S+ % \(3 runs\), `sharp_unet` \S+ % \(1 run\)", said)
-    assert "runs)" not in summary.paragraph({"whole": whole})
-
-
-def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
-    means = {"laplacian": 0.76, "scaled": 0.70, "sharpen": 0.77, "random": 0.64}
-    made = {"unet": scores(0.70, seed=1)} | {
-        f"sharp_unet+{name}": scores(mean, seed=2 + place) for place, (name, mean) in enumerate(means.items())
-    }
-    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
-    more, _, within = said.partition("More than chance explains: ")[2].partition("Within what chance explains: ")
-    order = [more.index(f"`sharp_unet+{name}`") for name in ("sharpen", "laplacian", "random")]
-    assert order == sorted(order)
-    assert "`sharp_unet+scaled`" in within
-    assert "p = " not in said
 
 
 def test_a_model_without_any_score(tmp_path):
@@ -230,25 +193,6 @@ def test_records_of_the_first_versions_are_read(cvc):
     pd.testing.assert_frame_equal(
         paper_tables.significance([again])[0].frame, paper_tables.significance([cvc])[0].frame
     )
-
-
-def test_workdirs_alike_are_told_apart_by_their_paths(cvc, tmp_path):
-    shutil.copytree(cvc.workdir, tmp_path / "again")
-    (table1, _) = paper_tables.paper([cvc, records.load(tmp_path / "again")])
-    assert table1.frame["data set"].nunique() == 2
-    assert table1.frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
-
-
-def test_the_kernel_is_stated_where_all_sharp_blocks_have_the_same(tmp_path):
-    for name, models, stated in (
-        ("a", ("unet", "sharp_unet", "sharp_unet_resnet50"), "Sharp blocks: laplacian, zero padding."),
-        ("b", ("sharp_unet+laplacian_of_gaussian+reflect",), "Sharp blocks: laplacian of gaussian, reflect padding."),
-        ("c", ("sharp_unet+laplacian", "sharp_unet+scaled"), None),
-        ("d", ("unet",), None),
-    ):
-        sweep = sweep_writer.write(tmp_path / name, dict.fromkeys(models, scores(0.7, shape=(1, 2, 3))))
-        text = provenance.passport([sweep])
-        assert (stated in text) if stated else "Sharp blocks" not in text
 
 
 def test_encoders_of_table_2_come_from_the_records(tmp_path):
