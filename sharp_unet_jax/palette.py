@@ -1,6 +1,6 @@
-"""All colours: of models, classes, errors and text. Figures, masks, overlays and contact sheets take them from here.
+"""The colours of models, classes, errors and text, for figures, masks, overlays, the report's page and contact sheets.
 
-The colour-blind can tell the colours of Okabe and Ito's palette apart; so they can those of IBM's palette for errors.
+Readers who are colour-blind can tell them apart: Okabe and Ito's palette, and IBM's for errors.
 """
 
 import colorsys

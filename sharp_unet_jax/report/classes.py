@@ -1,10 +1,10 @@
-"""Scores of each class on its own, where a network tells more than two apart: their mean hides the rare ones."""
+"""Scores of each class on its own, for more than two classes: their mean hides the rare ones."""
 
 import pandas as pd
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.report import published
-from sharp_unet_jax.report.provenance import passport
+from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 
@@ -12,7 +12,10 @@ THERE = "where it is: "
 
 
 def table(sweep: Sweep) -> Table | None:
-    """ "classes": a row a class and model, mean ± std over runs of a run's mean over images; None for two classes."""
+    """Return "classes": a row a class and model; None for two classes, or without scores of single images.
+
+    A cell is the mean ± std over runs of a run's mean over images.
+    """
     if len(sweep.classes) == 2 or not sweep.has_images:
         return None
     scores = sweep.per_image.astype(dict.fromkeys(metrics.OVERLAPS, float))
@@ -30,8 +33,9 @@ def table(sweep: Sweep) -> Table | None:
     return Table(
         "classes",
         "Class by class",
-        passport([sweep]),
+        describe([sweep]),
         pd.DataFrame(rows),
         "The reported score is the mean over these classes, background included. Where a class is in neither truth nor "
-        "prediction, the rule for empty masks decides; the other two columns leave out images whose truth lacks it.",
+        f"prediction, the rule for empty masks decides. The columns “{THERE.rstrip(': ')}” leave out images whose "
+        "truth lacks the class.",
     )

@@ -1,4 +1,4 @@
-"""Scores of the same predictions under the conventions of other papers and code: published numbers differ by them."""
+"""Scores of the same predictions under the conventions of other papers and code: published numbers differ in them."""
 
 from typing import get_args
 
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from sharp_unet_jax import metrics
 from sharp_unet_jax.metrics import IGNORE, Empty
 from sharp_unet_jax.report import other_overlaps, published, style
-from sharp_unet_jax.report.figures import Plate
-from sharp_unet_jax.report.provenance import EMPTY, passport
+from sharp_unet_jax.report.figures import Captioned
+from sharp_unet_jax.report.provenance import EMPTY, describe
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 
 LEVELS = np.arange(256)  # probabilities are stored in 255ths
 NOTE = (
-    "A published figure can be compared with the row of its own convention alone; what is said above of aggregation, "
-    "threshold and empty images holds for the first row. In public code: nnU-Net leaves an image out that is empty in "
-    "both, segmentation_models.pytorch gives it 1, U-Bench 0; the notebook of Sharp U-Net adds 1 in its dice_coef; "
-    "pytorch-nested-unet and its descendants score batches as one image, DUCK-Net the whole test set; PraNet and "
-    "Inf-Net report means over 256 thresholds. A threshold chosen on the test fold is optimistic. Probabilities were "
-    "stored in 255ths."
+    "Compare a published score with the row of its own convention alone. The aggregation, the threshold and the rule "
+    "for empty images stated above are those of the first row. In public code: nnU-Net leaves out an image that is "
+    "empty in truth and prediction, segmentation_models.pytorch gives it 1, U-Bench 0. The notebook of Sharp U-Net "
+    "adds 1 in its dice_coef. pytorch-nested-unet and its descendants score a batch as one image, DUCK-Net the whole "
+    "test set. PraNet and Inf-Net report means over 256 thresholds. A threshold chosen on the test fold is optimistic. "
+    "Probabilities were stored in 255ths."
 )
 Scores = dict[str, float]  # by the names of metrics.OVERLAPS
 
@@ -55,7 +55,7 @@ def _table(sweep: Sweep, every: pd.DataFrame, name: str) -> Table:
     text = cells.apply(lambda cell: plus_minus(*cell), axis=1).unstack("model", sort=False)
     title = f"{name.capitalize()} (%) of the same predictions under other conventions"
     frame = text.reset_index().rename_axis(columns=None)
-    return Table(f"rescored_{name}", title, passport([sweep]), frame, NOTE)
+    return Table(f"rescored_{name}", title, describe([sweep]), frame, NOTE)
 
 
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:
@@ -107,10 +107,11 @@ def from_probabilities(
     }
 
 
-def plates(sweep: Sweep) -> list[Plate]:
+def draw(sweep: Sweep) -> list[Captioned]:
     """Return scores by threshold: "thresholds" of the paper's overlaps, "overlaps_by_threshold" of the others.
 
-    A line a model is the mean over runs; the threshold in use is marked. [] without predictions, or beyond two classes.
+    Each model's line is the mean over runs; the threshold in use is marked. [] without predictions, or for more than
+    two classes.
     """
     curves: dict[str, list[dict[str, NDArray[np.float64]]]] = {}
     for name, record in sweep.finished.items() if len(sweep.classes) == 2 else []:
@@ -125,7 +126,7 @@ def plates(sweep: Sweep) -> list[Plate]:
         "overlaps_by_threshold": (f"{other_overlaps.TITLE} by threshold", other_overlaps.NAMES),
     }
     caption = "Mean over runs, on the test images."
-    return [Plate(name, title, caption, _by_threshold(sweep, curves, of)) for name, (title, of) in drawn.items()]
+    return [Captioned(name, title, caption, _by_threshold(sweep, curves, of)) for name, (title, of) in drawn.items()]
 
 
 def _by_threshold(

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sharp_unet_jax.report import pairing, statistics
-from sharp_unet_jax.report.provenance import labels, passport, unfinished
+from sharp_unet_jax.report.provenance import describe, named, unfinished
 from sharp_unet_jax.report.records import Kernel, Sweep
 from sharp_unet_jax.report.statistics import Comparison
 from sharp_unet_jax.report.table import Table, interval, narrow, p_value, plus_minus, signed
 
 NOTE = (
-    "Sum: of the kernel's numbers; with 0 it answers nothing to an even area. Scale: the root of the sum of their "
-    "squares, by which it multiplies the standard deviation of white noise. A learnable kernel has them at first. "
-    "Minus plain: tested in the table of sharp against plain. Intervals and p: of the difference from {reference}."
+    "Sum: of the kernel's values; a kernel with sum 0 gives 0 in a uniform area. Scale: the root of the sum of their "
+    "squares; the kernel multiplies the standard deviation of white noise by it. A learnable kernel starts with both. "
+    "The table of sharp against plain tests the column “minus plain”. Intervals and p are those of the difference from "
+    "{reference}."
 )
 
 
@@ -36,10 +37,10 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
         if model != pairing.reference_kernel(sweep)
     ]
     tested = zip(wanted, statistics.comparisons(wanted), strict=True)
-    made = {(id(sweep), model): each for (sweep, model, _), each in tested}
+    compared = {(sweep, model): each for (sweep, model, _), each in tested}
     rows = [
-        {"data set": label} | _row(sweep, model) | _tested(made.get((id(sweep), model)))
-        for label, sweep in zip(labels(sweeps), sweeps, strict=True)
+        {"data set": label} | _row(sweep, model) | _tested(compared.get((sweep, model)))
+        for sweep, label in named(sweeps).items()
         for model in _models(sweep)
     ]
     reference = " or ".join(dict.fromkeys(_reference_name(sweep) for sweep in sweeps))
@@ -48,9 +49,9 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
         *(rule.format(count=len(wanted)) for rule in rules if rule),
         unfinished(sweeps),
     ]
-    title = "Kernels of the sharp block: Jaccard, and differences in points of it, over runs"
+    title = "Kernels of the sharp block: Jaccard and its differences in points, over runs"
     frame = narrow(pd.DataFrame(rows)).rename(columns={"minus reference": f"minus {reference}"})
-    return Table("kernels", title, passport(sweeps), frame, "\n".join(filter(None, note)))
+    return Table("kernels", title, describe(sweeps), frame, "\n".join(filter(None, note)))
 
 
 def sum_and_scale(kernel: Kernel | None) -> tuple[str, str]:
@@ -87,15 +88,15 @@ def _row(sweep: Sweep, model: str) -> dict[str, object]:
     }
 
 
-def _tested(made: Comparison | None) -> dict[str, str]:
-    """Of a kernel minus the one it is compared with; None is that one itself, or a model without kernel."""
-    if made is None:
+def _tested(compared: Comparison | None) -> dict[str, str]:
+    """Return the cells of a kernel's comparison with the reference; None for the reference and for plain skips."""
+    if compared is None:
         return dict.fromkeys(("minus reference", "95 % interval", "higher in", "p", "p (Holm)"), "-")
-    points = signed(made.test.mean)
+    points = signed(compared.test.mean)
     return {
-        "minus reference": f"**{points}**" if made.holm < statistics.LEVEL else points,
-        "95 % interval": interval(made.test.low, made.test.high),
-        "higher in": f"{made.won} of {made.test.n}",
-        "p": p_value(made.test.p),
-        "p (Holm)": p_value(made.holm),
+        "minus reference": f"**{points}**" if compared.holm < statistics.LEVEL else points,
+        "95 % interval": interval(compared.test.low, compared.test.high),
+        "higher in": f"{compared.higher} of {compared.test.n}",
+        "p": p_value(compared.test.p),
+        "p (Holm)": p_value(compared.holm),
     }

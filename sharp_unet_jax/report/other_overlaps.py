@@ -6,7 +6,7 @@ import pandas as pd
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.report import published
-from sharp_unet_jax.report.provenance import EMPTY, labels, passport, unfinished
+from sharp_unet_jax.report.provenance import EMPTY, describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, narrow, plus_minus
 
@@ -17,7 +17,7 @@ TITLE = f"{', '.join(NAMES[:-1])} and {NAMES[-1]}".capitalize()
 def table(sweeps: Sequence[Sweep]) -> Table:
     """Return "overlaps": a row a sweep and model, a column an overlap; per cent, mean ± std over runs."""
     rows = []
-    for label, sweep in zip(labels(sweeps), sweeps, strict=True):
+    for sweep, label in named(sweeps).items():
         for model in sweep.models:
             runs = sweep.runs[sweep.runs["model"] == model]
             scores = 100 * runs[list(NAMES)].astype(float)
@@ -31,4 +31,4 @@ def table(sweeps: Sequence[Sweep]) -> Table:
         unfinished(sweeps),
     ]
     frame = narrow(pd.DataFrame(rows))
-    return Table("overlaps", TITLE, passport(sweeps), frame, "\n".join(filter(None, note)))
+    return Table("overlaps", TITLE, describe(sweeps), frame, "\n".join(filter(None, note)))

@@ -1,4 +1,4 @@
-"""Truth and prediction laid over an image, and which images are worth a look."""
+"""Truth and prediction laid over an image, and the choice of images to show."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,22 +20,22 @@ MEANING = {
 
 
 class Prediction(NamedTuple):
-    """What a model made of a test image it had not seen."""
+    """A model's prediction of a test image it had not seen."""
 
     labels: np.ndarray  # (H, W) uint8
-    jaccard: float  # as the records score it
+    jaccard: float  # from the records
     repeat: int
 
 
 class Choice(NamedTuple):
-    """An image worth a look, and why."""
+    """An image to show, and why."""
 
     why: str
     image_id: str
 
 
 def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
-    """Of every model and image id the prediction of the first repeat that has one; {} where none were kept."""
+    """Return, by model and image id, the prediction of the first repeat that has one; {} where none were kept."""
     found: dict[str, dict[str, Prediction]] = {}
     for model in sweep.models if sweep.has_images else []:
         scores = statistics.image_scores(sweep, model)["jaccard"]
@@ -50,7 +50,7 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
 
 
 def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Where label maps (H, W) differ: masks (H, W) by the colours of `MEANING`. Class 0 is background."""
+    """Return where label maps (H, W) differ, as masks (H, W) by the colours of `MEANING`. Class 0 is background."""
     wrong = (truth != predicted) & (truth != IGNORE)
     return {
         FALSE_POSITIVE: wrong & (truth == 0),
@@ -60,7 +60,7 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75) -> np.ndarray:
-    """`image` (H, W, 1 or 3) uint8 with each mask (H, W) in its colour, "#rrggbb"; (H, W, 3) uint8."""
+    """Return `image` (H, W, 1 or 3) uint8 with each mask (H, W) in its colour "#rrggbb": (H, W, 3) uint8."""
     painted = np.broadcast_to(image, (*image.shape[:2], 3)).astype(float)
     for colour, mask in masks.items():
         painted[mask] += opacity * (np.array(rgb(colour)) - painted[mask])
@@ -68,11 +68,15 @@ def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75
 
 
 def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Sequence[str]) -> list[Choice]:
-    """The best, median and worst image of the last of `models`, and where it and the other differ most, each way.
+    """Return the best, median and worst image, and those in which the models differ most, by Jaccard.
 
-    Of more than two models it is those by the mean over all, and where they differ most. `predicted` is that of
-    `predictions`. No image comes twice, and none without a foreground: they would be the best, and there is nothing to
-    see.
+    One model or two are ranked by the last, and two differ in both directions. More models are ranked by their mean. No
+    image comes twice. Images without a foreground are left out: they would be the best, with nothing to see.
+
+    Args:
+        sweep: the records.
+        predicted: from `predictions`.
+        models: a family of twins, or one model.
     """
     scores = pd.DataFrame({model: pd.Series({i: p.jaccard for i, p in predicted[model].items()}) for model in models})
     foreground = sweep.per_image[sweep.per_image["class"] != sweep.classes[0]].groupby("image_id")["truth"].max()
@@ -91,8 +95,8 @@ def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Se
         wanted["models differ most"] = list(apart.sort_values(ascending=False, kind="stable").index)
     elif other:
         lead = (scores[model] - scores[other[0]]).sort_values(ascending=False, kind="stable")
-        wanted[f"{model} ahead most"] = list(lead[lead > 0].index)
-        wanted[f"{other[0]} ahead most"] = list(lead[lead < 0].index[::-1])
+        wanted[f"largest lead of {model}"] = list(lead[lead > 0].index)
+        wanted[f"largest lead of {other[0]}"] = list(lead[lead < 0].index[::-1])
     chosen: dict[str, str] = {}
     for why, ids in wanted.items():
         if (image := next((image for image in ids if image not in chosen), None)) is not None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sharp_unet_jax import metrics, palette
 from sharp_unet_jax.report import false_positives, figures, overlays, pairing, published, style, thumbnails
-from sharp_unet_jax.report.figures import Plate, Predicted
+from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table
@@ -35,21 +35,29 @@ OTHER = {
 
 
 class Chapter(NamedTuple):
-    """What the page shows of one sweep beside its records."""
+    """One sweep on the page."""
 
     label: str
     sweep: Sweep
-    predicted: Predicted  # of overlays.predictions
+    predicted: Predicted  # from overlays.predictions
     tables: Sequence[Table]
-    plates: Sequence[Plate]
-    examples: Sequence[Plate]  # of examples.plates: the page draws them itself
-    pairs: Sequence[Pair]  # of audit.worst
+    figures: Sequence[Captioned]
+    examples: Sequence[Captioned]  # from examples.draw, for files alone: the page draws the examples itself
+    pairs: Sequence[Pair]  # from leakage.most_alike
 
 
 def render(
-    title: str, summary: str, tables: Sequence[Table], plates: Sequence[Plate], chapters: Sequence[Chapter]
+    title: str, summary: str, tables: Sequence[Table], drawn: Sequence[Captioned], chapters: Sequence[Chapter]
 ) -> str:
-    """The page. `summary` is a paragraph; `tables` and `plates` are of all sweeps, those of one are in its chapter."""
+    """Return the page as HTML.
+
+    Args:
+        title: the heading.
+        summary: a paragraph.
+        tables: those of all sweeps together.
+        drawn: the figures of all sweeps together.
+        chapters: the sweeps, each with tables and figures of its own.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sharp_unet_jax.report", "template"),
         autoescape=True,
@@ -57,7 +65,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and not sort_keys
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # Jinja's default sorts the keys
     environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
     environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
     classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
@@ -66,8 +74,8 @@ def render(
         title=title,
         summary=summary,
         tables=[_table(table) for table in tables],
-        plates=plates,
-        null=false_positives.plate(),
+        figures=drawn,
+        null=false_positives.figure(),
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
         label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
@@ -85,9 +93,9 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     pictures: dict[str, thumbnails.Picture] = {}
     if scores is not None:
         wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
-        made = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
+        drawn = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
         pictures = {
-            image: each._replace(models=[names[model] for model in each.models]) for image, each in made.items()
+            image: each._replace(models=[names[model] for model in each.models]) for image, each in drawn.items()
         }
     data = {
         "curves": _curves(sweep) if models else None,
@@ -112,7 +120,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    """A table's cells by row, and which of its columns hold texts."""
+    """Return a table for the template: its cells by row, and which of its columns hold text."""
     cells = table.frame.to_numpy().tolist()
     numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*cells, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
@@ -123,13 +131,12 @@ def _table(table: Table) -> dict[str, Any]:
 def _rows(
     sweep: Sweep, scores: pd.DataFrame, models: Sequence[str], twins: Sequence[Sequence[str]]
 ) -> list[dict[str, Any]]:
-    """The per-image table: id, group, Jaccard in per cent by model, and sharp minus plain by pair of twins."""
+    """Return the rows of the table of images: id, group, Jaccard in per cent by model, sharp minus plain by pair."""
     rows = []
     for image, row in (100 * scores).iterrows():
-        leads = [row[sharp] - row[plain] for plain, sharp in twins]
-        rows.append(
-            {"id": image, "group": sweep.groups[str(image)], "scores": [row[m] for m in models], "leads": leads}
-        )
+        group, scored = sweep.groups[str(image)], [row[model] for model in models]
+        differences = [row[sharp] - row[plain] for plain, sharp in twins]
+        rows.append({"id": image, "group": group, "scores": scored, "differences": differences})
     return rows
 
 
@@ -144,18 +151,18 @@ def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> 
         return "There are no pictures: packed results hold neither images nor predictions."
     if sweep.prepared is None:
         return (
-            "There are no pictures: the prepared images are not where the sweep had them, or are others now. "
-            "Prepare the data set again in the same place, and make the report again."
+            "There are no pictures: the prepared images are not where they were for the sweep, or have changed. "
+            "Prepare the data set again in the same place, then make the report again."
         )
     if not predicted:
         return "There are no predictions to show: the sweep kept none (predictions=false)."
     if pictures < images:
-        return f"Pictures of {pictures} of {images} images are in this page, to bound its size."
+        return f"This page holds pictures of {pictures} of {images} images, to bound its size."
     return ""
 
 
 def _curves(sweep: Sweep) -> dict[str, Any]:
-    """What the script draws: of every run, its model and a list of values by epoch for each metric."""
+    """Return what the script draws: for every run, its model and the values of each metric by epoch."""
     names = pairing.short_names(sweep)
     looks = {
         names[model]: {"colour": _page_colour(look["color"]), "dashes": _dashes(look["linestyle"])}
@@ -181,7 +188,7 @@ def _page_colour(colour: str) -> str:
 
 
 def _dashes(linestyle: Any) -> str:
-    """Matplotlib's, as SVG has it for a line twice as thick."""
+    """Return Matplotlib's dashes as SVG's, for a line twice as thick."""
     return "" if linestyle == style.SOLID else " ".join(f"{2 * part:g}" for part in linestyle[1])
 
 
@@ -190,21 +197,21 @@ def _short(value: float) -> float | None:
 
 
 def inline(text: object) -> Markup:
-    """Text with **bold** and `code` as HTML."""
+    """Return text with **bold** and `code` as HTML."""
     html = str(escape(str(text)))
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html).replace("\n", "<br>"))
 
 
 def sort_key(cell: object) -> str:
-    """What a cell is sorted by: the number it begins with, or "" for a text."""
+    """Return the sort key of a cell: the number it begins with, or "" for text."""
     found = re.match(r"\*{0,2}([<+-]?\d+(?:\.\d+)?)", str(cell))
     return found[1].lstrip("<+") if found else ""
 
 
-def _svg(plate: Plate, prefix: str) -> Markup:
-    """A figure to stand in the page: its ids are its own, and its ink is the page's colour of text."""
-    text = figures.svg(plate.figure)
+def _svg(drawn: Captioned, prefix: str) -> Markup:
+    """Return a figure for the page: `prefix` makes its ids unique, and its ink is the page's colour of text."""
+    text = figures.svg(drawn.figure)
     text = text[text.index("<svg") :].replace(palette.INK, "currentColor")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return Markup(
@@ -213,7 +220,7 @@ def _svg(plate: Plate, prefix: str) -> Markup:
 
 
 def _picture(pixels: np.ndarray) -> str:
-    """A `data:` address of an image (h, w, 3) uint8."""
+    """Return an image (h, w, 3) uint8 as a `data:` address."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="WEBP", quality=75)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,16 +1,16 @@
-"""What the numbers of sweeps rest on, in words."""
+"""The provenance of numbers in words: protocol, folds, number of images, size, threshold, rule for empty masks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sharp_unet_jax.report.records import Sweep
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
-"""What becomes of a ratio 0/0 under each rule of the config's `empty`, in words."""
+"""The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
 
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
-    """A name for each sweep: its data set, and where several share one also "nested, grouped", or else the workdir."""
+    """Return a label for each sweep: its data set, with `setting` if several share it, with the folder if that too."""
     of_dataset = Counter(sweep.dataset for sweep in sweeps)
     named = [sweep.dataset + (f", {setting(sweep)}" if of_dataset[sweep.dataset] > 1 else "") for sweep in sweeps]
     of_name = Counter(named)
@@ -19,34 +19,40 @@ def labels(sweeps: Sequence[Sweep]) -> list[str]:
     ]
 
 
+def named(sweeps: Iterable[Sweep]) -> dict[Sweep, str]:
+    """Return the label of each sweep; a sweep that comes several times is there once."""
+    each = list(dict.fromkeys(sweeps))
+    return dict(zip(each, labels(each), strict=True))
+
+
 def setting(sweep: Sweep) -> str:
-    """ "paper, random", "nested, grouped": the protocol and the kind of folds."""
+    """Return the protocol and the kind of folds: "paper, random", "nested, grouped"."""
     return f"{sweep.config['protocol']}, {'grouped' if sweep.config['grouped'] else 'random'}"
 
 
-def passport(sweeps: Sequence[Sweep]) -> str:
-    """Protocol, folds, repeats, n, resolution, aggregation, threshold, empty-mask rule and training of `sweeps`.
+def describe(sweeps: Sequence[Sweep]) -> str:
+    """Return protocol, folds, repeats, n, size, aggregation, threshold, rule for empty masks and training of sweeps.
 
-    A line of what they share, and where they differ a line for each.
+    The first line holds what they share; where they differ, each has a line more.
     """
-    said = [_sentences(sweep) for sweep in sweeps]
-    shared = [sentence for sentence in said[0] if all(sentence in others for others in said)]
+    every = [_sentences(sweep) for sweep in sweeps]
+    shared = [sentence for sentence in every[0] if all(sentence in others for others in every)]
     lines = [" ".join(shared)]
-    for label, sentences in zip(labels(sweeps), said, strict=True):
+    for label, sentences in zip(labels(sweeps), every, strict=True):
         if own := [sentence for sentence in sentences if sentence not in shared]:
             lines.append(f"{label}: {' '.join(own)}")
     return "\n".join(line for line in lines if line)
 
 
 def unfinished(sweeps: Sequence[Sweep]) -> str:
-    """A line for each sweep whose runs are not all there; "" where all are."""
+    """Return a line for each sweep with missing runs; "" where all are finished."""
     lines = []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
         whose = f"{label}: " if len(sweeps) > 1 else ""
         if len(sweep.finished) < len(sweep.planned):
             failed = f", {len(sweep.failed)} failed" if sweep.failed else ""
             runs = f"{len(sweep.finished)} of {len(sweep.planned)} runs are finished{failed}"
-            lines.append(f"**{whose}{runs}: the figures are not the whole sweep's.**")
+            lines.append(f"**{whose}{runs}: the numbers are not those of the whole sweep.**")
     return "\n".join(lines)
 
 
@@ -56,7 +62,7 @@ def _sentences(sweep: Sweep) -> list[str]:
     inner = f"about {config['inner_validation']:.0%}"
     decided = {
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
-        "nested": f"nested (decided on {inner} of the training folds; the test fold held out)",
+        "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
     repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
@@ -73,7 +79,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"{height}x{width} pixels ({config['data']['fit']}).",
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         "± is the sample standard deviation over runs.",
-        f"Threshold {config['threshold']}." if classes == 2 else "A pixel is of its likeliest class.",
+        f"Threshold {config['threshold']}." if classes == 2 else "Each pixel gets its most probable class.",
         f"An image's class in neither truth nor prediction {EMPTY[config['empty']]}.",
         *_kernel(sweep),
         f"{start}.",

@@ -42,7 +42,7 @@ class Model(NamedTuple):
     kernel: Kernel | None  # None for plain skips
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a sweep is itself alone: it may be the key of a dict
 class Sweep:
     """A sweep's records. Each part is read when it is first asked for."""
 

@@ -1,4 +1,4 @@
-"""How figures look: in print, to the colour-blind, and in grey."""
+"""The look of figures: in print, in grey, and for readers who are colour-blind."""
 
 from collections.abc import Mapping
 from typing import Any

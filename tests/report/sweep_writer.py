@@ -1,4 +1,4 @@
-"""Workdirs such as sweeps leave, made of chosen scores."""
+"""Workdirs with chosen scores, as sweeps leave them."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def write(
     failed: tuple[str, ...] = (),
     models: Mapping[str, dict[str, Any]] = MODELS,
 ) -> records.Sweep:
-    """A sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, with the Dice of each Jaccard.
+    """Write a sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, and return it.
 
     Images are "i0", "i1", ... in the order of the first repeat and shifted by one in every other; `group_size` in a row
     are a group. Every class scores alike, but the background of two, which nobody scores, 0. `best` is what the best
@@ -150,5 +150,5 @@ def overlaps(jaccard: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def scores(mean: float, spread: float = 0.02, shape: tuple[int, ...] = (2, 5, 4), seed: int = 0) -> np.ndarray:
-    """Scores around `mean`, the same deviations for the same seed."""
+    """Return scores around `mean`; the same seed gives the same deviations."""
     return np.clip(mean + spread * np.random.default_rng(seed).normal(size=shape), 0, 1)

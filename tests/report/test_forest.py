@@ -1,4 +1,4 @@
-"""Figures of differences, against differences taken by hand."""
+"""Forest plots, against differences computed by hand."""
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ MODELS = {
 
 
 def intervals(axes):
-    """The ends of the intervals drawn, from the top."""
+    """Return the ends of the drawn intervals, from the top."""
     lines = [line.get_xdata() for line in axes.lines if line.get_color() == palette.SHARP]
     return [list(line) for line in lines if len(line) == 2]
 
 
 def test_the_figure_has_a_line_a_kernel_and_a_dot_a_run(tmp_path):
     sweep = sweep_writer.write(tmp_path, MODELS, dataset="isbi2012")
-    (plate,) = forest.plates({"isbi2012": sweep})
-    against_plain, against_papers = plate.figure.axes
+    (drawn,) = forest.draw({"isbi2012": sweep})
+    against_plain, against_papers = drawn.figure.axes
     names = [label.get_text().partition("\n") for label in against_plain.get_yticklabels()]
     assert [name for name, _, _ in names] == ["laplacian", "laplacian, reflect", "scaled"]
     assert [about for _, _, about in names] == ["sum 0, scale 8.49", "sum 0, scale 8.49", "sum 0, scale 1.06"]
@@ -45,20 +45,20 @@ def test_the_figure_has_a_line_a_kernel_and_a_dot_a_run(tmp_path):
 def test_several_differences_of_other_models_stand_in_one_figure(tmp_path):
     made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.8, seed=2)}
     sweeps = {name: sweep_writer.write(tmp_path / name, made, dataset=name) for name in ("a", "b")}
-    (plate,) = forest.plates(sweeps)
-    (axes,) = plate.figure.axes
+    (drawn,) = forest.draw(sweeps)
+    (axes,) = drawn.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "a: sharp_unet minus unet", "b: sharp_unet minus unet"
     ]  # fmt: skip
     few = {name: each[:1, :2] for name, each in made.items()}
-    (plate,) = forest.plates({name: sweep_writer.write(tmp_path / f"few-{name}", few, dataset=name) for name in "ab"})
-    (axes,) = plate.figure.axes
+    (drawn,) = forest.draw({name: sweep_writer.write(tmp_path / f"few-{name}", few, dataset=name) for name in "ab"})
+    (axes,) = drawn.figure.axes
     assert len(intervals(axes)) == 2
     assert np.isnan(intervals(axes)).all()
 
 
 def test_a_difference_is_the_sharp_model_minus_its_own_plain_twin(tmp_path):
-    """Names say nothing: the records pair "a" with "b", and "unet" with nothing."""
+    """The records pair "a" with "b", and "unet" with no model: names have no say."""
     known = {
         "a": facts("one", "unet", "laplacian"),
         "b": facts("one", "unet"),
@@ -67,24 +67,24 @@ def test_a_difference_is_the_sharp_model_minus_its_own_plain_twin(tmp_path):
         "c": facts("three", "unet"),
     }
     made = {name: scores(0.6 + place / 20, seed=place) for place, name in enumerate(known)}
-    (plate,) = forest.plates({"mine": sweep_writer.write(tmp_path, made, models=known)})
-    (axes,) = plate.figure.axes
+    (drawn,) = forest.draw({"mine": sweep_writer.write(tmp_path, made, models=known)})
+    (axes,) = drawn.figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["mine: a minus b", "mine: sharp_two minus c"]
-    for drawn, (first, second) in zip(intervals(axes), (("a", "b"), ("sharp_two", "c")), strict=True):
+    for ends, (first, second) in zip(intervals(axes), (("a", "b"), ("sharp_two", "c")), strict=True):
         test = statistics.corrected_t(100 * (made[first] - made[second]).mean(axis=2), 1 / 4)
-        assert drawn == pytest.approx([test.low, test.high])
+        assert ends == pytest.approx([test.low, test.high])
 
 
 def test_one_difference_and_models_without_twins_have_no_figure(tmp_path):
     for number, models in enumerate((("unet", "sharp_unet"), ("unet", "wide_unet"), ("sharp_unet+scaled",))):
         sweep = sweep_writer.write(tmp_path / str(number), dict.fromkeys(models, scores(0.7)))
-        assert forest.plates({"mine": sweep}) == []
+        assert forest.draw({"mine": sweep}) == []
 
 
 def test_kernels_without_a_plain_network_are_compared_with_the_reference_alone(tmp_path):
     made = {"sharp_unet+scaled": scores(0.7, seed=1), "sharp_unet+random": scores(0.7, seed=2)}
-    (plate,) = forest.plates({"mine": sweep_writer.write(tmp_path, made)})
-    against_plain, against_reference = plate.figure.axes
+    (drawn,) = forest.draw({"mine": sweep_writer.write(tmp_path, made)})
+    against_plain, against_reference = drawn.figure.axes
     assert intervals(against_plain) == []
     assert len(intervals(against_reference)) == 1
     assert [text.get_text() for text in against_reference.texts] == ["reference"]

@@ -20,7 +20,7 @@ def sweep(tmp_path):
 
 
 def test_every_kernel_is_compared_with_plain_skips_and_with_the_papers(sweep):
-    of = {each.name: each for each in paper_tables.every([sweep])}
+    of = {each.name: each for each in paper_tables.tables([sweep])}
     assert [*of] == ["table1", "table3", "overlaps", "significance", "kernels", "pairs", "images", "optimism"]
     assert of["table1"].frame["model"].tolist() == ["unet", "sharp_unet+laplacian"]
     assert of["table1"].frame.loc[1, "paper: Jaccard"] == "87.00 ± 4.95"

@@ -38,12 +38,12 @@ def test_it_is_in_tables_md_and_never_in_the_papers_tables(tmp_path):
 
 def test_the_figure_has_every_run(tmp_path):
     sweep = sweep_writer.write(tmp_path, MODELS)
-    plate = figures.more_bars({"mine": sweep})
-    panels = {axes.get_xlabel(): axes for axes in plate.figure.axes}
+    drawn = figures.more_bars({"mine": sweep})
+    panels = {axes.get_xlabel(): axes for axes in drawn.figure.axes}
     for name in NAMES:
         axes = panels[f"{name.capitalize()} (%)"]
-        drawn = [found.get_offsets()[:, 0] for found in axes.collections if isinstance(found, PathCollection)]
-        for points, model in zip(drawn, MODELS, strict=True):
+        points_of = [found.get_offsets()[:, 0] for found in axes.collections if isinstance(found, PathCollection)]
+        for points, model in zip(points_of, MODELS, strict=True):
             np.testing.assert_allclose(points, 100 * sweep.runs.loc[sweep.runs["model"] == model, name])
 
 

@@ -1,4 +1,4 @@
-"""Overlays, pixel by pixel, and the choice of images, against scores made by hand."""
+"""Overlays pixel by pixel, and the choice of images for scores written by hand."""
 
 import numpy as np
 import pytest
@@ -76,8 +76,8 @@ def test_images_are_chosen_by_score_each_once_and_with_something_to_find(tmp_pat
         ("best of sharp_unet", data.ids[0]),  # not the empty one
         ("median of sharp_unet", data.ids[3]),
         ("worst of sharp_unet", data.ids[6]),
-        ("sharp_unet ahead most", data.ids[2]),  # 0.6; the best is ahead by more, and taken
-        ("unet ahead most", data.ids[5]),
+        ("largest lead of sharp_unet", data.ids[2]),  # 0.6; the best image leads by more but is taken
+        ("largest lead of unet", data.ids[5]),
     ]
     assert [choice.why for choice in overlays.choose(sweep, predicted, ["unet"])] == [
         "best of unet",

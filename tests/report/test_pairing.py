@@ -1,4 +1,4 @@
-"""Which models are compared with each other, and their short names, against lists written by hand."""
+"""The pairing of models and their short names, against lists written by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The paper's tables and the tests of differences, of sweeps whose scores are known."""
+"""The paper's tables, significance and tables.md, for sweeps with known scores."""
 
 import json
 
@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import paper_tables, records, statistics, summary, table
+from sharp_unet_jax.report import paper_tables, records, significance, statistics, summary, table
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
 
 @pytest.fixture
 def cvc(tmp_path):
-    """Three models on 5 folds of 2 repeats, sharp_unet better by far, on a data set that the paper has."""
+    """Three models, 5 folds and 2 repeats, sharp_unet far better, on a data set of the paper."""
     made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.70, seed=3)}
     return sweep_writer.write(tmp_path / "cvc", made, dataset="cvc_clinicdb")
 
 
 def by_name(sweeps):
-    return {each.name: each for each in paper_tables.every(sweeps)}
+    return {each.name: each for each in paper_tables.tables(sweeps)}
 
 
 def test_every_table_in_the_order_of_the_report(cvc):
@@ -49,7 +49,7 @@ def test_bold_is_what_beats_every_other_by_the_corrected_test_after_holm(cvc):
 
 
 def test_higher_without_the_test_is_not_bold(tmp_path):
-    """Two models ahead of the third, and not of each other; and a difference that the plain t-test would have held."""
+    """Two models that beat the third but not each other; a difference that only the uncorrected t-test would find."""
     made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.76, seed=3)}
     sweep = sweep_writer.write(tmp_path / "tie", made)
     (_, table3) = paper_tables.paper([sweep])
@@ -60,25 +60,25 @@ def test_higher_without_the_test_is_not_bold(tmp_path):
     delta = sweep.runs.pivot(index=["repeat", "fold"], columns="model", values="jaccard").diff(axis=1).iloc[:, 1]
     assert statistics.corrected_t(delta, 0).p < 0.05
     assert "**" not in paper_tables.paper([sweep])[0].frame["Jaccard (%)"].sum()
-    assert "**" not in paper_tables.significance([sweep])[0].frame["difference"].sum()
+    assert "**" not in significance.tables([sweep])[0].frame["difference"].sum()
 
 
-def test_data_sets_stand_under_one_another_and_only_what_differs_is_said_of_each(cvc, tmp_path):
+def test_several_data_sets_share_a_table_and_their_differences_are_named(cvc, tmp_path):
     made = {"unet": scores(0.5, shape=(1, 3, 2)), "sharp_unet": scores(0.5, shape=(1, 3, 2))}
     other = sweep_writer.write(tmp_path / "isbi", made, dataset="isbi2012", classes=3)
     each = paper_tables.paper([cvc, other])[0]
     assert each.frame["data set"].tolist() == ["cvc_clinicdb"] * 2 + ["isbi2012"] * 2
-    shared, of_cvc, of_isbi = each.passport.splitlines()
+    shared, of_cvc, of_isbi = each.provenance.splitlines()
     for words in ("Protocol: paper (stopping", "192x256 pixels (stretch)", "nor prediction scores 1", "seed 0"):
         assert words in shared
     assert of_cvc.startswith("cvc_clinicdb: 5 random folds x 2 repeats. n = 20 images (20 groups). Scores: per image")
     assert "Threshold 0.5" in of_cvc
     assert "the 3 classes, background included" in of_isbi
-    assert "likeliest class" in of_isbi
+    assert "most probable class" in of_isbi
 
 
 def test_the_papers_own_tables_are_told_apart(tmp_path):
-    """Its Tables 1 and 3 give U-Net on ISBI-2012 Dice of 91.23 and 91.13."""
+    """For U-Net on ISBI-2012, the paper's Table 1 has Dice 91.23 and Table 3 has 91.13."""
     made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
     made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
     assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
@@ -89,13 +89,13 @@ def test_the_papers_own_tables_are_told_apart(tmp_path):
     assert made["pairs"].frame["p (Holm)"].tolist() == ["1.000"] * 6
 
 
-def test_data_the_paper_has_no_figures_for_get_no_columns_for_them(tmp_path):
+def test_data_sets_that_are_not_the_papers_have_no_columns_of_the_paper(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7), "sharp_unet": scores(0.6)})
     assert [*paper_tables.paper([sweep])[0].frame] == ["model", "runs", "Jaccard (%)", "95 % interval", "Dice (%)"]
 
 
 def test_significance_says_what_each_test_says(cvc):
-    row = paper_tables.significance([cvc])[0].frame.iloc[0]
+    row = significance.tables([cvc])[0].frame.iloc[0]
     delta = 100 * (scores(0.76, seed=2) - scores(0.70, seed=1))
     test = statistics.corrected_t(delta.mean(axis=2), 1 / 4)
     assert row["models"] == "sharp_unet minus unet"
@@ -108,7 +108,7 @@ def test_significance_says_what_each_test_says(cvc):
 def test_differences_by_image_are_adjusted_too(tmp_path):
     names = ["unet", "wide_unet", "ternausnet16"]
     made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(names)}
-    frame = paper_tables.significance([sweep_writer.write(tmp_path, made)])[1].frame
+    frame = significance.tables([sweep_writer.write(tmp_path, made)])[1].frame
     pairs = [("unet", "wide_unet"), ("unet", "ternausnet16"), ("wide_unet", "ternausnet16")]
     delta = [100 * (made[a] - made[b]).ravel() for a, b in pairs]
     assert frame["models"].tolist() == [f"{a} minus {b}" for a, b in pairs]
@@ -121,15 +121,15 @@ def test_differences_by_image_are_adjusted_too(tmp_path):
     )
 
 
-def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
+def test_tables_warn_of_random_folds_that_split_groups(tmp_path):
     made = {"unet": scores(0.7, shape=(1, 2, 4)), "sharp_unet": scores(0.6, shape=(1, 2, 4))}
-    torn = sweep_writer.write(tmp_path / "torn", made, group_size=2)
-    for each in (paper_tables.significance([torn])[0], by_name([torn])["table1"]):
-        assert "tear groups apart" in each.note
+    split = sweep_writer.write(tmp_path / "split", made, group_size=2)
+    for each in (significance.tables([split])[0], by_name([split])["table1"]):
+        assert "split groups" in each.note
     for name, arguments in (("kept", {"group_size": 2, "grouped": True}), ("single", {})):
         sweep = sweep_writer.write(tmp_path / name, made, **arguments)
-        assert "tear groups apart" not in paper_tables.significance([sweep])[0].note
-        assert "tear groups apart" not in by_name([sweep])["table1"].note
+        assert "split groups" not in significance.tables([sweep])[0].note
+        assert "split groups" not in by_name([sweep])["table1"].note
 
 
 def test_one_model_and_one_run(tmp_path):
@@ -138,7 +138,7 @@ def test_one_model_and_one_run(tmp_path):
     assert [*made] == ["table1", "overlaps", "optimism"]
     assert made["table1"].frame.loc[0, "Jaccard (%)"] == f"{100 * scores(0.7, shape=(1, 2, 3))[0, 0].mean():.2f}"
     assert made["table1"].frame.loc[0, "95 % interval"] == "-"
-    assert "**1 of 2 runs are finished: the figures are not the whole sweep's.**" in made["table1"].note
+    assert "**1 of 2 runs are finished: the numbers are not those of the whole sweep.**" in made["table1"].note
     assert "Bold" not in made["table1"].note
     other = sweep_writer.write(tmp_path / "other", {"unet": scores(0.7, shape=(1, 2, 3))}, dataset="other")
     assert "**mine: 1 of 2 runs are finished:" in paper_tables.paper([sweep, other])[0].note
@@ -147,7 +147,7 @@ def test_one_model_and_one_run(tmp_path):
 def test_two_runs_have_no_interval_and_no_test(tmp_path):
     made = {"unet": scores(0.7, 0, shape=(1, 2, 3)), "sharp_unet": scores(0.8, 0, shape=(1, 2, 3))}
     sweep = sweep_writer.write(tmp_path, made)
-    table1, row = paper_tables.paper([sweep])[0].frame, paper_tables.significance([sweep])[0].frame.iloc[0]
+    table1, row = paper_tables.paper([sweep])[0].frame, significance.tables([sweep])[0].frame.iloc[0]
     assert table1["95 % interval"].tolist() == ["-", "-"]
     assert (row["difference"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
     said = summary.paragraph({"mine": sweep})
@@ -166,33 +166,30 @@ def test_a_model_without_any_score(tmp_path):
         assert "nan" not in table.markdown(each) + table.csv(each)
 
 
-def test_sweeps_of_nothing(tmp_path):
+def test_a_sweep_without_finished_runs(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 1, 3))}, failed=("unet/repeat0-fold0",))
-    assert paper_tables.every([sweep]) == []
+    assert paper_tables.tables([sweep]) == []
     paper_tables.write(tmp_path)
     text = (tmp_path / "tables.md").read_text()
     assert text.startswith("# mine\n\nProtocol: paper")
-    assert "**0 of 1 runs are finished, 1 failed: the figures are not the whole sweep's.**" in text
+    assert "**0 of 1 runs are finished, 1 failed: the numbers are not those of the whole sweep.**" in text
 
 
 def test_tables_md_says_each_thing_once(cvc):
     text = paper_tables.markdown(cvc.workdir)
     assert text.count("Protocol: paper") == 1
-    assert text.count("Intervals by runs") == 1
+    assert text.count("Intervals over runs") == 1
     assert text.count("\n## ") == 7
     assert "are finished" not in text
     assert "| unet | 10 | " in text
 
 
-def test_records_of_the_first_versions_are_read(cvc):
-    """Before there were settings of pretrained weights, and before folds.json named groups."""
+def test_unknown_groups_give_the_tables_of_single_images(cvc):
     folds = json.loads((cvc.workdir / "folds.json").read_text())
     del folds["group_of"]
     (cvc.workdir / "folds.json").write_text(json.dumps(folds))
     again = records.load(cvc.workdir)
-    pd.testing.assert_frame_equal(
-        paper_tables.significance([again])[0].frame, paper_tables.significance([cvc])[0].frame
-    )
+    pd.testing.assert_frame_equal(significance.tables([again])[0].frame, significance.tables([cvc])[0].frame)
 
 
 def test_encoders_of_table_2_come_from_the_records(tmp_path):

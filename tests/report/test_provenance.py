@@ -1,4 +1,4 @@
-"""What is said of how numbers came about, against the settings that tests chose."""
+"""The provenance of numbers in words, for chosen settings."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ SCORES = {"unet": scores(0.7, shape=(2, 3, 4))}
 
 
 def write(path, models=SCORES, config=None, **options):
-    """A sweep whose config has the fields `config` too."""
+    """Write a sweep whose config also has the fields `config`, and return it."""
     sweep = sweep_writer.write(path, models, **options)
     (path / "config.json").write_text(json.dumps(sweep.config | (config or {})))
     return records.load(path)
@@ -23,7 +23,7 @@ def write(path, models=SCORES, config=None, **options):
     ("config", "sentence"),
     [
         ({}, "Protocol: paper (stopping, learning rate and weights decided on the reported fold: optimistic)."),
-        ({"protocol": "nested"}, "nested (decided on about 20% of the training folds; the test fold held out)."),
+        ({"protocol": "nested"}, "nested (decided on about 20% of the training folds; the test fold was held out)."),
         ({}, "3 random folds x 2 repeats."),
         ({}, "n = 12 images (12 groups)."),
         ({}, "192x256 pixels (stretch)."),
@@ -39,16 +39,20 @@ def write(path, models=SCORES, config=None, **options):
         ({}, "Loss cross_entropy, batch 16, at most 9 epochs, augmented by nothing, float32, seed 0."),
     ],
 )
-def test_settings_are_told(tmp_path, config, sentence):
-    assert sentence in provenance.passport([write(tmp_path, config=config)])
+def test_settings_are_stated(tmp_path, config, sentence):
+    assert sentence in provenance.describe([write(tmp_path, config=config)])
 
 
 @pytest.mark.parametrize(
     ("classes", "sentence"),
-    [(2, "over the foreground"), (3, "over the 3 classes, background included"), (3, "its likeliest class")],
+    [
+        (2, "over the foreground"),
+        (3, "over the 3 classes, background included"),
+        (3, "Each pixel gets its most probable class"),
+    ],
 )
-def test_classes_are_told(tmp_path, classes, sentence):
-    text = provenance.passport([write(tmp_path, classes=classes)])
+def test_classes_are_stated(tmp_path, classes, sentence):
+    text = provenance.describe([write(tmp_path, classes=classes)])
     assert sentence in text
     assert ("Threshold" in text) == (classes == 2)
 
@@ -56,13 +60,13 @@ def test_classes_are_told(tmp_path, classes, sentence):
 def test_what_sweeps_share_is_said_once(tmp_path):
     first = write(tmp_path / "a", dataset="one")
     second = write(tmp_path / "b", dataset="two", config={"threshold": 0.3})
-    shared, *own = provenance.passport([first, second]).splitlines()
+    shared, *own = provenance.describe([first, second]).splitlines()
     assert own == ["one: Threshold 0.5.", "two: Threshold 0.3."]
     assert shared.count("Protocol") == 1
     assert "Threshold" not in shared
 
 
-def test_labels_are_as_short_as_tells_sweeps_apart(tmp_path):
+def test_labels_are_as_short_as_they_can_be(tmp_path):
     one, two = write(tmp_path / "a", dataset="one"), write(tmp_path / "b", dataset="two")
     nested = write(tmp_path / "c", dataset="one", protocol="nested", grouped=True)
     assert provenance.labels([one, two]) == ["one", "two"]
@@ -79,7 +83,7 @@ def test_an_unfinished_sweep_is_named_where_there_are_several(tmp_path):
     part, whole = write(tmp_path / "a", dataset="one", **gone), write(tmp_path / "b", dataset="two")
     assert provenance.unfinished([whole]) == ""
     alone, among = provenance.unfinished([part]), provenance.unfinished([part, whole])
-    assert alone == "**4 of 6 runs are finished, 1 failed: the figures are not the whole sweep's.**"
+    assert alone == "**4 of 6 runs are finished, 1 failed: the numbers are not those of the whole sweep.**"
     assert among == alone.replace("**4", "**one: 4")
 
 
@@ -91,5 +95,5 @@ def test_the_kernel_is_stated_where_all_sharp_blocks_have_the_same(tmp_path):
         ("d", ("unet",), None),
     ):
         sweep = sweep_writer.write(tmp_path / name, dict.fromkeys(models, scores(0.7, shape=(1, 2, 3))))
-        text = provenance.passport([sweep])
+        text = provenance.describe([sweep])
         assert (stated in text) if stated else "Sharp blocks" not in text

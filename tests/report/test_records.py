@@ -1,4 +1,4 @@
-"""What is read back from a workdir and from packed results, against what the tests wrote there."""
+"""Records read from a workdir and from packed results, against the files that the tests wrote."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""How lines of models look."""
+"""The look of models' lines."""
 
 from sharp_unet_jax import palette
 from sharp_unet_jax.report import style

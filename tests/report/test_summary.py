@@ -1,4 +1,4 @@
-"""The summary's sentences, for scores that are known."""
+"""The summary's sentences, for known scores."""
 
 import re
 
@@ -28,7 +28,7 @@ def test_a_difference_has_its_interval_its_test_and_a_verdict(tmp_path):
     assert "p < 0.001): more than chance explains." in said
 
 
-def test_a_difference_by_chance_is_called_so(tmp_path):
+def test_a_difference_within_chance_is_called_that(tmp_path):
     made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.7, seed=2)}
     said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
     assert re.search(r"p = 0\.\d{3}\): within what chance explains\.", said)
@@ -42,10 +42,10 @@ def test_p_values_are_adjusted_for_the_differences_of_all_sweeps(tmp_path):
     assert [float(each) for each in twice] == pytest.approx([min(1, 2 * float(p))] * 2, abs=2e-3)
 
 
-def test_the_papers_protocol_is_called_flattering(tmp_path):
+def test_the_summary_warns_of_decisions_on_the_reported_folds(tmp_path):
     for protocol in ("paper", "nested"):
         sweep = sweep_writer.write(tmp_path / protocol, {"unet": scores(0.7)}, protocol=protocol)
-        assert ("flatters every score" in summary.paragraph({"mine": sweep})) == (protocol == "paper")
+        assert ("raises every score" in summary.paragraph({"mine": sweep})) == (protocol == "paper")
 
 
 def test_an_unfinished_sweep_says_so_and_one_without_scores_says_nothing_else(tmp_path):
@@ -56,7 +56,7 @@ def test_an_unfinished_sweep_says_so_and_one_without_scores_says_nothing_else(tm
     assert summary.paragraph({"mine": failed}).startswith("**0 of 1 runs are finished, 1 failed:")
 
 
-def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
+def test_the_summary_warns_of_split_groups_where_it_finds_a_difference(tmp_path):
     apart = {
         "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
         "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
@@ -64,7 +64,7 @@ def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
     for number, warned in ((2, True), (1, False)):
         sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
         assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
-        assert ("tear groups apart" in said) == warned
+        assert ("split groups" in said) == warned
 
 
 def test_means_over_other_numbers_of_runs_say_so(tmp_path):

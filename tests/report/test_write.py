@@ -1,4 +1,4 @@
-"""All that a report is made of, in one folder."""
+"""A whole report in one folder."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sweeps on disk as they are left there, with predictions that nobody trained."""
+"""Workdirs with synthetic predictions, as sweeps leave them."""
 
 import dataclasses
 import json
@@ -15,7 +15,10 @@ from tests.report import sweep_writer
 
 
 def sweep(folder, dataset, predict=None, **fields):
-    """The sweep of the config `fields` in `folder`; predict(run, masks) gives probabilities in 255ths as uint8."""
+    """Write a sweep and return it.
+
+    predict(run, masks) gives probabilities in 255ths, uint8; without it no run is finished. `fields` are the config's.
+    """
     prepared = folder / "prepared"
     prepared.mkdir(parents=True)
     np.save(prepared / "images.npy", dataset.images)
@@ -43,7 +46,7 @@ def sweep(folder, dataset, predict=None, **fields):
 
 
 def _counts(probabilities, labels, threshold):
-    """What network.counts gives of the logits (its tests compare it with NumPy), without a compilation."""
+    """Return what training/network.py counts from logits, without compiling anything."""
     outputs = probabilities.shape[-1]
     decided = probabilities[..., 0] > 255 * threshold if outputs == 1 else probabilities.argmax(axis=-1)
     classes = np.arange(max(outputs, 2))
