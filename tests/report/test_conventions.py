@@ -138,6 +138,11 @@ def test_every_convention_is_there_once(binary, several):
         assert len(rows) == (10 if sweep is binary else 8)
 
 
+def test_overlaps_that_count_one_kind_of_error_have_no_best_threshold(binary):
+    best = {metric: any("threshold that is best" in row for row in cells(binary, metric)[0].index) for metric in SCORES}
+    assert best == {name: name in ("jaccard", "dice") for name in SCORES}
+
+
 def test_an_image_left_out_does_not_count(binary):
     mean, _ = cells(binary, "jaccard")
     runs = []
