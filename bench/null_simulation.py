@@ -104,7 +104,7 @@ def main() -> None:
         Path(false_positives.__file__).with_name("null_simulation.csv"), index=False, float_format="%.4g"
     )
     with matplotlib.rc_context(style.RC):
-        figures.save(false_positives.plate()._replace(name="null_simulation"), results)
+        figures.save(false_positives.figure()._replace(name="null_simulation"), results)
     print(table[table["level"] == 0.05].pivot(index="test", columns="folds", values="rejected")[[*FOLDS]].to_string())
 
 

@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> None:
     environment.merge(known.workdir, known.shards)
     paper_tables.write(known.workdir)
     print(f"{came} runs came to {known.workdir}; see its tables.md")
-    if records.load(known.workdir).names:
+    if records.load(known.workdir).finished:
         print(f"report: {write.write([known.workdir]) / 'report.html'}")
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sharp_unet_jax.palette import BLUE, ORANGE, SKY
-from sharp_unet_jax.report.style import INK
+from sharp_unet_jax.palette import BLUE, INK, ORANGE, SKY
 
 LEVELS = ("first", "second", "third", "fourth", "fifth", "sixth")
 HEAT = "inferno"  # lightness rises monotonically: it reads in grey, and to the colour-blind

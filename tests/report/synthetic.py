@@ -1,4 +1,4 @@
-"""Sweeps on disk as they are left there, with predictions that nobody trained."""
+"""Workdirs with synthetic predictions, as sweeps leave them."""
 
 import dataclasses
 import json
@@ -11,10 +11,14 @@ from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.report import records
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import plan, workdir
+from tests.report import sweep_writer
 
 
 def sweep(folder, dataset, predict=None, **fields):
-    """The sweep of the config `fields` in `folder`; predict(run, masks) gives probabilities in 255ths as uint8."""
+    """Write a sweep and return it.
+
+    predict(run, masks) gives probabilities in 255ths, uint8; without it no run is finished. `fields` are the config's.
+    """
     prepared = folder / "prepared"
     prepared.mkdir(parents=True)
     np.save(prepared / "images.npy", dataset.images)
@@ -36,13 +40,13 @@ def sweep(folder, dataset, predict=None, **fields):
         _per_image(run, dataset, test, counts).to_parquet(own / "per_image.parquet")
         score = metrics.score(counts, empty=config.empty, binary=dataset.num_classes == 1)
         cell = {"run": run.name, "model": run.model, "repeat": run.repeat, "fold": run.fold}
-        record = {"status": "finished", **cell, **score.means}
+        record = {"status": "finished", **cell, **sweep_writer.MODELS[run.model], **score.means}
         (own / "record.json").write_text(json.dumps(record))
     return records.load(folder)
 
 
 def _counts(probabilities, labels, threshold):
-    """What network.counts gives of the logits (its tests compare it with NumPy), without a compilation."""
+    """Return what training/network.py counts from logits, without compiling anything."""
     outputs = probabilities.shape[-1]
     decided = probabilities[..., 0] > 255 * threshold if outputs == 1 else probabilities.argmax(axis=-1)
     classes = np.arange(max(outputs, 2))
