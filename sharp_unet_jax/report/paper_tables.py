@@ -37,8 +37,9 @@ def tables(sweeps: Sequence[Sweep]) -> list[Table]:
     The order is: the paper's tables, other overlaps, significance, kernels, pairs, images, optimism, protocols.
     """
     finished = [sweep for sweep in sweeps if sweep.finished]
-    overlaps = [other_overlaps.table(finished)] if finished else []
-    return [*paper(finished), *overlaps, *significance.tables(finished), *optimism.tables(finished)]
+    overlaps = other_overlaps.table(finished)
+    rest = [*significance.tables(finished), *optimism.tables(finished)]
+    return [*paper(finished), *([overlaps] if overlaps else []), *rest]
 
 
 def paper(sweeps: Sequence[Sweep]) -> list[Table]:
