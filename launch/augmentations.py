@@ -23,7 +23,7 @@ from sharp_unet_jax.data import augment
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import replacing
-from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.sweeps import check, plan
 
 ROWS, COLUMNS = 6, 8  # images; each as it is, and in epochs
 # Of --output, by suffix, as Pillow calls them.
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     if kind is None:
         raise InputError(f"--output={known.output}: give it one of the suffixes {', '.join(FORMATS)}")
     config = configs.overridden(configs.load(known.config), rest)
-    plan.check(config, config.devices_per_run)
+    check.config(config, config.devices_per_run)
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
     seed = plan.seed(config, plan.runs(config)[0])

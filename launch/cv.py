@@ -34,7 +34,8 @@ from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.storage import lock
 from sharp_unet_jax.storage.layout import run_folder
-from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.sweeps import check, device_groups, plan, sweep, workdir
+from sharp_unet_jax.sweeps.events import Stopped
 from sharp_unet_jax.training import distributed
 
 
@@ -98,11 +99,11 @@ def run(arguments: Sequence[str], console: Console) -> int:
     config, folder, shard, cluster, verify, track = parse(arguments)
     devices = runtime.configure(cluster)
     signal.signal(signal.SIGTERM, _leave)  # until there is something to save
-    plan.check(config, len(devices))
+    check.config(config, len(devices))
     data = dataset.load(config.data, console)
     if verify:
         return _verify(config, data, folder, verify, devices[: config.devices_per_run], console)
-    groups = sweep.groups(devices, config.devices_per_run)
+    groups = device_groups.split(devices, config.devices_per_run)
     console.print(
         f"{len(plan.runs(config, shard))} runs on {len(groups)} x {config.devices_per_run} {devices[0].device_kind}, "
         f"workdir {folder}"
@@ -121,7 +122,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         stop.set()
 
     signal.signal(signal.SIGINT, interrupt)
-    events = sweep.go(config, data, folder, devices, shard=shard, stop=stop)
+    events = sweep.train(config, data, folder, devices, shard=shard, stop=stop)
     code, made = 0, True
     try:
         with contextlib.closing(events):  # and with it the workdir's lock
@@ -131,7 +132,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if failed := [record["run"] for record in records if record["status"] == "failed"]:
             console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
             code = 1
-    except sweep.Stopped as stopped:
+    except Stopped as stopped:
         console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
         code = ending.INTERRUPTED if interrupted.is_set() else os.EX_TEMPFAIL
     first = jax.process_index() == 0
@@ -180,7 +181,7 @@ def _verify(
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
     trained.load(run_folder(folder, runs[name]))  # its checkpoint has the weights of its record
     with tempfile.TemporaryDirectory() as elsewhere:
-        events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
+        events = sweep.train(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
         (again,) = progress.show(events, console, config.epochs, 1)
     same = again.get("weights_sha256") == record["weights_sha256"]
     console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")

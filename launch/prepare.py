@@ -32,7 +32,7 @@ from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import resize
 from sharp_unet_jax.storage import atomic
-from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.sweeps import check
 
 SHOWN = 20  # faults on the terminal; report.md has all
 SAMPLE = 40  # masks that are made small and large again
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     given = dict(configs.assignments(rest))
     config = configs.overridden(configs.load(known.config), rest)
     devices = runtime.configure()
-    plan.check(config, len(devices))
+    check.config(config, len(devices))
     found, facts = source.look(config.data, console)
     faults, notes = list(found.faults), list(found.notes)
     output = known.output or Path("prepared") / found.name.replace("/", "-")

@@ -6,7 +6,7 @@ augmentation, best weights by validation loss.
     python -m launch.cv --config=isbi.py --config.data.manual_dir=DOWNLOADS
 
 Data: datasets/isbi2012/README.md says what to download. Cost on two CPU cores: 24 to 61 s an epoch of
-sharp_unet (timing.json of results/isbi2012-paper: two runs at a time, batches of 2); on a GPU not measured yet.
+sharp_unet (runs.jsonl of results/isbi2012-paper: two runs at a time, batches of 2); on a GPU not measured yet.
 Expected (paper, Tables 1 and 3): Jaccard 83.95 ± 3.47 (unet), 87.00 ± 4.95 (sharp_unet).
 
 Batch 4: a fold trains on 24 images, and the 16 a batch of the other sets would leave two steps an epoch.

@@ -21,7 +21,7 @@ from launch.console import dataset, progress
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.layout import Run
-from sharp_unet_jax.sweeps import sweep
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Started, Warned
 from sharp_unet_jax.training import train
 from tests.conftest import squares
 from tests.launch.console.test_config import NAMES
@@ -153,7 +153,7 @@ def test_a_stopped_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeyp
 
     def show(events, console, epochs, groups):
         for event in events:
-            if isinstance(event, sweep.Ended):
+            if isinstance(event, Ended):
                 signal.raise_signal(number)
 
     monkeypatch.setattr("launch.console.progress.show", show)
@@ -288,13 +288,13 @@ def test_a_terminal_shows_every_run_that_is_on():
 
     def events():
         for number, run in enumerate(runs[:2], 1):
-            yield sweep.Started(run, number, 3, 10)
+            yield Started(run, number, 3, 10)
         for run in runs[:2]:
-            yield sweep.EpochEnded(run, epoch)
-        yield sweep.Warned("all are on")
+            yield EpochEnded(run, epoch)
+        yield Warned("all are on")
         seen.append(console.file.getvalue())
         for run in runs[:2]:
-            yield sweep.Ended(run, {"status": "failed", "reason": "none"})
+            yield Ended(run, {"status": "failed", "reason": "none"})
 
     records = progress.show(events(), console, 5, 2)
     assert len(records) == 2
@@ -308,10 +308,10 @@ def test_an_epoch_with_compiling_says_so(monkeypatch):
     console = Console(file=io.StringIO(), width=300)
 
     def events():
-        yield sweep.Started(Run(0, 0, "unet"), 1, 1, 10)
+        yield Started(Run(0, 0, "unet"), 1, 1, 10)
         for epoch in 1, 2:
             row = {"epoch": epoch, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
-            yield sweep.EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 1.0, 1.0, None), epoch == 1)
+            yield EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 1.0, 1.0, None), epoch == 1)
 
     progress.show(events(), console, 2, 1)
     lines = [line for line in console.file.getvalue().splitlines() if "images/s" in line]
