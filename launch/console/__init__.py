@@ -1,1 +1,1 @@
-"""What the commands share: configs, paths, progress, errors in one line, the machine."""
+"""What the commands share: arguments, configs, data sets, progress, errors in one line, the devices."""

@@ -1,4 +1,4 @@
-"""What a sweep was made with: environment.json in its workdir. It may differ between runs of the same sweep."""
+"""environment.json of a workdir: the commands, versions, machine and devices that the sweep was trained with."""
 
 import json
 import platform
@@ -14,16 +14,16 @@ import jax
 import sharp_unet_jax
 from sharp_unet_jax.storage.atomic import write_json
 
-PACKAGES = (  # what trains, reads and scores
+PACKAGES = (  # that train, read and score
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas", "pillow", "tifffile"),
     *("dm-pix", "tensorflow-datasets"),
 )
 
 
 def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, made: bool) -> None:
-    """Adds the command to those that made the sweep, and what ran it: versions, commit, machine and devices.
+    """Add a command to the sweep's environment.json, with its versions, commit, machine and devices.
 
-    "A; B" where runs were made by both; nothing but the command if this one has `made` none.
+    A field reads "A; B" where runs were trained with both. If the command `made` no run, only the command is added.
     """
     path = workdir / "environment.json"
     before = _read(path)
@@ -42,7 +42,10 @@ def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequenc
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> None:
-    """Writes what sweeps were made with that `sources` and `workdir` hold: all commands; "A; B" where they differ."""
+    """Write the environment.json of `workdir` from its own and those of `sources`.
+
+    It lists all commands. A field reads "A; B" where they differ.
+    """
     paths = [folder / "environment.json" for folder in dict.fromkeys([workdir, *sources])]
     several = [found for path in paths if (found := _read(path))]
     if several:
@@ -52,7 +55,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """{} where it is not there, or damaged: that is not to keep a sweep from its tables."""
+    """Return the file's fields; {} where it is missing or damaged, which must not keep a sweep from its tables."""
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -70,7 +73,7 @@ def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Of the checkout, "-dirty" where files were changed since; "unknown" where there is no git."""
+    """Return the checkout's commit, with "-dirty" where files are changed; "unknown" where there is no git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(

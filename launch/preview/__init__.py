@@ -1,1 +1,1 @@
-"""What a look at a data set draws and says."""
+"""What `launch.prepare` says and draws of a data set; other commands draw masks over images with it too."""

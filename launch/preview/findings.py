@@ -1,4 +1,4 @@
-"""What a look at a data set found, as Markdown."""
+"""The findings of `launch.prepare` as Markdown."""
 
 import re
 from collections import Counter
@@ -13,17 +13,17 @@ from sharp_unet_jax.advice.profile import Facts
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.data.duplicates import DUPLICATE
 
-ROWS = 12  # of a table, at most
-ALIKE = 0.9  # neighbours more alike than this share of all pairs are taken for slices or frames
+ROWS = 12  # the most rows of a table
+ALIKE = 0.9  # neighbours that are more alike than this share of all pairs are probably slices or frames
 
 
 def text(source: Source, facts: Facts, faults: Sequence[str], notes: Sequence[str], advice: Sequence[Advice]) -> str:
-    """The whole of it but for the command to give."""
+    """Return the whole report but for the command to give."""
     verdict = "launch.cv would refuse this:" if faults else "Nothing would keep launch.cv from training on this."
     parts = [f"# Data check: {_plain(source.name)}", verdict, _list(faults)]
     if source.ids:
         kinds = ", ".join(f"{number} {kind}" for kind, number in source.kinds.items())
-        parts += ["## What there is", _plain(source.how), _plain(f"Files: {kinds}."), _sizes(facts)]
+        parts += ["## What there is", _plain(source.description), _plain(f"Files: {kinds}."), _sizes(facts)]
         parts += ["## Classes", _classes(facts), "## Copies and relatives", _list(relatives(facts))]
         parts += ["## Worth a look", _list([*notes, *odd(facts)]) or "Nothing."]
         rows = [(f"`{each.field}`", f"`{each.value}`", _plain(each.why)) for each in advice]
@@ -32,7 +32,7 @@ def text(source: Source, facts: Facts, faults: Sequence[str], notes: Sequence[st
 
 
 def relatives(facts: Facts) -> list[str]:
-    """What is known of images that are not independent of one another."""
+    """Say which images are not independent of one another: copies, near-duplicates, groups, slices."""
     lines = []
     names = facts.ids
     if facts.copies:
@@ -67,13 +67,13 @@ def relatives(facts: Facts) -> list[str]:
 
 
 def odd(facts: Facts) -> list[str]:
-    """What surprises in images and masks."""
+    """Say what is unusual in images and masks."""
     lines = []
     n, share = len(facts.ids), facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
     holding = np.count_nonzero(facts.counts, axis=0)
     if empty := [facts.ids[index] for index in np.flatnonzero(facts.foreground == 0).tolist()]:
         lines.append(f"{len(empty)} of {n} masks are empty: {some(empty)}")
-    readable = len(facts.classes) <= labels.MOST  # else each value of masks that were refused is a class
+    readable = len(facts.classes) <= labels.MOST  # else every value of the refused masks counts as a class
     if readable and 1 - share[0] > 0.5:
         lines.append(f"{1 - share[0]:.0%} of all pixels are foreground: is the background the first class?")
     for name, part, images in list(zip(facts.classes, share, holding, strict=True))[1 : (ROWS + 1) * readable]:
@@ -128,5 +128,5 @@ def _list(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Names of files as they are, whatever Markdown takes their characters for."""
+    """Escape the characters that mean something in Markdown: file names may hold them."""
     return re.sub(r"([\\`*_<>|\[\]#~])", r"\\\1", text)

@@ -18,10 +18,12 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
-from datasets import formats
-from launch import masks, predict
+from datasets.formats import picture
+from launch import predict
+from launch.prediction import pipeline
+from sharp_unet_jax.decision import labels
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference.predict import labels, load
+from sharp_unet_jax.inference.predict import load
 from sharp_unet_jax.sweeps import plan, workdir
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -84,8 +86,8 @@ def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, mon
     (tmp_path / "out/masks/b.png").unlink()
     with open(tmp_path / "out/areas.csv", "a", encoding="utf-8") as file:
         file.write("deep/c,0,squ")  # cut off in the middle of a line
-    read, times = formats.picture.read, []
-    monkeypatch.setattr(formats.picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
+    read, times = picture.read, []
+    monkeypatch.setattr(picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
     assert predict.run(arguments, console) == 0
     assert times == ["b.bmp"]
     assert table(tmp_path / "out") == before
@@ -142,25 +144,11 @@ def test_rows_of_what_is_made_again_are_replaced(finished, inputs, tmp_path, con
     assert table(output) == before
 
 
-def test_the_pixels_of_an_image_are_let_go(finished, inputs, tmp_path, console, monkeypatch):
-    """Until its mask is written a volume as it was read would take several times the memory of what is predicted."""
-    write, kept = formats.picture.write_masks, []
-
-    def watched(path, labels, stack, classes):
-        kept.append(stack.pictures)
-        write(path, labels, stack, classes)
-
-    monkeypatch.setattr(formats.picture, "write_masks", watched)
-    run = finished / "runs/unet/repeat0-fold0"
-    assert predict.run([f"--run={run}", str(inputs / "a.png"), str(tmp_path / "out")], console) == 0
-    assert [(array.shape, array.dtype, array.base) for array in kept] == [((0, 32, 72, 3), np.uint8, None)]
-
-
 def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path, console):
     rest = [str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([f"--run={finished}", "--model=unet", *rest], console) == 0
     for other in (["--model=sharp_unet"], ["--model=unet", "--flips"], ["--model=unet", "--tile=16,16"]):
-        with pytest.raises(InputError, match="holds masks made with other"):
+        with pytest.raises(InputError, match="holds masks predicted with other"):
             predict.run([f"--run={finished}", *other, *rest], console)
 
 
@@ -245,7 +233,7 @@ def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, con
 def test_interrupted_it_goes_on(finished, inputs, tmp_path, console, monkeypatch):
     """Ctrl-C comes while the third input is waited for."""
     arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
-    monkeypatch.setattr(masks, "THREADS", 1)
+    monkeypatch.setattr(pipeline, "THREADS", 1)
 
     def interrupted(outcomes, total):
         yield next(outcomes)
@@ -314,7 +302,7 @@ def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, consol
 @pytest.mark.parametrize("name", ["areas.csv", "overlays"])
 def test_files_of_the_user_are_not_written_over(finished, inputs, tmp_path, console, name):
     (tmp_path / "out" / name).mkdir(parents=True)
-    with pytest.raises(InputError, match=f"{name} was not made by this command"):
+    with pytest.raises(InputError, match=f"{name} was not written by this command"):
         predict.run(
             [f"--run={finished / 'runs/unet/repeat0-fold0'}", "--overlays", str(inputs), str(tmp_path / "out")], console
         )
@@ -336,7 +324,7 @@ def test_a_damaged_prediction_json_is_named(finished, inputs, tmp_path, console)
         (["--run={inputs}", "{inputs}", "out"], "is no run"),
         (["--run={run}", "{inputs}", "{inputs}/a.png"], "is a file: name a folder"),
         (["--run={run}", "{inputs}", "{inputs}/"], "is the input as well as the output"),
-        (["--run={run}", "{inputs}/a.png", "{inputs}/deep/.."], "masks was not made by this command"),
+        (["--run={run}", "{inputs}/a.png", "{inputs}/deep/.."], "masks was not written by this command"),
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(finished, inputs, console, arguments, message):

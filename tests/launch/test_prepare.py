@@ -10,33 +10,15 @@ from PIL import Image
 from rich.console import Console
 
 from datasets.files import DataError
-from launch import cv, prepare
+from launch import prepare
 from launch.console import config as configs
-from launch.console import dataset
-from launch.preview import contact
-from sharp_unet_jax.advice import profile
+from launch.console import cv_arguments, dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan
 from tests.advice.test_profile import pictures
+from tests.launch.preview.pairs import squares, write
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
-
-
-def write(top, images, masks):
-    for index, pair in enumerate(zip(images, masks, strict=True)):
-        for kind, pixels in zip(("images", "masks"), pair, strict=True):
-            (top / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(top / kind / f"{chr(97 + index)}_{kind[0]}.png")
-            if kind == "masks":
-                (top / kind / f"{chr(97 + index)}_m.png").rename(top / kind / f"{chr(97 + index)}_i_mask.png")
-    return top
-
-
-def squares(n, size=(40, 48), value=255):
-    masks = np.zeros((n, *size), np.uint8)
-    for index in range(n):
-        masks[index, 8 : 20 + index, 10:30] = value
-    return masks
 
 
 @pytest.fixture
@@ -61,7 +43,7 @@ def suggested(text):
     """The config of the command at the end."""
     *_, last = [line for line in text.splitlines() if line.startswith("python -m launch.cv")]
     arguments = shlex.split(last)[3:]
-    return cv.parse(arguments).config, arguments
+    return cv_arguments.parse(arguments).config, arguments
 
 
 def test_a_folder_that_is_fine(mine, look):
@@ -204,23 +186,3 @@ def test_a_data_set_with_a_builder(tmp_path):
     config, _ = suggested(text)
     assert config.grouped
     assert config.data.size == configs.load("demo.py").data.size
-
-
-def test_the_sheet_shows_the_odd_ones():
-    images, masks = list(pictures(40)), list(squares(40, value=1))
-    masks[3] = masks[3] * 0
-    masks[5] = masks[5] * 0 + 1
-    masks[7] = np.eye(40, 48, dtype=np.uint8)
-    images[9] = np.zeros((30, 90, 3), np.uint8)
-    masks[9] = masks[0][:30].repeat(2, axis=1)[:, :90]
-    each = [profile.fact(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
-    ids = [str(index) for index in range(40)]
-    look = profile.Facts(ids, ids, ("background", "a"), each)
-    why = {index: ", ".join(reasons) for index, reasons in contact.pick(look, 20).items()}
-    assert "an empty mask, of 1" in why[3]
-    assert "most foreground" in why[5]
-    assert "least foreground" in why[7]
-    assert "widest" in why[9]
-    assert "darkest" in why[9]
-    assert 10 < len(why) <= 20
-    assert contact.sheet(look, lambda index: (images[index], masks[index])).size[0] == 6 * 228
