@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> None:
     runs = [trained.load(path) for path in known.run]
     _check_alike(runs)
     label = _label(runs[0].classes, known.label)
-    picture, mask = image.load(known.run[0].absolute().parents[2], runs[0], known.image)
+    picture, mask = image.load(known.run[0], runs[0], known.image)
     region = _region(known.region, picture.shape[:2])
     stem = Path(known.image).stem if Path(known.image).is_file() else known.image.replace("/", "-")
     truth = None if mask is None else mask == label

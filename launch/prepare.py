@@ -54,7 +54,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if training_size.all_empty(config, found, facts):
             height, width = config.data.size
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
-        if len(found.classes) <= labels.MOST:
+        if len(found.classes) <= labels.MAX_CLASSES:
             notes.append(training_size.ceiling(suggestions.applied(config, changes), found, facts))
         atomic.write_text(output / "images.csv", _images(facts).to_csv(index=False))
         with atomic.replacing(output / "contact.png") as path:

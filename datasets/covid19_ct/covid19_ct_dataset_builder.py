@@ -58,7 +58,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise files.DataError(f"{mask.where}: holds {values[0]:g} to {values[-1]:g}; the labels are 0, 1, 2 and 3")
         for index in range(volume.shape[2]):
             # Stored x, y, slice; rows come first in a picture. Transposed, the spine is at the bottom.
-            picture = ct.window(volume[:, :, index].T, *WINDOW, where=f"{image.where}, slice {index}")
+            picture = ct.windowed(volume[:, :, index].T, WINDOW, f"{image.where}, slice {index}")
             name = f"slice-{index:03d}"
             yield examples.Pair(name, name, picture, labels[:, :, index].T.astype(np.uint8), f"{image.where}, {name}")
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from datasets.files import JPEG
 from datasets.folder import images
 from datasets.formats import tif
 from datasets.formats.stack import Stack
 from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (".png", *JPEG, ".bmp")
 MASK, PROBABILITIES, OVERLAYS = ".png", ".tif", ".png"
 
 write_probabilities = tif.write_probabilities

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from datasets.files import DataError, check_series, read_image
+from datasets.files import TIF, DataError, check_series, read_image
 from datasets.folder import images
 from datasets.formats.stack import Stack
 from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
-SUFFIXES = (".tif", ".tiff")
+SUFFIXES = TIF
 MASK = PROBABILITIES = OVERLAYS = ".tif"
 
 

@@ -36,7 +36,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise files.DataError(f"ISIC 2018: no '{missing}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         for name, image, mask in files.pairs(images, masks, mask_ending="_segmentation"):
             pixels = files.read_image(image)  # decoded to check it, even where its bytes are kept
-            is_rgb = image.suffix in (".jpg", ".jpeg") and pixels.ndim == 3 and pixels.shape[2] == 3
+            is_rgb = image.suffix in files.JPEG and pixels.ndim == 3 and pixels.shape[2] == 3
             yield examples.Pair(
                 id=name,
                 group=name,

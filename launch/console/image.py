@@ -10,13 +10,14 @@ from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.report import records
+from sharp_unet_jax.storage import layout
 
 
-def load(workdir: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return an image (H, W, C) uint8 at the size of training, and its mask (H, W) uint8.
 
     Args:
-        workdir: of the run; its records say where the prepared images are.
+        folder: of the run; the records of its workdir say where the prepared images are.
         run: says the channels, the window and the size.
         name: a file, whose mask is None, or an id in the run's data set.
 
@@ -30,6 +31,7 @@ def load(workdir: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         return resize_image(image, run.config.data.size, run.config.data.fit), None
+    workdir, _ = layout.run_of(folder.absolute()) or (folder, None)
     sweep = records.load(workdir)
     if sweep.pairs is None:
         raise InputError(f"--image={name}: there is no such file, and the images of {run.dataset} are not at hand")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from datasets.folder import labels
-from datasets.folder.pairs import some
+from datasets.folder.pairs import first_few
 from launch.preview.source import Source
 from sharp_unet_jax.advice.profile import Facts
 from sharp_unet_jax.advice.settings import Advice
@@ -37,14 +37,14 @@ def relatives(facts: Facts) -> list[str]:
     names = facts.ids
     if facts.copies:
         differ = [group for group in facts.copies if len({facts.each[index].mask for index in group}) > 1]
-        pairs = some(" = ".join(names[index] for index in group[:4]) for group in facts.copies)
+        pairs = first_few(" = ".join(names[index] for index in group[:4]) for group in facts.copies)
         number = sum(len(group) - 1 for group in facts.copies)
         lines.append(f"{number} images are copies of others, pixel by pixel: {pairs}")
         if differ:
-            which = some(" and ".join(names[index] for index in group[:4]) for group in differ)
+            which = first_few(" and ".join(names[index] for index in group[:4]) for group in differ)
             lines.append(f"the masks of {which} differ though the images are the same: one of them is wrong")
     if facts.near:
-        pairs = some(f"{names[i]} ~ {names[j]} ({bits} bits, correlation {r:.3f})" for i, j, bits, r in facts.near)
+        pairs = first_few(f"{names[i]} ~ {names[j]} ({bits} bits, correlation {r:.3f})" for i, j, bits, r in facts.near)
         bound = f"at most {DUPLICATE} of 64 bits of pHash differ"
         lines.append(f"{len(facts.near)} pairs are near-duplicates ({bound}): {pairs}")
     if not lines:
@@ -72,8 +72,8 @@ def odd(facts: Facts) -> list[str]:
     n, share = len(facts.ids), facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
     holding = np.count_nonzero(facts.counts, axis=0)
     if empty := [facts.ids[index] for index in np.flatnonzero(facts.foreground == 0).tolist()]:
-        lines.append(f"{len(empty)} of {n} masks are empty: {some(empty)}")
-    readable = len(facts.classes) <= labels.MOST  # else every value of the refused masks counts as a class
+        lines.append(f"{len(empty)} of {n} masks are empty: {first_few(empty)}")
+    readable = len(facts.classes) <= labels.MAX_CLASSES  # else every value of the refused masks counts as a class
     if readable and 1 - share[0] > 0.5:
         lines.append(f"{1 - share[0]:.0%} of all pixels are foreground: is the background the first class?")
     for name, part, images in list(zip(facts.classes, share, holding, strict=True))[1 : (ROWS + 1) * readable]:
@@ -85,7 +85,7 @@ def odd(facts: Facts) -> list[str]:
             weights = "{'cross_entropy': 1, 'dice': 1}"
             lines.append(f'{name} covers {part:.2%} of all pixels: if it is never found, try --config.loss="{weights}"')
     if flat := [facts.ids[index] for index, one in enumerate(facts.each) if one.levels == 1]:
-        lines.append(f"{len(flat)} images are of one colour all over: {some(flat)}")
+        lines.append(f"{len(flat)} images are of one colour all over: {first_few(flat)}")
     if (levels := int(np.median([one.levels for one in facts.each]))) <= 8:
         lines.append(f"most images hold {levels} different values or fewer: are they masks?")
     return lines

@@ -78,7 +78,7 @@ def _folder(data: Data, console: Console) -> Source:
     pairs, reading = found.pairs, found.reading
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return image_files.read(pairs[index].image, found.channels, found.span), reading.labels(pairs[index].mask)
+        return image_files.read(pairs[index].image, found.channels, found.window), reading.labels(pairs[index].mask)
 
     ids = [pair.id for pair in pairs]
     return Source(
@@ -89,7 +89,7 @@ def _folder(data: Data, console: Console) -> Source:
         channels=found.channels,
         read=read,
         kinds=checked.kinds,
-        description=found.describe() if len(reading.classes) <= labels.MOST else "",
+        description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
         faults=checked.faults,
         notes=checked.notes,
         proposed=checked.classes,

@@ -44,5 +44,11 @@ def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | N
             f"the pixels are {image.min():g} to {image.max():g}, and the run was trained on values from {low:g} to "
             f"{high:g} (of a CT: Hounsfield units): give the file as it was measured"
         )
+    return windowed(image, window)
+
+
+def windowed(image: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Return an image of any numeric dtype as uint8: clipped to `window` (low, high), whose ends become 0 and 255."""
+    low, high = window
     scaled = (np.clip(image.astype(np.float32), low, high) - low) * (255 / max(high - low, 1e-9))
     return np.rint(scaled).astype(np.uint8)

@@ -126,7 +126,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (every("images/*.png", Path.unlink), r"images: holds no images \(\.png .*\)$"),
     "subfolders": (
         every("images/*.png", lambda path: path.rename(path.parent / "sub" / path.name)),
-        "images: holds no images .*; 3 lie in its subfolders, which are not read",
+        "images: holds no images .*; 3 are in its subfolders, which are not read",
     ),
     "image without mask": (lambda root: (root / "masks/1.png").unlink(), r"no mask in .*masks for 1\.png; add"),
     "mask without image": (lambda root: (root / "images/1.png").unlink(), r"no image in .*images for 1\.png; add"),
@@ -140,11 +140,11 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "two images of one name": (
         lambda root: Image.open(root / "images/1.png").save(root / "images/1.bmp"),
-        r"images/1\.bmp and 1\.png go by one name, 1",
+        r"images/1\.bmp and 1\.png have the same name, 1",
     ),
     "two masks of one image": (
         lambda root: shutil.copy(root / "masks/1.png", root / "masks/1_mask.png"),
-        r"masks/1\.png and 1_mask\.png go by one name, 1",
+        r"masks/1\.png and 1_mask\.png have the same name, 1",
     ),
     "sizes differ": (
         lambda root: Image.fromarray(BLOB[:-1]).save(root / "masks/1.png"),

@@ -48,7 +48,7 @@ def check_as_trained(tmp_path: Path) -> Callable[..., None]:
         (one,) = search.find([str(path)])
         pictures = one.family.read(one.paths).pictures
         pictures = pictures[..., None] if pictures.ndim == 3 else pictures
-        expected = images.read(path, found.channels, found.span)[None]
-        np.testing.assert_array_equal(as_trained(pictures, found.channels, found.span), expected)
+        expected = images.read(path, found.channels, found.window)[None]
+        np.testing.assert_array_equal(as_trained(pictures, found.channels, found.window), expected)
 
     return check
