@@ -56,18 +56,18 @@ def build(
         raise files.DataError(f"manual_dir {manual_dir} is not a folder")
     directory = Path(data_dir).expanduser() if data_dir is not None else None
     # array_record is the only format that is written and read without TensorFlow.
-    make = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
+    new = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
     download_config = tfds.download.DownloadConfig(
         manual_dir=Path(manual_dir).expanduser() if manual_dir is not None else None,
     )
-    with _quiet(), _aside(Path(make().data_dir)) if rebuild else contextlib.nullcontext():
-        builder = make()
+    with _quiet(), _aside(Path(new().data_dir)) if rebuild else contextlib.nullcontext():
+        builder = new()
         try:
             builder.download_and_prepare(download_config=download_config)
         except files.DataError:
             raise
         except Exception as error:  # of any kind, where another process has built the set in the meantime
-            builder = make()
+            builder = new()
             if builder.is_prepared():
                 return builder
             if "No space left on device" in str(error):

@@ -1,4 +1,4 @@
-"""What augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
+"""Augmented images as training sees them: python -m launch.augmentations --config=folder.py [--config.field=value ...]
 
 Draws a few images of the config's data set with the outlines of their masks: each unchanged, and as the first epochs of
 the first run see it. Writes them as one picture to --output (default: augmentations.png).

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
             jax.distributed.shutdown()
         if first:
             with lock.brief(folder):
-                environment.write(folder, "launch.cv", arguments, devices, made=trained)
+                environment.write(folder, "launch.cv", arguments, devices, trained=trained)
                 paper_tables.write(folder)
             console.print(Markdown((folder / "tables.md").read_text(encoding="utf-8")))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What trained networks look at in an image: python -m launch.explain --run=WORKDIR/runs/MODEL/repeatR-foldF --image=ID
+"""Saliency of trained networks in an image: python -m launch.explain --run=WORKDIR/runs/MODEL/repeatR-foldF --image=ID
 
 Draws Grad-CAM at each skip connection of the decoder, a row a run: give --run several times to compare networks. For
 each sharp network it also draws the encoder's maps before and after the sharp blocks, with their spectra. PNG and SVG.

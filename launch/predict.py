@@ -32,7 +32,7 @@ from sharp_unet_jax.inference import predict
 
 
 class Command(NamedTuple):
-    """What the user asked for."""
+    """The request of the user."""
 
     run: Path  # a workdir or a run's folder
     model: str  # "" where the workdir has one alone

@@ -16,7 +16,7 @@ GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's mo
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself, without decoding it."""
+    """Facts of an image file that need no decoding."""
 
     size: tuple[int, int]  # width, height
     channels: int  # 1 or 3; alpha is dropped

@@ -1,4 +1,4 @@
-"""How the masks of a set are read as labels 0..C-1: one rule for the whole set."""
+"""The rule by which the masks of a set are read as labels 0..C-1: decided once for the whole set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def decide(summaries: Sequence[Summary], classes: Sequence[str] | None, *, indic
 
     Args:
         summaries: of all masks.
-        classes: their names, background first; None makes names up.
+        classes: their names, background first; None gives them default names.
         indices: whether the indices of palettes were read.
 
     Raises:
@@ -115,7 +115,7 @@ def _kind_of_greys(summaries: Sequence[Summary], values: np.ndarray, classes: Se
     if (binary or len(values) <= MAX_CLASSES) and (different := _different_whites(summaries, values)):
         raise files.DataError(
             f"{different[0].path}: holds nothing above {different[0].values[-1]} where {different[1].path} holds "
-            f"{different[1].values[-1]}: what is foreground? save all masks alike"
+            f"{different[1].values[-1]}: what is foreground? save all masks in one way"
             + (f", or name {len(values)} classes to make each value one" if len(values) <= MAX_CLASSES else "")
         )
     if binary:

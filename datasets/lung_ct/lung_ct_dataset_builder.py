@@ -1,4 +1,4 @@
-"""Finding and Measuring Lungs in CT Data: chest CT with lungs outlined by hand, single slices or whole volumes."""
+"""Finding and Measuring Lungs in CT Data: chest CT with lungs outlined by hand, as slices or whole volumes."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         images, masks = (self._below(tree, name, files.TIF) for name in ("2d_images", "2d_masks"))
         for name, image, mask in files.pairs(images, masks):
             picture, lung = (_grey(files.read_image(file)) for file in (image, mask))
-            if picture.dtype != np.uint8:  # a copy already converted to 8 bits holds no Hounsfield units to clip
+            if picture.dtype != np.uint8:  # copies converted to 8 bits hold no Hounsfield units
                 picture = ct.windowed(picture, WINDOW, image.where)
             yield examples.Pair(name, name, picture, (lung > 0).astype(np.uint8), image.where)
 
@@ -58,7 +58,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         for name, image, mask in files.pairs(images, masks):
             volume, lung = ct.read_nifti_pair(image, mask)
-            if volume.shape[0] == volume.shape[1] != volume.shape[2]:  # the published files hold slice, row, column
+            if (
+                volume.shape[0] == volume.shape[1] != volume.shape[2]
+            ):  # the published files hold slice, row, column; this one the reverse
                 volume, lung = volume.transpose(2, 1, 0), lung.transpose(2, 1, 0)
             kept = [index for index, outlined in enumerate(lung) if outlined.any()]
             if not kept:

@@ -1,1 +1,1 @@
-"""What the commands share: arguments, configs, data sets, progress, errors in one line, the devices."""
+"""Parts of the commands: arguments, configs, data sets, devices, progress, errors in one line."""

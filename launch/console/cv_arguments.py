@@ -14,7 +14,7 @@ from sharp_unet_jax.errors import InputError
 
 
 class Command(NamedTuple):
-    """What the user asked for."""
+    """The request of the user."""
 
     config: Config  # with the overrides of the command line
     workdir: Path

@@ -1,4 +1,4 @@
-"""How the process of `launch.cv` stops: by a signal, at its end, or when another process of the sweep fails."""
+"""The end of the process of `launch.cv`: by a signal, by an error, or because another process of the sweep failed."""
 
 import os
 import re
@@ -20,7 +20,7 @@ STOPPED = os.EX_TEMPFAIL  # 75: stopped by SIGTERM with the state saved; job fil
 
 
 def leave_on_sigterm() -> None:
-    """From now on, leave at SIGTERM with code 75: for the time in which there is no training state to save."""
+    """Leave at SIGTERM with code 75, from now on; for the time in which there is no training state to save."""
     signal.signal(signal.SIGTERM, _leave)
 
 
@@ -29,7 +29,7 @@ def _leave(*_: Any) -> None:
 
 
 def stop_on_signals(console: Console) -> tuple[threading.Event, threading.Event]:
-    """From now on, stop at the end of the epoch at SIGTERM or Ctrl-C, and at once at a second Ctrl-C.
+    """Stop at the end of the epoch at SIGTERM or Ctrl-C, and at once at a second Ctrl-C; from now on.
 
     Returns two events: the first is set by either signal, the second by Ctrl-C alone.
     """

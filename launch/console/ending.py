@@ -1,4 +1,4 @@
-"""How a command ends when it cannot go on: with one line and a code that is not 0."""
+"""The end of a command that cannot go on: one line, and a code that is not 0."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ INTERRUPTED = 130  # the code of a shell after Ctrl-C
 
 
 def replace_unprintable() -> None:
-    """From now on, print "?" for characters that the terminal's encoding lacks, such as the ± of a table."""
+    """Print "?" from now on for characters that the terminal's encoding lacks, such as the ± of a table."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # pytest replaces the streams by others
             stream.reconfigure(errors="replace")

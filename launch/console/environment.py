@@ -20,10 +20,12 @@ PACKAGES = (  # that train, read and score
 )
 
 
-def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, made: bool) -> None:
+def write(
+    workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, trained: bool
+) -> None:
     """Add a command to the sweep's environment.json, with its versions, commit, machine and devices.
 
-    A field reads "A; B" where runs were trained with both. If the command `made` no run, only the command is added.
+    A field reads "A; B" where runs were trained with both. A command that `trained` no run is added without the rest.
     """
     path = workdir / "environment.json"
     before = _read(path)
@@ -37,7 +39,7 @@ def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequenc
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
-    said = _together([before, now] if made else [before or now])
+    said = _together([before, now] if trained else [before or now])
     write_json(path, {"commands": [*commands, *([command] if command not in commands else [])], **said})
 
 
@@ -64,12 +66,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    together: dict[str, Any] = {}
     for name in dict.fromkeys(name for each in several for name in each):
         values = [each[name] for each in several if name in each]
         parts = dict.fromkeys(part for value in values if isinstance(value, str) for part in value.split("; "))
-        made[name] = _together(values) if isinstance(values[0], dict) else "; ".join(parts)
-    return made
+        together[name] = _together(values) if isinstance(values[0], dict) else "; ".join(parts)
+    return together
 
 
 def _commit() -> str:

@@ -16,7 +16,7 @@ AREAS = "areas.csv"  # the table of areas, see launch.prediction.areas
 
 
 class Output(NamedTuple):
-    """What to write, and where."""
+    """The folder to write to, and the kinds of files to write."""
 
     folder: Path
     extras: tuple[str, ...] = ()  # "probabilities" and "overlays", where they are asked for beside the masks

@@ -1,1 +1,1 @@
-"""What `launch.prepare` says and draws of a data set; other commands draw masks over images with it too."""
+"""Report and pictures of a data set, for `launch.prepare`; outlines and overlays of masks, for other commands too."""

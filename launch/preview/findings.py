@@ -25,7 +25,7 @@ def text(source: Source, facts: Facts, faults: Sequence[str], notes: Sequence[st
         kinds = ", ".join(f"{number} {kind}" for kind, number in source.kinds.items())
         parts += ["## What there is", _plain(source.description), _plain(f"Files: {kinds}."), _sizes(facts)]
         parts += ["## Classes", _classes(facts), "## Copies and relatives", _list(relatives(facts))]
-        parts += ["## Worth a look", _list([*notes, *odd(facts)]) or "Nothing."]
+        parts += ["## Worth checking", _list([*notes, *odd(facts)]) or "Nothing."]
         rows = [(f"`{each.field}`", f"`{each.value}`", _plain(each.why)) for each in advice]
         parts += ["## Settings that suit", _table(("setting", "value", "why"), rows)]
     return "\n\n".join(part for part in parts if part) + "\n"

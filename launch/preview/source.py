@@ -23,7 +23,7 @@ from sharp_unet_jax.config import Data
 
 @dataclass(frozen=True)
 class Source:
-    """What can be read of a data set."""
+    """The part of a data set that can be read."""
 
     name: str
     ids: list[str]

@@ -41,7 +41,7 @@ def applied(config: Config, changes: Sequence[Advice]) -> Config:
 def _classes(source: Source) -> list[Advice]:
     if not source.proposed:
         return []
-    why = "makes the masks readable; give the classes your own names"
+    why = "lets the masks be read; give the classes your own names"
     return [Advice("data.classes", ",".join(source.proposed), why)]
 
 
@@ -62,7 +62,7 @@ def _groups(config: Config, source: Source, facts: Facts, output: Path) -> list[
     path, table = output / "groups.csv", pd.DataFrame({"id": facts.ids, "group": groups}).to_csv(index=False)
     why = f"{len(facts.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
     if path.exists() and path.read_text() != table:
-        why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped anew"
+        why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped again"
     else:
         atomic.write_text(path, table)
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]

@@ -1,4 +1,4 @@
-"""What resizing to the training size alone costs: objects that vanish, and the best Jaccard that is left."""
+"""The cost of resizing to the training size: objects that vanish, and the best Jaccard that is left."""
 
 import numpy as np
 

@@ -40,8 +40,8 @@ trap 'tpu delete "$NAME" --quiet || echo "$NAME is not deleted and costs money" 
 run git archive --prefix=sharp/ --output="$archive" HEAD
 tpu scp "$archive" "$NAME:sharp.tar.gz" --worker=all
 run rm "$archive"
-# uv brings its own Python: the image's may be older than 3.11. Anyone may write to the workdir, because a user's numeric
-# id may differ between workers.
+# uv brings its own Python: the image's may be older than 3.11. Anyone may write to the workdir: the numeric id of a user
+# may differ between workers.
 tpu ssh "$NAME" --worker=all --command="set -e
 sudo apt-get update -q
 sudo apt-get -o DPkg::Lock::Timeout=600 install -yq nfs-common

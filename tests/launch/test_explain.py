@@ -1,4 +1,4 @@
-"""The command: which pictures it leaves, and what it refuses in a line."""
+"""The command: the pictures it writes, and what it refuses in one line."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ PLAIN, SHARP = "runs/unet/repeat0-fold0", "runs/sharp_unet/repeat0-fold0"
 
 @pytest.fixture
 def prepared(done, tmp_path):
-    """The finished sweep, with its images where it would have left them."""
+    """Return the finished sweep with its prepared images on disk."""
     dataset = squares()
     (tmp_path / "prepared").mkdir()
     for part in ("images", "masks"):
@@ -52,8 +52,8 @@ def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_
     (tmp_path / "prepared/names.json").write_text(json.dumps(names))
     for name in names["ids"][:3]:
         explain.run([f"--run={prepared / PLAIN}", f"--image={name}", "--region=image", f"--output={tmp_path / 'out'}"])
-    made = {path.name for path in (tmp_path / "out").glob("*.png")}
-    assert made == {f"gradcam-{name}.png" for name in ("scan.1", "scan.2", "b-scan.1")}
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert pictures == {f"gradcam-{name}.png" for name in ("scan.1", "scan.2", "b-scan.1")}
 
 
 @pytest.mark.parametrize(

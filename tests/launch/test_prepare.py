@@ -1,4 +1,4 @@
-"""The look at a data set as a user gives the command: on folders that are fine, odd, broken and no data set at all."""
+"""The command on folders that are fine, unusual, broken and no data set at all."""
 
 import io
 import shlex
@@ -27,8 +27,8 @@ def mine(tmp_path):
 
 
 @pytest.fixture
-def look(tmp_path):
-    """Gives the command; returns its exit code, what it printed, and its folder."""
+def check(tmp_path):
+    """Return a function that runs the command and returns its exit code, its output and its folder."""
 
     def give(folder, *more):
         console = Console(width=160, record=True, markup=False, file=io.StringIO())
@@ -46,8 +46,8 @@ def suggested(text):
     return cv_arguments.parse(arguments).config, arguments
 
 
-def test_a_folder_that_is_fine(mine, look):
-    code, text, out = look(mine)
+def test_a_folder_that_is_fine(mine, check):
+    code, text, out = check(mine)
     assert code == 0
     assert "Nothing would keep launch.cv from training" in text
     for words in ("12 images in", "12 PNG RGB", "48x40", "no copies", "no groups are known"):
@@ -63,10 +63,10 @@ def test_a_folder_that_is_fine(mine, look):
     assert table["share of foreground"].tolist() == pytest.approx((squares(12) > 0).mean(axis=(1, 2)), abs=1e-6)
 
 
-def test_what_is_suggested_can_be_trained(mine, look, tmp_path):
+def test_what_is_suggested_can_be_trained(mine, check, tmp_path):
     for index in (3, 4):
         (mine / f"images/{chr(97 + index)}_i.png").write_bytes((mine / "images/a_i.png").read_bytes())
-    code, text, _ = look(mine, f"--config.data.data_dir={tmp_path / 'tfds'}")
+    code, text, _ = check(mine, f"--config.data.data_dir={tmp_path / 'tfds'}")
     assert code == 0
     config, _ = suggested(text)
     assert config.grouped
@@ -76,9 +76,9 @@ def test_what_is_suggested_can_be_trained(mine, look, tmp_path):
     assert data.images.shape == (12, *config.data.size, 3)
 
 
-def test_copies_are_named_and_grouped(mine, look):
+def test_copies_are_named_and_grouped(mine, check):
     (mine / "images/d_i.png").write_bytes((mine / "images/b_i.png").read_bytes())
-    code, text, out = look(mine)
+    code, text, out = check(mine)
     assert code == 0
     assert "1 images are copies of others, pixel by pixel: b_i = d_i" in text
     assert "the masks of b_i and d_i differ" in text
@@ -89,21 +89,21 @@ def test_copies_are_named_and_grouped(mine, look):
     assert config.grouped
     assert config.data.groups == str(out / "groups.csv")
     table = (out / "groups.csv").read_text()
-    (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # what the user knows, and was asked to add
-    assert "kept as it is there" in look(mine)[1]
+    (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # the user adds a relation
+    assert "kept as it is there" in check(mine)[1]
     assert "c_i,a_i" in (out / "groups.csv").read_text()
     (out / "groups.csv").write_text(table)
-    code, text, _ = look(mine, f"--config.data.groups={out / 'groups.csv'}")  # now they are known
+    code, text, _ = check(mine, f"--config.data.groups={out / 'groups.csv'}")  # these are the groups
     assert "11 groups, the largest b_i with 2 of 12 images" in text
     assert suggested(text)[0].grouped
 
 
-def test_everything_that_is_wrong_is_said_at_once(mine, look):
+def test_everything_that_is_wrong_is_said_at_once(mine, check):
     (mine / "images/a_i.png").write_bytes((mine / "images/a_i.png").read_bytes()[:-600])
     (mine / "images/b_i.png").write_text("no image")
     (mine / "masks/c_i_mask.png").unlink()
     Image.fromarray(squares(1)[0, :20]).save(mine / "masks/d_i_mask.png")
-    code, text, out = look(mine)
+    code, text, out = check(mine)
     assert code == 1
     flat = " ".join(text.split())
     for words in ("launch.cv would refuse this", "a_i.png: cannot be read", "b_i.png: cannot be read",
@@ -115,63 +115,63 @@ def test_everything_that_is_wrong_is_said_at_once(mine, look):
         assert sheet.size[0] > 1000
 
 
-def test_masks_that_launch_cv_would_refuse_get_names(tmp_path, look):
-    code, text, _ = look(write(tmp_path / "mine", pictures(12), squares(12, value=100)))
+def test_masks_that_launch_cv_would_refuse_get_names(tmp_path, check):
+    code, text, _ = check(write(tmp_path / "mine", pictures(12), squares(12, value=100)))
     assert code == 1
     config, _ = suggested(text)
     assert config.data.classes == ("background", "foreground")
-    code, *_ = look(tmp_path / "mine", "--config.data.classes=background,cell")
+    code, *_ = check(tmp_path / "mine", "--config.data.classes=background,cell")
     assert code == 0
 
 
-def test_too_few_images(tmp_path, look):
+def test_too_few_images(tmp_path, check):
     four = write(tmp_path / "four", pictures(4), squares(4))
-    code, text, _ = look(four)
+    code, text, _ = check(four)
     assert code == 1
     assert "4 images cannot fill 5 folds" in text
     assert suggested(text)[0].folds == 4
-    code, text, _ = look(four, "--config.folds=4")
+    code, text, _ = check(four, "--config.folds=4")
     assert code == 0
-    code, text, _ = look(write(tmp_path / "one", pictures(1), squares(1)))
+    code, text, _ = check(write(tmp_path / "one", pictures(1), squares(1)))
     assert code == 1
     assert "1 images cannot fill" in text
     assert "python -m launch.cv" not in text
 
 
-def test_images_without_red_are_no_masks(tmp_path, look, monkeypatch):
+def test_images_without_red_are_no_masks(tmp_path, check, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     images = pictures(12) * np.array([0, 1, 1], np.uint8)
     images[3] = (0, 9, 200)
-    code, text, _ = look(write(tmp_path / "mine", images, squares(12)), "--output=~/seen")
+    code, text, _ = check(write(tmp_path / "mine", images, squares(12)), "--output=~/seen")
     assert code == 0
     assert "1 images are of one colour all over: d_i" in text
     assert "are they masks?" not in text
     assert (tmp_path / "seen/report.md").is_file()
 
 
-def test_fields_that_were_given_stay(mine, look):
-    _, text, _ = look(mine, "--config.data.size=48,64", "--config.batch_size=2", "--config.data.fit=stretch")
+def test_fields_that_were_given_stay(mine, check):
+    _, text, _ = check(mine, "--config.data.size=48,64", "--config.batch_size=2", "--config.data.fit=stretch")
     config, _ = suggested(text)
     assert (config.data.size, config.batch_size, config.data.fit) == ((48, 64), 2, "stretch")
 
 
-def test_all_empty_masks_and_none_at_all(tmp_path, look):
-    code, text, _ = look(write(tmp_path / "mine", pictures(3), squares(3, value=0)))
+def test_all_empty_masks_and_none_at_all(tmp_path, check):
+    code, text, _ = check(write(tmp_path / "mine", pictures(3), squares(3, value=0)))
     assert code == 1
     assert "all 3 masks are empty" in " ".join(text.split())
     with pytest.raises(DataError, match="holds no folder 'images'"):
-        look(tmp_path)
+        check(tmp_path)
     with pytest.raises(DataError, match=r"--config\.data\.images=FOLDER"):
-        look("")
+        check("")
     with pytest.raises(InputError, match=r"did you mean --config\.data\.masks"):
-        look(tmp_path / "mine", "--config.data.mask=x")
+        check(tmp_path / "mine", "--config.data.mask=x")
 
 
-def test_objects_that_vanish_at_the_training_size(tmp_path, look):
+def test_objects_that_vanish_at_the_training_size(tmp_path, check):
     masks = np.zeros((12, 512, 512), np.uint8)
     masks[:, 103, 103] = 255
     mine = write(tmp_path / "mine", pictures(12, size=(512, 512)), masks)
-    code, text, _ = look(mine, "--config.data.size=64,64")
+    code, text, _ = check(mine, "--config.data.size=64,64")
     assert code == 1
     assert "at 64x64 all masks are empty" in text
 

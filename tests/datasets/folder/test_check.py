@@ -1,3 +1,5 @@
+"""All faults and notes of two folders at once."""
+
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +50,7 @@ def test_what_scan_accepts_has_no_faults(with_masks: Callable[..., Path]) -> Non
     assert checked.kinds == {"PNG RGB": 3}
 
 
-# Masks that are refused, and the classes under which they would not be.
+# Masks that are refused, and the classes with which they would not be.
 REFUSED = {
     "three greys": ([np.repeat([0, 128, 255], 40).reshape(12, 10)] * 2, ("background", "value128", "value255")),
     "a few greys": ([BLOB, GREYS], ("background", "foreground")),

@@ -1,3 +1,5 @@
+"""The user's images: every kind of file as uint8, with one window for deep images."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ PALETTE = Image.fromarray(BLOB.astype(np.uint8))
 PALETTE.putpalette(bytes([9, 8, 7, 1, 2, 3]))
 LOOKED_UP = np.array([[9, 8, 7], [1, 2, 3]], np.uint8)[BLOB * 1]
 
-# File name, what to save in it, how, and the pixels expected.
+# File name, pixels to save, options of saving, and the pixels expected.
 KINDS: dict[str, tuple[str, Any, dict[str, Any], np.ndarray]] = {
     "grey PNG": ("a.png", GREY, {}, GREY[..., None]),
     "grey BMP": ("a.bmp", GREY, {}, GREY[..., None]),
@@ -44,7 +46,7 @@ KINDS: dict[str, tuple[str, Any, dict[str, Any], np.ndarray]] = {
 
 @pytest.fixture
 def read(tmp_path: Path, save: Callable[..., None]) -> Callable[..., np.ndarray]:
-    """Writes an image beside those already there, and reads it as a builder would."""
+    """Return a function that writes an image beside the others, and reads it as the builder does."""
 
     def through_a_file(name: str, pixels: np.ndarray | Image.Image, **options: Any) -> np.ndarray:
         save(tmp_path / "images" / name, pixels, **options)
@@ -76,14 +78,16 @@ def test_grey_and_rgb_together_are_rgb(read: Callable[..., np.ndarray]) -> None:
 @pytest.mark.parametrize(
     ("suffix", "dtype"), [(".png", np.uint16), (".tif", np.uint16), (".tif", np.int16), (".tif", np.float32)]
 )
-def test_deep_images_share_one_scale(suffix: str, dtype: type, tmp_path: Path, read: Callable[..., np.ndarray]) -> None:
+def test_deep_images_share_one_window(
+    suffix: str, dtype: type, tmp_path: Path, read: Callable[..., np.ndarray]
+) -> None:
     low = np.linspace(100, 1100, 120).reshape(SHAPE).astype(dtype)
     alone = read(f"a{suffix}", low)
     assert (alone.shape, alone.min(), alone.max()) == ((*SHAPE, 1), 0, 255)
     bright = read(f"b{suffix}", low + dtype(1000))
     found = scan(tmp_path)
     assert found.window == pytest.approx((100, 2100), abs=3)
-    assert bright.min() > 120  # brighter than the first, as it was
+    assert bright.min() > 120  # brighter than the first, as stored
     assert images.read(tmp_path / "images" / f"a{suffix}", 1, found.window).max() < 135
     assert "deeper than 8 bits: 10" in found.describe()
 

@@ -1,4 +1,4 @@
-"""What the tests of several formats share."""
+"""Labels, and the comparison of prediction with training, for the tests of several formats."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -19,7 +19,7 @@ from tests.datasets.formats.conftest import CLASSES, labels_of
 
 
 def real(name: str) -> Path:
-    """A file or folder that is in pydicom's package: nothing is downloaded."""
+    """Return a file or folder that comes with pydicom, without a download."""
     return Path(pydicom.data.__file__).parent / "test_files" / name
 
 
@@ -29,7 +29,7 @@ def pixels(name: str) -> np.ndarray:
 
 
 def changed(name: str, path: Path, **elements) -> Path:
-    """A copy of a real file with other elements."""
+    """Write a copy of a real file with other elements."""
     file = pydicom.dcmread(real(name))
     for element, value in elements.items():
         setattr(file, element, value)
@@ -103,11 +103,11 @@ def test_a_real_series_and_where_its_mask_lies(tmp_path):
     feet_first = np.linalg.inv(volume.affine) @ [*map(float, stack.origin[0].ImagePositionPatient), 1]
     order = slice(None) if round(feet_first[0]) == 0 else slice(None, None, -1)
     np.testing.assert_array_equal(mask.array, labels[order])
-    np.testing.assert_allclose(volume.array[order], stack.pictures)  # highdicom's are in Hounsfield units too
+    np.testing.assert_allclose(volume.array[order], stack.pictures)  # highdicom returns Hounsfield units too
 
 
 def test_a_volume_in_one_file(tmp_path):
-    """The enhanced CT of the series has its slope and intercept frame by frame."""
+    """The enhanced CT of the series has a slope and an intercept for each frame."""
     files = [pydicom.dcmread(path) for path in real("dicomdirtests/98892001/CT5N").iterdir()]
     files.sort(key=lambda file: file.ImagePositionPatient[2])
     enhanced = highdicom.legacy.LegacyConvertedEnhancedCTImage(
@@ -152,7 +152,7 @@ def test_what_is_no_picture_is_passed_over(tmp_path):
 def test_a_film_that_lies_nowhere_has_no_mask(tmp_path):
     stack = dicom.read([real("examples_ybr_color.dcm")])
     assert stack.pictures.shape == (30, 240, 320, 3)
-    with pytest.raises(DataError, match=r"no DICOM SEG can be made.*save its pictures as TIF"):
+    with pytest.raises(DataError, match=r"no DICOM SEG can be written.*save its pictures as TIF"):
         dicom.write_masks(tmp_path / "m.dcm", np.zeros((30, 240, 320), np.uint8), stack, CLASSES[:2])
     assert not list(tmp_path.iterdir())
 
@@ -168,7 +168,7 @@ def test_damaged_files_are_one_line(name, message):
 
 
 def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1):
-    """A CT slice as a scanner writes it."""
+    """Write a CT slice as a scanner does."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
@@ -194,7 +194,7 @@ def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1):
 
 @pytest.fixture
 def scan(tmp_path, rng):
-    """A series of three slices, numbered against their order in space."""
+    """Return the folder and the stored pixels of three slices, which are numbered against their order in space."""
     raw = rng.integers(0, 2000, (3, 6, 8))
     for k, pixels in enumerate(raw):
         write_slice(tmp_path / "scan" / f"{9 - k}.dcm", pixels, position=2.0 * k, number=9 - k)

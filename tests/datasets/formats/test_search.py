@@ -10,8 +10,8 @@ from sharp_unet_jax.errors import InputError
 
 def test_inputs_are_found_and_named(tmp_path):
     users = ("2.png", "10.JPG", "deep/er/3.tif", "v.nii.gz", "notes.txt", ".hidden.png")
-    made = [f"{out}/{name}" for out in ("out", "deep/out") for name in ("masks/er/2.tif", "prediction.json")]
-    for name in (*users, *made):
+    written = [f"{out}/{name}" for out in ("out", "deep/out") for name in ("masks/er/2.tif", "prediction.json")]
+    for name in (*users, *written):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(b""))

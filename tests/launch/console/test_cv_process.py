@@ -1,4 +1,4 @@
-"""How the process of launch.cv ends when a device, another process or a signal stops it."""
+"""The end of launch.cv's process when a device, another process or a signal stops it."""
 
 import os
 import signal

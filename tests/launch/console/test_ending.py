@@ -1,4 +1,4 @@
-"""How commands end: one line, and an exit code."""
+"""The end of commands: one line, and an exit code."""
 
 import os
 import subprocess

@@ -30,7 +30,7 @@ def test_the_whole_report():
     text = findings.text(source, facts, [], ["a note"], advice)
     assert text.startswith("# Data check: a\\_b\n\nNothing would keep launch.cv from training on this.")
     heads = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    expected = ["What there is", "Classes", "Copies and relatives", "Worth a look", "Settings that suit"]
+    expected = ["What there is", "Classes", "Copies and relatives", "Worth checking", "Settings that suit"]
     assert heads == expected
     assert "| 48x40 | 12 | 1.20 |" in text
     assert "- a note" in text

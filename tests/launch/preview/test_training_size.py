@@ -1,4 +1,4 @@
-"""What the training size costs: masks that vanish, and the best Jaccard that is left."""
+"""The cost of the training size: masks that vanish, and the best Jaccard that is left."""
 
 import re
 
