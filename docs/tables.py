@@ -77,7 +77,7 @@ def modules(name: str) -> str:
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
         summary = " ".join(docstring.partition("\n\n")[0].split())
-        rows.append((f"[{path.relative_to(ROOT)}](../../{path.relative_to(ROOT)})", summary))
+        rows.append((f"[`{path.relative_to(ROOT)}`](../../{path.relative_to(ROOT)})", summary))
         sections.append(f"## `{module}`\n\n```{{eval-rst}}\n.. automodule:: {module}\n```")
     return "\n\n".join([_table(("file", "what it is"), rows), *sections])
 
