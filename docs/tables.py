@@ -130,7 +130,7 @@ def _spelled(action: argparse.Action) -> str:
     choices = f"{{{','.join(filter(None, action.choices))}}}" if action.choices else ""
     value = action.metavar or choices or action.dest.upper()
     if not action.option_strings:
-        return f"`{value}`" + (" ..." if action.nargs == "+" else "")
+        return {"+": f"`{value} ...`", "*": f"`[{value} ...]`"}.get(action.nargs, f"`{value}`")
     return f"`{action.option_strings[-1]}`" if action.nargs == 0 else f"`{action.option_strings[-1]}={value}`"
 
 
