@@ -79,7 +79,7 @@ def where(workdir: Path, before: int) -> str:
     runs = [path for path in workdir.glob("runs/*/*") if path.is_dir()]
     if not runs:
         return "start"
-    if any(any(run.glob("resume/*orbax-checkpoint-tmp*")) for run in runs):
+    if any(any(run.glob("resume/.*")) for run in runs):
         return "writing a state"
     begun = ("checkpoint*", ".*", "per_image.parquet")
     if any(any(run.glob(each)) for each in begun for run in runs if not (run / "record.json").exists()):

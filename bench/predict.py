@@ -31,9 +31,9 @@ from flax import nnx
 from PIL import Image
 from sides import twin
 
-from datasets import formats
-from datasets.formats import picture
-from launch.masks import THREADS, Command, work
+from datasets.formats import picture, search
+from launch.prediction.output import Output
+from launch.prediction.pipeline import THREADS, predict_files
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.decision import labels
@@ -51,12 +51,11 @@ def ours(case: dict[str, Any]) -> Callable[[], None]:
     params, stats = network.arrays(segmenter)
     weights, graph = jax.device_get({"params": params, "stats": stats}), nnx.graphdef(segmenter)
     run = Trained("bench", case["model"], "bench", CLASSES, config, 3, None, 1, graph, weights)
-    output, inputs = Path(case["folder"]) / "ours", formats.find([f"{case['folder']}/in"])
-    command = Command(output, "", [], output, {}, ())
+    output, inputs = Path(case["folder"]) / "ours", search.find([f"{case['folder']}/in"])
     output.mkdir()
 
     def go() -> None:
-        for _, outcome in work(command, [run], inputs, jax.devices()):
+        for _, outcome in predict_files([run], inputs, Output(output), jax.devices(), {}):
             if isinstance(outcome, Exception):
                 raise outcome
 
@@ -73,13 +72,13 @@ def theirs(case: dict[str, Any]) -> Callable[[], None]:
     torch_twins.agree(case["model"], model, Path(case["twin"]))
     model = model.eval().to(device, memory_format=torch.channels_last)
     segmenter = torch.compile(model) if case["side"] == COMPILED else model
-    output, inputs = Path(case["folder"]) / case["side"], formats.find([f"{case['folder']}/in"])
+    output, inputs = Path(case["folder"]) / case["side"], search.find([f"{case['folder']}/in"])
 
-    def read(one: formats.Input) -> tuple[picture.Stack, np.ndarray]:
+    def read(one: search.Input) -> tuple[picture.Stack, np.ndarray]:
         stack = picture.read(one.paths)
         return stack, resize_image(stack.pictures[0], case["size"], "stretch")
 
-    def write(one: formats.Input, stack: picture.Stack, probabilities: np.ndarray) -> None:
+    def write(one: search.Input, stack: picture.Stack, probabilities: np.ndarray) -> None:
         full = restore(probabilities, stack.pictures.shape[1:3], "stretch")
         picture.write_masks(output / "masks" / f"{one.name}.png", labels(full, 0.5)[None], stack, CLASSES)
 

@@ -20,7 +20,8 @@ from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.storage.layout import Run, run_folder
-from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.sweeps import check, sweep, workdir
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
@@ -98,7 +99,7 @@ def fit(
         devices_per_run=len(devices),
         **{"predictions": folder is not None, **settings},
     )
-    plan.check(config, len(devices))
+    check.config(config, len(devices))
     dataset = _dataset(pairs + held, config, name, classes, window)
     return _train(config, dataset, _split(dataset, config, len(held)), folder, devices, on_epoch)
 
@@ -191,14 +192,14 @@ def _train(
         path = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
         others = workdir.read_config(path).models if (path / "config.json").exists() else ()
         config = dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, run.model))))
-        events = sweep.go(config, dataset, path, devices, only=run.name, splits={(0, 0): split})
+        events = sweep.train(config, dataset, path, devices, only=run.name, splits={(0, 0): split})
         for event in stack.enter_context(contextlib.closing(events)):
-            if isinstance(event, sweep.EpochEnded) and on_epoch:
+            if isinstance(event, EpochEnded) and on_epoch:
                 # The validation images are the test images of this sweep too: their scores are in the row twice.
                 on_epoch({key: value for key, value in event.epoch.row.items() if not key.startswith("test_")})
-            elif isinstance(event, sweep.Warned):
+            elif isinstance(event, Warned):
                 warnings.warn(event.text, stacklevel=3)
-            elif isinstance(event, sweep.Ended) and event.record["status"] == "failed":
+            elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
         workdir.collect(path, config)
         return trained.load(run_folder(path, run))

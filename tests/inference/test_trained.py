@@ -66,7 +66,7 @@ def other_digest(run):
     [
         (shutil.rmtree, "is no run: name a folder such as"),
         (lambda run: (run / "record.json").unlink(), "is not finished"),
-        (lambda run: (run / "record.json").write_text("{"), "the record of sharp_unet/repeat0-fold1 in .* is damaged"),
+        (lambda run: (run / "record.json").write_text("{"), "sharp_unet/repeat0-fold1/record.json is damaged"),
         (lambda run: shutil.rmtree(run / "checkpoint"), "checkpoint is damaged"),
         (other_digest, r"checkpoint is damaged \(its bytes are not those recorded\)"),
         (lambda run: (run.parents[2] / "config.json").unlink(), "holds no sweep: there is no config.json"),
