@@ -1,1 +1,1 @@
-"""TFDS builders of the data sets: they know file formats, and no models."""
+"""TFDS builders of the data sets, and every file format. Nothing here knows models."""

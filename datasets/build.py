@@ -1,4 +1,4 @@
-"""Builds a data set from its files: python -m datasets.build --dataset=cvc_clinicdb --manual_dir=~/Downloads."""
+"""A data set built from its files: python -m datasets.build --dataset=cvc_clinicdb --manual_dir=~/Downloads."""
 
 import contextlib
 import difflib
@@ -30,11 +30,17 @@ def build(
     rebuild: bool = False,
     **options: Any,
 ) -> tfds.core.DatasetBuilder:
-    """The builder of a data set that is ready to be read, built first if it is not there yet.
+    """Return the builder of a data set that is ready to be read; build the set first if it is not there yet.
 
-    `name` may carry a config, "phantom/large". `data_dir` defaults to $TFDS_DATA_DIR or ~/tensorflow_datasets,
-    `manual_dir`, where the downloaded files are, to `data_dir`/downloads/manual. A data set once built is reused
-    even if the files change: `rebuild=True` builds it anew. `options` go to the builder (`folder` has some).
+    Args:
+        name: a data set, or a data set and its config: "phantom/large".
+        data_dir: where built sets are kept; default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+        manual_dir: where the downloaded files are; default `data_dir`/downloads/manual.
+        rebuild: build again; without it a built set is reused even if the files have changed.
+        options: of the builder; `folder` has some.
+
+    Raises:
+        DataError: for an unknown name, for faults in the files, and where the disk is full.
     """
     name, _, config = name.partition("/")
     if name not in BUILDERS:
@@ -50,18 +56,18 @@ def build(
         raise files.DataError(f"manual_dir {manual_dir} is not a folder")
     directory = Path(data_dir).expanduser() if data_dir is not None else None
     # array_record is the only format that is written and read without TensorFlow.
-    make = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
+    new = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
     download_config = tfds.download.DownloadConfig(
         manual_dir=Path(manual_dir).expanduser() if manual_dir is not None else None,
     )
-    with _quiet(), _aside(Path(make().data_dir)) if rebuild else contextlib.nullcontext():
-        builder = make()
+    with _quiet(), _aside(Path(new().data_dir)) if rebuild else contextlib.nullcontext():
+        builder = new()
         try:
             builder.download_and_prepare(download_config=download_config)
         except files.DataError:
             raise
-        except Exception as error:  # of whatever kind: another process may have been building it too, and been faster
-            builder = make()
+        except Exception as error:  # of any kind, where another process has built the set in the meantime
+            builder = new()
             if builder.is_prepared():
                 return builder
             if "No space left on device" in str(error):
@@ -74,7 +80,7 @@ def build(
 
 @contextlib.contextmanager
 def _aside(built: Path) -> Iterator[None]:
-    """What was built is out of the way, and back where nothing new came of it."""
+    """Move a built set out of the way, and back if the block builds no new one."""
     before = built.with_name(f".{built.name}.before.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         built.rename(before)
@@ -89,7 +95,7 @@ def _aside(built: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without TFDS's progress bars, what it prints of its own, and its log lines below an error."""
+    """Hide TFDS's progress bars, its prints, and its log lines below errors."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
@@ -101,7 +107,7 @@ def _quiet() -> Iterator[None]:
 
 
 def summary(builder: tfds.core.DatasetBuilder) -> str:
-    """One line: how many images, of which sizes (height x width), classes and groups, and where."""
+    """Return one line: the images, their sizes (height x width), classes and groups, and the folder of the set."""
     undecoded = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
     groups, sizes = set(), set()
     for example in builder.as_data_source(split="train", decoders=undecoded):
@@ -120,7 +126,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> None:
-    """Builds one data set and says what it holds."""
+    """Build a data set and print what it holds."""
     del argv
     where = {"data_dir": FLAGS.data_dir, "manual_dir": FLAGS.manual_dir}
     own = {"images": FLAGS.images, "masks": FLAGS.masks, "groups": FLAGS.groups} if FLAGS.dataset == "folder" else {}
@@ -131,14 +137,14 @@ def main(argv: list[str]) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted: nothing was built, give the same command again", file=sys.stderr)
-        sys.exit(130)  # as shells have it
+        sys.exit(130)  # the code of a shell after Ctrl-C
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("dataset", None, f"one of {', '.join(BUILDERS)}; a config after a slash", required=True)
     flags.DEFINE_string("data_dir", None, "where built data sets are kept (default: $TFDS_DATA_DIR)")
     flags.DEFINE_string("manual_dir", None, "where the downloaded files are")
-    flags.DEFINE_bool("rebuild", False, "build again what is built already, for example after adding files")
+    flags.DEFINE_bool("rebuild", False, "build a built set again, for example after adding files")
     flags.DEFINE_string("images", None, "folder only: a folder of images, or one that holds images/ and masks/")
     flags.DEFINE_string("masks", None, "folder only: a folder of masks")
     flags.DEFINE_string("groups", None, "folder only: a CSV file with the columns id,group")

@@ -6,12 +6,16 @@ import nibabel
 import numpy as np
 
 from datasets import files
+from sharp_unet_jax.data import pixels
 
 NIFTI = (".gz", ".nii")
 
 
 def read_nifti(file: files.File) -> np.ndarray:
-    """The voxels of a .nii or .nii.gz file as stored, scaled by the file's own slope and intercept if it has them."""
+    """Return the voxels of a .nii or .nii.gz file as stored, scaled by the file's slope and intercept if it has them.
+
+    Raises DataError for a file that is no NIfTI.
+    """
     try:
         data = file.read()
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -22,16 +26,19 @@ def read_nifti(file: files.File) -> np.ndarray:
 
 
 def read_nifti_pair(image: files.File, mask: files.File) -> tuple[np.ndarray, np.ndarray]:
-    """A volume and its labels, which must be of one three-dimensional shape."""
+    """Return a volume and its labels. Raises DataError unless both have the same three-dimensional shape."""
     volume, labels = read_nifti(image), read_nifti(mask)
     if volume.ndim != 3 or volume.shape != labels.shape:
         shapes = f"{volume.shape} but its mask {mask.where} is {labels.shape}"
-        raise files.DataError(f"{image.where} is {shapes}; both must be of one 3-D shape, download them again")
+        raise files.DataError(f"{image.where} is {shapes}; both must have the same 3-D shape, download them again")
     return volume, labels
 
 
-def window(hounsfield: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
-    """Clips Hounsfield units to low..high and maps that range linearly to 0..255."""
+def windowed(hounsfield: np.ndarray, window: tuple[float, float], where: str) -> np.ndarray:
+    """Return Hounsfield units as uint8: clipped to `window` (low, high), whose ends become 0 and 255.
+
+    Raises DataError, which names `where`, for values that are not finite and for values that are no Hounsfield units.
+    """
     if not np.isfinite(hounsfield).all():
         raise files.DataError(f"{where}: holds voxels that are not numbers (NaN or infinite); repair or remove it")
     if hounsfield.min() >= 0:  # every CT slice of a chest shows air, which is -1000
@@ -39,4 +46,4 @@ def window(hounsfield: np.ndarray, low: float, high: float, where: str) -> np.nd
         raise files.DataError(
             f"{where}: holds {span}, not Hounsfield units; use the file as published, not a converted one"
         )
-    return np.rint((np.clip(hounsfield.astype(np.float32), low, high) - low) * (255 / (high - low))).astype(np.uint8)
+    return pixels.windowed(hounsfield, window)

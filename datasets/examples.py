@@ -1,4 +1,4 @@
-"""What every builder yields: an image, its label map, its id and its group, checked and encoded."""
+"""Examples of a data set: an image, its label map, its id and its group, checked and encoded for TFDS."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +15,13 @@ Examples = Iterator[tuple[str, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Pair:
-    """One image and its label map before encoding; `where` names the image's file in messages."""
+    """One image and its label map before encoding."""
 
     id: str
-    group: str
+    group: str  # images of one group must not be split across folds
     image: np.ndarray  # uint8 (H, W), (H, W, 1) or (H, W, 3)
     mask: np.ndarray  # uint8 (H, W) of labels
-    where: str
+    where: str  # the image's file, for messages
     encoded: bytes | None = None  # the image's own JPEG or PNG bytes, kept instead of encoding `image`
 
 
@@ -33,9 +33,14 @@ def info(
     encoding: str = "png",
     window: tuple[float, float] | None = None,
 ) -> tfds.core.DatasetInfo:
-    """The schema shared by all data sets; the index of a class in `classes` is its label.
+    """Return the schema that all data sets share.
 
-    `window` is what became 0 and 255 where the files held more than 8 bits: predictions need it again.
+    Args:
+        builder: of the data set.
+        classes: names; the index of a class is its label.
+        channels: of the images.
+        encoding: of the images, "png" or "jpeg".
+        window: the values that became 0 and 255 where the files hold more than 8 bits; predictions need it again.
     """
     return builder.dataset_info_from_configs(
         features=tfds.features.FeaturesDict(
@@ -47,13 +52,13 @@ def info(
             }
         ),
         supervised_keys=("image", "mask"),
-        disable_shuffling=True,  # otherwise the order follows a hash of the ids
+        disable_shuffling=True,  # otherwise a hash of the ids decides the order
         metadata=tfds.core.MetadataDict({"classes": list(classes), "window": window}),
     )
 
 
 def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
-    """Checks and encodes pairs for TFDS."""
+    """Check and encode pairs for TFDS. Raises DataError for a pair that does not fit, and if all masks are empty."""
     count = foreground = 0
     for pair in pairs:
         check_sizes(pair.image, pair.mask, pair.where)
@@ -73,7 +78,7 @@ def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
 
 
 def check_sizes(image: np.ndarray, mask: np.ndarray, where: str) -> None:
-    """Refuses a mask that is not of its image's size."""
+    """Refuse a mask that has not its image's size. Raises DataError."""
     if image.shape[:2] != mask.shape[:2]:
         sizes = " but its mask is ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
-        raise files.DataError(f"{where}: the image is {sizes} (width x height); they must be of one size")
+        raise files.DataError(f"{where}: the image is {sizes} (width x height); they must have one size")

@@ -1,4 +1,4 @@
-"""Files of every format the data sets use: found in a folder or in the zip archives in it, read as arrays, paired."""
+"""Files of the data sets: found in a folder or in the zip archives in it, paired by name, and read as arrays."""
 
 import contextlib
 import io
@@ -16,23 +16,25 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-Image.MAX_IMAGE_PIXELS = None  # the user named the files: a large one is no attack
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it logs of a damaged file, a DataError says in one line
+Image.MAX_IMAGE_PIXELS = None  # users name the files themselves: a large one is no attack
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a DataError says in one line what it logs
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+JPEG = (".jpg", ".jpeg")
+TIF = (".tif", ".tiff")
+IMAGES = (".png", *JPEG, ".bmp", *TIF)
 
 
 class DataError(ValueError):
-    """What is wrong with the user's files, in one line: which file, and what to do."""
+    """A fault in the user's files; the message is one line that names the file and says what to do."""
 
 
 class MissingError(DataError):
-    """The user has not said where the files are, or they are not in TFDS's own place for them."""
+    """The user has not said where the files are, and TFDS's own folder for them holds none."""
 
 
 @contextlib.contextmanager
-def noting(faults: list[str] | None) -> Iterator[None]:
-    """What is raised within as a DataError is added to `faults` instead; without such a list it is raised."""
+def collecting(faults: list[str] | None) -> Iterator[None]:
+    """Add the message of a DataError in the block to `faults`; without such a list the error passes."""
     try:
         yield
     except DataError as error:
@@ -45,13 +47,13 @@ def noting(faults: list[str] | None) -> Iterator[None]:
 class File:
     """A file on disk or a member of a zip archive."""
 
-    name: str  # below what it was looked for in, with forward slashes
-    where: str  # its full address, for messages
+    name: str  # path below the folder that was searched, with forward slashes
+    where: str  # full path, for messages
     read: Callable[[], bytes]
 
     @classmethod
     def at(cls, path: Path, root: Path | None = None) -> "File":
-        """The file at `path`, named as seen from `root`."""
+        """Return the file at `path`, named relative to `root`."""
         return cls(path.relative_to(root).as_posix() if root else path.name, str(path), path.read_bytes)
 
     @property
@@ -66,10 +68,10 @@ class File:
 
 
 class Tree:
-    """The files below `folder`, and the members of those of `archives` that lie in it as if extracted there.
+    """The files below `folder`, and the members of the zip archives in it as if they were extracted there.
 
-    A zip may hold `a/b.png` or be called `a.zip` and hold `b.png`: both are `a/b.png` here. What lies extracted comes
-    before what is in an archive. `downloaded` gives the place of archives that are elsewhere.
+    `archives` names the zips. A zip may hold `a/b.png`, or be called `a.zip` and hold `b.png`: both are `a/b.png` here.
+    Extracted files come before archived ones. `downloaded` gives the path of archives that are elsewhere, by name.
     """
 
     def __init__(self, folder: Path, archives: Sequence[str] = (), downloaded: Mapping[str, Path] | None = None):
@@ -83,17 +85,17 @@ class Tree:
                 self._members |= {top + member.name: member for member in members}
 
     def file(self, *names: str) -> File | None:
-        """The first of these files that exists."""
+        """Return the first of these files that exists, or None."""
         on_disk = (File.at(self.folder / name, self.folder) for name in names if (self.folder / name).is_file())
         return next(on_disk, None) or next((self._members[name] for name in names if name in self._members), None)
 
     def below(self, name: str, suffixes: Sequence[str] = IMAGES) -> list[File]:
-        """The files in the folder `name` and its subfolders, in natural order; none if there is no such folder."""
+        """Return the files in the folder `name` and its subfolders, in natural order; [] if there is no such folder."""
         found = [File.at(path, self.folder / name) for path in (self.folder / name).rglob("*") if path.is_file()]
         if not found:
             inside = [(seen, member) for seen, member in self._members.items() if seen.startswith(f"{name}/")]
             found = [File(seen.removeprefix(f"{name}/"), member.where, member.read) for seen, member in inside]
-        # Dot files are what macOS adds to folders and, below __MACOSX, to archives.
+        # macOS adds dot files to folders and, below __MACOSX, to archives.
         found = [file for file in found if file.suffix in suffixes and not file.stem.startswith(".")]
         return sorted(found, key=lambda file: natural(file.name))
 
@@ -110,19 +112,22 @@ def _members(path: Path) -> list[File]:
 
 
 def natural(name: str) -> list[str | int]:
-    """A sort key that puts "2" before "10"."""
+    """Return a sort key that puts "2" before "10"."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def pairs(images: Iterable[File], masks: Iterable[File], mask_ending: str = "") -> list[tuple[str, File, File]]:
-    """(name, image, mask) of the same name but for `mask_ending`, in natural order; every file needs its partner."""
+    """Pair images and masks whose names are equal but for `mask_ending`; return (name, image, mask) in natural order.
+
+    Raises DataError for a file without its partner.
+    """
     image_of, mask_of = _by_name(images, ""), _by_name(masks, mask_ending)
     check_partners(image_of, mask_of)
     return [(name, image_of[name], mask_of[name]) for name in sorted(image_of, key=natural)]
 
 
 def check_partners(image_of: Mapping[str, File], mask_of: Mapping[str, File]) -> None:
-    """Refuses images without a mask, and masks without an image."""
+    """Refuse images without a mask and masks without an image. Raises DataError."""
     for kind, having, others in (("mask", image_of, mask_of), ("image", mask_of, image_of)):
         alone = [file.where for name, file in having.items() if name not in others]
         if alone:
@@ -141,13 +146,13 @@ def _by_name(found: Iterable[File], ending: str) -> dict[str, File]:
 
 
 def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
-    """The pixels of a PNG, JPG or TIF as stored (palette PNG: the indices), (H, W) or (H, W, C).
+    """Return the pixels of a PNG, JPG, BMP or TIF as stored, (H, W) or (H, W, C); of a palette, the indices.
 
-    `mode="RGB"` gives (H, W, 3) whatever is stored: grey repeated, palette looked up, alpha dropped.
+    `mode="RGB"` gives (H, W, 3) for any file: grey is repeated, a palette looked up, alpha dropped. Raises DataError.
     """
     file = File.at(source) if isinstance(source, Path) else source
     try:
-        if file.suffix in (".tif", ".tiff"):  # Pillow cannot open RGB tagged as MINISBLACK, tifffile can
+        if file.suffix in TIF:  # Pillow cannot open RGB tagged as MINISBLACK, tifffile can
             with tifffile.TiffFile(io.BytesIO(file.read())) as tif:
                 check_series(tif, file.where)
                 return _rgb(tif.asarray()) if mode else tif.asarray()
@@ -160,17 +165,17 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
 
 
 def read_binary(source: File | Path) -> np.ndarray:
-    """`binary` of a file, palettes looked up."""
+    """Return `binary` of a file, with its palette looked up. Raises DataError."""
     file = File.at(source) if isinstance(source, Path) else source
     array = read_image(file)
-    if file.suffix not in (".tif", ".tiff"):
+    if file.suffix not in TIF:
         with Image.open(io.BytesIO(file.read())) as image:
             array = read_image(file, "RGB") if image.mode in ("P", "PA") else array
     return binary(array)
 
 
 def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:
-    """Refuses a TIF of which only the first pictures would be read."""
+    """Refuse a TIF of several series: only the first would be read. Raises DataError."""
     if len(tif.series) > 1:
         raise DataError(
             f"{where}: holds {len(tif.series)} series of pictures that differ in size or kind; save them apart"
@@ -178,8 +183,8 @@ def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:
 
 
 def not_an_image(where: Path | str, error: Exception) -> DataError:
-    """What to raise where `error` came of reading an image: the file is named once."""
-    reason = getattr(error, "strerror", None) or error  # the rest of an OSError's message is the path
+    """Return the DataError to raise after `error` in reading an image; it names the file once."""
+    reason = getattr(error, "strerror", None) or error  # str() of an OSError repeats the path
     if isinstance(error, UnidentifiedImageError):
         reason = "of no known format"
     return DataError(f"{where}: cannot be read as an image ({reason}); it is damaged or cut short")
@@ -190,15 +195,15 @@ def _rgb(array: np.ndarray) -> np.ndarray:
 
 
 def binary(mask: np.ndarray) -> np.ndarray:
-    """0 and 1 of a mask painted in black and white, grey or RGB; greys in between are cut at 127, alpha is dropped."""
+    """Return a mask painted in black and white, grey or RGB as 0 and 1: 1 above 127; alpha is dropped."""
     grey = mask[..., : {2: 1}.get(mask.shape[-1], 3)].max(axis=-1) if mask.ndim == 3 else mask
     return (grey if grey.dtype == bool else grey > 127).astype(np.uint8)
 
 
 def png(array: np.ndarray) -> io.BytesIO:
-    """Encodes (H, W), (H, W, 1) or (H, W, 3) uint8 as PNG, since TFDS encodes arrays only with TensorFlow.
+    """Encode (H, W), (H, W, 1) or (H, W, 3) uint8 as PNG. TFDS would need TensorFlow to encode an array.
 
-    Level 2 takes a quarter of the time of the default and a tenth more space.
+    Compression level 2 takes a quarter of the default's time and a tenth more space.
     """
     buffer = io.BytesIO()
     plane = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
@@ -208,7 +213,7 @@ def png(array: np.ndarray) -> io.BytesIO:
 
 
 def manual_dir(dl_manager: Any) -> Path:
-    """The folder the user put the files into; TFDS says what belongs there if it is missing or empty."""
+    """Return the folder of the user's files. Raises MissingError, in TFDS's words, where it is missing or empty."""
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError as error:
@@ -216,9 +221,10 @@ def manual_dir(dl_manager: Any) -> Path:
 
 
 def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wanted: Sequence[str] = ()) -> Tree:
-    """What the user put into TFDS's manual_dir; if it holds none of `archives`, zipped or not, they come from `url`.
+    """Return the files in TFDS's manual_dir or, where these are missing, download `archives` from `url`.
 
-    `wanted` names files that are as good as the archives.
+    They are missing if manual_dir holds none of `archives`, zipped or extracted, and none of the files `wanted`. Raises
+    DataError where a download fails.
     """
     try:
         folder = manual_dir(dl_manager)
@@ -235,9 +241,9 @@ def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wante
         found |= {name: Path(dl_manager.download(url + name)) for name in archives}
         return Tree(folder, downloaded=found)
     except DataError as error:
-        for path in found.values():  # which TFDS would take again
+        for path in found.values():  # TFDS would use them again
             path.unlink(missing_ok=True)
             path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
         raise DataError(f"{error}: it is deleted, so give the command again") from error
-    except Exception as error:  # of requests, of TFDS, of the promises between them
+    except Exception as error:  # requests, TFDS and its promises raise errors of many kinds
         raise DataError(f"cannot download {url} ({error}); download by hand, see the data set's README.md") from error

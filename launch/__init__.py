@@ -1,1 +1,1 @@
-"""The front doors: commands that tie data sets to the library."""
+"""The commands: they bring data sets and the library together."""

@@ -1,7 +1,7 @@
-"""What augmentation does to images: python -m launch.augmentations --config=folder.py [--config.field=value ...]
+"""Augmented images as training sees them: python -m launch.augmentations --config=folder.py [--config.field=value ...]
 
-Draws a few images of the config's data set with their masks outlined, each as it is and as the first run's first epochs
-see it, into --output (default augmentations.png).
+Draws a few images of the config's data set with the outlines of their masks: each unchanged, and as the first epochs of
+the first run see it. Writes them as one picture to --output (default: augmentations.png).
 """
 
 import argparse
@@ -25,13 +25,13 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import replacing
 from sharp_unet_jax.sweeps import check, plan
 
-ROWS, COLUMNS = 6, 8  # images; each as it is, and in epochs
-# Of --output, by suffix, as Pillow calls them.
+ROWS, COLUMNS = 6, 8  # a row an image: unchanged, then a column an epoch
+# Pillow's name of the format for each suffix of --output.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pdf": "PDF"}
 
 
 def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
-    """(h, w, 3) uint8, a row for each of a few images of the data set: as it is, and then in epochs 1, 2, ..."""
+    """Draw a row for each of a few images of the data set: unchanged, then in epochs 1, 2, ...; (h, w, 3) uint8."""
     index = np.unique(np.linspace(0, len(data.ids) - 1, ROWS).astype(np.int32))
     images, masks = data.images[index], data.masks[index]
     columns = [(images, masks)]
@@ -43,14 +43,9 @@ def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
-    """The whole command; returns its exit code. Raises InputError, DataError or OSError for what the user can mend."""
+    """Run the command and return its exit code. Raises InputError, DataError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.augmentations", description=__doc__, allow_abbrev=False)
-    parser.add_argument(
-        "--config",
-        type=os.path.expanduser,
-        required=True,
-        help="a file of launch/configs by its bare name, or any path",
-    )
+    parser.add_argument("--config", type=os.path.expanduser, required=True, help=configs.HELP)
     parser.add_argument("--output", type=paths.path, default=Path("augmentations.png"), help="the picture to write")
     known, rest = parser.parse_known_args(arguments)
     kind = FORMATS.get(known.output.suffix.lower())
@@ -64,12 +59,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
     picture = Image.fromarray(sheet(config.augment, dataset.load(config.data, console), seed))
     with replacing(known.output) as temporary:
         picture.save(temporary, kind)
-    console.print(f"{known.output}: on the left as they are, then in epochs 1 to {COLUMNS - 1}")
+    console.print(f"{known.output}: on the left unchanged, then in epochs 1 to {COLUMNS - 1}")
     return 0
 
 
 def main() -> None:
-    """Runs the command; what the user can mend ends in one line and exit code 1."""
+    """Run the command and exit with its code; an error that the user can fix is one line and code 1."""
     with ending.in_one_line():
         sys.exit(run(sys.argv[1:], Console(highlight=False, markup=False)))
 

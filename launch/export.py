@@ -1,9 +1,9 @@
-"""A finished run as one file for others: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
+"""A finished run as a file for others: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
 
-stablehlo (JAX alone runs it, on CPU, CUDA and TPU) and onnx (onnxruntime) take uint8 images of any size and number and
-give masks and probabilities: resizing, scaling and the threshold are inside. safetensors are the weights of one run. Of
-a workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, goes beside it.
-Exit code 0: done; 1: the input is wrong.
+stablehlo (for JAX alone, on CPU, CUDA and TPU) and onnx (for onnxruntime) take uint8 images of any size and number and
+return masks and probabilities: resizing, scaling and the threshold are inside. safetensors holds the weights of one
+run. With a workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, is
+written beside it. Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse
@@ -19,25 +19,25 @@ from rich.console import Console
 import datasets
 from launch.console import ending, paths, runtime
 from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.inference import export, model_card, predict
-from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.inference import export, model_card
+from sharp_unet_jax.inference.trained import Trained, load_all
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
 
 def run(arguments: Sequence[str], console: Console) -> None:
-    """The whole command. Raises InputError or OSError for what the user can mend."""
+    """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    parser.add_argument("--model", default="", help="which, if the workdir has several")
+    parser.add_argument("--model", default="", help="the model, if the workdir has several")
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = parser.parse_args(arguments)
     runtime.configure()
-    runs = predict.load(known.run, known.model)
+    runs = load_all(known.run, known.model)
     if known.format == "safetensors" and len(runs) > 1:
         folder = f"{known.run}/runs/{runs[0].name}"
         raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # of shapes that it leaves open
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of dimensions that are left open on purpose
     convert = {
         "stablehlo": lambda: export.to_stablehlo(runs),
         "onnx": lambda: export.to_onnx(runs),
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
         raise InputError(f"--output={known.output} is a folder: name a file")
     card, text = known.output.with_name(f"{known.output.name}.md"), _card(known.run, runs, known.format, known.output)
     with replacing(known.output) as temporary:
-        temporary.touch()  # where nothing can be written is said now, not after minutes of converting
+        temporary.touch()  # fails here, not after minutes of converting, where nothing can be written
         file = convert()
         temporary.write_bytes(file)
         write_text(card, text)
@@ -56,7 +56,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
 
 
 def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -> str:
-    """The card of the runs in `path`, a workdir or a run."""
+    """Return the model card of the runs in `path`, a workdir or a run's folder. Raises InputError."""
     folders = [path / "runs" / run.name if (path / "config.json").exists() else path for run in runs]
     records = [json.loads((folder / "record.json").read_text()) for folder in folders]
     try:
@@ -66,7 +66,7 @@ def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -
 
 
 def _terms(dataset: str) -> str:
-    """What the data set's README says of its licence; nothing of your own images'."""
+    """Return the section on terms of the data set's README; "" for a set without one, such as the user's own."""
     page = Path(datasets.__file__).parent / dataset.partition("/")[0] / "README.md"
     text = page.read_text(encoding="utf-8") if page.exists() else ""
     found = re.search(r"^## (?:Licence and terms|Terms)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)

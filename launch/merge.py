@@ -39,7 +39,7 @@ def _merge(workdir: Path, shards: Sequence[Path]) -> None:
     environment.merge(workdir, shards)
     paper_tables.write(workdir)
     print(f"{copied} runs came to {workdir}; see its tables.md")
-    if records.load(workdir).names:
+    if records.load(workdir).finished:
         print(f"report: {write.write([workdir]) / 'report.html'}")
 
 

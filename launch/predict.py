@@ -1,146 +1,120 @@
 """Masks of your own images: python -m launch.predict --run=WORKDIR_OR_RUN INPUT [INPUT ...] OUTPUT
 
-INPUT is a file, a folder or a glob: PNG, JPG, BMP, TIF of one page or several, NIfTI, DICOM files or series. OUTPUT, a
-folder, gets masks/ in each image's own size and format, areas.csv and what else is asked for. How images are read,
-resized and thresholded is what the run was trained and scored with. Given a workdir, the probabilities of all its
-finished runs of a model are averaged. Give the same command again to go on: what is there already is skipped. A file
-that cannot be read stops nothing and is listed at the end. Turns noted in a photo's EXIF data are not applied, as in
-training: a mask lies on the pixels as they are stored. Exit code 0: all done; 1: something failed, or the input is
-wrong; 130 after Ctrl-C.
+INPUT is a file, a folder or a glob: PNG, JPG, BMP, TIF with one page or several, NIfTI, DICOM files or series. OUTPUT
+is a folder: it gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for.
+Images are read, resized and thresholded as they were when the run was trained and scored. With a workdir, the
+probabilities of all its finished runs of a model are averaged. Give the same command again to go on: files that are
+there are skipped. A file that cannot be read stops nothing; it is listed at the end. The rotation in a photo's EXIF
+data is not applied, as in training: the mask fits the pixels as they are stored. Exit code 0: all is done; 1: an input
+failed, or the command is wrong; 130: Ctrl-C.
 """
 
 import argparse
 import contextlib
 import io
-import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
 
-from datasets import formats
 from datasets.files import DataError
-from launch import masks
+from datasets.formats import search
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
+from launch.prediction import areas, output, pipeline
+from launch.prediction.output import Output
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict
-from sharp_unet_jax.inference.trained import Trained
-from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.inference import trained
 
 
-def parse(arguments: Sequence[str]) -> masks.Command:
-    """The command line; InputError for what is not understood."""
+class Command(NamedTuple):
+    """The request of the user."""
+
+    run: Path  # a workdir or a run's folder
+    model: str  # "" where the workdir has one alone
+    inputs: list[str]  # files, folders and globs
+    output: Output
+    options: dict[str, Any]  # of predict.predict
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Parse the command line. Raises InputError for wrong values."""
     parser = argparse.ArgumentParser(prog="python -m launch.predict", description=__doc__, allow_abbrev=False)
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
     parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    parser.add_argument("--model", default="", help="which, if the workdir has several")
-    parser.add_argument("--probabilities", action="store_true", help="write them too, in probabilities/")
-    parser.add_argument("--overlays", action="store_true", help="write pictures with the masks drawn in, in overlays/")
+    parser.add_argument("--model", default="", help="the model, if the workdir has several")
+    parser.add_argument("--probabilities", action="store_true", help="also write probabilities/")
+    parser.add_argument("--overlays", action="store_true", help="also write overlays/: images with the masks drawn in")
     parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
-    turns = "4 times the work; with --flips 8 times, not 16"
-    parser.add_argument("--rotations", action="store_true", help=f"average over quarter turns ({turns})")
-    tiling = "cut images into tiles instead of resizing them: for very large ones, or runs trained at native size"
-    parser.add_argument("--tile", metavar="H,W", help=tiling)
+    rotations = "average over quarter turns (4 times the work; with --flips 8 times, not 16)"
+    parser.add_argument("--rotations", action="store_true", help=rotations)
+    tile = "cut images into tiles instead of resizing them: for very large images, or runs trained at native size"
+    parser.add_argument("--tile", metavar="H,W", help=tile)
     known = parser.parse_args(arguments)
-    try:
-        tile = tuple(int(side) for side in known.tile.split(",")) if known.tile else None
-    except ValueError:
-        tile = ()
-    if tile is not None and (len(tile) != 2 or min(tile) < 1):
-        raise InputError(f"--tile={known.tile}: give a height and a width in pixels, such as --tile=512,512")
-    options = {"flips": known.flips, "rotations": known.rotations, "tile": tile}
+    options = {"flips": known.flips, "rotations": known.rotations, "tile": _tile(known.tile)}
     extras = tuple(name for name in ("probabilities", "overlays") if getattr(known, name))
-    return masks.Command(known.run, known.model, known.inputs, known.output, options, extras)
+    return Command(known.run, known.model, known.inputs, Output(known.output, extras), options)
+
+
+def _tile(text: str | None) -> tuple[int, int] | None:
+    if not text:
+        return None
+    sides = text.split(",")
+    if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+        raise InputError(f"--tile={text}: give a height and a width in pixels, such as --tile=512,512")
+    return int(sides[0]), int(sides[1])
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
-    """The whole command; returns its exit code. Raises InputError or OSError for what the user can mend."""
+    """Run the command and return its exit code. Raises InputError or OSError for what the user can fix."""
     command = parse(arguments)
-    _check_output(command)
+    output.check(command.output, command.inputs)
     failed: list[str] = []
-    inputs = formats.find(command.inputs, failed)
+    inputs = search.find(command.inputs, failed)
     devices = runtime.configure()
-    members = predict.load(command.run, command.model)
-    _begin(command, members, inputs)
-    todo = [one for one in inputs if not all(path.exists() for path in masks.paths(command, one))]
-    masks.tidy(command, inputs)
-    some = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
+    members = trained.load_all(command.run, command.model)
+    output.begin(command.output, members, inputs, command.options)
+    todo = [one for one in inputs if not output.is_done(command.output, one)]
+    areas.sort(command.output, inputs)
+    runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     console.print(
-        f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {some}, trained on "
+        f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
     began, pictures = time.monotonic(), 0
+    outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:
-        with contextlib.closing(masks.work(command, members, todo, devices)) as outcomes:
+        with contextlib.closing(outcomes):
             for one, outcome in track(console, "predicting")(outcomes, len(todo)):
                 if isinstance(outcome, Exception):
                     failed.append(_line(one, outcome))
                 else:
                     pictures += outcome
     finally:
-        masks.tidy(command, inputs)
+        areas.sort(command.output, inputs)
     seconds = time.monotonic() - began
     if pictures:
-        console.print(f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s), see {command.output}")
+        speed = f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s)"
+        console.print(f"{speed}, see {command.output.folder}")
     for line in failed:
         console.print(f"failed: {line}")
     return 1 if failed else 0
 
 
-def _check_output(command: masks.Command) -> None:
-    """Refuses an output whose masks could be taken for the user's own, or lie among the images."""
-    output = command.output
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file: name a folder for the masks")
-    if any(Path(text).resolve() == output.resolve() for text in command.inputs):
-        raise InputError(f"{output} is the input as well as the output: name another folder for the masks")
-    ours = [output / name for name in ("masks", "areas.csv", *command.extras)]
-    if not (output / "prediction.json").exists() and (there := [path for path in ours if path.exists()]):
-        raise InputError(f"{there[0]} was not made by this command: name another folder for the masks")
-
-
-def _begin(command: masks.Command, members: Sequence[Trained], inputs: Sequence[formats.Input]) -> None:
-    """Writes prediction.json, or checks that what is there is by the same runs and options, and of the same files."""
-    output = command.output
-    now = {
-        "classes": list(members[0].classes),
-        "threshold": members[0].config.threshold,
-        "runs": {member.name: checkpoint.digest(member.weights) for member in members},
-        **command.options,
-    }
-    now = json.loads(json.dumps(now))
-    path = output / "prediction.json"
-    try:
-        before = json.loads(path.read_text()) if path.exists() else now
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): name another folder, or delete this one") from error
-    for field in now:
-        if before.get(field) != now[field]:
-            raise InputError(f"{output} holds masks made with other {field}: name another folder, or delete this one")
-    sources = before.get("inputs", {})  # files made by earlier versions have none
-    for one in inputs:
-        source = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0].parent} ({len(one.paths)} files)"
-        there = sources.setdefault(one.name, source)
-        if there != source:
-            raise InputError(f"{output} holds {one.name} of {there}, and now it is {source}: name another folder")
-    write_json(path, {**now, "inputs": sources})
-
-
-def _line(one: formats.Input, error: Exception) -> str:
-    """What went wrong with an input, naming its file once."""
+def _line(one: search.Input, error: Exception) -> str:
+    """Say what went wrong with an input, in a line that names its file once."""
     text = " ".join(str(error).split()) or type(error).__name__
     where = str(one.paths[0] if len(one.paths) == 1 else one.paths[0].parent)
     return text if where in text else f"{where}: {text}"
 
 
 def main() -> None:
-    """Runs the command; what the user can mend ends in one line and exit code 1."""
+    """Run the command and exit with its code; an error that the user can fix is one line and code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a file's name need not be UTF-8
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""TFDS builder of `covid19_ct`: see README.md here."""
+"""TFDS builder of `covid19_ct`, see README.md."""

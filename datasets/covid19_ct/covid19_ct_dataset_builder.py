@@ -10,7 +10,7 @@ from datasets import ct, examples, files
 CLASSES = ("background", "ground-glass", "consolidation", "pleural effusion")
 WINDOW = (-1250.0, 250.0)  # Hounsfield units: the lung window, level -500, width 1500
 MEDSEG_FOLDERS = ("", "covid19_ct/", "13521488/")
-ARCHIVES = (  # the first is what figshare's "download all" gives, the last two are also offered by themselves
+ARCHIVES = (  # figshare's "download all" gives the first; the last two are parts of the second
     "13521488.zip",
     "COVID-SemiSeg.zip",
     "MultiClassInfection-Train.zip",
@@ -20,7 +20,7 @@ SEMISEG_FOLDERS = ("COVID-SemiSeg/Dataset/", "COVID-SemiSeg/", "Dataset/", "")
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """The slices of medicalsegmentation.com, as first published or as the COVID-SemiSeg release crops them."""
+    """The slices of medicalsegmentation.com, as first published or cropped by the COVID-SemiSeg release."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
@@ -57,8 +57,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             values = np.unique(labels)
             raise files.DataError(f"{mask.where}: holds {values[0]:g} to {values[-1]:g}; the labels are 0, 1, 2 and 3")
         for index in range(volume.shape[2]):
-            # Stored x, y, slice; rows come first in a picture. Transposed, the spine is at the bottom.
-            picture = ct.window(volume[:, :, index].T, *WINDOW, where=f"{image.where}, slice {index}")
+            # Stored as x, y, slice, and a picture has its rows first. Transposed, the spine is at the bottom.
+            picture = ct.windowed(volume[:, :, index].T, WINDOW, f"{image.where}, slice {index}")
             name = f"slice-{index:03d}"
             yield examples.Pair(name, name, picture, labels[:, :, index].T.astype(np.uint8), f"{image.where}, {name}")
 

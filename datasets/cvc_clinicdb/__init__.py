@@ -1,1 +1,1 @@
-"""TFDS builder of `cvc_clinicdb`: see README.md here."""
+"""TFDS builder of `cvc_clinicdb`, see README.md."""

@@ -8,12 +8,12 @@ import tensorflow_datasets as tfds
 
 from datasets import examples, files
 
-ARCHIVES = ("CVC-ClinicDB.zip", "archive.zip")  # the second is what Kaggle calls every download
+ARCHIVES = ("CVC-ClinicDB.zip", "archive.zip")  # Kaggle calls every download archive.zip
 FOLDERS = [f"{top}{kind}" for top in ("CVC-ClinicDB/", "") for kind in ("", "PNG/", "TIF/")]
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """CVC-ClinicDB as frames, polyp masks, and the video sequence each frame is from."""
+    """Frames, masks of polyps, and as group the video sequence of each frame."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
@@ -53,7 +53,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def sequences() -> dict[str, str]:
-    """The video sequence of each of the 612 frames, by the frame's file name."""
+    """Return the video sequence of each of the 612 frames, by the frame's file name."""
     with (Path(__file__).parent / "sequences.csv").open(newline="") as table:
         return {
             str(frame): f"sequence-{int(row['sequence']):02d}"

@@ -1,1 +1,1 @@
-"""TFDS builder of `dsb2018`: see README.md here."""
+"""TFDS builder of `dsb2018`, see README.md."""

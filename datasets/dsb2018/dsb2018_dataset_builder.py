@@ -1,4 +1,4 @@
-"""Data Science Bowl 2018, stage 1: 670 microscope images of nuclei, of every size and modality."""
+"""Data Science Bowl 2018, stage 1: 670 microscope images of nuclei, of many sizes and modalities."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ URL = "https://data.broadinstitute.org/bbbc/BBBC038/"
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """The training part of stage 1; the masks of all nuclei of an image are merged into one."""
+    """The training part of stage 1; the masks of an image's nuclei are merged into one."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012

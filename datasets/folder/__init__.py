@@ -1,1 +1,1 @@
-"""TFDS builder of `folder`: see README.md here."""
+"""TFDS builder of `folder`, see README.md."""

@@ -1,4 +1,4 @@
-"""Everything that is to be said of the user's two folders at once: what would stop a build, and what may surprise."""
+"""All faults of the user's two folders at once: what would stop a build, and what the user should know."""
 
 import contextlib
 from collections import Counter
@@ -12,19 +12,19 @@ import numpy as np
 from datasets import files
 from datasets.folder import images as image_files
 from datasets.folder import labels, masks, pairs
-from datasets.folder.scan import Found, Seen, found, see
+from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The pairs that can be read."""
+    """The faults, and the pairs without one."""
 
-    faults: list[str]  # what stops a build, a line each
-    notes: list[str]  # what does not, but should be known
-    found: Found | None  # None where nothing is left
-    kinds: dict[str, int]  # of images: how many there are of each format, mode and depth
+    faults: list[str]  # each stops a build; a line each
+    notes: list[str]  # these do not, but the user should know them
+    found: Scan | None  # None where no pair is left
+    kinds: dict[str, int]  # images of each format, mode and depth
     groups: dict[str, str]  # by id; {} where no table was given, or it was refused
-    classes: tuple[str, ...]  # names with which masks that were refused can be read; () where there are none
+    classes: tuple[str, ...]  # names with which refused masks can be read; () where there are none
 
 
 def check(
@@ -34,56 +34,59 @@ def check(
     classes: Sequence[str] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Checked:
-    """Pairs the files and reads every mask. DataError only where there are no folders, or nothing in them."""
+    """Pair the files and read every mask. Raises DataError only where there are no folders, or nothing in them."""
     folders = pairs.folders(image_folder, mask_folder)
     faults: list[str] = []
-    every, indices = see(*folders, faults, track)
+    scanned, indices = scan_pairs(*folders, faults, track)
     group_of: dict[str, str] = {}
     if groups is not None:
-        with files.noting(faults):
+        with files.collecting(faults):
             group_of = pairs.groups(groups, [path.stem for path in pairs.listing(folders[0])])
-    every = [seen for seen in every if not seen.header.deep or _readable(seen, faults)]
-    if not every:
+    scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, faults)]
+    if not scanned:
         with contextlib.suppress(files.DataError):
             if not pairs.pairs(*folders, []):
                 faults += _naming(folders)
         return Checked(faults, [], None, {}, group_of, ())
-    reading, names = _read(every, classes, indices, faults)
+    reading, names = _read(scanned, classes, indices, faults)
     whole = None
-    with files.noting(faults):
-        whole = found(folders, every, reading)
-    kinds = Counter(seen.header.kind for seen in every)
-    return Checked(faults, _notes(folders, every, reading), whole, dict(kinds.most_common()), group_of, names)
+    with files.collecting(faults):
+        whole = assemble(folders, scanned, reading)
+    kinds = Counter(one.header.kind for one in scanned)
+    return Checked(faults, _notes(folders, scanned, reading), whole, dict(kinds.most_common()), group_of, names)
 
 
-def _readable(seen: Seen, faults: list[str]) -> bool:
-    """Whether an image deeper than 8 bits can be decoded: their common range needs all of them."""
+def _can_be_decoded(one: Scanned, faults: list[str]) -> bool:
+    """Decode an image of more than 8 bits: the window of all such images needs every one of them."""
     before = len(faults)
-    with files.noting(faults):
-        image_files.pixels(seen.pair.image)
+    with files.collecting(faults):
+        image_files.pixels(one.pair.image)
     return len(faults) == before
 
 
 def _read(
-    every: Sequence[Seen], classes: Sequence[str] | None, indices: bool, faults: list[str]
+    scanned: Sequence[Scanned], classes: Sequence[str] | None, indices: bool, faults: list[str]
 ) -> tuple[labels.Reading, tuple[str, ...]]:
-    """How the masks are read; where they are refused, under which names they would be, else each value as a class."""
-    looks = [seen.look for seen in every]
-    with files.noting(faults):
-        return labels.decide(looks, classes, indices=indices), ()
-    values = np.unique(np.concatenate([look.values for look in looks]))
+    """Return how the masks are read and, where they are refused, the names with which they would not be.
+
+    Where no names help, every value is read as a class.
+    """
+    summaries = [one.mask for one in scanned]
+    with files.collecting(faults):
+        return labels.decide(summaries, classes, indices=indices), ()
+    values = np.unique(np.concatenate([mask.values for mask in summaries]))
     names = [("background", "foreground")]
-    if len(values) <= labels.MOST:
+    if len(values) <= labels.MAX_CLASSES:
         names.append(("background", *(f"value{labels.show(v)}" for v in values[1:].tolist())))
-    if values[-1] < labels.MOST:
+    if values[-1] < labels.MAX_CLASSES:
         names.append(("background", *(f"class{label}" for label in range(1, int(values[-1]) + 1))))
     for proposed in names:
         with contextlib.suppress(files.DataError):
-            reading = labels.decide(looks, proposed, indices=indices)
-            if any(reading.of(look.values).any() for look in looks):
+            reading = labels.decide(summaries, proposed, indices=indices)
+            if any(reading.decode(mask.values).any() for mask in summaries):
                 return reading, proposed
     values = np.unique(masks.as_colours(values)) if values[-1] >= masks.COLOUR else values
-    few = tuple(values[:255].tolist())  # labels are 8 bits
+    few = tuple(values[:255].tolist())  # labels have 8 bits
     return labels.Reading("values", few, tuple(map(labels.show, few)), indices), ()
 
 
@@ -95,32 +98,32 @@ def _naming(folders: tuple[Path, Path]) -> list[str]:
     ]
 
 
-def _notes(folders: tuple[Path, Path], every: Sequence[Seen], reading: labels.Reading) -> list[str]:
+def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading) -> list[str]:
     notes = []
     for folder in folders:
         others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
         if names := sorted(path.name for path in others if not path.name.startswith(".")):
-            notes.append(f"{folder}: {pairs.some(names)} are of no format that is read, and left alone")
+            notes.append(f"{folder}: {pairs.first_few(names)} are of no format that is read, and are skipped")
         if below := sum(path.suffix.lower() in files.IMAGES for path in folder.glob("*/**/*")):
             notes.append(f"{folder}: {below} pictures in its subfolders are not read")
-    if reading.how == "binary" and len(reading.values) > 2:
+    if reading.kind == "binary" and len(reading.values) > 2:
         ends = 0, 255 if reading.values[-1] <= 255 else 65535
-        grey = [int(seen.look.counts[~np.isin(seen.look.values, ends)].sum()) for seen in every]
-        pixels = sum(int(seen.look.counts.sum()) for seen in every)
+        grey = [int(one.mask.counts[~np.isin(one.mask.values, ends)].sum()) for one in scanned]
+        pixels = sum(int(one.mask.counts.sum()) for one in scanned)
         notes.append(
-            f"{np.count_nonzero(grey)} of {len(every)} masks hold greys between black and white "
+            f"{np.count_nonzero(grey)} of {len(scanned)} masks hold greys between black and white "
             f"({sum(grey) / pixels:.2%} of all pixels): edges were blurred, and are cut in the middle"
         )
-    if blurred := sum(seen.pair.mask.suffix.lower() in labels.JPEG for seen in every):
+    if blurred := sum(one.pair.mask.suffix.lower() in files.JPEG for one in scanned):
         notes.append(f"{blurred} masks are JPEG, which blurs edges: better export them as PNG")
-    if inverted := sum(seen.look.inverted for seen in every):
+    if inverted := sum(one.mask.inverted for one in scanned):
         notes.append(
-            f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: see on the "
+            f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: check on the "
             "contact sheet that the right side is foreground"
         )
-    if turned := [seen.pair.image.name for seen in every if seen.header.turned]:
+    if rotated := [one.pair.image.name for one in scanned if one.header.rotated]:
         notes.append(
-            f"the EXIF data of {pairs.some(turned)} ask to show them turned or mirrored, which is not done here, to "
-            "image or mask: see on the contact sheet that the masks fit"
+            f"the EXIF data of {pairs.first_few(rotated)} ask to show them rotated or mirrored, which is not done "
+            "here, to image or mask: check on the contact sheet that the masks fit"
         )
     return notes

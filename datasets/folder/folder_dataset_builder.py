@@ -14,12 +14,12 @@ import tensorflow_datasets as tfds
 from datasets import examples, files
 from datasets.folder import images as image_files
 from datasets.folder import pairs
-from datasets.folder.scan import Found, scan
+from datasets.folder.scan import Scan, scan
 
 
 @dataclasses.dataclass(eq=False)
 class Config(tfds.core.BuilderConfig):
-    """Where the files are; the name holds a fingerprint of them, so that changed folders are built anew."""
+    """The paths of the files. The name holds a fingerprint of the files, so that changed folders are built again."""
 
     images: Path = Path()
     masks: Path = Path()
@@ -33,20 +33,23 @@ def configure(
     groups: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> Config:
-    """The config for two folders, or for one that holds `images/` and `masks/`; "" and () stand for None."""
+    """Return the config for two folders, or for one that holds `images/` and `masks/`; "" and () mean None.
+
+    Raises DataError where there is no such folder or file.
+    """
     top = Path(images).expanduser().resolve()
     image_dir, mask_dir = pairs.folders(top, Path(masks).expanduser().resolve() if masks else None)
     table = Path(groups).expanduser().resolve() if groups else None
     if table is not None and not table.is_file():
         raise files.DataError(f"{table}: no such file; it should be a CSV file of 'id,group' lines")
-    seen = hashlib.sha256(repr((table and table.read_bytes(), tuple(classes or ()))).encode())
+    fingerprint = hashlib.sha256(repr((table and table.read_bytes(), tuple(classes or ()))).encode())
     for folder in (image_dir, mask_dir):
-        seen.update(repr(str(folder)).encode())  # two raters' masks may agree in names, sizes and times
+        fingerprint.update(repr(str(folder)).encode())  # two raters' masks may agree in names, sizes and times
         for path in pairs.listing(folder):
-            seen.update(repr((path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
+            fingerprint.update(repr((path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
     called = re.sub(r"\W+", "_", top.parent.name if top.name == "images" else top.name) or "data"
     return Config(
-        name=f"{called}-{seen.hexdigest()[:12]}",
+        name=f"{called}-{fingerprint.hexdigest()[:12]}",
         description=f"{image_dir} and {mask_dir}",
         images=image_dir,
         masks=mask_dir,
@@ -56,7 +59,7 @@ def configure(
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Images and masks of the user's own, in whatever common format they are."""
+    """The user's own images and masks, of any common format."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
@@ -71,7 +74,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config: Config | None = None,
         **options: Any,
     ):
-        """`images` (and `masks`) are folders, `groups` a CSV file `id,group`, `classes` names by label; see README."""
+        """Take `images` and `masks`, folders, `groups`, a CSV file `id,group`, and `classes`, names; see README.md."""
         if config is None:
             if not images:
                 raise files.MissingError("the data set 'folder' needs images, the folder of your images")
@@ -79,13 +82,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         super().__init__(config=config, **options)
 
     @functools.cached_property
-    def found(self) -> Found:
-        """What the folders hold; looks at every file."""
+    def found(self) -> Scan:
+        """The content of the folders; reads every file."""
         return scan(self.builder_config.images, self.builder_config.masks, self.builder_config.classes)
 
     def _info(self) -> tfds.core.DatasetInfo:
         built = Path(self.data_dir, "metadata.json")
-        if built.exists():  # no need to look at the files again
+        if built.exists():  # then the files are not read again
             metadata = json.loads(built.read_text())
             channels = tfds.features.FeaturesDict.from_config(self.data_dir)["image"].shape[-1]
         else:
@@ -93,7 +96,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             metadata = {
                 "classes": list(self.found.reading.classes),
                 "found": self.found.describe(),
-                "window": self.found.span,
+                "window": self.found.window,
             }
         info = examples.info(self, metadata["classes"], channels=channels)
         info.metadata.update(metadata)
@@ -114,7 +117,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             yield examples.Pair(
                 id=pair.id,
                 group=group_of[pair.id],
-                image=image_files.read(pair.image, self.found.channels, self.found.span),
+                image=image_files.read(pair.image, self.found.channels, self.found.window),
                 mask=self.found.reading.labels(pair.mask),
                 where=str(pair.image),
             )

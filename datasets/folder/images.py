@@ -9,25 +9,26 @@ import tifffile
 from PIL import ExifTags, Image
 
 from datasets import files
+from sharp_unet_jax.data.pixels import windowed
 
-GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes with one channel of picture
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes with one channel besides alpha
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself, without decoding it."""
+    """Facts of an image file that need no decoding."""
 
     size: tuple[int, int]  # width, height
     channels: int  # 1 or 3; alpha is dropped
     deep: bool  # more than 8 bits a channel
     kind: str  # as Pillow and tifffile name it: "PNG RGBA", "TIF uint16 x 3"
-    turned: bool = False  # EXIF says that the picture is to be shown turned or mirrored, which is not done here
+    rotated: bool = False  # its EXIF data ask to show it rotated or mirrored; this is not done
 
 
 def header(path: Path) -> Header:
-    """Size, channels and depth of an image."""
+    """Return an image's header. Raises DataError for a file that is no image of one or three channels."""
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
+        if path.suffix.lower() in files.TIF:
             with tifffile.TiffFile(path) as tif:
                 files.check_series(tif, path)
                 shape, dtype, axes = tif.series[0].shape, tif.series[0].dtype, tif.series[0].axes
@@ -39,40 +40,39 @@ def header(path: Path) -> Header:
             return Header((width, height), channels, dtype not in (np.uint8, bool), kind)
         with Image.open(path) as image:
             deep = image.mode.startswith(("I", "F"))
-            # Of a JPEG: in a PNG it may come last, and Pillow would decode all of it.
-            turned = image.format in ("JPEG", "MPO") and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            # JPEG alone: in a PNG the EXIF data may come last, and Pillow would decode all of it.
+            rotated = image.format in ("JPEG", "MPO") and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
             kind = f"{image.format} {image.mode}"
-            return Header(image.size, 1 if image.mode in GREY else 3, deep, kind, turned)
+            return Header(image.size, 1 if image.mode in GREY else 3, deep, kind, rotated)
     except files.DataError:
         raise
     except Exception as error:
         raise files.not_an_image(path, error) from error
 
 
-def scale(paths: Sequence[Path]) -> tuple[float, float]:
-    """The range that becomes 0 to 255 for images deeper than 8 bits: one for all, so that brightness stays comparable.
+def common_window(paths: Sequence[Path]) -> tuple[float, float]:
+    """Return the range that becomes 0 to 255 for images of more than 8 bits: one for all, so that brightness compares.
 
-    Each image's 0.1st and 99.9th percentile leave out dead and hot pixels; the widest range of any image counts.
+    It goes from the lowest 0.1st percentile of any image to the highest 99.9th: dead and hot pixels are left out.
     """
     ends = np.array([np.percentile(pixels(path), (0.1, 99.9)) for path in paths])
     return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
-def read(path: Path, channels: int, span: tuple[float, float] | None) -> np.ndarray:
-    """An image as uint8 (H, W, channels); `span` is the range of images deeper than 8 bits."""
+def read(path: Path, channels: int, window: tuple[float, float] | None) -> np.ndarray:
+    """Return an image as uint8 (H, W, channels); `window` is for images of more than 8 bits. Raises DataError."""
     array = pixels(path)
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
     elif array.dtype != np.uint8:
-        low, high = span or (0.0, 255.0)
-        array = np.rint(np.clip((array - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+        array = windowed(array, window or (0.0, 255.0))
     array = array[..., None] if array.ndim == 2 else array
     return np.repeat(array, channels, axis=-1) if array.shape[-1] < channels else array
 
 
 def pixels(path: Path) -> np.ndarray:
-    """(H, W) or (H, W, 3) as stored, palettes looked up, alpha dropped."""
-    if path.suffix.lower() in (".tif", ".tiff"):
+    """Return the pixels as stored, (H, W) or (H, W, 3), with palettes looked up and alpha dropped. Raises DataError."""
+    if path.suffix.lower() in files.TIF:
         array = files.read_image(path)
         channels = _layout(path, array.shape)[2]
         if array.ndim == 3 and array.shape[-1] > 4:
@@ -94,7 +94,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def _layout(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) of a TIF, whose channels may come first."""
+    """Return the height, width and channels (1 or 3) of a TIF, whose channels may come first. Raises DataError."""
     if len(shape) == 2:
         return shape[0], shape[1], 1
     if len(shape) == 3 and shape[2] in (1, 2, 3, 4):

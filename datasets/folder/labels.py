@@ -1,4 +1,4 @@
-"""How the masks of a set are read as labels 0..C-1: decided once, over the whole set."""
+"""The rule by which the masks of a set are read as labels 0..C-1: decided once for the whole set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,181 +9,201 @@ import numpy as np
 
 from datasets import files
 from datasets.folder import masks
-from datasets.folder.pairs import some
+from datasets.folder.masks import Summary
+from datasets.folder.pairs import first_few
 
-MOST = 32  # classes; more values than this are noise, instances, or not masks at all
-CLEAR = 0.95  # part of all pixels that is near black or near white in masks which mean black and white
-JPEG = (".jpg", ".jpeg")
+MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
+CLEAR = 0.95  # of all pixels, the least share that is near black or near white in masks that mean black and white
+
+Kind = Literal["labels", "binary", "values"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One rule for all masks."""
+    """The rule by which all masks of a set are read."""
 
-    how: Literal["labels", "binary", "values"]
-    values: tuple[int, ...]  # the codes found, ascending; where how is "values", the index of each is its label
-    classes: tuple[str, ...]
-    indices: bool  # whether palettes are read as indices
+    kind: Kind
+    values: tuple[int, ...]  # the codes found, ascending; if kind is "values", the index of a code is its label
+    classes: tuple[str, ...]  # names, background first
+    indices: bool  # whether the indices of palettes are read, not their colours
 
     def labels(self, path: Path) -> np.ndarray:
-        """The label map of one mask, uint8 (H, W)."""
-        return self.of(masks.read(path, indices=self.indices))
+        """Return the labels of one mask, uint8 (H, W)."""
+        return self.decode(masks.read(path, indices=self.indices))
 
-    def of(self, codes: np.ndarray) -> np.ndarray:
-        """Labels of codes."""
-        if self.how == "labels":
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the labels of codes, uint8 of their shape."""
+        if self.kind == "labels":
             return codes.astype(np.uint8)
-        if self.how == "binary":
-            return (codes > _top(self.values) // 2).astype(np.uint8)
+        if self.kind == "binary":
+            return (codes > _white(self.values) // 2).astype(np.uint8)
         codes = masks.as_colours(codes) if self.values[-1] >= masks.COLOUR else codes
         return np.searchsorted(np.array(self.values), codes).astype(np.uint8)
 
     def describe(self) -> str:
-        """What was found and how it is read, for people."""
+        """Describe the values found and how they are read, in one clause."""
         values = np.array(self.values)
-        found = some(show(v) for v in self.values) if len(values) < 6 else f"{values[0]} to {values[-1]}"
-        if self.how == "labels":
+        found = first_few(show(v) for v in self.values) if len(values) < 6 else f"{values[0]} to {values[-1]}"
+        if self.kind == "labels":
             named = ", ".join(f"{label} is {name}" for label, name in enumerate(self.classes))
             return f"mask values {found} are labels: {named}"
-        if self.how == "binary" and len(values) > 2:
-            cut = f"above {_top(self.values) // 2} is {self.classes[1]}"
+        if self.kind == "binary" and len(values) > 2:
+            cut = f"above {_white(self.values) // 2} is {self.classes[1]}"
             return f"mask values {found} ({len(values)} greys) are black and white, blurred: {cut}"
-        named = ", ".join(f"{show(v)} is {self.classes[k]}" for v, k in zip(values, self.of(values), strict=True))
+        named = ", ".join(f"{show(v)} is {self.classes[k]}" for v, k in zip(values, self.decode(values), strict=True))
         return f"mask values: {named}"
 
 
 def show(code: int) -> str:
-    """A grey value as a number, a colour as #rrggbb."""
+    """Return a grey value as a number, a colour as #rrggbb."""
     return f"#{code - masks.COLOUR:06x}" if code >= masks.COLOUR else str(code)
 
 
-def decide(looks: Sequence[masks.Look], classes: Sequence[str] | None, *, indices: bool) -> Reading:
-    """The rule by which all masks can be read; refuses, rather than guesses, where several could be meant."""
+def decide(summaries: Sequence[Summary], classes: Sequence[str] | None, *, indices: bool) -> Reading:
+    """Return the rule by which all masks can be read.
+
+    Args:
+        summaries: of all masks.
+        classes: their names, background first; None gives them default names.
+        indices: whether the indices of palettes were read.
+
+    Raises:
+        DataError: where the masks could mean two things: nothing is guessed.
+    """
     if classes is not None and len(set(classes)) < len(classes):
         raise files.DataError(f"data.classes names a class twice ({', '.join(classes)}); give each its own name")
-    values = np.unique(np.concatenate([look.values for look in looks]))
+    values = np.unique(np.concatenate([mask.values for mask in summaries]))
     if values[-1] >= masks.COLOUR:
-        how: Literal["labels", "binary", "values"] = "values"
+        kind: Kind = "values"
         values = np.unique(masks.as_colours(values))
-        if len(values) > MOST:
-            worst = max(looks, key=lambda look: len(look.values))
+        if len(values) > MAX_CLASSES:
+            worst = max(summaries, key=lambda mask: len(mask.values))
             raise files.DataError(
-                f"{worst.path}: {len(worst.values)} colours in this mask and {len(values)} in all, at most {MOST} can "
-                "be classes; save masks as PNG, since JPEG blurs colours, and check that these are masks"
+                f"{worst.path}: {len(worst.values)} colours in this mask and {len(values)} in all, at most "
+                f"{MAX_CLASSES} can be classes; save masks as PNG, since JPEG blurs colours, and check that these are "
+                "masks"
             )
     else:
-        how = _grey(looks, values, classes)
-    jpeg = next((look.path for look in looks if look.path.suffix.lower() in JPEG and look.values.any()), None)
-    if jpeg and how != "binary":
+        kind = _kind_of_greys(summaries, values, classes)
+    jpeg = next((mask.path for mask in summaries if _is_jpeg(mask) and mask.values.any()), None)
+    if jpeg and kind != "binary":
         raise files.DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
     if classes is None:
-        count = {"labels": max(2, int(values[-1]) + 1), "binary": 2, "values": len(values)}[how]
-        named = tuple(_name(int(v), label, count) for label, v in enumerate(values)) if how == "values" else ()
-        named = named or tuple(_name(0, label, count) for label in range(count))
-        return Reading(how, tuple(values.tolist()), named, indices)
-    if (how == "binary" and len(classes) != 2) or (how == "values" and len(classes) != len(values)):
-        at, kind = (
-            _first(looks, values, len(classes)),
-            "black and white" if how == "binary" else f"{len(values)} values",
-        )
-        raise files.DataError(f"{at}: masks hold {kind} but {_named(classes)}; name one for each, background first")
-    return Reading(how, tuple(values.tolist()), tuple(classes), indices)
+        return Reading(kind, tuple(values.tolist()), _default_names(kind, values), indices)
+    if (kind == "binary" and len(classes) != 2) or (kind == "values" and len(classes) != len(values)):
+        where = _first_beyond(summaries, values, len(classes))
+        held = "black and white" if kind == "binary" else f"{len(values)} values"
+        raise files.DataError(f"{where}: masks hold {held} but {_named(classes)}; name one for each, background first")
+    return Reading(kind, tuple(values.tolist()), tuple(classes), indices)
 
 
-def _grey(
-    looks: Sequence[masks.Look], values: np.ndarray, classes: Sequence[str] | None
-) -> Literal["labels", "binary", "values"]:
+def _kind_of_greys(summaries: Sequence[Summary], values: np.ndarray, classes: Sequence[str] | None) -> Kind:
+    """Decide what grey values mean. Raises DataError where they could mean two things."""
     highest = int(values[-1])
     if classes is not None and highest < len(classes):
         return "labels"
-    if highest <= 1 or (highest == len(values) - 1 and highest < MOST):
+    if highest <= 1 or (highest == len(values) - 1 and highest < MAX_CLASSES):
         if classes is not None:
             raise files.DataError(
-                f"{_first(looks, values, len(classes))}: holds label {highest} (labels in all masks: "
-                f"{some(values)}) but {_named(classes)}; name {highest + 1}"
+                f"{_first_beyond(summaries, values, len(classes))}: holds label {highest} (labels in all masks: "
+                f"{first_few(values)}) but {_named(classes)}; name {highest + 1}"
             )
         return "labels"
-    if classes is not None and len(classes) == len(values) and (len(values) > 2 or not _light(values, values).any()):
+    if classes is not None and len(classes) == len(values) and (len(values) > 2 or not _is_light(values, values).any()):
         return "values"
-    binary = _black_and_white(looks, values, named=classes is not None and len(classes) == 2)
-    if (binary or len(values) <= MOST) and (different := _different(looks, values)):
+    binary = _is_binary(summaries, values, named=classes is not None and len(classes) == 2)
+    if (binary or len(values) <= MAX_CLASSES) and (different := _different_whites(summaries, values)):
         raise files.DataError(
             f"{different[0].path}: holds nothing above {different[0].values[-1]} where {different[1].path} holds "
-            f"{different[1].values[-1]}: what is foreground? save all masks alike"
-            + (f", or name {len(values)} classes to make each value one" if len(values) <= MOST else "")
+            f"{different[1].values[-1]}: what is foreground? save all masks in one way"
+            + (f", or name {len(values)} classes to make each value one" if len(values) <= MAX_CLASSES else "")
         )
     if binary:
         return "binary"
-    where, found = _first(looks, values, len(classes or "ab")), f"{len(values)} grey values, {some(values)}"
-    if len(values) > MOST:
-        raise files.DataError(f"{where}: masks hold {found}; at most {MOST} can be classes (instances? merge them)")
+    where = _first_beyond(summaries, values, len(classes or "ab"))
+    found = f"{len(values)} grey values, {first_few(values)}"
+    if len(values) > MAX_CLASSES:
+        raise files.DataError(
+            f"{where}: masks hold {found}; at most {MAX_CLASSES} can be classes (instances? merge them)"
+        )
     named = f"but {_named(classes)}" if classes is not None else "which are neither 0 and 255 nor labels 0, 1, 2, ..."
-    or_two = ", or two to cut them in the middle" if _black_and_white(looks, values, named=True) else ""
+    or_two = ", or two to cut them in the middle" if _is_binary(summaries, values, named=True) else ""
     raise files.DataError(
         f"{where}: masks hold {found}, {named}; name {len(values)} classes to make each value one{or_two}"
     )
 
 
-def _black_and_white(looks: Sequence[masks.Look], values: np.ndarray, *, named: bool) -> bool:
-    """Whether masks that are no labels mean two classes, sharp or with blurred edges; `named` if there are two names.
+def _is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) -> bool:
+    """Say whether masks that hold no labels mean two classes, with sharp or blurred edges.
 
-    Labels beside 255, for what was left out, and numbers of objects are not black and white, although most of such
-    masks is near black: there, what is not black is not white.
+    `named`: two names are given. Labels beside 255 (for ignored pixels) and numbered objects are not binary, although
+    most pixels of such masks are near black: of their pixels above 0, most are not near white.
     """
-    light = _light(values, values)
+    light = _is_light(values, values)
     between = (values > 0) & ~light
     if not light.any() or not between.any():
         return bool(light.any())
-    several = light.sum() > 1 and not (between & ~_dark(values, values)).any()  # noise, as JPEG has it on both sides
+    # Noise, as JPEG adds it, is on both sides: greys near black beside several greys near white.
+    noise = light.sum() > 1 and not (between & ~_is_dark(values, values)).any()
     dark_pixels = middle_pixels = light_pixels = pixels = 0
-    for look in looks:
-        dark, light = _dark(look.values, values) & (look.values > 0), _light(look.values, values)
-        if look.path.suffix.lower() not in JPEG:  # in which they can only be noise
-            dark_pixels += int(look.counts[dark].sum())
-        light_pixels += int(look.counts[light].sum())
-        middle_pixels += int(look.counts[(look.values > 0) & ~dark & ~light].sum())
-        pixels += int(look.counts.sum())
-    blurred = named or several or len(values) > MOST
+    for mask in summaries:
+        dark, light = _is_dark(mask.values, values) & (mask.values > 0), _is_light(mask.values, values)
+        if not _is_jpeg(mask):  # in a JPEG, pixels near black can be noise alone
+            dark_pixels += int(mask.counts[dark].sum())
+        light_pixels += int(mask.counts[light].sum())
+        middle_pixels += int(mask.counts[(mask.values > 0) & ~dark & ~light].sum())
+        pixels += int(mask.counts.sum())
+    blurred = named or noise or len(values) > MAX_CLASSES
     return blurred and light_pixels > dark_pixels + middle_pixels and middle_pixels <= (1 - CLEAR) * pixels
 
 
-def _different(looks: Sequence[masks.Look], values: np.ndarray) -> tuple[masks.Look, masks.Look] | None:
-    """A mask that has something in it, but nothing brighter than nearly black, and one with white: if there are both.
+def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple[Summary, Summary] | None:
+    """Return a mask that is not empty but holds nothing above nearly black, and a mask that holds white, if there are.
 
-    Masks of 0 and 1 beside masks of 0 and 255, or of 8 bits beside 16.
+    So are masks of 0 and 1 beside masks of 0 and 255, and masks of 8 bits beside masks of 16.
     """
     near_black = [
-        look
-        for look in looks
-        if look.values.any() and _dark(look.values, values).all() and look.path.suffix.lower() not in JPEG
+        mask for mask in summaries if mask.values.any() and _is_dark(mask.values, values).all() and not _is_jpeg(mask)
     ]
-    white = [look for look in looks if _light(look.values, values).any()]
+    white = [mask for mask in summaries if _is_light(mask.values, values).any()]
     return (near_black[0], white[0]) if near_black and white else None
 
 
-def _dark(some_values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
-    return some_values <= _top(all_values) // 8
+def _is_dark(values: np.ndarray, of_all_masks: np.ndarray) -> np.ndarray:
+    return values <= _white(of_all_masks) // 8
 
 
-def _light(some_values: np.ndarray, all_values: np.ndarray) -> np.ndarray:
-    return some_values >= _top(all_values) - _top(all_values) // 8
+def _is_light(values: np.ndarray, of_all_masks: np.ndarray) -> np.ndarray:
+    return values >= _white(of_all_masks) - _white(of_all_masks) // 8
 
 
-def _top(values: Sequence[int] | np.ndarray) -> int:
+def _white(values: Sequence[int] | np.ndarray) -> int:
     return 255 if values[-1] <= 255 else 65535
 
 
-def _first(looks: Sequence[masks.Look], values: np.ndarray, classes: int) -> Path:
-    """The first mask with a value beyond those that `classes` classes account for."""
+def _is_jpeg(mask: Summary) -> bool:
+    return mask.path.suffix.lower() in files.JPEG
+
+
+def _first_beyond(summaries: Sequence[Summary], values: np.ndarray, classes: int) -> Path:
+    """Return the first mask with a value beyond the first `classes` values."""
     known = values[:classes]
-    return next((look.path for look in looks if not np.isin(look.values, known).all()), looks[0].path)
+    return next((mask.path for mask in summaries if not np.isin(mask.values, known).all()), summaries[0].path)
 
 
 def _named(classes: Sequence[str]) -> str:
     return f"{len(classes)} classes are named ({', '.join(classes)})"
 
 
-def _name(value: int, label: int, count: int) -> str:
+def _default_names(kind: Kind, values: np.ndarray) -> tuple[str, ...]:
+    """Name classes that the user has not named."""
+    if kind == "values":
+        return tuple(_default_name(int(value), label, len(values)) for label, value in enumerate(values))
+    count = max(2, int(values[-1]) + 1) if kind == "labels" else 2
+    return tuple(_default_name(0, label, count) for label in range(count))
+
+
+def _default_name(value: int, label: int, count: int) -> str:
     if value > masks.COLOUR or (value == masks.COLOUR and label):
         return show(value)
     return "background" if label == 0 else "foreground" if count == 2 else f"class {label}"

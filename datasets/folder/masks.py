@@ -1,4 +1,4 @@
-"""What a mask file holds: a two-dimensional array of codes, each a grey value, a palette index or a colour."""
+"""The content of a mask file: a two-dimensional array of codes, each a grey value, a palette index or a colour."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from PIL import Image
 
 from datasets import files
 
-COLOUR = 1 << 24  # set in the codes of colours, 0xRRGGBB, so that none equals a grey value
+COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
 
 
 @dataclass(frozen=True)
-class Look:
+class Summary:
     """One mask, summarised."""
 
     path: Path
     size: tuple[int, int]  # width, height
-    values: np.ndarray  # the codes in it, ascending
-    counts: np.ndarray  # pixels of each
-    palette: dict[int, int]  # colour of each index in it, where it has a palette
-    inverted: bool = False  # a TIF that asks to show 0 as white, which changes nothing here
+    values: np.ndarray  # its codes, ascending
+    counts: np.ndarray  # pixels of each code
+    palette: dict[int, int]  # the colour of each index in it; {} without a palette
+    inverted: bool = False  # a TIF that asks to show 0 as white; the codes stay as they are
 
 
-def look(path: Path, *, indices: bool) -> Look:
-    """Reads one mask whole; `indices` keeps a palette's indices rather than its colours."""
+def summarise(path: Path, *, indices: bool) -> Summary:
+    """Read and summarise a mask; `indices` takes the indices of a palette, not its colours. Raises DataError."""
     codes = read(path, indices=indices)
-    values, counts = _counted(codes)
+    values, counts = _count(codes)
     palette, inverted = {}, False
-    if path.suffix.lower() in (".tif", ".tiff"):
+    if path.suffix.lower() in files.TIF:
         with tifffile.TiffFile(path) as tif:
             inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
     elif indices:
@@ -38,11 +38,14 @@ def look(path: Path, *, indices: bool) -> Look:
             if image.mode in ("P", "PA"):
                 table = np.array(image.getpalette("RGB")).reshape(-1, 3)
                 palette = {int(v): int(_packed(table[v])) for v in values if v < len(table)}
-    return Look(path, (codes.shape[1], codes.shape[0]), values, counts, palette, inverted)
+    return Summary(path, (codes.shape[1], codes.shape[0]), values, counts, palette, inverted)
 
 
 def read(path: Path, *, indices: bool) -> np.ndarray:
-    """The codes of a mask, int32 (H, W); a colour picture with R = G = B everywhere is a grey one, 1 bit 0 and 255."""
+    """Return the codes of a mask, int32 (H, W). Raises DataError.
+
+    A colour picture with R = G = B everywhere is read as a grey one. One bit becomes 0 and 255.
+    """
     array = files.read_image(path, "RGB" if not indices and _has_palette(path) else None)
     array = array * np.uint8(255) if array.dtype == bool else array
     if array.ndim == 3:
@@ -60,26 +63,26 @@ def read(path: Path, *, indices: bool) -> np.ndarray:
     return whole if whole.ndim == 2 else _packed(whole)
 
 
-def trusted(looks: Iterable[Look]) -> bool:
-    """Whether palette indices mean the same in all masks.
+def palettes_agree(masks: Iterable[Summary]) -> bool:
+    """Say whether palette indices mean the same in all masks, so that they can be read as labels.
 
-    Programs that shrink PNG files renumber each file's palette, and some put black, the background, after another
-    colour; then only the colours can be believed.
+    Programs that shrink PNG files renumber the palette of each file, and some put black, the background, after another
+    colour; then only the colours can be trusted.
     """
     colour_of: dict[int, int] = {}
-    for seen in looks:
-        for index, colour in seen.palette.items():
+    for mask in masks:
+        for index, colour in mask.palette.items():
             if colour_of.setdefault(index, colour) != colour:
                 return False
     return colour_of.get(0, COLOUR) == COLOUR or COLOUR not in colour_of.values()
 
 
 def as_colours(values: np.ndarray) -> np.ndarray:
-    """Grey values as the colours they look like; colours as they are."""
+    """Return grey values as the codes of the same greys in RGB, and codes of colours unchanged."""
     return np.where(values < COLOUR, values * 0x010101 + COLOUR, values)
 
 
-def _counted(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _count(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if codes.max() >= COLOUR:
         return np.unique(codes, return_counts=True)
     counts = np.bincount(codes.ravel())  # ten times as fast
@@ -87,7 +90,7 @@ def _counted(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _has_palette(path: Path) -> bool:
-    if path.suffix.lower() in (".tif", ".tiff"):  # ImageJ adds palettes to TIFs for display alone
+    if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs for display alone
         return False
     with Image.open(path) as image:
         return image.mode in ("P", "PA")

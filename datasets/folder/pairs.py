@@ -1,4 +1,4 @@
-"""Which mask and which group belong to which image of the user's folders, by file name."""
+"""The mask and the group of each image in the user's folders, matched by file name."""
 
 import csv
 import re
@@ -9,21 +9,21 @@ from pathlib import Path
 
 from datasets import files
 
-# What tools append to an image's name to name its mask: "a.jpg" and "a_mask.png", "a-seg.png", "a_labels.tif".
+# Tools append these to an image's name to name its mask: "a.jpg" and "a_mask.png", "a-seg.png", "a_labels.tif".
 ENDING = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|labelmap|gt|groundtruth|ground_truth|annotation)$")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its mask; the id is the image's name without suffix."""
+    """An image and its mask."""
 
-    id: str
+    id: str  # the image's name without suffix
     image: Path
     mask: Path
 
 
 def folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
-    """The two folders: as given, or `images/` and `masks/` within the only one given."""
+    """Return the two folders: both as given, or `images/` and `masks/` in the only one given. Raises DataError."""
     if masks is not None:
         return images, masks
     if not images.is_dir():
@@ -35,23 +35,23 @@ def folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
 
 
 def pairs(images: Path, masks: Path, faults: list[str] | None = None) -> tuple[Pair, ...]:
-    """All pairs in natural order; a file without its partner is an error, never dropped.
+    """Return all pairs in natural order. No file is dropped: one without its partner is a fault.
 
-    With `faults` such errors are added there, and what has its partner is paired.
+    Faults are raised as DataError or, where there is a list `faults`, added to it.
     """
     image_of: dict[str, Path] = {}
     for path in listing(images):
-        with files.noting(faults):
+        with files.collecting(faults):
             _add(image_of, _key(path), path)
     if images.resolve() == masks.resolve():
         raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
     mask_of: dict[str, Path] = {}
     for path in listing(masks):
         key = _key(path)
-        with files.noting(faults):
+        with files.collecting(faults):
             _add(mask_of, key if key in image_of else ENDING.sub("", key), path)
     alone = [
-        f"no {kind} in {folder} for {some(path.name for path in left)}"
+        f"no {kind} in {folder} for {first_few(path.name for path in left)}"
         for kind, folder, left in (
             ("mask", masks, [path for key, path in image_of.items() if key not in mask_of]),
             ("image", images, [path for key, path in mask_of.items() if key not in image_of]),
@@ -59,26 +59,29 @@ def pairs(images: Path, masks: Path, faults: list[str] | None = None) -> tuple[P
         if left
     ]
     if alone:
-        with files.noting(faults):
+        with files.collecting(faults):
             raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
     return tuple(Pair(path.stem, path, mask_of[key]) for key, path in image_of.items() if key in mask_of)
 
 
 def listing(folder: Path) -> list[Path]:
-    """The images lying in a folder, subfolders aside, in natural order."""
+    """Return the images in a folder, not its subfolders, in natural order. Raises DataError where there are none."""
     if not folder.is_dir():
         raise files.DataError(f"{folder}: no such folder; check the path")
-    # Dot files are what macOS leaves beside the real ones.
+    # macOS puts a dot file beside each real file.
     found = [p for p in folder.iterdir() if p.suffix.lower() in files.IMAGES and not p.name.startswith(".")]
     if not found:
         below = sum(path.suffix.lower() in files.IMAGES for path in folder.rglob("*"))
-        hint = f"; {below} lie in its subfolders, which are not read" if below else ""
+        hint = f"; {below} are in its subfolders, which are not read" if below else ""
         raise files.DataError(f"{folder}: holds no images ({' '.join(files.IMAGES)}){hint}")
     return sorted(found, key=lambda path: (files.natural(path.stem), path.name))
 
 
 def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
-    """The group of each id, from a CSV file with the columns `id,group`; spaces around them do not count."""
+    """Return the group of each id, from a CSV file with the columns `id,group`. Spaces around both are stripped.
+
+    Raises DataError for a file of another form, and unless it names each id, and no other, with one group.
+    """
     try:
         with table.open(newline="", encoding="utf-8-sig") as text:  # Excel starts its CSV files with a byte-order mark
             rows = [[cell.strip() for cell in row] for row in csv.reader(text) if row]
@@ -90,20 +93,20 @@ def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
     if wrong:
         raise files.DataError(f"{table}: every line is an id and its group, unlike '{wrong[0]}'")
     group_of: dict[str, str] = {}
-    for name, group in ((_plain(name), group) for name, group in rows[1:]):
+    for name, group in ((_normal(name), group) for name, group in rows[1:]):
         if group_of.setdefault(name, group) != group:
             raise files.DataError(f"{table}: {name} is in group {group_of[name]} and in group {group}; remove one line")
-    missing = [i for i in ids if _plain(i) not in group_of]
-    unknown = sorted(group_of.keys() - set(map(_plain, ids)), key=files.natural)
+    missing = [i for i in ids if _normal(i) not in group_of]
+    unknown = sorted(group_of.keys() - set(map(_normal, ids)), key=files.natural)
     if missing:
-        raise files.DataError(f"{table}: no group for {some(missing)}; add a line for each image")
+        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image")
     if unknown:
-        raise files.DataError(f"{table}: no image is called {some(unknown)} (ids are file names without suffix)")
-    return {name: group_of[_plain(name)] for name in ids}
+        raise files.DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
+    return {name: group_of[_normal(name)] for name in ids}
 
 
-def some(names: Iterable[object]) -> str:
-    """The first few of many names."""
+def first_few(names: Iterable[object]) -> str:
+    """Return the first four names, and how many more there are, for a message."""
     shown = [str(name) for name in names]
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
@@ -112,8 +115,8 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem).casefold()
 
 
-def _plain(name: str) -> str:
-    # macOS writes accents as two characters, most other systems as one.
+def _normal(name: str) -> str:
+    # macOS writes an accented letter as two characters, most other systems as one.
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -121,5 +124,5 @@ def _add(path_of: dict[str, Path], key: str, path: Path) -> None:
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path.name):
         raise files.DataError(f"{path.parent}: the name {path.name!a} is not UTF-8, or no text; rename the file")
     if key in path_of:
-        raise files.DataError(f"{path_of[key]} and {path.name} go by one name, {key}; remove one of them")
+        raise files.DataError(f"{path_of[key]} and {path.name} have the same name, {key}; remove one of them")
     path_of[key] = path

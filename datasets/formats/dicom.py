@@ -1,4 +1,4 @@
-"""DICOM: a file, or the slices of a series; the mask is a DICOM SEG that refers to them. Needs the extra `dicom`."""
+"""DICOM: a file, or the slices of a series. The mask is a DICOM SEG that refers to them. Needs the extra `dicom`."""
 
 import contextlib
 import warnings
@@ -15,7 +15,7 @@ from sharp_unet_jax.errors import InputError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
-OVERLAYS = ".tif"  # one opens them all, and scrolls through them
+OVERLAYS = ".tif"  # one file of all slices to scroll through
 write_masks, write_probabilities, write_overlays = (
     dicom_seg.write_masks,
     dicom_seg.write_probabilities,
@@ -24,23 +24,24 @@ write_masks, write_probabilities, write_overlays = (
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM, whatever its name."""
+    """Say whether a file has the mark of DICOM, whatever its name."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM"
     return False
 
 
 def series(paths: Iterable[Path], top: Path) -> list[tuple[str, tuple[Path, ...]]]:
-    """`paths` by the series they belong to, and what to call it below `top`.
+    """Return the series that `paths` belong to: a name below the folder `top`, and the files.
 
-    A series of one file is called as the file, of several as their folder; series that share a folder, by their UID.
-    A series in several orientations, such as a localizer, is one for each. What cannot be read is a series of its own,
-    for `read` to say so. Left out is what says that it is no picture: a DICOMDIR, a report, a dose, a segmentation.
+    A series of one file has the file's name, a series of several files their folder's. Series that share a folder are
+    named by their UID. Each orientation of a series, as in a localizer, is a series of its own. A file that cannot be
+    read is one too; `read` then says why. Files whose headers name no picture are left out: a DICOMDIR, a report, a
+    dose, a segmentation.
     """
     found: dict[tuple[Path, str, str], list[Path]] = {}
     for path in sorted(paths):
         uid, orientation, kind = _header(path)
-        if not kind.endswith("Storage") or "Image" in kind:  # a maker's own kind is called by its number
+        if not kind.endswith("Storage") or "Image" in kind:  # the private kind of a manufacturer is a number
             found.setdefault((path.parent, uid or path.name, orientation), []).append(path)
     large = [(folder, uid) for (folder, uid, _), several in found.items() if len(several) > 1]
     folders = [folder for folder, _ in large]
@@ -58,9 +59,11 @@ def series(paths: Iterable[Path], top: Path) -> list[tuple[str, tuple[Path, ...]
 
 
 def read(paths: Sequence[Path]) -> Stack:
-    """The slices in the order of space, or the frames of one file; a CT in Hounsfield units.
+    """Return the slices in the order of space, or the frames of one file; a CT in Hounsfield units.
 
-    DataError for files that hold no pictures, or pictures of several sizes. InputError without the extra `dicom`.
+    Raises:
+        DataError: for files that hold no pictures, or pictures of several sizes.
+        InputError: without the extra `dicom`.
     """
     pydicom = _pydicom()
     where = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
@@ -82,12 +85,15 @@ def read(paths: Sequence[Path]) -> Stack:
 
 
 def _frames(file: Any) -> np.ndarray:
-    """(n, H, W) or (n, H, W, 3): palettes looked up, slope and intercept applied, what is shown inverted inverted."""
+    """Return the frames of a file as they are shown, (n, H, W) or (n, H, W, 3).
+
+    Palettes are looked up, slope and intercept applied, and MONOCHROME1, which shows 0 as white, is inverted.
+    """
     from pydicom import pixels
 
     try:
         array = pixels.pixel_array(file)
-    except RuntimeError as error:  # of every decoder there is
+    except RuntimeError as error:  # no decoder that is installed reads it
         raise ValueError(
             f"no decoder here reads its {file.file_meta.TransferSyntaxUID.name}: "
             "pip install pylibjpeg pylibjpeg-libjpeg (GPL), or decompress it first"
@@ -99,7 +105,7 @@ def _frames(file: Any) -> np.ndarray:
     if file.PhotometricInterpretation == "PALETTE COLOR":
         colours = pixels.apply_color_lut(array, file)
         return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
-    slopes, intercepts = (_of_each_frame(file, name) for name in ("RescaleSlope", "RescaleIntercept"))
+    slopes, intercepts = (_by_frame(file, name) for name in ("RescaleSlope", "RescaleIntercept"))
     if np.any(slopes != 1) or np.any(intercepts != 0):
         return (array * slopes + intercepts).astype(np.float32)
     if file.PhotometricInterpretation == "MONOCHROME1" and array.dtype.kind == "u":
@@ -107,8 +113,8 @@ def _frames(file: Any) -> np.ndarray:
     return array
 
 
-def _of_each_frame(file: Any, name: str) -> np.ndarray:
-    """RescaleSlope or RescaleIntercept as (n or 1, 1, 1): a file of frames may have one for each, or one for all."""
+def _by_frame(file: Any, name: str) -> np.ndarray:
+    """Return RescaleSlope or RescaleIntercept as (n or 1, 1, 1): one for each frame of the file, or one for all."""
     frames = [*file.get("PerFrameFunctionalGroupsSequence", []), *file.get("SharedFunctionalGroupsSequence", [])]
     found = [
         groups.PixelValueTransformationSequence[0] for groups in frames if "PixelValueTransformationSequence" in groups
@@ -119,7 +125,7 @@ def _of_each_frame(file: Any, name: str) -> np.ndarray:
 
 
 def _in_order(files: list[Any]) -> list[Any]:
-    """From the feet to the head, or along whatever axis the slices were taken; without positions, as numbered."""
+    """Sort slices along their normal, axial ones from the feet to the head; without positions, by their numbers."""
     if len(files) > 1 and all("ImagePositionPatient" in file and "ImageOrientationPatient" in file for file in files):
         orientation = np.array(files[0].ImageOrientationPatient, float)
         normal = np.cross(orientation[:3], orientation[3:])
@@ -128,7 +134,7 @@ def _in_order(files: list[Any]) -> list[Any]:
 
 
 def _area(file: Any) -> float | None:
-    """Of a pixel, mm²; not of a projection, whose spacing is that of the detector."""
+    """Return the area of a pixel in mm²; None for a projection, whose spacing is the detector's."""
     spacing = file.get("PixelSpacing")
     if spacing is None and "SharedFunctionalGroupsSequence" in file:
         measures = file.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
@@ -137,7 +143,7 @@ def _area(file: Any) -> float | None:
 
 
 def _header(path: Path) -> tuple[str, str, str]:
-    """Series UID, orientation, and kind of object ("CT Image Storage"), each "" where the file does not say."""
+    """Return series UID, orientation and kind of object ("CT Image Storage"), each "" where the file does not say."""
     with contextlib.suppress(Exception), _quiet():
         tags = ["SeriesInstanceUID", "ImageOrientationPatient"]
         header = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=tags)
@@ -162,7 +168,7 @@ def _pydicom() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """pydicom warns of every value that is not to the letter of the standard, which few files are."""
+    """Hide the warnings of pydicom: few files follow the standard to the letter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Masks and probabilities as DICOM segmentations (SEG) that refer to the pictures they belong to, by highdicom."""
+"""DICOM segmentations (SEG) of masks and probabilities, which refer to the pictures they belong to, by highdicom."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ MAKER = "sharp_unet_jax"
 
 
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
-    """Labels (n, H, W) uint8 as a binary segmentation, a segment for each class but the background."""
+    """Write labels (n, H, W) uint8 as a binary segmentation: a segment for each class but the background."""
     planes = np.stack([labels == label for label in range(1, len(classes))], axis=-1).astype(np.uint8)
     _write(path, planes, "BINARY", stack, classes)
 
 
 def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
-    """Probabilities (n, H, W, outputs) as a fractional segmentation (in 255ths), of each class but the background."""
+    """Write probabilities (n, H, W, num_classes) as a fractional segmentation (in 255ths), without the background."""
     planes = probabilities if probabilities.shape[-1] == 1 else probabilities[..., 1:]
     _write(path, np.clip(planes, 0, 1).astype(np.float32), "FRACTIONAL", stack, classes)
 
 
 def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Sequence[str]) -> None:
-    """Of several segments highdicom takes (n, H, W, segments). DataError where the pictures say too little."""
+    """Write planes (n, H, W, segments). Raises DataError where the pictures lack what a segmentation needs."""
     from highdicom import UID, AlgorithmIdentificationSequence, seg
     from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import codes
@@ -45,9 +45,9 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
         for number, name in enumerate(classes[1:], 1)
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that are not to the letter of the standard
+        warnings.simplefilter("ignore")  # few files follow the standard to the letter
         try:
-            made = seg.Segmentation(
+            segmentation = seg.Segmentation(
                 source_images=stack.origin,
                 pixel_array=planes,
                 segmentation_type=kind,
@@ -62,7 +62,7 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
                 device_serial_number="0",
                 max_fractional_value=255,
             )
-        except Exception as error:  # whatever attribute it misses, often that of a film without a place in space
-            raise DataError(f"no DICOM SEG can be made for it ({error}); save its pictures as TIF or PNG") from error
+        except Exception as error:  # an attribute is missing; films, for one, have no position in space
+            raise DataError(f"no DICOM SEG can be written for it ({error}); save its pictures as TIF or PNG") from error
         with replacing(path) as temporary:
-            made.save_as(temporary)
+            segmentation.save_as(temporary)

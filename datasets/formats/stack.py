@@ -1,4 +1,4 @@
-"""What a file holds: one picture, or the pages or slices of a volume, all of one size."""
+"""A stack of pictures: what a file holds, be it one picture, pages, or the slices of a volume."""
 
 from typing import Any, NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 
 
 class Stack(NamedTuple):
-    """Pictures as the eye and the network see them, rows from top to bottom."""
+    """Pictures of one size as they are looked at, rows from top to bottom."""
 
-    pictures: np.ndarray  # (n, H, W) or (n, H, W, 3), as stored or, of a CT, in Hounsfield units
-    area: float | None = None  # of a pixel, mm², where the file says
-    origin: Any = None  # what the family needs to write a mask that belongs to this file
+    pictures: np.ndarray  # (n, H, W) or (n, H, W, 3) as stored; a CT in Hounsfield units
+    area: float | None = None  # of a pixel in mm²; None where the file does not say
+    origin: Any = None  # what the format needs to write a mask that belongs to this file

@@ -1,1 +1,1 @@
-"""TFDS builder of `isbi2012`: see README.md here."""
+"""TFDS builder of `isbi2012`, see README.md."""

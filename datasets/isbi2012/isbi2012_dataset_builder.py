@@ -10,11 +10,11 @@ URL = "https://downloads.imagej.net/"
 ARCHIVES = ("ISBI-2012-challenge.zip",)
 FOLDERS = ("", "isbi2012/", "ISBI-2012-challenge/")
 VOLUME, LABELS = ([f"{folder}{name}" for folder in FOLDERS] for name in ("train-volume.tif", "train-labels.tif"))
-BLOCK = 6  # slices a group: 30 slices make five groups, one for each of five folds
+BLOCK = 6  # slices a group: 30 slices are five groups, one for each of five folds
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """The training stack of the ISBI 2012 challenge as single slices, grouped by blocks of neighbours."""
+    """The training stack of the ISBI 2012 challenge as single slices; a block of neighbours is a group."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012

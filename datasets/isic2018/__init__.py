@@ -1,1 +1,1 @@
-"""TFDS builder of `isic2018`: see README.md here."""
+"""TFDS builder of `isic2018`, see README.md."""

@@ -11,7 +11,7 @@ URL = "https://isic-archive.s3.amazonaws.com/challenges/2018/"
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """The training part of ISIC 2018 task 1; images keep their own JPEG bytes, a tenth of what PNG would take."""
+    """The training part of ISIC 2018 task 1. Images keep their own JPEG bytes: a tenth of the size of PNG."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
@@ -35,8 +35,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             missing = MASKS if images else IMAGES
             raise files.DataError(f"ISIC 2018: no '{missing}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         for name, image, mask in files.pairs(images, masks, mask_ending="_segmentation"):
-            pixels = files.read_image(image)  # decoded to check it, even where its bytes are kept
-            is_rgb = image.suffix in (".jpg", ".jpeg") and pixels.ndim == 3 and pixels.shape[2] == 3
+            pixels = files.read_image(image)  # decoded as a check, even if its bytes are kept
+            is_rgb = image.suffix in files.JPEG and pixels.ndim == 3 and pixels.shape[2] == 3
             yield examples.Pair(
                 id=name,
                 group=name,

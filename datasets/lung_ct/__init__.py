@@ -1,1 +1,1 @@
-"""TFDS builder of `lung_ct`: see README.md here."""
+"""TFDS builder of `lung_ct`, see README.md."""

@@ -1,4 +1,4 @@
-"""Finding and Measuring Lungs in CT Data: chest CT with lungs outlined by hand, single slices or whole volumes."""
+"""Finding and Measuring Lungs in CT Data: chest CT with lungs outlined by hand, as slices or whole volumes."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -39,11 +39,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return examples.generate(pairs, num_classes=2)
 
     def _slices(self, tree: files.Tree) -> Iterator[examples.Pair]:
-        images, masks = (self._below(tree, name, (".tif", ".tiff")) for name in ("2d_images", "2d_masks"))
+        images, masks = (self._below(tree, name, files.TIF) for name in ("2d_images", "2d_masks"))
         for name, image, mask in files.pairs(images, masks):
             picture, lung = (_grey(files.read_image(file)) for file in (image, mask))
-            if picture.dtype != np.uint8:  # a copy already converted to 8 bits holds no Hounsfield units to clip
-                picture = ct.window(picture, *WINDOW, where=image.where)
+            if picture.dtype != np.uint8:  # copies converted to 8 bits hold no Hounsfield units
+                picture = ct.windowed(picture, WINDOW, image.where)
             yield examples.Pair(name, name, picture, (lung > 0).astype(np.uint8), image.where)
 
     def _volumes(self, tree: files.Tree) -> Iterator[examples.Pair]:
@@ -58,14 +58,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
         for name, image, mask in files.pairs(images, masks):
             volume, lung = ct.read_nifti_pair(image, mask)
-            if volume.shape[0] == volume.shape[1] != volume.shape[2]:  # the published files hold slice, row, column
+            if (
+                volume.shape[0] == volume.shape[1] != volume.shape[2]
+            ):  # the published files hold slice, row, column; this one the reverse
                 volume, lung = volume.transpose(2, 1, 0), lung.transpose(2, 1, 0)
             kept = [index for index, outlined in enumerate(lung) if outlined.any()]
             if not kept:
                 raise files.DataError(f"{mask.where}: no slice shows lung, all voxels are 0; download it again")
             for index in kept:
                 id_ = f"IMG_{name}-{index:03d}"
-                picture = ct.window(volume[index], *WINDOW, where=f"{image.where}, slice {index}")
+                picture = ct.windowed(volume[index], WINDOW, f"{image.where}, slice {index}")
                 yield examples.Pair(id_, f"IMG_{name}", picture, (lung[index] > 0).astype(np.uint8), image.where)
 
     def _below(self, tree: files.Tree, name: str, suffixes: tuple[str, ...]) -> list[files.File]:

@@ -1,1 +1,1 @@
-"""TFDS builder of `phantom`: see README.md here."""
+"""TFDS builder of `phantom`, see README.md."""

@@ -1,4 +1,4 @@
-"""Images made on the spot: blurred lesions on textured, unevenly lit tissue, with vessels and bright spots."""
+"""Synthetic images: blurred lesions on textured, unevenly lit tissue, with vessels and bright spots."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import tensorflow_datasets as tfds
 
 from datasets import examples
 
-FRAMES = 3  # images of one patient, taken with small shifts
+FRAMES = 3  # images of one patient, shifted a little
 
 
 @dataclasses.dataclass
 class Config(tfds.core.BuilderConfig):
-    """How many patients, how large the images, and whether bright spots are a class of their own."""
+    """The number of patients, the size of the images, and the classes."""
 
     patients: int = 20
     height: int = 64
@@ -22,7 +22,7 @@ class Config(tfds.core.BuilderConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Seeded images that need no download: for demonstrations and tests."""
+    """Synthetic images from fixed seeds, without a download, for demonstrations and tests."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012
@@ -46,28 +46,28 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _pairs(config: Config) -> Iterator[examples.Pair]:
     for patient in range(config.patients):
         rng = np.random.default_rng([20200922, patient])
-        margin = config.height // 8  # the frames are windows of a larger scene
+        margin = config.height // 8  # the frames are crops of a larger scene
         image, lesion, spot = scene(rng, config.height + margin, config.width + margin)
         mask = lesion.astype(np.uint8)
         if "spot" in config.classes:
-            mask[spot] = 2  # in two classes a spot on a lesion is lesion
+            mask[spot] = 2  # with two classes a spot on a lesion is lesion
         for frame in range(FRAMES):
             top, left = rng.integers(0, margin + 1, 2)
-            window = (slice(top, top + config.height), slice(left, left + config.width))
+            crop = (slice(top, top + config.height), slice(left, left + config.width))
             # Each frame has its own exposure and its own noise.
-            exposed = image[window] * rng.uniform(0.9, 1.1) + rng.normal(0.0, 0.03, (config.height, config.width, 3))
+            exposed = image[crop] * rng.uniform(0.9, 1.1) + rng.normal(0.0, 0.03, (config.height, config.width, 3))
             name = f"patient-{patient:03d}-frame-{frame}"
             yield examples.Pair(
                 id=name,
                 group=f"patient-{patient:03d}",
                 image=np.rint(np.clip(exposed, 0.0, 1.0) * 255).astype(np.uint8),
-                mask=mask[window],
+                mask=mask[crop],
                 where=name,
             )
 
 
 def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An RGB image in [0, 1], and where its lesions and its bright spots are."""
+    """Return an RGB image (height, width, 3) in [0, 1], and bool masks of its lesions and of its bright spots."""
     y, x = np.mgrid[:height, :width] / height
     aspect = width / height
 
@@ -86,7 +86,7 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
     mottled = tint * (1.0 + 0.15 * _smooth_noise(rng, height, width, 12))[..., None]
     image *= 1.0 - blurred[..., None] * (1.0 - mottled)
 
-    # What is dark and no lesion: soft shadows, and vessels, which cross lesions as well.
+    # Dark areas that are no lesions: soft shadows, and vessels, which cross lesions as well.
     for _ in range(rng.integers(1, 4)):
         u, v = _ellipse(y, x, rng.uniform(0.0, 1.0, 2) * (1.0, aspect), rng.uniform(0.08, 0.25, 2), rng)
         image *= 1.0 - rng.uniform(0.10, 0.30) * np.exp(-(u**2) - v**2)[..., None]
@@ -96,7 +96,7 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
         winding = across + 0.05 * np.sin(7.0 * along + shift) + 0.02 * np.sin(19.0 * along + 2 * shift)
         image *= 1.0 - np.exp(-((winding / thickness) ** 2))[..., None] * np.array([0.25, 0.45, 0.40])
 
-    # Light falls off from a point, and wet tissue mirrors it in spots.
+    # Light falls off from a point, and wet tissue reflects it in spots.
     distance = np.hypot(y - rng.uniform(0.2, 0.8), x - aspect * rng.uniform(0.2, 0.8))
     image *= rng.uniform(0.75, 1.15) * (1.0 - 0.5 * (distance / aspect) ** 1.5)[..., None]
     spots = np.zeros((height, width))
@@ -110,7 +110,7 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray
 def _ellipse(
     y: np.ndarray, x: np.ndarray, centre: np.ndarray, radii: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates in which an ellipse at `centre`, randomly turned, is the unit circle."""
+    """Return coordinates in which an ellipse at `centre`, rotated at random, is the unit circle."""
     angle = rng.uniform(0, np.pi)
     down, right = y - centre[0], x - centre[1]
     along = np.cos(angle) * right + np.sin(angle) * down
@@ -119,7 +119,7 @@ def _ellipse(
 
 
 def _smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
-    """Noise of about `cells` bumps over the height: random values on a grid, joined by cosine steps."""
+    """Return noise with about `cells` bumps over the height: random values on a grid, joined by cosine steps."""
     columns = -(-width * cells // height)
     grid = rng.normal(0.0, 1.0, (cells + 1, columns + 1))
     y, x = np.linspace(0, cells, height, endpoint=False), np.linspace(0, columns, width, endpoint=False)

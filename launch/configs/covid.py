@@ -5,10 +5,10 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=covid.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/covid19_ct/README.md says what to download. Cost: not measured yet.
+Data: datasets/covid19_ct/README.md says what to download. Cost: not measured.
 Expected (paper, Tables 1 and 3): Jaccard 85.24 ± 1.96 (unet), 87.39 ± 3.07 (sharp_unet).
 
-The COVID-SemiSeg release of the slices (two findings, no effusion): `--config.data.builder=covid19_ct/semiseg`.
+For the COVID-SemiSeg release of the slices (two findings, no effusion): `--config.data.builder=covid19_ct/semiseg`.
 """
 
 from sharp_unet_jax.config import Config, Data

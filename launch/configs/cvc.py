@@ -5,13 +5,13 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=cvc.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/cvc_clinicdb/README.md says what to download. Cost (results/README.md): on one H200 in bfloat16 5 to 7 s
-a run of 40 to 55 epochs, and half a minute of compiling for each network; on two CPU cores two and a half minutes an
-epoch.
+Data: datasets/cvc_clinicdb/README.md says what to download.
+Cost (results/README.md): on one H200 in bfloat16 a run of 40 to 55 epochs takes 5 to 7 s, and each network compiles for
+half a minute; on two CPU cores an epoch takes two and a half minutes.
 Expected (paper, Tables 1 and 3): Jaccard 70.02 ± 9.37 (unet), 75.89 ± 2.06 (sharp_unet).
 
-Every random fold has frames of its own video sequences in training: `--config.grouped=true` keeps the 29
-sequences whole, `--config.protocol=nested` decides nothing on the reported fold.
+With random folds, frames of one video sequence are in training and test: `--config.grouped=true` keeps the 29 sequences
+whole. `--config.protocol=nested` decides nothing on the reported fold.
 """
 
 from sharp_unet_jax.config import Config, Data

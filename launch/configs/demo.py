@@ -1,8 +1,8 @@
-"""The embedded phantom: synthetic lesions, no download, the whole pipeline in a few minutes on a laptop's CPU.
+"""The phantom: synthetic lesions without a download, and the whole pipeline in a few minutes on a laptop's CPU.
 
     python -m launch.cv --config=demo.py
 
-Expected: no paper has figures for it; what comes out is what was measured.
+Expected: no paper has figures for it.
 """
 
 from sharp_unet_jax.config import Config, Data

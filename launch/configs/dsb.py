@@ -5,7 +5,7 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=dsb.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/dsb2018/README.md says what to download. Cost: not measured yet.
+Data: datasets/dsb2018/README.md says what to download. Cost: not measured.
 Expected (paper, Tables 1 and 3): Jaccard 84.95 ± 0.26 (unet), 85.26 ± 0.27 (sharp_unet).
 """
 

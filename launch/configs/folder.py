@@ -3,13 +3,13 @@
     python -m launch.prepare --config=folder.py --config.data.images=IMAGES --config.data.masks=MASKS
     python -m launch.cv --config=folder.py --config.data.images=IMAGES --config.data.masks=MASKS
 
-The first says what is wrong with the files, and which settings suit them; the second trains.
+The first command reports faults in the files and the settings that suit them; the second trains.
 
-Files are paired by name (`7.png` with `7.png`, `7_mask.png` or `7_segmentation.png`). Give `--config.data.groups=CSV`
-(columns id,group) where several images come from one patient, and `--config.grouped=true` keeps them together.
-Decisions are nested: nothing is decided on the images that are reported. Training images are changed at random, mildly,
-as suits most kinds of images: `python -m launch.augmentations --config=folder.py ...` draws what that looks like. Set
-`--config.augment.flip=0` where left and right matter, and the colours' three to 0 where a grey value is a measurement.
+Files are paired by name (`7.png` with `7.png`, `7_mask.png` or `7_segmentation.png`). If several images come from one
+patient, give `--config.data.groups=CSV` (columns id,group), and `--config.grouped=true` keeps them in one fold. The
+protocol is nested: nothing is decided on the images that are reported. Training images are augmented mildly, as suits
+most kinds of images; `python -m launch.augmentations --config=folder.py ...` draws them. Set `--config.augment.flip=0`
+where left and right matter, and brightness, contrast and gamma to 0 where a grey value is a measurement.
 """
 
 from sharp_unet_jax.config import Augment, Config, Data

@@ -5,12 +5,12 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=isbi.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/isbi2012/README.md says what to download. Cost on two CPU cores: 24 to 61 s an epoch of
-sharp_unet (runs.jsonl of results/isbi2012-paper: two runs at a time, batches of 2); on a GPU not measured yet.
+Data: datasets/isbi2012/README.md says what to download. Cost on two CPU cores: an epoch of sharp_unet takes 24 to 61 s
+(results/isbi2012-paper: two runs at a time, batches of 2). On a GPU it is not measured.
 Expected (paper, Tables 1 and 3): Jaccard 83.95 ± 3.47 (unet), 87.00 ± 4.95 (sharp_unet).
 
-Batch 4: a fold trains on 24 images, and the 16 a batch of the other sets would leave two steps an epoch.
-Groups are blocks of six neighbouring slices.
+The batch is 4: a fold trains on 24 images, and with the 16 of the other sets an epoch would have two steps. A group is
+a block of six neighbouring slices.
 """
 
 from sharp_unet_jax.config import Config, Data

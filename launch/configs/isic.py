@@ -5,7 +5,7 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=isic.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/isic2018/README.md says what to download. Cost: not measured yet.
+Data: datasets/isic2018/README.md says what to download. Cost: not measured.
 Expected (paper, Tables 1 and 3): Jaccard 74.74 ± 4.46 (unet), 76.07 ± 1.03 (sharp_unet).
 """
 

@@ -5,7 +5,7 @@ augmentation, best weights by validation loss.
 
     python -m launch.cv --config=lung.py --config.data.manual_dir=DOWNLOADS
 
-Data: datasets/lung_ct/README.md says what to download. Cost: not measured yet.
+Data: datasets/lung_ct/README.md says what to download. Cost: not measured.
 Expected (paper, Tables 1 and 3): Jaccard 94.75 ± 0.58 (unet), 95.22 ± 0.67 (sharp_unet).
 """
 

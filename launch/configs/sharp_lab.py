@@ -1,7 +1,7 @@
-"""What in the sharp block matters: its kernel's zero sum, its scale, its shape, or its padding?
+"""Kernels of the sharp block compared: does the zero sum matter, the scale, the shape, or the padding?
 
-The same U-Net with plain skips and with sharp ones of several kernels, all from the same weights, on the same folds and
-batches. K, the paper's Laplacian, sums to zero and multiplies the scale of white features by about 8.5.
+The same U-Net with plain skips and with sharp skips of several kernels: all start from the same weights and see the
+same folds and batches. K, the paper's Laplacian, sums to zero and multiplies the scale of white features by about 8.5.
 
     python -m launch.cv --config=sharp_lab.py --config.data.manual_dir=DOWNLOADS
     python -m launch.cv --config=sharp_lab.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 ...
@@ -10,16 +10,17 @@ batches. K, the paper's Laplacian, sums to zero and multiplies the scale of whit
 |---|---|---|---|
 | unet | none | | 1 |
 | sharp_unet+laplacian | K | 0 | 8.5 |
-| sharp_unet+laplacian+reflect | K, reflecting at the border instead of an answer to the zeros there | 0 | 8.5 |
+| sharp_unet+laplacian+reflect | K with reflection at the border instead of zeros | 0 | 8.5 |
 | sharp_unet+scaled | K / 8 | 0 | 1.06 |
-| sharp_unet+sharpen | the image and K: equation (2) of the paper | 1 | 9.4 |
-| sharp_unet+unsharp | the image and the 5-point Laplacian | 1 | 5.4 |
+| sharp_unet+sharpen | the image plus K: equation (2) of the paper | 1 | 9.4 |
+| sharp_unet+unsharp | the image plus the 5-point Laplacian | 1 | 5.4 |
 | sharp_unet+laplacian_of_gaussian | K after smoothing | 0 | 1.6 |
-| sharp_unet+random | fixed numbers, drawn once, with the norm of K | 0 | 8.5 |
-| sharp_unet+learnable | one for every channel, starting at K | 0 at first | 8.5 at first |
+| sharp_unet+random | fixed random numbers with the norm of K | 0 | 8.5 |
+| sharp_unet+learnable | one for every channel, trained from K on | 0 at first | 8.5 at first |
 
-Data, if you name no other: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. Nested, so that no
-kernel wins by having its best epoch picked on the fold that is reported. Expected: nobody has published figures for it.
+Data, unless you name another set: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. The protocol
+is nested: no kernel wins because its best epoch was picked on the reported fold. Expected: there are no published
+figures.
 """
 
 from sharp_unet_jax.config import Config, Data

@@ -1,1 +1,1 @@
-"""What the commands share: configs, paths, progress, errors in one line, the machine."""
+"""Parts of the commands: arguments, configs, data sets, devices, progress, errors in one line."""

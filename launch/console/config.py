@@ -1,4 +1,4 @@
-"""Configs from files and from the command line: `--config=cvc.py --config.folds=2 --config.data.size=96,128`."""
+"""Configs from files and the command line: `--config=cvc.py --config.folds=2 --config.data.size=96,128`."""
 
 import ast
 import dataclasses
@@ -14,10 +14,14 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+HELP = "a file of launch/configs by its bare name, or any path"
 
 
 def load(name: str) -> Config:
-    """The config of a file: a path, or the bare name of one in launch/configs. The file defines `config`."""
+    """Return the `config` that a file defines. `name` is a path, or the bare name of a file in launch/configs.
+
+    Raises InputError where there is no such file, or where it defines no config.
+    """
     known = sorted(file.name for file in CONFIGS.glob("*.py"))
     path = Path(name)
     if not path.is_file() and f"{name.removesuffix('.py')}.py" in known:
@@ -29,7 +33,7 @@ def load(name: str) -> Config:
         )
     try:
         config = runpy.run_path(str(path)).get("config")
-    except Exception as error:  # whatever the user's file raises
+    except Exception as error:  # the user's file may raise anything
         raise InputError(f"--config: {path}: {error}") from error
     if not isinstance(config, Config):
         raise InputError(f"--config: {path} does not define `config = Config(...)`")
@@ -37,14 +41,17 @@ def load(name: str) -> Config:
 
 
 def overridden(config: Config, arguments: Sequence[str]) -> Config:
-    """`config` with what the arguments `--config.FIELD=VALUE` or `--config.FIELD VALUE` say; InputError for others."""
+    """Return `config` with the arguments `--config.FIELD=VALUE` or `--config.FIELD VALUE` applied.
+
+    Raises InputError for any other argument, an unknown field and a wrong value.
+    """
     for field, value in assignments(arguments):
         config = override(config, field, value)
     return config
 
 
 def assignments(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """FIELD and VALUE of such arguments."""
+    """Return (FIELD, VALUE) of each argument `--config.FIELD=VALUE` or `--config.FIELD VALUE`."""
     rest, found = list(arguments), []
     while rest:
         argument = rest.pop(0)
@@ -60,7 +67,7 @@ def assignments(arguments: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def override(config: Any, field: str, text: str, prefix: str = "--config.") -> Any:
-    """`config` with the dotted `field` set to what `text` says; InputError for an unknown field or a wrong type."""
+    """Return `config` with the dotted `field` set to `text`. Raises InputError for unknown fields and wrong values."""
     name, _, rest = field.partition(".")
     hints = typing.get_type_hints(type(config))
     if name not in hints:
@@ -80,7 +87,7 @@ def override(config: Any, field: str, text: str, prefix: str = "--config.") -> A
 
 
 def parse(text: str, kind: Any) -> Any:
-    """`text` as a value of the annotation `kind`; ValueError says what was expected."""
+    """Return `text` as a value of the annotation `kind`. Raises ValueError, which says what is expected."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
         if text not in args:
@@ -89,7 +96,7 @@ def parse(text: str, kind: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if types.NoneType in args and text.lower() == "none":
             return None
-        # A mapping is written as one; else the first of the alternatives.
+        # Text in braces is a mapping; any other text is read as the first alternative.
         mapping = [arg for arg in args if typing.get_origin(arg) is Mapping]
         return parse(text, mapping[0] if mapping and text.startswith("{") else args[0])
     if origin is Mapping:

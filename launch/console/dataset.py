@@ -1,4 +1,4 @@
-"""The data set a config names: built by its TFDS builder on first use, then resident."""
+"""The data set that a config names: built by its TFDS builder on first use, then read into memory."""
 
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from sharp_unet_jax.data.resident import Dataset, prepare
 
 
 def load(data: Data, console: Console) -> Dataset:
-    """Builds, decodes and resizes what `data` names, and says on `console` what it found; both are kept on disk."""
+    """Build, decode and resize the data set that `data` names, and print what it holds.
+
+    The built set and the resized arrays are kept on disk. Raises DataError for what is wrong with the files.
+    """
     builder = built(data, console)
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
     height, width = data.size
-    window = builder.info.metadata.get("window")  # sets built before there was one say nothing
-    logging.set_verbosity(logging.FATAL)  # TFDS warns that it would rather decode with OpenCV; see also launch.runtime
+    window = builder.info.metadata.get("window")
+    logging.set_verbosity(logging.FATAL)  # TFDS warns that it decodes without OpenCV; see also runtime.configure
     dataset = prepare(
         builder.as_data_source(split="train"),
-        name=called(builder),
+        name=name_of(builder),
         classes=tuple(builder.info.metadata["classes"]),
         size=data.size,
         fit=data.fit,
@@ -40,7 +43,7 @@ def load(data: Data, console: Console) -> Dataset:
 
 
 def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
-    """The builder of what `data` names, ready to be read; DataError for what is wrong with its files."""
+    """Return the builder of the data set that `data` names, built. Raises DataError for faults in its files."""
     options: dict[str, Any] = {}
     if data.builder == "folder":
         options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
@@ -52,8 +55,11 @@ def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
         raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
 
 
-def called(builder: tfds.core.DatasetBuilder) -> str:
-    """As in scores.csv: "covid19_ct", "covid19_ct/semiseg" for another than the default config, "folder/lungs"."""
+def name_of(builder: tfds.core.DatasetBuilder) -> str:
+    """Return the data set's name in scores.csv: "covid19_ct", "folder/lungs".
+
+    A builder config other than the default is part of it: "covid19_ct/semiseg".
+    """
     name, config = builder.info.name, builder.builder_config
     if name == "folder":
         return f"folder/{config.name.rpartition('-')[0]}"  # without the fingerprint of the files

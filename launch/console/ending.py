@@ -1,4 +1,4 @@
-"""How a command ends where it cannot go on: one line, and a code that is not 0."""
+"""The end of a command that cannot go on: one line, and a code that is not 0."""
 
 import contextlib
 import io
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from datasets.files import DataError
 from sharp_unet_jax.errors import InputError
 
-INTERRUPTED = 130  # as shells have it
+INTERRUPTED = 130  # the code of a shell after Ctrl-C
 
 
-def not_at_a_character() -> None:
-    """From now on what the terminal's encoding lacks, such as ± in a table, is printed as "?"."""
+def replace_unprintable() -> None:
+    """Print "?" from now on for characters that the terminal's encoding lacks, such as the ± of a table."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # pytest's is not
+        if isinstance(stream, io.TextIOWrapper):  # pytest replaces the streams by others
             stream.reconfigure(errors="replace")
 
 
 @contextlib.contextmanager
 def in_one_line() -> Iterator[None]:
-    """What the user can mend is said in one line, code 1; Ctrl-C in another, code 130."""
-    not_at_a_character()
+    """End the process with one line and code 1 at an error that the user can fix, and with code 130 at Ctrl-C."""
+    replace_unprintable()
     try:
         yield
     except (InputError, DataError, OSError) as error:

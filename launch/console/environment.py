@@ -1,4 +1,4 @@
-"""What a sweep was made with: environment.json in its workdir. It may differ between runs of the same sweep."""
+"""environment.json of a workdir: the commands, versions, machine and devices that the sweep was trained with."""
 
 import json
 import platform
@@ -14,16 +14,18 @@ import jax
 import sharp_unet_jax
 from sharp_unet_jax.storage.atomic import write_json
 
-PACKAGES = (  # what trains, reads and scores
+PACKAGES = (  # that train, read and score
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas", "pillow", "tifffile"),
     *("dm-pix", "tensorflow-datasets"),
 )
 
 
-def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, made: bool) -> None:
-    """Adds the command to those that made the sweep, and what ran it: versions, commit, machine and devices.
+def write(
+    workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, trained: bool
+) -> None:
+    """Add a command to the sweep's environment.json, with its versions, commit, machine and devices.
 
-    "A; B" where runs were made by both; nothing but the command if this one has `made` none.
+    A field reads "A; B" where runs were trained with both. A command that `trained` no run is added without the rest.
     """
     path = workdir / "environment.json"
     before = _read(path)
@@ -37,12 +39,15 @@ def write(workdir: Path, module: str, arguments: Sequence[str], devices: Sequenc
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
-    said = _together([before, now] if made else [before or now])
+    said = _together([before, now] if trained else [before or now])
     write_json(path, {"commands": [*commands, *([command] if command not in commands else [])], **said})
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> None:
-    """Writes what sweeps were made with that `sources` and `workdir` hold: all commands; "A; B" where they differ."""
+    """Write the environment.json of `workdir` from its own and those of `sources`.
+
+    It lists all commands. A field reads "A; B" where they differ.
+    """
     paths = [folder / "environment.json" for folder in dict.fromkeys([workdir, *sources])]
     several = [found for path in paths if (found := _read(path))]
     if several:
@@ -52,7 +57,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """{} where it is not there, or damaged: that is not to keep a sweep from its tables."""
+    """Return the file's fields; {} where it is missing or damaged, which must not keep a sweep from its tables."""
     try:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -61,16 +66,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    together: dict[str, Any] = {}
     for name in dict.fromkeys(name for each in several for name in each):
         values = [each[name] for each in several if name in each]
         parts = dict.fromkeys(part for value in values if isinstance(value, str) for part in value.split("; "))
-        made[name] = _together(values) if isinstance(values[0], dict) else "; ".join(parts)
-    return made
+        together[name] = _together(values) if isinstance(values[0], dict) else "; ".join(parts)
+    return together
 
 
 def _commit() -> str:
-    """Of the checkout, "-dirty" where files were changed since; "unknown" where there is no git."""
+    """Return the checkout's commit, with "-dirty" where files are changed; "unknown" where there is no git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(

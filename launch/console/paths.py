@@ -5,5 +5,5 @@ from pathlib import Path
 
 
 def path(text: str) -> Path:
-    """A type for argparse: `~` is the home folder, which shells leave as it is in --run=~/work."""
+    """Return an argument as a path; a type for argparse. Shells do not expand the `~` of --run=~/work; this does."""
     return Path(os.path.expanduser(text))

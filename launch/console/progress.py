@@ -9,11 +9,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Warned
 
-PLAIN_SECONDS = 10  # at least this long between two plain lines of one run
+PLAIN_SECONDS = 10  # at least, between two plain lines of a run
 
 
 def track(console: Console, what: str) -> Any:
-    """A `track` for `resident.prepare`: passes the items on and shows how many came by."""
+    """Return a `track(items, total)` that yields the items and shows how many there were, as `what`."""
 
     def follow(items: Iterable[Any], total: int) -> Iterator[Any]:
         with _bars(console) as bars:
@@ -30,10 +30,13 @@ def track(console: Console, what: str) -> Any:
 
 
 def show(events: Iterable[Event], console: Console, epochs: int, groups: int) -> list[dict[str, Any]]:
-    """Consumes a sweep's events, shows every run that is on, and returns the records of those that ended.
+    """Consume a sweep's events, show the runs that are training, and return the records of those that ended.
 
-    `epochs` is the most a run may take, and `groups` how many runs are on at a time: the time left is an upper
-    estimate, since runs may stop early.
+    Args:
+        events: of `sweep.go`.
+        console: a terminal gets bars, anything else plain lines.
+        epochs: the most that a run may take. Runs may stop early, so the time left is an upper bound.
+        groups: device groups, each of which trains a run at a time.
     """
     records: list[dict[str, Any]] = []
     on: dict[str, _On] = {}
@@ -42,7 +45,7 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
         for event in events:
             match event:
                 case Started(run):
-                    if run.name in on:  # made again after it failed
+                    if run.name in on:  # it failed and is trained again
                         bars.remove_task(on.pop(run.name).task)
                     now = time.monotonic()
                     on[run.name] = _On(event, bars.add_task(run.name, total=epochs, note="compiling"), now, now)
@@ -78,12 +81,12 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
 
 
 class _On(NamedTuple):
-    """A run that is being made."""
+    """A run that is training."""
 
     started: Started
     task: TaskID
     began: float  # time.monotonic()
-    shown: float  # when its last plain line was printed
+    shown: float  # time.monotonic() of its last plain line
 
 
 def _outcome(name: str, record: dict[str, Any], seconds: float) -> str:

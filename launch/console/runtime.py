@@ -1,8 +1,7 @@
-"""How JAX runs here: the one place that sets its options and XLA's, and joins the processes of a cluster.
+"""Options of JAX for the whole process, and the processes of a cluster joined.
 
-XLA autotunes a GPU's kernels as it compiles; what else a program asks of XLA is in `forward.compiler_options`.
-Precision belongs to the config (`--config.precision`), and environment variables (`XLA_FLAGS`,
-`JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
+Options of single programs are in `training.compile`; precision is in the config (`--config.precision`). Environment
+variables (`XLA_FLAGS`, `JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
 """
 
 import faulthandler
@@ -18,9 +17,10 @@ import jax
 
 from sharp_unet_jax.errors import InputError
 
-HEARTBEAT = 100  # seconds of silence after which a process counts as dead, and the others end
-WEEK = 7 * 24 * 3600
+HEARTBEAT = 100  # seconds without a sign of life after which a process counts as dead, and all others end
+WEEK = 7 * 24 * 3600  # seconds
 
+# The program of a process that reads the crash report of this one, see `_explain_aborts`.
 LAST_WORDS = """\
 import sys
 dump = sys.stdin.read()
@@ -30,32 +30,35 @@ sys.stderr.write(aborted + "\\n" if "Aborted" in dump else dump)
 
 
 class Cluster(NamedTuple):
-    """The processes that make a sweep together; what is None is found out from SLURM, Open MPI, a TPU pod or GKE."""
+    """The processes that train a sweep together. What is None is read from SLURM, Open MPI, a TPU pod or GKE."""
 
     coordinator: str | None = None  # HOST:PORT of process 0
     processes: int | None = None
-    process: int | None = None  # which of them this is, from 0
+    process: int | None = None  # the number of this one, from 0
 
 
 def configure(cluster: Cluster | None = None) -> list[jax.Device]:
-    """The devices here, or of the whole `cluster`. InputError where the others are not found.
+    """Set JAX up and return the devices of this machine, or of the whole `cluster`.
 
     Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax, if it can be written. Not on a CPU:
-    there a compiled program may use instructions that another machine sharing the folder has not.
+    machines that share the folder may have different instructions, and the program of one would crash on another.
+
+    Raises:
+        InputError: where the other processes of the cluster are not found.
     """
     if getattr(jax.config, "jax_num_cpu_devices", 0) > 1 or "host_platform_device_count" in os.environ.get(
         "XLA_FLAGS", ""
     ):
-        # Simulated devices share a pool of threads as large as the machine has cores. A sum over devices holds a thread
-        # of each until all have come: where two sums are on at once they wait for each other, and XLA aborts.
+        # Simulated devices share a pool with a thread for each core. A sum over devices holds a thread of every device
+        # until all have joined. Two sums at once can wait for each other's threads, and XLA aborts.
         os.environ.setdefault("NPROC", "64")
-    # Orbax logs errors that it raises too, pages of them, and warns of every save that one of several processes makes.
+    # Orbax logs pages for errors that it raises as well, and warns at every save of one process among several.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     _quiet_closed_loops()
     if cluster is not None:
         _explain_aborts()
         try:
-            # At its end a process waits for the others, which may train for days yet; a dead one is noticed anyway.
+            # A process that is done waits for the others, which may train for days; the heartbeat finds dead ones.
             jax.distributed.initialize(*cluster, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=WEEK)
         except (ValueError, RuntimeError) as error:
             raise InputError(
@@ -69,22 +72,22 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
 
 
 def _cache() -> Path | None:
-    """Where compiled programs are kept; None where nothing can be written there.
+    """Return the folder for compiled programs; None where nothing can be written there.
 
-    JAX would only warn, but XLA compiles nothing for a GPU if it cannot write down how it tuned its kernels.
+    JAX would only warn, but XLA fails to compile for a GPU if it cannot write the results of autotuning.
     """
     try:
         folder = Path.home() / ".cache" / "sharp_unet_jax"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(4096))  # an empty file is within a quota that is spent
+            probe.write(bytes(4096))  # a quota that is used up allows an empty file
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return None
     return folder
 
 
 def _quiet_closed_loops() -> None:
-    """Where a save fails, Orbax closes an event loop that callbacks still come to: pages beside the error itself."""
+    """Hide the pages that Python prints after a failed save: Orbax closes an event loop before its callbacks end."""
     before = sys.unraisablehook
 
     def hook(noise: "sys.UnraisableHookArgs") -> None:
@@ -95,14 +98,14 @@ def _quiet_closed_loops() -> None:
 
 
 def _explain_aborts() -> None:
-    """One line at the end where JAX aborts this process because another one is gone: a trace and no more otherwise.
+    """Print one line if JAX aborts this process because another one is gone; without it there is a trace alone.
 
-    JAX does so from a thread without Python (its callback for it fails: jaxlib 0.10 to 0.12). Python's fault handler
-    writes even then, to a process that knows what to say and that ends with this one.
+    JAX aborts from a thread without Python: its callback for this case fails in jaxlib 0.10 to 0.12. Python's fault
+    handler writes its report even then. It goes to a child process, which prints the line and ends with this process.
     """
     read, write = os.pipe()
     command = [sys.executable, "-I", "-S", "-c", LAST_WORDS]
-    # In a session of its own: Ctrl-C is not for it.
+    # A session of its own keeps Ctrl-C away from it.
     subprocess.Popen(command, stdin=read, stdout=subprocess.DEVNULL, start_new_session=True)
     os.close(read)
     faulthandler.enable(write)

@@ -1,7 +1,7 @@
-"""A sweep's epochs logged as they end, for TensorBoard or Weights & Biases: nothing of it is read back.
+"""Logs of a sweep's epochs for TensorBoard or Weights & Biases, written as they end and never read back.
 
-TensorBoard's event files lie in the workdir's runs/<model>/repeat<R>-fold<F>/tensorboard/, those of Weights & Biases
-in its wandb/; where that sends them is for WANDB_MODE to say, and "offline" keeps them there.
+TensorBoard's event files are in the workdir's runs/<model>/repeat<R>-fold<F>/tensorboard/. Those of Weights & Biases
+are in its wandb/; WANDB_MODE says whether they are sent anywhere, and "offline" keeps them there.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from flax import nnx
 from tensorboardX import SummaryWriter
 
 from launch.preview.outlines import outlined
+from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
@@ -24,18 +25,18 @@ from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event
 from sharp_unet_jax.training import compile, epochs, network
 
-PICTURES = 4  # validation images of a run that are drawn
+PICTURES = 4  # validation images that are drawn for a run
 
 
 class Tracker(Protocol):
-    """Where one run's epochs go."""
+    """A log of one run's epochs."""
 
     def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
-        """An epoch's row of metrics.jsonl; and a picture (h, w, 3) uint8 where its validation loss is the lowest."""
+        """Log an epoch's row of metrics.jsonl, and a picture (h, w, 3) uint8 if its validation loss is the lowest."""
         ...
 
     def close(self) -> None:
-        """The run is over."""
+        """End the log: the run is over."""
         ...
 
 
@@ -43,7 +44,7 @@ class TensorBoard:
     """Event files in the run's folder."""
 
     def __init__(self, folder: Path, first_epoch: int):
-        # Of a run that was cut off, what was logged after its last saved state is logged again.
+        # A run that goes on repeats the epochs after its last saved state: their old rows are purged.
         self.writer = SummaryWriter(str(folder), purge_step=first_epoch)
 
     def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
@@ -62,7 +63,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run there for a run here, grouped by workdir."""
+    """A run of Weights & Biases for each run, grouped by workdir."""
 
     def __init__(self, folder: Path, run: Run, config: Config):
         import wandb
@@ -74,7 +75,7 @@ class WeightsAndBiases:
             name=run.name,
             dir=folder,
             config=dataclasses.asdict(config) | run._asdict(),
-            reinit="create_new",  # runs of several device groups are on at a time
+            reinit="create_new",  # device groups train runs side by side
         )
 
     def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
@@ -87,7 +88,7 @@ class WeightsAndBiases:
         self.run.finish()
 
 
-# From the workdir, a run, its config and the first epoch that is logged.
+# By name: a function of the workdir, a run, its config and the first epoch to be logged.
 TRACKERS: dict[str, Callable[[Path, Run, Config, int], Tracker]] = {
     "tensorboard": lambda folder, run, _, epoch: TensorBoard(run_folder(folder, run) / "tensorboard", epoch),
     "wandb": lambda folder, run, config, _: WeightsAndBiases(folder, run, config),
@@ -95,7 +96,7 @@ TRACKERS: dict[str, Callable[[Path, Run, Config, int], Tracker]] = {
 
 
 def check(name: str) -> None:
-    """InputError where what TRACKERS[name] needs is not installed: before any training."""
+    """Refuse TRACKERS[name] before any training if the package that it needs is not installed. Raises InputError."""
     if name == "wandb":
         try:
             importlib.import_module("wandb")
@@ -104,7 +105,7 @@ def check(name: str) -> None:
 
 
 def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, folder: Path) -> Iterator[Event]:
-    """Passes a sweep's `events` on, and logs its runs with TRACKERS[name] as they go."""
+    """Yield a sweep's `events`, and log its runs with TRACKERS[name]."""
     splits = plan.split(config, data)
     on: dict[str, Tracker] = {}
     predictors: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
@@ -130,32 +131,27 @@ def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, fo
 
 
 def _predictor(config: Config, model: str, data: Dataset) -> Callable[[Any, np.ndarray], np.ndarray]:
-    """(params and stats, images (n, H, W, C) uint8) -> masks (n, H, W) uint8.
+    """Return a function of a run's best weights and images (n, H, W, C) uint8 to masks (n, H, W) uint8.
 
-    It takes a run's best weights, which training leaves alone: its state may be written over by the next epoch's steps.
+    The best weights are safe to read: the next epoch's steps overwrite the training state, not these.
     """
     graph = nnx.graphdef(nnx.eval_shape(lambda: epochs.build_network(config, model, data, nnx.Rngs(0))))
 
-    platform = jax.default_backend()
-
-    @jax.default_matmul_precision(compile.matmul_precision(config, platform))
     def masks(params: Any, stats: Any, images: jax.Array) -> jax.Array:
         logits = nnx.merge(graph, params, stats)(network.scaled(images))
-        if logits.shape[-1] > 1:
-            return logits.argmax(-1)
-        return jax.nn.sigmoid(logits[..., 0]) > config.threshold
+        return decision.labels(network.probabilities(logits), config.threshold)
 
-    compiled = compile.jit(masks, config, platform)
+    compiled = compile.jit(masks, config, jax.default_backend())
 
     def predict(best: Any, images: np.ndarray) -> np.ndarray:
         best = jax.device_get({"params": best["params"], "stats": best["stats"]})
-        return np.asarray(compiled(best["params"], best["stats"], images)).astype(np.uint8)
+        return np.asarray(compiled(best["params"], best["stats"], images))
 
     return predict
 
 
 def _picture(data: Dataset, index: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """The truth above, the prediction below."""
+    """Draw the validation images in a row with their truth, and below with their predictions."""
     rows = (
         np.concatenate([outlined(*pair) for pair in zip(data.images[index], masks, strict=True)], axis=1)
         for masks in (data.masks[index], predicted)

@@ -1,1 +1,1 @@
-"""What a look at a data set draws and says."""
+"""Report and pictures of a data set, for `launch.prepare`; outlines and overlays of masks, for other commands too."""

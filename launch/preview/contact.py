@@ -1,49 +1,62 @@
-"""A contact sheet: typical images of a data set and the oddest, with the outlines of their masks."""
+"""A contact sheet: typical and unusual images of a data set, with the outlines of their masks."""
 
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from launch.preview.outlines import GAP, OUTLINES, outlined
-from sharp_unet_jax.advice.profile import Facts
+from launch.preview.outlines import COLOURS, GAP, outlined
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.data.resize import resize
 
-TILE, COLUMNS, MOST = 224, 6, 30  # pixels of a picture's longer side; pictures in a row, and in all
-LINE = 15  # pixels
+TILE = 224  # pixels of a picture's longer side
+COLUMNS, MOST = 6, 30  # pictures in a row; pictures in all
+LINE = 15  # pixels of a line of text
 
 
-def pick(facts: Facts, most: int = MOST) -> dict[int, list[str]]:
-    """Which images to show, in order, and what is special about each: nothing, of the typical ones."""
-    area, aspect = facts.sizes.prod(axis=1), facts.sizes[:, 1] / facts.sizes[:, 0]
-    foreground, brightness = facts.foreground, np.array([one.brightness for one in facts.each])
-    odd: list[tuple[int, str]] = []
-    for i, j, bits, _ in facts.near[:2]:
-        odd += [(i, f"like {facts.ids[j]}, {bits} of 64 bits"), (j, f"like {facts.ids[i]}")]
-    for one, other, *_ in facts.copies[:2]:
-        odd += [(one, f"copy of {facts.ids[other]}"), (other, f"copy of {facts.ids[one]}")]
-    if empty := np.flatnonzero(foreground == 0).tolist():
-        odd.append((empty[0], f"an empty mask, of {len(empty)}"))
-    odd.append((int(np.argmin(np.where(foreground > 0, foreground, 2))), "least foreground"))
-    odd.append((int(np.argmax(foreground)), "most foreground"))
-    for label in range(1, len(facts.classes)) if 2 < len(facts.classes) < 8 else ():
-        odd.append((int(np.argmax(facts.counts[:, label])), f"most {facts.classes[label]}"))
-    for value, least, greatest in (
-        (area, "smallest", "largest"),
-        (aspect, "narrowest", "widest"),
-        (brightness, "darkest", "brightest"),
-    ):
-        if value.min() < value.max():
-            odd += [(int(np.argmin(value)), least), (int(np.argmax(value)), greatest)]
+def pick(facts: Profile, most: int = MOST) -> dict[int, list[str]]:
+    """Choose the images to show, in order, each with the reasons why it is unusual; typical images have none."""
     shown: dict[int, list[str]] = {}
-    for index, why in odd:
+    for index, why in [*_alike(facts), *_extremes(facts)]:
         shown.setdefault(index, []).append(why)
     typical = np.linspace(0, len(facts.ids) - 1, max(COLUMNS, most - len(shown))).astype(int).tolist()
     return {index: shown.get(index, []) for index in dict.fromkeys([*shown, *typical])}
 
 
-def sheet(facts: Facts, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
-    """The pictures that `pick` chose, each with its id; `read` gives an image (h, w, C) and its mask (h, w)."""
+def _alike(facts: Profile) -> list[tuple[int, str]]:
+    """Return images that are like another, with the reason."""
+    chosen: list[tuple[int, str]] = []
+    for i, j, bits, _ in facts.near[:2]:
+        chosen += [(i, f"like {facts.ids[j]}, {bits} of 64 bits"), (j, f"like {facts.ids[i]}")]
+    for one, other, *_ in facts.copies[:2]:
+        chosen += [(one, f"copy of {facts.ids[other]}"), (other, f"copy of {facts.ids[one]}")]
+    return chosen
+
+
+def _extremes(facts: Profile) -> list[tuple[int, str]]:
+    """Return the images with the least and the most of something, with the reason."""
+    foreground, chosen = facts.foreground, []
+    if empty := np.flatnonzero(foreground == 0).tolist():
+        chosen.append((empty[0], f"an empty mask, of {len(empty)}"))
+    chosen.append((int(np.argmin(np.where(foreground > 0, foreground, 2))), "least foreground"))
+    chosen.append((int(np.argmax(foreground)), "most foreground"))
+    for label in range(1, len(facts.classes)) if 2 < len(facts.classes) < 8 else ():
+        chosen.append((int(np.argmax(facts.counts[:, label])), f"most {facts.classes[label]}"))
+    for value, least, greatest in (
+        (facts.sizes.prod(axis=1), "smallest", "largest"),
+        (facts.sizes[:, 1] / facts.sizes[:, 0], "narrowest", "widest"),
+        (np.array([one.brightness for one in facts.images]), "darkest", "brightest"),
+    ):
+        if value.min() < value.max():
+            chosen += [(int(np.argmin(value)), least), (int(np.argmax(value)), greatest)]
+    return chosen
+
+
+def sheet(facts: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+    """Draw the images that `pick` chooses, each with its id and the reasons.
+
+    `read` returns the image (h, w, C) and the mask (h, w) of an index in `facts`.
+    """
     chosen = list(pick(facts).items())
     side, font = TILE + GAP, ImageFont.load_default(12)
     rows = -(-len(chosen) // COLUMNS)
@@ -51,7 +64,7 @@ def sheet(facts: Facts, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) ->
     draw = ImageDraw.Draw(paper)
     x = GAP
     for label, name in enumerate(facts.classes[1:8]):
-        draw.rectangle((x, 6, x + 12, 18), fill=tuple(OUTLINES[1:][label % (len(OUTLINES) - 1)].tolist()))
+        draw.rectangle((x, 6, x + 12, 18), fill=tuple(COLOURS[label % len(COLOURS)].tolist()))
         draw.text((x + 18, 4), name, "black", font)
         x += 30 + int(draw.textlength(name, font))
     for number, (index, why) in enumerate(chosen):
@@ -65,6 +78,7 @@ def sheet(facts: Facts, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) ->
 
 
 def _short(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """Cut letters out of the middle of a text until it is no wider than a picture."""
     while draw.textlength(text, font) > TILE:
         text = text[: len(text) // 2 - 2] + "…" + text[len(text) // 2 + 1 :]
     return text

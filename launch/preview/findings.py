@@ -1,4 +1,4 @@
-"""What a look at a data set found, as Markdown."""
+"""The findings of `launch.prepare` as Markdown."""
 
 import re
 from collections import Counter
@@ -7,44 +7,44 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from datasets.folder import labels
-from datasets.folder.pairs import some
+from datasets.folder.pairs import first_few
 from launch.preview.source import Source
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.data.duplicates import DUPLICATE
 
-ROWS = 12  # of a table, at most
-ALIKE = 0.9  # neighbours more alike than this share of all pairs are taken for slices or frames
+ROWS = 12  # the most rows of a table
+ALIKE = 0.9  # neighbours that are more alike than this share of all pairs are probably slices or frames
 
 
-def text(source: Source, facts: Facts, faults: Sequence[str], notes: Sequence[str], advice: Sequence[Advice]) -> str:
-    """The whole of it but for the command to give."""
+def text(source: Source, facts: Profile, faults: Sequence[str], notes: Sequence[str], advice: Sequence[Advice]) -> str:
+    """Return the whole report but for the command to give."""
     verdict = "launch.cv would refuse this:" if faults else "Nothing would keep launch.cv from training on this."
     parts = [f"# Data check: {_plain(source.name)}", verdict, _list(faults)]
     if source.ids:
         kinds = ", ".join(f"{number} {kind}" for kind, number in source.kinds.items())
-        parts += ["## What there is", _plain(source.how), _plain(f"Files: {kinds}."), _sizes(facts)]
+        parts += ["## What there is", _plain(source.description), _plain(f"Files: {kinds}."), _sizes(facts)]
         parts += ["## Classes", _classes(facts), "## Copies and relatives", _list(relatives(facts))]
-        parts += ["## Worth a look", _list([*notes, *odd(facts)]) or "Nothing."]
+        parts += ["## Worth checking", _list([*notes, *odd(facts)]) or "Nothing."]
         rows = [(f"`{each.field}`", f"`{each.value}`", _plain(each.why)) for each in advice]
         parts += ["## Settings that suit", _table(("setting", "value", "why"), rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def relatives(facts: Facts) -> list[str]:
-    """What is known of images that are not independent of one another."""
+def relatives(facts: Profile) -> list[str]:
+    """Say which images are not independent of one another: copies, near-duplicates, groups, slices."""
     lines = []
     names = facts.ids
     if facts.copies:
-        differ = [group for group in facts.copies if len({facts.each[index].mask for index in group}) > 1]
-        pairs = some(" = ".join(names[index] for index in group[:4]) for group in facts.copies)
+        differ = [group for group in facts.copies if len({facts.images[index].mask_sha256 for index in group}) > 1]
+        pairs = first_few(" = ".join(names[index] for index in group[:4]) for group in facts.copies)
         number = sum(len(group) - 1 for group in facts.copies)
         lines.append(f"{number} images are copies of others, pixel by pixel: {pairs}")
         if differ:
-            which = some(" and ".join(names[index] for index in group[:4]) for group in differ)
+            which = first_few(" and ".join(names[index] for index in group[:4]) for group in differ)
             lines.append(f"the masks of {which} differ though the images are the same: one of them is wrong")
     if facts.near:
-        pairs = some(f"{names[i]} ~ {names[j]} ({bits} bits, correlation {r:.3f})" for i, j, bits, r in facts.near)
+        pairs = first_few(f"{names[i]} ~ {names[j]} ({bits} bits, correlation {r:.3f})" for i, j, bits, r in facts.near)
         bound = f"at most {DUPLICATE} of 64 bits of pHash differ"
         lines.append(f"{len(facts.near)} pairs are near-duplicates ({bound}): {pairs}")
     if not lines:
@@ -66,14 +66,14 @@ def relatives(facts: Facts) -> list[str]:
     return lines
 
 
-def odd(facts: Facts) -> list[str]:
-    """What surprises in images and masks."""
+def odd(facts: Profile) -> list[str]:
+    """Say what is unusual in images and masks."""
     lines = []
     n, share = len(facts.ids), facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
     holding = np.count_nonzero(facts.counts, axis=0)
     if empty := [facts.ids[index] for index in np.flatnonzero(facts.foreground == 0).tolist()]:
-        lines.append(f"{len(empty)} of {n} masks are empty: {some(empty)}")
-    readable = len(facts.classes) <= labels.MOST  # else each value of masks that were refused is a class
+        lines.append(f"{len(empty)} of {n} masks are empty: {first_few(empty)}")
+    readable = len(facts.classes) <= labels.MAX_CLASSES  # else every value of the refused masks counts as a class
     if readable and 1 - share[0] > 0.5:
         lines.append(f"{1 - share[0]:.0%} of all pixels are foreground: is the background the first class?")
     for name, part, images in list(zip(facts.classes, share, holding, strict=True))[1 : (ROWS + 1) * readable]:
@@ -84,14 +84,14 @@ def odd(facts: Facts) -> list[str]:
         if 0 < part < 0.01:
             weights = "{'cross_entropy': 1, 'dice': 1}"
             lines.append(f'{name} covers {part:.2%} of all pixels: if it is never found, try --config.loss="{weights}"')
-    if flat := [facts.ids[index] for index, one in enumerate(facts.each) if one.levels == 1]:
-        lines.append(f"{len(flat)} images are of one colour all over: {some(flat)}")
-    if (levels := int(np.median([one.levels for one in facts.each]))) <= 8:
+    if flat := [facts.ids[index] for index, one in enumerate(facts.images) if one.levels == 1]:
+        lines.append(f"{len(flat)} images are of one colour all over: {first_few(flat)}")
+    if (levels := int(np.median([one.levels for one in facts.images]))) <= 8:
         lines.append(f"most images hold {levels} different values or fewer: are they masks?")
     return lines
 
 
-def _sizes(facts: Facts) -> str:
+def _sizes(facts: Profile) -> str:
     sizes = Counter(tuple(size) for size in facts.sizes.tolist())
     area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     aspect = facts.sizes[:, 1] / facts.sizes[:, 0]
@@ -106,7 +106,7 @@ def _sizes(facts: Facts) -> str:
     )
 
 
-def _classes(facts: Facts) -> str:
+def _classes(facts: Profile) -> str:
     share = facts.counts / np.maximum(facts.counts.sum(axis=1, keepdims=True), 1)
     total = facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
     rows = []
@@ -128,5 +128,5 @@ def _list(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Names of files as they are, whatever Markdown takes their characters for."""
+    """Escape the characters that mean something in Markdown: file names may hold them."""
     return re.sub(r"([\\`*_<>|\[\]#~])", r"\\\1", text)

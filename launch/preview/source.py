@@ -1,4 +1,4 @@
-"""A config's data set pair by pair, at the size its images have: what there is to check before any training."""
+"""The images and masks of a config's data set at their own sizes, pair by pair, and what is wrong with them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,41 +17,43 @@ from datasets.folder import images as image_files
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice import profile
-from sharp_unet_jax.advice.profile import Fact, Facts
+from sharp_unet_jax.advice.profile import ImageProfile, Profile
 from sharp_unet_jax.config import Data
 
 
 @dataclass(frozen=True)
 class Source:
-    """Whatever can be read of a data set."""
+    """The part of a data set that can be read."""
 
     name: str
     ids: list[str]
     groups: list[str]
     classes: tuple[str, ...]
-    channels: int
-    read: Callable[[int], tuple[np.ndarray, np.ndarray]]  # image (h, w, C) and mask (h, w), uint8, of one id
+    channels: int  # of all images
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]]  # image (h, w, C) and mask (h, w) uint8 of ids[index]
     kinds: dict[str, int]  # how many images there are of each format and depth
-    how: str  # how files are read, in one paragraph
-    faults: list[str]  # why launch.cv would refuse it
-    notes: list[str]  # what it would not refuse, but should be known
-    names: tuple[str, ...] = ()  # of classes: with them it would not refuse the masks
+    description: str  # what the files are and how they are read, in one paragraph
+    faults: list[str]  # why launch.cv would refuse the data set
+    notes: list[str]  # what launch.cv would not refuse, but the user should know
+    proposed: tuple[str, ...] = ()  # names of classes with which refused masks can be read
 
 
-def look(data: Data, console: Console) -> tuple[Source, Facts]:
-    """What `data` names, less what cannot be read, and the facts of the rest; DataError where there is no such folder,
-    or a builder refuses its files."""
+def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
+    """Return the data set that `data` names, without the images that cannot be read, and the facts of the rest.
+
+    Raises DataError where there is no such folder, or where a builder refuses its files.
+    """
     found = _folder(data, console) if data.builder == "folder" else _built(data, console)
 
-    def one(index: int) -> Fact | str:
+    def examine(index: int) -> ImageProfile | str:
         try:
-            return profile.fact(*found.read(index), len(found.classes))
+            return profile.profile_image(*found.read(index), len(found.classes))
         except DataError as error:
             return str(error)
 
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-        seen = list(track(console, "reading images")(pool.map(one, range(len(found.ids))), len(found.ids)))
-    good = [index for index, fact in enumerate(seen) if isinstance(fact, Fact)]
+        seen = list(track(console, "reading images")(pool.map(examine, range(len(found.ids))), len(found.ids)))
+    good = [index for index, fact in enumerate(seen) if isinstance(fact, ImageProfile)]
     rest = dataclasses.replace(
         found,
         ids=[found.ids[index] for index in good],
@@ -59,11 +61,11 @@ def look(data: Data, console: Console) -> tuple[Source, Facts]:
         read=lambda index: found.read(good[index]),
         faults=[*found.faults, *(fault for fault in seen if isinstance(fault, str))],
     )
-    return rest, Facts(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, Fact)])
+    return rest, Profile(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, ImageProfile)])
 
 
 def _folder(data: Data, console: Console) -> Source:
-    """The files themselves: whatever is wrong with one of them does not stop the look at the others."""
+    """Read a folder's files one by one: a fault in one of them does not hide the others."""
     if not data.images:
         raise MissingError("the data set 'folder' needs images: name the folder with --config.data.images=FOLDER")
     images = Path(data.images).expanduser()
@@ -76,7 +78,7 @@ def _folder(data: Data, console: Console) -> Source:
     pairs, reading = found.pairs, found.reading
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return image_files.read(pairs[index].image, found.channels, found.span), reading.labels(pairs[index].mask)
+        return image_files.read(pairs[index].image, found.channels, found.window), reading.labels(pairs[index].mask)
 
     ids = [pair.id for pair in pairs]
     return Source(
@@ -87,17 +89,17 @@ def _folder(data: Data, console: Console) -> Source:
         channels=found.channels,
         read=read,
         kinds=checked.kinds,
-        how=found.describe() if len(reading.classes) <= labels.MOST else "",
+        description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
         faults=checked.faults,
         notes=checked.notes,
-        names=checked.classes,
+        proposed=checked.classes,
     )
 
 
 def _built(data: Data, console: Console) -> Source:
-    """Of a builder, which has checked the files: what it made of them."""
+    """Read what a builder has built; it has checked the files."""
     builder = dataset.built(data, console)
-    logging.set_verbosity(logging.ERROR)  # TFDS warns that it would rather decode with OpenCV
+    logging.set_verbosity(logging.ERROR)  # TFDS warns that it decodes without OpenCV
     examples, features = builder.as_data_source(split="train"), builder.info.features
     undecoded = {key: tfds.decode.SkipDecoding() for key in ("image", "mask")}
     plain = builder.as_data_source(split="train", decoders=undecoded)
@@ -108,14 +110,14 @@ def _built(data: Data, console: Console) -> Source:
         return np.asarray(examples[index]["image"]), np.asarray(examples[index]["mask"])[..., 0]
 
     return Source(
-        name=dataset.called(builder),
+        name=dataset.name_of(builder),
         ids=[name for name, _ in names],
         groups=[group for _, group in names],
         classes=tuple(builder.info.metadata["classes"]),
         channels=channels,
         read=read,
         kinds={"grey" if channels == 1 else "RGB": len(names)},
-        how=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
+        description=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
         faults=[],
         notes=[],
     )

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A sweep on a Cloud TPU slice: creates it, installs, runs on all its workers, fetches the results, deletes it.
+# A sweep on a Cloud TPU slice: create the slice, install, run on all workers, fetch the results, delete the slice.
 #
 #   NAME=sweep ZONE=us-east5-a SHARE=10.0.0.2:/vol1 launch/tpu/slice.sh \
 #     --config=cvc.py --config.data.manual_dir=/mnt/share/downloads
 #
-# SHARE is an NFS export (Filestore) in the slice's network. The workers keep the workdir there, /mnt/share/NAME: it
-# outlives the slice, so the same command goes on from it after a preemption. The slice is deleted however this ends;
-# the connection has to last for the whole run (tmux). TYPE and VERSION choose another TPU and its image, and DRY_RUN=1
+# SHARE is an NFS export (Filestore) in the slice's network. The workers keep the workdir there, in /mnt/share/NAME: it
+# outlives the slice, so the same command goes on from it after a preemption. The slice is deleted however this script
+# ends. The connection must last for the whole run (tmux). TYPE and VERSION choose another TPU and its image. DRY_RUN=1
 # prints the commands instead of running them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -27,21 +27,21 @@ run() {
   fi
 }
 
-tpu() { # a gcloud command on this slice
+tpu() { # run a gcloud command on this slice
   local verb=$1
   shift
   run gcloud compute tpus tpu-vm "$verb" "$@" --zone="$ZONE"
 }
 
 tpu create "$NAME" --accelerator-type="$type" --version="$version"
-# Only from here on: had the name been taken, create would have failed, and the slice be another's.
+# Set after create: if the name is taken, create fails, and the slice is somebody else's.
 trap 'tpu delete "$NAME" --quiet || echo "$NAME is not deleted and costs money" >&2' EXIT
 
 run git archive --prefix=sharp/ --output="$archive" HEAD
 tpu scp "$archive" "$NAME:sharp.tar.gz" --worker=all
 run rm "$archive"
-# uv brings its own Python: the image's may be older than 3.11. All may write to the workdir, because a user need not
-# have the same number on every worker.
+# uv brings its own Python: the image's may be older than 3.11. Anyone may write to the workdir: the numeric id of a user
+# may differ between workers.
 tpu ssh "$NAME" --worker=all --command="set -e
 sudo apt-get update -q
 sudo apt-get -o DPkg::Lock::Timeout=600 install -yq nfs-common
@@ -54,7 +54,7 @@ cd sharp
 ~/.local/bin/uv venv --quiet --python 3.12
 ~/.local/bin/uv pip install --quiet --editable '.[tpu]'"
 
-code=0 # or that of the first worker that failed
+code=0 # else the code of the first worker that failed
 tpu ssh "$NAME" --worker=all --command="cd sharp && umask 0 &&
 exec .venv/bin/python -m launch.cv --distributed --workdir=/mnt/share/$NAME$arguments" || code=$?
 run mkdir -p work

@@ -79,7 +79,7 @@ def _fit(
     yield from map(Warned, warnings)
     start: train.Progress | None = None
     seconds: list[tuple[float, float]] = []
-    if state := distributed.tell(state, group):
+    if state := distributed.broadcast(state, group):
         counts = len(split.test), len(sweep.dataset.classes), 3
         try:
             start, seconds = _restored(state, program, seed, counts)
@@ -98,7 +98,7 @@ def _fit(
                 lines.write(to_json(epoch.row) + "\n")
                 lines.flush()
                 yield EpochEnded(run, epoch)
-                stopped = distributed.agree(sweep.stop.is_set(), group)
+                stopped = distributed.any_process(sweep.stop.is_set(), group)
                 if lead and (stopped or time.monotonic() - saved >= 60 * config.checkpoint_minutes):
                     saved = time.monotonic()
                     _save(folder / RESUME, epoch.progress, seconds)

@@ -99,7 +99,7 @@ def _train_all(
             number, run = waiting.get_nowait()
         except queue.Empty:
             return
-        if distributed.agree(sweep.stop.is_set(), group):
+        if distributed.any_process(sweep.stop.is_set(), group):
             raise Stopped(run.name)
         if run.model not in programs:
             start = weights.get(run.model)
@@ -124,13 +124,13 @@ def _check_alike(
     described = workdir.described(config, dataset, splits)
     described |= {f"weights of {name}": sha256 for name, sha256 in weights.items()}
     text = json.dumps(described)
-    first, here = json.loads(distributed.tell(text.encode(), devices)), json.loads(text)
+    first, here = json.loads(distributed.broadcast(text.encode(), devices)), json.loads(text)
     differences = [
         f"{name}={here.get(name)!r} here, {first.get(name)!r} in process 0"
         for name in sorted(here.keys() | first.keys())
         if here.get(name) != first.get(name)
     ]
-    if distributed.agree(bool(differences), devices):
+    if distributed.any_process(bool(differences), devices):
         what = "; ".join(differences) or "another process has another config, other data or other weights"
         raise InputError(f"the processes of this sweep were not started alike: {what}")
 

@@ -1,4 +1,4 @@
-"""Builds a data set from the files a test wrote, reads it back, and checks what every data set must hold."""
+"""A data set built from the files of a test, read back, and checked for everything that all data sets share."""
 
 import functools
 import http.server
@@ -33,7 +33,7 @@ class Built:
 
 
 def read(builder: tfds.core.DatasetBuilder) -> Built:
-    """Reads all examples and checks the schema that every data set shares."""
+    """Read all examples and check the schema that all data sets share."""
     examples = list(builder.as_data_source(split="train"))
     built = Built(
         builder,
@@ -59,7 +59,7 @@ def read(builder: tfds.core.DatasetBuilder) -> Built:
 
 @pytest.fixture
 def build_and_read(tmp_path: Path) -> Callable[..., Built]:
-    """`build` into a data_dir of the test's own, read back by a new builder object; takes what `build` takes."""
+    """Return a function like `build` that reads the set back with a new builder; its data_dir is the test's own."""
 
     def run(name: str, **options: Any) -> Built:
         options = {"data_dir": tmp_path / "data_dir"} | options
@@ -74,7 +74,7 @@ def build_and_read(tmp_path: Path) -> Callable[..., Built]:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, Path], str]]:
-    """Serves a folder on localhost as the place from where a data set is downloaded; returns the URL."""
+    """Return a function that serves a folder on localhost as the source of a data set's download, and its URL."""
     servers = []
 
     def start(name: str, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The front door."""
+"""`datasets.build`: names, reuse, one line for each error, and the command."""
 
 import os
 import subprocess
@@ -61,12 +61,12 @@ def test_built_once_then_reused_until_told_otherwise(tmp_path, build_and_read, c
     writers.cvc_clinicdb(frames=(3,)).write(folder)
     assert build_and_read("cvc_clinicdb", manual_dir=folder).ids == ["001", "002"]
     assert build_and_read("cvc_clinicdb", manual_dir=folder, rebuild=True).ids == ["001", "002", "003"]
-    assert build_and_read("cvc_clinicdb").ids == ["001", "002", "003"]  # the files are not needed any more
+    assert build_and_read("cvc_clinicdb").ids == ["001", "002", "003"]  # a built set needs no files
     assert capfd.readouterr().out == ""
 
 
 def test_two_processes_build_the_same_set(tmp_path, monkeypatch):
-    """As the tasks of a cluster job do on their first use of a data set."""
+    """Tasks of a cluster job do so at their first use of a data set."""
     in_time = builder_module._pairs
 
     def overtaken(config):
@@ -90,7 +90,7 @@ def test_any_other_failure_is_not_hidden(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(config):
-        raise RuntimeError("write() failed: No space left on device")  # as array_record has it
+        raise RuntimeError("write() failed: No space left on device")  # array_record's words
 
     monkeypatch.setattr(builder_module, "_pairs", full)
     with pytest.raises(files.DataError, match=r"phantom.*: no space left on the device; name another data_dir"):

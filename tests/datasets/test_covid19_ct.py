@@ -1,3 +1,5 @@
+"""COVID-19 CT: both releases, in every layout, and one line for each fault."""
+
 import gzip
 import shutil
 import zipfile
@@ -28,7 +30,7 @@ def nifti(path: Path, voxels: np.ndarray, slope: float | None = None) -> None:
 
 
 def medseg(folder: Path, suffix: str = ".nii.gz", dtype: type = np.float32) -> Path:
-    """The official pair, small, in the official axis order: column, row, slice."""
+    """Write a small pair in the official order of axes: column, row, slice."""
     nifti(folder / f"tr_im{suffix}", HOUNSFIELD.astype(dtype))
     nifti(folder / f"tr_mask{suffix}", LABELS.astype(dtype))
     return folder
@@ -68,7 +70,7 @@ def test_medseg_with_a_slope(tmp_path: Path, build_and_read: Callable[..., Any])
 
 
 def semiseg(folder: Path) -> Path:
-    """Two slices in the training part and one in the test part of the release, each of its own size."""
+    """Write two slices in the training part and one in the test part of the release; their sizes differ."""
     for part, names in (
         ("TrainingSet/MultiClassInfection-Train", (10, 2)),
         ("TestingSet/MultiClassInfection-Test", (7,)),

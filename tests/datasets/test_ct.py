@@ -1,3 +1,5 @@
+"""CT voxels that are no Hounsfield units."""
+
 import numpy as np
 import pytest
 
@@ -11,4 +13,4 @@ from datasets.files import DataError
 )
 def test_what_is_no_ct_is_refused(voxels, message):
     with pytest.raises(DataError, match=f"^a.nii: holds .*{message}"):
-        ct.window(np.array(voxels, np.float32), -1000, 400, where="a.nii")
+        ct.windowed(np.array(voxels, np.float32), (-1000, 400), "a.nii")

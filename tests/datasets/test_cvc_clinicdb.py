@@ -1,4 +1,4 @@
-"""CVC-ClinicDB in the layouts it is passed around in."""
+"""CVC-ClinicDB in the layouts in which it circulates."""
 
 import csv
 
@@ -77,7 +77,7 @@ def test_official_tifs_are_the_mirrors_pngs(real_data, build_and_read):
 
 
 def test_all_612_real_frames_are_found_in_order(real_data):
-    """Without decoding them, which takes 10 s: that is what `datasets.build` was run for."""
+    """Their names alone: decoding all frames takes 10 s."""
     tree = files.Tree(real_data / "manual")
     folders = (tree.below(f"CVC-ClinicDB/PNG/{kind}") for kind in ("Original", "Ground Truth"))
     found = [name for name, _, _ in files.pairs(*folders)]

@@ -1,4 +1,4 @@
-"""Data Science Bowl 2018: the nuclei of an image merged."""
+"""Data Science Bowl 2018: the nuclei of an image are merged."""
 
 import zipfile
 
@@ -42,7 +42,7 @@ def test_a_download_that_is_no_archive_is_named(tmp_path, build_and_read, serve)
 
 
 def test_real_images(real_data, tmp_path, build_and_read):
-    """A tenth of the images at hand: decoding all takes 10 s."""
+    """A tenth of the images: decoding all takes 10 s."""
     with zipfile.ZipFile(real_data / "manual" / "stage1_train.zip") as archive:
         ids = sorted({name.partition("/")[0] for name in archive.namelist()})[::10]
         archive.extractall(

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the files: one line that names the file, and nothing left behind."""
+"""Faults in the files: one line that names the file, and nothing left behind."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PAIRED = ("cvc_clinicdb", "isic2018")  # one image file, one mask file; the othe
 
 
 def refusal(name, folder, **options):
-    """The message of the refusal, after checking that it is one line and that nothing was left behind."""
+    """Return the message of the refusal; check that it is one line and that nothing was left behind."""
     data_dir = folder.parent / "data_dir"
     with pytest.raises(files.DataError) as caught:
         build(name, data_dir=data_dir, manual_dir=folder, **options)
@@ -24,9 +24,9 @@ def refusal(name, folder, **options):
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    """Direct downloads go to a port where nobody listens."""
+    """Send downloads to a port where nobody listens."""
     monkeypatch.setenv("NO_PROXY", "*")
-    # TFDS tries ten times, for minutes.
+    # Without this TFDS tries ten times, for minutes.
     monkeypatch.setattr("tensorflow_datasets.core.download.downloader.MAX_RETRIES", 0)
     for name in ("isbi2012", "isic2018", "dsb2018"):
         monkeypatch.setattr(f"datasets.{name}.{name}_dataset_builder.URL", "http://127.0.0.1:9/")
@@ -101,7 +101,7 @@ def test_damaged_file(name, which, damage, tmp_path):
     damaged = content[: len(content) * 2 // 3] if damage == "cut" else b"no image at all"
     message = refusal(name, layout.changed(**{which: damaged}).write(tmp_path / "manual"))
     assert str(tmp_path / "manual" / path).rpartition("-")[0] in message
-    # A stack of many pages that is cut short reads as a shorter stack.
+    # A stack of many pages that is cut short is read as a shorter stack.
     assert "cannot be read as an image" in message or (name == "isbi2012" and "(24, 32)" in message)
 
 
@@ -192,9 +192,9 @@ def test_dsb_nucleus_of_another_size(tmp_path):
 def test_a_failed_rebuild_says_why_and_leaves_nothing_half_built(tmp_path):
     layout = writers.cvc_clinicdb()
     build("cvc_clinicdb", data_dir=tmp_path / "data_dir", manual_dir=layout.write(tmp_path / "manual"))
-    (tmp_path / "manual" / layout.image).write_bytes(b"broken since")
+    (tmp_path / "manual" / layout.image).write_bytes(b"broken")
     with pytest.raises(files.DataError, match="cannot be read"):
         build("cvc_clinicdb", data_dir=tmp_path / "data_dir", manual_dir=tmp_path / "manual", rebuild=True)
-    kept = build("cvc_clinicdb", data_dir=tmp_path / "data_dir")  # as it was before
+    kept = build("cvc_clinicdb", data_dir=tmp_path / "data_dir")  # the earlier build
     assert kept.info.splits["train"].num_examples > 0
     assert [path.name for path in (tmp_path / "data_dir" / "cvc_clinicdb").iterdir()] == ["1.0.0"]

@@ -1,4 +1,4 @@
-"""What no data set may hand to TFDS."""
+"""Pairs that no data set may give to TFDS."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Folders and archives seen alike, files read and paired."""
+"""Files in folders and in archives: found, paired and read in the same way."""
 
 import zipfile
 

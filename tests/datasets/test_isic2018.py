@@ -1,4 +1,4 @@
-"""ISIC 2018: JPEGs kept byte for byte."""
+"""ISIC 2018: JPEGs are kept byte for byte."""
 
 import numpy as np
 import pytest

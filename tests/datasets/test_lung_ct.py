@@ -1,3 +1,5 @@
+"""Lung CT: slices and volumes in every layout, and one line for each fault."""
+
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -32,7 +34,7 @@ def tif(path: Path, pixels: np.ndarray) -> None:
 
 
 def kaggle(folder: Path, dtype: type = np.int32) -> Path:
-    """Small files in the layout of the Kaggle set."""
+    """Write small files in the layout of the Kaggle set."""
     for name, pixels in PICTURES.items():
         tif(folder / "2d_images" / f"{name}.tif", pixels.astype(dtype))
         tif(folder / "2d_masks" / f"{name}.tif", LUNG)
@@ -91,7 +93,7 @@ def test_zip(name: str, inside: str, tmp_path: Path, build_and_read: Callable[..
     folder = kaggle(tmp_path / "extracted")
     (tmp_path / "manual").mkdir()
     with zipfile.ZipFile(tmp_path / "manual" / name, "w") as archive:
-        for path in sorted(folder.glob("*/*")):  # Kaggle puts some folders into a folder of the same name
+        for path in sorted(folder.glob("*/*")):  # Kaggle puts some folders into another of the same name
             archive.write(path, inside.format(path=path.relative_to(folder).as_posix(), kind=path.parent.name))
     assert_slices(build_and_read("lung_ct", manual_dir=tmp_path / "manual"))
     assert_volumes(build_and_read("lung_ct/volumes", manual_dir=tmp_path / "manual"))

@@ -1,4 +1,4 @@
-"""The data set that needs no files."""
+"""The phantom: the same pixels every time, and lesions that brightness alone does not find."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_frames_of_a_patient_are_shifted_and_patients_differ(build_and_read):
     images = np.stack(built.images).astype(float).reshape(20, 3, -1)
     within = np.abs(images[:, 0] - images[:, 1]).mean(axis=-1)
     between = np.abs(images[:-1, 0] - images[1:, 0]).mean(axis=-1)
-    assert within.min() > 2  # no two frames are one
+    assert within.min() > 2  # no two frames are equal
     assert within.mean() < 0.7 * between.mean()
     masks = np.stack(built.masks).reshape(20, 3, 64, 64)
     for axis in (2, 3):  # in both directions
@@ -54,7 +54,7 @@ def test_frames_of_a_patient_are_shifted_and_patients_differ(build_and_read):
 
 
 def test_brightness_alone_does_not_find_the_lesions(build_and_read):
-    """The best single threshold on any channel stays far below what a network reaches (about 0.8)."""
+    """The best threshold on any channel scores far below a network (about 0.8)."""
     built = build_and_read("phantom")
     images, masks = np.stack(built.images).astype(float), np.stack(built.masks)[..., 0] == 1
     best = max(

@@ -1,4 +1,4 @@
-"""A handful of images and masks in the layout each data set is published in."""
+"""A few images and masks in the layout in which each data set is published."""
 
 import io
 import zipfile
@@ -12,14 +12,14 @@ from PIL import Image
 
 
 def picture(seed: int, height: int = 24, width: int = 32, channels: int = 3) -> np.ndarray:
-    """Random pixels."""
+    """Return random pixels."""
     return np.random.default_rng(seed).integers(
         0, 256, (height, width, channels)[: 2 if channels == 1 else 3], np.uint8
     )
 
 
 def blob(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
-    """A white rectangle on black."""
+    """Return a white rectangle on black."""
     mask = np.zeros((height, width), np.uint8)
     top, left = np.random.default_rng(seed).integers(2, 10, 2)
     mask[top : top + 8, left : left + 10] = 255
@@ -27,10 +27,10 @@ def blob(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
 
 
 def encode(array: np.ndarray, suffix: str) -> bytes:
-    """The bytes of an image file."""
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     if suffix == ".tif":
-        # As CVC-ClinicDB's own files: RGB tagged as MINISBLACK, which Pillow cannot open.
+        # Like CVC-ClinicDB's own files: RGB tagged as MINISBLACK, which Pillow cannot open.
         planar = "contig" if array.shape[-1] == 3 else None
         tifffile.imwrite(buffer, array, photometric="minisblack", planarconfig=planar, metadata=None)
     else:
@@ -40,22 +40,22 @@ def encode(array: np.ndarray, suffix: str) -> bytes:
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of a data set by name, and one image and one mask to tamper with."""
+    """The files of a data set by name, and one image and one mask that tests damage."""
 
     files: dict[str, bytes]
     image: str
     mask: str
-    zip_name: str | None = None  # how the archive of all these files is called
+    zip_name: str | None = None  # name of the archive that holds all these files
 
     def write(self, folder: Path) -> Path:
-        """As folders."""
+        """Write the files as folders."""
         for name, content in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         return folder
 
     def zip(self, path: Path) -> Path:
-        """As one archive, with an entry for the folder and the litter of macOS as real archives have them."""
+        """Write one archive; like real ones, it has entries for its folders and macOS's extra files."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w") as archive:
             for folder in sorted({name.rpartition("/")[0] for name in self.files} - {""}):
@@ -68,13 +68,13 @@ class Layout:
         return path
 
     def changed(self, **changes: bytes | None) -> "Layout":
-        """With `image=` or `mask=` replaced, or removed if None."""
+        """Return the layout with `image=` or `mask=` replaced, or removed if None."""
         content = self.files | {getattr(self, key): value for key, value in changes.items()}
         return Layout({name: value for name, value in content.items() if value is not None}, self.image, self.mask)
 
 
 def cvc_clinicdb(prefix: str = "", suffix: str = ".tif", frames: tuple[int, ...] = (1, 2, 10, 25, 26)) -> Layout:
-    """`Original/1.tif`, `Ground Truth/1.tif`; the mirror's masks are RGB and hold greys."""
+    """Return `Original/1.tif`, `Ground Truth/1.tif`, ...; the mirror's masks are RGB and hold greys."""
     content = {}
     for frame in frames:
         mask = blob(frame)
@@ -87,7 +87,7 @@ def cvc_clinicdb(prefix: str = "", suffix: str = ".tif", frames: tuple[int, ...]
 
 
 def isbi2012(prefix: str = "", slices: int = 8) -> Layout:
-    """Two stacks."""
+    """Return two stacks."""
     volume = np.stack([picture(index, channels=1) for index in range(slices)])
     labels = np.stack([255 - blob(index) for index in range(slices)])
     image, mask = f"{prefix}train-volume.tif", f"{prefix}train-labels.tif"
@@ -99,7 +99,7 @@ IMAGES, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_Grou
 
 
 def isic2018(count: int = 4) -> Layout:
-    """JPEGs and PNG masks in two folders, with the licence files of the official archives."""
+    """Return JPEGs and PNG masks in two folders, with the licence files of the official archives."""
     content = {f"{folder}/{name}.txt": b"terms" for folder in (IMAGES, MASKS) for name in ("LICENSE", "ATTRIBUTION")}
     for number in range(count):
         height = 24 + number
@@ -109,7 +109,7 @@ def isic2018(count: int = 4) -> Layout:
 
 
 def dsb2018(prefix: str = "stage1_train/", names: tuple[str, ...] = ("00ab", "0c1d", "f2")) -> Layout:
-    """RGBA images, and a mask for each of two nuclei."""
+    """Return RGBA images, and a mask for each of two nuclei."""
     content = {}
     for seed, name in enumerate(names):
         content[f"{prefix}{name}/images/{name}.png"] = encode(picture(seed, channels=4), ".png")

@@ -1,4 +1,4 @@
-"""The command: a picture of what training sees, or one line before any work is done."""
+"""The command: a picture of images as training sees them, or one line before any work is done."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The command: which pictures it leaves, and what it refuses in a line."""
+"""The command: the pictures it writes, and what it refuses in one line."""
 
 import dataclasses
 import json
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from launch import explain
+from launch.console import image
 from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
@@ -19,9 +20,14 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 PLAIN, SHARP = "runs/unet/repeat0-fold0", "runs/sharp_unet/repeat0-fold0"
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    monkeypatch.setattr(explain, "DPI", 30)
+
+
 @pytest.fixture
 def prepared(done, tmp_path):
-    """The finished sweep, with its images where it would have left them."""
+    """Return the finished sweep with its prepared images on disk."""
     dataset = squares()
     (tmp_path / "prepared").mkdir()
     for part in ("images", "masks"):
@@ -49,10 +55,10 @@ def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_
     names = json.loads((tmp_path / "prepared/names.json").read_text())
     names["ids"][:3] = ["scan.1", "scan.2", "b/scan.1"]
     (tmp_path / "prepared/names.json").write_text(json.dumps(names))
-    for image in names["ids"][:3]:
-        explain.run([f"--run={prepared / PLAIN}", f"--image={image}", "--region=image", f"--output={tmp_path / 'out'}"])
-    made = {path.name for path in (tmp_path / "out").glob("*.png")}
-    assert made == {f"gradcam-{name}.png" for name in ("scan.1", "scan.2", "b-scan.1")}
+    for name in names["ids"][:3]:
+        explain.run([f"--run={prepared / PLAIN}", f"--image={name}", "--region=image", f"--output={tmp_path / 'out'}"])
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert pictures == {f"gradcam-{name}.png" for name in ("scan.1", "scan.2", "b-scan.1")}
 
 
 @pytest.mark.parametrize(
@@ -73,20 +79,20 @@ def test_wrong_input_is_answered_in_a_line_and_leaves_nothing(prepared, tmp_path
 def test_an_image_file_is_brought_to_the_size_of_training(finished, tmp_path):
     Image.fromarray(squares(n=1, size=(32, 48)).images[0]).save(tmp_path / "mine.png")
     run = explain.trained.load(finished / SHARP)
-    image, mask = explain._image(finished / SHARP, run, str(tmp_path / "mine.png"))
-    assert (image.shape, mask) == ((16, 24, 3), None)
+    loaded, mask = image.load(finished / SHARP, run, str(tmp_path / "mine.png"))
+    assert (loaded.shape, mask) == ((16, 24, 3), None)
     with pytest.raises(InputError, match="the images of squares are not at hand"):
-        explain._image(finished / SHARP, run, "003")
+        image.load(finished / SHARP, run, "003")
 
 
 def test_a_deep_image_is_read_by_the_runs_window(finished, tmp_path):
     wanted = squares(n=1, size=(32, 48)).images[0, ..., 0]
     Image.fromarray((wanted * np.int32(4) - 512)[8:24]).save(tmp_path / "mine.tif")  # a part, of other percentiles
     run = dataclasses.replace(explain.trained.load(finished / SHARP), window=(-512.0, 508.0))
-    image, _ = explain._image(finished / SHARP, run, str(tmp_path / "mine.tif"))
-    np.testing.assert_array_equal(image, resize_image(wanted[8:24, :, None].repeat(3, axis=2), (16, 24), "stretch"))
+    loaded, _ = image.load(finished / SHARP, run, str(tmp_path / "mine.tif"))
+    np.testing.assert_array_equal(loaded, resize_image(wanted[8:24, :, None].repeat(3, axis=2), (16, 24), "stretch"))
     with pytest.raises(InputError, match=r"mine\.tif: .* trained on 8 bits"):
-        explain._image(finished / SHARP, dataclasses.replace(run, window=None), str(tmp_path / "mine.tif"))
+        image.load(finished / SHARP, dataclasses.replace(run, window=None), str(tmp_path / "mine.tif"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command: a file and its card, or one line before any work is done."""
+"""The command: a file and its model card, or one line before any work is done."""
 
 import io
 import json

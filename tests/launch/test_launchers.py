@@ -1,4 +1,4 @@
-"""The cluster job files, run with stand-ins for the services' commands that write down how they were called."""
+"""The job files for clusters, run with stand-ins for the services' commands; these record their arguments."""
 
 import os
 import re
@@ -34,14 +34,14 @@ STANDINS = {
     "scontrol": "exit ${SCONTROL_CODE:-0}",
     "git": "",
     "rm": "",
-    # Fails in the call whose arguments match GCLOUD_FAILS.
+    # It fails in the call whose arguments match GCLOUD_FAILS.
     "gcloud": '[[ -z ${GCLOUD_FAILS:-} || "$*" != *$GCLOUD_FAILS* ]] || exit ${CODE:-1}',
 }
 
 
 @pytest.fixture
 def services(tmp_path, monkeypatch):
-    """Puts the stand-ins first on PATH; returns a function that reads what was called, a list of arguments a call."""
+    """Put the stand-ins first on PATH; return a function that reads the calls, a list of arguments each."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, body in STANDINS.items():
@@ -59,14 +59,14 @@ def services(tmp_path, monkeypatch):
 
 
 def submit(script: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a job file as SLURM would."""
+    """Run a job file as SLURM does."""
     return subprocess.run(
         ["bash", script, *ARGUMENTS], env={**os.environ, **FIRST_TASK, **environment}, capture_output=True, text=True
     )
 
 
 def directives(script: Path) -> dict[str, str]:
-    """The #SBATCH options, which SLURM reads up to the first command."""
+    """Return the #SBATCH options; SLURM reads them up to the first command."""
     options = {}
     for line in script.read_text().splitlines():
         if line and not line.startswith("#"):
@@ -87,7 +87,7 @@ def test_bash_parses_it(script):
 
 @pytest.mark.parametrize("script", [ARRAY, NODES, SLICE], ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(script):
-    # Beside this Python, where pip puts it, also when the environment is not active.
+    # pip puts it beside this Python, which need not be on PATH.
     shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if shellcheck is None:
         pytest.skip("no shellcheck here (the test extra installs it)")
@@ -98,7 +98,7 @@ def test_shellcheck_finds_nothing(script):
 @pytest.mark.parametrize("script", [ARRAY, NODES], ids=lambda path: path.name)
 def test_slurm_is_asked_for_a_signal_and_leave_to_requeue(script):
     options = directives(script)
-    assert re.fullmatch(r"TERM@\d+", options["--signal"])  # without B:, which spares the processes of srun
+    assert re.fullmatch(r"TERM@\d+", options["--signal"])  # B: would spare the processes of srun
     assert options["--requeue"] == ""
     assert options["--open-mode"] == "append"
     assert "%A_%a" in options["--output"] if script == ARRAY else "%j" in options["--output"]
@@ -107,7 +107,7 @@ def test_slurm_is_asked_for_a_signal_and_leave_to_requeue(script):
 def test_nodes_have_a_process_for_each_gpu():
     options = directives(NODES)
     assert options["--gres"] == f"gpu:{options['--ntasks-per-node']}"
-    assert "--gpus-per-task" not in options  # it hides the other GPUs, and JAX picks by number among all of them
+    assert "--gpus-per-task" not in options  # it hides the other GPUs, and JAX selects by number among all
 
 
 @pytest.mark.parametrize("first", [0, 1, 4])
@@ -150,7 +150,7 @@ def test_a_refused_requeue_is_said(services, script):
 
 @pytest.mark.parametrize("script", [ARRAY, NODES], ids=lambda path: path.name)
 def test_the_job_shell_outlives_a_term(services, script):
-    """Else preemption would end it before the processes have saved their state, and nothing would requeue."""
+    """Else preemption ends it before the processes have saved their state, and nothing requeues."""
     shell = subprocess.Popen(
         ["bash", script, *ARGUMENTS], env={**os.environ, **FIRST_TASK, "CODE": "75", "SRUN_SECONDS": "0.5"}
     )
@@ -163,7 +163,7 @@ def test_the_job_shell_outlives_a_term(services, script):
 
 
 def slice_run(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs slice.sh in a folder of its own, for what it fetches."""
+    """Run slice.sh in a folder of its own: it fetches results into it."""
     script = checkout / "launch/tpu/slice.sh"
     script.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(SLICE, script)
@@ -253,7 +253,7 @@ def test_slice_asks_for_its_settings(services, tmp_path, name):
 
 
 def manifest(name: str) -> tuple[dict, dict, dict]:
-    """A manifest's JobSet specification, and those of its only job and that job's pods."""
+    """Return the specifications of a manifest's JobSet, of its only job, and of that job's pods."""
     document = yaml.safe_load((LAUNCH / "gke" / name).read_text())
     assert (document["apiVersion"], document["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     [replicated] = document["spec"]["replicatedJobs"]
@@ -263,7 +263,7 @@ def manifest(name: str) -> tuple[dict, dict, dict]:
 
 
 def on_exit(job: dict, code: int) -> str | None:
-    """What the job's pod failure policy does with a pod that exits with `code`."""
+    """Return the action of the job's pod failure policy for a pod that exits with `code`."""
     for rule in job["podFailurePolicy"]["rules"]:
         if code in rule.get("onExitCodes", {}).get("values", []):
             assert rule["onExitCodes"]["operator"] == "In"
@@ -282,9 +282,9 @@ def test_kubernetes_knows_every_field_of_the_jobs(name):
 def test_pods_get_term_and_time_and_the_shared_folder(name):
     _, job, pod = manifest(name)
     [container] = pod["containers"]
-    assert container["command"] == ["python", "-m", "launch.cv"]  # a shell in between would keep TERM to itself
+    assert container["command"] == ["python", "-m", "launch.cv"]  # a shell in between would not pass TERM on
     assert pod["terminationGracePeriodSeconds"] >= 600
-    assert pod["restartPolicy"] == "Never"  # podFailurePolicy is refused with any other
+    assert pod["restartPolicy"] == "Never"  # a podFailurePolicy is refused with any other
     assert job["completionMode"] == "Indexed"
     assert job["completions"] == job["parallelism"]
     names = {rule["onExitCodes"]["containerName"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule}
@@ -314,7 +314,7 @@ def test_tpu_pods_fill_a_slice_that_restarts_whole():
     assert "--distributed" in container["args"]
     rows, columns = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
     assert rows * columns == job["completions"] * container["resources"]["limits"]["google.com/tpu"]
-    # FailJob gives the reason PodFailurePolicy, which alone restarts the set; all else fails it, for want of restarts.
+    # FailJob has the reason PodFailurePolicy, the only one that restarts the set. Any other failure is final.
     assert (on_exit(job, 75), on_exit(job, 1), job["backoffLimit"]) == ("FailJob", None, 0)
     assert job["podFailurePolicy"]["rules"][0]["action"] == "FailJob"
     [rule] = jobset["failurePolicy"]["rules"]
@@ -323,7 +323,7 @@ def test_tpu_pods_fill_a_slice_that_restarts_whole():
     assert jobset["failurePolicy"]["maxRestarts"] == 0
 
 
-def test_the_image_is_made_of_what_is_here():
+def test_the_image_copies_folders_that_exist():
     copied = re.findall(r"^COPY (.+) \S+$", (LAUNCH / "gke/Dockerfile").read_text(), re.MULTILINE)
     missing = [path for line in copied for path in line.split() if not (LAUNCH.parent / path).exists()]
     assert copied

@@ -1,4 +1,4 @@
-"""The command: masks beside what they belong to, nothing twice, and no file that stops the others."""
+"""The command: masks of every format, nothing predicted twice, and no file that stops the others."""
 
 import csv
 import dataclasses
@@ -18,10 +18,12 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
-from datasets import formats
-from launch import masks, predict
+from datasets.formats import picture
+from launch import predict
+from launch.prediction import pipeline
+from sharp_unet_jax import decision
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference.predict import labels, load
+from sharp_unet_jax.inference.trained import load_all
 from sharp_unet_jax.sweeps import plan, workdir
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -34,7 +36,7 @@ def console():
 
 @pytest.fixture
 def inputs(tmp_path, dataset):
-    """Three pictures, one in a folder of its own, and a TIF of two pages."""
+    """Return a folder of three pictures, one of them in a subfolder, and a TIF of two pages."""
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
     for name, index in (("a.png", 0), ("b.bmp", 1), ("deep/c.png", 2)):
@@ -59,10 +61,10 @@ def test_masks_of_a_folder(finished, inputs, tmp_path, console, dataset):
         + [f"overlays/{stem}.{'tif' if stem == 'pages' else 'png'}" for stem in stems]
         + [f"probabilities/{stem}.tif" for stem in stems]
     )
-    (trained,) = load(run)
+    (trained,) = load_all(run)
     (expected,) = trained.predict([np.kron(dataset.images[2], np.ones((2, 3, 1), np.uint8))])
     mask = np.asarray(Image.open(output / "masks/deep/c.png"))
-    np.testing.assert_array_equal(mask, labels(expected, 0.5))
+    np.testing.assert_array_equal(mask, decision.labels(expected, 0.5))
     np.testing.assert_allclose(tifffile.imread(output / "probabilities/deep/c.tif"), expected[..., 0], atol=1e-6)
     assert tifffile.imread(output / "masks/pages.tif").shape == (2, 16, 24)
     rows = table(output)
@@ -84,14 +86,14 @@ def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, mon
     (tmp_path / "out/masks/b.png").unlink()
     with open(tmp_path / "out/areas.csv", "a", encoding="utf-8") as file:
         file.write("deep/c,0,squ")  # cut off in the middle of a line
-    read, times = formats.picture.read, []
-    monkeypatch.setattr(formats.picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
+    read, times = picture.read, []
+    monkeypatch.setattr(picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
     assert predict.run(arguments, console) == 0
     assert times == ["b.bmp"]
     assert table(tmp_path / "out") == before
     assert "4 inputs, 3 of them done before; by 2 runs of unet" in console.export_text()
     assert predict.run([*arguments[:2], "--overlays", *arguments[2:]], console) == 0
-    assert sorted(times) == ["a.png", "b.bmp", "b.bmp", "c.png"], "overlays that were not asked for before are made"
+    assert sorted(times) == ["a.png", "b.bmp", "b.bmp", "c.png"], "overlays are added"
 
 
 def test_an_output_is_added_to(finished, inputs, tmp_path, console):
@@ -113,7 +115,7 @@ def test_a_mask_is_not_taken_for_that_of_another_file(finished, inputs, tmp_path
     assert predict.run([run, "a.png", str(output)], console) == 0, "the same file, given otherwise"
     said = json.loads((output / "prediction.json").read_text())
     assert said.pop("inputs") == {"a": str(inputs / "a.png")}
-    (output / "prediction.json").write_text(json.dumps(said))  # as earlier versions left it
+    (output / "prediction.json").write_text(json.dumps(said))  # a file that names no inputs
     assert predict.run([run, "a.png", str(output)], console) == 0
     assert "1 inputs, 1 of them done before" in console.export_text()
 
@@ -126,7 +128,7 @@ def test_an_earlier_output_is_no_input(finished, inputs, console):
 
 
 def test_rows_of_what_is_made_again_are_replaced(finished, inputs, tmp_path, console):
-    """On another kind of device a few pixels may differ."""
+    """Another kind of device may differ in a few pixels."""
     output = tmp_path / "out"
     arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(output)]
     assert predict.run(arguments, console) == 0
@@ -142,25 +144,11 @@ def test_rows_of_what_is_made_again_are_replaced(finished, inputs, tmp_path, con
     assert table(output) == before
 
 
-def test_the_pixels_of_an_image_are_let_go(finished, inputs, tmp_path, console, monkeypatch):
-    """Until its mask is written a volume as it was read would take several times the memory of what is predicted."""
-    write, kept = formats.picture.write_masks, []
-
-    def watched(path, labels, stack, classes):
-        kept.append(stack.pictures)
-        write(path, labels, stack, classes)
-
-    monkeypatch.setattr(formats.picture, "write_masks", watched)
-    run = finished / "runs/unet/repeat0-fold0"
-    assert predict.run([f"--run={run}", str(inputs / "a.png"), str(tmp_path / "out")], console) == 0
-    assert [(array.shape, array.dtype, array.base) for array in kept] == [((0, 32, 72, 3), np.uint8, None)]
-
-
 def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path, console):
     rest = [str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([f"--run={finished}", "--model=unet", *rest], console) == 0
     for other in (["--model=sharp_unet"], ["--model=unet", "--flips"], ["--model=unet", "--tile=16,16"]):
-        with pytest.raises(InputError, match="holds masks made with other"):
+        with pytest.raises(InputError, match="holds masks predicted with other"):
             predict.run([f"--run={finished}", *other, *rest], console)
 
 
@@ -182,13 +170,15 @@ def test_bad_files_do_not_stop_the_rest_and_are_listed(finished, inputs, tmp_pat
     ]
     assert all(line.count(str(inputs)) == 1 for line in lines)
     assert "trained on 8 bits" in lines[1]
-    made = {path.relative_to(output / "masks").as_posix() for path in (output / "masks").rglob("*") if path.is_file()}
-    assert made == {"a.png", "b.png", "deep/c.png", "grey.png", "pages.tif"}
+    written = {
+        path.relative_to(output / "masks").as_posix() for path in (output / "masks").rglob("*") if path.is_file()
+    }
+    assert written == {"a.png", "b.png", "deep/c.png", "grey.png", "pages.tif"}
     assert {row["input"] for row in table(output)} == {"a", "b", "deep/c", "grey", "pages"}
 
 
 def test_a_turn_in_exif_is_not_applied(finished, dataset, tmp_path, console):
-    """As in training: the mask lies on the pixels as they are stored."""
+    """The mask lies on the pixels as they are stored, as in training."""
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     for name, options in (("stored.png", {}), ("turned.png", {"exif": exif})):
@@ -243,9 +233,9 @@ def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, con
 
 
 def test_interrupted_it_goes_on(finished, inputs, tmp_path, console, monkeypatch):
-    """Ctrl-C comes while the third input is waited for."""
+    """Ctrl-C comes while the command waits for the third input."""
     arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
-    monkeypatch.setattr(masks, "THREADS", 1)
+    monkeypatch.setattr(pipeline, "THREADS", 1)
 
     def interrupted(outcomes, total):
         yield next(outcomes)
@@ -272,7 +262,7 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
 
 
 def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, dataset, tmp_path, console):
-    """The lung CT volumes hold slice, row, column, which their headers need not say."""
+    """The lung CT volumes hold slice, row, column, and their headers need not say it."""
     config, named = workdir.read_config(done), dataclasses.replace(dataset, name="lung_ct/volumes")
     folds = json.loads((done / "folds.json").read_text())
     (done / "folds.json").write_text(json.dumps(folds | {"dataset": named.name}))
@@ -284,7 +274,7 @@ def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, d
 
 
 def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, console):
-    """pydicom's own slice, and the same pixels as a NIfTI volume, by a run that was trained on a window of a CT."""
+    """A run trained on a window of CT predicts pydicom's own slice, and the same pixels as a NIfTI volume."""
     config, windowed = workdir.read_config(done), dataclasses.replace(dataset, window=(-1000.0, 400.0))
     workdir.begin(done, config, windowed, plan.split(config, windowed), {})
     run, folder, output = done / "runs/sharp_unet/repeat0-fold1", tmp_path / "in", tmp_path / "out"
@@ -295,11 +285,11 @@ def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, consol
     volume = nibabel.Nifti1Image(np.stack([units.T, units.T], axis=-1), np.diag([-0.5, -2.0, 3.0, 1.0]))
     nibabel.save(volume, folder / "volume.nii.gz")
     assert predict.run([f"--run={run}", str(folder), str(output)], console) == 0
-    (trained,) = load(run)
+    (trained,) = load_all(run)
     (expected,) = trained.masks([np.rint((np.clip(units, -1000, 400) + 1000) / 1400 * 255).astype(np.uint8)])
     assert 0 < expected.sum() < expected.size
-    made = highdicom.seg.segread(output / "masks/slice.dcm")
-    found = made.get_pixels_by_source_instance([file.SOPInstanceUID], combine_segments=True)
+    mask = highdicom.seg.segread(output / "masks/slice.dcm")
+    found = mask.get_pixels_by_source_instance([file.SOPInstanceUID], combine_segments=True)
     np.testing.assert_array_equal(found, expected[None])
     mask = nibabel.load(output / "masks/volume.nii.gz")
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.stack([expected.T, expected.T], axis=-1))
@@ -314,7 +304,7 @@ def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, consol
 @pytest.mark.parametrize("name", ["areas.csv", "overlays"])
 def test_files_of_the_user_are_not_written_over(finished, inputs, tmp_path, console, name):
     (tmp_path / "out" / name).mkdir(parents=True)
-    with pytest.raises(InputError, match=f"{name} was not made by this command"):
+    with pytest.raises(InputError, match=f"{name} was not written by this command"):
         predict.run(
             [f"--run={finished / 'runs/unet/repeat0-fold0'}", "--overlays", str(inputs), str(tmp_path / "out")], console
         )
@@ -336,7 +326,7 @@ def test_a_damaged_prediction_json_is_named(finished, inputs, tmp_path, console)
         (["--run={inputs}", "{inputs}", "out"], "is no run"),
         (["--run={run}", "{inputs}", "{inputs}/a.png"], "is a file: name a folder"),
         (["--run={run}", "{inputs}", "{inputs}/"], "is the input as well as the output"),
-        (["--run={run}", "{inputs}/a.png", "{inputs}/deep/.."], "masks was not made by this command"),
+        (["--run={run}", "{inputs}/a.png", "{inputs}/deep/.."], "masks was not written by this command"),
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(finished, inputs, console, arguments, message):
@@ -349,7 +339,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(finished, inputs, consol
 
 
 def test_as_a_user_gives_it(tmp_path):
-    """Errors end in one line and exit code 1."""
+    """An error ends in one line and exit code 1."""
     ended = subprocess.run(
         [sys.executable, "-m", "launch.predict", f"--run={tmp_path}", str(tmp_path), str(tmp_path / "out")],
         cwd=Path(__file__).parents[2],

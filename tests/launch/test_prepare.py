@@ -1,5 +1,6 @@
-"""The look at a data set as a user gives the command: on folders that are fine, odd, broken and no data set at all."""
+"""The command on folders that are fine, unusual, broken and no data set at all."""
 
+import functools
 import io
 import shlex
 
@@ -10,33 +11,27 @@ from PIL import Image
 from rich.console import Console
 
 from datasets.files import DataError
-from launch import cv, prepare
+from launch import prepare
 from launch.console import config as configs
-from launch.console import dataset
-from launch.preview import contact
-from sharp_unet_jax.advice import profile
+from launch.console import cv_arguments, dataset
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan
 from tests.advice.test_profile import pictures
+from tests.launch.preview.pairs import squares, write
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-def write(top, images, masks):
-    for index, pair in enumerate(zip(images, masks, strict=True)):
-        for kind, pixels in zip(("images", "masks"), pair, strict=True):
-            (top / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(top / kind / f"{chr(97 + index)}_{kind[0]}.png")
-            if kind == "masks":
-                (top / kind / f"{chr(97 + index)}_m.png").rename(top / kind / f"{chr(97 + index)}_i_mask.png")
-    return top
+@pytest.fixture(autouse=True)
+def traced_once(monkeypatch, traced):
+    """Trace the memory need of each model and size once for all tests: half a second each."""
+    monkeypatch.setattr(memory, "need", traced)
 
 
-def squares(n, size=(40, 48), value=255):
-    masks = np.zeros((n, *size), np.uint8)
-    for index in range(n):
-        masks[index, 8 : 20 + index, 10:30] = value
-    return masks
+@pytest.fixture(scope="module")
+def traced():
+    return functools.cache(memory.need)
 
 
 @pytest.fixture
@@ -45,8 +40,8 @@ def mine(tmp_path):
 
 
 @pytest.fixture
-def look(tmp_path):
-    """Gives the command; returns its exit code, what it printed, and its folder."""
+def check(tmp_path):
+    """Return a function that runs the command and returns its exit code, its output and its folder."""
 
     def give(folder, *more):
         console = Console(width=160, record=True, markup=False, file=io.StringIO())
@@ -58,14 +53,14 @@ def look(tmp_path):
 
 
 def suggested(text):
-    """The config of the command at the end."""
+    """Return the config and the arguments of the suggested command."""
     *_, last = [line for line in text.splitlines() if line.startswith("python -m launch.cv")]
     arguments = shlex.split(last)[3:]
-    return cv.parse(arguments).config, arguments
+    return cv_arguments.parse(arguments).config, arguments
 
 
-def test_a_folder_that_is_fine(mine, look):
-    code, text, out = look(mine)
+def test_a_folder_that_is_fine(mine, check):
+    code, text, out = check(mine)
     assert code == 0
     assert "Nothing would keep launch.cv from training" in text
     for words in ("12 images in", "12 PNG RGB", "48x40", "no copies", "no groups are known"):
@@ -81,10 +76,10 @@ def test_a_folder_that_is_fine(mine, look):
     assert table["share of foreground"].tolist() == pytest.approx((squares(12) > 0).mean(axis=(1, 2)), abs=1e-6)
 
 
-def test_what_is_suggested_can_be_trained(mine, look, tmp_path):
+def test_what_is_suggested_can_be_trained(mine, check, tmp_path):
     for index in (3, 4):
         (mine / f"images/{chr(97 + index)}_i.png").write_bytes((mine / "images/a_i.png").read_bytes())
-    code, text, _ = look(mine, f"--config.data.data_dir={tmp_path / 'tfds'}")
+    code, text, _ = check(mine, f"--config.data.data_dir={tmp_path / 'tfds'}")
     assert code == 0
     config, _ = suggested(text)
     assert config.grouped
@@ -94,9 +89,9 @@ def test_what_is_suggested_can_be_trained(mine, look, tmp_path):
     assert data.images.shape == (12, *config.data.size, 3)
 
 
-def test_copies_are_named_and_grouped(mine, look):
+def test_copies_are_named_and_grouped(mine, check):
     (mine / "images/d_i.png").write_bytes((mine / "images/b_i.png").read_bytes())
-    code, text, out = look(mine)
+    code, text, out = check(mine)
     assert code == 0
     assert "1 images are copies of others, pixel by pixel: b_i = d_i" in text
     assert "the masks of b_i and d_i differ" in text
@@ -107,21 +102,21 @@ def test_copies_are_named_and_grouped(mine, look):
     assert config.grouped
     assert config.data.groups == str(out / "groups.csv")
     table = (out / "groups.csv").read_text()
-    (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # what the user knows, and was asked to add
-    assert "kept as it is there" in look(mine)[1]
+    (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # the user adds a relation
+    assert "kept as it is there" in check(mine)[1]
     assert "c_i,a_i" in (out / "groups.csv").read_text()
     (out / "groups.csv").write_text(table)
-    code, text, _ = look(mine, f"--config.data.groups={out / 'groups.csv'}")  # now they are known
+    code, text, _ = check(mine, f"--config.data.groups={out / 'groups.csv'}")  # these are the groups
     assert "11 groups, the largest b_i with 2 of 12 images" in text
     assert suggested(text)[0].grouped
 
 
-def test_everything_that_is_wrong_is_said_at_once(mine, look):
+def test_everything_that_is_wrong_is_said_at_once(mine, check):
     (mine / "images/a_i.png").write_bytes((mine / "images/a_i.png").read_bytes()[:-600])
     (mine / "images/b_i.png").write_text("no image")
     (mine / "masks/c_i_mask.png").unlink()
     Image.fromarray(squares(1)[0, :20]).save(mine / "masks/d_i_mask.png")
-    code, text, out = look(mine)
+    code, text, out = check(mine)
     assert code == 1
     flat = " ".join(text.split())
     for words in ("launch.cv would refuse this", "a_i.png: cannot be read", "b_i.png: cannot be read",
@@ -133,65 +128,65 @@ def test_everything_that_is_wrong_is_said_at_once(mine, look):
         assert sheet.size[0] > 1000
 
 
-def test_masks_that_launch_cv_would_refuse_get_names(tmp_path, look):
-    code, text, _ = look(write(tmp_path / "mine", pictures(12), squares(12, value=100)))
+def test_masks_that_launch_cv_would_refuse_get_names(tmp_path, check):
+    code, text, _ = check(write(tmp_path / "mine", pictures(12), squares(12, value=100)))
     assert code == 1
     config, _ = suggested(text)
     assert config.data.classes == ("background", "foreground")
-    code, *_ = look(tmp_path / "mine", "--config.data.classes=background,cell")
+    code, *_ = check(tmp_path / "mine", "--config.data.classes=background,cell")
     assert code == 0
 
 
-def test_too_few_images(tmp_path, look):
+def test_too_few_images(tmp_path, check):
     four = write(tmp_path / "four", pictures(4), squares(4))
-    code, text, _ = look(four)
+    code, text, _ = check(four)
     assert code == 1
     assert "4 images cannot fill 5 folds" in text
     assert suggested(text)[0].folds == 4
-    code, text, _ = look(four, "--config.folds=4")
+    code, text, _ = check(four, "--config.folds=4")
     assert code == 0
-    code, text, _ = look(write(tmp_path / "one", pictures(1), squares(1)))
+    code, text, _ = check(write(tmp_path / "one", pictures(1), squares(1)))
     assert code == 1
     assert "1 images cannot fill" in text
     assert "python -m launch.cv" not in text
 
 
-def test_images_without_red_are_no_masks(tmp_path, look, monkeypatch):
+def test_images_without_red_are_no_masks(tmp_path, check, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     images = pictures(12) * np.array([0, 1, 1], np.uint8)
     images[3] = (0, 9, 200)
-    code, text, _ = look(write(tmp_path / "mine", images, squares(12)), "--output=~/seen")
+    code, text, _ = check(write(tmp_path / "mine", images, squares(12)), "--output=~/seen")
     assert code == 0
     assert "1 images are of one colour all over: d_i" in text
     assert "are they masks?" not in text
     assert (tmp_path / "seen/report.md").is_file()
 
 
-def test_fields_that_were_given_stay(mine, look):
-    _, text, _ = look(mine, "--config.data.size=48,64", "--config.batch_size=2", "--config.data.fit=stretch")
+def test_fields_that_were_given_stay(mine, check):
+    _, text, _ = check(mine, "--config.data.size=48,64", "--config.batch_size=2", "--config.data.fit=stretch")
     config, _ = suggested(text)
     assert (config.data.size, config.batch_size, config.data.fit) == ((48, 64), 2, "stretch")
 
 
-def test_all_empty_masks_and_none_at_all(tmp_path, look):
-    code, text, _ = look(write(tmp_path / "mine", pictures(3), squares(3, value=0)))
+def test_all_empty_masks_and_none_at_all(tmp_path, check):
+    code, text, _ = check(write(tmp_path / "mine", pictures(3), squares(3, value=0)))
     assert code == 1
     assert "all 3 masks are empty" in " ".join(text.split())
     with pytest.raises(DataError, match="holds no folder 'images'"):
-        look(tmp_path)
+        check(tmp_path)
     with pytest.raises(DataError, match=r"--config\.data\.images=FOLDER"):
-        look("")
+        check("")
     with pytest.raises(InputError, match=r"did you mean --config\.data\.masks"):
-        look(tmp_path / "mine", "--config.data.mask=x")
+        check(tmp_path / "mine", "--config.data.mask=x")
 
 
-def test_objects_that_vanish_at_the_training_size(tmp_path, look):
-    masks = np.zeros((12, 512, 512), np.uint8)
-    masks[:, 103, 103] = 255
-    mine = write(tmp_path / "mine", pictures(12, size=(512, 512)), masks)
-    code, text, _ = look(mine, "--config.data.size=64,64")
+def test_objects_that_vanish_at_the_training_size(tmp_path, check):
+    masks = np.zeros((12, 128, 128), np.uint8)
+    masks[:, 51, 51] = 255
+    mine = write(tmp_path / "mine", pictures(12, size=(128, 128)), masks)
+    code, text, _ = check(mine, "--config.data.size=16,16")
     assert code == 1
-    assert "at 64x64 all masks are empty" in text
+    assert "at 16x16 all masks are empty" in text
 
 
 def test_a_data_set_with_a_builder(tmp_path):
@@ -204,23 +199,3 @@ def test_a_data_set_with_a_builder(tmp_path):
     config, _ = suggested(text)
     assert config.grouped
     assert config.data.size == configs.load("demo.py").data.size
-
-
-def test_the_sheet_shows_the_odd_ones():
-    images, masks = list(pictures(40)), list(squares(40, value=1))
-    masks[3] = masks[3] * 0
-    masks[5] = masks[5] * 0 + 1
-    masks[7] = np.eye(40, 48, dtype=np.uint8)
-    images[9] = np.zeros((30, 90, 3), np.uint8)
-    masks[9] = masks[0][:30].repeat(2, axis=1)[:, :90]
-    each = [profile.fact(image, mask, 2) for image, mask in zip(images, masks, strict=True)]
-    ids = [str(index) for index in range(40)]
-    look = profile.Facts(ids, ids, ("background", "a"), each)
-    why = {index: ", ".join(reasons) for index, reasons in contact.pick(look, 20).items()}
-    assert "an empty mask, of 1" in why[3]
-    assert "most foreground" in why[5]
-    assert "least foreground" in why[7]
-    assert "widest" in why[9]
-    assert "darkest" in why[9]
-    assert 10 < len(why) <= 20
-    assert contact.sheet(look, lambda index: (images[index], masks[index])).size[0] == 6 * 228

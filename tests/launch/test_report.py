@@ -74,7 +74,7 @@ def test_a_damaged_file_is_named(workdir, name, content, message):
 
 def test_a_sweep_with_a_damaged_environment_gets_its_tables(tmp_path):
     (tmp_path / "environment.json").write_text("{")
-    environment.write(tmp_path, "launch.cv", ["--config=a.py"], jax.devices(), made=True)
+    environment.write(tmp_path, "launch.cv", ["--config=a.py"], jax.devices(), trained=True)
     (command,) = json.loads((tmp_path / "environment.json").read_text())["commands"]
     assert command == "python -m launch.cv --config=a.py"
 
@@ -83,9 +83,9 @@ def test_runs_of_two_versions_name_both_and_a_command_that_trained_none_adds_no_
     path = tmp_path / "environment.json"
     old = {"commands": ["a"], "commit": "0000", "devices": "8 x NVIDIA H100", "packages": {"jax": "0.9.0"}}
     path.write_text(json.dumps(old))
-    environment.write(tmp_path, "launch.cv", [], jax.devices(), made=False)
+    environment.write(tmp_path, "launch.cv", [], jax.devices(), trained=False)
     assert json.loads(path.read_text()) == old | {"commands": ["a", "python -m launch.cv"]}
-    environment.write(tmp_path, "launch.cv", [], jax.devices(), made=True)
+    environment.write(tmp_path, "launch.cv", [], jax.devices(), trained=True)
     both = json.loads(path.read_text())
     assert both["commit"].startswith("0000; ")
     assert both["devices"].startswith("8 x NVIDIA H100; ")
@@ -116,7 +116,7 @@ def test_a_sweep_ends_with_its_report_and_what_it_was_made_with(tmp_path, monkey
     assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0  # trains nothing
     assert json.loads(path.read_text())["commit"] == "0000"
     for _ in range(2):  # the same command twice is listed once
-        environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], jax.devices(), made=True)
+        environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], jax.devices(), trained=True)
     commands = json.loads((tmp_path / "w" / "environment.json").read_text())["commands"]
     assert commands == [command, "python -m launch.cv '--config=a b.py'"]
 

@@ -1,4 +1,7 @@
-"""launch.cv with the tests' tiny networks and data set, as a process: DEVICES=2 python -m tests.launch.tiny_cv ..."""
+"""launch.cv with the tests' tiny networks and data set, for tests that need a process:
+
+DEVICES=2 python -m tests.launch.tiny_cv ...
+"""
 
 import os
 
@@ -18,7 +21,7 @@ def main() -> None:
         patch.setattr(
             "launch.console.dataset.load", lambda data, console: squares() if "FAULT" not in os.environ else 1 / 0
         )
-        patch.setattr(cv, "_report", lambda folder, console: None)  # seconds, and tested elsewhere
+        patch.setattr(cv, "_report", lambda folder, console: None)  # takes seconds, and has tests of its own
         cv.main()
 
 

@@ -1,4 +1,4 @@
-"""Small pictures and the functions that write them as files."""
+"""Small pictures, and functions that write them as files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ SHAPE = (12, 10)
 
 @pytest.fixture
 def save() -> Callable[..., None]:
-    """Writes an array or a Pillow image in the format of the path's suffix."""
+    """Return a function that writes an array or a Pillow image in the format of the path's suffix."""
 
     def write(path: Path, pixels: np.ndarray | Image.Image, **options: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def save() -> Callable[..., None]:
 
 @pytest.fixture
 def picture() -> Callable[..., np.ndarray]:
-    """Noise in one or three channels."""
+    """Return a function that draws noise in one or three channels."""
 
     def draw(channels: int = 3, seed: int = 0) -> np.ndarray:
         pixels = np.random.default_rng(seed).integers(0, 256, (*SHAPE, channels), np.uint8)
@@ -39,7 +39,7 @@ def picture() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def with_masks(tmp_path: Path, save: Callable[..., None], picture: Callable[..., np.ndarray]) -> Callable[..., Path]:
-    """Writes pairs 0, 1, ... of noise and the given masks."""
+    """Return a function that writes pairs 0, 1, ... of noise and the given masks."""
 
     def write(masks: Sequence[np.ndarray | Image.Image], suffix: str = ".png") -> Path:
         for number, mask in enumerate(masks):

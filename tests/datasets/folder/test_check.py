@@ -1,3 +1,5 @@
+"""All faults and notes of two folders at once."""
+
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ def test_all_faults_are_named_and_the_rest_is_there(with_masks: Callable[..., Pa
     assert checked.found is not None
     assert [pair.id for pair in checked.found.pairs] == ["0", "5", "6", "7", "8"]
     expected = (
-        r"5\.bmp and 5\.png go by one name",
+        r"5\.bmp and 5\.png have the same name",
         r"no mask in .* for 2\.png; no image in .* for 3\.png",
         r"masks/1\.png: cannot be read",
         r"4\.png is 10x12 but its mask 4\.png is 10x5",
@@ -48,7 +50,7 @@ def test_what_scan_accepts_has_no_faults(with_masks: Callable[..., Path]) -> Non
     assert checked.kinds == {"PNG RGB": 3}
 
 
-# Masks that are refused, and the classes under which they would not be.
+# Masks that are refused, and the classes with which they would not be.
 REFUSED = {
     "three greys": ([np.repeat([0, 128, 255], 40).reshape(12, 10)] * 2, ("background", "value128", "value255")),
     "a few greys": ([BLOB, GREYS], ("background", "foreground")),
@@ -96,7 +98,7 @@ def test_surprises(with_masks: Callable[..., Path]) -> None:
     assert jpeg.startswith("1 masks")
     assert "1.jpg" in turned
     assert "2.webp" in other
-    assert image_files.header(root / "images/1.jpg").turned
+    assert image_files.header(root / "images/1.jpg").rotated
 
 
 def test_no_pairs_at_all_say_how_masks_are_named(with_masks: Callable[..., Path]) -> None:

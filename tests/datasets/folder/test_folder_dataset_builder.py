@@ -1,3 +1,5 @@
+"""The builder of the user's own data: built again when files change, and one line for each fault."""
+
 import os
 import pickle
 import shutil
@@ -22,7 +24,7 @@ MASKS = BLOB, BLOB[::-1], BLOB[:, ::-1]
 
 @pytest.fixture
 def root(with_masks: Callable[..., Path]) -> Path:
-    """Three pairs, valid."""
+    """Return a folder of three valid pairs."""
     return with_masks(MASKS)
 
 
@@ -57,7 +59,7 @@ def test_unset_options_may_be_empty(root: Path, tmp_path: Path) -> None:
 
 def test_once_built_the_files_are_not_read_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build("folder", images=root, data_dir=tmp_path / "data")
-    monkeypatch.setattr(folder_dataset_builder, "scan", lambda *_: pytest.fail("looked at the files again"))
+    monkeypatch.setattr(folder_dataset_builder, "scan", lambda *_: pytest.fail("read the files again"))
     again = build("folder", images=root, data_dir=tmp_path / "data")
     for builder in (first, again, pickle.loads(pickle.dumps(again)), tfds.builder_from_directory(first.data_dir)):
         assert list(builder.info.metadata["classes"]) == ["background", "foreground"]
@@ -66,7 +68,7 @@ def test_once_built_the_files_are_not_read_again(root: Path, tmp_path: Path, mon
         assert [example["id"] for example in builder.as_data_source(split="train")] == [b"0", b"1", b"2"]
 
 
-def test_a_changed_mask_is_built_anew(root: Path, tmp_path: Path) -> None:
+def test_a_changed_mask_is_built_again(root: Path, tmp_path: Path) -> None:
     first = build("folder", images=root, data_dir=tmp_path / "data")
     Image.fromarray(255 - BLOB).save(root / "masks" / "0.png")
     second = build("folder", images=root, data_dir=tmp_path / "data")
@@ -74,8 +76,8 @@ def test_a_changed_mask_is_built_anew(root: Path, tmp_path: Path) -> None:
     assert (before != after).any()
 
 
-def test_masks_of_another_folder_are_built_anew(root: Path, tmp_path: Path) -> None:
-    """Though names, sizes and times are the same, as of two raters' masks from one archive."""
+def test_masks_of_another_folder_are_built_again(root: Path, tmp_path: Path) -> None:
+    """Names, sizes and times may be the same: those of two raters' masks from one archive are."""
     masks = []
     for rater, mask in (("a", BLOB), ("b", BLOB[::-1])):
         folder = tmp_path / rater / "masks"
@@ -88,22 +90,12 @@ def test_masks_of_another_folder_are_built_anew(root: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(masks[0], masks[1][::-1])
 
 
-def test_added_files_are_built_anew(root: Path, tmp_path: Path) -> None:
+def test_added_files_are_built_again(root: Path, tmp_path: Path) -> None:
     first = build("folder", images=root, data_dir=tmp_path / "data")
     for kind in ("images", "masks"):
         shutil.copy(root / kind / "0.png", root / kind / "3.png")
     second = build("folder", images=root, data_dir=tmp_path / "data")
     assert [builder.info.splits["train"].num_examples for builder in (first, second)] == [3, 4]
-
-
-def test_describe(root: Path, save: Callable[..., None]) -> None:
-    save(root / "masks" / "0.png", BLOB * 0)
-    for kind in ("images", "masks"):
-        save(root / kind / "1.png", np.zeros((20, 30), np.uint8))
-    assert scan(root).describe() == (
-        f"3 images in {root}/images with masks in {root}/masks; 10x12 to 30x20 (width x height), RGB; "
-        "mask values: 0 is background, 255 is foreground; 2 of the masks are empty."
-    )
 
 
 def cut(path: Path) -> None:
@@ -118,7 +110,7 @@ def every(pattern: str, change: Callable[[Path], Any]) -> Callable[[Path], None]
     return change_all
 
 
-# What breaks a valid folder, and what the message must say.
+# A change that breaks a valid folder, and a pattern of the message.
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "mine: no such folder"),
     "no images": (lambda root: shutil.rmtree(root / "images"), "mine: holds no folder 'images'"),
@@ -126,7 +118,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "empty": (every("images/*.png", Path.unlink), r"images: holds no images \(\.png .*\)$"),
     "subfolders": (
         every("images/*.png", lambda path: path.rename(path.parent / "sub" / path.name)),
-        "images: holds no images .*; 3 lie in its subfolders, which are not read",
+        "images: holds no images .*; 3 are in its subfolders, which are not read",
     ),
     "image without mask": (lambda root: (root / "masks/1.png").unlink(), r"no mask in .*masks for 1\.png; add"),
     "mask without image": (lambda root: (root / "images/1.png").unlink(), r"no image in .*images for 1\.png; add"),
@@ -140,11 +132,11 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "two images of one name": (
         lambda root: Image.open(root / "images/1.png").save(root / "images/1.bmp"),
-        r"images/1\.bmp and 1\.png go by one name, 1",
+        r"images/1\.bmp and 1\.png have the same name, 1",
     ),
     "two masks of one image": (
         lambda root: shutil.copy(root / "masks/1.png", root / "masks/1_mask.png"),
-        r"masks/1\.png and 1_mask\.png go by one name, 1",
+        r"masks/1\.png and 1_mask\.png have the same name, 1",
     ),
     "sizes differ": (
         lambda root: Image.fromarray(BLOB[:-1]).save(root / "masks/1.png"),

@@ -1,3 +1,5 @@
+"""The user's images: every kind of file as uint8, with one window for deep images."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from PIL import Image
 from datasets import files
 from datasets.folder import images, masks
 from datasets.folder.scan import scan
+from sharp_unet_jax.data.pixels import as_trained
 
 SHAPE = (12, 10)
 BLOB = np.zeros(SHAPE, bool)
@@ -22,7 +25,7 @@ PALETTE = Image.fromarray(BLOB.astype(np.uint8))
 PALETTE.putpalette(bytes([9, 8, 7, 1, 2, 3]))
 LOOKED_UP = np.array([[9, 8, 7], [1, 2, 3]], np.uint8)[BLOB * 1]
 
-# File name, what to save in it, how, and the pixels expected.
+# File name, pixels to save, options of saving, and the pixels expected.
 KINDS: dict[str, tuple[str, Any, dict[str, Any], np.ndarray]] = {
     "grey PNG": ("a.png", GREY, {}, GREY[..., None]),
     "grey BMP": ("a.bmp", GREY, {}, GREY[..., None]),
@@ -43,13 +46,13 @@ KINDS: dict[str, tuple[str, Any, dict[str, Any], np.ndarray]] = {
 
 @pytest.fixture
 def read(tmp_path: Path, save: Callable[..., None]) -> Callable[..., np.ndarray]:
-    """Writes an image beside those already there, and reads it as a builder would."""
+    """Return a function that writes an image beside the others, and reads it as the builder does."""
 
     def through_a_file(name: str, pixels: np.ndarray | Image.Image, **options: Any) -> np.ndarray:
         save(tmp_path / "images" / name, pixels, **options)
         save(tmp_path / "masks" / f"{Path(name).stem}.png", BLOB)
         found = scan(tmp_path)
-        return images.read(tmp_path / "images" / name, found.channels, found.span)
+        return images.read(tmp_path / "images" / name, found.channels, found.window)
 
     return through_a_file
 
@@ -75,15 +78,17 @@ def test_grey_and_rgb_together_are_rgb(read: Callable[..., np.ndarray]) -> None:
 @pytest.mark.parametrize(
     ("suffix", "dtype"), [(".png", np.uint16), (".tif", np.uint16), (".tif", np.int16), (".tif", np.float32)]
 )
-def test_deep_images_share_one_scale(suffix: str, dtype: type, tmp_path: Path, read: Callable[..., np.ndarray]) -> None:
+def test_deep_images_share_one_window(
+    suffix: str, dtype: type, tmp_path: Path, read: Callable[..., np.ndarray]
+) -> None:
     low = np.linspace(100, 1100, 120).reshape(SHAPE).astype(dtype)
     alone = read(f"a{suffix}", low)
     assert (alone.shape, alone.min(), alone.max()) == ((*SHAPE, 1), 0, 255)
     bright = read(f"b{suffix}", low + dtype(1000))
     found = scan(tmp_path)
-    assert found.span == pytest.approx((100, 2100), abs=3)
-    assert bright.min() > 120  # brighter than the first, as it was
-    assert images.read(tmp_path / "images" / f"a{suffix}", 1, found.span).max() < 135
+    assert found.window == pytest.approx((100, 2100), abs=3)
+    assert bright.min() > 120  # brighter than the first, as stored
+    assert images.read(tmp_path / "images" / f"a{suffix}", 1, found.window).max() < 135
     assert "deeper than 8 bits: 10" in found.describe()
 
 
@@ -92,11 +97,21 @@ def test_images_of_8_bits_are_left_alone_among_deep_ones(read: Callable[..., np.
     np.testing.assert_array_equal(read("b.png", GREY), GREY[..., None])
 
 
+@pytest.mark.parametrize("window", [(100.119, 2100.5), (-3.0, 507.0), (0.0, 65535.0)])
+def test_a_deep_image_has_the_same_pixels_in_training_and_prediction(tmp_path: Path, window, save) -> None:
+    save(tmp_path / "a.tif", np.arange(65536, dtype=np.uint16).reshape(256, 256))
+    trained = images.read(tmp_path / "a.tif", 1, window)
+    np.testing.assert_array_equal(trained, as_trained(images.pixels(tmp_path / "a.tif")[..., None], 1, window))
+    low, high = window
+    exact = np.clip((np.arange(65536) - low) / (high - low), 0, 1) * 255
+    assert np.abs(trained.ravel() - exact).max() < 0.501
+
+
 def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[..., None]) -> None:
     hot = np.tile(np.arange(1000, 1100, dtype=np.uint16), (100, 1))
     hot[0, 0] = 65535
     save(tmp_path / "a.tif", hot)
-    assert images.scale([tmp_path / "a.tif"]) == (1000, 1099)
+    assert images.common_window([tmp_path / "a.tif"]) == (1000, 1099)
 
 
 @pytest.mark.parametrize("read", [images.header, images.pixels])
@@ -121,7 +136,7 @@ def test_a_tif_of_which_a_part_would_be_read_is_refused(tmp_path: Path) -> None:
         with pytest.raises(files.DataError, match=message):
             images.header(path)
     with pytest.raises(files.DataError, match="holds 2 series"):
-        masks.look(several, indices=True)
+        masks.summarise(several, indices=True)
     alpha = tmp_path / "alpha.tif"
     tifffile.imwrite(alpha, np.zeros((4, 12, 10), np.uint8), photometric="rgb", planarconfig="separate")
     assert images.header(alpha).channels == 3
@@ -137,5 +152,5 @@ def test_zero_shown_white_is_told_and_read_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "0.tif"
     tifffile.imwrite(path, np.eye(12, dtype=np.uint8), photometric="miniswhite")
     assert images.header(path).kind == "TIF uint8 x 1, 0 is white"
-    assert masks.look(path, indices=True).inverted
+    assert masks.summarise(path, indices=True).inverted
     np.testing.assert_array_equal(images.pixels(path), np.eye(12))

@@ -1,3 +1,5 @@
+"""Every encoding of masks read as labels, and masks that could mean two things refused."""
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ def palette(indices: np.ndarray, *colours: int) -> Image.Image:
     return image
 
 
-# What to save, as what file, what class names to give, and the labels expected.
+# Masks to save, suffix, class names to give, and the labels expected.
 TWO = BLOB, CORNER
 THREE = BLOB, CORNER * 2  # no mask holds all labels
 RGB = np.array([[0, 0, 0], [0, 0, 255], [200, 10, 0]], np.uint8)
@@ -93,7 +95,7 @@ def test_few_greys_are_black_and_white_if_two_classes_are_named(tmp_path: Path, 
 DISC = (np.hypot(*np.mgrid[-30:30, -30:30]) < 20).astype(np.uint8)
 CELLS = np.kron(np.arange(160, dtype=np.uint16).reshape(10, 16) + 1, np.pad(np.ones((2, 2), np.uint16), 4))  # 4 %
 VOID = np.select([DISC == 0, np.hypot(*np.mgrid[-30:30, -30:30]) > 19], [0, 255], 1).astype(np.uint8)
-# What to save as which file, two of each, and what is said of it.
+# Masks and suffixes to save, each twice, and a pattern of the message.
 MIXED: dict[str, tuple[Sequence[tuple[Any, str]], str]] = {
     "labels and void": (
         [(VOID, ".png"), (np.where(VOID == 1, np.uint8(2), VOID), ".png")],
@@ -124,9 +126,7 @@ MIXED: dict[str, tuple[Sequence[tuple[Any, str]], str]] = {
 
 
 @pytest.mark.parametrize("name", MIXED)
-def test_masks_that_are_not_black_and_white_are_not_read_so(
-    name: str, tmp_path: Path, save: Callable[..., None]
-) -> None:
+def test_masks_that_are_not_black_and_white_are_refused(name: str, tmp_path: Path, save: Callable[..., None]) -> None:
     files, message = MIXED[name]
     for number in range(4):
         mask, suffix = files[number % len(files)]
@@ -135,7 +135,7 @@ def test_masks_that_are_not_black_and_white_are_not_read_so(
         save(tmp_path / "masks" / f"{number}{suffix}", mask)
     with pytest.raises(DataError, match=message):
         scan(tmp_path)
-    with pytest.raises(DataError):  # nor with two names, which cut what is black and white
+    with pytest.raises(DataError):  # two names cut black from white, and these masks are neither
         scan(tmp_path, classes=("background", "object"))
 
 
@@ -176,7 +176,7 @@ REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_masks_that_could_mean_several_things_are_refused(name: str, with_masks: Callable[..., Path]) -> None:
+def test_masks_that_could_mean_two_things_are_refused(name: str, with_masks: Callable[..., Path]) -> None:
     masks, suffix, classes, message = REFUSED[name]
     with pytest.raises(DataError, match=message) as error:
         scan(with_masks(masks, suffix), classes=classes)

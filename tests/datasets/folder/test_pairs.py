@@ -1,3 +1,5 @@
+"""Images, masks and groups matched by file name."""
+
 import os
 import tempfile
 import unicodedata
@@ -104,7 +106,7 @@ def test_real_names_with_endings(real_data: Path) -> None:
 
 def test_groups(tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
-    table.write_text("\ufeffid,group\r\n2, p2\r\n0,p1\r\n\r\n1,p2\r\n", encoding="utf-8")  # as Excel writes it
+    table.write_text("\ufeffid,group\r\n2, p2\r\n0,p1\r\n\r\n1,p2\r\n", encoding="utf-8")  # written by Excel
     assert pairs.groups(table, ["0", "1", "2"]) == {"0": "p1", "1": "p2", "2": "p2"}
 
 

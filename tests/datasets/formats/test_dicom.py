@@ -1,6 +1,10 @@
-"""Real DICOM files, which pydicom brings along: what they hold, what belongs together, and where masks lie."""
+"""DICOM: what files hold, which belong to one series, and masks that lie on their slices.
+
+Real files come with pydicom; slices whose pixels are known are written here.
+"""
 
 import shutil
+import sys
 from pathlib import Path
 
 import highdicom
@@ -8,16 +12,14 @@ import numpy as np
 import pydicom
 import pytest
 
-from datasets import formats
 from datasets.files import DataError
-from datasets.formats import dicom
+from datasets.formats import dicom, search
 from sharp_unet_jax.errors import InputError
-
-CLASSES = ("background", "lung", "lesion")
+from tests.datasets.formats.conftest import CLASSES, labels_of
 
 
 def real(name: str) -> Path:
-    """A file or folder that is in pydicom's package: nothing is downloaded."""
+    """Return a file or folder that comes with pydicom, without a download."""
     return Path(pydicom.data.__file__).parent / "test_files" / name
 
 
@@ -27,7 +29,7 @@ def pixels(name: str) -> np.ndarray:
 
 
 def changed(name: str, path: Path, **elements) -> Path:
-    """A copy of a real file with other elements."""
+    """Write a copy of a real file with other elements."""
     file = pydicom.dcmread(real(name))
     for element, value in elements.items():
         setattr(file, element, value)
@@ -90,7 +92,7 @@ def test_what_is_shown_inverted_is_inverted(tmp_path, bits, dtype):
 
 
 def test_a_real_series_and_where_its_mask_lies(tmp_path):
-    (one,) = formats.find([str(real("dicomdirtests/98892001/CT5N"))])
+    (one,) = search.find([str(real("dicomdirtests/98892001/CT5N"))])
     assert len(one.paths) == 5
     stack = one.family.read(one.paths)
     volume = highdicom.get_volume_from_series([pydicom.dcmread(path) for path in one.paths])
@@ -101,11 +103,11 @@ def test_a_real_series_and_where_its_mask_lies(tmp_path):
     feet_first = np.linalg.inv(volume.affine) @ [*map(float, stack.origin[0].ImagePositionPatient), 1]
     order = slice(None) if round(feet_first[0]) == 0 else slice(None, None, -1)
     np.testing.assert_array_equal(mask.array, labels[order])
-    np.testing.assert_allclose(volume.array[order], stack.pictures)  # highdicom's are in Hounsfield units too
+    np.testing.assert_allclose(volume.array[order], stack.pictures)  # highdicom returns Hounsfield units too
 
 
 def test_a_volume_in_one_file(tmp_path):
-    """The enhanced CT of the series has its slope and intercept frame by frame."""
+    """The enhanced CT of the series has a slope and an intercept for each frame."""
     files = [pydicom.dcmread(path) for path in real("dicomdirtests/98892001/CT5N").iterdir()]
     files.sort(key=lambda file: file.ImagePositionPatient[2])
     enhanced = highdicom.legacy.LegacyConvertedEnhancedCTImage(
@@ -132,7 +134,7 @@ def test_a_volume_in_one_file(tmp_path):
 
 
 def test_a_localizer_is_one_picture_an_orientation(tmp_path):
-    inputs = formats.find([str(real("dicomdirtests/98892001"))])
+    inputs = search.find([str(real("dicomdirtests/98892001"))])
     assert [(one.name, len(one.paths)) for one in inputs] == [("CT2N/6293", 1), ("CT2N/6924", 1), ("CT5N", 5)]
     stack = dicom.read(inputs[0].paths)
     dicom.write_masks(tmp_path / "m.dcm", blocks(stack.pictures.shape), stack, CLASSES)
@@ -142,15 +144,15 @@ def test_a_localizer_is_one_picture_an_orientation(tmp_path):
 def test_what_is_no_picture_is_passed_over(tmp_path):
     for name in ("CT_small.dcm", "rtdose.dcm", "test-SR.dcm", "liver_1frame.dcm", "dicomdirtests/DICOMDIR"):
         shutil.copy(real(name), tmp_path)
-    assert [one.name for one in formats.find([str(tmp_path)])] == ["CT_small"]
+    assert [one.name for one in search.find([str(tmp_path)])] == ["CT_small"]
     with pytest.raises(InputError, match="none with pictures"):
-        formats.find([str(tmp_path / "rtdose.dcm")])
+        search.find([str(tmp_path / "rtdose.dcm")])
 
 
 def test_a_film_that_lies_nowhere_has_no_mask(tmp_path):
     stack = dicom.read([real("examples_ybr_color.dcm")])
     assert stack.pictures.shape == (30, 240, 320, 3)
-    with pytest.raises(DataError, match=r"no DICOM SEG can be made.*save its pictures as TIF"):
+    with pytest.raises(DataError, match=r"no DICOM SEG can be written.*save its pictures as TIF"):
         dicom.write_masks(tmp_path / "m.dcm", np.zeros((30, 240, 320), np.uint8), stack, CLASSES[:2])
     assert not list(tmp_path.iterdir())
 
@@ -163,3 +165,96 @@ def test_damaged_files_are_one_line(name, message):
     with pytest.raises(DataError, match=rf"{name}: cannot be read as DICOM pictures .*{message}") as error:
         pixels(name)
     assert "\n" not in str(error.value)
+
+
+def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1):
+    """Write a CT slice as a scanner does."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    meta.MediaStorageSOPInstanceUID = f"{series}.{number}"
+    file = pydicom.dataset.Dataset()
+    file.file_meta = meta
+    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    file.Modality, file.SeriesInstanceUID, file.StudyInstanceUID = "CT", series, "1.2"
+    file.FrameOfReferenceUID = "1.2.9"
+    file.PatientID, file.PatientName, file.PatientBirthDate, file.PatientSex = "1", "A^B", "", ""
+    file.StudyDate, file.StudyTime, file.StudyID, file.AccessionNumber = "20260101", "120000", "1", ""
+    file.ReferringPhysicianName, file.InstanceNumber, file.SeriesNumber = "", number, 1
+    file.ImagePositionPatient, file.ImageOrientationPatient = [0.0, 0.0, position], [1, 0, 0, 0, 1, 0]
+    file.PixelSpacing, file.SliceThickness = [0.5, 0.8], 2.0
+    file.Rows, file.Columns = pixels.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 0
+    file.RescaleSlope, file.RescaleIntercept = 1, -1024
+    file.PixelData = pixels.astype("<u2").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture
+def scan(tmp_path, rng):
+    """Return the folder and the stored pixels of three slices, which are numbered against their order in space."""
+    raw = rng.integers(0, 2000, (3, 6, 8))
+    for k, pixels in enumerate(raw):
+        write_slice(tmp_path / "scan" / f"{9 - k}.dcm", pixels, position=2.0 * k, number=9 - k)
+    return tmp_path / "scan", raw
+
+
+def test_a_series_is_read_in_the_order_of_space_and_in_hounsfield_units(scan):
+    folder, raw = scan
+    (one,) = search.find([str(folder)])
+    assert (one.name, len(one.paths)) == ("scan", 3)
+    stack = one.family.read(one.paths)
+    np.testing.assert_array_equal(stack.pictures, raw - 1024)
+    assert stack.area == pytest.approx(0.4)
+
+
+def test_a_dicom_mask_refers_to_its_slices(scan, tmp_path, rng):
+    folder, _ = scan
+    (one,) = search.find([str(folder)])
+    stack = one.family.read(one.paths)
+    labels = labels_of((3, 6, 8))
+    dicom.write_masks(tmp_path / "m.dcm", labels, stack, CLASSES)
+    mask = highdicom.seg.segread(tmp_path / "m.dcm")
+    assert [mask.get_segment_description(k).segment_label for k in (1, 2)] == ["lung", "lesion"]
+    ids = [file.SOPInstanceUID for file in stack.origin]
+    assert ids == ["1.2.3.9", "1.2.3.8", "1.2.3.7"]
+    found = mask.get_pixels_by_source_instance(ids, combine_segments=True, assert_missing_frames_are_empty=True)
+    np.testing.assert_array_equal(found, labels)
+    assert mask.PatientID == "1"
+    probabilities = rng.random((3, 6, 8, 3), np.float32)
+    dicom.write_probabilities(tmp_path / "p.dcm", probabilities, stack, CLASSES)
+    found = highdicom.seg.segread(tmp_path / "p.dcm").get_pixels_by_source_instance(ids)
+    np.testing.assert_allclose(found, probabilities[..., 1:], atol=1 / 254)
+
+
+def test_nothing_found_is_a_valid_dicom_mask(scan, tmp_path):
+    folder, _ = scan
+    stack = dicom.read(sorted(folder.iterdir()))
+    dicom.write_masks(tmp_path / "m.dcm", np.zeros((3, 6, 8), np.uint8), stack, CLASSES[:2])
+    mask = highdicom.seg.segread(tmp_path / "m.dcm")
+    assert mask.pixel_array.max() == 0
+
+
+def test_dicom_files_alone_and_series_side_by_side(tmp_path, rng):
+    for name, series in (("a.dcm", "1.1"), ("b", "1.2")):
+        write_slice(tmp_path / "x" / name, rng.integers(0, 9, (4, 4)), series=series)
+    assert [one.name for one in search.find([str(tmp_path / "x")])] == ["a", "b"]
+    assert [one.name for one in search.find([str(tmp_path / "x" / "b")])] == ["b"]
+    for k in range(4):
+        write_slice(tmp_path / "x" / f"c{k}.dcm", rng.integers(0, 9, (4, 4)), series=f"1.{3 + k % 2}", number=k)
+    assert [one.name for one in search.find([str(tmp_path)])] == ["x/1.3", "x/1.4", "x/a", "x/b"]
+
+
+def test_what_is_no_dicom_is_said(tmp_path):
+    (tmp_path / "a.dcm").write_text("not a picture")
+    (one,) = search.find([str(tmp_path)])
+    with pytest.raises(DataError, match=r"a\.dcm: cannot be read as DICOM"):
+        one.family.read(one.paths)
+
+
+def test_without_the_extra_dicom_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(InputError, match=r'pip install "\.\[dicom\]"'):
+        dicom.read([tmp_path / "a.dcm"])

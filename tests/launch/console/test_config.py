@@ -1,4 +1,4 @@
-"""Configs: found by name or path, overridden by field, misspellings answered."""
+"""Configs: found by name or path, overridden by field, and misspellings answered with the nearest name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A config's data set, from files to resident arrays: what it is called, and what is said of it."""
+"""A config's data set, from files to resident arrays: its name, and what is printed of it."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def console():
     return Console(width=400, record=True, markup=False)
 
 
-def test_a_folder_of_ones_own_is_described_and_named_after_its_folder(tmp_path, console):
+def test_a_folder_is_described_and_named_after_its_folder(tmp_path, console):
     top = tmp_path / "my cells [2024]"
     for kind in ("images", "masks"):
         (top / kind).mkdir(parents=True)
@@ -46,6 +46,6 @@ def test_rebuilding_forgets_the_resident_arrays(tmp_path, console):
     data = Data(builder="isbi2012", size=(16, 16), **where)
     assert len(dataset.load(data, console).ids) == 8
     writers.isbi2012(slices=6).write(tmp_path / "manual")
-    assert len(dataset.load(data, console).ids) == 8  # as the README says
+    assert len(dataset.load(data, console).ids) == 8  # a built set is reused
     dataset.build("isbi2012", **where, rebuild=True)
     assert len(dataset.load(data, console).ids) == 6

@@ -1,3 +1,5 @@
+"""The end of commands: one line, and an exit code."""
+
 import os
 import subprocess
 import sys
@@ -12,10 +14,10 @@ from sharp_unet_jax.errors import InputError
 @pytest.mark.parametrize(
     "error", [DataError("a.png:\n cut short"), InputError("a.png: cut short"), OSError("a.png: cut short")]
 )
-def test_what_the_user_can_mend_is_one_line(error):
+def test_an_error_that_the_user_can_fix_is_one_line(error):
     with pytest.raises(SystemExit) as end, ending.in_one_line():
         raise error
-    assert end.value.code == "error: a.png: cut short"  # which Python prints to stderr, with code 1
+    assert end.value.code == "error: a.png: cut short"  # Python prints it to stderr and exits with code 1
 
 
 def test_ctrl_c_is_one_line_too(capsys):
@@ -25,13 +27,15 @@ def test_ctrl_c_is_one_line_too(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_fault_of_ours_is_not_hidden():
+def test_a_bug_is_not_hidden():
     with pytest.raises(ZeroDivisionError), ending.in_one_line():
         print(1 / 0)
 
 
-def test_nothing_ends_at_a_character_that_the_terminal_lacks():
-    program = "from launch import ending\nwith ending.in_one_line(): print('70.02 ± 9.37')\nraise SystemExit('é')"
+def test_a_character_that_the_terminal_lacks_is_printed_as_a_question_mark():
+    program = (
+        "from launch.console import ending\nwith ending.in_one_line(): print('70.02 ± 9.37')\nraise SystemExit('é')"
+    )
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
     assert (done.stdout.strip(), done.returncode) == (b"70.02 ? 9.37", 1)

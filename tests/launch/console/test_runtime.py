@@ -1,4 +1,4 @@
-"""Settings of JAX: kept between sweeps where it is safe, and the user's own left alone."""
+"""Options of JAX: a cache of compiled programs where it is safe, and the user's own options unchanged."""
 
 import os
 import sys
@@ -13,9 +13,9 @@ from launch.console import runtime
 @pytest.fixture
 def updates(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = {}
-    monkeypatch.setattr(type(jax.config), "update", lambda self, name, value: made.update({name: value}))
-    return made
+    set_options = {}
+    monkeypatch.setattr(type(jax.config), "update", lambda self, name, value: set_options.update({name: value}))
+    return set_options
 
 
 def configured(monkeypatch, platform, cache):
@@ -62,7 +62,7 @@ def test_nothing_is_set_on_a_cpu_or_over_the_users_choice(monkeypatch, updates, 
     assert not updates
 
 
-def test_orbaxs_closed_loops_are_silent_and_nothing_else_is(monkeypatch, updates):
+def test_closed_event_loops_are_silent_and_nothing_else_is(monkeypatch, updates):
     said = []
     monkeypatch.setattr(sys, "unraisablehook", said.append)
     configured(monkeypatch, "cpu", None)
@@ -72,7 +72,7 @@ def test_orbaxs_closed_loops_are_silent_and_nothing_else_is(monkeypatch, updates
     assert said == others
 
 
-def test_simulated_devices_get_threads_enough_not_to_wait_for_each_other(monkeypatch, updates):
+def test_simulated_devices_get_enough_threads(monkeypatch, updates):
     monkeypatch.delenv("NPROC")
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     configured(monkeypatch, "cpu", None)

@@ -1,4 +1,4 @@
-"""Epochs logged as they end: what metrics.jsonl holds, and pictures of the best epochs; records are as without."""
+"""Epochs logged as they end: the rows of metrics.jsonl, and pictures of the best epochs. Records stay the same."""
 
 import json
 import sys
@@ -16,8 +16,14 @@ from sharp_unet_jax.errors import InputError
 ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """Leave out the report: it takes seconds and has tests of its own."""
+    monkeypatch.setattr(cv, "_report", lambda folder, console: None)
+
+
 def events(folder):
-    """Of the event files in `folder`: records of length, its checksum, the event, its checksum."""
+    """Yield the events of the files in `folder`, which hold a length, its checksum, the event and its checksum."""
     for file in sorted(folder.glob("events*")):
         data = file.read_bytes()
         while data:
@@ -51,7 +57,7 @@ def test_tensorboard_gets_every_number_and_a_picture(tmp_path, monkeypatch, data
 
 @pytest.mark.usefixtures("tiny_models")
 def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatch, dataset):
-    """Against a module that only notes down what it is given: the service itself is not asked."""
+    """A module that stores the calls stands in for the service."""
     runs = []
 
     class Run:

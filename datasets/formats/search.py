@@ -1,0 +1,97 @@
+"""The inputs that files, folders and globs name: pictures, volumes and DICOM series on disk."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from datasets.files import natural
+from datasets.formats import FAMILIES, dicom
+from sharp_unet_jax.errors import InputError
+
+KNOWN = f"{', '.join(suffix for family in FAMILIES for suffix in family.SUFFIXES)}, and DICOM without a suffix"
+PREDICTION = "prediction.json"  # marks an output folder of `launch.predict`, which has these folders of files:
+OUTPUTS = ("masks", "probabilities", "overlays")
+
+
+class Input(NamedTuple):
+    """One picture or volume on disk."""
+
+    name: str  # of its files below the output folder, without a suffix
+    paths: tuple[Path, ...]  # absolute; several are the slices of a DICOM series
+    family: ModuleType  # one of FAMILIES
+
+
+def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
+    """Return the inputs that files, folders (with all below them) and globs name, in natural order.
+
+    Files that `launch.predict` wrote are skipped. A file that is named and of no known format is added to `faults`.
+
+    Raises:
+        InputError: where nothing is found, where two inputs would have the same name, and for a file of no known
+            format if `faults` is None or there is no other file.
+    """
+    paths = _named(given)
+    files = [path for path in paths if not path.is_dir()]
+    for folder in (path for path in paths if path.is_dir()):
+        files += [path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))]
+    families = {path: _family(path) for path in dict.fromkeys(files) if not _is_output(path)}
+    known = {path: family for path, family in families.items() if family}
+    unknown = [path for path in dict.fromkeys(paths) if path in families and path not in known]
+    messages = [f"{path}: is of no format known here ({KNOWN})" for path in unknown]
+    if messages and (faults is None or not known):
+        raise InputError(messages[0])
+    if not known:
+        raise InputError(f"{' '.join(given)}: holds no images ({KNOWN})")
+    if faults is not None:
+        faults += messages
+    top = paths[0] if len(paths) == 1 and paths[0].is_dir() else Path(os.path.commonpath([p.parent for p in known]))
+    series = dicom.series((path for path, family in known.items() if family is dicom), top)
+    inputs = [Input(name, several, dicom) for name, several in series]
+    inputs += [Input(_stem(path, one, top), (path,), one) for path, one in known.items() if one is not dicom]
+    if not inputs:
+        raise InputError(f"{' '.join(given)}: holds DICOM files, but none with pictures")
+    return _by_name(inputs)
+
+
+def _named(given: Sequence[str]) -> list[Path]:
+    """Return the files and folders that paths and globs name. Absolute: names of inputs must not depend on the cwd."""
+    paths: list[Path] = []
+    for text in given:
+        named = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
+        if not named:
+            raise InputError(f"{text}: there is no such file or folder")
+        paths += [Path(os.path.abspath(path)) for path in named]
+    return paths
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _is_output(path: Path) -> bool:
+    return any(folder.name in OUTPUTS and (folder.parent / PREDICTION).exists() for folder in path.parents)
+
+
+def _family(path: Path) -> ModuleType | None:
+    for family in FAMILIES:
+        if path.name.lower().endswith(family.SUFFIXES):
+            return family
+    return dicom if not path.suffix[1:].isalpha() and dicom.is_dicom(path) else None
+
+
+def _stem(path: Path, family: ModuleType, top: Path) -> str:
+    suffix = next(one for one in family.SUFFIXES if path.name.lower().endswith(one))
+    return path.relative_to(top).as_posix()[: -len(suffix)]
+
+
+def _by_name(inputs: Sequence[Input]) -> list[Input]:
+    """Return the inputs in natural order. Raises InputError where two have the same name."""
+    by_name: dict[str, Input] = {}
+    for one in sorted(inputs, key=lambda one: natural(one.name)):
+        if (other := by_name.setdefault(one.name, one)) is not one:
+            both = f"{other.paths[0]} and {one.paths[0]}"
+            raise InputError(f"{both} would both become {one.name}: rename one, or name an output for each")
+    return list(by_name.values())

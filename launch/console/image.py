@@ -1,0 +1,44 @@
+"""An image that a run is asked about: any file, or an image of the run's data set by its id."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.folder import images
+from sharp_unet_jax.data import pixels
+from sharp_unet_jax.data.resize import resize_image
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.report import records
+from sharp_unet_jax.storage import layout
+
+
+def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return an image (H, W, C) uint8 at the size of training, and its mask (H, W) uint8.
+
+    Args:
+        folder: of the run; the records of its workdir say where the prepared images are.
+        run: says the channels, the window and the size.
+        name: a file, whose mask is None, or an id in the run's data set.
+
+    Raises:
+        InputError: for a file that the run cannot read, and where there is no such file or id.
+    """
+    if Path(name).is_file():
+        stored = images.pixels(Path(name))
+        try:
+            image = pixels.as_trained(stored[..., None] if stored.ndim == 2 else stored, run.channels, run.window)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        return resize_image(image, run.config.data.size, run.config.data.fit), None
+    workdir, _ = layout.run_of(folder.absolute()) or (folder, None)
+    sweep = records.load(workdir)
+    if sweep.prepared is None:
+        raise InputError(f"--image={name}: there is no such file, and the images of {run.dataset} are not at hand")
+    prepared, masks, row_of = sweep.prepared
+    if name not in row_of:
+        known = ", ".join(sweep.test_ids(run.name)[:3])
+        raise InputError(
+            f"--image={name}: there is no such file, nor id in {run.dataset}; test images are {known}, ..."
+        )
+    return np.asarray(prepared[row_of[name]]), np.asarray(masks[row_of[name]])

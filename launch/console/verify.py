@@ -1,0 +1,39 @@
+"""Train a finished run again and compare the weights."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from launch.console import progress
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import trained
+from sharp_unet_jax.storage.layout import run_folder
+from sharp_unet_jax.sweeps import plan, sweep, workdir
+
+
+def verify(
+    config: Config, data: Dataset, folder: Path, name: str, devices: Sequence[jax.Device], console: Console
+) -> int:
+    """Train the run `name` of the workdir `folder` again, in a temporary workdir, and compare its reported weights.
+
+    Returns the exit code: 0 if the weights have the same bits, else 1. Raises InputError where the workdir has another
+    config or data set, or no such finished run.
+    """
+    workdir.check(folder, config, data, plan.split(config, data), {})
+    runs = {run.name: run for run in plan.every(config)}
+    record = workdir.read_record(folder, runs[name]) if name in runs else None
+    if not record or record["status"] != "finished":
+        raise InputError(f"--verify={name}: {folder} has no finished run of that name")
+    trained.load(run_folder(folder, runs[name]))  # refuses a checkpoint whose weights are not those of the record
+    with tempfile.TemporaryDirectory() as elsewhere:
+        events = sweep.train(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
+        (again,) = progress.show(events, console, config.epochs, 1)
+    same = again.get("weights_sha256") == record["weights_sha256"]
+    console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")
+    return 0 if same else 1

@@ -1,0 +1,156 @@
+"""Read, predict and write at the same time: threads read ahead and write behind while the device works."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from datasets.files import DataError
+from datasets.formats import nifti
+from datasets.formats.search import Input
+from datasets.formats.stack import Stack
+from launch.prediction import areas
+from launch.prediction.output import Output, paths
+from launch.preview.overlay import overlay
+from sharp_unet_jax import decision
+from sharp_unet_jax.data.pixels import as_trained
+from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference.trained import Trained
+
+THREADS = 8  # threads that read, and threads that write; at most so many inputs wait in memory on either side
+
+Outcome = tuple[Input, int | Exception]  # an input, and the number of its pictures or what went wrong
+
+
+class _Opened(NamedTuple):
+    """An input that is read."""
+
+    input: Input
+    stack: Stack  # without its pictures
+    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them
+
+
+class _Predicted(NamedTuple):
+    """An input that is predicted."""
+
+    opened: _Opened
+    labels: np.ndarray  # (n, H, W) uint8
+    probabilities: list[np.ndarray]  # (H, W, num_classes) float32 each; empty where nobody asked for them
+
+
+def predict_files(
+    members: Sequence[Trained],
+    inputs: Sequence[Input],
+    output: Output,
+    devices: Sequence[jax.Device],
+    options: dict[str, Any],
+) -> Generator[Outcome, None, None]:
+    """Predict all inputs and write their files; yield the outcome of each input as it ends.
+
+    Args:
+        members: runs of one model; their probabilities are averaged.
+        inputs: what to read, in this order.
+        output: where to write, and what.
+        devices: share every batch.
+        options: of `predict.predict`: flips, rotations, tile.
+    """
+    readers, writers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
+    opened: deque[_Opened] = deque()  # their images are with the network, or were
+    ended: deque[tuple[Input, Future[Any]]] = deque()  # readings that failed, and writings
+
+    def pictures() -> Iterator[np.ndarray]:
+        for one, future in _ahead(readers, partial(_read, members[0]), inputs):
+            if future.exception():
+                ended.append((one, future))
+            else:
+                opened.append(future.result())
+                yield from opened[-1].images
+
+    try:
+        probabilities = predict.predict(members, pictures(), **options, devices=devices)
+        for first in probabilities:
+            one = opened.popleft()
+            rest = islice(probabilities, len(one.images) - 1)
+            predicted = _decide(one, chain([first], rest), members[0].config.threshold, output)
+            writing = writers.submit(_write, predicted, output, members[0].classes)
+            ended.append((one.input, writing))
+            while len(ended) > THREADS:
+                yield _outcome(*ended.popleft())
+        while ended:
+            yield _outcome(*ended.popleft())
+    finally:  # after Ctrl-C too: files that are being written are finished
+        readers.shutdown(cancel_futures=True)
+        writers.shutdown(cancel_futures=True)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Input], _Opened], inputs: Iterable[Input]
+) -> Iterator[tuple[Input, Future[_Opened]]]:
+    """Yield `read` of each input, in their order, with THREADS of them begun or waiting."""
+    waiting: deque[tuple[Input, Future[_Opened]]] = deque()
+    for one in inputs:
+        waiting.append((one, pool.submit(read, one)))
+        if len(waiting) > THREADS:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _read(run: Trained, one: Input) -> _Opened:
+    """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
+    stack = one.family.read(one.paths)
+    if run.dataset == "lung_ct/volumes" and one.family is nifti and _sliced_otherwise(stack.pictures.shape):
+        raise DataError(
+            f"{one.paths[0]}: by its header slices are {stack.pictures.shape[2]} wide and "
+            f"{stack.pictures.shape[1]} high, but the volumes this run was trained on hold slice, row, column "
+            "whatever their headers say: fix the header, or give the slices as pictures"
+        )
+    pictures = stack.pictures[..., None] if stack.pictures.ndim == 3 else stack.pictures
+    none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
+    return _Opened(one, stack._replace(pictures=none), as_trained(pictures, run.channels, run.window))
+
+
+def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
+    """Say whether a volume seems sliced along another axis: one side of its slices equals the number of slices.
+
+    CT slices are square, so two sides of a volume are equal; here the header takes one of the two for the slices.
+    """
+    slices, height, width = shape[:3]
+    return height != width and slices in (height, width)
+
+
+def _decide(one: _Opened, probabilities: Iterable[np.ndarray], threshold: float, output: Output) -> _Predicted:
+    """Take the labels of an input's probabilities, and keep these where they are to be written."""
+    labels, kept = [], []
+    for each in probabilities:
+        labels.append(decision.labels(each, threshold))
+        kept += [each] if "probabilities" in output.extras else []
+    return _Predicted(one, np.stack(labels), kept)
+
+
+def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> int:
+    """Write all files of an input and its rows of areas.csv; return the number of its pictures.
+
+    The mask comes last: an input whose mask is there is done.
+    """
+    one, stack, images = predicted.opened
+    mask, *extras = paths(output, one)
+    for extra, path in zip(output.extras, extras, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if extra == "probabilities":
+            one.family.write_probabilities(path, np.stack(predicted.probabilities), stack, classes)
+        else:
+            one.family.write_overlays(path, np.stack(list(map(overlay, images, predicted.labels))))
+    areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area))
+    mask.parent.mkdir(parents=True, exist_ok=True)
+    one.family.write_masks(mask, predicted.labels, stack, classes)
+    return len(predicted.labels)
+
+
+def _outcome(one: Input, future: Future[Any]) -> Outcome:
+    error = future.exception()
+    return one, error if isinstance(error, Exception) else future.result()

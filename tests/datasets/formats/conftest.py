@@ -1,0 +1,54 @@
+"""Labels, and the comparison of prediction with training, for the tests of several formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from datasets.folder import images
+from datasets.folder.scan import scan
+from datasets.formats import search
+from sharp_unet_jax.data.pixels import as_trained
+from tests.datasets.folder.test_images import BLOB
+
+CLASSES = ("background", "lung", "lesion")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def labels_of(shape: tuple[int, int, int]) -> np.ndarray:
+    """Labels of CLASSES (n, H, W) uint8; the last slice holds all of them."""
+    labels = np.zeros(shape, np.uint8)
+    labels[:, 1:3, 2:4] = 1
+    labels[-1, 4:, 5:] = 2
+    return labels
+
+
+@pytest.fixture
+def check_as_trained(tmp_path: Path) -> Callable[..., None]:
+    """Write a picture and check that prediction gives a network the same pixels as training does."""
+
+    def check(name: str, pixels: Any, options: dict[str, Any]) -> None:
+        path = tmp_path / "images" / name
+        path.parent.mkdir()
+        (tmp_path / "masks").mkdir()
+        Image.fromarray(BLOB).save(tmp_path / "masks/a.png")
+        if path.suffix == ".tif":
+            tifffile.imwrite(path, pixels, **options)
+        else:
+            (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path)
+        found = scan(tmp_path)
+        (one,) = search.find([str(path)])
+        pictures = one.family.read(one.paths).pictures
+        pictures = pictures[..., None] if pictures.ndim == 3 else pictures
+        expected = images.read(path, found.channels, found.window)[None]
+        np.testing.assert_array_equal(as_trained(pictures, found.channels, found.window), expected)
+
+    return check

@@ -1,0 +1,61 @@
+"""Inputs found on disk, and the names of their outputs."""
+
+import gzip
+
+import pytest
+
+from datasets.formats import search
+from sharp_unet_jax.errors import InputError
+
+
+def test_inputs_are_found_and_named(tmp_path):
+    users = ("2.png", "10.JPG", "deep/er/3.tif", "v.nii.gz", "notes.txt", ".hidden.png")
+    written = [f"{out}/{name}" for out in ("out", "deep/out") for name in ("masks/er/2.tif", "prediction.json")]
+    for name in (*users, *written):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(b""))
+    assert [one.name for one in search.find([str(tmp_path)])] == ["2", "10", "deep/er/3", "v"]
+    assert [one.name for one in search.find([str(tmp_path / "**" / "*.tif")])] == ["3"]
+    assert [one.name for one in search.find([str(tmp_path / "2.png"), str(tmp_path / "deep/er/3.tif")])] == [
+        "2",
+        "deep/er/3",
+    ]
+
+
+def test_names_do_not_depend_on_how_paths_are_given(tmp_path, monkeypatch):
+    for name in ("in/a.png", "x/b.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    monkeypatch.chdir(tmp_path / "in")
+    for given in (["a.png", "../x/b.png"], ["a.png", str(tmp_path / "x/b.png"), "./a.png"]):
+        assert [(one.name, *one.paths) for one in search.find(given)] == [
+            ("in/a", tmp_path / "in/a.png"),
+            ("x/b", tmp_path / "x/b.png"),
+        ]
+
+
+def test_what_is_named_and_no_image_is_noted(tmp_path):
+    for name in ("a.png", "notes.txt"):
+        (tmp_path / name).write_text("x")
+    given, faults = [str(tmp_path / name) for name in ("a.png", "notes.txt", "notes.txt")], []
+    assert [one.name for one in search.find(given, faults)] == ["a"]
+    assert [fault.split(" (")[0] for fault in faults] == [f"{tmp_path}/notes.txt: is of no format known here"]
+    with pytest.raises(InputError, match=r"notes.txt: is of no format known here"):
+        search.find(given)
+    with pytest.raises(InputError, match=r"notes.txt: is of no format known here"):
+        search.find(given[1:], [])
+
+
+def test_inputs_that_are_none(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        search.find([str(tmp_path / "*.png")])
+    with pytest.raises(InputError, match="holds no images"):
+        search.find([str(tmp_path)])
+    with pytest.raises(InputError, match="of no format known here"):
+        search.find([str(tmp_path / "notes.txt")])
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(InputError, match=r"a\.(png|jpg) and .*a\.(png|jpg) would both become a:"):
+        search.find([str(tmp_path)])

@@ -1,0 +1,57 @@
+"""A sweep's events on a terminal and in plain lines."""
+
+import io
+
+from rich.console import Console
+
+from launch.console import progress
+from sharp_unet_jax.storage.layout import Run
+from sharp_unet_jax.sweeps import sweep
+from sharp_unet_jax.training import train
+
+
+def test_a_terminal_shows_every_run_that_is_training():
+    """A bar for the run of each device group, and one that counts runs."""
+    runs = [Run(0, fold, "unet") for fold in range(3)]
+    row = {"epoch": 1, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
+    epoch = train.Epoch(row, 1.0, 1.0, None)
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    seen = []
+
+    def events():
+        for number, run in enumerate(runs[:2], 1):
+            yield sweep.Started(run, number, 3, 10)
+        for run in runs[:2]:
+            yield sweep.EpochEnded(run, epoch)
+        yield sweep.Warned("both are training")
+        seen.append(console.file.getvalue())
+        for run in runs[:2]:
+            yield sweep.Ended(run, {"status": "failed", "reason": "none"})
+
+    records = progress.show(events(), console, 5, 2)
+    assert len(records) == 2
+    assert all(f"{run.name} " in seen[0] for run in runs[:2])
+    assert runs[2].name not in seen[0]
+
+
+def test_an_epoch_with_compiling_says_so(monkeypatch):
+    """Its speed and the time left are far from those of the epochs to come."""
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", -1)
+    console = Console(file=io.StringIO(), width=300)
+
+    def events():
+        yield sweep.Started(Run(0, 0, "unet"), 1, 1, 10)
+        for epoch in 1, 2:
+            row = {"epoch": epoch, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
+            yield sweep.EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 1.0, 1.0, None), epoch == 1)
+
+    progress.show(events(), console, 2, 1)
+    lines = [line for line in console.file.getvalue().splitlines() if "images/s" in line]
+    assert ["with compiling" in line for line in lines] == [True, False]
+
+
+def test_items_are_passed_on_and_counted_in_plain_lines(monkeypatch):
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", -1)
+    console = Console(file=io.StringIO(), width=100)
+    assert list(progress.track(console, "reading")("abc", 3)) == ["a", "b", "c"]
+    assert console.file.getvalue().splitlines() == [f"reading: {number} of 3" for number in (1, 2, 3)]

@@ -1,0 +1,130 @@
+"""The pipeline, with a network that finds bright pixels: order, errors, how far it reads ahead, and how it stops."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from datasets.formats import picture, search
+from launch.prediction import pipeline
+from launch.prediction.output import Output
+
+RUN = SimpleNamespace(
+    dataset="squares", channels=1, window=None, classes=("background", "bright"), config=SimpleNamespace(threshold=0.5)
+)
+
+
+@pytest.fixture(autouse=True)
+def bright(monkeypatch):
+    """Predict the brightness of a pixel as its probability."""
+
+    def predict(members, images, *, devices):
+        for image in images:
+            yield image.astype(np.float32) / 255
+
+    monkeypatch.setattr(pipeline.predict, "predict", predict)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder of nine pictures: 3.png has three bright pixels."""
+    (tmp_path / "in").mkdir()
+    for number in range(1, 10):
+        pixels = np.zeros((4, 5), np.uint8)
+        pixels.flat[:number] = 200
+        Image.fromarray(pixels).save(tmp_path / f"in/{number}.png")
+    return tmp_path / "in"
+
+
+def outcomes(folder, output, *extras, run=RUN):
+    inputs = search.find([str(folder)])
+    return pipeline.predict_files([run], inputs, Output(output, extras), [], {})
+
+
+def test_inputs_end_in_their_order_with_all_their_files(folder, tmp_path):
+    tifffile.imwrite(folder / "10.tif", np.full((3, 4, 5), 200, np.uint8), metadata={"axes": "ZYX"}, imagej=True)
+    (tmp_path / "out").mkdir()
+    ended = list(outcomes(folder, tmp_path / "out", "probabilities", "overlays"))
+    assert [(one.name, number) for one, number in ended] == [*((str(n), 1) for n in range(1, 10)), ("10", 3)]
+    for number in range(1, 10):
+        assert np.asarray(Image.open(tmp_path / f"out/masks/{number}.png")).sum() == number
+        assert (tifffile.imread(tmp_path / f"out/probabilities/{number}.tif") > 0.5).sum() == number
+        assert (tmp_path / f"out/overlays/{number}.png").exists()
+    assert tifffile.imread(tmp_path / "out/masks/10.tif").shape == (3, 4, 5)
+    rows = [line.split(",") for line in (tmp_path / "out/areas.csv").read_text().splitlines()]
+    assert sorted((row[0], row[1], row[3]) for row in rows) == sorted(
+        [(str(n), "0", str(n)) for n in range(1, 10)] + [("10", str(page), "20") for page in range(3)]
+    )
+
+
+def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path):
+    (folder / "3.png").write_text("not a picture")
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save(folder / "5.png")
+    (tmp_path / "out").mkdir()
+    ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
+    assert len(ended) == 9
+    assert "cannot be read" in str(ended.pop("3"))
+    assert "RGB" in str(ended.pop("5"))
+    assert set(ended.values()) == {1}
+
+
+def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
+    (tmp_path / "out/masks/4.png").mkdir(parents=True)
+    ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
+    assert isinstance(ended.pop("4"), OSError)
+    assert set(ended.values()) == {1}
+
+
+def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
+    """The images of a folder need not fit into memory, however slow the network is."""
+    monkeypatch.setattr(pipeline, "THREADS", 2)
+    begun, read = [], picture.read
+    monkeypatch.setattr(picture, "read", lambda paths: begun.append(paths[0]) or read(paths))
+    (tmp_path / "out").mkdir()
+    ahead = []
+
+    def predict(members, images, *, devices):
+        for number, image in enumerate(images, 1):
+            ahead.append(len(begun) - number)
+            yield image.astype(np.float32) / 255
+
+    monkeypatch.setattr(pipeline.predict, "predict", predict)
+    assert len(list(outcomes(folder, tmp_path / "out"))) == 9
+    assert max(ahead) <= 2
+
+
+def test_closed_early_it_ends_the_files_that_are_being_written(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "THREADS", 1)
+    begun, write = threading.Event(), picture.write_masks
+
+    def slow(path, *arguments):
+        begun.set()
+        threading.Event().wait(0.05)
+        write(path, *arguments)
+
+    monkeypatch.setattr(picture, "write_masks", slow)
+    (tmp_path / "out").mkdir()
+    running = outcomes(folder, tmp_path / "out")
+    next(running)
+    begun.wait()
+    running.close()
+    written = sorted(path.name for path in (tmp_path / "out/masks").iterdir())
+    assert 1 <= len(written) < 9
+    assert all(not name.startswith(".") for name in written)
+
+
+def test_the_pixels_of_an_input_are_let_go(folder, tmp_path, monkeypatch):
+    """Until its mask is written, a volume as it was read would take several times the memory of what is predicted."""
+    write, kept = picture.write_masks, []
+
+    def watched(path, labels, stack, classes):
+        kept.append(stack.pictures)
+        write(path, labels, stack, classes)
+
+    monkeypatch.setattr(picture, "write_masks", watched)
+    (tmp_path / "out").mkdir()
+    list(outcomes(folder / "1.png", tmp_path / "out"))
+    assert [(array.shape, array.dtype, array.base) for array in kept] == [((0, 4, 5, 1), np.uint8, None)]

@@ -1,0 +1,25 @@
+"""Masks drawn over pictures."""
+
+import numpy as np
+
+from launch.preview.overlay import overlay
+from sharp_unet_jax import palette
+
+
+def test_an_overlay_outlines_and_tints():
+    picture = np.full((9, 9, 1), 100, np.uint8)
+    labels = np.zeros((9, 9), np.uint8)
+    labels[2:7, 2:7] = 2
+    drawn = overlay(picture, labels)
+    assert (drawn[0, 0] == 100).all()
+    np.testing.assert_array_equal(drawn[2, 4], palette.CLASSES[2])
+    np.testing.assert_allclose(drawn[4, 4], 0.75 * 100 + 0.25 * palette.CLASSES[2].astype(float), atol=1)
+    assert len(np.unique(palette.CLASSES, axis=0)) == 256
+
+
+def test_an_outline_lies_inside_its_region_and_is_wider_on_a_large_picture():
+    labels = np.zeros((700, 700), np.uint8)
+    labels[100:600, 100:600] = 1
+    drawn = overlay(np.full((700, 700, 3), 100, np.uint8), labels)
+    row = (drawn[350] == palette.CLASSES[1]).all(axis=-1)
+    assert row.nonzero()[0].tolist() == [100, 101, 102, 597, 598, 599]

@@ -1,0 +1,83 @@
+"""Settings that suit: names of classes, groups of related images, and fields that the user gave."""
+
+import jax
+import pandas as pd
+import pytest
+
+from launch.preview import suggestions
+from launch.preview.source import Source
+from sharp_unet_jax.advice import profile
+from sharp_unet_jax.config import Config, Data
+from tests.advice.test_profile import pictures
+from tests.launch.preview.pairs import squares
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+CONFIG = Config(data=Data(builder="folder"), models=("unet",))
+
+
+def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=()):
+    each = [profile.fact(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)]
+    ids, classes = [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
+    facts = profile.Facts(ids, groups or ids, classes, each)
+    source = Source("mine", ids, facts.groups, classes, 3, None, {}, "", list(faults), [], tuple(proposed))
+    advice = suggestions.suggest(config, given, source, facts, tmp_path, jax.devices()[0])
+    return {each.field: each.value for each in advice}
+
+
+def with_a_copy():
+    images = pictures(12)
+    images[3] = images[1]
+    return images
+
+
+def test_copies_are_put_into_one_group(tmp_path):
+    advice = suggest(tmp_path, with_a_copy())
+    assert (advice["data.groups"], advice["grouped"]) == (str(tmp_path / "groups.csv"), "true")
+    table = pd.read_csv(tmp_path / "groups.csv").set_index("id")["group"]
+    assert table["d"] == table["b"] == "b"
+    assert table.nunique() == 11
+
+
+def test_a_table_that_the_user_changed_is_kept(tmp_path):
+    (tmp_path / "groups.csv").write_text("id,group\na,x\n")
+    assert suggest(tmp_path, with_a_copy())["data.groups"] == str(tmp_path / "groups.csv")
+    assert (tmp_path / "groups.csv").read_text() == "id,group\na,x\n"
+
+
+@pytest.mark.parametrize(
+    "reason", ["no relatives", "an image that cannot be read", "another builder", "too few groups"]
+)
+def test_no_table_is_written(tmp_path, reason):
+    changes = {
+        "no relatives": {"images": pictures(12)},
+        "an image that cannot be read": {"faults": ["x.png: cannot be read"]},
+        "another builder": {"config": Config(data=Data(builder="phantom"), models=("unet",))},
+        "too few groups": {"images": [pictures(1)[0]] * 12},
+    }[reason]
+    advice = suggest(tmp_path, **{"images": with_a_copy(), **changes})
+    assert "data.groups" not in advice
+    assert "grouped" not in advice
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_known_groups_are_kept_whole(tmp_path):
+    groups = [f"p{index // 2}" for index in range(12)]
+    advice = suggest(tmp_path, with_a_copy(), groups=groups)
+    assert advice["grouped"] == "true"
+    assert "data.groups" not in advice
+    grouped = suggestions.applied(CONFIG, [suggestions.Advice("grouped", "true", "")])
+    assert "grouped" not in suggest(tmp_path, pictures(12), config=grouped, groups=groups)
+
+
+def test_proposed_classes_and_fields_that_were_given(tmp_path):
+    advice = suggest(tmp_path, pictures(12), given=("data.size", "batch_size"), proposed=("background", "value3"))
+    assert advice["data.classes"] == "background,value3"
+    assert "data.size" not in advice
+    assert advice["batch_size"] == str(CONFIG.batch_size)
+    assert "data.size" in suggest(tmp_path, pictures(12))
+
+
+def test_sizes_of_a_built_in_data_set_are_its_papers(tmp_path):
+    config = Config(data=Data(builder="phantom"), models=("unet",))
+    assert not {"data.size", "data.fit"} & set(suggest(tmp_path, pictures(12), config=config))

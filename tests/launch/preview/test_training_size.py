@@ -1,0 +1,41 @@
+"""The cost of the training size: masks that vanish, and the best Jaccard that is left."""
+
+import re
+
+import numpy as np
+import pytest
+
+from launch.preview import training_size
+from launch.preview.source import Source
+from sharp_unet_jax.advice import profile
+from sharp_unet_jax.config import Config, Data
+
+
+def prepared(masks, size):
+    image = np.random.default_rng(0).integers(0, 256, (*masks.shape[1:], 3), np.uint8)
+    ids, classes = [str(index) for index in range(len(masks))], ("background", "cell")
+    facts = profile.Facts(ids, ids, classes, [profile.fact(image, mask, 2) for mask in masks])
+    source = Source("mine", ids, ids, classes, 3, lambda index: (image, masks[index]), {}, "", [], [])
+    return Config(data=Data(size=size)), source, facts
+
+
+def test_a_pixel_vanishes_and_a_square_does_not():
+    masks = np.zeros((2, 128, 128), np.uint8)
+    masks[:, 51, 51] = 1
+    assert training_size.all_empty(*prepared(masks, (16, 16)))
+    assert not training_size.all_empty(*prepared(masks, (128, 128)))
+    masks[1, 40:80, 40:80] = 1
+    assert not training_size.all_empty(*prepared(masks, (16, 16)))
+
+
+@pytest.mark.parametrize("side", [32, 16])
+def test_the_ceiling_is_1_at_the_masks_own_size_and_lower_below(side):
+    masks = np.random.default_rng(1).integers(0, 2, (3, 32, 32)).astype(np.uint8)
+    text = training_size.ceiling(*prepared(masks, (side, side)))
+    assert text.startswith(f"masks resized to {side}x{side} (stretch) and back")
+    mean, lowest = (float(number) for number in re.findall(r"\d\.\d{3}", text))
+    assert (lowest == mean == 1) if side == 32 else (0.2 < lowest <= mean < 0.9)
+
+
+def test_empty_masks_have_no_ceiling():
+    assert "empty" in training_size.ceiling(*prepared(np.zeros((2, 32, 32), np.uint8), (16, 16)))
