@@ -169,12 +169,12 @@ def test_processes_that_were_started_otherwise_are_refused_before_anything_is_wr
     other = {"differs": True}  # what another process says when all are asked
 
     monkeypatch.setattr(sweep.distributed, "processes", lambda devices: [0, 1])
-    monkeypatch.setattr(sweep.distributed, "agree", lambda says, devices: says or other["differs"])
-    monkeypatch.setattr(sweep.distributed, "tell", lambda message, devices: json.dumps(first).encode())
+    monkeypatch.setattr(sweep.distributed, "any_process", lambda flag, devices: flag or other["differs"])
+    monkeypatch.setattr(sweep.distributed, "broadcast", lambda message, devices: json.dumps(first).encode())
     alike = "the processes of this sweep were not started alike: "
     with pytest.raises(InputError, match=alike + ".*learning_rate=0.001 here, 0.1 in process 0"):
         make(tmp_path / "1", dataset)
-    monkeypatch.setattr(sweep.distributed, "tell", lambda message, devices: message)
+    monkeypatch.setattr(sweep.distributed, "broadcast", lambda message, devices: message)
     with pytest.raises(InputError, match=alike + "another process has another config, other data or other weights"):
         make(tmp_path / "0", dataset)
     assert not list(tmp_path.glob("*/config.json"))  # it would refuse the right command
