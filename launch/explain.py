@@ -22,6 +22,8 @@ from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.report import style
 from sharp_unet_jax.storage.atomic import replacing
 
+DPI = 200  # of the PNG files
+
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
@@ -121,7 +123,7 @@ def _save(figure: Figure, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for kind, metadata in (("png", None), ("svg", {"Date": None})):
         with replacing(folder / f"{name}.{kind}") as temporary:
-            figure.savefig(temporary, format=kind, dpi=200, metadata=metadata, facecolor="white")
+            figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata, facecolor="white")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def real_data() -> Path:
 
 
 def shrink_models(patch: pytest.MonkeyPatch, widths: tuple[int, ...] = (4, 8)) -> None:
-    """Give `unet` and every `sharp_unet` these widths: two levels compile in seconds, by the code of five."""
+    """Give `unet` and every `sharp_unet` these widths: two levels run the code of five, and compile in seconds."""
     for name, network in list(models.MODELS.items()):
         if network.encoder == "unet":
             patch.setitem(models.MODELS, name, network._replace(parts=models._unet(widths)))
@@ -59,12 +59,12 @@ def tiny_models(monkeypatch):
 
 @pytest.fixture
 def program(tiny_models, dataset):
-    """Of the tiny `sharp_unet`."""
+    """Compiled parts of the tiny `sharp_unet`."""
     return fits.make(fits.CONFIG, "sharp_unet", dataset)
 
 
 class NormedEncoder(nnx.Module):
-    """Two convolutions with stride 2 and batch normalisation: all that a network with a pretrained encoder needs."""
+    """Two convolutions with stride 2 and batch normalisation: all that networks with pretrained encoders have."""
 
     first_stride = 2
     widths = (4, 6)
@@ -80,7 +80,7 @@ class NormedEncoder(nnx.Module):
 
 @pytest.fixture
 def normed(monkeypatch):
-    """The name of a tiny network with batch normalisation, added as anyone would: an encoder and a registry line."""
+    """Register a tiny network with batch normalisation, as a user would; return its name."""
 
     def parts(*, num_classes, in_channels, rngs):
         encoder = NormedEncoder(in_channels, rngs=rngs)

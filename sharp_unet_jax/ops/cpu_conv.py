@@ -15,8 +15,8 @@ def up_conv(x: Array, w: Array) -> Array:
     """Up-convolution as two matrix products, one for each output row of a pixel.
 
     The columns of each product lie as in the output image. XLA's CPU code would transpose the activations of a single
-    product, and the result back. With several axes of pixels, it would also transpose the input of the
-    filter's gradient.
+    product, and the result back. With pixels on several axes, it would also transpose the input of the filter's
+    gradient.
     """
     n, height, width, inputs = x.shape
     pixels = x.reshape(-1, inputs)

@@ -28,9 +28,9 @@ def winners(x: Array, size: int) -> Array:
 def gradient(x: Array, winners: Array, g: Array, size: int) -> Array:
     """Return the gradient of `max_pool`: each pixel selects from its windows. A scatter is several times as slow."""
     n, height, width, c = g.shape
-    # Rows of pixels come in pairs. A pair belongs to the window of its own index and, for 3x3, to the next window. For
-    # each of these windows: the row of the window that the even and the odd row of pixels are; 9 is none. The same
-    # holds for columns.
+    # Rows of pixels come in pairs. A pair belongs to the window of its own index and, for 3x3, to the next window too.
+    # `rows` says, for each of these windows, which of the window's rows the even and the odd row of pixels are; 9 means
+    # none. Columns are the same.
     rows = {2: [(0, 1)], 3: [(1, 2), (9, 0)]}[size]
     pixels = jnp.zeros((n, height, 2, width, 2, c), g.dtype)
     for (down, row), (right, column) in itertools.product(enumerate(rows), repeat=2):

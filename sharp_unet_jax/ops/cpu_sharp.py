@@ -34,7 +34,7 @@ def sharpen(x: Array, kernel: Array, padding: str) -> Array:
 
 
 def gradients(x: Array, kernel: Array, g: Array, padding: str, first: int) -> tuple[Array, Array]:
-    """Return the gradients for x and the kernel: g is (N, H, W, first + C), and its `first` channels are not used."""
+    """Return the gradients for x and the kernel: g is (N, H, W, first + C); its first `first` channels are unused."""
     dx, dkernel = jax.vjp(functools.partial(_padded_sum, padding=padding), x, kernel)[1](g[..., first:])
     if padding == "zero":  # the gradient for x is the same operation with the kernel rotated by 180 degrees
         dx = sharpen(g[..., first:], kernel[::-1, ::-1], padding)

@@ -2,7 +2,7 @@
 
 A TPU runs these functions, and `by_definition` asks for them on every platform. Each function has the name of the
 operation in `sharp_unet_jax.ops` that it defines; shapes, dtypes and errors are documented there. The gradient of an
-operation is JAX's derivative of its definition. At the end stand the two gradients that are written by hand.
+operation is JAX's derivative of its definition. Two gradients that are cheaper when written by hand stand at the end.
 """
 
 from collections.abc import Callable

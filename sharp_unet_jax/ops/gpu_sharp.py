@@ -12,10 +12,10 @@ from sharp_unet_jax.ops.kernels import per_channel
 
 
 def sharpen(x: Array, kernel: Array, padding: str, first: int = 0) -> Array:
-    """Sharpen x without its `first` channels, zero padding by index; "reflect" gets the definition.
+    """Sharpen x without its first `first` channels. Padding "reflect" gets the definition.
 
-    A padded copy would cost a branch for each pixel, and the GPU's wide loads. If x were sliced to the other channels
-    first, XLA would copy the slice, since it is read nine times.
+    A padded copy would cost a branch for each pixel and prevent the GPU's wide loads. If x is sliced first, XLA copies
+    the slice, because it is read nine times.
 
     The time depends on the number of instructions: a row of neighbours is summed first, and then left out as a whole
     where it lies outside the image.
@@ -40,7 +40,7 @@ def sharpen(x: Array, kernel: Array, padding: str, first: int = 0) -> Array:
 
 
 def gradients(x: Array, kernel: Array, g: Array, padding: str, first: int) -> tuple[Array, Array]:
-    """Return the gradients for x and the kernel: g is (N, H, W, first + C), and its `first` channels are not used."""
+    """Return the gradients for x and the kernel: g is (N, H, W, first + C); its first `first` channels are unused."""
     dx, dkernel = jax.vjp(functools.partial(definitions.depthwise, padding=padding), x, kernel)[1](g[..., first:])
     if padding == "zero":
         # XLA fuses this with the sums for biases before and after it, into one GPU kernel. For sums of up to 32

@@ -86,7 +86,7 @@ _sharp_skip.defvjp(_sharp_skip_forward, _sharp_skip_backward)
 
 
 def _gradients(x: Array, kernel: Array, g: Array, padding: str, first: int = 0) -> tuple[Array, Array]:
-    """Return the gradients for x and the kernel: g is (N, H, W, first + C), and its `first` channels are not used."""
+    """Return the gradients for x and the kernel: g is (N, H, W, first + C); its first `first` channels are unused."""
 
     def derived(x: Array, kernel: Array, g: Array) -> tuple[Array, ...]:
         return jax.vjp(functools.partial(definitions.depthwise, padding=padding), x, kernel)[1](g[..., first:])

@@ -92,16 +92,17 @@ def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def bars(sweeps: Mapping[str, Sweep]) -> Captioned | None:
     """Return Figure 5: Jaccard and Dice on the test images by model, a row of panels a sweep; None without runs."""
-    return _all_bars("bars", "Scores by model", sweeps, published.OVERLAPS)
+    finished = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
+    return _all_bars("bars", "Scores by model", finished, published.OVERLAPS)
 
 
 def more_bars(sweeps: Mapping[str, Sweep]) -> Captioned | None:
-    """Return "overlaps": as `bars`, of all overlaps that the paper does not report; None without runs."""
-    return _all_bars("overlaps", f"{other_overlaps.TITLE} by model", sweeps, other_overlaps.NAMES)
+    """Return "overlaps": as `bars`, of all overlaps that the paper does not report; None where no record holds them."""
+    recorded = {label: sweep for label, sweep in sweeps.items() if other_overlaps.recorded(sweep)}
+    return _all_bars("overlaps", f"{other_overlaps.TITLE} by model", recorded, other_overlaps.NAMES)
 
 
 def _all_bars(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tuple[str, ...]) -> Captioned | None:
-    sweeps = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
     if not sweeps:
         return None
     numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
@@ -180,8 +181,8 @@ def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
         axes.barh(place, mean, height=0.62, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
         if len(values) > 1:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
-        spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
-        axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
+        spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(len(values))
+        axes.scatter(values, place + spread, s=7, color=INK, alpha=0.6, lw=0, zorder=5)
         if np.isfinite(cited := published.scores(sweep, model).get(f"{metric}_mean", np.nan)):
             axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
     axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)

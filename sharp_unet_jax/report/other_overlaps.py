@@ -14,8 +14,19 @@ NAMES = tuple(name for name in metrics.OVERLAPS if name not in published.OVERLAP
 TITLE = f"{', '.join(NAMES[:-1])} and {NAMES[-1]}".capitalize()
 
 
-def table(sweeps: Sequence[Sweep]) -> Table:
-    """Return "overlaps": a row a sweep and model, a column an overlap; per cent, mean ± std over runs."""
+def recorded(sweep: Sweep) -> bool:
+    """Return whether the records hold any of these overlaps; packed results of an old sweep may hold none."""
+    return bool(sweep.finished) and bool(sweep.runs[list(NAMES)].notna().any(axis=None))
+
+
+def table(sweeps: Sequence[Sweep]) -> Table | None:
+    """Return "overlaps": a row a sweep and model, a column an overlap; None where no record holds them.
+
+    A cell is the mean ± std over runs, in per cent.
+    """
+    sweeps = [sweep for sweep in sweeps if recorded(sweep)]
+    if not sweeps:
+        return None
     rows = []
     for sweep, label in named(sweeps).items():
         for model in sweep.models:

@@ -58,8 +58,9 @@ def render(
         drawn: the figures of all sweeps together.
         chapters: the sweeps, each with tables and figures of its own.
     """
+    loader = jinja2.PackageLoader("sharp_unet_jax.report", "template")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sharp_unet_jax.report", "template"),
+        loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -67,7 +68,7 @@ def render(
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # Jinja's default sorts the keys
     environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
-    environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
+    environment.globals["include_raw"] = lambda name: Markup(loader.get_source(environment, name)[0])
     classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
     budget = thumbnails.BUDGET // max(1, len(chapters))
     return environment.get_template("report.html").render(

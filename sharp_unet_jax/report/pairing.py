@@ -1,6 +1,6 @@
-"""Which models of a sweep are compared with each other, and their short names for figures.
+"""The pairing of a sweep's models for comparison, and their short names for figures.
 
-All of it follows from what the records say of a model's network, skip and kernel; a model's name is never parsed.
+Both follow from a model's network, skip and kernel in the records; a model's name is never parsed.
 """
 
 from collections.abc import Sequence

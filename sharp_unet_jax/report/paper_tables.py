@@ -37,8 +37,9 @@ def tables(sweeps: Sequence[Sweep]) -> list[Table]:
     The order is: the paper's tables, other overlaps, significance, kernels, pairs, images, optimism, protocols.
     """
     finished = [sweep for sweep in sweeps if sweep.finished]
-    overlaps = [other_overlaps.table(finished)] if finished else []
-    return [*paper(finished), *overlaps, *significance.tables(finished), *optimism.tables(finished)]
+    overlaps = other_overlaps.table(finished)
+    rest = [*significance.tables(finished), *optimism.tables(finished)]
+    return [*paper(finished), *([overlaps] if overlaps else []), *rest]
 
 
 def paper(sweeps: Sequence[Sweep]) -> list[Table]:
@@ -76,10 +77,12 @@ def _by_encoder(block: Block) -> list[Block]:
 def markdown(workdir: Path) -> str:
     """Return tables.md of a sweep: the provenance of its numbers, and its tables; each note once."""
     sweep = records.load(workdir)
-    parts = [f"# {sweep.dataset}", describe([sweep]), unfinished([sweep])]
+    known = [describe([sweep]), unfinished([sweep])]
+    parts = [f"# {sweep.dataset}", *map(table.paragraphs, known)]
     for each in tables([sweep]):
-        new = [line for line in each.note.splitlines() if all(line not in part for part in parts)]
-        parts += [f"## {each.title}", table.body(each), "\n\n".join(new)]
+        new = [line for line in each.note.splitlines() if all(line not in text for text in known)]
+        known += new
+        parts += [f"## {each.title}", table.body(each), table.paragraphs("\n".join(new))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What the records say of a model."""
+    """A model's network, as its records describe it."""
 
     network: str  # shared by twins: the name of the plain one
     encoder: str  # "unet", "wide_unet", "vgg16", "resnet50", ...

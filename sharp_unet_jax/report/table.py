@@ -22,8 +22,14 @@ class Table(NamedTuple):
 
 def markdown(table: Table) -> str:
     """Return title, provenance, table and note as Markdown with GitHub's tables."""
-    above, below = [part.replace("\n", "\n\n") for part in (table.provenance, table.note)]
-    return "\n\n".join(part for part in (f"## {table.title}", above, body(table), below) if part) + "\n"
+    parts = f"## {table.title}", paragraphs(table.provenance), body(table), paragraphs(table.note)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def paragraphs(text: str) -> str:
+    """Return each line of a text as a Markdown paragraph, wrapped at 120 characters."""
+    lines = [textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    return "\n\n".join(line for line in lines if line)
 
 
 def body(table: Table) -> str:

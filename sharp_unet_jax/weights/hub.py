@@ -12,11 +12,11 @@ FILE = "model.safetensors"
 
 
 def fetch(repo: str) -> Path:
-    """Return the path of model.safetensors of a timm repository on the Hugging Face hub, such as
-    "timm/resnet50.tv_in1k".
+    """Return the path of model.safetensors of a timm repository on the Hugging Face hub.
 
-    The file comes from the hub's cache, or is downloaded. A download with another sha256 than the hub's is deleted.
-    Raises InputError if the file cannot be fetched; the message says how to do without a network.
+    The file of `repo`, such as "timm/resnet50.tv_in1k", comes from the hub's cache or is downloaded. A download with
+    another sha256 than the hub's is deleted. Raises InputError if the file cannot be fetched; the message says how to
+    do without a network.
     """
     cached = huggingface_hub.try_to_load_from_cache(repo, FILE)
     if isinstance(cached, str) and _intact(Path(cached)):

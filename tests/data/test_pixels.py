@@ -56,6 +56,6 @@ def test_a_ct_stored_with_an_offset_is_refused(low):
         (np.array([[["a"]]]), 1, None, "not numbers"),
     ],
 )
-def test_what_cannot_be_read_is_said(image, channels, window, message):
+def test_an_image_that_cannot_be_read_is_refused(image, channels, window, message):
     with pytest.raises(InputError, match=message):
         pixels.as_trained(image, channels, window)

@@ -1,4 +1,4 @@
-"""Predictions on images of any size: those of the training at its size, and what tiles, turns and ensembles are."""
+"""Predictions for images of any size: resized, in tiles, over flips and turns, by one run and by several."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def run(finished):
     return trained.load(finished / "runs/sharp_unet/repeat0-fold1")
 
 
-def test_images_of_the_training_size_give_what_the_run_left(run, finished, dataset):
+def test_images_of_the_training_size_give_the_saved_predictions(run, finished, dataset):
     sweep = records.load(finished)
     rows = [dataset.ids.index(image) for image in sweep.test_ids(run.name)]
     found = np.stack(run.predict(dataset.images[rows]))
@@ -29,7 +29,7 @@ def test_images_of_the_training_size_give_what_the_run_left(run, finished, datas
 
 
 def test_every_image_comes_back_in_order_and_at_its_own_size(run, dataset):
-    """Twice as large by repeating pixels, the image that the network sees is the same: averaging undoes it."""
+    """An image enlarged by repeating pixels is resized to the same input: averaging undoes the repetition."""
     images = [dataset.images[0], np.kron(dataset.images[1], np.ones((2, 2, 1), np.uint8)), dataset.images[2][..., 0]]
     found = run.predict(images)
     assert [each.shape for each in found] == [(16, 24, 1), (32, 48, 1), (16, 24, 1)]
@@ -49,7 +49,7 @@ def test_more_images_than_a_batch(run, dataset):
 
 @pytest.mark.parametrize(("tile", "width", "batches"), [(None, 24, [4, 4]), ((16, 48), 120, [2] * 10)])
 def test_large_images_are_predicted_a_few_at_once(run, monkeypatch, tile, width, batches):
-    """By the size that the network is given: 16 x 24 pixels, or tiles of 16 x 48, of which 16 x 120 pixels are four."""
+    """The network's input decides: 16x24 pixels, or tiles of 16x48, of which an image of 16x120 has four."""
     monkeypatch.setattr(compile, "_CPU_PIXELS", 4 * 16 * 24)
     given = []
     step = run.step("cpu")
@@ -70,7 +70,7 @@ def test_the_network_is_compiled_once_for_images_of_all_sizes(run):
 
 
 def test_a_letterbox_is_undone():
-    """A ramp from top to bottom survives the way there and back."""
+    """A ramp from top to bottom is resized and restored."""
     ramp = np.tile(np.linspace(0, 1, 30, dtype=np.float32)[:, None, None], (1, 10, 1))
     image = np.round(255 * ramp).astype(np.uint8)
     small, _ = resize(image, image[..., 0], (20, 20), "letterbox")
@@ -89,8 +89,8 @@ def test_an_ensemble_is_the_mean_of_its_members(finished, dataset):
 
 
 @pytest.mark.parametrize(("flips", "rotations", "count"), [(True, False, 4), (False, True, 4), (True, True, 8)])
-def test_turned_images_are_averaged(run, dataset, flips, rotations, count):
-    """Averaged over a group, the prediction of a turned image is the turned prediction."""
+def test_flips_and_turns_are_averaged(run, dataset, flips, rotations, count):
+    """The prediction of a turned image is the turned prediction, if all symmetries are averaged."""
     image = dataset.images[0]
     options = {"flips": flips, "rotations": rotations, "tile": (16, 16)}
     square = image[:, :16]
@@ -104,15 +104,15 @@ def test_turned_images_are_averaged(run, dataset, flips, rotations, count):
 
 
 def test_turns_at_the_training_size(run, dataset):
-    """Of 16x24 pixels, a quarter turn is 24x16."""
+    """A quarter turn of 16x24 pixels is 24x16."""
     image = dataset.images[0]
     (found,) = run.predict([image], rotations=True)
     each = [np.rot90(run.probabilities(np.rot90(image, k)[None])[0], -k) for k in range(4)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)
 
 
-def test_tiles_are_the_whole_image(run):
-    """The network of the tests sees ten pixels far: beyond, a tile knows what the whole image knows."""
+def test_tiles_predict_what_the_whole_image_predicts(run):
+    """The tests' network has a receptive field of ten pixels on each side: within a tile, it sees the same."""
     image = np.random.default_rng(0).integers(0, 256, (150, 201, 3), np.uint8)
     whole = run.probabilities(image[None])[0]
     (tiled,) = run.predict([image], tile=(64, 64))
@@ -145,13 +145,13 @@ def test_the_platform_that_computes_decides_precision_and_options(run, dataset, 
 
 
 @pytest.mark.parametrize("tile", [(0, 0), (0, -3), 64, (64.5, 64), (64,)])
-def test_what_is_no_tile_is_said(run, dataset, tile):
+def test_a_wrong_tile_is_refused(run, dataset, tile):
     with pytest.raises(InputError, match="tile: give a height and a width"):
         list(run.predict([dataset.images[0]], tile=tile))
 
 
 @pytest.mark.parametrize("image", ["image.png", [[1, 2], [3, 4]]])
-def test_what_is_no_array_is_said(run, image):
+def test_an_image_that_is_no_array_is_refused(run, image):
     with pytest.raises(InputError, match="an image is an array of pixels, not a"):
         list(run.predict([image]))
 

@@ -1,4 +1,4 @@
-"""Runs read back: what they predict is what they predicted, and what cannot be read is said in a line."""
+"""Runs read back: they predict what they predicted in their sweep, and damage is refused in one line."""
 
 import dataclasses
 import json
@@ -22,12 +22,12 @@ RUN = "runs/sharp_unet/repeat0-fold1"
 
 
 def images_and_predictions(folder, name, dataset):
-    """The test images of a run, and the probabilities it left of them."""
+    """Return the test images of a run, and its saved predictions."""
     sweep = records.load(folder)
     return dataset.images[[dataset.ids.index(image) for image in sweep.test_ids(name)]], sweep.predictions(name)
 
 
-def test_a_run_predicts_what_it_predicted(finished, dataset):
+def test_a_run_predicts_what_it_saved(finished, dataset):
     run = sharp_unet_jax.load(finished / RUN)
     images, expected = images_and_predictions(finished, run.name, dataset)
     probabilities = run.probabilities(images)
@@ -39,7 +39,7 @@ def test_a_run_predicts_what_it_predicted(finished, dataset):
     np.testing.assert_allclose(jitted(run.weights, images[0]), run.logits(images)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_knows_what_it_is(finished):
+def test_a_run_has_its_names_classes_and_config(finished):
     run = trained.load(finished / RUN)
     assert (run.name, run.model, run.dataset) == ("sharp_unet/repeat0-fold1", "sharp_unet", "squares")
     assert (run.classes, run.channels, run.num_classes) == (("background", "square"), 3, 1)
@@ -73,7 +73,7 @@ def other_digest(run):
         (lambda run: (run.parents[2] / "folds.json").unlink(), "holds no sweep: there is no folds.json"),
     ],
 )
-def test_what_is_no_whole_run_is_refused(done, harm, message):
+def test_a_run_that_is_not_whole_is_refused(done, harm, message):
     harm(done / RUN)
     with pytest.raises(InputError, match=message) as caught:
         trained.load(done / RUN)
@@ -104,7 +104,7 @@ def test_a_model_of_a_later_version_is_refused(done):
         trained.load(done / "runs/later_unet/repeat0-fold1")
 
 
-def test_runs_are_chosen(finished, tmp_path):
+def test_the_runs_of_one_model_are_chosen(finished, tmp_path):
     with pytest.raises(InputError, match="runs of 2 models: choose one of unet, sharp_unet"):
         trained.load_all(finished)
     with pytest.raises(InputError, match="no finished run of ternausnet16"):

@@ -157,7 +157,7 @@ def test_bad_input_is_one_line_and_exit_code_1(arguments, message, tmp_path, mon
 
 
 def test_bad_input_from_a_shell_is_one_line_and_exit_code_1(tmp_path):
-    """Files are looked for where TFDS_DATA_DIR says."""
+    """The process searches files below TFDS_DATA_DIR."""
     result = command("--config=cvc.py", f"--workdir={tmp_path / 'w'}", data_dir=tmp_path / "tfds")
     assert result.returncode == 1
     assert "Name the folder with --config.data.manual_dir=FOLDER" in result.stderr
@@ -169,7 +169,7 @@ def test_bad_input_from_a_shell_is_one_line_and_exit_code_1(tmp_path):
 
 def test_the_demo_runs_from_a_shell(tmp_path):
     """The phantom through the whole command: one epoch of one run of the real network, in two steps of small images."""
-    small = ("--config.max_runs=1", "--config.epochs=1", "--config.data.size=32,32", "--config.batch_size=20")
+    small = ("--config.max_runs=1", "--config.epochs=1", "--config.data.size=16,16", "--config.batch_size=20")
     result = command("--config=demo.py", f"--workdir={tmp_path / 'w'}", *small, data_dir=tmp_path / "tfds")
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""

@@ -20,6 +20,11 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 PLAIN, SHARP = "runs/unet/repeat0-fold0", "runs/sharp_unet/repeat0-fold0"
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    monkeypatch.setattr(explain, "DPI", 30)
+
+
 @pytest.fixture
 def prepared(done, tmp_path):
     """Return the finished sweep with its prepared images on disk."""

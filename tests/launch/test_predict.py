@@ -36,7 +36,7 @@ def console():
 
 @pytest.fixture
 def inputs(tmp_path, dataset):
-    """Three pictures, one in a folder of its own, and a TIF of two pages."""
+    """Return a folder of three pictures, one of them in a subfolder, and a TIF of two pages."""
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
     for name, index in (("a.png", 0), ("b.bmp", 1), ("deep/c.png", 2)):
@@ -233,7 +233,7 @@ def test_a_mask_that_cannot_be_written_is_listed(finished, inputs, tmp_path, con
 
 
 def test_interrupted_it_goes_on(finished, inputs, tmp_path, console, monkeypatch):
-    """Ctrl-C comes while the third input is waited for."""
+    """Ctrl-C comes while the command waits for the third input."""
     arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
     monkeypatch.setattr(pipeline, "THREADS", 1)
 

@@ -1,5 +1,6 @@
 """The command on folders that are fine, unusual, broken and no data set at all."""
 
+import functools
 import io
 import shlex
 
@@ -13,12 +14,24 @@ from datasets.files import DataError
 from launch import prepare
 from launch.console import config as configs
 from launch.console import cv_arguments, dataset
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares, write
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+@pytest.fixture(autouse=True)
+def traced_once(monkeypatch, traced):
+    """Trace the memory need of each model and size once for all tests: half a second each."""
+    monkeypatch.setattr(memory, "need", traced)
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return functools.cache(memory.need)
 
 
 @pytest.fixture
@@ -40,7 +53,7 @@ def check(tmp_path):
 
 
 def suggested(text):
-    """The config of the command at the end."""
+    """Return the config and the arguments of the suggested command."""
     *_, last = [line for line in text.splitlines() if line.startswith("python -m launch.cv")]
     arguments = shlex.split(last)[3:]
     return cv_arguments.parse(arguments).config, arguments
@@ -168,12 +181,12 @@ def test_all_empty_masks_and_none_at_all(tmp_path, check):
 
 
 def test_objects_that_vanish_at_the_training_size(tmp_path, check):
-    masks = np.zeros((12, 512, 512), np.uint8)
-    masks[:, 103, 103] = 255
-    mine = write(tmp_path / "mine", pictures(12, size=(512, 512)), masks)
-    code, text, _ = check(mine, "--config.data.size=64,64")
+    masks = np.zeros((12, 128, 128), np.uint8)
+    masks[:, 51, 51] = 255
+    mine = write(tmp_path / "mine", pictures(12, size=(128, 128)), masks)
+    code, text, _ = check(mine, "--config.data.size=16,16")
     assert code == 1
-    assert "at 64x64 all masks are empty" in text
+    assert "at 16x16 all masks are empty" in text
 
 
 def test_a_data_set_with_a_builder(tmp_path):

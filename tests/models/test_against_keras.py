@@ -1,4 +1,4 @@
-"""The whole network against the same one written in Keras, from the paper's section 3, with our weights."""
+"""Whole networks against the same networks in Keras, written from the paper's section 3, with equal weights."""
 
 import os
 
@@ -20,7 +20,7 @@ LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
 def keras_unet(sharp: bool):
-    """Two convolutions a block, pooling between blocks, transposed convolutions, sharp blocks on the skips."""
+    """Build the U-Net: two convolutions a block, pooling, transposed convolutions, and sharp blocks if asked for."""
 
     def block(x, width):
         for _ in range(2):
@@ -46,7 +46,7 @@ def keras_unet(sharp: bool):
 
 
 def copy_weights(model, reference):
-    """Ours into Keras's, layer by layer in the order of the network."""
+    """Copy the weights of `model` to Keras's layers, in the order of the network."""
     ours = []
     for block in model.encoder.blocks:
         ours += [block.first, block.second]
@@ -63,7 +63,7 @@ def copy_weights(model, reference):
 
 
 @pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet"])
-def test_logits_equal_kerass(name, monkeypatch):
+def test_logits_equal_those_of_keras(name, monkeypatch):
     shrink_models(monkeypatch, WIDTHS)
     model = models.build(name, rngs=nnx.Rngs(3))
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The networks: sizes as in the paper, twins alike, any image size, and what an encoder promises."""
+"""Networks: parameter counts of the paper, equal twins, images of any size, and the interface of encoders."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_parameter_counts_are_the_papers(name):
     assert parameters(abstract(name)) == PARAMETERS[name]
 
 
-# Of the encoders alone, as torchvision gives them, less the classifier's 4096-wide layers or its 1000 outputs.
+# Counts are torchvision's, less those of the classifiers.
 @pytest.mark.parametrize(
     ("name", "encoder"),
     [
@@ -67,7 +67,7 @@ def test_every_network_has_a_sharp_twin_of_its_size(name):
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_the_registry_says_what_a_name_means(name):
-    """The names are composed by rule, and nothing in the library knows the rule."""
+    """Names follow a rule, which nothing in the library may know."""
     found, (base, *filtered) = models.describe(name, skip_kernel="unsharp", skip_padding="reflect"), name.split("+")
     assert found["network"] == base.replace("sharp_", "")
     assert found["skip"] == ("sharp" if "sharp" in base else "plain")
@@ -89,7 +89,7 @@ def test_the_registry_says_what_a_name_means(name):
 )
 def test_a_kernel_is_described_by_its_sum_and_scale(kernel, total, scale):
     found = models.describe("sharp_unet", skip_kernel=kernel)["kernel"]
-    assert json.dumps(found["sum"]) == json.dumps(float(total))  # no -0.0, no rest of float32
+    assert json.dumps(found["sum"]) == json.dumps(float(total))  # neither -0.0 nor 1e-8
     assert found["scale"] == pytest.approx(scale, abs=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_a_kernel_is_described_by_its_sum_and_scale(kernel, total, scale):
     ],
 )
 def test_images_too_small_to_reflect_are_refused_before_training(name, side, kernel, padding, fits):
-    """Where the check is silent, the network runs."""
+    """An image that the check accepts runs through the network."""
     options = {"skip_kernel": kernel, "skip_padding": padding}
     if fits:
         models.check_size(name, (side, 64), kernel, padding)
@@ -134,7 +134,7 @@ def test_padding_repeats_the_edge_and_is_cropped():
 
 
 @pytest.mark.parametrize("name", ["unet", "ternausnet16", "ternausnet19", "unet_resnet18", "unet_resnet50"])
-def test_encoders_keep_what_they_promise(name):
+def test_encoders_have_the_strides_and_widths_that_they_declare(name):
     model = abstract(name)
     maps = jax.eval_shape(lambda m, x: m.encoder(x), model, jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32))
     pairs = zip(model.strides, model.encoder.widths, strict=True)
@@ -154,14 +154,14 @@ def test_images_are_normalised_before_the_first_convolution():
 
 @pytest.fixture
 def short_resnets(monkeypatch):
-    """One block in each stage of the ResNet-18s: the code of all, in half the time."""
+    """Give ResNet-18 one block a stage: the same code compiles in half the time."""
     for name in ("unet_resnet18", "sharp_unet_resnet18"):
         short = models.MODELS[name]._replace(parts=models._resnet(Basic, (1, 1, 1, 1)))
         monkeypatch.setitem(models.MODELS, name, short)
 
 
 @pytest.mark.usefixtures("short_resnets")
-def test_training_statistics_move_and_a_frozen_encoders_do_not():
+def test_training_moves_running_statistics_but_not_those_of_a_frozen_encoder():
     model = models.build("unet_resnet18", rngs=nnx.Rngs(0))
 
     @nnx.jit
@@ -182,7 +182,7 @@ def concatenate(level, x, below):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_twins_share_weights_and_differ_in_the_skip_alone():
+def test_twins_share_weights_and_differ_in_the_skips_alone():
     plain, sharp = (models.build(name, rngs=nnx.Rngs(7)) for name in ("unet", "sharp_unet"))
     chex.assert_trees_all_equal(*(nnx.to_pure_dict(nnx.state(m, nnx.Param)) for m in (plain, sharp)))
     image = picture()
@@ -207,17 +207,17 @@ def test_fixed_kernels_add_no_parameters(kernel):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_a_kernel_in_the_name_goes_before_the_configs():
+def test_a_kernel_in_the_name_overrides_the_configs():
     named = models.build("sharp_unet+scaled+reflect", skip_kernel="unsharp", rngs=nnx.Rngs(0))
     asked = models.build("sharp_unet", skip_kernel="scaled", skip_padding="reflect", rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(named(picture()), asked(picture()))
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_learnable_kernel_starts_at_the_laplacian_and_learns():
+def test_a_learnable_kernel_starts_at_the_laplacian_and_has_a_gradient():
     learnable = models.build("sharp_unet", skip_kernel="learnable", rngs=nnx.Rngs(0))
     fixed = models.build("sharp_unet", rngs=nnx.Rngs(0))
-    assert parameters(learnable) - parameters(fixed) == 9 * 4  # one kernel a channel of the one skip
+    assert parameters(learnable) - parameters(fixed) == 9 * 4  # a kernel for each channel of the one skip
     image = picture()
     np.testing.assert_allclose(learnable(image), fixed(image), rtol=1e-4, atol=1e-5)
     graph, params, rest = nnx.split(learnable, nnx.Param, ...)
@@ -232,7 +232,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_in_float32():
     image = picture()
     assert {m.dtype for m in model.encoder(image.astype(jnp.bfloat16))} == {jnp.dtype("bfloat16")}
     reference = models.build("sharp_unet", rngs=nnx.Rngs(0))(image)
-    # bfloat16 keeps 8 bits: over some twenty layers the answers agree to a few per cent of their spread.
+    # bfloat16 has 8 bits of mantissa: the logits agree to a few per cent of their standard deviation.
     np.testing.assert_allclose(model(image), reference, atol=0.1 * float(jnp.std(reference)))
 
 
@@ -250,7 +250,7 @@ def test_parameters_and_gradients_are_float32_where_64_bits_are_the_default(name
         assert {leaf.dtype for leaf in jax.tree.leaves((params, rest, gradients))} == {jnp.dtype("float32")}
 
 
-def test_initialisation_is_kerass():
+def test_initialisation_is_that_of_keras():
     convolution = models.layers.Conv(32, 64, rngs=nnx.Rngs(0))
     limit = np.sqrt(6 / (9 * 32 + 9 * 64))
     assert float(jnp.abs(convolution.kernel[...]).max()) == pytest.approx(limit, rel=1e-3)

@@ -171,6 +171,18 @@ def test_an_operation_is_its_definition(name, dtype):
     assert_same(function(ops), function(definitions), args, {jnp.float32: FLOAT32, jnp.bfloat16: BFLOAT16}[dtype])
 
 
+def test_the_sums_of_normalised_are_float32_on_a_tpu_and_a_gpu():
+    """At the default precision a TPU multiplies float32 numbers in bfloat16, a GPU in TensorFloat-32."""
+    traced = jax.jit(jax.grad(lambda *args: jnp.sum(normalised(ops, 7)(*args)[0] ** 2)))
+    traced = traced.trace(normal(0, 3, 7, 5), normal(1, 5), normal(2, 5))
+    for platform in ("tpu", "cuda"):
+        products = [
+            line for line in traced.lower(lowering_platforms=(platform,)).as_text().splitlines() if "dot" in line
+        ]
+        assert len(products) == 4
+        assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 def operations(function, args, platform) -> list[str]:
     """List the names of StableHLO's operations, but for the choice of the platform."""
     text = jax.jit(lambda *args: function(*args)).trace(*args).lower(lowering_platforms=(platform,)).as_text()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sharp_unet_jax.report import examples, figures, overlays, pairing, records, statistics, style
 from tests.conftest import squares
-from tests.report import whole
+from tests.report import sweep_writer, whole
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,13 @@ def test_bars_are_means_with_every_run_and_the_papers_score(tmp_path):
         expected = [list(of_model["unet"]), [papers[0]], list(of_model["sharp_unet"]), [papers[1]]]
         for points, values in zip(drawn, expected, strict=True):
             np.testing.assert_allclose(points, values)
+
+
+def test_a_model_without_any_score_has_an_empty_bar(tmp_path):
+    made = {"unet": np.full((1, 2, 3), np.nan), "sharp_unet": np.full((1, 2, 3), 0.5)}
+    jaccard, _ = figures.bars({"mine": sweep_writer.write(tmp_path, made)}).figure.axes
+    drawn = [len(found.get_offsets()) for found in jaccard.collections if isinstance(found, PathCollection)]
+    assert drawn == [0, 2]
 
 
 def test_scatter_has_a_point_an_image(sweep):

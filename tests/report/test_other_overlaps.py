@@ -58,6 +58,16 @@ def test_records_without_an_overlap_have_an_empty_cell(tmp_path):
     assert "-" not in frame["Precision (%)"].tolist()
 
 
+def test_records_without_any_of_them_have_no_table_and_no_figure(tmp_path):
+    assert other_overlaps.table([sweep_writer.write(tmp_path, MODELS)]) is not None
+    for path in tmp_path.rglob("record.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({key: value for key, value in record.items() if key not in NAMES}))
+    old = records.load(tmp_path)
+    assert other_overlaps.table([old]) is None
+    assert figures.more_bars({"mine": old}) is None
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_record_is_the_mean_of_its_images(tmp_path, classes):
     data = whole.squares(n=8, classes=classes)

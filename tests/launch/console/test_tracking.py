@@ -16,6 +16,12 @@ from sharp_unet_jax.errors import InputError
 ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
 
 
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """Leave out the report: it takes seconds and has tests of its own."""
+    monkeypatch.setattr(cv, "_report", lambda folder, console: None)
+
+
 def events(folder):
     """Yield the events of the files in `folder`, which hold a length, its checksum, the event and its checksum."""
     for file in sorted(folder.glob("events*")):

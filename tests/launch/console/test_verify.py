@@ -7,7 +7,10 @@ from rich.console import Console
 
 from launch import cv
 from launch.console import verify
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage.layout import Run
+from sharp_unet_jax.sweeps import sweep
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -15,7 +18,7 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, dataset):
     console = Console(width=160, record=True, quiet=False)
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     monkeypatch.setattr(cv, "_report", lambda folder, console: None)
-    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=2", "--config.epochs=2"]
+    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=2", "--config.epochs=1"]
     again = "--verify=sharp_unet/repeat0-fold0"
     with pytest.raises(InputError, match="no finished run of that name"):
         cv.run([*arguments, again], console)
@@ -30,6 +33,17 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, dataset):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": "0"}))
     with pytest.raises(InputError):  # the checkpoint is not that of the record
         cv.run([*arguments, again], console)
+
+
+def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
+    """The run's record and its second training stand for themselves: nothing is trained."""
+    run, console = Run(0, 0, "unet"), Console(width=160, record=True, quiet=False)
+    record = {"status": "finished", "weights_sha256": "a", "jaccard": 0.5, "dice": 0.5, "best_epoch": 1, "epochs": 1}
+    monkeypatch.setattr(verify.workdir, "check", lambda *_: None)
+    monkeypatch.setattr(verify.workdir, "read_record", lambda *_: record)
     monkeypatch.setattr(verify.trained, "load", lambda path: None)
-    assert cv.run([*arguments, again], console) == 1
-    assert "the weights DIFFER" in console.export_text()
+    for digest, code, words in (("a", 0, "have the same bits"), ("b", 1, "DIFFER")):
+        events = [sweep.Started(run, 1, 1, 8), sweep.Ended(run, record | {"weights_sha256": digest})]
+        monkeypatch.setattr(verify.sweep, "go", lambda *_, events=events, **__: iter(events))
+        assert verify.verify(Config(folds=2), dataset, tmp_path, run.name, [], console) == code
+        assert f"unet/repeat0-fold0: trained again, the weights {words}" in console.export_text()

@@ -45,7 +45,7 @@ def lines(output):
 
 
 def test_rows_are_sorted_by_input_after_those_of_earlier_commands(output):
-    areas.sort(output, [])  # writes the head
+    areas.sort(output, [])  # writes the header
     areas.append(output, [row("old"), row("b"), row("b", number="1")])
     areas.append(output, [row("a")])
     for name in ("a", "b"):

@@ -30,7 +30,7 @@ def bright(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Nine pictures: three.png has three bright pixels."""
+    """Return a folder of nine pictures: 3.png has three bright pixels."""
     (tmp_path / "in").mkdir()
     for number in range(1, 10):
         pixels = np.zeros((4, 5), np.uint8)
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
 
 
 def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
-    """However slow the network is: a folder need not fit into memory."""
+    """The images of a folder need not fit into memory, however slow the network is."""
     monkeypatch.setattr(pipeline, "THREADS", 2)
     begun, read = [], picture.read
     monkeypatch.setattr(picture, "read", lambda paths: begun.append(paths[0]) or read(paths))

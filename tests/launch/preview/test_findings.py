@@ -18,7 +18,7 @@ def facts_of(images, masks, groups=None, classes=("background", "cell")):
 
 
 def said(lines, words):
-    """The one line that holds the words."""
+    """Return the only line that holds the words."""
     (line,) = [line for line in lines if words in line]
     return line
 
