@@ -1,8 +1,8 @@
-"""What augmentation adds to a training step: a config's program with it and without, by turns, in one process.
+"""Time that augmentation adds to a training step: a program with it and one without, by turns in one process.
 
     python bench/augment.py --config=folder --model=sharp_unet --size=192,256 --batch=4 --rounds=9
 
-Prints the median seconds of a step of each and the share that is added; compilation does not count.
+Prints the median time of a step of each, and the share that augmentation adds. Compilation is not timed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from sharp_unet_jax.training import epochs, train
 
 
 def step(args: argparse.Namespace, augment: Augment) -> Callable[[], float]:
-    """Seconds of one training step, as a run takes it, whenever it is called."""
+    """Return a function that takes one training step, as a run does, and returns its seconds."""
     images, masks = pairs_of({"steps": 1, "batch": args.batch, "size": args.size})
     ids = tuple(map(str, range(args.batch)))
     dataset = Dataset("bench", images, masks, ids, ids, ("background", "object"))
@@ -33,7 +33,7 @@ def step(args: argparse.Namespace, augment: Augment) -> Callable[[], float]:
     state = program.init(0)
     index, weight = train.batches(np.arange(args.batch), args.batch, program.batch_size)
 
-    def go() -> float:
+    def timed() -> float:
         nonlocal state
         start = time.perf_counter()
         draw = np.random.default_rng().integers(0, 2**32, 2, np.uint32)
@@ -41,11 +41,11 @@ def step(args: argparse.Namespace, augment: Augment) -> Callable[[], float]:
         jax.block_until_ready((state, totals))
         return time.perf_counter() - start
 
-    return go
+    return timed
 
 
 def main() -> None:
-    """Times both by turns."""
+    """Time both by turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = lambda text: tuple(map(int, text.split(",")))  # noqa: E731
     parser.add_argument("--config", default="folder", help="a file of launch/configs, without .py")
@@ -59,16 +59,16 @@ def main() -> None:
     augment = importlib.import_module(f"launch.configs.{args.config}").config.augment
     print(f"{args.model} on {device}, {cores} cores, jax {jax.__version__}, load average {load:.1f}; {augment}")
     sides = {"without": step(args, Augment()), "with": step(args, augment)}
-    for go in sides.values():
-        go(), go()
+    for timed in sides.values():
+        timed(), timed()  # compile
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(args.rounds):
         for side in list(sides)[:: -1 if number % 2 else 1]:
             seconds[side].append(sides[side]())
-    middle = {side: statistics.median(each) for side, each in seconds.items()}
+    median = {side: statistics.median(each) for side, each in seconds.items()}
     for side, each in seconds.items():
-        print(f"{side}: {1000 * middle[side]:.0f} ms a step ({1000 * min(each):.0f} to {1000 * max(each):.0f})")
-    print(f"augmentation adds {middle['with'] / middle['without'] - 1:.1%}")
+        print(f"{side}: {1000 * median[side]:.0f} ms a step ({1000 * min(each):.0f} to {1000 * max(each):.0f})")
+    print(f"augmentation adds {median['with'] / median['without'] - 1:.1%}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a pretrained encoder's first convolution answers to an image: the nine liveliest of its maps.
+"""Draw the output of a pretrained encoder's first convolution for an image: nine of its most varied maps.
 
 python bench/first_layer.py MODEL WEIGHTS IMAGE OUTPUT.png
 """
@@ -15,10 +15,11 @@ import sharp_unet_jax
 
 
 def main(name: str, weights: str, image: str, output: str) -> None:
-    """Writes the picture: 3x3 panels, each map after its ReLU, on a square-root scale of its own."""
+    """Write a picture of 3x3 panels: maps after the ReLU, each on a square-root scale of its own."""
     picture = np.asarray(Image.open(image).convert("RGB"))
     model = sharp_unet_jax.build(name, rngs=nnx.Rngs(0), weights=weights)
-    convolution = next(iter(model.encoder.features.values())) if "ternaus" in name else model.encoder.conv1
+    vgg = hasattr(model.encoder, "features")
+    convolution = next(iter(model.encoder.features.values())) if vgg else model.encoder.conv1
     x = jnp.asarray(picture[None], jnp.float32) / 255
     x = (x - model.mean[...].reshape(1, 1, 1, 3)) / model.std[...].reshape(1, 1, 1, 3)
     maps = np.asarray(jax.nn.relu(convolution(x))[0])

@@ -1,9 +1,9 @@
-"""How fast each 3x3 convolution of the U-Net runs: forward, gradient of the input, gradient of the filter.
+"""Speed of each 3x3 convolution of the U-Net: forward, gradient of the input, gradient of the filter.
 
     python bench/layers.py --batch=4 --size=192,256
 
-GFLOP/s by the clock and by processor time (of all cores together), plain lax beside `ops.conv3x3`, compiled as training
-compiles it; medians of several, by turns.
+Prints GFLOP/s by wall time and by processor time (of all cores together), for jax.lax and for `ops.conv3x3`, compiled
+as training compiles them. Figures are medians of several calls, by turns.
 """
 
 import argparse
@@ -24,25 +24,24 @@ LAYERS += [(2, 256, 128), (3, 128, 256), (3, 256, 256), (3, 512, 256), (4, 256, 
 
 
 def lax_conv(x: jax.Array, w: jax.Array) -> jax.Array:
-    """The definition."""
+    """Return the convolution of x (N, H, W, I) and w (3, 3, I, O) by jax.lax."""
     return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def ways(conv: Callable[..., jax.Array]) -> dict[str, Callable[..., jax.Array]]:
-    """A convolution of x and w, and its gradients for g, as programs of x, w and g."""
+    """Return compiled functions of x, w and g: the convolution of x and w, and its gradients for g."""
     definitions = {
         "forward": lambda x, w, _: conv(x, w),
         "input": lambda x, w, g: jax.vjp(lambda x: conv(x, w), x)[1](g)[0],
         "filter": lambda x, w, g: jax.vjp(lambda w: conv(x, w), w)[1](g)[0],
     }
-    options = compile.compiler_options(Config(), jax.default_backend())
-    return {name: jax.jit(way, compiler_options=options) for name, way in definitions.items()}
+    return {name: compile.jit(way, Config(), jax.default_backend()) for name, way in definitions.items()}
 
 
 def seconds(calls: list[Callable[..., jax.Array]], *inputs: jax.Array, rounds: int = 7) -> np.ndarray:
-    """Median seconds of each call, by the clock and of processor time: (calls, 2)."""
+    """Return the median seconds of each call, of wall time and of processor time: (calls, 2)."""
     taken = np.zeros((rounds, len(calls), 2))
-    for each in range(-1, rounds):  # the first to warm up
+    for each in range(-1, rounds):  # the first one compiles
         for number, call in enumerate(calls):
             wall, processor = time.perf_counter(), time.process_time()
             call(*inputs).block_until_ready()
@@ -51,7 +50,7 @@ def seconds(calls: list[Callable[..., jax.Array]], *inputs: jax.Array, rounds: i
 
 
 def main() -> None:
-    """Prints a row for each layer and direction."""
+    """Print a row for each layer and direction."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--size", default="192,256")

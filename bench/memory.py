@@ -1,9 +1,9 @@
-"""What a training step needs in memory by XLA's own analysis of the compiled step; nothing is run.
+"""Memory of a training step, from XLA's analysis of the compiled step. Nothing is run.
 
     python bench/memory.py --model=sharp_unet_resnet50 --size=512,512 --batch=16
 
-One row for each way of saving. The figures are those of the platform it runs on: a CPU's convolutions take other
-temporaries than a GPU's, and XLA's CPU compiler undoes `remat` by merging what is computed twice.
+Prints a row for each setting that saves memory. The figures hold for the platform that compiles: a CPU's convolutions
+need other temporaries than a GPU's, and XLA's CPU compiler undoes `remat`, because it merges equal computations.
 """
 
 import argparse
@@ -22,7 +22,7 @@ WAYS: tuple[dict[str, Any], ...] = ({}, {"accumulate": 4}, {"accumulate": 16}, {
 
 
 def needed(config: Config, model: str, size: tuple[int, int]) -> tuple[int, int]:
-    """Bytes of a step's arguments (state and data set) and of its temporaries and outputs beyond them."""
+    """Return the bytes of a step's arguments (state and data set), and of its temporaries and other outputs."""
     images = np.zeros((config.batch_size, *size, 3), np.uint8)
     names = tuple(map(str, range(config.batch_size)))
     dataset = Dataset("zeros", images, images[..., 0], names, names, ("background", "object"))
@@ -40,7 +40,7 @@ def needed(config: Config, model: str, size: tuple[int, int]) -> tuple[int, int]
 
 
 def main() -> None:
-    """Prints a row for each way."""
+    """Print a row for each setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="sharp_unet_resnet50")
     parser.add_argument("--size", default="512,512", help="height,width")

@@ -1,10 +1,11 @@
-"""How often the report's audit takes two pictures for near-duplicates, by the limit on bits of their perceptual hashes.
+"""Share of pictures that the report's audit calls near-duplicates, by its limit on the bits of their perceptual hashes.
 
     python bench/near_duplicates.py DOWNLOADS
 
-Strangers are pairs of a data set that are not known to be related: between the 29 video sequences of CVC-ClinicDB, and
-all pairs of ISIC-2018, Data Science Bowl 2018 and COVID-19 CT, in which some patients come several times without being
-marked, so that theirs are upper bounds. Copies are the same image, changed as data sets change them.
+Strangers are pairs of a data set that are not known to be related. In CVC-ClinicDB they are pairs of frames from
+different ones of its 29 video sequences. In ISIC-2018, Data Science Bowl 2018 and COVID-19 CT they are all pairs; some
+patients have several images and are not marked, so these figures are upper bounds. Copies are an image and a changed
+version of it, with changes that data sets make.
 """
 
 import argparse
@@ -18,19 +19,19 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-SIZE = (256, 192)  # width, height: what the audit sees is of the size of training
+SIZE = (256, 192)  # width, height: the audit compares images at the size of training
 LIMITS = range(0, 13, 2)
 
 
 def jpeg(image: Image.Image) -> Image.Image:
-    """Compressed hard."""
+    """Return the image after JPEG compression of quality 30."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=30)
     return Image.open(file).convert("L")
 
 
 def cropped(share: float) -> Callable[[Image.Image], Image.Image]:
-    """Without that share of width and height on each side."""
+    """Return a function that crops this share of width and height from each side."""
     left, top = round(share * SIZE[0]), round(share * SIZE[1])
     return lambda image: image.crop((left, top, SIZE[0] - left, SIZE[1] - top))
 
@@ -48,7 +49,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def read(manual: Path) -> dict[str, tuple[list[Image.Image], list[str]]]:
-    """Grey images of each data set, and the group of each."""
+    """Return the grey images of each data set, and the group of each image."""
     with open(Path(__file__).parents[1] / "datasets" / "cvc_clinicdb" / "sequences.csv") as file:
         spans = [(int(row["first_frame"]), int(row["last_frame"]), row["sequence"]) for row in csv.DictReader(file)]
     cvc = sorted((manual / "CVC-ClinicDB" / "PNG" / "Original").glob("*.png"))
@@ -69,33 +70,33 @@ def read(manual: Path) -> dict[str, tuple[list[Image.Image], list[str]]]:
 
 
 def grey(files: Iterable[Path | io.BytesIO]) -> list[Image.Image]:
-    """At SIZE."""
+    """Return grey images resized to SIZE."""
     return [Image.open(file).convert("L").resize(SIZE, Image.Resampling.BOX) for file in files]
 
 
 def alone(images: list[Image.Image]) -> tuple[list[Image.Image], list[str]]:
-    """Each a group of its own."""
+    """Return the images, and a group of its own for each."""
     return images, [str(index) for index in range(len(images))]
 
 
 def hashes(images: Iterable[Image.Image]) -> np.ndarray:
-    """(n,) uint64."""
+    """Return perceptual hashes, (n,) uint64."""
     return np.array([np.packbits(imagehash.phash(image).hash).view(np.uint64)[0] for image in images])
 
 
 def main() -> None:
-    """The command line."""
+    """Read the command line and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manual", type=Path, help="the folder of the downloaded files")
     data = read(parser.parse_args().manual)
     print("| at most so many bits of 64 |", " | ".join(map(str, LIMITS)), "|\n|---" + "|---" * len(LIMITS) + "|")
     for name, (images, groups) in data.items():
-        of = hashes(images)
+        values = hashes(images)
         apart = np.triu(np.array(groups)[:, None] != np.array(groups))
-        bits = np.bitwise_count(of[:, None] ^ of)[apart]
+        bits = np.bitwise_count(values[:, None] ^ values)[apart]
         found = [int((bits <= limit).sum()) for limit in LIMITS]
         print(f"| strangers in {name}, of {len(bits)} pairs |", " | ".join(map(str, found)), "|")
-    images = [image for of_set, _ in data.values() for image in of_set[:: max(1, len(of_set) // 60)]]
+    images = [image for each, _ in data.values() for image in each[:: max(1, len(each) // 60)]]
     before = hashes(images)
     for name, change in CHANGES.items():
         bits = np.bitwise_count(before ^ hashes(map(change, images)))

@@ -1,17 +1,18 @@
-"""How often tests find a difference between two learners that do not differ, after 5 x 5-fold cross-validation.
+"""Rate at which tests find a difference between two learners that do not differ, after 5 x 5-fold cross-validation.
 
     python bench/null_simulation.py --datasets=1000
 
-Every data set is new: 60 images of 32 pixels, each its own group or in 20 groups, such as frames of a video. A pixel
-has a label and two blocks of features, drawn alike and independently; one learner sees the first block, the other the
-second. Each is a nearest-centroid classifier of pixels, trained and scored as a sweep does it: the project's own folds,
-Jaccard of each test image, mean over the fold. Swapping the blocks changes nothing, so neither learner is better in
-expectation, whatever the number of training images and whatever the folds share: the null hypothesis holds exactly. The
-difficulty is that of real sweeps: a data set favours one learner by chance, and all 25 runs are of that data set.
+Each data set is drawn anew: 60 images of 32 pixels, each a group of its own or in 20 groups, such as frames of a video.
+A pixel has a label and two blocks of features, which are independent and have the same distribution. One learner sees
+the first block, the other the second. Both are nearest-centroid classifiers of pixels, trained and scored as in a
+sweep: the project's own folds, the Jaccard index of each test image, the mean over the fold. Swapping the blocks
+changes no distribution, so no learner is better in expectation, for any number of training images and any overlap of
+folds: the null hypothesis is exactly true. The difficulty is that of real sweeps: a data set favours one learner by
+chance, and all 25 runs use that data set.
 
-Writes results/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level), .png
-and .svg, and the two tests that the figure shows to sharp_unet_jax/report/null_simulation.csv, for the report; prints
-the rows of level 0.05. 1000 data sets take three minutes.
+Writes results/null_simulation.csv (folds, test, level; rejected: the share of data sets with p <= level), .png and
+.svg. Writes the two tests of the figure to sharp_unet_jax/report/null_simulation.csv too, for the report. Prints the
+rows of level 0.05. 1000 data sets take three minutes.
 """
 
 import argparse
@@ -27,9 +28,9 @@ from sharp_unet_jax.data import folds
 from sharp_unet_jax.report import false_positives, figures, statistics, style
 
 IMAGES, PIXELS, FEATURES = 60, 32, 20
-SHIFT = 0.5  # of how a group's foreground looks, in standard deviations of a pixel's noise; labels are 1 apart
+SHIFT = 0.5  # standard deviation of a group's foreground; that of a pixel's noise is 1, and labels are 1 apart
 LEVELS = np.round(np.arange(0.005, 0.2001, 0.005), 3)
-FOLDS = {  # heading: groups, whether folds keep them whole
+FOLDS = {  # heading: number of groups, and True if folds do not split them
     "independent images": (60, False),
     "groups of three, kept in one fold": (20, True),
     "groups of three, random folds": (20, False),
@@ -37,7 +38,7 @@ FOLDS = {  # heading: groups, whether folds keep them whole
 
 
 def jaccard(tests: list[np.ndarray], groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A new data set's scores (runs, images, 2 learners); nan where a run trained on the image."""
+    """Draw a data set; return its scores (runs, images, 2 learners), nan if the run trained on the image."""
     labels = rng.random((IMAGES, PIXELS)) < 0.5
     look = FEATURES**-0.5 + SHIFT * rng.normal(size=(groups.max() + 1, 1, 2, FEATURES))[groups]
     pixels = labels[:, :, None, None] * look + rng.normal(size=(IMAGES, PIXELS, 2, FEATURES))
@@ -57,7 +58,7 @@ def jaccard(tests: list[np.ndarray], groups: np.ndarray, rng: np.random.Generato
 
 
 def p_values(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    """Of each test on one data set. Of an interval, p is 0 where it excludes zero, else 1."""
+    """Return each test's p value for a data set; for an interval it is 0 if the interval excludes zero, else 1."""
     runs = np.diff(np.nanmean(scores, axis=1))[:, 0]
     images = np.diff(np.nanmean(scores, axis=0))[:, 0]
     intervals = {
@@ -74,16 +75,16 @@ def p_values(scores: np.ndarray, groups: np.ndarray) -> dict[str, float]:
 
 
 def simulate(datasets: int) -> pd.DataFrame:
-    """The columns of null_simulation.csv."""
+    """Return the table of null_simulation.csv."""
     ids = [f"{image:02d}" for image in range(IMAGES)]
     rows = []
-    for name, (number, whole) in FOLDS.items():
+    for name, (number, grouped) in FOLDS.items():
         rng = np.random.default_rng(0)
         groups = np.arange(IMAGES) // (IMAGES // number)
-        found = []
+        names, found = groups.astype(str), []
         for seed in range(datasets):
-            splits = folds.plan(ids, groups.astype(str), folds=5, repeats=5, grouped=whole, protocol="paper", seed=seed)
-            found.append(p_values(jaccard([cell.test for cell in splits.values()], groups, rng), groups))
+            plan = folds.plan(ids, names, folds=5, repeats=5, grouped=grouped, protocol="paper", seed=seed)
+            found.append(p_values(jaccard([split.test for split in plan.values()], groups, rng), groups))
         for test, p in pd.DataFrame(found).items():
             levels = [0.05] if "interval" in str(test) else LEVELS
             rows += [(name, test, level, datasets, float((p <= level).mean())) for level in levels]
@@ -91,7 +92,7 @@ def simulate(datasets: int) -> pd.DataFrame:
 
 
 def main() -> None:
-    """The command line."""
+    """Read the command line, simulate, and write and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=1000)
     results = Path(__file__).parents[1] / "results"
@@ -103,7 +104,7 @@ def main() -> None:
         Path(false_positives.__file__).with_name("null_simulation.csv"), index=False, float_format="%.4g"
     )
     with matplotlib.rc_context(style.RC):
-        figures.save(false_positives.plate()._replace(name="null_simulation"), results)
+        figures.save(false_positives.figure()._replace(name="null_simulation"), results)
     print(table[table["level"] == 0.05].pivot(index="test", columns="folds", values="rejected")[[*FOLDS]].to_string())
 
 

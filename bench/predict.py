@@ -1,13 +1,13 @@
-"""Images a second from PNG files to mask files: launch.predict and PyTorch, the same network, measured by turns.
+"""Images a second from PNG files to mask files: launch.predict and PyTorch with the same network, by turns.
 
     python bench/predict.py --model=sharp_unet --count=200 --own=288,384 --size=192,256 --batch=16 --rounds=5
 
---own may be given several times: a folder of files of these sizes in turn.
+With several --own, the files have these sizes in turn.
 
-Both read, resize and write with the same functions in as many threads; what differs is the network and how its batches
-overlap with the rest. PyTorch runs eagerly and compiled, in channels_last, each in a process of its own, which waits on
-a pipe while another one has its turn. Prints a table and writes nothing; compilation is left out by a first round that
-does not count. PyTorch may live in an environment of its own, with the same version of Python: --torch=PYTHON.
+Both sides read, resize and write with the same functions and the same number of threads. They differ in the network,
+and in how its batches overlap with reading and writing. PyTorch runs eagerly and compiled, in channels_last, each in a
+process of its own, which waits on a pipe between its turns. Prints a table and writes nothing. A first round compiles
+and is not counted. PyTorch may be in another environment with the same version of Python: --torch=PYTHON.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from launch.prediction.output import Output
 from launch.prediction.pipeline import THREADS, predict_files
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
-from sharp_unet_jax.inference.predict import labels
+from sharp_unet_jax.decision import labels
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
 
@@ -45,7 +45,7 @@ CLASSES = ("background", "object")
 
 
 def ours(case: dict[str, Any]) -> Callable[[], None]:
-    """What launch.predict does once a run is loaded; fresh weights are as fast as trained ones."""
+    """Return a function that predicts all files as launch.predict does; the weights are fresh."""
     config = Config(models=(case["model"],), data=Data(size=tuple(case["size"])), batch_size=case["batch"])
     segmenter = network.build(config, case["model"], num_classes=1, channels=3, rngs=nnx.Rngs(0))
     params, stats = network.arrays(segmenter)
@@ -63,7 +63,7 @@ def ours(case: dict[str, Any]) -> Callable[[], None]:
 
 
 def theirs(case: dict[str, Any]) -> Callable[[], None]:
-    """A twin in PyTorch between the same reading and writing, with threads on either side."""
+    """Return a function that predicts all files with the network in PyTorch, with threads that read and write."""
     import torch
     import torch_twins
 
@@ -79,8 +79,8 @@ def theirs(case: dict[str, Any]) -> Callable[[], None]:
         return stack, resize_image(stack.pictures[0], case["size"], "stretch")
 
     def write(one: search.Input, stack: picture.Stack, probabilities: np.ndarray) -> None:
-        whole = restore(probabilities, stack.pictures.shape[1:3], "stretch")
-        picture.write_masks(output / "masks" / f"{one.name}.png", labels(whole, 0.5)[None], stack, CLASSES)
+        full = restore(probabilities, stack.pictures.shape[1:3], "stretch")
+        picture.write_masks(output / "masks" / f"{one.name}.png", labels(full, 0.5)[None], stack, CLASSES)
 
     @torch.inference_mode()
     def go() -> None:
@@ -100,14 +100,14 @@ def theirs(case: dict[str, Any]) -> Callable[[], None]:
 
 
 def seconds_of(go: Callable[[], None]) -> float:
-    """How long it takes."""
+    """Return the seconds of a call."""
     start = time.perf_counter()
     go()
     return time.perf_counter() - start
 
 
 def child(case: dict[str, Any], python: str) -> Iterator[float]:
-    """The seconds of one round after another of PyTorch, whose Python finds here what it has not itself."""
+    """Yield the seconds of each round of PyTorch; its Python may import from this environment too."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [python, __file__, "--child", json.dumps(case)]
     with subprocess.Popen(
@@ -123,16 +123,16 @@ def child(case: dict[str, Any], python: str) -> Iterator[float]:
 
 
 def answer(case: dict[str, Any]) -> None:
-    """A child's life: a round, and a line with its seconds, for each line it reads."""
+    """Run as a child: for each line read, run a round and write a line with its seconds."""
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print what they like
+    os.dup2(2, 1)  # what libraries print goes to stderr
     go = theirs(case)
     while sys.stdin.readline():
         print(seconds_of(go), file=replies, flush=True)
 
 
 def main() -> None:
-    """Makes the files, then times all sides by turns."""
+    """Read the command line; run as a child, or compare all sides."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = lambda text: tuple(map(int, text.split(",")))  # noqa: E731
     parser.add_argument("--model", default="sharp_unet")
@@ -152,8 +152,8 @@ def main() -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """All sides, by turns."""
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX takes all of a GPU otherwise
+    """Make the files, time all sides by turns, and print a table."""
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # else JAX takes all memory of a GPU
     device = jax.devices()[0]
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"{args.model} on {device.device_kind}, {cores} cores, jax {jax.__version__}, load average {load:.1f}")
@@ -170,7 +170,7 @@ def compare(args: argparse.Namespace) -> None:
         for number in range(args.rounds + 1):
             for side in list(sides)[:: -1 if number % 2 else 1]:
                 rounds[side].append(next(sides[side]))
-                time.sleep(0.05)  # threads of the one before spin for up to 10 ms
+                time.sleep(0.05)  # threads of the last side spin for up to 10 ms
     rates = {side: args.count / statistics.median(each[1:]) for side, each in rounds.items()}
     print("\n| side | images/s | slowest and fastest round |\n|-|-|-|")
     for side, rate in rates.items():
@@ -181,7 +181,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def pictures(args: argparse.Namespace, folder: Path) -> None:
-    """Files that are smooth, as pictures are: noise would time the decoder."""
+    """Write smooth pictures: with noise, decoding would take most of the time."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(args.count):

@@ -1,7 +1,7 @@
-"""What `speed.py` compares: our steps and PyTorch's, each a generator of replies that takes its turn when asked.
+"""Sides that `speed.py` compares: this project's steps and PyTorch's, each a generator that yields when it is asked.
 
-A case is a dict that went through JSON: model, batch, size, precision, mode, platform, steps (of a call), seconds (of a
-round), twin (a file), setting. The first reply tells what warming up found, each further one the figures of a round.
+A case is a dict from JSON: model, batch, size, precision, mode, platform, steps (of a call), seconds (of a round), twin
+(a file), setting. The first dict that a side yields is about its warm-up, each further one has the figures of a round.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Setting(NamedTuple):
-    """How PyTorch runs the network."""
+    """Options of PyTorch."""
 
     channels_last: bool = False
     compiled: str = ""  # mode of torch.compile; "" is eager
@@ -34,7 +34,7 @@ SETTINGS = {
 
 
 def twin(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Writes our network and its logits for `torch_twins.agree`; replies with the machine and its matrix product."""
+    """Write our network and its logits for `torch_twins.agree`; yield the machine and the speed of a matrix product."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -45,7 +45,7 @@ def twin(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     model = models.build(case["model"], rngs=nnx.Rngs(0))
     leaves = dict(nnx.to_flat_state(nnx.state(model)))
     for path, leaf in leaves.items():
-        if leaf.ndim == 1 < len(path):  # biases and statistics start at 0 and 1, where a mix-up would not show
+        if leaf.ndim == 1 < len(path):  # biases and statistics start at 0 and 1, which would hide a mix-up
             leaves[path] = leaf.replace(leaf[...] + rng.uniform(0, 0.2, leaf.shape).astype(np.float32))
     nnx.update(model, nnx.from_flat_state(list(leaves.items())))
     image = rng.random((2, 64, 96, 3), np.float32)
@@ -67,7 +67,7 @@ def twin(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "device": device.device_kind,
         "cores": len(os.sched_getaffinity(0)),
         "machine": platform.platform(),
-        "load average": os.getloadavg()[0],  # of the minute before: well above 0, and the figures are not to be trusted
+        "load average": os.getloadavg()[0],  # of the last minute; if well above 0, do not trust the figures
         "matrix product": f"{size}x{size} {matrix.dtype}",
         "matrix product TFLOP/s": max(rates),
         **versions("jax", "jaxlib", "flax"),
@@ -75,7 +75,7 @@ def twin(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """This project's own steps, as a run takes them."""
+    """Time this project's steps, as a run takes them."""
     import jax
     from flax import nnx
 
@@ -110,13 +110,13 @@ def ours(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
     network = nnx.eval_shape(lambda: epochs.build_network(config, case["model"], dataset, nnx.Rngs(0)))
     graph, arrays = nnx.split(network)
     image = jax.ShapeDtypeStruct((1, *case["size"], 3), np.float32)
-    with ops.by_definition():  # lowerings may take more, or fewer
+    with ops.by_definition():  # lowerings may use more or fewer operations
         count = flops(jax.make_jaxpr(lambda arrays, x: nnx.merge(graph, arrays)(x))(arrays, image).jaxpr)
     yield from rounds(case, steps, jax.block_until_ready, peak, {"gflop_forward": count / 1e9})
 
 
 def theirs(case: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The twin in PyTorch: the same gather, network, loss and Adam; in inference the same loss and counts of pixels."""
+    """Time PyTorch: the same gather, network, loss and Adam, or in inference the same loss and pixel counts."""
     try:
         import torch
         import torch_twins
@@ -183,17 +183,17 @@ def rounds(
     peak: Callable[[], int],
     about: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """Warms up and replies with `about` and what the first call took longer; then with a round's figures when asked."""
+    """Warm up and yield `about` with the seconds of compilation; then run a round and yield its figures when asked."""
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
         wait(steps())
         seconds.append(time.perf_counter() - start)
     calls = max(1, round(case["seconds"] / seconds[-1]))
-    Path("/proc/self/clear_refs").write_text("5")  # high_water starts again, without what compiling took
+    Path("/proc/self/clear_refs").write_text("5")  # reset high_water after compilation
     yield {**about, "compile_seconds": seconds[0] - seconds[-1], "steps_a_round": calls * case["steps"]}
     while True:
-        wait(steps())  # what it was while others had their turn: memory taken back, caches cold
+        wait(steps())  # after the other sides' turns memory is released and caches are cold
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(calls):
             last = steps()
@@ -204,7 +204,7 @@ def rounds(
 
 
 def flops(jaxpr: Any) -> int:
-    """2 x multiply-adds of the convolutions and matrix products of a jaxpr."""
+    """Return 2 x the multiply-adds of the convolutions and matrix products of a jaxpr."""
     total = 0
     for equation in jaxpr.eqns:
         name, parameters = equation.primitive.name, equation.params
@@ -223,19 +223,19 @@ def flops(jaxpr: Any) -> int:
 
 
 def pairs_of(case: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, H, W, 3) and masks (n, H, W), uint8, of noise: the speed does not depend on what is in them."""
+    """Return images (n, H, W, 3) and masks (n, H, W), uint8, of noise: speed does not depend on the values."""
     rng, shape = np.random.default_rng(0), (case["steps"] * case["batch"], *case["size"])
     return rng.integers(0, 256, (*shape, 3), np.uint8), rng.integers(0, 2, shape, np.uint8)
 
 
 def high_water() -> int:
-    """Most bytes this process had resident."""
+    """Return the peak of this process's resident memory in bytes."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Those installed here."""
+    """Return the versions of Python and of packages."""
     return {
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in packages},

@@ -1,9 +1,9 @@
-"""Images a second of this project and of PyTorch: one network, training and inference, measured by turns.
+"""Images a second of this project and of PyTorch with the same network: training and inference, by turns.
 
     python bench/speed.py --models=sharp_unet --batch=4,16 --size=192,256 --rounds=7 --output=speed.json
 
-Every setting has a process of its own, which waits on a pipe while another one runs; with --no-separate all share one.
-See bench/README.md.
+Every setting has a process of its own, which waits on a pipe while another one runs. With --no-separate all settings
+share a process. See bench/README.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ OURS, PLAIN = "sharp_unet_jax", "sharp_unet_jax, plain twin"
 
 
 def child(case: dict[str, Any], python: str) -> Iterator[dict[str, Any]]:
-    """The replies of a side in a process of its own, one for each time it is asked; {} first, when it has started."""
+    """Yield what a side in a process of its own yields, one dict each time; first {} once the process has started."""
     command = [python, __file__, "--child", json.dumps(case)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -41,9 +41,9 @@ def child(case: dict[str, Any], python: str) -> Iterator[dict[str, Any]]:
 
 
 def answer(case: dict[str, Any]) -> None:
-    """A child's life: a line of JSON for each line it reads, until there are no more."""
+    """Run as a child: write a line of JSON for each line read, until input ends."""
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print what they like
+    os.dup2(2, 1)  # what libraries print goes to stderr
     for reply in SIDES[case["side"]](case):
         print(json.dumps(reply), file=replies, flush=True)
         if not sys.stdin.readline():
@@ -51,7 +51,7 @@ def answer(case: dict[str, Any]) -> None:
 
 
 def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
-    """Every setting of one case, by turns."""
+    """Measure every setting of a case, by turns."""
     cases = {OURS: {"side": "ours"}}
     if args.plain and "sharp_" in case["model"]:
         cases[PLAIN] = {"side": "ours", "model": case["model"].removeprefix("sharp_")}
@@ -69,7 +69,7 @@ def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
         measured = [name for name in found if "error" not in found[name]]
         for number in range(args.rounds):
             for name in measured[:: -1 if number % 2 else 1]:
-                time.sleep(0.05)  # threads of the one before spin for up to 10 ms
+                time.sleep(0.05)  # threads of the last side spin for up to 10 ms
                 found[name]["rounds"].append(next(sides[name][0]))
     work = found[OURS]["gflop_forward"] * (3 if case["mode"] == "train" else 1) * case["batch"] / 1000
     for name in measured:
@@ -78,7 +78,7 @@ def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
         found[name]["images_per_second"] = case["batch"] / found[name]["seconds"]
         found[name]["tflops"] = work / found[name]["seconds"]
         if not args.separate:
-            found[name]["peak_bytes"] = None  # of all sides together
+            found[name]["peak_bytes"] = None  # the process has all sides
     peers = [name for name in measured if name in SETTINGS]
     best = min(peers, key=lambda name: found[name]["seconds"], default=None)
     ratio = found[best]["seconds"] / found[OURS]["seconds"] if best else None
@@ -87,7 +87,7 @@ def measure(args: argparse.Namespace, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def start(args: argparse.Namespace, case: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One side of a case, in this process or its own."""
+    """Start a side of a case, in this process or in its own."""
     if not args.separate:
         return SIDES[case["side"]](case)
     side = child(case, args.torch if case["side"] == "theirs" else sys.executable)
@@ -96,7 +96,7 @@ def start(args: argparse.Namespace, case: dict[str, Any]) -> Iterator[dict[str, 
 
 
 def table(result: dict[str, Any], rate: float) -> str:
-    """A Markdown row for each setting, then the ratios."""
+    """Return a Markdown table with a row for each setting, and the ratios."""
     height, width = result["size"]
     case = f"{result['model']} {result['mode']} {result['precision']} {height}x{width} batch {result['batch']}"
     lines = [
@@ -121,7 +121,7 @@ def table(result: dict[str, Any], rate: float) -> str:
 
 
 def main() -> None:
-    """Measures every combination asked for, prints a table of each and writes all to a file."""
+    """Read the command line; run as a child, or measure every combination."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = lambda text: text.split(",")  # noqa: E731
     numbers = lambda text: tuple(map(int, text.split(",")))  # noqa: E731
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument(
         "--together",
         action="store_true",
-        help="processes compile side by side: where minutes count; compile s means nothing, and rounds can be shorter",
+        help="processes compile at the same time, which saves minutes; ignore the column compile s then",
     )
     parser.add_argument("--output", type=Path, help="JSON")
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
@@ -154,8 +154,8 @@ def main() -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Every case, one after another."""
-    # JAX takes all of a GPU otherwise; and what torch.compile kept of an earlier run makes compiling look free.
+    """Measure every case in turn, print its table, and write all results to --output."""
+    # Else JAX takes all memory of a GPU, and torch.compile's cache makes compilation look free.
     os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
     results = []
     with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +167,7 @@ def compare(args: argparse.Namespace) -> None:
             options = itertools.product(args.size or [(192, 256)], args.batch, args.precision, args.mode)
             for size, batch, precision, mode in options:
                 case |= {"size": size, "batch": batch, "precision": precision, "mode": mode, "seconds": args.seconds}
-                # On a GPU an epoch is one call of ours: an epoch of 16 steps. On the CPU a step is a call.
+                # On a GPU one of our calls is an epoch, here of 16 steps. On the CPU a call is a step.
                 steps = 1 if machine["platform"] == "cpu" else 16
                 result = measure(args, case | {"platform": machine["platform"], "steps": steps})
                 results.append({"machine": machine, "separate": args.separate, **result})

@@ -1,6 +1,7 @@
-"""The same networks in PyTorch, for comparison: U-Net as in models/unet.py, ResNet-50 U-Net of smp.
+"""Twins in PyTorch, for comparison: the U-Net of models/unet.py, and the ResNet-50 U-Net of smp.
 
-smp is segmentation_models_pytorch. Images are (N, 3, H, W); ours are padded to a multiple of 16 or 32, these are not.
+smp is segmentation_models_pytorch. Images are (N, 3, H, W). This project's networks pad them to a multiple of 16 or 32;
+these do not.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": 
 
 
 class Laplacian(nn.Module):
-    """The sharp block: every channel convolved with the constant K."""
+    """The sharp block: a depthwise convolution with the constant K."""
 
     def __init__(self):
         super().__init__()
@@ -24,7 +25,7 @@ class Laplacian(nn.Module):
         self.register_buffer("kernel", kernel[None, None], persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to the same."""
+        """Return x (N, C, H, W) filtered."""
         channels = x.shape[1]
         return functional.conv2d(x, self.kernel.expand(channels, 1, 3, 3).to(x.dtype), padding=1, groups=channels)
 
@@ -38,19 +39,19 @@ class Block(nn.Module):
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        """Return (N, out_channels, H, W) from x (N, in_channels, H, W)."""
         return functional.relu(self.second(functional.relu(self.first(x), inplace=True)), inplace=True)
 
 
 class Encoder(nn.Module):
-    """A block at each width, 2x2 max-pool between them."""
+    """The encoder: a block at each width, with 2x2 max-pooling between blocks."""
 
     def __init__(self):
         super().__init__()
         self.blocks = nn.ModuleList(Block(i, o) for i, o in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """(N, 3, H, W) to five maps, finest first."""
+        """Return five maps, finest first, from images (N, 3, H, W)."""
         maps = [self.blocks[0](x)]
         for block in self.blocks[1:]:
             maps.append(block(functional.max_pool2d(maps[-1], 2)))
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """From the coarsest map up: 2x2 transposed convolution, concatenation with the skip, a block; a 1x1 head."""
+    """The decoder: at each level a 2x2 transposed convolution, concatenation with the skip, a block; a 1x1 head."""
 
     def __init__(self):
         super().__init__()
@@ -68,14 +69,14 @@ class Decoder(nn.Module):
         self.head = nn.Conv2d(WIDTHS[0], 1, 1)
 
     def forward(self, x: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
-        """The coarsest map and the skips, finest first, to logits (N, 1, H, W)."""
+        """Return logits (N, 1, H, W) from the coarsest map x and the skips, finest first."""
         for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
             x = block(torch.cat([up(x), skip], dim=1))
         return self.head(x)
 
 
 class UNet(nn.Module):
-    """U-Net, or with `sharp` the paper's Sharp U-Net."""
+    """The U-Net, or with `sharp` the paper's Sharp U-Net."""
 
     def __init__(self, sharp: bool):
         super().__init__()
@@ -83,13 +84,13 @@ class UNet(nn.Module):
         self.skip = Laplacian() if sharp else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) to logits (N, 1, H, W)."""
+        """Return logits (N, 1, H, W) from images (N, 3, H, W)."""
         *skips, x = self.encoder(x)
         return self.decoder(x, [self.skip(skip) for skip in skips])
 
 
 def build(name: str) -> nn.Module:
-    """The twin of our network `name`, with fresh weights."""
+    """Build the twin of our network `name`, with fresh weights."""
     sharp = name.startswith("sharp_")
     if name.removeprefix("sharp_") == "unet":
         return UNet(sharp)
@@ -97,7 +98,7 @@ def build(name: str) -> nn.Module:
         raise ValueError(f"{name} has no twin in PyTorch here; known: [sharp_]unet, [sharp_]unet_resnet50")
     model = _smp().Unet("resnet50", encoder_weights=None, classes=1)
     if sharp:
-        # Of smp's six maps the first is the image, which its decoder leaves out, and the last is no skip.
+        # smp's first map is the image, which its decoder ignores. Its last map is no skip connection.
         model.encoder.skip = Laplacian()
         model.encoder.register_forward_hook(
             lambda encoder, _, maps: [maps[0], *(encoder.skip(x) for x in maps[1:-1]), maps[-1]]
@@ -106,15 +107,15 @@ def build(name: str) -> nn.Module:
 
 
 def agree(name: str, model: nn.Module, twin: Path) -> float:
-    """Copies our weights into `model` and compares its logits with ours: the largest difference, as a share.
+    """Copy our weights into `model` and return the largest difference of its logits from ours, as a share.
 
     Args:
         name: of our network.
-        model: its twin, as `build` made it, on the CPU.
-        twin: what `speed.py` wrote: our weights by name, `image` (N, H, W, 3) and our `logits` (N, H, W, 1).
+        model: its twin from `build`, on the CPU.
+        twin: a file of `sides.twin`: our weights by name, `image` (N, H, W, 3) and our `logits` (N, H, W, 1).
 
     Raises:
-        RuntimeError: for weights that do not fit one for one, or logits that differ by more than 1e-4 of the largest.
+        RuntimeError: for weights that do not match one to one, or logits that differ by more than 1e-4 of the largest.
     """
     arrays = dict(np.load(twin))
     image, logits = arrays.pop("image"), arrays.pop("logits")
@@ -131,7 +132,7 @@ def agree(name: str, model: nn.Module, twin: Path) -> float:
 
 
 def _named(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Our names and layouts to PyTorch's; those of smp's decoder differ from ours."""
+    """Return our weights with PyTorch's names and layouts; smp's decoder has names of its own."""
     state = {}
     for name, value in arrays.items():
         *parents, leaf = name.split(".")
@@ -148,11 +149,11 @@ def _named(arrays: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 
 def _smp():
-    """segmentation_models_pytorch, also where torchvision's compiled operators are of another build of torch."""
+    """Import segmentation_models_pytorch, also if torchvision's compiled operators are for another build of torch."""
     library = torch.library.Library("torchvision", "DEF")
     try:
         import torchvision  # noqa: F401
-    except RuntimeError:  # neither of the two is used here, and import fails without them
+    except RuntimeError:  # these operators are not used here, but the import fails without them
         for operator in ("nms", "qnms"):
             library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import segmentation_models_pytorch

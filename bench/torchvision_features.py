@@ -1,8 +1,8 @@
-"""Encoder features against torchvision's own networks, with the same weights, through both formats of torch.save.
+"""Encoder features against torchvision's networks with the same weights, read from both formats of torch.save.
 
     python bench/torchvision_features.py --torch=PYTHON
 
-PYTHON is the interpreter of an environment with torch and torchvision; this project's own has neither.
+PYTHON is the interpreter of an environment with torch and torchvision, which this project's own lacks.
 """
 
 import argparse
@@ -33,7 +33,7 @@ import torch
 library = torch.library.Library("torchvision", "DEF")
 try:
     import torchvision
-except RuntimeError:  # its compiled operators are of another build of torch; none is needed here
+except RuntimeError:  # its compiled operators are for another build of torch; none is needed here
     for operator in ("nms", "qnms"):
         library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
@@ -72,7 +72,7 @@ print(f"torch {torch.__version__}, torchvision {torchvision.__version__}")
 
 
 def features(name: str, weights: Path, image: np.ndarray) -> list[jax.Array]:
-    """Feature maps of our network `name`."""
+    """Return the feature maps of our network `name`."""
     model = sharp_unet_jax.build(name, rngs=nnx.Rngs(0), weights=str(weights))
 
     @jax.jit
@@ -83,7 +83,7 @@ def features(name: str, weights: Path, image: np.ndarray) -> list[jax.Array]:
 
 
 def main() -> None:
-    """Prints the largest difference of each map, as a share of its largest value."""
+    """Print the largest difference of each map, as a share of its largest value."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch", required=True, help="a Python with torch and torchvision")
     python = parser.parse_args().torch

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 
 class Field(NamedTuple):
-    """A line such as `folds: int = 5  # comment`."""
+    """One line of a class, such as `folds: int = 5  # comment`."""
 
     name: str
     type: str
     default: str  # "" if there is none
-    comment: str  # likewise
+    comment: str  # "" if there is none
 
 
 def of(cls: type) -> list[Field]:
-    """The annotated fields of a class; their comments stand behind them, or alone on the lines above."""
+    """Return the annotated fields of a class. A comment stands behind its field, or alone on the lines above."""
     source = textwrap.dedent(inspect.getsource(cls))
     behind, alone = {}, {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -23,7 +23,7 @@ from sharp_unet_jax.data import augment
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import replacing
-from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.sweeps import check, plan
 
 ROWS, COLUMNS = 6, 8  # a row an image: unchanged, then a column an epoch
 # Pillow's name of the format for each suffix of --output.
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     if kind is None:
         raise InputError(f"--output={known.output}: give it one of the suffixes {', '.join(FORMATS)}")
     config = configs.overridden(configs.load(known.config), rest)
-    plan.check(config, config.devices_per_run)
+    check.config(config, config.devices_per_run)
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
     seed = plan.seed(config, plan.runs(config)[0])

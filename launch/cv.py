@@ -31,7 +31,8 @@ from launch.console.cv_arguments import Command
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.storage import lock
-from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.sweeps import check, device_groups, plan, sweep, workdir
+from sharp_unet_jax.sweeps.events import Stopped
 from sharp_unet_jax.training import distributed
 
 
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     config, folder = command.config, command.workdir
     devices = runtime.configure(command.cluster)
     cv_process.leave_on_sigterm()
-    plan.check(config, len(devices))
+    check.config(config, len(devices))
     data = dataset.load(config.data, console)
     if command.verify:
         return verify.verify(config, data, folder, command.verify, devices[: config.devices_per_run], console)
@@ -69,18 +70,18 @@ def run(arguments: Sequence[str], console: Console) -> int:
 def _train(command: Command, data: Dataset, devices: Sequence[jax.Device], console: Console) -> tuple[int, bool]:
     """Train the command's runs and show them. Returns the exit code, and whether any run was trained."""
     config, folder = command.config, command.workdir
-    groups, number = len(sweep.groups(devices, config.devices_per_run)), len(plan.runs(config, command.shard))
+    groups, number = len(device_groups.split(devices, config.devices_per_run)), len(plan.runs(config, command.shard))
     kind = devices[0].device_kind
     console.print(f"{number} runs on {groups} x {config.devices_per_run} {kind}, workdir {folder}")
     if idle := len(devices) % config.devices_per_run:
         console.print(f"{idle} of {len(devices)} devices have no work: --config.devices_per_run does not divide them")
     stop, interrupted = cv_process.stop_on_signals(console)
-    events = sweep.go(config, data, folder, devices, shard=command.shard, stop=stop)
+    events = sweep.train(config, data, folder, devices, shard=command.shard, stop=stop)
     try:
         with contextlib.closing(events):  # which releases the workdir's lock
             followed = tracking.follow(events, command.track, config, data, folder) if command.track else events
             records = progress.show(followed, console, config.epochs, groups)
-    except sweep.Stopped as stopped:
+    except Stopped as stopped:
         console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
         return ending.INTERRUPTED if interrupted.is_set() else cv_process.STOPPED, True
     failed = [record["run"] for record in records if record["status"] == "failed"]

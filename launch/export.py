@@ -19,8 +19,8 @@ from rich.console import Console
 import datasets
 from launch.console import ending, paths, runtime
 from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.inference import export, model_card, predict
-from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.inference import export, model_card
+from sharp_unet_jax.inference.trained import Trained, load_all
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
 
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = parser.parse_args(arguments)
     runtime.configure()
-    runs = predict.load(known.run, known.model)
+    runs = load_all(known.run, known.model)
     if known.format == "safetensors" and len(runs) > 1:
         folder = f"{known.run}/runs/{runs[0].name}"
         raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")

@@ -28,7 +28,7 @@ from launch.console.progress import track
 from launch.prediction import areas, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference import trained
 
 
 class Command(NamedTuple):
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     failed: list[str] = []
     inputs = search.find(command.inputs, failed)
     devices = runtime.configure()
-    members = predict.load(command.run, command.model)
+    members = trained.load_all(command.run, command.model)
     output.begin(command.output, members, inputs, command.options)
     todo = [one for one in inputs if not output.is_done(command.output, one)]
     areas.sort(command.output, inputs)

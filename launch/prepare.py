@@ -24,10 +24,10 @@ from launch.console import config as configs
 from launch.console import ending, paths, runtime
 from launch.preview import contact, findings, source, suggestions, training_size
 from sharp_unet_jax.advice import settings
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.storage import atomic
-from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.sweeps import check
 
 SHOWN = 20  # faults on the terminal; report.md lists all
 
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     given = dict(configs.assignments(rest))
     config = configs.overridden(configs.load(known.config), rest)
     device, *others = runtime.configure()
-    plan.check(config, 1 + len(others))
+    check.config(config, 1 + len(others))
     found, facts = source.inspect(config.data, console)
     output = known.output or Path("prepared") / found.name.replace("/", "-")
     faults, notes = list(found.faults), list(found.notes)
@@ -75,12 +75,12 @@ def run(arguments: Sequence[str], console: Console) -> int:
     return 1 if faults else 0
 
 
-def _images(facts: Facts) -> pd.DataFrame:
+def _images(facts: Profile) -> pd.DataFrame:
     """Return images.csv: a row for each image."""
     share = facts.counts / np.maximum(facts.counts.sum(axis=1, keepdims=True), 1)
     columns: dict[str, Any] = {"id": facts.ids, "group": facts.groups, "relatives": facts.families}
     columns["height"], columns["width"] = facts.sizes.T
-    columns["brightness"] = [round(one.brightness, 1) for one in facts.each]
+    columns["brightness"] = [round(one.brightness, 1) for one in facts.images]
     columns |= {f"share of {name}": share[:, label].round(6) for label, name in enumerate(facts.classes)}
     return pd.DataFrame(columns)
 

@@ -1,6 +1,7 @@
-"""Tables, figures and one page of sweeps' records: python -m launch.report WORKDIR [WORKDIR ...] [--output=DIR]
+"""Tables, figures and one page from the records of sweeps: python -m launch.report WORKDIR [WORKDIR ...] [--output=DIR]
 
-Several workdirs are put side by side: data sets, protocols, kinds of folds. Needs no device and trains nothing.
+A WORKDIR may be a folder of packed results. Several are put side by side: data sets, protocols, kinds of folds. The
+command needs no device and trains nothing.
 """
 
 import argparse
@@ -12,9 +13,11 @@ from sharp_unet_jax.report import write
 
 
 def run(arguments: Sequence[str]) -> None:
-    """The whole command. Raises InputError or OSError for what the user can mend."""
+    """Run the whole command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
-    parser.add_argument("workdirs", metavar="WORKDIR", type=paths.path, nargs="+", help="what launch.cv wrote to")
+    parser.add_argument(
+        "workdirs", metavar="WORKDIR", type=paths.path, nargs="+", help="a folder that launch.cv or launch.merge wrote"
+    )
     parser.add_argument("--output", metavar="DIR", type=paths.path, help="default: report, in the first WORKDIR")
     known = parser.parse_args(arguments)
     print(f"report: {write.write(known.workdirs, known.output) / 'report.html'}")

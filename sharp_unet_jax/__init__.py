@@ -32,7 +32,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """A public name when it is first asked for: JAX is not to be imported by those who read records alone."""
+    """Import a public name when it is first used: code that only reads records must not import JAX."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _HOMES:
@@ -41,5 +41,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """For completion."""
+    """List the public names, for completion."""
     return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
-"""The decision rule: from a network's probabilities or logits to the class of each pixel. Everyone asks here.
+"""The decision rule: the class of each pixel, from a network's probabilities or logits. No other file has one.
 
-The functions use nothing but operators and methods that NumPy and JAX arrays share, so the report, which never imports
-JAX, and a compiled program decide by the same line.
+The functions use only operators and methods that NumPy and JAX arrays share. The report, which never imports JAX, and
+compiled programs call the same function.
 """
 
 import math
@@ -12,9 +12,9 @@ def labels(probabilities: Any, threshold: float) -> Any:
     """Return the class of each pixel, (..., H, W) uint8.
 
     Args:
-        probabilities: (..., H, W, num_classes), NumPy or JAX. With one class: class 1 where its probability is above
-            `threshold`, else class 0. With several: the most probable class, the lowest of equals.
-        threshold: in the units of `probabilities`; used with one class alone.
+        probabilities: (..., H, W, num_classes), NumPy or JAX. If num_classes is 1, a pixel is class 1 if its value
+            exceeds `threshold`, else class 0. Otherwise it is the class of the largest value, the lowest one of equals.
+        threshold: on the scale of `probabilities`; used only if num_classes is 1.
     """
     if probabilities.shape[-1] == 1:
         return (probabilities[..., 0] > threshold).astype("uint8")
@@ -22,5 +22,5 @@ def labels(probabilities: Any, threshold: float) -> Any:
 
 
 def labels_of_logits(logits: Any, threshold: float) -> Any:
-    """Return `labels` of the probabilities that `logits` (..., H, W, num_classes) stand for, without computing them."""
-    return labels(logits, math.log(threshold / (1 - threshold)))  # exactly logit > 0 at 0.5
+    """Return the class of each pixel from logits (..., H, W, num_classes); `threshold` is a probability."""
+    return labels(logits, math.log(threshold / (1 - threshold)))  # at 0.5 exactly logit > 0

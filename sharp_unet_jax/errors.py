@@ -1,7 +1,7 @@
-"""The error that is the user's to mend."""
+"""The error that the user can fix."""
 
-AGAIN = "delete the run's folder and give the sweep's command again"  # what mends a damaged file of a run
+AGAIN = "delete the run's folder and give the sweep's command again"  # the remedy for a damaged file of a run
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong; the message is one line that names it and says what to do."""
+    """Input that is wrong. The message is one line, names it and says what to do."""

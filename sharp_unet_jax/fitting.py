@@ -1,4 +1,4 @@
-"""One model trained on arrays: a run without cross-validation, by the same code as the runs of a sweep."""
+"""Train one model on arrays: a run without cross-validation, by the code that trains the runs of a sweep."""
 
 import contextlib
 import dataclasses
@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 
@@ -19,12 +20,13 @@ from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.storage.layout import Run, run_folder
-from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.sweeps import check, sweep, workdir
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
-_SETTLED = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
+_ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
 _SEVERAL = {"folds", "repeats", "max_runs"}
-SETTINGS = tuple(field.name for field in dataclasses.fields(Config) if field.name not in _SETTLED | _SEVERAL)
+SETTINGS = tuple(field.name for field in dataclasses.fields(Config) if field.name not in _ARGUMENTS | _SEVERAL)
 
 
 def fit(
@@ -44,75 +46,52 @@ def fit(
     devices: Sequence[jax.Device] | None = None,
     **settings: Any,
 ) -> trained.Trained:
-    """Trains one model; it has the weights of the epoch with the lowest validation loss.
+    """Train one model; return it with the weights of the epoch that has the lowest validation loss.
 
-    That epoch is chosen on the validation images, so scores on them flatter: keep images aside to score it on, or
-    cross-validate (`python -m launch.cv`). The same arguments on the same kind of CPU give the same weights.
+    Validation images choose that epoch, so scores on them flatter: score it on other images, or cross-validate
+    (`python -m launch.cv`). The same arguments on the same kind of CPU give the same weights.
 
     >>> import sharp_unet_jax
     >>> images = np.zeros((10, 16, 24, 3), np.uint8)
     >>> images[:, 4:12, 6:18] = 200
     >>> masks = images[..., 0] > 100
-    >>> history = []
-    >>> run = sharp_unet_jax.fit("sharp_unet", images, masks, epochs=2, batch_size=4, on_epoch=history.append)
-    >>> [row["epoch"] for row in history]
-    [1, 2]
+    >>> run = sharp_unet_jax.fit("sharp_unet", images, masks, epochs=2, batch_size=4)
     >>> (probabilities,) = run.predict([images[0]])
     >>> probabilities.shape, probabilities.dtype
     ((16, 24, 1), dtype('float32'))
 
     Args:
         model: a name in `models.MODELS`.
-        images: (n, H, W, C) or, of grey, (n, H, W); or a list of images of differing sizes. uint8, or with a `window`
-            any numbers.
-        masks: (n, H, W), or a list: the class of each pixel, a whole number from 0 to len(classes) - 1, or 255 where
-            nothing is to be learnt. False and True are 0 and 1.
-        validation: the share of the images that is taken for it, at random by `seed`; or images and masks for it.
-        groups: of every image, what must not be split between training and validation: its patient, its video.
-        classes: their names, the background first.
-        size: (height, width) in pixels to train at; by default the images' own. Images are resized to it for training
-            and for prediction, and predictions come at each image's own size.
-        letterbox: resizing keeps the aspect and pads, instead of stretching.
-        window: what becomes 0 and 255 of images that are not uint8: (0, 1) for fractions, (-512, 512) for a lung in
-            Hounsfield units. The model then predicts of such images too.
-        name: of the data, for records and for the card of an exported model.
-        folder: where to leave the run as a sweep leaves its runs, which `launch.predict`, `launch.export` and
-            `launch.report` read; `load` reads `folder`/runs/`model`/repeat0-fold0. A call that was cut off goes on from
-            there when it is made again, and several models may share a folder. Without it nothing is kept.
-        on_epoch: is given a row when an epoch has ended: `epoch`, `learning_rate`, `train_loss`, `validation_loss`,
-            `validation_jaccard`, `validation_dice`, the last three means over images.
-        devices: that share every batch; by default the first.
-        settings: fields of `config.Config`, of those in `SETTINGS`: `epochs` at most, `patience` in epochs,
-            `batch_size` in images, `learning_rate`, `loss`, `weights`, `augment=Augment(flip=0.5)`, `seed`, ...
+        images: (n, H, W, C) or grey (n, H, W), or a list of images of any sizes; uint8, or any dtype with a `window`.
+        masks: (n, H, W) or a list: the class of each pixel, 0 to len(classes) - 1, bool for 0 and 1, 255 to ignore it.
+        validation: share of the images, drawn at random by `seed`; or a pair (images, masks).
+        groups: one value an image, such as its patient or video; a group is not split by `validation`.
+        classes: names, background first.
+        size: (height, width) in pixels that images are resized to; by default their own. Predictions come at each
+            image's own size.
+        letterbox: resize without changing the aspect, and pad; by default images are stretched.
+        window: the values that become 0 and 255: (0, 1) for fractions, (-512, 512) for a lung in Hounsfield units.
+            The model predicts from such images too.
+        name: of the data, for records and model cards.
+        folder: where to keep the run, as a sweep does, for `launch.predict`, `launch.export`, `launch.report` and
+            `load(folder/runs/model/repeat0-fold0)`. An interrupted call continues there when it is repeated; several
+            models may share a folder. By default nothing is kept.
+        on_epoch: called with a row after every epoch: `epoch`, `learning_rate`, `train_loss`, `validation_loss` and,
+            as `validation_jaccard`, the overlaps of `metrics.OVERLAPS`, means over images.
+        devices: they share every batch; by default the first one.
+        settings: fields of `config.Config` in `SETTINGS`, such as `epochs`, `patience`, `batch_size`,
+            `learning_rate`, `loss`, `weights`, `seed`, `augment=Augment(flip=0.5)`.
 
     Raises:
-        InputError: one line, for arrays of another type or shape, labels beyond the classes, a setting that does not
-            exist or cannot be, a `folder` of other runs, or a loss that became NaN.
+        InputError: one line, for arrays, labels or settings that cannot be used, a `folder` of other runs, or a loss
+            that became NaN.
     """
-    for unknown in settings.keys() - set(SETTINGS):
-        near = difflib.get_close_matches(unknown, SETTINGS, n=1, cutoff=0)[0]
-        raise InputError(f"{unknown}: fit has no such setting; did you mean {near!r}? There are {', '.join(SETTINGS)}")
-    # What NumPy counts is as good as what Python does.
-    settings = {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
-    size = (size[0].item(), size[1].item()) if isinstance(size, np.ndarray) and size.shape == (2,) else size
-    if window is not None and not (np.shape(window) == (2,) and window[0] < window[1]):
-        raise InputError(f"window: give (low, high), not {window}")
-    examples, held = arrays.examples(images, masks, "", groups, window), []
-    share: Any = validation
-    if isinstance(validation, (tuple, list)) and len(validation) == 2:
-        held, share = arrays.examples(*validation, "validation ", None, window), Config.inner_validation
-    if not isinstance(share, float) or not 0 < share < 1:
-        given = share if isinstance(share, (int, float)) else f"a {type(validation).__name__}"
-        raise InputError(f"validation: give a share between 0 and 1, or a pair (images, masks), not {given}")
-    named = not isinstance(classes, str) and all(isinstance(each, str) for each in classes)
-    if not named or not 2 <= len(classes) == len(set(classes)):
-        raise InputError(f"classes: give names, at least two, each once, the background first; not {classes!r}")
-    sizes = sorted({example["image"].shape[:2] for example in examples + held})
-    if size is None and len(sizes) > 1:
-        raise InputError(f"the images are of {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}: give size=(H, W)")
+    settings = _settings(settings)
+    pairs, held, share = _pairs(images, masks, groups, validation, window)
+    _check_classes(classes)
     devices = devices or jax.local_devices()[:1]
     config = Config(
-        data=Data(builder="arrays", size=size or sizes[0], fit="letterbox" if letterbox else "stretch"),
+        data=Data(builder="arrays", size=_size(size, pairs + held), fit="letterbox" if letterbox else "stretch"),
         models=(model,),
         repeats=1,
         grouped=groups is not None,
@@ -120,46 +99,107 @@ def fit(
         devices_per_run=len(devices),
         **{"predictions": folder is not None, **settings},
     )
-    plan.check(config, len(devices))
-    dataset = resident.prepare(
-        examples + held,
-        name=name,
-        classes=tuple(classes),
-        size=config.data.size,
-        fit=config.data.fit,
-        window=window,
-    )
+    check.config(config, len(devices))
+    dataset = _dataset(pairs + held, config, name, classes, window)
+    return _train(config, dataset, _split(dataset, config, len(held)), folder, devices, on_epoch)
+
+
+def _settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with Python's numbers for NumPy's; InputError for one that does not exist."""
+    for unknown in settings.keys() - set(SETTINGS):
+        near = difflib.get_close_matches(unknown, SETTINGS, n=1, cutoff=0)[0]
+        raise InputError(f"{unknown}: fit has no such setting; did you mean {near!r}? There are {', '.join(SETTINGS)}")
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
+
+
+def _pairs(
+    images: Arrays,
+    masks: Arrays,
+    groups: Sequence[Hashable] | None,
+    validation: float | tuple[Arrays, Arrays],
+    window: tuple[float, float] | None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
+    """Return examples to train on, examples to validate on, and the share of the former that validates instead.
+
+    Raises InputError.
+    """
+    if window is not None and not (np.shape(window) == (2,) and window[0] < window[1]):
+        raise InputError(f"window: give (low, high), not {window}")
+    examples = arrays.examples(images, masks, "", groups, window)
+    if isinstance(validation, (tuple, list)) and len(validation) == 2:
+        return examples, arrays.examples(*validation, "validation ", None, window), Config.inner_validation
+    if not isinstance(validation, float) or not 0 < validation < 1:
+        value = validation if isinstance(validation, (int, float)) else f"a {type(validation).__name__}"
+        raise InputError(f"validation: give a share between 0 and 1, or a pair (images, masks), not {value}")
+    return examples, [], validation
+
+
+def _check_classes(classes: Sequence[str]) -> None:
+    """Raise InputError for anything but names, at least two, each once."""
+    names = not isinstance(classes, str) and all(isinstance(each, str) for each in classes)
+    if not names or not 2 <= len(classes) == len(set(classes)):
+        raise InputError(f"classes: give names, at least two, each once, the background first; not {classes!r}")
+
+
+def _size(size: Any, examples: list[dict[str, Any]]) -> Size:
+    """Return the size to train at: the one given, else that of all images; InputError if these differ."""
+    sizes = sorted({example["image"].shape[:2] for example in examples})
+    if size is None and len(sizes) > 1:
+        raise InputError(f"the images are of {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}: give size=(H, W)")
+    if isinstance(size, np.ndarray) and size.shape == (2,):
+        return size[0].item(), size[1].item()
+    return size or sizes[0]
+
+
+def _dataset(
+    examples: list[dict[str, Any]],
+    config: Config,
+    name: str,
+    classes: Sequence[str],
+    window: tuple[float, float] | None,
+) -> resident.Dataset:
+    """Return the examples at the size of training, in memory."""
+    size, fit = config.data.size, config.data.fit
+    dataset = resident.prepare(examples, name=name, classes=tuple(classes), size=size, fit=fit, window=window)
+    shapes = [(len(examples), *size, None), (len(examples), *size)]
+    chex.assert_shape([dataset.images, dataset.masks], shapes)
+    chex.assert_type([dataset.images, dataset.masks], np.uint8)
+    return dataset
+
+
+def _split(dataset: resident.Dataset, config: Config, held: int) -> folds.Split:
+    """Return the images to train and to validate on; the last `held` ones validate, or a share if there are none."""
     every = np.arange(len(dataset.ids))
-    inner = every[len(examples) :] if held else folds.portion(dataset.groups, share, f"{config.seed}/fit")
+    share = config.inner_validation
+    inner = every[-held:] if held else folds.portion(dataset.groups, share, f"{config.seed}/fit")
     split = folds.Split(np.setdiff1d(every, inner), inner, inner)
     if not len(split.train):
         raise InputError(f"{len(every)} images in {len(set(dataset.groups))} groups: too few to train and validate on")
-    with contextlib.ExitStack() as stack:
-        where = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
-        others = workdir.read_config(where).models if (where / "config.json").exists() else ()
-        config = dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, model))))
-        return _made(config, dataset, where, Run(0, 0, model), split, devices, on_epoch)
+    return split
 
 
-def _made(
+def _train(
     config: Config,
     dataset: resident.Dataset,
-    folder: Path,
-    run: Run,
     split: folds.Split,
+    folder: str | Path | None,
     devices: Sequence[jax.Device],
     on_epoch: Callable[[dict[str, float]], object] | None,
 ) -> trained.Trained:
-    """Makes the one run in `folder`, unless it is there already, and reads it back."""
-    events = sweep.go(config, dataset, folder, devices, only=run.name, splits={(0, 0): split})
-    with contextlib.closing(events):
-        for event in events:
-            if isinstance(event, sweep.EpochEnded) and on_epoch:
-                # Under this protocol the test images are those of the validation.
+    """Train the one run in `folder`, or in a temporary one, unless it is finished; return it as it was saved."""
+    run = Run(0, 0, config.models[0])
+    with contextlib.ExitStack() as stack:
+        path = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
+        others = workdir.read_config(path).models if (path / "config.json").exists() else ()
+        config = dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, run.model))))
+        events = sweep.train(config, dataset, path, devices, only=run.name, splits={(0, 0): split})
+        for event in stack.enter_context(contextlib.closing(events)):
+            if isinstance(event, EpochEnded) and on_epoch:
+                # The validation images are the test images of this sweep too: their scores are in the row twice.
                 on_epoch({key: value for key, value in event.epoch.row.items() if not key.startswith("test_")})
-            elif isinstance(event, sweep.Warned):
+            elif isinstance(event, Warned):
                 warnings.warn(event.text, stacklevel=3)
-            elif isinstance(event, sweep.Ended) and event.record["status"] == "failed":
+            elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
-    workdir.collect(folder, config)
-    return trained.load(run_folder(folder, run))
+        workdir.collect(path, config)
+        return trained.load(run_folder(path, run))

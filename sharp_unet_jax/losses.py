@@ -1,14 +1,16 @@
-"""Losses by name. Each gives one value an image, so that padding of a batch can be weighted with zero.
+"""Losses by name. Each returns one value an image, (N,) float32, so padding of a batch can get the weight 0.
 
-Everywhere: logits (N, H, W, K) of any floating dtype, computed on in float32; K = 1 is binary (sigmoid, class 1 is the
-foreground), K > 1 is one class a channel (softmax). Labels (N, H, W) are integer classes; pixels labelled IGNORE take
-no part and get no gradient, and an image of nothing else has loss 0. Sums run over the pixels of one image and means
-over its valid pixels. Entropies are in nats; ValueError for shapes that do not fit.
+Logits are (N, H, W, num_classes) of any floating dtype; the arithmetic is float32. If num_classes is 1 the loss is
+binary (sigmoid, class 1 is the foreground), else each channel is a class (softmax). Labels are (N, H, W) integer
+classes. Pixels labelled IGNORE count nowhere and get no gradient; an image of such pixels only has the loss 0. Sums are
+over the pixels of an image, means over its valid pixels. Entropies are in nats. Every loss raises ValueError for shapes
+that do not fit.
 """
 
 import difflib
 from collections.abc import Callable, Mapping
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,17 +19,17 @@ from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.ops import distance
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
-"""(logits (N, H, W, K), labels (N, H, W)) -> (N,) float32."""
+"""(logits (N, H, W, num_classes), labels (N, H, W)) -> (N,) float32."""
 
 
 def get(name: str | Mapping[str, float]) -> Loss:
-    """Return the loss of that name, or the weighted sum of several.
+    """Return the loss of a name, or a weighted sum of several losses.
 
     Args:
         name: a key of LOSSES, or {key: weight, ...}, for example {"cross_entropy": 1.0, "dice": 0.5}.
 
     Raises:
-        ValueError: for an unknown name, with the nearest known one, or for no name at all.
+        ValueError: for no name, or an unknown one; the message has the nearest known name.
 
     >>> from sharp_unet_jax import losses
     >>> logits, labels = jnp.zeros((2, 4, 4, 1)), jnp.ones((2, 4, 4), jnp.uint8)
@@ -45,64 +47,69 @@ def get(name: str | Mapping[str, float]) -> Loss:
             raise ValueError(f"unknown loss {key!r}: did you mean {near!r}? There are {', '.join(LOSSES)}")
 
     def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
-        return sum((weight * LOSSES[key](logits, labels) for key, weight in weights.items()), start=jnp.float32(0))
+        total = jnp.float32(0)
+        for key, weight in weights.items():
+            values = LOSSES[key](logits, labels)
+            chex.assert_shape(values, logits.shape[:1], custom_message=f"loss {key!r} is not one value an image")
+            total = total + weight * values
+        return total
 
     return LOSSES[name] if isinstance(name, str) else loss
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy: binary for K = 1, else categorical (the paper, eq. 3)."""
+    """Return the mean cross-entropy: binary if num_classes is 1, else categorical (the paper, eq. 3)."""
     return _mean(_pixel_cross_entropy(logits, labels), labels != IGNORE)
 
 
 def dice(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 - (2 sum tp + 1) / (sum t + sum p + 1), averaged over channels; t is the truth, p the probability.
+    """Return 1 - (2 sum tp + 1) / (sum t + sum p + 1), the mean over channels; t is the truth, p the probability.
 
-    After Milletari et al. (3DV 2016, arXiv:1606.04797), who square the terms of the denominator and do not smooth.
+    Milletari et al. (3DV 2016, arXiv:1606.04797) square the terms of the denominator and do not smooth.
     """
-    return jnp.mean(_tversky(logits, labels, misses=0.5, false_alarms=0.5, smooth=0.5), axis=-1)
+    return jnp.mean(_tversky(logits, labels, alpha=0.5, beta=0.5, smooth=0.5), axis=-1)
 
 
 def jaccard(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 - (sum tp + 1) / (sum t + sum p - sum tp + 1), averaged over channels.
+    """Return 1 - (sum tp + 1) / (sum t + sum p - sum tp + 1), the mean over channels; t and p as in `dice`.
 
-    The Jaccard distance as a loss is due to Yuan et al. (IEEE TMI 36, 2017); sums and smoothing are those of `dice`.
+    Yuan et al. (IEEE TMI 36, 2017) use the Jaccard distance as a loss.
     """
-    return jnp.mean(_tversky(logits, labels, misses=1.0, false_alarms=1.0, smooth=1.0), axis=-1)
+    return jnp.mean(_tversky(logits, labels, alpha=1.0, beta=1.0, smooth=1.0), axis=-1)
 
 
 def focal_tversky(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """(1 - TI)^(3/4), averaged over channels, with TI = (TP + 1) / (TP + 0.7 FN + 0.3 FP + 1).
+    """Return (1 - TI)^(3/4), the mean over channels, with TI = (TP + 1) / (TP + 0.7 FN + 0.3 FP + 1).
 
-    Abraham & Khan (ISBI 2019, arXiv:1810.07842): alpha = 0.7 on the misses FN = sum t (1 - p), beta = 0.3 on the
-    false alarms FP = sum (1 - t) p, gamma = 4/3, and smoothing 1 as in their release (nabsabraham/focal-tversky-unet).
-    They add up the classes; here they are averaged, so the loss stays between 0 and 1.
+    Abraham & Khan (ISBI 2019, arXiv:1810.07842): alpha = 0.7 on the false negatives FN = sum t (1 - p), beta = 0.3 on
+    the false positives FP = sum (1 - t) p, gamma = 4/3, and smoothing 1 as in their release
+    (nabsabraham/focal-tversky-unet). They sum over the classes. The mean here keeps the loss between 0 and 1.
     """
-    missing = _tversky(logits, labels, misses=0.7, false_alarms=0.3, smooth=1.0)
-    # The slope of x^(3/4) at 0 is infinite, and 0 * inf would be nan: below 1e-7 follow the chord.
-    return jnp.mean(missing * jnp.maximum(missing, 1e-7) ** (3 / 4 - 1), axis=-1)
+    complement = _tversky(logits, labels, alpha=0.7, beta=0.3, smooth=1.0)  # 1 - TI
+    # The slope of x^(3/4) at 0 is infinite, and 0 * inf is nan. Below 1e-7 the chord replaces the curve.
+    return jnp.mean(complement * jnp.maximum(complement, 1e-7) ** (3 / 4 - 1), axis=-1)
 
 
 def boundary(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over pixels and channels of probability times signed distance to the truth's boundary, in pixels.
+    """Return the mean of probability times signed distance to the truth's boundary in pixels, over pixels and channels.
 
-    Kervadec et al. (MIDL 2019, arXiv:1812.07032) with the distance map of their release, see `distance.signed`:
-    negative inside, 0 throughout for a truth that is empty or fills the image (such an image has loss and gradient 0).
-    The loss can be negative. Meant to stand beside a regional loss, as in {"dice": 1.0, "boundary": 0.01}, not alone.
+    Kervadec et al. (MIDL 2019, arXiv:1812.07032) with the distance map of their release, see `distance.signed`. The
+    distance is negative inside. It is 0 everywhere if the truth is empty or fills the image, and so are loss and
+    gradient. The loss can be negative. Use it with a regional loss, as in {"dice": 1.0, "boundary": 0.01}, not alone.
     """
     p, _, valid = _probabilities(logits, labels)
     channels = p.shape[-1]
-    signed = distance.signed(labels, max(channels, 2))[..., -channels:]  # K = 1: the foreground's
+    signed = distance.signed(labels, max(channels, 2))[..., -channels:]  # one channel: the foreground's
     return _mean(jnp.mean(p * signed, axis=-1), valid[..., 0])
 
 
 def distance_penalty(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean of (1 + phi) times the pixel's cross-entropy; phi is 1 along the truth's boundaries and falls inwards.
+    """Return the mean of (1 + phi) times the pixel's cross-entropy; phi is 1 at the truth's boundaries, less inside.
 
-    Caliva et al. (MIDL 2019, arXiv:1908.03679) weigh cross-entropy with distance maps of the truth so that boundaries
-    count most. The form here: for a pixel of class c at distance d to the nearest pixel of another class,
-    phi = (D - d + 1) / D, with D the largest d of class c in the image. It falls linearly from 1 at d = 1 to 1 / D at
-    the deepest pixel, for objects of any size. In an image of a single class phi is 0.
+    Caliva et al. (MIDL 2019, arXiv:1908.03679) weight cross-entropy with distance maps of the truth, so that boundaries
+    count most. The form here is this project's. A pixel of class c at distance d from the nearest pixel of another
+    class has phi = (D - d + 1) / D; D is the largest d of class c in the image. phi falls linearly from 1 at d = 1 to
+    1 / D at the deepest pixel, for objects of any size. In an image of one class phi is 0.
     """
     classes = max(logits.shape[-1], 2)
     _, depth = distance.of_classes(labels, classes)
@@ -124,7 +131,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def _pixel_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """(N, H, W) float32; 0 on ignored pixels."""
+    """Return the cross-entropy of each pixel, (N, H, W) float32, 0 on ignored pixels."""
     logits, valid = _valid(logits, labels)
     if logits.shape[-1] == 1:
         entropy = optax.sigmoid_binary_cross_entropy(logits[..., 0], (labels == 1).astype(jnp.float32))
@@ -135,7 +142,7 @@ def _pixel_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _probabilities(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Probability and truth, both (N, H, W, K) float32 and 0 on ignored pixels, and which are valid (N, H, W, 1)."""
+    """Return probability and truth, (N, H, W, num_classes) float32 and 0 on ignored pixels; valid (N, H, W, 1) bool."""
     logits, valid = _valid(logits, labels)
     if logits.shape[-1] == 1:
         p, truth = jax.nn.sigmoid(logits), (labels == 1)[..., None].astype(jnp.float32)
@@ -145,24 +152,27 @@ def _probabilities(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax
 
 
 def _valid(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Logits in float32 and 0 on ignored pixels, whose gradient so is 0 whatever they were; valid (N, H, W, 1)."""
+    """Return float32 logits and valid (N, H, W, 1) bool. Logits of ignored pixels are 0, and so is their gradient."""
     if logits.ndim != 4 or labels.shape != logits.shape[:3]:
-        raise ValueError(f"logits (N, H, W, K) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}")
+        raise ValueError(
+            f"logits (N, H, W, num_classes) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}"
+        )
     valid = (labels != IGNORE)[..., None]
     return jnp.where(valid, logits.astype(jnp.float32), 0), valid
 
 
-def _tversky(logits: jax.Array, labels: jax.Array, *, misses: float, false_alarms: float, smooth: float) -> jax.Array:
-    """1 - (TP + smooth) / (TP + misses FN + false_alarms FP + smooth), (N, K), written so that nothing cancels."""
+def _tversky(logits: jax.Array, labels: jax.Array, *, alpha: float, beta: float, smooth: float) -> jax.Array:
+    """Return 1 - (TP + smooth) / (TP + alpha FN + beta FP + smooth), (N, num_classes), written without cancellation."""
     p, t, _ = _probabilities(logits, labels)
-    errors = misses * _sum(t * (1 - p)) + false_alarms * _sum((1 - t) * p)
+    errors = alpha * _sum(t * (1 - p)) + beta * _sum((1 - t) * p)
     return errors / (_sum(t * p) + errors + smooth)
 
 
 def _sum(values: jax.Array) -> jax.Array:
+    """Return the sum over an image's pixels, axes 1 and 2."""
     return jnp.sum(values, axis=(1, 2))
 
 
 def _mean(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean over the valid pixels of (N, H, W) values that are 0 elsewhere."""
+    """Return the mean (N,) over valid pixels of values (N, H, W), which are 0 elsewhere."""
     return _sum(values) / jnp.maximum(_sum(valid.astype(jnp.float32)), 1)

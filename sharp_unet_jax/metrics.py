@@ -1,8 +1,8 @@
-"""Overlaps of truth and prediction, all derived from exact pixel counts: one registry, `OVERLAPS`, for everyone.
+"""Overlaps of truth and prediction, from exact pixel counts. `OVERLAPS` is their only registry.
 
-A new metric is one function and one line of `OVERLAPS`: records, tables, figures and the report loop over it. No
-smoothing anywhere. A ratio 0/0 has no value of its own: `empty` says what it scores, like scikit-learn's
-`zero_division`. This file needs NumPy alone, so the report reads it without JAX.
+A new metric is one function and one line of `OVERLAPS`: records, tables, figures and the page loop over it. There is no
+smoothing. A ratio 0/0 has no value of its own: `empty` says what it scores, like scikit-learn's `zero_division`. This
+file needs NumPy alone, so the report imports it without JAX.
 """
 
 from collections.abc import Callable
@@ -15,38 +15,43 @@ IGNORE = 255
 """Label of a pixel that is neither trained on nor scored, such as letterbox padding."""
 
 Empty = Literal["one", "zero", "nan"]
-"""Score of a ratio 0/0, such as an empty truth with an empty prediction: 1, 0, or none (left out of every mean)."""
+"""The score of a ratio 0/0, such as Dice of two empty masks: 1, 0, or none, which every mean leaves out."""
 
 
 class Counts(NamedTuple):
-    """Pixel counts of a class, arrays of one shape."""
+    """Pixel counts of a class, in arrays of equal shape."""
 
     intersection: NDArray[Any]  # in truth and prediction
     truth: NDArray[Any]
     predicted: NDArray[Any]
-    pixels: NDArray[Any]  # all that are labelled, whatever their class
+    pixels: NDArray[Any]  # labelled pixels of all classes
 
 
 Ratio = tuple[NDArray[Any], NDArray[Any]]  # numerator, denominator
 
 
 def _jaccard(n: Counts) -> Ratio:
+    """The pixels that are in both truth and prediction, as a share of those in either."""
     return n.intersection, n.truth + n.predicted - n.intersection
 
 
 def _dice(n: Counts) -> Ratio:
+    """Twice the pixels in both truth and prediction, as a share of the sum of both."""
     return 2 * n.intersection, n.truth + n.predicted
 
 
 def _sensitivity(n: Counts) -> Ratio:
+    """The share of the truth's pixels that are predicted (recall)."""
     return n.intersection, n.truth
 
 
 def _precision(n: Counts) -> Ratio:
+    """The share of the predicted pixels that are true."""
     return n.intersection, n.predicted
 
 
 def _specificity(n: Counts) -> Ratio:
+    """The share of the pixels outside the truth that are not predicted."""
     return n.pixels - n.truth - n.predicted + n.intersection, n.pixels - n.truth
 
 
@@ -57,7 +62,17 @@ OVERLAPS: dict[str, Callable[[Counts], Ratio]] = {
     "precision": _precision,
     "specificity": _specificity,
 }
-"""Overlaps by name, each the numerator and denominator of a ratio. Jaccard and Dice are the paper's."""
+"""Overlaps by name, each the numerator and denominator of a ratio. The report explains them by their docstrings."""
+
+
+def definition(name: str) -> str:
+    """Return a sentence that says what the overlap `name` is: its docstring.
+
+    >>> from sharp_unet_jax import metrics
+    >>> metrics.definition("precision")
+    'The share of the predicted pixels that are true.'
+    """
+    return str(OVERLAPS[name].__doc__)
 
 
 def overlaps(counts: ArrayLike, *, empty: Empty, smoothing: float = 0) -> dict[str, NDArray[np.float64]]:
@@ -66,13 +81,13 @@ def overlaps(counts: ArrayLike, *, empty: Empty, smoothing: float = 0) -> dict[s
     Args:
         counts: (..., classes, 3): intersection, truth, predicted, of all classes, background included.
         empty: what a ratio 0/0 scores.
-        smoothing: what is added to numerator and denominator; 0 everywhere but in the report's table of conventions.
+        smoothing: added to numerator and denominator; 0 except in the report's table of conventions.
 
     Returns:
         {name: (..., classes) float64}.
 
     Raises:
-        ValueError: for another word for `empty`.
+        ValueError: for another value of `empty`.
 
     >>> from sharp_unet_jax import metrics
     >>> values = metrics.overlaps([[4, 5, 4], [7, 7, 8]], empty="one")
@@ -93,15 +108,15 @@ def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> 
     """Return the Jaccard index |A and B| / |A or B| of masks.
 
     Args:
-        truth: (..., H, W) boolean, or numbers that are all 0 or 1; NumPy or JAX.
+        truth: (..., H, W), boolean or of values 0 and 1; NumPy or JAX.
         predicted: the same shape.
         empty: what two empty masks score.
 
     Returns:
-        (...) float64, one value a mask; a scalar for a single pair.
+        (...) float64, one value a pair of masks; a scalar for a single pair.
 
     Raises:
-        ValueError: for shapes that differ, values other than 0 and 1, or another word for `empty`.
+        ValueError: for different shapes, values other than 0 and 1, or another value of `empty`.
 
     >>> from sharp_unet_jax import metrics
     >>> truth, predicted = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
@@ -122,7 +137,7 @@ def of_masks(name: str, truth: ArrayLike, predicted: ArrayLike, *, empty: Empty 
     a, b = _mask(truth, "truth"), _mask(predicted, "predicted")
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(f"truth and predicted must be masks (..., H, W) of one shape, got {a.shape} and {b.shape}")
-    # The complement is the background, class 0: specificity needs its pixels.
+    # Specificity needs the pixels of the background, class 0: the complement of each mask.
     of_classes = [(x & y, x, y) for x, y in ((~a, ~b), (a, b))]
     counts = [[mask.sum(axis=(-2, -1), dtype=np.int64) for mask in masks] for masks in of_classes]
     return overlaps(np.moveaxis(np.array(counts), (0, 1), (-2, -1)), empty=empty)[name][..., 1][()]
@@ -136,9 +151,9 @@ class Score(NamedTuple):
     pooled: dict[str, float]
     """By overlap: all images' pixels counted as one image, then the mean over classes."""
     images: int
-    """Images that the mean Jaccard rests on: all of them, unless empty="nan" left some without a score."""
+    """Images with a Jaccard: all of them, unless empty="nan" left some without a score."""
     dropped: int
-    """Jaccard values (image, class) left out of the mean: empty in truth and prediction, under empty="nan"."""
+    """Jaccard values (image, class) that empty="nan" left out: empty in truth and prediction."""
 
 
 def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
@@ -185,7 +200,7 @@ def mean(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.flo
 def _mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     array = np.asarray(values)
     mask = array.astype(bool)
-    # A label map or a probability map mistaken for a mask would give a plausible, wrong number.
+    # A label map or probabilities passed as a mask would give a plausible, wrong number.
     if array.dtype != bool and not np.array_equal(array, mask):
         raise ValueError(
             f"{name} holds values other than 0 and 1 (from {array.min()} to {array.max()}): pass a mask, "

@@ -1,6 +1,6 @@
-"""The colours of classes and models: said once, for figures, masks, overlays and contact sheets.
+"""The colours of models, classes, errors and text, for figures, masks, overlays, the report's page and contact sheets.
 
-Okabe and Ito's palette, which the colour-blind can tell apart.
+Readers who are colour-blind can tell them apart: Okabe and Ito's palette, and IBM's for errors.
 """
 
 import colorsys
@@ -12,6 +12,9 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     *("#f0e442", "#0072b2", "#d55e00", "#cc79a7"),
 )
 MODELS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # a sweep's models, in the config's order
+PLAIN, SHARP = BLUE, VERMILION  # where only the skip is told apart
+INK = "#262626"  # text and axes
+FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_CLASS = "#ffb000", "#3d6dff", "#dc267f"  # IBM's: light, dark, between them
 _CLASSES = (BLACK, SKY, ORANGE, GREEN, YELLOW, BLUE, VERMILION, PURPLE)  # label 0, the background, is black
 _HUES = [colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95) for k in range(256 - len(_CLASSES))]  # for more classes
 

@@ -45,13 +45,11 @@ def real_data() -> Path:
     return path
 
 
-def shrink_models(patch: pytest.MonkeyPatch) -> None:
-    """Makes `unet` and every `sharp_unet` networks of two levels: they compile in seconds, and are the same code."""
-    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
-        patch.setitem(models.MODELS, name, models.Network(models._unet((4, 8)), skip))
+def shrink_models(patch: pytest.MonkeyPatch, widths: tuple[int, ...] = (4, 8)) -> None:
+    """Give `unet` and every `sharp_unet` these widths: two levels run the code of five, and compile in seconds."""
     for name, network in list(models.MODELS.items()):
-        if "+" in name:
-            patch.setitem(models.MODELS, name, network._replace(parts=models._unet((4, 8))))
+        if network.encoder == "unet":
+            patch.setitem(models.MODELS, name, network._replace(parts=models._unet(widths)))
 
 
 @pytest.fixture
@@ -61,12 +59,12 @@ def tiny_models(monkeypatch):
 
 @pytest.fixture
 def program(tiny_models, dataset):
-    """Of the tiny `sharp_unet`."""
+    """Compiled parts of the tiny `sharp_unet`."""
     return fits.make(fits.CONFIG, "sharp_unet", dataset)
 
 
 class NormedEncoder(nnx.Module):
-    """Two convolutions with stride 2 and batch normalisation: all that a network with a pretrained encoder needs."""
+    """Two convolutions with stride 2 and batch normalisation: all that networks with pretrained encoders have."""
 
     first_stride = 2
     widths = (4, 6)
@@ -82,14 +80,14 @@ class NormedEncoder(nnx.Module):
 
 @pytest.fixture
 def normed(monkeypatch):
-    """The name of a tiny network with batch normalisation, added as anyone would: an encoder and a registry line."""
+    """Register a tiny network with batch normalisation, as a user would; return its name."""
 
     def parts(*, num_classes, in_channels, rngs):
         encoder = NormedEncoder(in_channels, rngs=rngs)
         return encoder, decoder.Decoder(encoder.widths, num_classes=num_classes, rngs=rngs)
 
     monkeypatch.setattr(decoder, "WIDTHS", (6, 4))
-    monkeypatch.setitem(models.MODELS, "sharp_normed", models.Network(parts, "sharp"))
+    monkeypatch.setitem(models.MODELS, "sharp_normed", models.Network(parts, "normed", "sharp", "normed"))
     return "sharp_normed"
 
 

@@ -1,4 +1,4 @@
-"""What the manual and the READMEs tell people to type: commands are understood, additions apply and work."""
+"""The manual and the READMEs: commands are understood, tables are the code's, links lead somewhere, additions work."""
 
 import argparse
 import importlib
@@ -22,36 +22,44 @@ from launch.console import config as configs
 from sharp_unet_jax.config import Augment, Config, Data
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "results/README.md",
-    *(ROOT / "docs").rglob("*.md"),
-    *ROOT.glob("datasets/*/README.md"),
-]
+READMES = [ROOT / name for name in ("README.md", "bench/README.md", "results/README.md")]
+MANUAL = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*MANUAL, *sorted(ROOT.glob("datasets/*/README.md"))]
 EXTENDING = ROOT / "docs/extending.md"
+COLUMNS = 80  # of a code block: a code host cuts longer lines
+WHOLE = re.compile(r"(python3 -m venv|\.venv/bin/pip) .*&&")  # lines of README.md that are copied, and run by .ci/run
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the code blocks of a page as (language, text)."""
+    return re.findall(r"^```(\S*)[^\n]*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def commands() -> list[tuple[str, str]]:
-    """(module, arguments) of every command of ours, on a line of its own or within a sentence."""
+    """Return (module, arguments) of every command of this project, in a code block or within a sentence."""
     found = set()
     for page in PAGES:
-        blocks, prose = [], []
-        for i, part in enumerate(re.split(r"^```", page.read_text(), flags=re.MULTILINE)):
-            (blocks if i % 2 else prose).append(part)
-        lines = [line.partition(" #")[0] for line in "".join(blocks).splitlines()]
-        lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", "".join(prose))]
+        text = "".join(code for language, code in blocks(page) if language == "bash").replace("\\\n", " ")
+        lines = [line.partition(" #")[0] for line in text.splitlines()]
+        lines += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose(page))]
         for line in lines:
             found |= set(re.findall(r"python -m ((?:launch|datasets)\.\w+) (.+)", line))
-            found |= {("launch.cv", each) for each in re.findall(r"(?:\.sbatch|slice\.sh) (--.+)", line)}
-    return sorted(each for each in found if "scans" not in each[1])  # a data set that docs/extending.md invents
+            found |= {("launch.cv", each) for each in re.findall(r"(?:\.sbatch|slice\.sh)\s+(--.+)", line)}
+    # docs/extending.md invents the data set scans.
+    return sorted(each for each in found if "scans" not in each[1] and each[1] != "--help")
 
 
 class Understood(Exception):  # noqa: N818
-    """Raised where a command would begin to work."""
+    """A command would begin to work here."""
 
 
 def stop(parser, arguments=None, namespace=None, _parse=argparse.ArgumentParser.parse_known_args):
-    """As argparse's own, but for what follows."""
+    """Parse as argparse does, check the config's fields, and stop."""
     known, rest = _parse(parser, arguments, namespace)
     configs.overridden(configs.load(known.config) if "config" in known else Config(), rest)
     raise Understood
@@ -75,23 +83,75 @@ def test_there_are_commands():
     assert len(commands()) > 30
 
 
-@pytest.mark.parametrize("cls", [Config, Data, Augment])
-def test_every_setting_is_read_with_its_comment(cls, monkeypatch):
+@pytest.fixture
+def tables(monkeypatch):
+    """Return docs/tables.py."""
     monkeypatch.syspath_prepend(ROOT / "docs")
-    import fields
+    return importlib.import_module("tables")
 
-    found = {each.name: each for each in fields.of(cls)}
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_tables_are_those_of_the_code(page, tables):
+    # Written by `python docs/tables.py`.
+    assert tables.filled(page.read_text()) == page.read_text()
+
+
+def test_a_table_follows_the_code(tables):
+    empty = "# Page\n\n<!-- fields sharp_unet_jax.config.Data data. -->\n<!-- end -->\nMore.\n"
+    filled = tables.filled(empty)
+    assert "| `data.size` | (height, width) in pixels | `tuple[int, int]` | `(64, 64)` |" in filled
+    assert tables.filled(filled.replace("(64, 64)", "(32, 32)")) == filled
+    assert filled.endswith("\nMore.\n")
+    said = tables.filled("<!-- options launch.predict -->\n<!-- end -->\n")
+    assert "| `--tile=H,W` | cut images into tiles" in said
+    assert "`--help`" not in said
+
+
+def test_every_module_is_in_the_manual():
+    api = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
+    named = set(re.findall(r"\.\. automodule:: (\S+)", api))
+    paths = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "sharp_unet_jax").rglob("*.py")]
+    assert named == {".".join(path.parts).removesuffix(".__init__") for path in paths} - {"sharp_unet_jax"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_have_names_and_lead_somewhere(page):
+    links = re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", prose(page))
+    assert all(name.strip() for name, _ in links)
+    missing = {target for _, target in links if "://" not in target and not _leads(page, target)}
+    assert not missing
+
+
+def _leads(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    aimed = (page.parent / path).resolve() if path else page
+    if not anchor or aimed.suffix != ".md":
+        return aimed.exists()
+    headings = re.findall(r"^#+ (.+)", aimed.read_text(), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", MANUAL, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_code_host_shows_whole_lines(page):
+    code = [line for language, text in blocks(page) if language != "diff" for line in text.splitlines()]
+    assert not [line for line in code if len(line) > COLUMNS and not WHOLE.match(line)]
+    assert not [line for line in prose(page).splitlines() if len(line) > 120 and not line.startswith("|")]
+
+
+@pytest.mark.parametrize("cls", [Config, Data, Augment])
+def test_every_setting_is_read_with_its_comment(cls, tables):
+    found = {each.name: each for each in tables.dataclass_fields.of(cls)}
     assert list(found) == list(get_type_hints(cls))
     silent = {name for name, each in found.items() if not each.comment and "default_factory" not in each.default}
     assert silent <= {"folds", "skip_padding", "seed"}  # their names say it
     if cls is Config:
-        assert found["precision"].comment.startswith("Of the network's arithmetic")
+        assert found["precision"].comment.startswith("The network's arithmetic")
         assert found["learning_rate"] == ("learning_rate", "float", "0.001", "Adam")
 
 
 @pytest.fixture
 def extended(tmp_path):
-    """A copy of the packages with all that docs/extending.md adds."""
+    """Return a copy of the packages with all that docs/extending.md adds."""
     page = EXTENDING.read_text()
     for name in ("sharp_unet_jax", "datasets", "launch"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -104,7 +164,7 @@ def extended(tmp_path):
 
 
 def command(folder: Path, *arguments: str) -> str:
-    """What `python -m ...` prints in the copy."""
+    """Return what `python -m ...` prints in the copy."""
     environment = os.environ | {"PYTHONPATH": str(folder), "TFDS_DATA_DIR": str(folder / "built")}
     done = subprocess.run(
         [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False

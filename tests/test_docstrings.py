@@ -1,4 +1,4 @@
-"""The examples in docstrings and the Python of the manual, run beside a finished run and a picture."""
+"""Run the examples in docstrings and the Python of the manual, beside a finished run and a picture."""
 
 import doctest
 import importlib
@@ -15,13 +15,18 @@ from tests.conftest import shrink_models, squares
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("ops.definitions", "ops.sharp", "models", "losses", "metrics", "data.folds", "trained", "fitting")
+PACKAGE = ROOT / "sharp_unet_jax"
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text()
+]
 CODE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Holds the run and the picture that examples name."""
+    """Return a folder that holds the run and the picture that examples name."""
     folder, data = tmp_path_factory.mktemp("beside"), squares()
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
@@ -38,7 +43,7 @@ def beside_a_run(folder, monkeypatch):
 @pytest.mark.usefixtures("beside_a_run")
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_do_what_they_show(name):
-    module = importlib.import_module(f"sharp_unet_jax.{name}")
+    module = importlib.import_module(name)
     failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert tried > 0
     assert failed == 0  # what differs is printed
@@ -50,6 +55,10 @@ def test_code_of_the_manual_prints_what_its_comments_say(code, capsys):
     exec(compile(code, "python.md", "exec"), {"__name__": "page"})
     expected = re.findall(r"^print\(.*\)  # ([^:\n]+)", code, re.MULTILINE)
     assert capsys.readouterr().out.splitlines()[: len(expected)] == expected
+
+
+def test_there_are_examples():
+    assert len(MODULES) >= 9
 
 
 def test_one_import_has_what_it_lists():

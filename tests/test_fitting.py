@@ -1,4 +1,4 @@
-"""One model trained on arrays: what it learns, what it leaves, and what it refuses."""
+"""Training on arrays: the weights returned, the files kept, and the input refused."""
 
 import json
 
@@ -11,7 +11,7 @@ import sharp_unet_jax
 from launch import export
 from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference import trained
 from tests.conftest import squares
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
 
 def test_a_folder_is_a_sweep_that_commands_read(folder, tmp_path):
     run = fit(folder=folder, name="mine")
-    assert_same_weights(run, fit())  # with a folder or without, and again
+    assert_same_weights(run, fit())  # also without a folder, and a second time
     loaded = sharp_unet_jax.load(folder / "runs/sharp_unet/repeat0-fold0")
     assert_same_weights(run, loaded)
     assert (loaded.config, loaded.classes, loaded.dataset) == (run.config, ("background", "foreground"), "mine")
@@ -64,7 +64,7 @@ def test_a_folder_is_a_sweep_that_commands_read(folder, tmp_path):
     assert_same_weights(run, fit(folder=folder, name="mine", on_epoch=again.append))
     assert again == []
     fit(model="unet", folder=folder, name="mine")
-    assert [one.model for model in ("sharp_unet", "unet") for one in predict.load(folder, model)] == [
+    assert [one.model for model in ("sharp_unet", "unet") for one in trained.load_all(folder, model)] == [
         "sharp_unet",
         "unet",
     ]
@@ -123,7 +123,7 @@ def test_images_of_any_size_grey_and_of_other_numbers():
         np.testing.assert_array_equal(a, b)
 
 
-def test_numbers_and_lists_of_numpy_are_as_good_as_pythons():
+def test_numpy_numbers_are_taken_as_pythons():
     assert_same_weights(
         fit(
             epochs=np.int64(2),
@@ -145,7 +145,7 @@ def test_several_classes_and_devices():
         assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-4)
 
 
-def test_a_loss_that_is_no_number_is_said():
+def test_a_loss_that_became_nan_is_an_input_error():
     with pytest.raises(InputError, match=r"^sharp_unet: the .* loss became NaN .*; try a lower learning_rate$"):
         fit(learning_rate=1e38, epochs=3)
 
@@ -194,7 +194,7 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ({"weights": "imagenet"}, "weights: there are no ImageNet weights for sharp_unet"),
     ],
 )
-def test_what_is_wrong_is_one_line(arguments, message):
+def test_wrong_input_is_one_line(arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         fit(**arguments)
     assert "\n" not in str(caught.value)

@@ -1,6 +1,7 @@
-"""What is done on a GPU: its lowerings against the definitions, and an epoch in one call against step by step.
+"""The GPU's lowerings against the definitions, and an epoch in one call against step by step.
 
-CI has none, and checks the lowerings on the CPU. The whole is `python -m pytest tests/test_gpu.py` where there is one.
+Without a GPU, as in CI, the lowerings run on the CPU and the other tests are skipped. On a machine with a GPU run
+`python -m pytest tests/test_gpu.py`.
 """
 
 import os
@@ -22,7 +23,7 @@ from sharp_unet_jax.training import compile, epochs, train
 HERE = jax.default_backend() == "gpu"
 needs_gpu = pytest.mark.skipif(not HERE, reason="there is no GPU here")
 
-# What is left of a sum of bfloat16 numbers, and of float32 numbers, relative to the largest.
+# Error of a sum in bfloat16 and in float32, relative to the largest value.
 TOLERANCE = {jnp.bfloat16: 2e-2, jnp.float32: 1e-5}
 
 
@@ -31,7 +32,7 @@ def normal(seed, *shape):
 
 
 def value_and_gradients(f, args):
-    """Of a weighted sum of f's outputs; bfloat16 holds the weights without rounding."""
+    """Return f's output and the gradients of a weighted sum of it; the weights are exact in bfloat16."""
 
     def loss(*args):
         y = f(*args).astype(jnp.float32)
@@ -83,7 +84,7 @@ OPERATIONS = {
 
 @pytest.fixture
 def gpu_lowerings(monkeypatch):
-    """Those of a GPU are taken wherever the test runs."""
+    """Use the GPU's lowerings on every platform."""
     if not HERE:
         take = lambda *args, default, cuda=None, **_: (cuda or default)(*args)  # noqa: E731
         monkeypatch.setattr(lax, "platform_dependent", take)
@@ -110,8 +111,8 @@ def test_a_tie_goes_to_the_first_in_reading_order():
 
 
 @pytest.mark.usefixtures("gpu_lowerings")
-def test_a_sharp_block_leaves_out_what_lies_outside():
-    """It is read at the nearest pixel inside, and left out: not multiplied by zero."""
+def test_a_sharp_block_ignores_pixels_outside_of_the_image():
+    """The kernel reads the nearest pixel inside instead and discards it: times zero, an infinity would be NaN."""
     x = jnp.zeros((1, 4, 5, 1)).at[0, 0, 4, 0].set(jnp.inf)
     reached = np.zeros((4, 5), bool)
     reached[:2, 3:] = True
@@ -120,7 +121,7 @@ def test_a_sharp_block_leaves_out_what_lies_outside():
 
 @pytest.mark.usefixtures("gpu_lowerings")
 def test_the_gradient_of_a_bias_is_summed_in_float32():
-    """bfloat16 has no 259, a line's sum; the total, 777, is rounded once, to 776."""
+    """bfloat16 cannot hold 259, the sum of a line. The total, 777, is rounded once, to 776."""
     x, bias = jnp.ones((3, 1, 259, 1), jnp.bfloat16), jnp.zeros(1, jnp.bfloat16)
     gradient = jax.grad(lambda bias: jnp.sum(ops.add_bias(x, bias).astype(jnp.float32)))(bias)
     np.testing.assert_array_equal(gradient.astype(jnp.float32), [776])
@@ -144,14 +145,14 @@ import sys
 import jax, numpy as np
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-from sharp_unet_jax import programs, train
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.training import epochs, train
 rng, ids = np.random.default_rng(0), tuple(map(str, range(16)))
 images, masks = rng.integers(0, 256, (16, 32, 32, 3), np.uint8), rng.integers(0, 2, (16, 32, 32), np.uint8)
 dataset, devices = Dataset("noise", images, masks, ids, ids, ("background", "object")), jax.devices()[:1]
 config = Config(models=("sharp_unet",), batch_size=8, precision=sys.argv[2])
-program = programs.build(config, "sharp_unet", dataset, programs.put(dataset, devices), devices)
+program = epochs.build(config, "sharp_unet", dataset, epochs.put(dataset, devices), devices)
 state, (index, weight) = program.init(0), train.batches(np.arange(16), 8, program.batch_size)
 for _ in range(3):
     state, totals = program.train(state, index, weight, 1e-3, False, np.zeros(2, np.uint32))
@@ -162,21 +163,21 @@ print("losses", *np.asarray(totals), *np.asarray(program.evaluate(state, index)[
 @needs_gpu
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_programs_from_the_cache_run(tmp_path, precision):
-    """cuDNN cannot be started while a CUDA graph is recorded: the second process did not come to its first epoch."""
+    """cuDNN cannot start while a CUDA graph is recorded: the second process, whose programs are cached, would fail."""
     command = [sys.executable, "-c", FROM_CACHE, str(tmp_path), precision]
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    told = []
+    losses = []
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
         assert "losses" in done.stdout, done.stderr[-2000:]
-        told.append([float(word) for word in done.stdout.split()[1:]])
+        losses.append([float(word) for word in done.stdout.split()[1:]])
     assert any(tmp_path.glob("jit_train_loop-*"))
-    np.testing.assert_allclose(*told, rtol=1e-3)  # sums of gradients come in any order
+    np.testing.assert_allclose(*losses, rtol=1e-3)  # the order of sums varies
 
 
 @needs_gpu
-def test_a_networks_gradients_are_as_near_as_the_definitions():
-    """To those of float32. Rounding decides what a ReLU or a maximum lets through, so bfloat16 itself is not near."""
+def test_a_networks_gradients_are_as_close_as_the_definitions():
+    """bfloat16 gradients differ from float32's, as rounding changes ReLUs and maxima: the definitions set the bound."""
     x = jnp.asarray(np.random.default_rng(0).random((2, 64, 64, 3)), jnp.float32)
 
     def gradients(dtype):
@@ -202,7 +203,7 @@ def test_a_networks_gradients_are_as_near_as_the_definitions():
 @needs_gpu
 @pytest.mark.parametrize("model", ["ternausnet16", "unet_resnet18", "sharp_unet_resnet34", "sharp_unet_resnet50"])
 def test_networks_with_other_encoders_train(model):
-    """XLA aborted this process while it compiled two of them (openxla/xla#47381)."""
+    """XLA can abort the process while it compiles such networks (openxla/xla#47381)."""
     rng, ids = np.random.default_rng(0), tuple("ab")
     images, masks = rng.integers(0, 256, (2, 64, 96, 3), np.uint8), rng.integers(0, 2, (2, 64, 96), np.uint8)
     dataset, devices = Dataset("noise", images, masks, ids, ids, ("background", "object")), jax.devices()[:1]
@@ -225,7 +226,7 @@ def test_an_epoch_in_one_call_is_its_steps(tiny_models):
     for loop in (True, False):
         program = epochs.build(config, "sharp_unet", dataset, epochs.put(dataset, devices), devices, loop=loop)
         state, totals_of = program.init(0), []
-        for epoch in range(2):  # more than the call that a CUDA graph is recorded in
+        for epoch in range(2):  # the first records the CUDA graph, the second runs it
             index, weight = train.batches(np.arange(10), 4, program.batch_size)
             state, totals = program.train(state, index, weight, 1e-3, False, np.array([0, epoch], np.uint32))
             totals_of.append(np.asarray(totals))

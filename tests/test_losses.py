@@ -1,4 +1,4 @@
-"""Every loss against its formula in NumPy and float64, its gradient against finite differences, and its edges."""
+"""Every loss against its formula in NumPy and float64, its gradient against finite differences, and edge cases."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ GRADIENT = {name: jax.jit(jax.grad(lambda x, y, name=name: losses.get(name)(x, y
 
 
 def sample(channels: int, shape=(3, 6, 5), seed=0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels; some pixels of the first image, and all of the last, are ignored."""
+    """Return logits and labels; some pixels of the first image and all pixels of the last are ignored."""
     rng = np.random.default_rng([channels, seed])
     logits = 2 * rng.normal(size=(*shape, channels))
     labels = rng.integers(0, max(channels, 2), shape).astype(np.uint8)
@@ -92,7 +92,7 @@ def test_formula(name, channels):
     assert result.dtype == jnp.float32
     expected = [numpy_loss(name, x, y) for x, y in zip(logits, labels, strict=True)]
     np.testing.assert_allclose(result, expected, rtol=2e-5, atol=1e-6)
-    assert result[-1] == 0  # nothing but ignored pixels
+    assert result[-1] == 0  # all its pixels are ignored
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -133,7 +133,7 @@ def test_finite_at_the_edges(name, channels):
 
 
 def one_hot(labels: np.ndarray, channels: int) -> np.ndarray:
-    """+1 on the labelled class, -1 elsewhere, (..., K)."""
+    """Return +1 on the labelled class and -1 elsewhere, (..., channels)."""
     classes = np.array([1]) if channels == 1 else np.arange(channels)
     return np.where(labels[..., None] == classes, 1, -1)
 
@@ -166,7 +166,7 @@ def test_boundary_is_silent_without_a_boundary():
 
 
 def test_distance_penalty_by_hand():
-    """A row of three 0s and four 1s: depths 3 2 1 and 1 2 3 4. At logit 0 every pixel costs log 2."""
+    """A row of three 0s and four 1s has the depths 3 2 1 and 1 2 3 4. At logit 0 each pixel's entropy is log 2."""
     labels = np.array([[[IGNORE, IGNORE, 0, 0, 0, 1, 1, 1, 1, IGNORE]]], np.uint8)
     phi = np.array([1 / 3, 2 / 3, 1, 1, 3 / 4, 2 / 4, 1 / 4])
     result = COMPILED["distance_penalty"](jnp.zeros((1, 1, 10, 1)), labels)
@@ -195,7 +195,7 @@ def test_properties(logits, labels, channels, random):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_stands_on_ignored_pixels_changes_nothing(name):
+def test_logits_of_ignored_pixels_change_nothing(name):
     logits, labels = sample(3)
     spoilt = np.where((labels == IGNORE)[..., None], np.nan, logits).astype(np.float32)
     np.testing.assert_array_equal(COMPILED[name](spoilt, labels), COMPILED[name](logits.astype(np.float32), labels))
@@ -203,7 +203,7 @@ def test_whatever_stands_on_ignored_pixels_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_step_on_the_way_is_nan(name):
+def test_no_intermediate_value_is_nan(name):
     logits, labels = sample(3)
     with jax.debug_nans(True):
         losses.get(name)(jnp.asarray(logits, jnp.float32), labels)
@@ -249,3 +249,11 @@ def test_names():
 def test_shapes_that_do_not_fit_are_named(name):
     with pytest.raises(ValueError, match=r"\(2, 4, 4, 1\) and \(2, 4, 5\)"):
         losses.get(name)(jnp.zeros((2, 4, 4, 1)), jnp.zeros((2, 4, 5), jnp.int32))
+
+
+def test_a_sum_refuses_a_loss_that_is_a_mean(monkeypatch):
+    """It would broadcast, and padding would count as images."""
+    monkeypatch.setitem(losses.LOSSES, "mean", lambda logits, labels: losses.dice(logits, labels).mean())
+    both = losses.get({"dice": 1.0, "mean": 1.0})
+    with pytest.raises(AssertionError, match=r"shape \(\) but expected \(2,?\)\. \[loss 'mean'"):
+        both(jnp.zeros((2, 4, 4, 1)), jnp.zeros((2, 4, 4), jnp.int32))

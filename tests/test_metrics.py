@@ -1,4 +1,4 @@
-"""Scores against scikit-learn, against fractions worked out by hand, and the rules at their edges."""
+"""Overlaps against scikit-learn and against fractions computed by hand, and the rule for empty masks."""
 
 from fractions import Fraction
 
@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_sco
 
 from sharp_unet_jax import metrics
 
-# Truth and prediction as rows of a picture, with their Jaccard and Dice worked out by hand.
+# Truth and prediction as rows of a picture, with Jaccard and Dice computed by hand.
 BY_HAND = [
     ("##..", "##..", Fraction(1), Fraction(1)),
     ("##..", ".##.", Fraction(1, 3), Fraction(1, 2)),
@@ -37,7 +37,7 @@ def test_masks_by_hand(truth, predicted, jaccard, dice, empty):
 
 @pytest.mark.parametrize(("empty", "expected"), [("one", 1.0), ("zero", 0.0), ("nan", np.nan)])
 @pytest.mark.parametrize("measure", [metrics.jaccard, metrics.dice])
-def test_two_empty_masks_follow_the_rule(measure, empty, expected):
+def test_two_empty_masks_score_what_the_rule_says(measure, empty, expected):
     nothing = np.zeros((2, 3), bool)
     np.testing.assert_equal(measure(nothing, nothing, empty=empty), expected)
     assert measure(nothing, nothing) == 1.0  # the default
@@ -84,7 +84,7 @@ def test_every_overlap_agrees_with_scikit_learn(classes, empty):
         for image, c in np.ndindex(len(truth), classes):
             t, p = (truth[image] == c).ravel(), (predicted[image] == c).ravel()
             if name in ("jaccard", "dice") and not t.any() and not p.any():
-                expected = division  # jaccard_score takes no nan
+                expected = division  # jaccard_score has no zero_division=nan
             else:
                 expected = measure(t, p, zero_division=0.0 if name == "jaccard" else division)
             np.testing.assert_allclose(found[name][image, c], expected, atol=1e-12)
@@ -97,7 +97,7 @@ def test_masks_may_be_zeros_and_ones_of_any_kind(convert):
     assert metrics.jaccard(convert(picture("##..")), convert(picture(".##."))) == pytest.approx(1 / 3)
 
 
-def test_masks_that_are_none_are_refused():
+def test_arrays_that_are_no_masks_are_refused():
     mask = picture("##..")
     with pytest.raises(ValueError, match=r"truth holds values other than 0 and 1 \(from 0 to 255\)"):
         metrics.jaccard(mask * np.uint8(255), mask)
@@ -114,7 +114,7 @@ masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6))
 
 @settings(deadline=None)
 @given(st.data(), masks)
-def test_jaccard_and_dice_are_one_measure(data, truth):
+def test_jaccard_follows_from_dice(data, truth):
     predicted = data.draw(hnp.arrays(bool, truth.shape))
     j, d = metrics.jaccard(truth, predicted), metrics.dice(truth, predicted)
     assert np.all((j >= 0) & (j <= d) & (d <= 1))

@@ -1,4 +1,4 @@
-"""The notebook in examples/: its cells run, in order, with the knobs at its top turned down and tiny networks."""
+"""Run the cells of the notebook in examples/ in order, with small settings and tiny networks."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import pytest
 
 PATH = Path(__file__).parents[1] / "examples/from_python.ipynb"
 CELLS = [cell for cell in json.loads(PATH.read_text())["cells"] if cell["cell_type"] == "code"]
-KNOBS = {"EPOCHS": 2, "STEPS": 5}
+SETTINGS = {"EPOCHS": 2, "STEPS": 5}
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -24,7 +24,7 @@ def test_every_cell_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
     names = {"__name__": "__main__"}
     sources = ["".join(cell["source"]) for cell in CELLS]
-    for name, value in KNOBS.items():
+    for name, value in SETTINGS.items():
         sources[0], found = re.subn(rf"^{name} = \d+", f"{name} = {value}", sources[0], flags=re.MULTILINE)
         assert found == 1
     with matplotlib.rc_context():

@@ -33,9 +33,9 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
         return resize_image(image, run.config.data.size, run.config.data.fit), None
     workdir, _ = layout.run_of(folder.absolute()) or (folder, None)
     sweep = records.load(workdir)
-    if sweep.pairs is None:
+    if sweep.prepared is None:
         raise InputError(f"--image={name}: there is no such file, and the images of {run.dataset} are not at hand")
-    prepared, masks, row_of = sweep.pairs
+    prepared, masks, row_of = sweep.prepared
     if name not in row_of:
         known = ", ".join(sweep.test_ids(run.name)[:3])
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sharp_unet_jax.sweeps.sweep import Ended, EpochEnded, Event, Started, Warned
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Warned
 
 PLAIN_SECONDS = 10  # at least, between two plain lines of a run
 

@@ -22,7 +22,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan
-from sharp_unet_jax.sweeps.sweep import Ended, EpochEnded, Event
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event
 from sharp_unet_jax.training import compile, epochs, network
 
 PICTURES = 4  # validation images that are drawn for a run

@@ -32,7 +32,7 @@ def verify(
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
     trained.load(run_folder(folder, runs[name]))  # refuses a checkpoint whose weights are not those of the record
     with tempfile.TemporaryDirectory() as elsewhere:
-        events = sweep.go(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
+        events = sweep.train(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
         (again,) = progress.show(events, console, config.epochs, 1)
     same = again.get("weights_sha256") == record["weights_sha256"]
     console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")

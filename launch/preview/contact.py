@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from launch.preview.outlines import COLOURS, GAP, outlined
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.data.resize import resize
 
 TILE = 224  # pixels of a picture's longer side
@@ -14,7 +14,7 @@ COLUMNS, MOST = 6, 30  # pictures in a row; pictures in all
 LINE = 15  # pixels of a line of text
 
 
-def pick(facts: Facts, most: int = MOST) -> dict[int, list[str]]:
+def pick(facts: Profile, most: int = MOST) -> dict[int, list[str]]:
     """Choose the images to show, in order, each with the reasons why it is unusual; typical images have none."""
     shown: dict[int, list[str]] = {}
     for index, why in [*_alike(facts), *_extremes(facts)]:
@@ -23,7 +23,7 @@ def pick(facts: Facts, most: int = MOST) -> dict[int, list[str]]:
     return {index: shown.get(index, []) for index in dict.fromkeys([*shown, *typical])}
 
 
-def _alike(facts: Facts) -> list[tuple[int, str]]:
+def _alike(facts: Profile) -> list[tuple[int, str]]:
     """Return images that are like another, with the reason."""
     chosen: list[tuple[int, str]] = []
     for i, j, bits, _ in facts.near[:2]:
@@ -33,7 +33,7 @@ def _alike(facts: Facts) -> list[tuple[int, str]]:
     return chosen
 
 
-def _extremes(facts: Facts) -> list[tuple[int, str]]:
+def _extremes(facts: Profile) -> list[tuple[int, str]]:
     """Return the images with the least and the most of something, with the reason."""
     foreground, chosen = facts.foreground, []
     if empty := np.flatnonzero(foreground == 0).tolist():
@@ -45,14 +45,14 @@ def _extremes(facts: Facts) -> list[tuple[int, str]]:
     for value, least, greatest in (
         (facts.sizes.prod(axis=1), "smallest", "largest"),
         (facts.sizes[:, 1] / facts.sizes[:, 0], "narrowest", "widest"),
-        (np.array([one.brightness for one in facts.each]), "darkest", "brightest"),
+        (np.array([one.brightness for one in facts.images]), "darkest", "brightest"),
     ):
         if value.min() < value.max():
             chosen += [(int(np.argmin(value)), least), (int(np.argmax(value)), greatest)]
     return chosen
 
 
-def sheet(facts: Facts, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+def sheet(facts: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
     """Draw the images that `pick` chooses, each with its id and the reasons.
 
     `read` returns the image (h, w, C) and the mask (h, w) of an index in `facts`.

@@ -9,7 +9,7 @@ import numpy as np
 from datasets.folder import labels
 from datasets.folder.pairs import first_few
 from launch.preview.source import Source
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.data.duplicates import DUPLICATE
 
@@ -17,7 +17,7 @@ ROWS = 12  # the most rows of a table
 ALIKE = 0.9  # neighbours that are more alike than this share of all pairs are probably slices or frames
 
 
-def text(source: Source, facts: Facts, faults: Sequence[str], notes: Sequence[str], advice: Sequence[Advice]) -> str:
+def text(source: Source, facts: Profile, faults: Sequence[str], notes: Sequence[str], advice: Sequence[Advice]) -> str:
     """Return the whole report but for the command to give."""
     verdict = "launch.cv would refuse this:" if faults else "Nothing would keep launch.cv from training on this."
     parts = [f"# Data check: {_plain(source.name)}", verdict, _list(faults)]
@@ -31,12 +31,12 @@ def text(source: Source, facts: Facts, faults: Sequence[str], notes: Sequence[st
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def relatives(facts: Facts) -> list[str]:
+def relatives(facts: Profile) -> list[str]:
     """Say which images are not independent of one another: copies, near-duplicates, groups, slices."""
     lines = []
     names = facts.ids
     if facts.copies:
-        differ = [group for group in facts.copies if len({facts.each[index].mask for index in group}) > 1]
+        differ = [group for group in facts.copies if len({facts.images[index].mask_sha256 for index in group}) > 1]
         pairs = first_few(" = ".join(names[index] for index in group[:4]) for group in facts.copies)
         number = sum(len(group) - 1 for group in facts.copies)
         lines.append(f"{number} images are copies of others, pixel by pixel: {pairs}")
@@ -66,7 +66,7 @@ def relatives(facts: Facts) -> list[str]:
     return lines
 
 
-def odd(facts: Facts) -> list[str]:
+def odd(facts: Profile) -> list[str]:
     """Say what is unusual in images and masks."""
     lines = []
     n, share = len(facts.ids), facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
@@ -84,14 +84,14 @@ def odd(facts: Facts) -> list[str]:
         if 0 < part < 0.01:
             weights = "{'cross_entropy': 1, 'dice': 1}"
             lines.append(f'{name} covers {part:.2%} of all pixels: if it is never found, try --config.loss="{weights}"')
-    if flat := [facts.ids[index] for index, one in enumerate(facts.each) if one.levels == 1]:
+    if flat := [facts.ids[index] for index, one in enumerate(facts.images) if one.levels == 1]:
         lines.append(f"{len(flat)} images are of one colour all over: {first_few(flat)}")
-    if (levels := int(np.median([one.levels for one in facts.each]))) <= 8:
+    if (levels := int(np.median([one.levels for one in facts.images]))) <= 8:
         lines.append(f"most images hold {levels} different values or fewer: are they masks?")
     return lines
 
 
-def _sizes(facts: Facts) -> str:
+def _sizes(facts: Profile) -> str:
     sizes = Counter(tuple(size) for size in facts.sizes.tolist())
     area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     aspect = facts.sizes[:, 1] / facts.sizes[:, 0]
@@ -106,7 +106,7 @@ def _sizes(facts: Facts) -> str:
     )
 
 
-def _classes(facts: Facts) -> str:
+def _classes(facts: Profile) -> str:
     share = facts.counts / np.maximum(facts.counts.sum(axis=1, keepdims=True), 1)
     total = facts.counts.sum(axis=0) / max(facts.counts.sum(), 1)
     rows = []

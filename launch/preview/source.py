@@ -17,7 +17,7 @@ from datasets.folder import images as image_files
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice import profile
-from sharp_unet_jax.advice.profile import Fact, Facts
+from sharp_unet_jax.advice.profile import ImageProfile, Profile
 from sharp_unet_jax.config import Data
 
 
@@ -38,22 +38,22 @@ class Source:
     proposed: tuple[str, ...] = ()  # names of classes with which refused masks can be read
 
 
-def inspect(data: Data, console: Console) -> tuple[Source, Facts]:
+def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
     """Return the data set that `data` names, without the images that cannot be read, and the facts of the rest.
 
     Raises DataError where there is no such folder, or where a builder refuses its files.
     """
     found = _folder(data, console) if data.builder == "folder" else _built(data, console)
 
-    def examine(index: int) -> Fact | str:
+    def examine(index: int) -> ImageProfile | str:
         try:
-            return profile.fact(*found.read(index), len(found.classes))
+            return profile.profile_image(*found.read(index), len(found.classes))
         except DataError as error:
             return str(error)
 
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         seen = list(track(console, "reading images")(pool.map(examine, range(len(found.ids))), len(found.ids)))
-    good = [index for index, fact in enumerate(seen) if isinstance(fact, Fact)]
+    good = [index for index, fact in enumerate(seen) if isinstance(fact, ImageProfile)]
     rest = dataclasses.replace(
         found,
         ids=[found.ids[index] for index in good],
@@ -61,7 +61,7 @@ def inspect(data: Data, console: Console) -> tuple[Source, Facts]:
         read=lambda index: found.read(good[index]),
         faults=[*found.faults, *(fault for fault in seen if isinstance(fault, str))],
     )
-    return rest, Facts(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, Fact)])
+    return rest, Profile(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, ImageProfile)])
 
 
 def _folder(data: Data, console: Console) -> Source:

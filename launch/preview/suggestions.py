@@ -10,14 +10,14 @@ import pandas as pd
 from launch.console import config as configs
 from launch.preview.source import Source
 from sharp_unet_jax.advice import memory, settings
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.storage import atomic
 
 
 def suggest(
-    config: Config, given: Collection[str], source: Source, facts: Facts, output: Path, device: jax.Device
+    config: Config, given: Collection[str], source: Source, facts: Profile, output: Path, device: jax.Device
 ) -> list[Advice]:
     """Return the settings that suit, each with its reason; write groups.csv to `output` where one is suggested.
 
@@ -45,7 +45,7 @@ def _classes(source: Source) -> list[Advice]:
     return [Advice("data.classes", ",".join(source.proposed), why)]
 
 
-def _groups(config: Config, source: Source, facts: Facts, output: Path) -> list[Advice]:
+def _groups(config: Config, source: Source, facts: Profile, output: Path) -> list[Advice]:
     """Suggest folds that keep copies and near-duplicates together, where there are any and the folds can be filled."""
     families = len(set(facts.families))
     if facts.grouped or families == len(facts.ids):

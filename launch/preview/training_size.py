@@ -4,20 +4,20 @@ import numpy as np
 
 from launch.preview.source import Source
 from sharp_unet_jax.advice import profile
-from sharp_unet_jax.advice.profile import Facts
+from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import resize
 
 SAMPLE = 40  # masks that `ceiling` resizes
 
 
-def all_empty(config: Config, source: Source, facts: Facts) -> bool:
+def all_empty(config: Config, source: Source, facts: Profile) -> bool:
     """Say whether no mask holds any foreground at the training size."""
     masks = (source.read(index)[1] for index in range(len(facts.ids)))
     return not any(resize(mask[..., None], mask, config.data.size, config.data.fit)[1].any() for mask in masks)
 
 
-def ceiling(config: Config, source: Source, facts: Facts) -> str:
+def ceiling(config: Config, source: Source, facts: Profile) -> str:
     """Say which Jaccard a perfect prediction at the training size gets: masks resized there and back, by themselves."""
     size, fit = config.data.size, config.data.fit
     some = np.unique(np.linspace(0, len(facts.ids) - 1, SAMPLE).astype(int)).tolist()

@@ -1,1 +1,1 @@
-"""What suits a data set: its profile, the memory a training step needs, and settings to start from."""
+"""Advice for a data set: its profile, the memory of a training step, and settings to start from."""

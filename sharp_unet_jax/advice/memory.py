@@ -1,4 +1,4 @@
-"""What a training step needs in memory, by tracing it: nothing is compiled or run."""
+"""Memory of a training step, estimated by tracing: nothing is compiled or run."""
 
 import math
 from pathlib import Path
@@ -15,25 +15,25 @@ from sharp_unet_jax.training import network
 
 
 class Need(NamedTuple):
-    """Bytes, and what sizes a network likes."""
+    """Bytes of a training step, and the sizes that suit the network."""
 
-    state: int  # parameters, their gradients and Adam's two moments: whatever the batch
-    image: int  # for each image of a batch
-    multiple: int  # sizes that are no multiples of it are padded by the network
+    state: int  # bytes of parameters, their gradients and Adam's two moments
+    image: int  # bytes for each image of a batch
+    multiple: int  # the network's stride: it pads other sizes up to the next multiple
 
 
 def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need:
-    """Of a step of `model` at `config.data.size`.
+    """Estimate the memory of a training step of `model` on images of `config.data.size`.
 
-    An image's share is what the forward pass leaves for the backward pass, and three quarters of it again for what is
-    on the way. The former are the residuals of `jax.vjp` for two images less those for one: parameters are among them,
-    in the type of the arithmetic. That is 0.9 to 1.8 times what XLA says on a CPU, see bench/README.md.
+    An image needs what its forward pass leaves for the backward pass, and three quarters of that for temporaries. The
+    former are the residuals of `jax.vjp` for two images less those for one: the difference leaves out the parameters,
+    which are residuals too. The estimate is 0.9 to 1.8 times XLA's own on a CPU (bench/README.md).
     """
 
-    def made() -> Any:
+    def build() -> Any:
         return network.build(config, model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(0))
 
-    segmenter = nnx.eval_shape(made)
+    segmenter = nnx.eval_shape(build)
     graph, loss = nnx.graphdef(segmenter), losses.get(config.loss)
 
     def residuals(params: Any, stats: Any, image: jax.Array, mask: jax.Array) -> Any:
@@ -43,24 +43,21 @@ def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need
 
         return jax.vjp(objective, params)[1]
 
-    params, stats = jax.eval_shape(lambda: network.arrays(made()))
+    params, stats = jax.eval_shape(lambda: network.arrays(build()))
 
     def kept(images: int) -> int:
         shape = (images, *config.data.size)
         image, mask = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in ((*shape, channels), shape))
         return _bytes(jax.eval_shape(residuals, params, stats, image, mask))
 
-    encoder = segmenter.encoder
-    return Need(
-        4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), encoder.first_stride * 2 ** (len(encoder.widths) - 1)
-    )
+    return Need(4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), segmenter.stride)
 
 
 def at_hand(device: jax.Device) -> int:
-    """Bytes that a run may fill: a GPU's or TPU's own memory, or what the machine has free beside its CPU."""
+    """Return the bytes that a run may fill: the memory of a GPU or TPU, or the free memory of a CPU's machine."""
     if own := (device.memory_stats() or {}).get("bytes_limit"):
         return own
-    limit = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" where there is none
+    limit = Path("/sys/fs/cgroup/memory.max")  # a container's; "max" if it has none
     most = limit.read_text().strip() if limit.exists() else ""
     free = psutil.virtual_memory().available
     return min(free, int(most)) if most.isdecimal() else free

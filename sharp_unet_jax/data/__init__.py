@@ -1,1 +1,1 @@
-"""Data on its way to a run: resizing, the resident arrays, folds."""
+"""Data for runs: arrays, resizing, folds, augmentation, batches, tiles."""

@@ -1,4 +1,4 @@
-"""Images and masks that are NumPy arrays already, as the source of a data set."""
+"""Images and masks given as NumPy arrays, as the source of a data set."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeAlias
@@ -19,10 +19,17 @@ def examples(
     groups: Sequence[Hashable] | None,
     window: tuple[float, float] | None,
 ) -> list[dict[str, Any]]:
-    """Pairs as a `resident.Source` has them: the image uint8 by `window`, the mask uint8; ids are `kind` and a number.
+    """Turn arrays into the examples of a `resident.Source`.
 
-    `images` are (h, w) or (h, w, C), of any sizes; `masks` (h, w) of their classes; `groups` of every image, by default
-    each its own. InputError names the pair that is wrong. Labels beyond the classes are left to `resident.prepare`.
+    Args:
+        images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype with a `window`.
+        masks: (h, w), the class of each pixel or `IGNORE`. `resident.prepare` refuses labels beyond the classes.
+        kind: first part of the ids, a number follows: "" or "validation ".
+        groups: of every image; None gives each image a group of its own.
+        window: intensities that become 0 and 255, see `pixels.windowed`.
+
+    Raises:
+        InputError: naming the image or mask that is wrong.
     """
     if len(images) != len(masks) or (groups is not None and len(groups) != len(images)):
         number = "" if groups is None else f" and {len(groups)} groups"
@@ -52,7 +59,7 @@ def examples(
 
 
 def _image(image: np.ndarray, name: str, window: tuple[float, float] | None) -> np.ndarray:
-    """(H, W, C) uint8."""
+    """Turn an image of any dtype into (H, W, C) uint8; `name` is for errors."""
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"{name} is {image.shape}: give (height, width) or (height, width, channels)")
     if image.dtype != np.uint8 and window is None:

@@ -1,7 +1,8 @@
-"""Training images and masks changed at random, on the device and inside the step: `config.Augment` says by how much.
+"""Random augmentation of training images and masks, on the device and inside the step.
 
-What happens to an image depends on the run's seed, the epoch and the image alone: not on the batch, nor on the devices
-that share it, nor on where a run was cut off. Where a strength is 0, nothing of its change is compiled.
+`config.Augment` sets the strength of each change; a change of strength 0 is not compiled. The changes of an image
+depend on the run's seed, the epoch and the image alone. They do not depend on the batch, on the devices that share it,
+or on where a run was resumed.
 """
 
 import dm_pix
@@ -13,25 +14,34 @@ from jax.scipy.ndimage import map_coordinates
 from sharp_unet_jax.config import Augment
 from sharp_unet_jax.metrics import IGNORE
 
-# Numbers drawn for every image, whichever are used: each has its own, so that one change does not depend on another.
+# Every image draws all of these numbers, used or not: no change's number then depends on which others are used.
 _DRAWS = ("flip_y", "flip_x", "turn", "angle", "zoom", "y", "x", "brightness", "contrast", "gamma", "blur", "noise")
-_KNOTS = 3  # a side: elastic displacements are drawn on so coarse a grid, as by Ronneberger et al. (2015)
+_KNOTS = 3  # elastic displacements are drawn on a 3x3 grid, as by Ronneberger et al. (2015)
 
 
 def batch(settings: Augment, images: Array, masks: Array, index: Array, draw: Array) -> tuple[Array, Array]:
-    """Images (B, H, W, C) and masks (B, H, W), uint8, changed; the same shapes and type.
+    """Augment a batch.
 
-    `index` (B,) int32 says which image each is; `draw` (2,) uint32 is the seed of the run and the epoch. Masks move
-    with their images, by nearest neighbour; what comes from beyond an image is 0, and `IGNORE` in its mask.
+    Masks move with their images, by nearest neighbour. Pixels from beyond an image are 0, and `IGNORE` in its mask.
+
+    Args:
+        settings: strength of each change.
+        images: (B, H, W, C) uint8.
+        masks: (B, H, W) uint8.
+        index: (B,) int32, the number of each image in the data set.
+        draw: (2,) uint32, the run's seed and the epoch.
+
+    Returns:
+        Images and masks of the same shapes and dtypes.
     """
-    # Of JAX's generators, the one whose bits are the same for one image and for many.
+    # Of JAX's generators, threefry alone draws the same bits for an image by itself and inside a batch.
     key = jax.random.wrap_key_data(draw, impl="threefry2x32")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     return jax.vmap(lambda *one: _pair(settings, *one))(images, masks, keys)
 
 
 def _pair(settings: Augment, image: Array, mask: Array, key: Array) -> tuple[Array, Array]:
-    """One image (H, W, C) and its mask (H, W)."""
+    """Augment one image (H, W, C) and its mask (H, W)."""
     numbers, knots, noise = jax.random.split(key, 3)
     draws = dict(zip(_DRAWS, jax.random.uniform(numbers, (len(_DRAWS),), minval=-1), strict=True))
     if settings.flip or settings.turn:
@@ -45,10 +55,10 @@ def _pair(settings: Augment, image: Array, mask: Array, key: Array) -> tuple[Arr
 
 
 def _flipped(settings: Augment, draws: dict[str, Array], x: Array) -> Array:
-    """An image or a mask (H, W, ...), flipped and turned; only a square has room for a quarter turn."""
+    """Flip and turn an image or a mask (H, W, ...); only a square is turned by 90 degrees."""
     for axis, name in enumerate(("flip_y", "flip_x")):
         x = jnp.where((draws[name] + 1) / 2 < settings.flip, jnp.flip(x, axis), x)
-    share = (draws["turn"] + 1) / 2 / (settings.turn or 1)  # below 1 it turns: by 90 degrees below a third, and so on
+    share = (draws["turn"] + 1) / 2 / (settings.turn or 1)  # below 1: turn, by 90, 180 or 270 degrees, a third each
     if x.shape[0] != x.shape[1]:
         return jnp.where((share < 1) & bool(settings.turn), jnp.rot90(x, 2), x)
     quarters = jnp.where((share < 1) & bool(settings.turn), 1 + jnp.floor(3 * share), 0)
@@ -57,14 +67,14 @@ def _flipped(settings: Augment, draws: dict[str, Array], x: Array) -> Array:
 
 
 def _warped(settings: Augment, draws: dict[str, Array], key: Array, image: Array, mask: Array) -> tuple[Array, Array]:
-    """Affine and elastic in one resampling: bilinear for the image, nearest for the mask."""
+    """Rotate, zoom, shift and deform in one resampling: bilinear for the image, nearest for the mask."""
     height, width = mask.shape
     angle, factor = jnp.deg2rad(settings.rotate) * draws["angle"], (1 + settings.zoom) ** -draws["zoom"]
     cos, sin = factor * jnp.cos(angle), factor * jnp.sin(angle)
     y, x = jnp.meshgrid(
         jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing="ij", sparse=True
     )
-    # Where each pixel comes from: about the centre, which may itself have moved.
+    # The source of each output pixel: rotated and zoomed about the centre, then shifted.
     rows = cos * y + sin * x + (height - 1) / 2 + height * settings.shift * draws["y"]
     columns = cos * x - sin * y + (width - 1) / 2 + width * settings.shift * draws["x"]
     if settings.elastic:
@@ -77,9 +87,9 @@ def _warped(settings: Augment, draws: dict[str, Array], key: Array, image: Array
 
 
 def _bilinear(image: Array, rows: Array, columns: Array) -> Array:
-    """The image (H, W, C) at `rows` and `columns` (H, W), the edge repeated; float32, rounded.
+    """Sample the image (H, W, C) at `rows` and `columns` (H, W), with the edge repeated: float32, rounded.
 
-    SciPy's `map_coordinates` takes a channel at a time; this gathers whole pixels.
+    Whole pixels are gathered: `map_coordinates` would gather each channel on its own.
     """
     height, width, _ = image.shape
     rows, columns = jnp.clip(rows, 0, height - 1), jnp.clip(columns, 0, width - 1)
@@ -92,14 +102,14 @@ def _bilinear(image: Array, rows: Array, columns: Array) -> Array:
 
 
 def _shaded(settings: Augment, draws: dict[str, Array], key: Array, image: Array) -> Array:
-    """The colours of an image in [0, 1], which may leave that range."""
+    """Change the colours of an image in [0, 1]; the result may leave that range."""
     if settings.brightness:
         image = dm_pix.adjust_brightness(image, settings.brightness * draws["brightness"])
     if settings.contrast:
         image = dm_pix.adjust_contrast(image, (1 + settings.contrast) ** draws["contrast"])
     if settings.gamma:
         image = dm_pix.adjust_gamma(image, (1 + settings.gamma) ** draws["gamma"])
-    # Half of the draws are below 0: a network should know images as they are, too.
+    # Half of the draws are below 0 and change nothing: the network also sees sharp images without noise.
     if settings.blur:
         image = _blurred(settings.blur, jnp.maximum(settings.blur * draws["blur"], 1e-3), image)
     if settings.noise:
@@ -109,9 +119,9 @@ def _shaded(settings: Augment, draws: dict[str, Array], key: Array, image: Array
 
 
 def _blurred(largest: float, sigma: Array, image: Array) -> Array:
-    """Gaussian, the edge repeated, cut off at three times the `largest` sigma.
+    """Blur by a Gaussian that ends at three times the `largest` sigma, with the edge repeated.
 
-    dm_pix's is a grouped convolution, which takes many times as long on a CPU.
+    dm_pix has a grouped convolution, which takes many times as long on a CPU.
     """
     radius = max(1, round(3 * largest))
     taps = jnp.exp(-0.5 * (jnp.arange(-radius, radius + 1) / sigma) ** 2)

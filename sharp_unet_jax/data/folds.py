@@ -1,7 +1,7 @@
-"""Which images train, validate and test in each run: pure functions of ids, groups and a seed.
+"""Folds: the images that train, validate and test in each run, as pure functions of ids, groups and a seed.
 
-Order comes from SHA-256 of seed, repeat and id, never from a random generator: a split is the same on every machine,
-under every NumPy, and however the images were listed.
+The order of images comes from SHA-256 of seed, repeat and id, never from a random generator. A split is therefore the
+same on every machine, with every NumPy, and for every order of the images.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ class Split(NamedTuple):
 
     train: np.ndarray
     validation: np.ndarray
-    """The images decisions are taken on. Under the paper's protocol the test images themselves."""
+    """Images that decide on epochs and learning rates. The paper's protocol takes the test images."""
     test: np.ndarray
 
 
@@ -38,18 +38,18 @@ def plan(
 
     Args:
         ids: names of the images, each once.
-        groups: each image's group; used only if grouped.
-        folds: parts of the data set; each is the test part once a repeat.
-        repeats: how often the data set is split anew.
-        grouped: keep groups whole: no group has images in two of train, validation and test.
-        protocol: "paper": validation is the test part. "nested": validation is a part of the training images, drawn
-            anew from (seed, repeat, fold).
-        validation: under "nested", the fraction of the training images; with whole groups, as near as they allow.
+        groups: each image's group; used only if `grouped`.
+        folds: number of parts; each is the test part once in a repeat.
+        repeats: number of independent divisions.
+        grouped: no group has images in two of train, validation and test.
+        protocol: "paper" validates on the test part. "nested" validates on a part of the training images, drawn for
+            each (seed, repeat, fold).
+        validation: under "nested", the fraction of the training images; with groups, as close as they allow.
         seed: any integer.
 
     Raises:
-        ValueError: one line, for repeated ids, fewer images or groups than folds, fewer than 2 folds, an unknown
-            protocol, or a nested split that would leave a part empty.
+        ValueError: for repeated ids, fewer images or groups than folds, fewer than 2 folds, an unknown protocol, or a
+            nested split that would leave a part empty.
 
     >>> from sharp_unet_jax.data import folds
     >>> patients = ["a", "a", "b", "b", "c", "c"]
@@ -97,7 +97,7 @@ def k_folds(ids: Sequence[str], k: int, *, seed: int, repeat: int) -> list[np.nd
     """Divide images at random into k parts whose sizes differ by at most one.
 
     Returns:
-        k arrays of sorted int64 indices, disjoint, together all of them.
+        k disjoint arrays of sorted int64 indices that hold all images together.
 
     Raises:
         ValueError: for k < 2, fewer images than k, or repeated ids.
@@ -111,19 +111,19 @@ def k_folds(ids: Sequence[str], k: int, *, seed: int, repeat: int) -> list[np.nd
 def grouped_folds(groups: Sequence[str], k: int, *, seed: int, repeat: int) -> list[np.ndarray]:
     """Divide images into k parts of about equal size without splitting a group.
 
-    Groups are taken roughly from the largest to the smallest, each into the part that is smallest so far, so two
-    parts differ by at most the largest group's size. Roughly: each size is first multiplied by its own random factor
-    between 1 and 2. In exact order, groups of distinct sizes would fall into the same parts in every repeat; on
-    sequences like CVC-ClinicDB's the parts are no less even for it.
+    Each group joins the part that is smallest so far, so that two parts differ by at most the largest group's size.
+    Groups are taken in the order of their sizes, each multiplied by a random factor between 1 and 2. Without the
+    factors, groups of distinct sizes would form the same parts in every repeat. On sequences like CVC-ClinicDB's the
+    parts are as even with the factors.
 
     Args:
         groups: each image's group.
         k: number of parts.
         seed: any integer.
-        repeat: which of the repeated divisions.
+        repeat: number of the division.
 
     Returns:
-        k arrays of sorted int64 indices, disjoint, together all of them, none empty.
+        k disjoint arrays of sorted int64 indices that hold all images together; none is empty.
 
     Raises:
         ValueError: for k < 2 or fewer groups than k.
@@ -142,9 +142,12 @@ def grouped_folds(groups: Sequence[str], k: int, *, seed: int, repeat: int) -> l
 
 
 def portion(names: Sequence[str], fraction: float, prefix: str) -> np.ndarray:
-    """Positions (m,) of about `fraction` of the names (n,), in order, equal names kept together; at least one name.
+    """Choose about `fraction` of the names (n,), and at least one; equal names stay together.
 
-    Which they are depends on the names and on the text `prefix`, such as a seed.
+    The choice depends on the names and on the text `prefix`, such as a seed.
+
+    Returns:
+        Sorted positions of the chosen names, (m,) int64.
     """
     sizes = Counter(names)
     order = sorted(sizes, key=lambda name: _digest(f"{prefix}/{name}"))

@@ -1,20 +1,38 @@
-"""Pixels of any depth as the 8 bits that networks here are trained on."""
+"""Pixels of any dtype as the 8 bits that networks are trained on."""
 
 import numpy as np
 
 from sharp_unet_jax.errors import InputError
 
-# A window of CT that begins so far below water, at 0, shows air or lung, of which all its images hold some. One that
-# begins nearer to 0 may be of soft tissue or of no CT: then images without negative pixels are as good as others.
+# In Hounsfield units, water is 0. A window that begins this far below it shows air or lung, which is in every image of
+# a CT: an image without negative pixels is then stored with an offset. A window that begins nearer to 0 tells nothing.
 _OF_CT = -200.0
 
 
-def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | None) -> np.ndarray:
-    """An image (h, w, C) or a stack (n, h, w, C) of any dtype as a network was trained on: uint8 (..., h, w, channels).
+def windowed(image: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Clip finite pixels of any numeric dtype to `window`, whose ends become 0 and 255: uint8 of the same shape."""
+    low, high = window
+    wide = image.dtype.kind in "iu" and image.dtype.itemsize > 2  # more than float32 holds exactly
+    clipped = np.clip(image.astype(np.float64 if wide else np.float32), low, high) - low
+    return np.rint(clipped.astype(np.float32) * (255 / max(high - low, 1e-9))).astype(np.uint8)
 
-    uint8 stays as it is, and False and True become 0 and 255. Anything else is clipped to `window`, whose ends become 0
-    and 255: of a CT, Hounsfield units. Grey is repeated for a network of colours; colours are taken for grey where all
-    three are the same. Raises InputError where there is no such reading.
+
+def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | None) -> np.ndarray:
+    """Turn an image into what a network was trained on.
+
+    uint8 stays as it is; False and True become 0 and 255; other dtypes go through `windowed`. Grey is repeated for a
+    network trained on RGB. RGB becomes grey if its three channels are the same.
+
+    Args:
+        image: (h, w, C), or a stack of images (n, h, w, C), of any dtype.
+        channels: of the network.
+        window: intensities that became 0 and 255 in training; None if all its images were uint8.
+
+    Returns:
+        uint8, (..., h, w, channels).
+
+    Raises:
+        InputError: for an image that cannot be read this way.
     """
     if image.shape[-1] != channels:
         if image.shape[-1] == 1:
@@ -36,19 +54,11 @@ def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | N
             f"the pixels are {image.dtype} ({image.min():g} to {image.max():g}), and the run was trained on 8 bits: "
             "convert the image as those of the training were"
         )
-    low, high = window
     if not np.isfinite(image).all():
         raise InputError("some pixels are not numbers (NaN or infinite)")
-    if low <= _OF_CT and image.min() >= 0:  # a CT stored with an offset, or already windowed
+    if window[0] <= _OF_CT and image.min() >= 0:  # a CT stored with an offset, or windowed already
         raise InputError(
-            f"the pixels are {image.min():g} to {image.max():g}, and the run was trained on values from {low:g} to "
-            f"{high:g} (of a CT: Hounsfield units): give the file as it was measured"
+            f"the pixels are {image.min():g} to {image.max():g}, and the run was trained on values from {window[0]:g} "
+            f"to {window[1]:g} (of a CT: Hounsfield units): give the file as it was measured"
         )
     return windowed(image, window)
-
-
-def windowed(image: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Return an image of any numeric dtype as uint8: clipped to `window` (low, high), whose ends become 0 and 255."""
-    low, high = window
-    scaled = (np.clip(image.astype(np.float32), low, high) - low) * (255 / max(high - low, 1e-9))
-    return np.rint(scaled).astype(np.uint8)

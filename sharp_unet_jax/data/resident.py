@@ -1,4 +1,4 @@
-"""A data set decoded and resized once: uint8, on disk, and from there in memory as far as it is used."""
+"""A data set, decoded and resized once, as uint8 arrays that are mapped into memory from the disk."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Every pair of a data set at its training size."""
+    """All images and masks of a data set, at the size of training."""
 
     name: str
     images: np.ndarray  # (n, H, W, C) uint8
@@ -42,22 +42,22 @@ class Dataset:
     ids: tuple[str, ...]
     groups: tuple[str, ...]  # what must not be split across folds
     classes: tuple[str, ...]  # names, background first
-    folder: Path | None = None  # where images.npy, masks.npy and names.json lie, if they were kept
-    window: tuple[float, float] | None = None  # what became 0 and 255 of files deeper than 8 bits, see data.pixels
+    folder: Path | None = None  # of images.npy, masks.npy and names.json, if they were kept
+    window: tuple[float, float] | None = None  # intensities that became 0 and 255, see `pixels.windowed`
 
     @property
     def num_classes(self) -> int:
-        """Channels of the logits, see `num_classes`."""
+        """Channels of the logits, see the function `num_classes`."""
         return num_classes(self.classes)
 
     @property
     def gigabytes(self) -> float:
-        """Of images and masks."""
+        """Size of images and masks, in 1e9 bytes."""
         return (self.images.nbytes + self.masks.nbytes) / 1e9
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of every pixel, label, id and group: two data sets with the same digest give the same runs."""
+        """Digest of every pixel, label, id, group and class: data sets with equal digests give the same runs."""
         digest = hashlib.sha256()
         for part in (self.images, self.masks):
             digest.update(repr(part.shape).encode())
@@ -67,7 +67,7 @@ class Dataset:
 
 
 def num_classes(classes: Sequence[str]) -> int:
-    """Channels of the logits for `classes`, background among them: one for a single foreground, else one a class."""
+    """Return the channels of the logits for `classes`, background first: 1 for one foreground, else one a class."""
     return 1 if len(classes) == 2 else len(classes)
 
 
@@ -82,12 +82,22 @@ def prepare(
     window: tuple[float, float] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Dataset:
-    """Reads `source` through Grain, resizing each pair to `size` (H, W) as `fit` says.
+    """Read and resize a data set through Grain.
 
-    With `cache` the result is read from that folder where it is, else written there; without, or where that folder
-    cannot be made, it stays in memory. `window` is remembered alone. `track(items, total)` may wrap the iteration to
-    show its progress. Raises InputError for no examples, grey images among coloured ones, labels beyond `classes`, and
-    masks that are all empty.
+    Args:
+        source: images and masks of any sizes.
+        name: of the data set.
+        classes: names, background first.
+        size: height and width of training.
+        fit: how `resize` fits images into `size`.
+        cache: a folder to read the result from if it is there, else to write it to. Without one, or if it cannot be
+            written, the arrays lie in a deleted temporary folder.
+        window: kept in the result, not applied.
+        track: `track(items, total)` may wrap the iteration, to show its progress.
+
+    Raises:
+        InputError: for no examples, grey images among coloured ones, labels beyond `classes`, masks that are all empty,
+            or a full disk.
     """
     if cache is not None and (cached := _load(cache, name, classes)) is not None:
         return dataclasses.replace(cached, window=window)
@@ -98,7 +108,7 @@ def prepare(
     with contextlib.ExitStack() as stack:
         kept = None
         if cache is not None:
-            with contextlib.suppress(OSError):  # not to be written to: reading again costs time alone
+            with contextlib.suppress(OSError):  # without a cache the next call reads again
                 kept = stack.enter_context(replacing_folder(cache))
         folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
@@ -107,14 +117,14 @@ def prepare(
             if error.errno != errno.ENOSPC:
                 raise
             raise InputError(f"{folder.parent}: no space left on the device for the images at {size}") from error
-        # Outlives its files' names.
+        # The memory maps stay valid after the folder is renamed or deleted.
         dataset = Dataset(name, *_arrays(folder), ids, groups, classes, kept and cache, window)
         write_json(folder / "names.json", {"ids": ids, "groups": groups, "sha256": dataset.sha256})
     return dataset
 
 
 def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
-    # Decoding and resizing release the GIL: threads use every core, and the order stays that of the source.
+    # Threads use every core, since decoding and resizing release the GIL; the order stays that of the source.
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=32)))
 
 
@@ -128,7 +138,10 @@ def _text(value: str | bytes) -> str:
 
 
 def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -> Iterator[Example]:
-    """`examples` as they are; InputError for one that does not fit the others or the classes, or if none has labels."""
+    """Yield the examples unchanged.
+
+    Raises InputError for one with other channels or with labels beyond the classes, and if all masks are empty.
+    """
     shape, highest = None, 0
     number = 0
     for image, mask, id_, group in examples:
@@ -138,7 +151,7 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
         if label >= len(classes):
             raise InputError(
                 f"{name}: the mask of {id_!r} holds label {label}, but there are {len(classes)} classes "
-                f"({', '.join(classes)}); name every class or mend the mask"
+                f"({', '.join(classes)}); name every class or correct the mask"
             )
         number, shape, highest = number + 1, image.shape, max(highest, label)
         yield image, mask, id_, group
@@ -147,7 +160,7 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
 
 
 def _write(folder: Path, examples: Iterable[Example], n: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Pair by pair, since the whole need not fit into memory; ids and groups."""
+    """Write images.npy and masks.npy example by example, since all may not fit into memory; return ids and groups."""
     names: list[list[str]] = []
     with open(folder / "images.npy", "wb") as images, open(folder / "masks.npy", "wb") as masks:
         for image, mask, *name in examples:
@@ -172,4 +185,4 @@ def _load(folder: Path, name: str, classes: tuple[str, ...]) -> Dataset | None:
         dataset = Dataset(name, *_arrays(folder), tuple(names["ids"]), tuple(names["groups"]), classes, folder)
         return dataset if dataset.sha256 == names["sha256"] else None
     except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError, EOFError):
-        return None  # not there, or damaged: prepared anew
+        return None  # missing or damaged: the caller prepares it again

@@ -1,4 +1,4 @@
-"""Images and label maps at the size they are trained at, on the CPU, and predictions back at the images' own."""
+"""Resizing on the CPU: images and masks to the size of training, predictions back to the images' own sizes."""
 
 from typing import Literal
 
@@ -12,11 +12,11 @@ Size = tuple[int, int]  # height, width
 
 
 def resize(image: np.ndarray, mask: np.ndarray, size: Size, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """A pair at `size` (H, W): image (h, w, C) uint8 to (H, W, C) uint8, mask (h, w) uint8 to (H, W) uint8.
+    """Resize an image (h, w, C) uint8 and its mask (h, w) uint8 to `size` (H, W).
 
-    Images are resampled bilinearly, averaging over the area that shrinks to a pixel; masks by nearest neighbour,
-    since any other filter invents labels. "letterbox" keeps the aspect and centres the picture; what it pads is 0 in
-    the image and `IGNORE` in the mask, so it is neither trained on nor scored.
+    Images are resized bilinearly; shrinking averages over the area of a pixel. Masks are resized by nearest neighbour,
+    since any other filter invents labels. "stretch" changes the aspect. "letterbox" keeps it and centres the picture.
+    Its padding is 0 in the image and `IGNORE` in the mask, so it is neither trained on nor scored.
     """
     rows, columns = _place(image.shape[:2], size, fit)
     label = np.full(size, IGNORE, np.uint8)
@@ -25,7 +25,7 @@ def resize(image: np.ndarray, mask: np.ndarray, size: Size, fit: Fit) -> tuple[n
 
 
 def resize_image(image: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
-    """The image (H, W, C) of `resize` alone."""
+    """Resize an image (h, w, C) uint8 as `resize` does, without a mask: (H, W, C) uint8."""
     place = rows, columns = _place(image.shape[:2], size, fit)
     whole = np.zeros((*size, image.shape[2]), np.uint8)
     for c in range(image.shape[2]):
@@ -34,7 +34,7 @@ def resize_image(image: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
 
 
 def restore(probabilities: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
-    """What was predicted on an image from `resize_image`, (H, W, K) float32, at the image's own `size`: (h, w, K)."""
+    """Undo `resize_image` for predictions (H, W, K) float32: return them at the image's own `size`, (h, w, K)."""
     rows, columns = _place(size, probabilities.shape[:2], fit)
     inside = probabilities[rows, columns]
     if inside.shape[:2] == size:
@@ -45,7 +45,7 @@ def restore(probabilities: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
 
 
 def _place(shape: tuple[int, ...], size: Size, fit: Fit) -> tuple[slice, slice]:
-    """The rows and columns that an image of `shape` fills at `size`."""
+    """Return the rows and columns that an image of `shape` fills at `size`."""
     height, width = size
     if fit == "letterbox":
         scale = min(height / shape[0], width / shape[1])
@@ -56,6 +56,6 @@ def _place(shape: tuple[int, ...], size: Size, fit: Fit) -> tuple[slice, slice]:
 
 
 def _scale(plane: np.ndarray, place: tuple[slice, slice], resample: Image.Resampling) -> np.ndarray:
-    # Pillow's filters widen with the scale when shrinking: "bilinear" then averages the area under a triangle.
+    # Pillow widens its filters when it shrinks: "bilinear" then averages under a triangle.
     height, width = (span.stop - span.start for span in place)
     return np.asarray(Image.fromarray(plane).resize((width, height), resample))

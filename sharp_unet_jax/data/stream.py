@@ -1,4 +1,4 @@
-"""Batches of a data set too large for the devices, read from the disk ahead of their use."""
+"""Batches of a data set that is too large for the devices, read from the disk in advance."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,13 +10,13 @@ from jax.sharding import NamedSharding
 
 from sharp_unet_jax.data.resident import Dataset
 
-THREADS, AHEAD = 4, 8  # reading releases the GIL; the other batches wait here
+THREADS, AHEAD = 4, 8  # threads, since reading releases the GIL, and batches read in advance
 
 
 def batches(dataset: Dataset, index: np.ndarray, place: NamedSharding) -> Iterator[tuple[jax.Array, jax.Array]]:
-    """The images (B, H, W, C) and masks (B, H, W) of each row of `index` (S, B), uint8, on the devices of `place`.
+    """Yield a batch for each row of `index` (S, B): images (B, H, W, C) and masks (B, H, W), uint8.
 
-    A process reads only what its own devices get.
+    `place` shards a batch over devices. A process reads only the parts of its own devices.
     """
 
     def read(step: int) -> tuple[jax.Array, jax.Array]:

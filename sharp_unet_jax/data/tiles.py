@@ -1,4 +1,4 @@
-"""Images cut into overlapping tiles of one size, and what was predicted on them put together again."""
+"""Overlapping tiles of one size: cutting images, and joining the predictions on tiles."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from sharp_unet_jax.data.resize import Size
 
-SIGMA = 1 / 8  # of the Gaussian, in tiles: nnU-Net's (Isensee et al. 2021)
+SIGMA = 1 / 8  # of the Gaussian, in sides of a tile, as in nnU-Net (Isensee et al. 2021)
 
 
 def starts(length: int, tile: int, multiple: int) -> list[int]:
-    """Where tiles begin along an axis: evenly, half a tile apart at most, from the first pixel to the last.
+    """Return where tiles of length `tile` begin along an axis: evenly spaced, at most half a tile apart.
 
-    Evenly, lest a pixel be at the borders of all its tiles. All begin at multiples of `multiple`, what the network
-    halves its maps by in all: only there it sees in a tile what it sees in the whole image.
+    Even spacing keeps a pixel from lying at the border of all its tiles. All tiles begin at multiples of `multiple`,
+    the network's stride: there its pooling divides a tile as it divides the whole image.
     """
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))
@@ -21,7 +21,7 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
 
 
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
-    """Tiles (*tile, C) of an image (h, w, C), row by row; where it ends, its edge is repeated."""
+    """Yield the tiles (*tile, C) of an image (h, w, C), row by row; beyond the image its edge is repeated."""
     rows, columns = (starts(length, side, multiple) for length, side in zip(image.shape, tile, strict=False))
     for top in rows:
         for left in columns:
@@ -31,9 +31,9 @@ def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
 
 
 def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> np.ndarray:
-    """The mean of overlapping `tiles` (*tile, K) float32 in the order of `cut`, at the image's `size`: (h, w, K).
+    """Average overlapping `tiles` (*tile, K) float32, in the order of `cut`, to the image's `size`: (h, w, K).
 
-    A tile's weight falls as a Gaussian from its middle: at its borders the network sees least.
+    Each tile is weighted by a Gaussian around its middle: at its borders the network sees least.
     """
     weight = np.outer(*map(_gaussian, tile)).astype(np.float32)[..., None]
     rows, columns = (starts(length, side, multiple) for length, side in zip(size, tile, strict=True))

@@ -1,1 +1,1 @@
-"""A finished run put to use: masks, exports, explanations."""
+"""Finished runs in use: probabilities and masks, exported files, explanations."""

@@ -1,56 +1,60 @@
-"""What a trained network looks at: Grad-CAM at each concatenation of its decoder, and its skips, sharpened or not.
+"""Explanations of a trained network: Grad-CAM at each skip connection, and the encoder's maps before and after it.
 
 Seg-Grad-CAM: Vinogradova, Dibrov & Myers, "Towards Interpretable Semantic Segmentation via Gradient-Weighted Class
-Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The paper shows it in Figure 9.
+Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The Sharp U-Net paper shows it in Figure 9.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from sharp_unet_jax import decision
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained, Weights
-from sharp_unet_jax.models import Segmenter
-from sharp_unet_jax.training import compile, network
+from sharp_unet_jax.models import Segmenter, segmenter
+from sharp_unet_jax.training import network
 
 Maps = list[jax.Array]
 
 
 class Skip(NamedTuple):
-    """An encoder's map as the encoder made it, and as it reaches the decoder: (h, w, C) float32 each."""
+    """An encoder's map before and after its skip connection, (h, w, C) float32 each."""
 
     before: np.ndarray
     after: np.ndarray
 
 
 def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
-    """The labels (H, W) uint8 that the run gives to an image (H, W, channels) uint8, at its config's threshold."""
+    """Return the labels (H, W) uint8 that the run predicts for an image (H, W, channels) uint8."""
     (probabilities,) = run.probabilities(image[None])
-    if run.num_classes == 1:
-        return (probabilities[..., 0] > run.config.threshold).astype(np.uint8)
-    return probabilities.argmax(axis=-1).astype(np.uint8)
+    return decision.labels(probabilities, run.config.threshold)
 
 
 def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | None = None) -> np.ndarray:
-    """What in each concatenation of the decoder, first (coarsest) to last, speaks for a class in a region.
+    """Compute Grad-CAM at what each skip connection returns, in the decoder's order: the coarsest first.
 
-    Of a concatenation A (h, w, K), the up-sampled maps and the skip's: relu(sum over k of a_k A_k), where a_k is the
-    mean over A_k's pixels of the gradient of the region's sum of the class's logit. Brought to the image's size
-    (bilinear). With one output the background's logit is that of the foreground, negated.
+    At a map A (h, w, K) Grad-CAM is relu(sum over k of a_k A_k), resized to the image (bilinear). a_k is the mean, over
+    the pixels of A_k, of the gradient of the class's logit summed over the region. In a network with one class the
+    background's logit is the foreground's, negated.
 
     Args:
-      run: any model's.
-      image: (H, W, channels) uint8, of any size.
-      label: an index in run.classes, background included.
-      region: (H, W) bool; None is where the run predicts the class. InputError if it is empty.
+        run: of any model.
+        image: (H, W, channels) uint8, of any size.
+        label: an index into `run.classes`; 0 is the background.
+        region: (H, W) bool; None is where the run predicts the class.
 
-    Returns (levels, H, W) float32 from 0 up, in logits: levels of one run can be compared by their scale only if
-    their maps are of the same size and number, so pictures give each level a scale of its own.
+    Returns:
+        (calls, H, W) float32, 0 or more, in logits. The scales of two maps can be compared only if both have the same
+        size and number of channels: figures give each a scale of its own.
+
+    Raises:
+        InputError: for a region without a pixel.
     """
     region = predicted(run, image) == label if region is None else region
     if not region.any():
@@ -59,22 +63,29 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
         direction = np.eye(run.num_classes, dtype=np.float32)[label]
     else:
         direction = np.full(1, 2 * label - 1, np.float32)
-    maps = _gradcam(run)(run.weights, image[None], region[None].astype(np.float32), direction)
+    maps = _gradcam(run, run.platform)(run.weights, image[None], region[None].astype(np.float32), direction)
     return np.concatenate([np.asarray(each) for each in maps])
 
 
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
-    """The skip connections of an image (H, W, channels) uint8, coarsest first: what a sharp block makes of its map."""
-    maps = zip(*_skips(run)(run.weights, image[None]), strict=True)
-    return [Skip(*(np.asarray(each[0], np.float32) for each in pair)) for pair in maps]
+    """Return an image's feature maps before and after each skip connection, coarsest first; image (H, W, C) uint8."""
+    calls = jax.device_get(_skips(run, run.platform)(run.weights, image[None]))
+    pairs = [(call.x[0], call.joined[0, ..., -call.x.shape[-1] :]) for call in calls]
+    return [Skip(before.astype(np.float32), after.astype(np.float32)) for before, after in pairs]
 
 
 def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Radial frequencies in cycles a pixel, up to 0.5, and the share of a map's power that lies around each, (rings,).
+    """Compute the power spectrum of feature maps by radial frequency.
 
-    Maps (h, w, C), each less its mean and under a Hann window, so that their edges do not look like detail; power is
-    summed over C. There are as many rings as the map resolves, at most 24. The shares sum to at most 1, the rest being
-    in the corners beyond 0.5.
+    Each map less its mean is multiplied by a Hann window, so that its edges do not look like detail. Power is summed
+    over channels. There are as many rings as the maps resolve, 24 at most.
+
+    Args:
+        maps: (h, w, C).
+
+    Returns:
+        Frequencies in cycles a pixel, up to 0.5, and the share of all power around each: both (rings,). The shares sum
+        to 1 or less: the rest lies in the corners beyond 0.5.
     """
     height, width, _ = maps.shape
     window = np.hanning(height + 2)[1:-1, None, None] * np.hanning(width + 2)[None, 1:-1, None]
@@ -89,85 +100,69 @@ def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (edges[:-1] + edges[1:]) / 2, total / max(power.sum(), np.finfo(np.float64).tiny)
 
 
-class _Tap(nnx.Module):
-    """In front of a decoder's block: keeps the concatenation that the block is given, less nothing but a zero."""
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "joined"], meta_fields=["level"])
+@dataclass(frozen=True)
+class _Call:
+    """A call of a network's skip connections."""
 
-    def __init__(self, block: Callable[..., jax.Array], zero: jax.Array | None, seen: Maps):
-        self.block, self.zero, self.seen = block, nnx.data(zero), nnx.static(seen)
+    level: int  # 0 is the finest
+    x: jax.Array  # the encoder's map, (N, h, w, C)
+    joined: jax.Array  # what the decoder goes on with, (N, h, w, D)
 
-    def __call__(self, x: jax.Array, *rest: Any) -> jax.Array:
-        self.seen.append(x)
-        return self.block(x if self.zero is None else x + self.zero, *rest)
+
+class _Recorder(nnx.Module):
+    """A network's skip connections, which record their calls in the decoder's order.
+
+    With `zeros`, one a call, each call returns its result plus its zero: a gradient by the zero is that by the result.
+    """
+
+    def __init__(self, skip: segmenter.Skip, zeros: Maps | None):
+        self.skip, self.zeros = skip, nnx.data(zeros)
+        self.calls: list[_Call] = nnx.static([])
+
+    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
+        joined = self.skip(level, x, below)
+        self.calls.append(_Call(level, x, joined))
+        return joined if self.zeros is None else joined + self.zeros[len(self.calls) - 1]
 
 
 def _network(run: Trained, weights: Weights) -> Segmenter:
     return nnx.merge(run.graph, weights["params"], weights["stats"], copy=True)
 
 
-def _precise(run: Trained, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, compiled as training was."""
-    return run.compiled(
-        jax.default_matmul_precision(compile.matmul_precision(run.config, jax.default_backend()))(function)
-    )
-
-
-def _strides(segmenter: Segmenter) -> list[int]:
-    """How many times smaller than the (padded) image the skips are, coarsest first."""
-    return [segmenter.encoder.first_stride * 2**level for level in range(len(segmenter.encoder.widths) - 1)][::-1]
+def _recorded(run: Trained, weights: Weights, images: jax.Array, zeros: Maps | None) -> tuple[jax.Array, list[_Call]]:
+    """Return the logits of images (N, H, W, channels) uint8, and the calls of the skip connections."""
+    model = _network(run, weights)
+    model.skip = recorder = _Recorder(model.skip, zeros)
+    return model(network.scaled(images)), recorder.calls
 
 
 @functools.lru_cache(maxsize=4)
-def _gradcam(run: Trained) -> Callable[..., Maps]:
-    def tapped(weights: Weights, images: jax.Array, zeros: Maps | None) -> tuple[jax.Array, Maps]:
-        """Logits and concatenations; the gradient by `zeros` is that by the concatenations."""
-        segmenter = _network(run, weights)
-        seen: Maps = []
-        blocks = cast(Any, segmenter.decoder).blocks
-        for level in range(len(_strides(segmenter))):
-            blocks[level] = _Tap(blocks[level], None if zeros is None else zeros[level], seen)
-        return segmenter(network.scaled(images)), seen
+def _gradcam(run: Trained, platform: str) -> Callable[..., Maps]:
+    """Compile Grad-CAM: weights, images (N, H, W, C) uint8, region (N, H, W), direction (num_classes,) to its maps."""
 
-    def maps(weights: Weights, images: jax.Array, region: jax.Array, direction: jax.Array) -> Maps:
-        _, shapes = jax.eval_shape(functools.partial(tapped, zeros=None), weights, images)
+    def heat(weights: Weights, images: jax.Array, region: jax.Array, direction: jax.Array) -> Maps:
+        def score(zeros: Maps | None) -> tuple[jax.Array, list[_Call]]:
+            logits, calls = _recorded(run, weights, images, zeros)
+            return jnp.einsum("nhwk,nhw,k->", logits, region, direction), calls
 
-        def spoken(zeros: Maps) -> tuple[jax.Array, Maps]:
-            logits, seen = tapped(weights, images, zeros)
-            return jnp.einsum("nhwk,nhw,k->", logits, region, direction), seen
-
-        gradients, seen = jax.grad(spoken, has_aux=True)([jnp.zeros(x.shape, x.dtype) for x in shapes])
-        height, width = images.shape[1:3]
-        found = []
-        for gradient, x, stride in zip(gradients, seen, _strides(_network(run, weights)), strict=True):
+        _, shapes = jax.eval_shape(lambda: score(None))
+        zeros = [jnp.zeros(call.joined.shape, call.joined.dtype) for call in shapes]
+        gradients, calls = jax.grad(score, has_aux=True)(zeros)
+        strides, (height, width) = _network(run, weights).strides, images.shape[1:3]
+        maps = []
+        for gradient, call in zip(gradients, calls, strict=True):
             each = jnp.mean(gradient.astype(jnp.float32), axis=(1, 2))
-            heat = jax.nn.relu(jnp.einsum("nk,nhwk->nhw", each, x.astype(jnp.float32)))
-            whole = (len(heat), heat.shape[1] * stride, heat.shape[2] * stride)
-            found.append(jax.image.resize(heat, whole, "bilinear")[:, :height, :width])
-        return found
+            coarse = jax.nn.relu(jnp.einsum("nk,nhwk->nhw", each, call.joined.astype(jnp.float32)))
+            stride = strides[call.level]
+            whole = (len(coarse), coarse.shape[1] * stride, coarse.shape[2] * stride)
+            maps.append(jax.image.resize(coarse, whole, "bilinear")[:, :height, :width])
+        return maps
 
-    return _precise(run, maps)
+    return run.compiled(heat, platform)
 
 
 @functools.lru_cache(maxsize=4)
-def _skips(run: Trained) -> Callable[..., tuple[Maps, Maps]]:
-    def before_and_after(weights: Weights, images: jax.Array) -> tuple[Maps, Maps]:
-        segmenter = _network(run, weights)
-        before: Maps = []
-        after: Maps = []
-        segmenter.skip = _Seen(segmenter.skip, before, after)
-        segmenter(network.scaled(images))
-        return before, after
-
-    return _precise(run, before_and_after)
-
-
-class _Seen(nnx.Module):
-    """In the place of a network's skip connections: keeps the maps, before and after, in the decoder's order."""
-
-    def __init__(self, skip: Callable[[int, jax.Array, jax.Array], jax.Array], before: Maps, after: Maps):
-        self.skip, self.before, self.after = skip, nnx.static(before), nnx.static(after)
-
-    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
-        joined = self.skip(level, x, below)
-        self.before.append(x)
-        self.after.append(joined[..., below.shape[-1] :])
-        return joined
+def _skips(run: Trained, platform: str) -> Callable[..., list[_Call]]:
+    """Compile the recording of the skip connections' calls for weights and images (N, H, W, channels) uint8."""
+    return run.compiled(lambda weights, images: _recorded(run, weights, images, None)[1], platform)

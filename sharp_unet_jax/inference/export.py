@@ -1,10 +1,9 @@
-"""A finished run, or the mean of several, as one file that needs nothing of this project to predict.
+"""Export of a finished run, or of the mean of several, as one file that predicts without this project.
 
-The exported function goes from the pixels to the mask. Images (N, H, W, channels) uint8 are brought to the size and
-fit of the training, as `data.resize` does (but not rounded to 8 bits), scaled and normalised. The probabilities
-(N, H, W, outputs) float32 of the runs are averaged and brought back to H x W. The mask (N, H, W) uint8 is where one
-output is above the config's threshold, or the most probable of several. N, H and W are free in StableHLO and in ONNX.
-Safetensors hold weights alone.
+StableHLO and ONNX files hold the whole function from pixels to masks. It resizes images (N, H, W, channels) uint8 to
+the size and fit of training, as `data.resize` does but without rounding to 8 bits, then scales and normalises them. It
+averages the runs' probabilities (N, H, W, num_classes) float32 and resizes them back to H x W. The mask (N, H, W) uint8
+follows from `decision.labels` and the config's threshold. N, H and W are free. Safetensors files hold weights alone.
 """
 
 import dataclasses
@@ -20,59 +19,58 @@ import safetensors.numpy
 from flax import nnx
 from jax import lax
 
-from sharp_unet_jax import ops
+from sharp_unet_jax import decision, ops
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import compile, network
 
 Predictor = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
-PLATFORMS = ("cpu", "cuda", "tpu")  # that an exported StableHLO program runs on
-_LIMIT = 2**31  # bytes of a protocol buffer and of a flatbuffer, which ONNX and StableHLO files are
+PLATFORMS = ("cpu", "cuda", "tpu")  # an exported StableHLO program runs on these
+_LIMIT = 2**31  # bytes: ONNX files are protocol buffers, StableHLO files are flatbuffers
 
 
 def predictor(runs: Sequence[Trained]) -> Predictor:
-    """What is exported of `runs` of one model, weights inside: images to (mask, probabilities), a pure function."""
+    """Return the function to export: images to (mask, probabilities), with the weights of runs of one model inside."""
     first = runs[0]
     networks = [run.network for run in runs]
-    # Of the platforms that multiply in less than float32 if left alone; it changes nothing on a CPU.
+    # Without it, a GPU or TPU that runs the file would multiply in less than float32. A CPU has one precision.
     precision = compile.matmul_precision(first.config, "gpu")
 
     @jax.default_matmul_precision(precision)
     def predict(images: jax.Array) -> tuple[jax.Array, jax.Array]:
         own, data = images.shape[1:3], first.config.data
-        small = _to_training(network.scaled(images), data.size, data.fit)
+        small = _resize(network.scaled(images), data.size, data.fit)
         parts = [network.probabilities(segmenter(small)) for segmenter in networks]
-        probabilities = _to_own(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
-        if first.num_classes == 1:
-            mask = probabilities[..., 0] > first.config.threshold
-        else:
-            mask = jnp.argmax(probabilities, axis=-1)
-        return mask.astype(jnp.uint8), probabilities
+        probabilities = _restore(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
+        return decision.labels(probabilities, first.config.threshold), probabilities
 
     return predict
 
 
 def to_stablehlo(runs: Sequence[Trained]) -> bytes:
-    """The file of `jax.export`, for CPU, CUDA and TPU; `jax.export.deserialize(file).call(images)` runs it."""
+    """Return a StableHLO file for CPU, CUDA and TPU: `jax.export.deserialize(file).call(images)` runs it.
+
+    Raises InputError if flatbuffers is missing, the weights are too large for a file, or the network has no such form.
+    """
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError("StableHLO needs flatbuffers: pip install 'sharp-unet-jax[export]'")
     _check_size(runs, "stablehlo")
     n, height, width = jax.export.symbolic_shape("n, height, width")
     images = jax.ShapeDtypeStruct((n, height, width, runs[0].channels), jnp.uint8)
     try:
-        with ops.by_definition():  # a lowering for each platform would take minutes
+        with ops.by_definition():  # lowerings for every platform would take minutes
             exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
         return bytes(exported.serialize())
-    except Exception as error:  # whatever the network's operations raise where they have no such form
+    except Exception as error:  # a network's operations may raise anything
         raise InputError(f"{runs[0].model} cannot be converted to StableHLO ({_reason(error)})") from error
 
 
 def to_onnx(runs: Sequence[Trained]) -> bytes:
-    """The file of an ONNX model from `images` to `mask` and `probabilities`, tried with onnxruntime on a random image.
+    """Return an ONNX file from `images` to `mask` and `probabilities`, which onnxruntime ran on a random image.
 
-    Arithmetic is float32, also of a run in bfloat16. Raises InputError where jax2onnx cannot convert the network, or
-    converts it to something else.
+    The file computes in float32, also for a run in bfloat16. Raises InputError if a library is missing, the weights are
+    too large for a file, jax2onnx cannot convert the network, or the file gives other probabilities than the runs.
     """
     try:
         import jax2onnx
@@ -98,7 +96,7 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         height, width = runs[0].config.data.size
         images = np.random.default_rng(0).integers(0, 256, (2, height + 3, width - 1, channels), np.uint8)
         _, there = session.run(None, {"images": images})
-    except Exception as error:  # each of the three libraries has its own
+    except Exception as error:  # each of the three libraries raises its own
         raise InputError(
             f"{runs[0].model} cannot be converted to ONNX ({_reason(error)}); try --format=stablehlo"
         ) from error
@@ -111,14 +109,14 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
 
 
 def to_safetensors(run: Trained) -> bytes:
-    """The weights of one run by their names in the network, kernels (h, w, in, out), and `describe` as the metadata."""
+    """Return a safetensors file of a run's weights by their names in the network, with `describe` as its metadata."""
     named = jax.tree_util.tree_leaves_with_path((run.weights["params"], run.weights["stats"]))
     tensors = {".".join(str(key.key) for key in path[1:]): np.ascontiguousarray(leaf) for path, leaf in named}
     return safetensors.numpy.save(tensors, describe([run]))
 
 
 def describe(runs: Sequence[Trained]) -> dict[str, str]:
-    """What an exported file says of itself: text by name, `classes` and `config` as JSON."""
+    """Return the metadata of an exported file: text by name, `classes` and `config` as JSON."""
     first = runs[0]
     return {
         "made_by": "sharp_unet_jax",
@@ -152,15 +150,15 @@ def _in_float32(run: Trained) -> Trained:
     return dataclasses.replace(run, config=config, graph=nnx.graphdef(segmenter))
 
 
-# Sizes below are numbers or, of an image, dimensions that are known only when the exported program runs: resizing is a
-# product with a matrix for the rows and one for the columns, computed from them. All libraries can do that.
+# An image's sides are symbols until the exported program runs. Resizing is therefore a product with one matrix for the
+# rows and one for the columns, which the program computes from the sides: every library can do that.
 
 
-def _to_training(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
-    """`data.resize.resize_image` of images (N, h, w, C) float32: (N, H, W, C), not rounded to 8 bits as Pillow's are.
+def _resize(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
+    """Resize images (N, h, w, C) float32 to (N, H, W, C) as `data.resize.resize_image`, without rounding to 8 bits.
 
-    What rounds one way on one platform rounds the other way on the next: imitated, it moved onnxruntime's probabilities
-    by 7e-4. As it is they differ from `predict`'s by a few thousandths, and masks in pixels along borders.
+    Platforms round ties differently: rounding here would move onnxruntime's probabilities by 7e-4. Without it,
+    probabilities differ from those of `predict` by a few thousandths, and masks in pixels along borders.
     """
     own = tuple(_number(side) for side in images.shape[1:3])
     inside = _filled(own, size, fit)
@@ -172,8 +170,8 @@ def _to_training(images: jax.Array, size: Size, fit: Fit) -> jax.Array:
     return _resized(images, rows, columns)
 
 
-def _to_own(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Array:
-    """`data.resize.restore` of probabilities (N, H, W, K) float32 to `own` (h, w): (N, h, w, K)."""
+def _restore(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Array:
+    """Resize probabilities (N, H, W, K) float32 to an image's size `own` (h, w), as `data.resize.restore`."""
     size = (probabilities.shape[1], probabilities.shape[2])
     numbers = tuple(_number(side) for side in own)
     inside = _filled(numbers, size, fit)
@@ -186,7 +184,7 @@ def _to_own(probabilities: jax.Array, own: tuple[int, ...], fit: Fit) -> jax.Arr
 
 
 def _resized(x: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """x (N, h, w, C) by matrices (H, h) and (W, w): (N, H, W, C)."""
+    """Multiply x (N, h, w, C) by the matrices `rows` (H, h) and `columns` (W, w): (N, H, W, C)."""
     along_columns = jnp.einsum("wv,nhvc->nhwc", columns, x, precision="highest")
     return jnp.einsum("hg,ngwc->nhwc", rows, along_columns, precision="highest")
 
@@ -196,7 +194,7 @@ def _number(side: int) -> jax.Array:
 
 
 def _filled(own: tuple[jax.Array, ...], size: Size, fit: Fit) -> tuple[jax.Array, ...]:
-    """The height and width that an image of the size `own` fills at `size`."""
+    """Return the height and width that an image of the size `own` fills at `size`."""
     (h, w), (height, width) = own, (jnp.float32(side) for side in size)
     if fit == "stretch":
         return height, width
@@ -209,13 +207,14 @@ def _filled(own: tuple[jax.Array, ...], size: Size, fit: Fit) -> tuple[jax.Array
 def _triangle(
     inputs: int, outputs: int, scale: jax.Array, start: jax.Array | float, length: jax.Array, target: jax.Array | float
 ) -> jax.Array:
-    """Pillow's bilinear filter as a matrix (outputs, inputs).
+    """Return Pillow's bilinear filter as a matrix (outputs, inputs).
 
-    It takes the `length` inputs from `start` on to their `scale`-fold, from `target` on; other outputs are 0.
+    It resizes the `length` inputs that begin at `start` by the factor `scale`. The result begins at `target`; all other
+    outputs are 0.
     """
     position = lax.broadcasted_iota(jnp.float32, (1, inputs), 1) + 0.5 - start
     centre = (lax.broadcasted_iota(jnp.float32, (outputs, 1), 0) + 0.5 - target) / scale
-    width = jnp.maximum(1.0, 1 / scale)  # shrinking averages over what becomes a pixel
+    width = jnp.maximum(1.0, 1 / scale)  # shrinking averages all inputs of an output
     weight = jnp.maximum(0.0, 1.0 - jnp.abs(position - centre) / width)
     inside = (position > 0) & (position < length) & (centre > 0) & (centre < length)
     weight = jnp.where(inside, weight, 0.0)

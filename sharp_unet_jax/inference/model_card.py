@@ -1,9 +1,10 @@
-"""The page beside an exported model: what it is, its data and scores, how to use it, what it is not for."""
+"""The model card beside an exported file: what the model is, its data and scores, its use and its limits."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
@@ -11,7 +12,7 @@ _IN_AND_OUT = """
 (N, H, W, {num_classes}) at the images' own size. Resizing to {size}, scaling and the threshold are inside.{window}
 """
 
-# How a file of each format is used.
+# The section "How to use it" of each format.
 USES: dict[str, str] = {
     "stablehlo": """```python
 import jax
@@ -33,75 +34,101 @@ mask, probabilities = session.run(None, {{"images": images}})
     "and the classes. Resizing to {size} and scaling to [0, 1] are left to the reader.\n",
 }
 
-
-def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Mapping[str, Any]], terms: str) -> str:
-    """The card, Markdown, of the `file` that `runs` were exported to in a `format` of `USES`.
-
-    `records` are the runs' (record.json), `terms` what is known of the data's licence.
-    """
-    first = runs[0]
-    config = first.config
-    height, width = config.data.size
-    window = f" Deeper images are first clipped to {first.window}, which becomes 0 and 255." if first.window else ""
-    use = USES[format].format(
-        file=file,
-        channels=first.channels,
-        num_classes=first.num_classes,
-        size=f"{height}x{width} ({config.data.fit})",
-        window=window,
-    )
-    classes = ", ".join(f"{label} {name}" for label, name in enumerate(first.classes))
-    rule = f"above {config.threshold}" if first.num_classes == 1 else "the most probable class"
-    scores = "\n".join(
-        f"| {r['run']} | {r['images']['test']} | {_score(r['jaccard'])} | {_score(r['dice'])} |" for r in records
-    )
-    mean = ""
-    if len(records) > 1:
-        jaccard, dice = ([r[name] for r in records if r[name] is not None] for name in ("jaccard", "dice"))
-        mean = (
-            f"\n| mean | | {_score(statistics.fmean(jaccard))} | {_score(statistics.fmean(dice))} |" if jaccard else ""
-        )
-    chosen = {
-        "paper": "Epochs were chosen on the fold that is scored, which flatters the score.",
-        "nested": "Epochs were chosen on a part of the training folds; nothing was decided on the test fold.",
-    }[config.protocol]
-    groups = "Folds kept groups whole." if config.grouped else "Folds were drawn at random, whatever the groups."
-    protocol = f"Protocol `{config.protocol}`, folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}."
-    if config.folds == 1:  # fitting.fit
-        chosen, groups = "Epochs were chosen on the images that are scored, which flatters the score.", ""
-        protocol = f"One division of the images, no cross-validation; seed: {config.seed}."
-    ensemble = "\nThe file averages these runs. The average itself was not scored: no image is new to all of them.\n"
-    return f"""# {first.model} trained on {first.dataset}
+_CARD = """# {model} trained on {dataset}
 
 Classes: {classes}. A pixel's class is: {rule}.
 
 ## Intended use
 
-Research. Not a medical device: not for diagnosis, nor for any decision about a patient. Images of another scanner,
-clinic or preparation than the training's can give worse masks than the scores below; score it on yours first.
+Research. Not a medical device: not for diagnosis, nor for any decision about a patient. Images from another scanner,
+clinic or preparation can give worse masks than the scores below: score the model on your own images first.
 
 ## How to use it
 
 {use}
 ## Data
 
-{first.dataset}. Its terms, which may bind what was trained on it too:
+{dataset}. Its terms, which may bind what was trained on it too:
 
-{terms.strip() or "not known here: ask who gave you the data."}
+{terms}
 
 ## Protocol and scores
 
-{protocol} {chosen}
-{groups}
-Scores are means over test images at {height}x{width}, of pixels {rule if first.num_classes == 1 else "by class"};
-an image with neither truth nor prediction counts as `{config.empty}`.
+{protocol}
+Scores are means over test images at {size}, of pixels {scored};
+an image with neither truth nor prediction counts as `{empty}`.
 
 | run | test images | Jaccard | Dice |
 |---|---|---|---|
-{scores}{mean}
-{ensemble if len(runs) > 1 else ""}
-Made by sharp_unet_jax; the Sharp U-Net is of <https://doi.org/10.1016/j.compbiomed.2021.104699>.
+{scores}
+{ensemble}
+Made by sharp_unet_jax. The Sharp U-Net: <https://doi.org/10.1016/j.compbiomed.2021.104699>.
 """
+
+_ENSEMBLE = "\nThe file averages these runs. The average itself was not scored: no image is new to all of them.\n"
+
+
+def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Mapping[str, Any]], terms: str) -> str:
+    """Write the model card, in Markdown.
+
+    Args:
+        runs: of one model, exported together.
+        format: a key of `USES`.
+        file: name of the exported file.
+        records: the contents of record.json of each run.
+        terms: of the data's licence, as far as they are known.
+    """
+    first = runs[0]
+    config = first.config
+    size = "x".join(map(str, config.data.size))
+    window = f" Deeper images are first clipped to {first.window}, which becomes 0 and 255." if first.window else ""
+    use = USES[format].format(
+        file=file,
+        channels=first.channels,
+        num_classes=first.num_classes,
+        size=f"{size} ({config.data.fit})",
+        window=window,
+    )
+    rule = f"above {config.threshold}" if first.num_classes == 1 else "the most probable class"
+    return _CARD.format(
+        model=first.model,
+        dataset=first.dataset,
+        classes=", ".join(f"{label} {name}" for label, name in enumerate(first.classes)),
+        rule=rule,
+        use=use,
+        terms=terms.strip() or "not known here: ask who gave you the data.",
+        protocol=_protocol(config),
+        size=size,
+        scored=rule if first.num_classes == 1 else "by class",
+        empty=config.empty,
+        scores=_scores(records),
+        ensemble=_ENSEMBLE if len(runs) > 1 else "",
+    )
+
+
+def _protocol(config: Config) -> str:
+    """Describe how images were divided and epochs chosen, in two lines."""
+    if config.folds == 1:  # `sharp_unet_jax.fit`
+        return (
+            f"One division of the images, no cross-validation; seed: {config.seed}. "
+            "Epochs were chosen on the images that are scored, which flatters the score.\n"
+        )
+    chosen = {
+        "paper": "Epochs were chosen on the fold that is scored, which flatters the score.",
+        "nested": "Epochs were chosen on a part of the training folds; nothing was decided on the test fold.",
+    }[config.protocol]
+    groups = "Folds kept groups whole." if config.grouped else "Folds were drawn at random, whatever the groups."
+    counts = f"folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}"
+    return f"Protocol `{config.protocol}`, {counts}. {chosen}\n{groups}"
+
+
+def _scores(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of the table: each run's, and their mean if there are several."""
+    rows = [f"| {r['run']} | {r['images']['test']} | {_score(r['jaccard'])} | {_score(r['dice'])} |" for r in records]
+    jaccard, dice = ([r[name] for r in records if r[name] is not None] for name in ("jaccard", "dice"))
+    if len(records) > 1 and jaccard:
+        rows.append(f"| mean | | {_score(statistics.fmean(jaccard))} | {_score(statistics.fmean(dice))} |")
+    return "\n".join(rows)
 
 
 def _score(value: float | None) -> str:

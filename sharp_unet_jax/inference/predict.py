@@ -1,66 +1,73 @@
-"""Probabilities of images of any size, from one run or the mean of several.
+"""Probabilities of images of any size, by one run or by the mean of several.
 
-An image is brought to the size of the training, as all images of the training were, and the probabilities back to the
-image's own size: what the run was scored on. With `tile` it is not resized but cut into overlapping tiles, for images
-that do not fit into memory and runs that were trained at their images' own size. Whatever the images' sizes, the
-network sees one shape (and its transpose, if turned by 90 degrees): it is compiled once.
+An image is resized to the size of training, as in training, and its probabilities are resized back to the image's own
+size: the run was scored this way. With `tile` an image is not resized but cut into overlapping tiles: for images that
+do not fit into memory, and for runs that were trained at the images' own size. Images of all sizes give the network one
+shape (and its transpose, with quarter turns), so it is compiled once.
 """
 
 import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
-from sharp_unet_jax.inference.trained import Trained
-from sharp_unet_jax.storage.layout import run_folder
-from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile, distributed
 
 
+class Member(Protocol):
+    """Interface of a run that predicts; `inference.trained.Trained` has it."""
+
+    @property
+    def config(self) -> Config:
+        """Settings of the run."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of its images."""
+        ...
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """Intensities that became 0 and 255 in training; None if all images were uint8."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Stride of the network: sides of tiles are multiples of it."""
+        ...
+
+    @property
+    def weights(self) -> Any:
+        """Weights of the network, the first argument of a compiled step."""
+        ...
+
+    @property
+    def step(self) -> Callable[[str], Callable[..., jax.Array]]:
+        """Compiled step by platform: from weights and images (N, H, W, channels) uint8 to probabilities."""
+        ...
+
+
 class _Views(NamedTuple):
-    """What the network is given of one image."""
+    """One image as the network sees it."""
 
     pictures: Iterable[np.ndarray]  # (H, W, C) uint8
     number: int
-    join: Callable[[Iterable[np.ndarray]], np.ndarray]  # probabilities (H, W, outputs) of all to those of the image
-
-
-def load(path: str | Path, model: str = "") -> list[Trained]:
-    """The run in the folder `path`, or all finished runs of one model of the sweep in it.
-
-    `model` names the model where the sweep has several. InputError where it is needed, or nothing is finished.
-    """
-    path = Path(path).expanduser()
-    if not (path / "config.json").exists():
-        one = trained.load(path)
-        if model not in ("", one.model):
-            raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
-        return [one]
-    runs = plan.every(workdir.read_config(path))
-    records = {run: workdir.read_record(path, run) for run in runs}
-    finished = [run for run, record in records.items() if record and record["status"] == "finished"]
-    models = list(dict.fromkeys(run.model for run in finished))
-    if not models:
-        raise InputError(f"{path} has no finished run yet: wait for one")
-    if (model or models[0]) not in models or (len(models) > 1 and not model):
-        which = f"no finished run of {model}" if model else f"runs of {len(models)} models"
-        raise InputError(f"{path} has {which}: choose one of {', '.join(models)} as the model")
-    return [trained.load(run_folder(path, run)) for run in finished if run.model == (model or models[0])]
+    join: Callable[[Iterable[np.ndarray]], np.ndarray]  # probabilities (H, W, num_classes) of all to those of the image
 
 
 def predict(
-    runs: Trained | Sequence[Trained],
+    runs: Member | Sequence[Member],
     images: Iterable[np.ndarray],
     *,
     flips: bool = False,
@@ -68,48 +75,32 @@ def predict(
     tile: Size | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Probabilities (h, w, outputs) float32 of each image, in their order and at its own size.
+    """Predict the probabilities of images, in their order, each at its own size.
 
     Args:
         runs: one, or several of one model whose probabilities are averaged.
-        images: (h, w) or (h, w, C), of any sizes; uint8, or what the run has a window for: see `pixels.as_trained`.
-            They are read as they are needed, a batch ahead.
+        images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype that `pixels.as_trained` reads. They are read as
+            they are needed, one batch ahead.
         flips: also average over the image mirrored left to right, upside down, and both.
-        rotations: also average over quarter turns; with `flips`, all eight of a square.
-        tile: (height, width) of tiles, rounded up to what the network needs; without, images are resized.
-        devices: that share every batch; by default, the first.
+        rotations: also average over quarter turns; with `flips`, over all eight symmetries of a square.
+        tile: (height, width) of tiles, rounded up to multiples of the network's stride; None resizes images.
+        devices: share every batch; by default, the first device alone. Their platform decides precision and XLA
+            options.
 
-    One output is the foreground's probability; several are each class's, background first. InputError, when its turn
-    comes, for an image that the run cannot read.
+    Yields:
+        Probabilities (h, w, num_classes) float32. One class is the foreground; several have the background first.
+
+    Raises:
+        InputError: for a tile that is none and, when its turn comes, for an image that the run cannot read.
     """
-    members = [runs] if isinstance(runs, Trained) else list(runs)
+    members = list(runs) if isinstance(runs, Sequence) else [runs]
     first, devices = members[0], devices or jax.devices()[:1]
-    encoder = first.network.encoder
-    multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
-    if tile is not None:
-        if np.shape(tile) != (2,) or not all(int(side) == side > 0 for side in tile):
-            raise InputError(f"tile: give a height and a width in pixels, not {tile}")
-        height, width = (-(-side // multiple) * multiple for side in tile)
-        tile = height, width
-
-    def view(image: np.ndarray) -> _Views:
-        if not isinstance(image, np.ndarray):
-            raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
-        if image.ndim not in (2, 3) or 0 in image.shape:
-            raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
-        picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, first.channels, first.window)
-        size, data = picture.shape[:2], first.config.data
-        if tile is None:
-            small = resize_image(picture, data.size, data.fit)
-            return _Views([small], 1, lambda parts: restore(next(iter(parts)), size, data.fit))
-        number = math.prod(len(tiles.starts(*axis, multiple)) for axis in zip(size, tile, strict=True))
-        return _Views(tiles.cut(picture, tile, multiple), number, lambda parts: tiles.join(parts, size, tile, multiple))
-
+    tile = None if tile is None else _tile(tile, first.stride)
     waiting: deque[_Views] = deque()
 
     def pictures() -> Iterator[np.ndarray]:
         for image in images:
-            waiting.append(view(image))
+            waiting.append(_views(image, first, tile))
             yield from waiting[-1].pictures
 
     at_once = compile.eval_batch_size(first.config, tile or first.config.data.size, devices)
@@ -119,24 +110,40 @@ def predict(
         yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
 
 
-def labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Classes (h, w) uint8 of probabilities (h, w, outputs): above `threshold` of one, the most probable of several."""
-    if probabilities.shape[-1] == 1:
-        return (probabilities[..., 0] > threshold).astype(np.uint8)
-    return np.argmax(probabilities, axis=-1).astype(np.uint8)
+def _tile(tile: Size, stride: int) -> Size:
+    """Round a tile's sides up to multiples of `stride`; InputError for anything but two whole numbers above 0."""
+    if np.shape(tile) != (2,) or not all(int(side) == side > 0 for side in tile):
+        raise InputError(f"tile: give a height and a width in pixels, not {tile}")
+    height, width = (-(-side // stride) * stride for side in tile)
+    return height, width
+
+
+def _views(image: np.ndarray, run: Member, tile: Size | None) -> _Views:
+    """Prepare an image (h, w) or (h, w, C) as `run` was trained: resized, or cut into tiles."""
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
+    picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, run.channels, run.window)
+    size, data, stride = picture.shape[:2], run.config.data, run.stride
+    if tile is None:
+        small = resize_image(picture, data.size, data.fit)
+        return _Views([small], 1, lambda parts: restore(next(iter(parts)), size, data.fit))
+    number = math.prod(len(tiles.starts(*axis, stride)) for axis in zip(size, tile, strict=True))
+    return _Views(tiles.cut(picture, tile, stride), number, lambda parts: tiles.join(parts, size, tile, stride))
 
 
 def _ensemble(
-    members: Sequence[Trained], flips: bool, rotations: bool, devices: Sequence[jax.Device]
+    members: Sequence[Member], flips: bool, rotations: bool, devices: Sequence[jax.Device]
 ) -> Callable[[np.ndarray], jax.Array]:
-    """From a batch (B, H, W, C) uint8 to the mean of its probabilities (B, H, W, outputs) over members and turns."""
+    """Return the function from a batch (B, H, W, C) uint8 to probabilities, the mean over members, flips and turns."""
     everywhere, shared = (distributed.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
     weights = [distributed.put(member.weights, everywhere) for member in members]
-    one = members[0]
+    step = members[0].step(devices[0].platform)
     quarters, mirrors = range(4) if rotations else range(1), (False, True) if flips else (False,)
     turns = [(quarter, mirror) for quarter in quarters for mirror in mirrors]
     if flips and not rotations:
-        turns += [(2, False), (2, True)]  # half a turn is both flips; mirrored, it is upside down
+        turns += [(2, False), (2, True)]  # both flips; half a turn of the mirrored image is the flip upside down
 
     def run(images: np.ndarray) -> jax.Array:
         total = jnp.zeros(())
@@ -144,7 +151,7 @@ def _ensemble(
             turned = np.rot90(images[:, :, ::-1] if mirror else images, quarter, (1, 2))
             batch = distributed.put(np.ascontiguousarray(turned), shared)
             for member in weights:
-                back = jnp.rot90(one.step(member, batch), -quarter, (1, 2))
+                back = jnp.rot90(step(member, batch), -quarter, (1, 2))
                 total = total + (back[:, :, ::-1] if mirror else back)
         return total / (len(turns) * len(weights))
 
@@ -154,9 +161,10 @@ def _ensemble(
 def _stream(
     pictures: Iterator[np.ndarray], run: Callable[[np.ndarray], jax.Array], size: int, multiple: int
 ) -> Iterator[np.ndarray]:
-    """What `run` makes of each picture, in batches of `size` or, if there are fewer, of as many as there are.
+    """Yield what `run` returns for each picture.
 
-    While the device works on a batch the one before is handed out and the next one is read.
+    Batches hold `size` pictures, or all of them if there are fewer, padded to a multiple of `multiple`. The device
+    works on one batch while the results of the one before are handed out and the next is read.
     """
     ahead: tuple[jax.Array, int] | None = None
     while batch := list(itertools.islice(pictures, size)):

@@ -1,6 +1,6 @@
-"""Pictures of what a network looks at: Grad-CAM at each concatenation (Figure 9), and what a sharp block does.
+"""Figures of explanations: Grad-CAM at each skip connection (the paper's Figure 9), and what a sharp block does.
 
-From arrays alone; a caller wraps them in `matplotlib.rc_context(style.RC)`.
+They are drawn from arrays alone. A caller wraps them in `matplotlib.rc_context(style.RC)`.
 """
 
 from collections.abc import Sequence
@@ -10,29 +10,35 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sharp_unet_jax.report.style import COLOURS, INK
+from sharp_unet_jax.palette import BLUE, INK, ORANGE, SKY
 
 LEVELS = ("first", "second", "third", "fourth", "fifth", "sixth")
-HEAT = "inferno"  # lightness rises all the way: it reads in grey, and to the colour-blind
+HEAT = "inferno"  # lightness rises monotonically: it reads in grey, and to the colour-blind
 
 
 class Row(NamedTuple):
-    """A run's maps for one image."""
+    """A run's Grad-CAM for one image."""
 
     title: str
-    predicted: np.ndarray  # (H, W) bool: the class
-    maps: np.ndarray  # (levels, H, W) from 0 up
+    predicted: np.ndarray  # (H, W) bool: pixels predicted as the class
+    maps: np.ndarray  # (calls, H, W), 0 or more
 
 
 def gradcam(
     image: np.ndarray, truth: np.ndarray | None, region: np.ndarray | None, label: str, rows: Sequence[Row]
 ) -> Figure:
-    """A row a run: what it predicts as the class `label`, and its map at each concatenation, on a scale of its own.
+    """Draw a row for each run: its prediction of a class, and its Grad-CAM at each skip connection.
 
-    `image` (H, W, C) uint8; `truth` (H, W) bool is outlined where given. `region` (H, W) bool is what the maps explain,
-    None each run's prediction.
+    Each map has a colour scale of its own.
+
+    Args:
+        image: (H, W, C) uint8.
+        truth: (H, W) bool, outlined if given.
+        region: (H, W) bool, what the maps explain; None is each run's prediction.
+        label: name of the class.
+        rows: of the runs.
     """
-    levels = len(rows[0].maps)
+    levels = max(len(row.maps) for row in rows)
     height, width = image.shape[:2]
     side = 1.45
     size = side * (levels + 1) + 0.2, len(rows) * (side * height / width + 0.02) + 0.4
@@ -41,19 +47,21 @@ def gradcam(
     for line, row in zip(axes, rows, strict=True):
         _picture(line[0], image)
         line[0].set_ylabel(row.title)
-        for axis, heat in zip(line[1:], row.maps, strict=True):
+        for axis, heat in zip(line[1:], row.maps, strict=False):
             axis.imshow(heat, cmap=HEAT, vmin=0, vmax=max(float(heat.max()), 1e-12))
             _bare(axis)
             if not heat.any():
                 axis.text(0.5, 0.5, "nothing", color="white", ha="center", va="center", transform=axis.transAxes)
-        for axis in line:
-            _outline(axis, row.predicted, COLOURS[4])
+        for axis in line[: len(row.maps) + 1]:
+            _outline(axis, row.predicted, ORANGE)
             if truth is not None:
-                _outline(axis, truth, COLOURS[5], dashed=True)
+                _outline(axis, truth, SKY, dashed=True)
             if region is not None:
                 _outline(axis, region, "white")
-    for axis, name in zip(axes[0], ("image", *LEVELS), strict=False):
-        axis.set_title(name, fontsize=8)
+        for axis in line[len(row.maps) + 1 :]:
+            axis.set_axis_off()
+    for number, axis in enumerate(axes[0]):
+        axis.set_title("image" if number == 0 else _name(number - 1), fontsize=8)
     asked = "in the whole image" if region is not None and region.all() else "in the white box"
     where = "where it is predicted" if region is None else asked
     shown = "orange: prediction" + ("" if truth is None else "; blue dashes: truth")
@@ -68,23 +76,27 @@ def sharp_block(
     after: Sequence[np.ndarray],
     spectra: Sequence[tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]],
 ) -> Figure:
-    """A row a level, coarsest first: the strongest channel before and after its sharp block, the spectrum of all.
+    """Draw a row for each skip connection: its strongest channel before and after, and the spectrum of all channels.
 
-    `before`, `after` (h, w, C); `spectra` has of each the frequencies (cycles a pixel of the map) and shares of power.
+    Args:
+        title: of the figure.
+        before: the encoder's maps (h, w, C), in the decoder's order.
+        after: the same maps behind the sharp block.
+        spectra: frequencies in cycles a pixel of the map and shares of the power, before and after.
     """
     height, width = before[-1].shape[:2]
     side = 1.6
     figure = Figure(figsize=(3.6 * side, len(before) * side * height / width + 0.8), layout="constrained")
     axes = figure.subplots(len(before), 3, squeeze=False, width_ratios=(1, 1, 1.3))
-    for line, low, high, pair, name in zip(axes, before, after, spectra, LEVELS, strict=False):
+    for number, (line, low, high, pair) in enumerate(zip(axes, before, after, spectra, strict=True)):
         channel = int(np.argmax(low.var(axis=(0, 1))))
         line[0].imshow(low[..., channel], cmap="gray")
         reach = max(float(np.abs(high[..., channel]).max()), 1e-12)
         line[1].imshow(high[..., channel], cmap="RdBu_r", vmin=-reach, vmax=reach)
-        line[0].set_ylabel(f"{name}\n{low.shape[0]}x{low.shape[1]}, {low.shape[2]} maps")
+        line[0].set_ylabel(f"{_name(number)}\n{low.shape[0]}x{low.shape[1]}, {low.shape[2]} maps")
         for axis in line[:2]:
             _bare(axis)
-        styles: tuple[dict[str, Any], ...] = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": COLOURS[0]})
+        styles: tuple[dict[str, Any], ...] = ({"color": INK, "linestyle": (0, (4, 2))}, {"color": BLUE})
         for (frequency, share), style, text in zip(pair, styles, ("before", "after"), strict=True):
             line[2].plot(frequency, 100 * share, label=text, linewidth=1.2, **style)
         line[2].set_xlim(0, 0.5)
@@ -99,8 +111,13 @@ def sharp_block(
     return figure
 
 
+def _name(number: int) -> str:
+    """Name the skip connection `number`, counted from 0; a decoder with dense skips has more than LEVELS."""
+    return LEVELS[number] if number < len(LEVELS) else f"{number + 1}th"
+
+
 def _picture(axis: Axes, image: np.ndarray) -> None:
-    """Colours where there are three channels, else the first in grey."""
+    """Show an image (H, W, C) uint8: RGB in colour, any other by its first channel in grey."""
     axis.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
     _bare(axis)
 

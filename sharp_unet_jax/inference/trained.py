@@ -1,7 +1,6 @@
-"""A finished run, read back from its folder to be used: its network with the reported weights, and its settings."""
+"""A finished run, read back from its folder: its network with the reported weights, and its settings."""
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,75 +10,101 @@ import jax
 import numpy as np
 from flax import nnx
 
-from sharp_unet_jax import models, ops
+from sharp_unet_jax import decision, models, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.inference import predict
 from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.storage.layout import Run
-from sharp_unet_jax.sweeps import workdir
+from sharp_unet_jax.storage.layout import CHECKPOINT, CONFIG, run_folder, run_of
+from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile, network
 
-Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": the same}, as in the checkpoint
+Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": nested dicts of arrays}, as in the checkpoint
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A run's network. To use it inside of a program of your own, jit a function of `weights` that calls `apply`."""
+    """A run's network.
+
+    To use it inside a program of your own, write a function of `weights` that calls `apply`, and compile it with
+    `compiled`.
+    """
 
     name: str  # "sharp_unet/repeat0-fold0"
-    model: str  # a name in models.MODELS
-    dataset: str  # the name of what it was trained on
+    model: str  # a key of models.MODELS
+    dataset: str  # name of the data set it was trained on
     classes: tuple[str, ...]  # names, background first
-    config: Config  # of its sweep; config.data.size is the (height, width) it was trained at, config.data.fit how
+    config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized
     channels: int  # of the images
-    window: tuple[float, float] | None  # what became 0 and 255 of images deeper than 8 bits, see data.pixels
-    num_classes: int  # channels of the logits: one for a single foreground, else one a class
+    window: tuple[float, float] | None  # intensities that became 0 and 255, see `data.pixels.windowed`
+    num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
 
     @property
     def network(self) -> models.Segmenter:
-        """The network itself, for images that are float in [0, 1]: a new copy each time."""
+        """The network as a Flax module, for images that are float in [0, 1]: a new copy each time."""
         return nnx.merge(self.graph, *jax.tree.map(jax.numpy.asarray, (self.weights["params"], self.weights["stats"])))
 
-    def apply(self, weights: Weights, images: jax.Array) -> jax.Array:
-        """Images (N, H, W, channels) uint8 to logits (N, H, W, outputs) float32, as in training; pure."""
-        with jax.default_matmul_precision(compile.matmul_precision(self.config, jax.default_backend())):
-            return nnx.merge(self.graph, weights["params"], weights["stats"])(network.scaled(images))
+    @functools.cached_property
+    def stride(self) -> int:
+        """The network's stride, see `models.Segmenter.stride`."""
+        return nnx.merge(self.graph, self.weights["params"], self.weights["stats"]).stride
 
-    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`jax.jit(function)` with the options that training was compiled with."""
-        return compile.jit(function, self.config, jax.default_backend())
+    def apply(self, weights: Weights, images: jax.Array) -> jax.Array:
+        """Compute logits (N, H, W, num_classes) float32 of images (N, H, W, channels) uint8: a pure function."""
+        return nnx.merge(self.graph, weights["params"], weights["stats"])(network.scaled(images))
+
+    def compiled(self, function: Callable[..., Any], platform: str) -> Callable[..., Any]:
+        """Compile `function` with training's precision and XLA options for a platform: "cpu", "gpu" or "tpu"."""
+        return compile.jit(function, self.config, platform)
+
+    @property
+    def platform(self) -> str:
+        """Platform of the device that JAX puts the weights on by default."""
+        return next(iter(jax.tree.leaves(self._placed)[0].devices())).platform
+
+    @functools.cached_property
+    def step(self) -> Callable[[str], Callable[..., jax.Array]]:
+        """Compiled step by platform: from weights and images to probabilities (N, H, W, num_classes) float32.
+
+        Weights and images are those of `apply`. A step is compiled once for a platform and a shape.
+        """
+        return functools.cache(
+            lambda platform: self.compiled(
+                lambda weights, images: network.probabilities(self.apply(weights, images)), platform
+            )
+        )
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Images (N, H, W, channels) uint8 of any size to logits (N, H, W, outputs) float32."""
+        """Compute logits (N, H, W, num_classes) float32 of images (N, H, W, channels) uint8 of any size."""
         return np.asarray(self._logits(self._placed, images))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Images (N, H, W, channels) uint8 of any size to probabilities (N, H, W, outputs) float32.
+        """Compute probabilities (N, H, W, num_classes) float32 of images (N, H, W, channels) uint8 of any size.
 
-        Of one output: that of the foreground. Of several: each class's, background first.
+        One class is the foreground; several have the background first.
         """
-        return np.asarray(self.step(self._placed, images))
+        return np.asarray(self.step(self.platform)(self._placed, images))
 
     def predict(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
-        """Of images of any sizes the probabilities (h, w, outputs) float32 at their own; InputError for one unfit.
+        """Return probabilities (h, w, num_classes) float32 of images of any sizes, each at its own size.
 
-        `images` are (h, w) or (h, w, C), uint8 or what the run has a window for; `options` are those of
-        `predict.predict`: `flips=True`, `tile=(512, 512)`, ...
+        Args:
+            images: (h, w) or (h, w, C); uint8, or any dtype if the run has a window.
+            options: those of `predict.predict`: `flips=True`, `tile=(512, 512)`, ...
+
+        Raises:
+            InputError: for an image that the run cannot read.
         """
-        from sharp_unet_jax.inference import predict  # which is made of runs
-
         if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3))):
             raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
         return list(predict.predict(self, images, **options))
 
     def masks(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
-        """Of the same images the classes of their pixels (h, w) uint8, by the config's threshold; see `predict`."""
-        from sharp_unet_jax.inference import predict
-
-        return [predict.labels(each, self.config.threshold) for each in self.predict(images, **options)]
+        """Return the classes of images' pixels, (h, w) uint8, by the config's threshold; arguments as of `predict`."""
+        return [decision.labels(each, self.config.threshold) for each in self.predict(images, **options)]
 
     @functools.cached_property
     def _placed(self) -> Weights:
@@ -87,16 +112,11 @@ class Trained:
 
     @functools.cached_property
     def _logits(self) -> Callable[..., jax.Array]:
-        return self.compiled(self.apply)
-
-    @functools.cached_property
-    def step(self) -> Callable[..., jax.Array]:
-        """From weights and images, as `apply`, to probabilities (N, H, W, outputs) float32; compiled once a shape."""
-        return self.compiled(lambda weights, images: network.probabilities(self.apply(weights, images)))
+        return self.compiled(self.apply, self.platform)
 
 
 def load(path: str | Path) -> Trained:
-    """The finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
+    """Read the finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
 
     >>> import sharp_unet_jax
     >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
@@ -109,37 +129,30 @@ def load(path: str | Path) -> Trained:
     >>> mask.shape, mask.dtype
     ((50, 70), dtype('uint8'))
 
-    Raises InputError where the folder is no run, the run is not finished, its checkpoint is damaged, or this version
-    of the project has another network by the model's name.
+    Raises:
+        InputError: if the folder is no run, the run is not finished, its checkpoint is damaged, or this version of the
+            project has another network by the model's name.
     """
     path = Path(path).expanduser().absolute()
-    cell = re.fullmatch(r"repeat(\d+)-fold(\d+)", path.name)
-    if not cell or path.parent.parent.name != "runs" or not path.is_dir():
+    found = run_of(path)
+    if found is None or not path.is_dir():
         raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
-    folder, run = path.parents[2], Run(int(cell[1]), int(cell[2]), path.parent.name)
+    folder, run = found
     config, folds, record = workdir.read_config(folder), workdir.read_folds(folder), workdir.read_record(folder, run)
     if record is None or record.get("status") != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
     models.check(run.model)
     try:
-        dataset, classes, digest = folds["dataset"], tuple(folds["classes"]), record["weights_sha256"]
+        dataset, classes = folds["dataset"], tuple(folds["classes"])
+        digest, channels = record["weights_sha256"], record["channels"]
     except KeyError as error:
         raise InputError(f"{path} is of another version of this project: its records lack {error}") from error
     if config.skip_kernel not in ops.KERNELS:
         raise InputError(f"{path} is of another version of this project: this one has no kernel {config.skip_kernel!r}")
     num_classes = resident.num_classes(classes)
-    try:
-        saved = checkpoint.load(path / "checkpoint")
-        channels = len(saved["stats"]["mean"])
-    except Exception as error:  # Orbax raises what the storage below it raises
-        raise InputError(f"{path / 'checkpoint'} is damaged ({_line(error)}): {AGAIN}") from error
     abstract = nnx.eval_shape(
         lambda: network.build(config, run.model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(0))
     )
-    params, stats = network.arrays(abstract)
-    weights = jax.tree_util.tree_map_with_path(functools.partial(_of, saved, path), {"params": params, "stats": stats})
-    if checkpoint.digest(weights) != digest:
-        raise InputError(f"{path / 'checkpoint'} is damaged (its bytes are not those recorded): {AGAIN}")
     return Trained(
         run.name,
         run.model,
@@ -150,12 +163,53 @@ def load(path: str | Path) -> Trained:
         tuple(folds["window"]) if folds.get("window") else None,
         num_classes,
         nnx.graphdef(abstract),
-        weights,
+        _weights(path, abstract, digest),
     )
 
 
-def _of(saved: Any, run: Path, path: Sequence[Any], like: jax.ShapeDtypeStruct) -> np.ndarray:
-    """The array at `path` of what Orbax read, whose keys are all text."""
+def load_all(path: str | Path, model: str = "") -> list[Trained]:
+    """Read the run in the folder `path`, or all finished runs of one model of the sweep in `path`.
+
+    Args:
+        path: a run's folder or a workdir.
+        model: the model's name; needed where the sweep has finished runs of several.
+
+    Raises:
+        InputError: if nothing is finished, if `model` is needed or is another than the run's, and as `load`.
+    """
+    path = Path(path).expanduser()
+    if not (path / CONFIG).exists():
+        one = load(path)
+        if model not in ("", one.model):
+            raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
+        return [one]
+    records = {run: workdir.read_record(path, run) for run in plan.every(workdir.read_config(path))}
+    finished = [run for run, record in records.items() if record and record["status"] == "finished"]
+    known = list(dict.fromkeys(run.model for run in finished))
+    if not known:
+        raise InputError(f"{path} has no finished run yet: wait for one")
+    if (model or known[0]) not in known or (len(known) > 1 and not model):
+        which = f"no finished run of {model}" if model else f"runs of {len(known)} models"
+        raise InputError(f"{path} has {which}: choose one of {', '.join(known)} as the model")
+    return [load(run_folder(path, run)) for run in finished if run.model == (model or known[0])]
+
+
+def _weights(run: Path, abstract: models.Segmenter, digest: str) -> Weights:
+    """Read the checkpoint in the folder `run` with the dtypes and shapes of `abstract`, and check its digest."""
+    try:
+        saved = checkpoint.load(run / CHECKPOINT)
+    except Exception as error:  # Orbax passes on whatever its storage raises
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{run / CHECKPOINT} is damaged ({reason}): {AGAIN}") from error
+    params, stats = network.arrays(abstract)
+    weights = jax.tree_util.tree_map_with_path(functools.partial(_leaf, saved, run), {"params": params, "stats": stats})
+    if checkpoint.digest(weights) != digest:
+        raise InputError(f"{run / CHECKPOINT} is damaged (its bytes are not those recorded): {AGAIN}")
+    return weights
+
+
+def _leaf(saved: Any, run: Path, path: Sequence[Any], like: jax.ShapeDtypeStruct) -> np.ndarray:
+    """Return the array at `path` of what Orbax read: all its keys are text."""
     keys = [str(key.key) for key in path]
     try:
         array = functools.reduce(lambda tree, key: tree[key], keys, saved)
@@ -169,7 +223,3 @@ def _of(saved: Any, run: Path, path: Sequence[Any], like: jax.ShapeDtypeStruct) 
             f"this version's is {like.shape}"
         )
     return array
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -2,32 +2,34 @@
 
 import difflib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import unet
+from sharp_unet_jax.models import segmenter, unet
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
-from sharp_unet_jax.models.segmenter import Encoder, Joins, PlainSkip, Segmenter, SharpSkip
+from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip
 from sharp_unet_jax.models.vgg import VGG16, VGG19, VGGEncoder
 
-Parts = tuple[Encoder, Callable[[jax.Array, Joins, jax.Array | None], jax.Array]]  # encoder, decoder
+Parts = tuple[Encoder, segmenter.Decoder]
 
 
 class Network(NamedTuple):
-    """What a name stands for."""
+    """A line of the registry."""
 
-    parts: Callable[..., Parts]
-    skip: str  # "plain" or "sharp": the only thing in which a sharp twin differs
-    hub: str = ""  # where the Hugging Face hub has ImageNet weights of its encoder
-    kernel: str = ""  # of a sharp skip, where the name settles it; "" leaves it to the config
-    padding: str = ""  # likewise
+    parts: Callable[..., Parts]  # (num_classes=, in_channels=, rngs=) to an encoder and a decoder
+    network: str  # the name that twins share: that of the twin with plain skips
+    skip: str  # "plain" or "sharp": the only thing in which twins differ
+    encoder: str  # "unet", "vgg16", "resnet50", ...
+    hub: str = ""  # repository of the Hugging Face hub with ImageNet weights of the encoder
+    kernel: str = ""  # of a sharp skip; "" takes the config's
+    padding: str = ""  # of a sharp skip, "zero" or "reflect"; "" takes the config's
 
 
 def _unet(widths: tuple[int, ...]) -> Callable[..., Parts]:
@@ -54,21 +56,29 @@ def _resnet(block: Block, counts: tuple[int, ...]) -> Callable[..., Parts]:
     return parts
 
 
-def _twins(plain: str, sharp: str, parts: Callable[..., Parts], hub: str = "") -> dict[str, Network]:
-    return {plain: Network(parts, "plain", hub), sharp: Network(parts, "sharp", hub)}
+def _twins(plain: str, sharp: str, parts: Callable[..., Parts], encoder: str, hub: str = "") -> dict[str, Network]:
+    return {
+        plain: Network(parts, plain, "plain", encoder, hub),
+        sharp: Network(parts, plain, "sharp", encoder, hub),
+    }
 
 
 MODELS: dict[str, Network] = {
-    **_twins("unet", "sharp_unet", _unet(unet.WIDTHS)),
-    **_twins("wide_unet", "wide_sharp_unet", _unet(unet.WIDE_WIDTHS)),
-    **_twins("ternausnet16", "sharp_ternausnet16", _vgg(VGG16), "timm/vgg16.tv_in1k"),
-    **_twins("ternausnet19", "sharp_ternausnet19", _vgg(VGG19), "timm/vgg19.tv_in1k"),
-    **_twins("unet_resnet18", "sharp_unet_resnet18", _resnet(Basic, RESNET18), "timm/resnet18.tv_in1k"),
-    **_twins("unet_resnet34", "sharp_unet_resnet34", _resnet(Basic, RESNET34), "timm/resnet34.tv_in1k"),
-    **_twins("unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "timm/resnet50.tv_in1k"),
-    # Sharp U-Nets that a sweep can set side by side: the others have the one kernel of its config.
+    **_twins("unet", "sharp_unet", _unet(unet.WIDTHS), "unet"),
+    **_twins("wide_unet", "wide_sharp_unet", _unet(unet.WIDE_WIDTHS), "wide_unet"),
+    **_twins("ternausnet16", "sharp_ternausnet16", _vgg(VGG16), "vgg16", "timm/vgg16.tv_in1k"),
+    **_twins("ternausnet19", "sharp_ternausnet19", _vgg(VGG19), "vgg19", "timm/vgg19.tv_in1k"),
+    **_twins("unet_resnet18", "sharp_unet_resnet18", _resnet(Basic, RESNET18), "resnet18", "timm/resnet18.tv_in1k"),
+    **_twins("unet_resnet34", "sharp_unet_resnet34", _resnet(Basic, RESNET34), "resnet34", "timm/resnet34.tv_in1k"),
+    **_twins(
+        "unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "resnet50", "timm/resnet50.tv_in1k"
+    ),
+    # Sharp U-Nets with a kernel of their own: a sweep can compare them. Every other sharp network has its config's
+    # kernel.
     **{
-        f"sharp_unet+{kernel}{suffix}": Network(_unet(unet.WIDTHS), "sharp", kernel=kernel, padding=padding)
+        f"sharp_unet+{kernel}{suffix}": Network(
+            _unet(unet.WIDTHS), "unet", "sharp", "unet", kernel=kernel, padding=padding
+        )
         for kernel in ops.KERNELS
         for padding, suffix in (("zero", ""), ("reflect", "+reflect"))
     },
@@ -76,7 +86,7 @@ MODELS: dict[str, Network] = {
 
 
 def check(name: str) -> None:
-    """Refuses a name that is no model's: InputError with the nearest known one."""
+    """Refuse a name that is not in `MODELS`: raise InputError with the nearest known one."""
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0)
         known = [*(each for each in MODELS if "+" not in each), "sharp_unet+KERNEL", "sharp_unet+KERNEL+reflect"]
@@ -84,18 +94,49 @@ def check(name: str) -> None:
 
 
 def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding: str) -> None:
-    """InputError where the coarsest skip connection of `name`, of images of `size` (H, W), is too small to reflect."""
+    """Refuse images of `size` (H, W) whose coarsest skip connection is too small to reflect: raise InputError."""
     network = MODELS[name]
-    if network.skip == "plain" or (network.padding or skip_padding) == "zero":
+    kernel, padding = _filter(network, skip_kernel, skip_padding)
+    if network.skip == "plain" or padding == "zero":
         return
-    encoder, _ = nnx.eval_shape(lambda: network.parts(num_classes=1, in_channels=3, rngs=nnx.Rngs(0)))
-    multiple = encoder.first_stride * 2 ** (len(encoder.widths) - 1)
-    coarsest, kernel = 2 * -(-min(size) // multiple), len(ops.KERNELS[network.kernel or skip_kernel])
-    if coarsest <= kernel // 2:
+    built = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0), skip_kernel=kernel, skip_padding=padding))
+    padded = -(-min(size) // built.stride) * built.stride
+    coarsest, side = padded // built.strides[-2], len(ops.KERNELS[kernel])
+    if coarsest <= side // 2:
         raise InputError(
             f"data.size: at {size[0]}x{size[1]} the coarsest sharp block of {name} sees {coarsest} pixels, too few to "
-            f"reflect for a kernel of {kernel}: take a larger size, or zero padding"
+            f"reflect for a kernel of {side}: take a larger size, or zero padding"
         )
+
+
+def describe(name: str, *, skip_kernel: str = "laplacian", skip_padding: str = "zero") -> dict[str, Any]:
+    """Return what a record says of the network `name`; the other arguments are those of `build`.
+
+    >>> from sharp_unet_jax import models
+    >>> models.describe("unet_resnet18")
+    {'network': 'unet_resnet18', 'encoder': 'resnet18', 'skip': 'plain', 'kernel': None}
+    >>> models.describe("sharp_unet+sharpen")["kernel"]
+    {'name': 'sharpen', 'padding': 'zero', 'sum': 1.0, 'scale': 9.433981132056603}
+
+    `sum` adds the kernel's values: a kernel that sums to 0 answers 0 to a constant. `scale` is the root of the sum of
+    their squares: the kernel multiplies the standard deviation of white noise by it. A learnable kernel starts with
+    both.
+    """
+    network = MODELS[name]
+    kernel, padding = _filter(network, skip_kernel, skip_padding)
+    values = ops.KERNELS[kernel].astype(np.float64)
+    about = {
+        "name": kernel,
+        "padding": padding,
+        "sum": round(float(values.sum()), 6) + 0.0,  # 0.0 for float32's -2e-7
+        "scale": float(np.sqrt(np.square(values).sum())),
+    }
+    return {
+        "network": network.network,
+        "encoder": network.encoder,
+        "skip": network.skip,
+        "kernel": None if network.skip == "plain" else about,
+    }
 
 
 def build(
@@ -109,32 +150,44 @@ def build(
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
 ) -> Segmenter:
-    """The network `name`: images (N, H, W, in_channels), float in [0, 1], to logits (N, H, W, num_classes) float32.
+    """Build the network `name` with fresh weights; `sharp_unet_jax.build` starts from pretrained ones.
 
     >>> from sharp_unet_jax import models
     >>> model = models.build("sharp_unet", num_classes=1, in_channels=3, rngs=nnx.Rngs(0))
     >>> model(jnp.zeros((2, 32, 48, 3))).shape
     (2, 32, 48, 1)
 
-    `num_classes=1` is a foreground against a background (sigmoid); more are classes with the background among them
-    (softmax). Weights are fresh: `sharp_unet_jax.build` starts from pretrained ones.
-    `skip_kernel` (a name in `ops.KERNELS`) and `skip_padding` ("zero", "reflect") are those of the sharp models, but of
-    "sharp_unet+scaled" and the like, which say so themselves.
-    `dtype` is the arithmetic's; parameters are float32. `remat` trades time for memory in training. Raises InputError
-    for an unknown name.
+    Args:
+        name: a key of `MODELS`.
+        num_classes: channels of the logits. 1 is a foreground against a background (sigmoid); more are classes, the
+            background among them (softmax).
+        in_channels: channels of the images, which are (N, H, W, in_channels), float in [0, 1].
+        rngs: initialise the weights.
+        skip_kernel: a key of `ops.KERNELS`, for sharp networks whose name does not settle it.
+        skip_padding: "zero" or "reflect", for the same networks.
+        dtype: of the arithmetic; parameters are float32.
+        remat: recompute activations in the backward pass: training takes less memory and more time.
+
+    Raises:
+        InputError: for an unknown name, kernel or padding.
     """
     check(name)
     network = MODELS[name]
-    encoder, decoder = network.parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
-    kernel, padding = network.kernel or skip_kernel, network.padding or skip_padding
+    kernel, padding = _filter(network, skip_kernel, skip_padding)
     if kernel not in ops.KERNELS or padding not in ("zero", "reflect"):
         raise InputError(
             f"skip_kernel is one of {', '.join(ops.KERNELS)}, skip_padding zero or reflect: not {kernel}, {padding}"
         )
+    encoder, decoder = network.parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
     plain = network.skip == "plain"
-    connection = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=kernel, padding=padding)
-    segmenter = Segmenter(encoder, connection, decoder, in_channels=in_channels, dtype=dtype)
-    for _, module in nnx.iter_modules(segmenter):
+    skip = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=kernel, padding=padding)
+    built = Segmenter(encoder, skip, decoder, in_channels=in_channels, dtype=dtype)
+    for _, module in nnx.iter_modules(built):
         if hasattr(module, "remat"):
             module.remat = remat
-    return segmenter
+    return built
+
+
+def _filter(network: Network, kernel: str, padding: str) -> tuple[str, str]:
+    """Return the kernel and the padding of the network's sharp skips: its own, else the given ones."""
+    return network.kernel or kernel, network.padding or padding

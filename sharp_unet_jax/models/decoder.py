@@ -1,6 +1,6 @@
-"""The decoder of the networks with a pretrained encoder, as in the published TernausNet and ResNet U-Nets.
+"""The decoder for pretrained encoders, as in the published TernausNet and ResNet U-Nets.
 
-Each step doubles the size (nearest), concatenates the skip where there is one, and convolves twice.
+Each step doubles the size (nearest neighbour), joins the skip connection if its level has one, and convolves twice.
 """
 
 from itertools import zip_longest
@@ -10,13 +10,13 @@ from flax import nnx
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised, twice
-from sharp_unet_jax.models.segmenter import Joins
+from sharp_unet_jax.models.segmenter import Maps, Skip
 
 WIDTHS = (256, 128, 64, 32, 16)
 
 
 class ConvBlock(nnx.Module):
-    """Two 3x3 convolutions without bias, batch normalisation and ReLU after each."""
+    """Two 3x3 convolutions without bias, each followed by batch normalisation and ReLU."""
 
     remat = False
 
@@ -28,13 +28,15 @@ class ConvBlock(nnx.Module):
 
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
-        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
+        """Map (N, H, W, in_channels) to (N, H, W, out_channels)."""
         x = ops.relu(self.bn1(self.conv1(x), weight))
         return ops.relu(self.bn2(self.conv2(x), weight))
 
 
 class Decoder(nnx.Module):
-    """Five steps up to the image's size, a 3x3 convolution at the end; with `centre`, a block on the coarsest map."""
+    """Five steps up to the image's size, then a 3x3 convolution; with `centre`, first a block on the coarsest map."""
+
+    heads: tuple[str, ...] = ("head",)
 
     def __init__(self, widths: tuple[int, ...], *, centre: bool = False, num_classes: int, rngs: nnx.Rngs):
         deepest, *skips = reversed(widths)
@@ -43,11 +45,12 @@ class Decoder(nnx.Module):
         self.blocks = nnx.List([ConvBlock(below + skip, width, rngs=rngs) for below, skip, width in steps])
         self.head = Conv(WIDTHS[-1], num_classes, rngs=rngs)
 
-    def __call__(self, x: jax.Array, joins: Joins, weight: jax.Array | None = None) -> jax.Array:
-        """The coarsest map and how each level's skip joins in, finest first, to logits (N, H, W, num_classes)."""
+    def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None) -> jax.Array:
+        """Map the encoder's five maps, finest first, to logits (N, H, W, num_classes)."""
+        *finer, x = maps
         if self.centre is not None:
             x = self.centre(x, weight)
-        for block, join in zip_longest(self.blocks, reversed(joins)):
+        for block, level in zip_longest(self.blocks, reversed(range(len(finer)))):
             x = twice(x)
-            x = block(x if join is None else join(x), weight)
+            x = block(x if level is None else skip(level, finer[level], x), weight)
         return self.head(x)

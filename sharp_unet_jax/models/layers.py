@@ -1,4 +1,4 @@
-"""Layers that several networks share: convolution with its parameters, batch normalisation, nearest up-sampling."""
+"""Layers that several networks share: convolution, batch normalisation, nearest-neighbour up-sampling."""
 
 import functools
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from jax import lax
 
 from sharp_unet_jax import ops
 
-glorot = nnx.initializers.glorot_uniform()  # Keras's default, which the authors' notebook keeps
-he = nnx.initializers.he_normal()  # of the networks with pretrained encoders, where they start from scratch
+glorot = nnx.initializers.glorot_uniform()  # Keras's default, as in the authors' notebook
+he = nnx.initializers.he_normal()  # for networks that can have pretrained encoders
 
 
 class Weight(nnx.Param):
-    """A parameter that a layer takes in the type of its inputs, and in no other: `forward.types`."""
+    """A parameter that its layer casts to the dtype of its input: `training.network` may cast it once, in advance."""
 
 
 class Conv(nnx.Module):
-    """Square convolution, zero padding of half its size on each side: PyTorch's, and Keras's "same" at stride 1."""
+    """Square convolution, padded by half its size with zeros: as in PyTorch, and Keras's "same" at stride 1."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Conv(nnx.Module):
         self.bias = Weight(jnp.zeros(out_channels, jnp.float32)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels), in the type of x."""
+        """Map (N, H, W, in_channels) to (N, ceil(H / stride), ceil(W / stride), out_channels), in the dtype of x."""
         kernel = self.kernel[...].astype(x.dtype)
         size = kernel.shape[0]
         if (size, self.stride) == (3, 1):
@@ -53,13 +53,13 @@ class Conv(nnx.Module):
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation (Ioffe & Szegedy 2015) over all pixels of all images that count.
+    """Batch normalisation (Ioffe & Szegedy 2015) by the mean and variance of all pixels of a batch.
 
-    Prediction is with running statistics.
-
-    In training the statistics are of the whole batch, however it is sharded, weighted by image: a weight of 0, which
-    padding has, leaves no trace in them. They are float32 whatever the type of x. The running variance is the plain
-    one, as in Keras and Flax (PyTorch multiplies by n / (n - 1)); `eps` and `momentum` are torchvision's.
+    Prediction uses running statistics. Training uses the statistics of the whole batch, whatever devices share it, and
+    weights each
+    image: padding has the weight 0 and leaves no trace. Statistics are float32 for every dtype of x. The running
+    variance is the biased one, as in Keras and Flax; PyTorch multiplies it by n / (n - 1). `eps` and `momentum` are
+    torchvision's.
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9):
@@ -69,20 +69,21 @@ class BatchNorm(nnx.Module):
         self.mean, self.var = nnx.BatchStat(zeros), nnx.BatchStat(ones)
 
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
-        """(N, H, W, C) to the same shape and type; `weight` (N,) trains and updates the statistics, None predicts."""
+        """Normalise x (N, H, W, C); `weight` (N,) trains and updates the running statistics, None predicts."""
         pixels = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[3])
         if weight is None:
             mean, var, scale, bias = (a[None, None] for a in (self.mean, self.var, self.scale, self.bias))
             y = (pixels - mean) * lax.rsqrt(var + self.eps) * scale + bias
         else:
             count = jnp.sum(weight)
-            # Padding alone counts as images do: unlike all weights of 0 that leaves every layer's result finite.
+            # A batch of padding alone is normalised as if it were real, to keep activations finite. Momentum 1 then
+            # leaves the running statistics unchanged.
             counted = jnp.where(count > 0, weight, 1).astype(jnp.float32)
             share = counted / (jnp.sum(counted) * pixels.shape[1])
             y, mean, var = ops.normalised(pixels, share, self.scale[...], self.bias[...], self.eps)
-            momentum = jnp.where(count > 0, self.momentum, 1)  # but changes nothing
-            for running, now in ((self.mean, mean), (self.var, var)):
-                running[...] = momentum * running[...] + (1 - momentum) * now
+            momentum = jnp.where(count > 0, self.momentum, 1)
+            for running, batch in ((self.mean, mean), (self.var, var)):
+                running[...] = momentum * running[...] + (1 - momentum) * batch
         return y.astype(x.dtype).reshape(x.shape)
 
 
@@ -90,7 +91,7 @@ Call = TypeVar("Call", bound=Callable[..., jax.Array])
 
 
 def rematerialised(call: Call) -> Call:
-    """For a block's `__call__`: where the block's `remat` is true, its inside is computed again for the gradient."""
+    """Decorate a block's `__call__`: if the block's `remat` is true, the backward pass recomputes its activations."""
 
     @functools.wraps(call)
     def wrapped(self: Any, *inputs: jax.Array | None) -> jax.Array:
@@ -100,12 +101,12 @@ def rematerialised(call: Call) -> Call:
 
 
 def add_bias(x: jax.Array, bias: Weight) -> jax.Array:
-    """x (N, H, W, C) plus bias (C,), in the type of x."""
+    """Add bias (C,) to x (N, H, W, C), in the dtype of x."""
     return ops.add_bias(x, bias[...].astype(x.dtype))
 
 
 def twice(x: jax.Array) -> jax.Array:
-    """Every pixel as a square of four: (N, H, W, C) to (N, 2H, 2W, C)."""
+    """Repeat every pixel in a square of four: (N, H, W, C) to (N, 2H, 2W, C)."""
     n, height, width, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (n, height, 2, width, 2, c))
     return x.reshape(n, 2 * height, 2 * width, c)

@@ -1,6 +1,7 @@
-"""ResNets as encoders (He et al. 2016), in the variant of torchvision ("v1.5"): a stage's stride is in its 3x3.
+"""ResNets as encoders (He et al. 2016).
 
-Attributes are named as in torchvision, so that its files load without a table.
+They are torchvision's variant "v1.5": the first 3x3 convolution of a stage has its stride. Attributes are named as in
+torchvision, so that its files load without a table of names.
 """
 
 import jax
@@ -14,7 +15,7 @@ RESNET34 = RESNET50 = (3, 4, 6, 3)
 
 
 class Basic(nnx.Module):
-    """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and 34."""
+    """The block of ResNet-18 and 34: two 3x3 convolutions and a shortcut."""
 
     remat = False
     expansion = 1
@@ -28,14 +29,14 @@ class Basic(nnx.Module):
 
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
-        """(N, H, W, in_channels) to (N, H / stride, W / stride, width)."""
+        """Map (N, H, W, in_channels) to (N, H / stride, W / stride, width)."""
         y = ops.relu(self.bn1(self.conv1(x), weight))
         y = self.bn2(self.conv2(y), weight)
         return ops.relu(y + _through(self.downsample, x, weight))
 
 
 class Bottleneck(nnx.Module):
-    """1x1 down, 3x3, 1x1 up to four times the width, and a shortcut: the block of ResNet-50 and deeper."""
+    """The block of ResNet-50: convolutions of 1x1, 3x3, and 1x1 to four times the width, and a shortcut."""
 
     remat = False
     expansion = 4
@@ -51,7 +52,7 @@ class Bottleneck(nnx.Module):
 
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
-        """(N, H, W, in_channels) to (N, H / stride, W / stride, 4 width)."""
+        """Map (N, H, W, in_channels) to (N, H / stride, W / stride, 4 * width)."""
         y = ops.relu(self.bn1(self.conv1(x), weight))
         y = ops.relu(self.bn2(self.conv2(y), weight))
         y = self.bn3(self.conv3(y), weight)
@@ -62,7 +63,7 @@ Block = type[Basic] | type[Bottleneck]
 
 
 class ResNetEncoder(nnx.Module):
-    """7x7 convolution with stride 2, 3x3 max-pool, four stages of residual blocks."""
+    """7x7 convolution with stride 2, 3x3 max-pooling, and four stages of residual blocks."""
 
     first_stride = 2
 
@@ -76,7 +77,7 @@ class ResNetEncoder(nnx.Module):
         self.layer4 = _stage(block, self.widths[3], 512, counts[3], stride=2, rngs=rngs)
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:
-        """(N, H, W, in_channels) to five maps (N, h, w, width), the finest half the image's size."""
+        """Map (N, H, W, in_channels) to five feature maps, finest first, the finest half the image's size."""
         maps = [ops.relu(self.bn1(self.conv1(x), weight))]
         x = ops.max_pool(maps[0], 3)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

@@ -9,7 +9,7 @@ from flax import nnx
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import Conv, Weight, add_bias, glorot, rematerialised
-from sharp_unet_jax.models.segmenter import Joins
+from sharp_unet_jax.models.segmenter import Maps, Skip
 
 WIDTHS = (32, 64, 128, 256, 512)
 WIDE_WIDTHS = (35, 70, 140, 280, 560)
@@ -26,25 +26,25 @@ class Block(nnx.Module):
 
     @rematerialised
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels) to (N, H, W, out_channels)."""
+        """Map (N, H, W, in_channels) to (N, H, W, out_channels)."""
         return ops.relu(self.second(ops.relu(self.first(x))))
 
 
 class UpConv(nnx.Module):
-    """2x2 transposed convolution with stride 2 and bias: twice the size."""
+    """2x2 transposed convolution with stride 2 and bias: it doubles the size."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
-        # Keras counts the fans from (h, w, out, in); their sum, all that Glorot uniform depends on, is the same.
+        # Keras's kernel is (h, w, out, in) and swaps fan in and fan out; Glorot uniform depends on their sum alone.
         self.kernel = Weight(glorot(rngs.params(), (2, 2, in_channels, out_channels), jnp.float32))
         self.bias = Weight(jnp.zeros(out_channels, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(N, H, W, in_channels) to (N, 2H, 2W, out_channels)."""
+        """Map (N, H, W, in_channels) to (N, 2H, 2W, out_channels)."""
         return add_bias(ops.up_conv(x, self.kernel[...].astype(x.dtype)), self.bias)
 
 
 class UNetEncoder(nnx.Module):
-    """A block at each width, 2x2 max-pool between them."""
+    """A block for each width, with 2x2 max-pooling between them."""
 
     first_stride = 1
 
@@ -54,7 +54,7 @@ class UNetEncoder(nnx.Module):
         self.blocks = nnx.List([Block(i, o, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:  # noqa: ARG002
-        """(N, H, W, in_channels) to five feature maps, finest first, each half the size of the one before."""
+        """Map (N, H, W, in_channels) to a feature map a width, finest first, each half the size of the one before."""
         features = [self.blocks[0](x)]
         for block in self.blocks[1:]:
             features.append(block(ops.max_pool(features[-1])))
@@ -62,7 +62,9 @@ class UNetEncoder(nnx.Module):
 
 
 class UNetDecoder(nnx.Module):
-    """From the coarsest map up: up-convolution, concatenation with the skip, a block; a 1x1 convolution at the end."""
+    """Up-convolution, skip connection and block at each level, coarsest first, then a 1x1 convolution."""
+
+    heads: tuple[str, ...] = ("head",)
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, *, num_classes: int, rngs: nnx.Rngs):
         pairs = list(zip(widths[1:], widths[:-1], strict=True))[::-1]
@@ -70,8 +72,9 @@ class UNetDecoder(nnx.Module):
         self.blocks = nnx.List([Block(2 * o, o, rngs=rngs) for _, o in pairs])
         self.head = Conv(widths[0], num_classes, 1, rngs=rngs)
 
-    def __call__(self, x: jax.Array, joins: Joins, weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
-        """The coarsest map and how each level's skip joins in, finest first, to logits (N, H, W, num_classes)."""
-        for up, block, join in zip(self.ups, self.blocks, reversed(joins), strict=True):
-            x = block(join(up(x)))
+    def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002
+        """Map the encoder's maps, finest first, to logits (N, H, W, num_classes)."""
+        *finer, x = maps
+        for up, block, level in zip(self.ups, self.blocks, reversed(range(len(finer))), strict=True):
+            x = block(skip(level, finer[level], up(x)))
         return self.head(x)

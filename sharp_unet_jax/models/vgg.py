@@ -1,6 +1,6 @@
-"""VGG's convolutions as an encoder (Simonyan & Zisserman 2015; TernausNet, Iglovikov & Shvets 2018).
+"""The convolutions of VGG as an encoder (Simonyan & Zisserman 2015; TernausNet, Iglovikov & Shvets 2018).
 
-Attributes are named as in torchvision, `features.N`, so that its files load without a table.
+Attributes are named `features.N` as in torchvision, so that its files load without a table of names.
 """
 
 import jax
@@ -14,9 +14,9 @@ VGG19 = (2, 2, 4, 4, 4)
 
 
 class VGGEncoder(nnx.Module):
-    """Five blocks of 3x3 convolutions with ReLU, 2x2 max-pool after each.
+    """Five blocks of 3x3 convolutions with ReLU, each followed by 2x2 max-pooling.
 
-    The first block's map, at the image's size, is no skip connection: so the paper's 23.7 M parameters count.
+    The first block's map, which has the image's size, is no skip connection: the paper's 23.7 M parameters need this.
     """
 
     first_stride = 2
@@ -26,16 +26,16 @@ class VGGEncoder(nnx.Module):
         self.blocks: tuple[tuple[str, ...], ...] = ()
         features, number = {}, 0
         for count, width in zip(convolutions, (64, 128, 256, 512, 512), strict=True):
-            block = tuple(str(number + 2 * i) for i in range(count))  # a ReLU follows each, in torchvision's count
+            block = tuple(str(number + 2 * i) for i in range(count))  # torchvision numbers the ReLUs, too
             for name in block:
                 features[name] = Conv(in_channels, width, init=he, rngs=rngs)
                 in_channels = width
             self.blocks += (block,)
-            number += 2 * count + 1  # and the pool
+            number += 2 * count + 1  # the pool has a number
         self.features = nnx.Dict(features)
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:  # noqa: ARG002
-        """(N, H, W, in_channels) to five maps: the ends of blocks two to five, and the last one pooled."""
+        """Map (N, H, W, in_channels) to five maps: the outputs of blocks two to five, and the last one pooled."""
         maps = []
         for block in self.blocks:
             for name in block:

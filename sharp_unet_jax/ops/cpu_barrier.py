@@ -1,6 +1,7 @@
-"""A barrier that XLA's CPU compiler keeps: it removes `lax.optimization_barrier` before it fuses.
+"""A barrier that XLA's CPU compiler keeps. It removes `lax.optimization_barrier` before it fuses operations.
 
-Fused into what copies or pads it, an array is computed number by number, at several times the cost.
+If an array is fused into the operation that copies or pads it, XLA computes it number by number, at several times the
+cost.
 """
 
 import jax
@@ -9,6 +10,6 @@ from jax.experimental.xla_metadata import set_xla_metadata
 
 
 def unfused(x: Array) -> Array:
-    """x, computed before what reads it: a call that does nothing and may not be inlined."""
+    """Return x, computed before any operation reads it: a call of the identity function that XLA may not inline."""
     with set_xla_metadata(inlineable="false"):
         return jax.jit(lambda x: x)(x)

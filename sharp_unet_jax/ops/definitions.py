@@ -1,8 +1,13 @@
-"""What each operation is, in ordinary `lax`: to be read first. A TPU runs these, and other compilers read them.
+"""Every operation in plain `lax`. Read this file first.
 
-A function here has the name of the one in `sharp_unet_jax.ops` that it defines, and shapes and types are said there.
+A TPU runs these functions, and `by_definition` asks for them on every platform. Each function has the name of the
+operation in `sharp_unet_jax.ops` that it defines; shapes, dtypes and errors are documented there. The gradient of an
+operation is JAX's derivative of its definition. Two gradients that are cheaper when written by hand stand at the end.
 """
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
@@ -14,16 +19,16 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def depthwise(x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
-    """Correlate every channel with its own small kernel, stride 1, same size: the definition of `sharpen`.
+    """Correlate every channel with its own small kernel, stride 1, output size equal to input size.
 
     Args:
       x: (N, H, W, C).
-      kernel: (h, w), shared by all channels, or (h, w, C); h and w odd. Cast to the type of x.
+      kernel: (h, w), shared by all channels, or (h, w, C); h and w odd. Cast to the dtype of x.
       padding: "zero", or "reflect" (the edge pixel is not repeated), which needs H > h // 2 and W > w // 2.
 
-    Returns: (N, H, W, C), the type of x.
+    Returns: (N, H, W, C), the dtype of x.
 
-    Raises ValueError for a kernel of another shape, another padding, or an image too small for "reflect".
+    Raises ValueError for another kernel shape, another padding, or an image too small for "reflect".
 
     >>> from sharp_unet_jax import ops
     >>> ramp = jnp.arange(5.0).reshape(1, 1, 5, 1)
@@ -32,9 +37,20 @@ def depthwise(x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
     """
     kernel = kernels.per_channel(x, kernel)
     kernel = jnp.broadcast_to(kernel, (*kernel.shape[:3], x.shape[3]))
-    inside = "SAME" if padding == "zero" else "VALID"  # with padding of its own its gradient needs none to be cut off
+    # Zero padding is an option of the convolution: its gradient then has no padding to slice off.
+    inside = "SAME" if padding == "zero" else "VALID"
     x = x if padding == "zero" else kernels.pad(x, kernel, padding)
     return lax.conv_general_dilated(x, kernel, (1, 1), inside, dimension_numbers=NHWC, feature_group_count=x.shape[3])
+
+
+def sharpen(x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
+    """Depthwise convolution with a kernel given by name or as an array."""
+    return depthwise(x, kernels.as_array(kernel), padding)
+
+
+def sharp_skip(below: Array, x: Array, kernel: str | ArrayLike = "laplacian", padding: str = "zero") -> Array:
+    """Concatenate the decoder's map `below` and the sharpened encoder map x along the channels."""
+    return jnp.concatenate([below, sharpen(x, kernel, padding)], axis=-1)
 
 
 def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -44,25 +60,25 @@ def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
 
 
 def conv1x1(x: Array, w: Array, stride: int = 1) -> Array:
-    """1x1 convolution: of every `stride`-th pixel."""
+    """1x1 convolution of every `stride`-th pixel; with stride 1 a matrix product."""
+    if stride == 1:
+        # Pixels are one axis: with several, XLA's CPU code transposes and copies the input of the filter's gradient.
+        return (x.reshape(-1, x.shape[3]) @ w[0, 0]).reshape(*x.shape[:3], -1)
     return lax.conv_general_dilated(x, w, (stride, stride), "VALID", dimension_numbers=NHWC)
 
 
-def sharp_skip(below: Array, x: Array, kernel: ArrayLike, padding: str = "zero") -> Array:
-    """The decoder's map, and beside it the encoder's, sharpened."""
-    return jnp.concatenate([below, depthwise(x, kernel, padding)], axis=-1)
-
-
-def add_bias(x: Array, bias: Array) -> Array:
-    """One number for each channel."""
-    return x + bias.reshape(1, 1, 1, -1)
-
-
 def up_conv(x: Array, w: Array) -> Array:
-    """out[n, 2i + a, 2j + b] = x[n, i, j] @ w[a, b]: the windows do not overlap."""
+    """2x2 transposed convolution, stride 2: out[n, 2i + a, 2j + b] = x[n, i, j] @ w[a, b]."""
     n, height, width, inputs = x.shape
     y = x @ w.transpose(2, 0, 1, 3).reshape(inputs, -1)
     return y.reshape(n, height, width, 2, 2, -1).swapaxes(2, 3).reshape(n, 2 * height, 2 * width, -1)
+
+
+def max_pool(x: Array, size: int = 2) -> Array:
+    """Maximum of each window of size x size pixels, stride 2; 3x3 windows are padded by -inf."""
+    if size == 3:  # jax2onnx ignores the padding option of nnx.max_pool
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    return nnx.max_pool(x, window_shape=(size, size), strides=(2, 2))
 
 
 def relu(x: Array) -> Array:
@@ -70,8 +86,38 @@ def relu(x: Array) -> Array:
     return lax.max(x, jnp.zeros_like(x))
 
 
-def max_pool(x: Array, size: int) -> Array:
-    """Largest of each window, stride 2, padded by -inf. jax2onnx would forget the padding as an option of the pool."""
-    if size == 3:
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    return nnx.max_pool(x, window_shape=(size, size), strides=(2, 2))
+def add_bias(x: Array, bias: Array) -> Array:
+    """Add one number to each channel."""
+    return x + bias.reshape(1, 1, 1, -1)
+
+
+def normalised(x: Array, share: Array, scale: Array, bias: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Normalise every channel by its weighted mean and variance; return y, mean and variance."""
+    mean = weighted_sum(share, x)
+    var = weighted_sum(share, jnp.square(x - mean[None, None]))
+    return (x - mean[None, None]) * (scale * lax.rsqrt(var + eps))[None, None] + bias[None, None], mean, var
+
+
+def weighted_sum(share: Array, x: Array) -> Array:
+    """Sum over all pixels, each times its image's weight: share (N,), x (N, M, C), M pixels an image -> (C,)."""
+    rows = x.reshape(-1, x.shape[2])
+    share = jnp.repeat(share, x.shape[1])
+    return jnp.matmul(share, rows, precision=lax.Precision.HIGHEST)  # float32, whatever the network's dtype is
+
+
+def gradients(operation: Callable[..., Array], *inputs_and_g: Array) -> tuple[Array, ...]:
+    """Return JAX's gradients of `operation` for its inputs: (operation, *inputs, g) -> one gradient an input."""
+    *inputs, g = inputs_and_g
+    return jax.vjp(operation, *inputs)[1](g)
+
+
+def relu_gradient(y: Array, g: Array) -> Array:
+    """Return the gradient of `relu` from its result y; it is 0 where y is 0."""
+    # With y > 0, XLA would rewrite the condition as x > 0 and keep x in memory.
+    return jnp.where(y == 0, jnp.zeros_like(g), g)
+
+
+def bias_gradient(g: Array) -> Array:
+    """Return the gradient of `add_bias` for the bias: g (N, H, W, C) -> (C,), summed in float32."""
+    rows = jnp.sum(g, axis=2, dtype=jnp.float32)
+    return jnp.sum(lax.optimization_barrier(rows), axis=(0, 1)).astype(g.dtype)

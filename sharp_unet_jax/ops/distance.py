@@ -1,4 +1,4 @@
-"""Exact Euclidean distances in pixels, inside jit and on any device, for the losses that look at boundaries."""
+"""Exact Euclidean distances in pixels, inside jit and on any device, for the losses on boundaries."""
 
 import jax
 import jax.numpy as jnp
@@ -6,17 +6,17 @@ from jax import lax
 
 
 def to_nearest(seeds: jax.Array) -> jax.Array:
-    """Distance from every pixel to the nearest True one: `scipy.ndimage.distance_transform_edt(~seeds)`.
+    """Distance from each pixel to the nearest True pixel: `scipy.ndimage.distance_transform_edt(~seeds)`.
 
-    Separable: distances along each row by cumulative maxima, then over the columns min_k (i - k)^2 + row(k, j)^2, one
-    source row k at a time, so that no array is larger than the result. H * H * W steps; everything squared is a
-    whole number, exact up to sides of 16,384 pixels.
+    The computation is separable. Cumulative maxima give row(k, j), the distance along row k. The minimum over k of
+    (i - k)^2 + row(k, j)^2 gives the squared distance. It takes one source row k at a time: no array is larger than the
+    result. The work is H * H * W steps an image. Squares are integers, exact up to sides of 16,384 pixels.
 
     Args:
         seeds: (..., H, W) boolean.
 
     Returns:
-        (..., H, W) float32; inf where the image has no True pixel.
+        (..., H, W) float32; inf if the image has no True pixel.
     """
     height, width = seeds.shape[-2:]
     far = height + width  # further than any pixel of the image
@@ -35,33 +35,36 @@ def to_nearest(seeds: jax.Array) -> jax.Array:
     return jnp.where(squared < far**2, jnp.sqrt(squared.astype(jnp.float32)), jnp.inf)
 
 
-def of_classes(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
-    """Distances to each class and to its complement.
+def of_classes(labels: jax.Array, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """Distances to each class, and to its complement.
 
     Args:
-        labels: (N, H, W) integer classes; other values, such as metrics.IGNORE, belong to no class: they are
-            measured from, never to.
-        classes: C.
+        labels: (N, H, W) integer classes. Other values, such as metrics.IGNORE, belong to no class: distances are
+            measured from these pixels, never to them.
+        num_classes: number of classes.
 
     Returns:
-        Two (N, H, W, C) float32: the distance to the nearest pixel of class c (0 on it), and to the nearest pixel of
-        any other class. inf where there is no such pixel in the image.
+        Two arrays (N, H, W, num_classes) float32: the distance to the nearest pixel of class c (0 on the class), and to
+        the nearest pixel of any other class. inf if the image has no such pixel.
     """
-    seeds = jax.nn.one_hot(labels, classes, dtype=jnp.bool_, axis=1)
+    seeds = jax.nn.one_hot(labels, num_classes, dtype=jnp.bool_, axis=1)
     to_class = to_nearest(seeds)
-    to_others = [jnp.min(jnp.delete(to_class, c, axis=1), axis=1) for c in range(classes)]
+    to_others = [jnp.min(jnp.delete(to_class, c, axis=1), axis=1) for c in range(num_classes)]
     return jnp.moveaxis(to_class, 1, -1), jnp.stack(to_others, axis=-1)
 
 
-def signed(labels: jax.Array, classes: int) -> jax.Array:
-    """Signed distance of every pixel to the boundary of each class, as the release of Kervadec et al. (2019) has it.
+def signed(labels: jax.Array, num_classes: int) -> jax.Array:
+    """Signed distance of each pixel to the boundary of each class, as in the code that Kervadec et al. (2019) released.
 
-    Outside the class the distance to its nearest pixel; on it 1 minus the distance to the nearest pixel of another
-    class, so the class's outermost pixels are at 0. A class that is absent from an image, or alone in it, has no
-    boundary: 0 everywhere.
+    Outside a class: the distance to its nearest pixel. On the class: 1 minus the distance to the nearest pixel of
+    another class, which is 0 on the class's outermost pixels. A class that is absent from an image, or alone in it, has
+    no boundary: 0 everywhere.
 
-    Args and result as for `of_classes`: (N, H, W, C) float32.
+    Args: see `of_classes`.
+
+    Returns:
+        (N, H, W, num_classes) float32.
     """
-    to_class, to_others = of_classes(labels, classes)
+    to_class, to_others = of_classes(labels, num_classes)
     distance = jnp.where(to_class == 0, 1 - to_others, to_class)
     return jnp.where(jnp.isfinite(distance), distance, 0)

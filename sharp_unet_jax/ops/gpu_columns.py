@@ -1,10 +1,11 @@
 """The 3x3 convolution of few channels on a GPU: several columns of the image at once.
 
-Its matrix units take 64 channels at a time. A convolution that makes 32 leaves half of them idle, one that reads 3 even
-more. Some columns side by side are the channels of another convolution with the same sums: its filter holds the given
-one once for each column, and zeros. In memory nothing moves: rows of (W, C) are rows of (W / p, p C).
+The matrix units of a GPU process 64 channels at a time. A convolution with 32 output channels leaves half of them idle,
+one with 3 input channels even more. Neighbouring columns can be the channels of another convolution with the same sums:
+its filter holds the given filter once for each column, and zeros elsewhere. In memory nothing moves: rows of (W, C) are
+rows of (W / p, p C).
 
-For bfloat16, whose units these are; other types get the definition.
+This is for bfloat16, the dtype of these units. Other dtypes get the definition.
 """
 
 import jax
@@ -16,7 +17,7 @@ from sharp_unet_jax.ops import definitions
 _UNITS = 64  # channels
 
 
-def convolve(x: Array, w: Array, bias: Array | None = None) -> Array:
+def conv3x3(x: Array, w: Array, bias: Array | None = None) -> Array:
     """3x3 convolution, stride 1, zero padding, plus bias: x (N, H, W, I), w (3, 3, I, O), (O,) -> (N, H, W, O)."""
     inputs, outputs = w.shape[2:]
     if inputs < 8:
@@ -24,18 +25,21 @@ def convolve(x: Array, w: Array, bias: Array | None = None) -> Array:
     return _strides(x, w, bias, _UNITS // outputs if outputs in (8, 16, 32) else 1)
 
 
-def filter_gradient(x: Array, w: Array, g: Array) -> Array:
-    """The gradient of `convolve` for w: x (N, H, W, I), w (3, 3, I, O), g (N, H, W, O) -> (3, 3, I, O)."""
+def conv3x3_gradients(x: Array, w: Array, g: Array) -> tuple[Array, Array]:
+    """Return the gradients of `conv3x3` for x and w: x (N, H, W, I), w (3, 3, I, O), g (N, H, W, O)."""
+    return conv3x3(g, w[::-1, ::-1].swapaxes(2, 3)), _filter_gradient(x, w, g)
 
+
+def _filter_gradient(x: Array, w: Array, g: Array) -> Array:
     def convolved(w: Array) -> Array:
         inputs = w.shape[2]
-        return _blocks(x, w, None, min(8, _UNITS // inputs)) if inputs < _UNITS else convolve(x, w)
+        return _blocks(x, w, None, min(8, _UNITS // inputs)) if inputs < _UNITS else conv3x3(x, w)
 
     return jax.vjp(convolved, w)[1](g)[0]
 
 
 def _strides(x: Array, w: Array, bias: Array | None, p: int) -> Array:
-    """`p` columns of the output become channels: (p + 2) / 3 times the products."""
+    """Convolve with `p` columns of the output as channels: (p + 2) / 3 times the products."""
     if p == 1 or x.shape[2] % p or x.dtype != jnp.bfloat16:
         return definitions.conv3x3(x, w, bias)
     border = ((1, 1), (1, 1))
@@ -46,7 +50,7 @@ def _strides(x: Array, w: Array, bias: Array | None, p: int) -> Array:
 
 
 def _blocks(x: Array, w: Array, bias: Array | None, p: int) -> Array:
-    """`p` columns of the output and of the input become channels: p times the products."""
+    """Convolve with `p` columns of the output and of the input as channels: p times the products."""
     n, height, width, inputs = x.shape
     if width % p or x.dtype != jnp.bfloat16:
         return definitions.conv3x3(x, w, bias)
@@ -56,5 +60,5 @@ def _blocks(x: Array, w: Array, bias: Array | None, p: int) -> Array:
 
 
 def _repeated(w: Array, p: int) -> Array:
-    """The filters of `p` neighbouring columns, each a column further right: (3, 3, I, O) -> (3, p + 2, I, p O)."""
+    """Repeat the filter for `p` columns, each time one column further right: (3, 3, I, O) -> (3, p + 2, I, p O)."""
     return jnp.concatenate([jnp.pad(w, ((0, 0), (j, p - 1 - j), (0, 0), (0, 0))) for j in range(p)], axis=3)

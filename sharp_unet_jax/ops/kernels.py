@@ -1,4 +1,4 @@
-"""The kernels of the sharp block by name, and how a kernel lies on an image: for each channel, and over its border."""
+"""Kernels of the sharp block by name, and how a kernel is applied: to each channel, and at the border."""
 
 import difflib
 
@@ -11,11 +11,11 @@ from jax.typing import ArrayLike
 _K = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 _K5 = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], np.float32)
 _DELTA = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32)
-# K convolved with the binomial [1, 2, 1] x [1, 2, 1] / 16: section 3.2 of the paper speaks of smoothing first.
+# K convolved with the binomial [1, 2, 1] x [1, 2, 1] / 16: section 3.2 of the paper describes smoothing first.
 _LAPLACIAN_OF_GAUSSIAN = np.array(
     [[-1, -3, -4, -3, -1], [-3, 0, 6, 0, -3], [-4, 6, 20, 6, -4], [-3, 0, 6, 0, -3], [-1, -3, -4, -3, -1]], np.float32
 )
-# Drawn once, without a meaning: it sums to zero and has the norm of K, and neither its symmetry nor its sign.
+# A control, drawn at random once. It sums to zero and has the norm of K, but neither the symmetry of K nor its signs.
 _RANDOM = np.array([[-5, -17, 18], [-6, -34, 6], [49, 32, -43]], np.float32)
 
 KERNELS: dict[str, np.ndarray] = {
@@ -26,20 +26,28 @@ KERNELS: dict[str, np.ndarray] = {
     "unsharp": _DELTA + _K5,
     "scaled": _K / 8,  # K multiplies the scale of white features by about 8.5
     "random": _RANDOM / 10,
-    "learnable": _K,  # where a learnable kernel starts
+    "learnable": _K,  # the initial value of a learnable kernel
 }
 
 
-def named(name: str) -> np.ndarray:
-    """Of `KERNELS`; ValueError for an unknown name."""
-    if name not in KERNELS:
-        nearest = difflib.get_close_matches(name, KERNELS, n=1, cutoff=0)[0]
-        raise ValueError(f"unknown kernel {name!r}: did you mean {nearest!r}? known: {', '.join(KERNELS)}")
-    return KERNELS[name]
+def as_array(kernel: str | ArrayLike) -> Array:
+    """Return the kernel as an array, looked up in `KERNELS` if it is a name.
+
+    Raises ValueError for an unknown name.
+    """
+    if not isinstance(kernel, str):
+        return jnp.asarray(kernel)
+    if kernel not in KERNELS:
+        nearest = difflib.get_close_matches(kernel, KERNELS, n=1, cutoff=0)[0]
+        raise ValueError(f"unknown kernel {kernel!r}: did you mean {nearest!r}? known: {', '.join(KERNELS)}")
+    return jnp.asarray(KERNELS[kernel])
 
 
 def per_channel(x: Array, kernel: ArrayLike) -> Array:
-    """(h, w) or (h, w, C) -> (h, w, 1, 1 or C), in the type of x (N, H, W, C); ValueError for another shape."""
+    """Return the kernel (h, w) or (h, w, C) as (h, w, 1, 1 or C), in the dtype of x (N, H, W, C).
+
+    Raises ValueError for another shape.
+    """
     kernel = jnp.asarray(kernel, x.dtype)
     odd = kernel.ndim in (2, 3) and kernel.shape[0] % 2 == 1 == kernel.shape[1] % 2
     if not odd or kernel.shape[2:] not in ((), x.shape[3:]):
@@ -48,7 +56,10 @@ def per_channel(x: Array, kernel: ArrayLike) -> Array:
 
 
 def pad(x: Array, kernel: Array, padding: str) -> Array:
-    """Widen H and W of x by half a kernel (h, w, ...) on each side: "zero" or "reflect". ValueError if that fails."""
+    """Pad H and W of x by half a kernel (h, w, ...) on each side, with zeros ("zero") or mirrored pixels ("reflect").
+
+    Raises ValueError for another padding, or an image too small to reflect.
+    """
     top, left = kernel.shape[0] // 2, kernel.shape[1] // 2
     if padding == "zero":
         return jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)))

@@ -1,13 +1,13 @@
-"""Batch normalisation's arithmetic: mean and variance by weight of image, and their gradient."""
+"""Batch normalisation in training: mean and variance weighted by image, and the gradient."""
 
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from sharp_unet_jax.ops import cpu_norm, definitions
 from sharp_unet_jax.ops.platform import by_platform
 
 
@@ -16,10 +16,11 @@ def normalised(x: Array, share: Array, scale: Array, bias: Array, eps: float) ->
     """Batch normalisation: x (N, M, C), M pixels an image -> y (N, M, C), mean (C,), variance (C,), all float32.
 
     y = (x - mean) / sqrt(variance + eps) * scale + bias. `share` (N,) is the weight of each pixel of an image in mean
-    and variance: over all pixels it sums to 1. The gradient is that of y alone.
+    and variance; over all pixels the weights sum to 1. The gradient is that of y alone: the gradients of mean and
+    variance are ignored, and `share` gets none.
     """
-    mean = _sums(share, x)
-    var = _sums(share, jnp.square(x - mean[None, None]))
+    mean = _weighted_sum(share, x)
+    var = _weighted_sum(share, jnp.square(x - mean[None, None]))
     return (x - mean[None, None]) * (scale * lax.rsqrt(var + eps))[None, None] + bias[None, None], mean, var
 
 
@@ -32,27 +33,15 @@ def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
     x, share, scale, mean, var = residuals
     g, inverse = gradients[0], lax.rsqrt(var + eps)
     centred, ones = (x - mean[None, None]) * inverse[None, None], jnp.ones_like(share)
-    of_scale, of_bias = _sums(ones, g * centred), _sums(ones, g)
-    # Each pixel also moves the mean and the variance, by its share.
-    moved = share[:, None, None] * (of_bias[None, None] + centred * of_scale[None, None])
-    of_x = (g - moved) * (scale * inverse)[None, None]
-    return of_x, jnp.zeros_like(share), of_scale, of_bias
-
-
-def _sums(share: Array, x: Array) -> Array:
-    """Of all pixels, weighted by image: share (N,), x (N, M, C) -> (C,)."""
-
-    def product(share: Array, x: Array) -> Array:
-        rows = x.reshape(-1, x.shape[2])
-        share = jnp.repeat(share, x.shape[1])
-        return jnp.matmul(share, rows, precision=lax.Precision.HIGHEST)  # float32 whatever the network is
-
-    def on_cpu(share: Array, x: Array) -> Array:
-        # Few at a time XLA fuses with what makes them. More, and it would write that down first, as for the product.
-        few = math.gcd(x.shape[1], 16)
-        return product(share, jnp.sum(x.reshape(x.shape[0], -1, few, x.shape[2]), axis=2))
-
-    return by_platform(share, x, cpu=on_cpu, default=product)
+    dscale, dbias = _weighted_sum(ones, g * centred), _weighted_sum(ones, g)
+    # Each pixel also changes the mean and the variance, in proportion to its share.
+    through_statistics = share[:, None, None] * (dbias[None, None] + centred * dscale[None, None])
+    dx = (g - through_statistics) * (scale * inverse)[None, None]
+    return dx, jnp.zeros_like(share), dscale, dbias
 
 
 normalised.defvjp(_normalised_forward, _normalised_backward)
+
+
+def _weighted_sum(share: Array, x: Array) -> Array:
+    return by_platform(share, x, cpu=cpu_norm.weighted_sum, default=definitions.weighted_sum)

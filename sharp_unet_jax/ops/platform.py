@@ -1,4 +1,4 @@
-"""Which lowering of an operation a platform gets, and how to have the definitions instead."""
+"""Choose the lowering of an operation by platform, or the definition everywhere."""
 
 import contextvars
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _by_definition = contextvars.ContextVar("_by_definition", default=False)
 
 @contextmanager
 def by_definition() -> Iterator[None]:
-    """What is traced inside is the definition of every operation, on every platform: for other compilers to read."""
+    """Trace the definition of every operation, on every platform, inside this context: other compilers read these."""
     token = _by_definition.set(True)
     try:
         yield
@@ -21,7 +21,10 @@ def by_definition() -> Iterator[None]:
 
 
 def by_platform(*inputs: Any, default: Callable[..., Any], **platforms: Callable[..., Any]) -> Any:
-    """`lax.platform_dependent`, or `default` inside `by_definition`."""
+    """Call the lowering for the platform compiled for ("cpu", "cuda"), or `default`; inside `by_definition`, `default`.
+
+    Every lowering takes `inputs` and returns the same shapes and dtypes. See `lax.platform_dependent`.
+    """
     if _by_definition.get():
         return default(*inputs)
     return lax.platform_dependent(*inputs, default=default, **platforms)

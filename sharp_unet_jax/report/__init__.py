@@ -1,1 +1,1 @@
-"""What a sweep's records say. It reads files alone, and knows no model."""
+"""Tables, figures and the page, from a sweep's records alone: files are read, no network is known."""

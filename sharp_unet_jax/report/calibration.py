@@ -1,7 +1,7 @@
-"""Whether a probability of 0.8 is right in 80 % of the pixels that have it.
+"""Calibration: is a probability of 0.8 right in 80 % of the pixels that have it?
 
-For two classes the probability is the foreground's, and right is a pixel of the foreground; for more it is that of the
-likeliest class, and right is a pixel of that class (Guo et al. 2017).
+For two classes the probability is that of the foreground, and a pixel is right if it is foreground. For more classes
+the probability is that of the most probable class, and a pixel is right if it has that class (Guo et al. 2017).
 """
 
 import numpy as np
@@ -9,18 +9,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sharp_unet_jax.report.conventions import IGNORE, LEVELS
-from sharp_unet_jax.report.provenance import passport
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.report import style
+from sharp_unet_jax.report.conventions import LEVELS
+from sharp_unet_jax.report.figures import Captioned
+from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import by_model
 from sharp_unet_jax.report.table import Table, plus_minus
 
 BINS = 15
-BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # of a level: ]0, 1/15], ]1/15, 2/15], ...; 0 is in the first
+BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # each level's bin: ]0, 1/15], ]1/15, 2/15], ...; 0 is in the first
 
 
 def table(sweep: Sweep) -> Table | None:
-    """A row a model: mean ± std over runs; None where predictions or prepared masks are not there."""
+    """Return "calibration": a row a model, mean ± std over runs; None without predictions or prepared masks."""
     every = _runs(sweep)
     if not every:
         return None
@@ -30,50 +32,61 @@ def table(sweep: Sweep) -> Table | None:
         cells = [plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
         rows.append((model, len(levels), *cells))
     headings = ("model", "runs", "ECE (%)", "probability minus share (points)", "ECE near the object (%)")
-    what = "of the foreground" if len(sweep.classes) == 2 else "of the likeliest class"
+    what = "of the foreground" if len(sweep.classes) == 2 else "of the most probable class"
     return Table(
         "calibration",
         "Calibration of the probabilities",
-        passport([sweep]),
+        describe([sweep]),
         pd.DataFrame(rows, columns=headings),
-        f"Expected calibration error: the mean over all pixels of a run's test images of |probability {what} minus "
-        f"the share that is right|, in {BINS} equal bins; 0 is perfect. Easy background makes up most pixels and is "
-        "nearly always right, so it is also given for the box around the truth's foreground, of twice its height and "
-        "width (images without foreground have none). Above 0 in the third column: too sure.",
+        f"ECE, the expected calibration error, sorts the pixels of a run's test images into {BINS} bins of equal width "
+        f"by the probability {what}. It is the mean over pixels of |mean probability of the bin minus the share of its "
+        "pixels that are right|; 0 is perfect. “Probability minus share” is that mean without the absolute value: "
+        "above 0, the model is too sure. Easy background makes up most pixels and is nearly always right. The last "
+        "column therefore takes the pixels near the object alone: a box around the true foreground, of twice its "
+        "height and width. Images without foreground have no such box.",
     )
 
 
-def reliability(sweep: Sweep) -> Figure | None:
-    """A reliability diagram, a line a model over the pixels of all its runs, and below how many pixels each bin has.
+def draw(sweep: Sweep) -> list[Captioned]:
+    """Return "reliability": a line a model over the pixels of all its runs, and below it each bin's share of pixels.
 
-    None as for `table`.
+    [] without predictions or prepared masks.
     """
     every = _runs(sweep)
     if not every:
-        return None
+        return []
     figure = Figure(figsize=(4.6, 5.9), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot((0, 1), (0, 1), color="0.6", linewidth=1, linestyle=":")
     edges = np.linspace(0, 1, BINS + 1)
-    for model, style in by_model(every):
-        pixels, probability, right = bins(np.sum(every[model], axis=(0, 1)))
+    looks = style.lines(sweep.models)
+    for model, runs in every.items():
+        pixels, probability, right = bins(np.sum(runs, axis=(0, 1)))
         there = pixels > 0
-        upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **style)
-        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **style)
+        upper.plot(probability[there], right[there], label=model, marker="o", markersize=3, **looks[model])
+        lower.stairs(pixels / pixels.sum(), edges, baseline=None, **looks[model])
     two = len(sweep.classes) == 2
+    what = "foreground" if two else "most probable class"
     upper.set(ylabel="share of foreground" if two else "share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(frameon=False)
-    lower.set(yscale="log", ylabel="pixels", xlabel=f"probability of the {'foreground' if two else 'likeliest class'}")
+    lower.set(yscale="log", ylabel="pixels", xlabel=f"probability of the {what}")
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
-    return figure
+    caption = (
+        "How often pixels of a predicted probability are right. On the diagonal they are right as often as predicted."
+    )
+    return [Captioned("reliability", "Reliability", caption, figure)]
 
 
 def histogram(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(2, 2, 256): the pixels of each probability, far from and `near` the object, wrong and right; not IGNORE.
+    """Return (2, 2, 256): pixels by place (elsewhere, `near` the object), by wrong and right, and by probability.
 
-    `probabilities` are (n, H, W, K) in 255ths, `labels` (n, H, W).
+    IGNORE is left out.
+
+    Args:
+        probabilities: (n, H, W, num_classes) in 255ths.
+        labels: (n, H, W).
     """
     result = np.zeros(1024, np.int64)
     for image, truth, box in zip(probabilities, labels, near(labels), strict=True):
@@ -84,7 +97,10 @@ def histogram(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8]) -> ND
 
 
 def bins(levels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Of each bin: pixels, mean probability, and share that is right (nan without pixels); `levels` is (2, 256)."""
+    """Return each bin's pixels, mean probability, and share that is right; nan without pixels.
+
+    `levels` (2, 256) are pixels by wrong and right, and by probability.
+    """
     every = levels.sum(axis=0)
     pixels, probability, right = (
         np.bincount(BIN_OF, weights, minlength=BINS) for weights in (every, every * LEVELS / 255, levels[1])
@@ -94,7 +110,7 @@ def bins(levels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float
 
 
 def summary(levels: NDArray[np.int64]) -> tuple[float, float]:
-    """Expected calibration error, and mean probability minus the share that is right; nan without pixels."""
+    """Return the expected calibration error, and mean probability minus the share that is right; nan without pixels."""
     pixels, probability, right = bins(levels)
     if not pixels.sum():
         return np.nan, np.nan
@@ -103,7 +119,7 @@ def summary(levels: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def near(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(n, H, W): True in the box around each image's foreground, of twice its height and width."""
+    """Return (n, H, W): True in the box around each image's foreground, of twice its height and width."""
     result = np.zeros(labels.shape, bool)
     for foreground, box in zip((labels > 0) & (labels != IGNORE), result, strict=True):
         if foreground.any():
@@ -118,9 +134,9 @@ def _twice(indices: NDArray[np.int64]) -> slice:
 
 
 def _runs(sweep: Sweep) -> dict[str, list[NDArray[np.int64]]]:
-    """The histogram of each run, by model."""
+    """Return the histogram of each run, by model."""
     every: dict[str, list[NDArray[np.int64]]] = {}
-    for name in sweep.names:
+    for name, record in sweep.finished.items():
         if (scored := sweep.scored(name)) is not None:
-            every.setdefault(name.split("/")[0], []).append(histogram(*scored))
+            every.setdefault(record["model"], []).append(histogram(*scored))
     return every

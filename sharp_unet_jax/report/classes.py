@@ -1,9 +1,10 @@
-"""Scores of each class on its own, where a network tells more than two apart: their mean hides the rare ones."""
+"""Scores of each class on its own, for more than two classes: their mean hides the rare ones."""
 
 import pandas as pd
 
-from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.provenance import passport
+from sharp_unet_jax import metrics
+from sharp_unet_jax.report import published
+from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 
@@ -11,26 +12,30 @@ THERE = "where it is: "
 
 
 def table(sweep: Sweep) -> Table | None:
-    """ "classes": a row a class and model, mean ± std over runs of a run's mean over images; None for two classes."""
-    if len(sweep.classes) == 2:
+    """Return "classes": a row a class and model; None for two classes, or without scores of single images.
+
+    A cell is the mean ± std over runs of a run's mean over images.
+    """
+    if len(sweep.classes) == 2 or not sweep.has_images:
         return None
-    scores = sweep.per_image.astype({"jaccard": float, "dice": float})
+    scores = sweep.per_image.astype(dict.fromkeys(metrics.OVERLAPS, float))
     rows = []
     for label in sweep.classes:
-        for model in statistics.models(sweep):
+        for model in sweep.models:
             own = scores[(scores["class"] == label) & (scores["model"] == model)]
             there = own[own["truth"] > 0]
             row: dict[str, object] = {"class": label, "model": model}
-            for name, part in (("", own), (THERE, there)):
-                for metric in ("jaccard", "dice"):
+            for name, part, overlaps in (("", own, metrics.OVERLAPS), (THERE, there, published.OVERLAPS)):
+                for metric in overlaps:
                     means = 100 * part.groupby("run")[metric].mean()
                     row[f"{name}{metric.capitalize()} (%)"] = plus_minus(means.mean(), means.std(ddof=1))
             rows.append(row | {"images with it": there["image_id"].nunique()})
     return Table(
         "classes",
         "Class by class",
-        passport([sweep]),
+        describe([sweep]),
         pd.DataFrame(rows),
         "The reported score is the mean over these classes, background included. Where a class is in neither truth nor "
-        "prediction, the rule for empty masks decides; the other two columns leave out images whose truth lacks it.",
+        f"prediction, the rule for empty masks decides. The columns “{THERE.rstrip(': ')}” leave out images whose "
+        "truth lacks the class.",
     )

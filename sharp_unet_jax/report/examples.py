@@ -1,4 +1,4 @@
-"""Figures 4, 6, 7 and 8 of the paper: images chosen by score, with truth and what every model made of them."""
+"""Figures 4, 6, 7 and 8 of the paper: images chosen by score, with truth and every model's prediction."""
 
 from typing import Any
 
@@ -9,78 +9,99 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.palette import INK
 from sharp_unet_jax.report import overlays, pairing
-from sharp_unet_jax.report.figures import Plate, Predicted
+from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import INK
 
-COLUMNS = 5  # pictures beside each other, at most
-WIDTH = 7.0  # inches, at most: a page's
+COLUMNS = 5  # pictures side by side, at most
+WIDTH = 7.0  # inches: that of a page
 
 
-def plates(sweep: Sweep, predicted: Predicted) -> list[Plate]:
-    """A plate a plain model and its sharp twins, or model without any, with the errors painted.
+def draw(sweep: Sweep, predicted: Predicted) -> list[Captioned]:
+    """Return a figure for each family of twins, and for each model without twins, with errors painted.
 
-    `predicted` is that of `overlays.predictions`. [] where it or the prepared images are not there.
+    `predicted` comes from `overlays.predictions`. [] where it is empty or the prepared images are not there.
     """
-    if sweep.pairs is None:
+    if sweep.prepared is None:
         return []
-    return [_plate(sweep, predicted, models) for models in pairing.families(sweep) if set(models) <= set(predicted)]
+    return [_draw(sweep, predicted, models) for models in pairing.families(sweep) if set(models) <= set(predicted)]
 
 
-def _plate(sweep: Sweep, predicted: Predicted, models: list[str]) -> Plate:
-    assert sweep.pairs is not None
-    images, masks, rows = sweep.pairs
-    choices, shown = overlays.choose(sweep, predicted, models), pairing.shown(sweep)
-    height, width = masks.shape[1:]
-    cells = [None, *models]
+def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
+    choices = overlays.choose(sweep, predicted, models)
+    cells = [None, *models]  # None: the truth
     columns = min(len(cells), COLUMNS)
     lines = -(-len(cells) // columns)
-    side = min(1.65, WIDTH / columns)
-    entries = 4 if columns > 2 else 2  # of the legend, side by side
-    size = side * columns, (side * height / width + 0.17) * lines * len(choices) + (0.45 if entries == 4 else 0.62)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
-    grid = figure.subplots(lines * len(choices), columns, squeeze=False).reshape(len(choices), -1)
-    seen = set()
-    for line, choice in zip(grid, choices, strict=True):
-        image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
-        for axes, model in zip(line, cells, strict=False):
-            wrong = {}
-            if model is not None:
-                wrong = overlays.errors(truth, predicted[model][choice.image_id].labels)
-                seen |= {colour for colour, mask in wrong.items() if mask.any()}
-            axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
-            if model is None or lines == 1:
-                outline(axes, truth, width=0.7 if model is None else 0.35)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            score = "" if model is None else f"{100 * predicted[model][choice.image_id].jaccard:.1f} %"
-            name = f"{shown[model]} {score}" if model and lines > 1 else score
-            axes.set_xlabel(name or choice.why, labelpad=1.5, fontsize=7 if lines > 1 else 8)
-        for unused in line[len(cells) :]:
+    figure, grid = _grid(sweep, len(choices), lines, columns)
+    seen: set[str] = set()
+    for row, choice in zip(grid, choices, strict=True):
+        for axes, model in zip(row, cells, strict=False):
+            seen |= _picture(axes, sweep, predicted, choice, model, alone=lines == 1)
+        for unused in row[len(cells) :]:
             unused.remove()
     if lines == 1:
         for axes, name in zip(grid[0], ("truth", *models), strict=True):
             axes.set_title(name)
     handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
     handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
-    figure.legend(handles=handles, loc="outside lower center", ncols=entries, columnspacing=1)
+    figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(columns), columnspacing=1)
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
     caption = (
-        "Images chosen by their Jaccard index, not by hand, each predicted by the run that did not see it; "
-        f"below them the Jaccard index. {ids}."
+        "The images were chosen by their Jaccard index, not by hand. The run that predicted an image had not seen it. "
+        f"Below each prediction is its Jaccard index. {ids}."
     )
     what = " and ".join(models) if len(models) < 3 else f"{models[0]} and its {len(models) - 1} sharp twins"
     name = models[0] if len(models) > 2 else models[-1]
-    return Plate(f"examples-{name}", f"Best, worst and most different: {what}", caption, figure)
+    return Captioned(f"examples-{name}", f"Best, worst and most different: {what}", caption, figure)
+
+
+def _grid(sweep: Sweep, images: int, lines: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes (images, lines x columns)."""
+    assert sweep.prepared is not None
+    height, width = sweep.prepared[1].shape[1:]
+    side = min(1.65, WIDTH / columns)
+    legend = 0.45 if _legend_columns(columns) == 4 else 0.62  # inches
+    size = side * columns, (side * height / width + 0.17) * lines * images + legend
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
+    return figure, figure.subplots(lines * images, columns, squeeze=False).reshape(images, -1)
+
+
+def _legend_columns(columns: int) -> int:
+    return 4 if columns > 2 else 2
+
+
+def _picture(
+    axes: Axes, sweep: Sweep, predicted: Predicted, choice: overlays.Choice, model: str | None, *, alone: bool
+) -> set[str]:
+    """Draw an image with a model's errors, or with the truth's outline for None; return the colours of errors.
+
+    `alone`: the models stand in one line under their names; otherwise each picture bears its model's name.
+    """
+    assert sweep.prepared is not None
+    images, masks, rows = sweep.prepared
+    image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
+    found = None if model is None else predicted[model][choice.image_id]
+    wrong = overlays.errors(truth, found.labels) if found else {}
+    axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
+    if found is None or alone:
+        outline(axes, truth, width=0.7 if found is None else 0.35)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    label = choice.why
+    if model is not None and found is not None:
+        score = f"{100 * found.jaccard:.1f} %"
+        label = score if alone else f"{pairing.short_names(sweep)[model]} {score}"
+    axes.set_xlabel(label, labelpad=1.5, fontsize=8 if alone else 7)
+    return {colour for colour, mask in wrong.items() if mask.any()}
 
 
 def outline(axes: Axes, labels: np.ndarray, width: float) -> None:
-    """The outlines of all foreground classes of a label map (H, W), white on black: seen on any ground.
+    """Draw the outlines of all foreground classes of a label map (H, W), white on black: visible on any ground.
 
-    `width` is in points: thin beside errors, and in plates of many models left out, for it hides what is wrong with
-    fine structures.
+    `width` is in points: thin beside errors, as a wide line would hide errors of fine structures.
     """
-    for label in np.unique(labels[(labels > 0) & (labels != overlays.IGNORE)]):
+    for label in np.unique(labels[(labels > 0) & (labels != IGNORE)]):
         for colour, line in (("black", 2 * width), ("white", width)):
             axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=line)

@@ -1,34 +1,37 @@
-"""What tests find where there is nothing to find: why differences over runs are not tested by the usual t-test."""
+"""False positives of tests on simulated learners that do not differ: why the usual t-test over runs is not used."""
 
 from importlib import resources
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sharp_unet_jax.report.figures import PLAIN, SHARP, Plate
-from sharp_unet_jax.report.style import DASHED, INK, SOLID
+from sharp_unet_jax.palette import INK, PLAIN, SHARP
+from sharp_unet_jax.report.figures import Captioned
+from sharp_unet_jax.report.style import DASHED, SOLID
 
 LOOKS = {"paired t-test over runs": (SHARP, SOLID), "corrected t-test over runs": (PLAIN, DASHED)}
 CAPTION = (
-    "Two learners that are equally good by construction, compared after 5 x 5-fold cross-validation of 1000 simulated "
-    "data sets (bench/null_simulation.py of this project). At a level of 5 % a test should find a difference in 5 % of "
-    "them. The runs share training images: the usual paired t-test takes them for independent, the corrected resampled "
-    "t-test does not. Where random folds tear groups apart, it too finds more than it should."
+    "Two learners that are equally good by construction were compared on 1000 simulated data sets by 5 x 5-fold "
+    "cross-validation (bench/null_simulation.py of this project). At a level of 5 % a test should find a difference in "
+    "5 % of them. The runs share training images. The usual paired t-test takes the runs for independent, the "
+    "corrected resampled t-test does not. Where random folds split groups, it too finds a difference too often."
 )
 
 
-def plate() -> Plate:
-    """ "null": the figure, and what it shows; from null_simulation.csv, which bench/null_simulation.py writes."""
+def figure() -> Captioned:
+    """Return "null", drawn from null_simulation.csv, which bench/null_simulation.py writes."""
     with resources.files("sharp_unet_jax.report").joinpath("null_simulation.csv").open() as file:
-        return Plate("null", "Tests of two equally good learners", CAPTION, draw(pd.read_csv(file)))
+        return Captioned("null", "Tests of two equally good learners", CAPTION, draw(pd.read_csv(file)))
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Found against allowed, a panel for each kind of folds. Columns: folds, level and, of LOOKS, the share of data
-    sets in which a test at that level found a difference."""
+    """Return a figure of differences found against the test's level, a panel for each kind of folds.
+
+    `table` has the columns folds, level and, for each test of LOOKS, the share of data sets with a difference found.
+    """
     names = list(dict.fromkeys(table["folds"]))
-    figure = Figure(figsize=(7, 2.7), layout="constrained")
-    panels = figure.subplots(1, len(names), sharex=True, sharey=True)
+    drawn = Figure(figsize=(7, 2.7), layout="constrained")
+    panels = drawn.subplots(1, len(names), sharex=True, sharey=True)
     for panel, name in zip(panels, names, strict=True):
         rows = table[table["folds"] == name].set_index("level")
         panel.plot([0, 20], [0, 20], color=INK, lw=0.6, ls=":", label="what the level allows")
@@ -43,5 +46,5 @@ def draw(table: pd.DataFrame) -> Figure:
         panel.set_xlabel("level of the test (%)")
     panels[0].set(ylabel="differences found\nwhere there is none (%)", xlim=(-0.5, 20), ylim=(0, 75))
     panels[0].set_xticks([0, 5, 10, 15, 20])
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+    drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return drawn

@@ -1,4 +1,4 @@
-"""The figures of the paper, made of sweeps' records, for print and for the colour-blind."""
+"""Figures of scores: by epoch, by model and by image. They suit print, and readers who are colour-blind."""
 
 import io
 from collections.abc import Mapping
@@ -12,59 +12,59 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sharp_unet_jax.report import overlays, pairing, statistics
+from sharp_unet_jax.palette import INK, PLAIN, SHARP
+from sharp_unet_jax.report import other_overlaps, overlays, pairing, published, statistics
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import INK
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
-PLAIN, SHARP = "#0072b2", "#d55e00"  # Okabe & Ito's; dashes and hatching tell them apart in grey
 DPI = 300  # of PNGs
 Predicted = dict[str, dict[str, overlays.Prediction]]
 
 
-class Plate(NamedTuple):
-    """A figure of the report, and what is said of it."""
+class Captioned(NamedTuple):
+    """A figure of the report with its title and caption."""
 
-    name: str  # the stem of its files: "curves"
+    name: str  # the stem of its files, such as "curves"
     title: str
     caption: str
     figure: Figure
 
 
-def save(plate: Plate, folder: Path) -> None:
-    """Writes NAME.svg and NAME.png (DPI dots an inch, on white) to `folder`."""
-    write_text(folder / f"{plate.name}.svg", svg(plate.figure))
-    plate.figure.set_layout_engine("none")  # laid out now, which takes longer than drawing
-    with replacing(folder / f"{plate.name}.png") as temporary:
-        plate.figure.savefig(temporary, format="png", dpi=DPI, facecolor="white")
+def save(drawn: Captioned, folder: Path) -> None:
+    """Write NAME.svg and NAME.png (DPI dots an inch, on white) to `folder`."""
+    write_text(folder / f"{drawn.name}.svg", svg(drawn.figure))
+    drawn.figure.set_layout_engine("none")  # the SVG has laid it out; doing it again takes longer than drawing
+    with replacing(folder / f"{drawn.name}.png") as temporary:
+        drawn.figure.savefig(temporary, format="png", dpi=DPI, facecolor="white")
 
 
 def svg(figure: Figure) -> str:
-    """`figure` as SVG, letters as outlines: it looks the same everywhere."""
+    """Return `figure` as SVG, with letters as outlines: it looks the same everywhere."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
 
 
-def every(sweeps: Mapping[str, Sweep]) -> list[Plate]:
-    """Curves, bars and, where models have twins, scatter of all sweeps, by their labels; [] without finished runs."""
-    plates = (draw(sweeps) for draw in (curves, bars, scatter))
-    return [plate for plate in plates if plate is not None]
+def draw(sweeps: Mapping[str, Sweep]) -> list[Captioned]:
+    """Return curves, bars and, where models have twins, scatter of all sweeps by label; [] without finished runs."""
+    drawn = (draw_one(sweeps) for draw_one in (curves, bars, more_bars, scatter))
+    return [each for each in drawn if each is not None]
 
 
-def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
-    """Figure 3: Jaccard on the validation images by epoch, a panel a sweep and pair of twins; None without runs."""
-    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.sides(sweep)]
+def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
+    """Return Figure 3: validation Jaccard by epoch, a panel a sweep and pair of twins; None without runs."""
+    panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.panels(sweep)]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
-    bottom = 100.0  # one for all panels, so that they compare
+    bottom = 100.0  # of all panels, so that they can be compared
     for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
         for model in models:
             mean, std = band(sweep.epochs[sweep.epochs["model"] == model])
             bottom = min(bottom, 10 * np.floor((mean - std).min() / 10))
-            shown = pairing.shown(sweep)[model]
-            (line,) = axes.plot(mean.index, mean, color=_colour(model), ls=_dash(model), lw=1.4, label=shown)
+            colour, dash = _colour(sweep, model), "--" if sweep.models[model].skip == "plain" else "-"
+            name = pairing.short_names(sweep)[model]
+            (line,) = axes.plot(mean.index, mean, color=colour, ls=dash, lw=1.4, label=name)
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
         axes.set(xlabel="epoch", ylabel="validation Jaccard (%)")
@@ -75,75 +75,87 @@ def curves(sweeps: Mapping[str, Sweep]) -> Plate | None:
     for axes in all_axes:
         axes.set_ylim(max(bottom, 0), 100)
     caption = (
-        "Jaccard index on the validation images after each epoch: mean over folds and repeats, "
-        "band one standard deviation. A run that was stopped early counts with its last epoch from there on."
+        "Jaccard index on the validation images after each epoch: the mean over folds and repeats, in a band of one "
+        "standard deviation. A run that stopped early keeps the value of its last epoch."
     )
-    return Plate("curves", "Validation by epoch", caption, figure)
+    return Captioned("curves", "Validation by epoch", caption, figure)
 
 
 def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Mean and standard deviation over a model's runs of validation Jaccard in per cent, index `epoch`.
+    """Return the mean and standard deviation over runs of validation Jaccard in per cent, index `epoch`.
 
-    Runs that end early count with their last value from there on, so that all epochs are means over the same runs.
+    A run that stopped early keeps its last value, so that the mean of every epoch is over the same runs.
     """
     wide = 100 * epochs.pivot(index="epoch", columns="run", values="validation_jaccard").ffill()
     return wide.mean(axis=1), wide.std(axis=1, ddof=1).fillna(0)
 
 
-def bars(sweeps: Mapping[str, Sweep]) -> Plate | None:
-    """Figure 5: Jaccard and Dice on the test images by model; a row of panels a sweep; None without runs."""
-    sweeps = {label: sweep for label, sweep in sweeps.items() if sweep.names}
+def bars(sweeps: Mapping[str, Sweep]) -> Captioned | None:
+    """Return Figure 5: Jaccard and Dice on the test images by model, a row of panels a sweep; None without runs."""
+    finished = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
+    return _all_bars("bars", "Scores by model", finished, published.OVERLAPS)
+
+
+def more_bars(sweeps: Mapping[str, Sweep]) -> Captioned | None:
+    """Return "overlaps": as `bars`, of all overlaps that the paper does not report; None where no record holds them."""
+    recorded = {label: sweep for label, sweep in sweeps.items() if other_overlaps.recorded(sweep)}
+    return _all_bars("overlaps", f"{other_overlaps.TITLE} by model", recorded, other_overlaps.NAMES)
+
+
+def _all_bars(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tuple[str, ...]) -> Captioned | None:
     if not sweeps:
         return None
     numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
     height = sum(0.75 + 0.3 * number for number in numbers)
     figure = Figure(figsize=(6.6, height + 0.25), layout="constrained")
     ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
-    grid = figure.subplots(len(sweeps), 2, squeeze=False, sharey="row", gridspec_kw=ratios)
+    grid = figure.subplots(len(sweeps), len(overlaps), squeeze=False, sharey="row", gridspec_kw=ratios)
     for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
-        for axes, metric in zip(row, ("jaccard", "dice"), strict=True):
+        for axes, metric in zip(row, overlaps, strict=True):
             _bars(axes, sweep, metric)
         row[0].set_title(label, loc="left")
     handles = [
         Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
         Line2D([], [], color=INK, lw=1, label="± standard deviation"),
     ]
-    if any(len(_paper(sweep)) for sweep in sweeps.values()):
+    if overlaps == published.OVERLAPS and any(published.knows(sweep) for sweep in sweeps.values()):
         handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    caption = "Mean over runs of the score on the test images, with the sample standard deviation and every run."
-    return Plate("bars", "Scores by model", caption, figure)
+    caption = "Scores on the test images: the mean over runs, the sample standard deviation, and each run."
+    return Captioned(name, title, caption, figure)
 
 
-def scatter(sweeps: Mapping[str, Sweep]) -> Plate | None:
-    """Jaccard of every test image, sharp against plain, a panel a sweep and pair; None where no model has a twin."""
+def scatter(sweeps: Mapping[str, Sweep]) -> Captioned | None:
+    """Return each test image's Jaccard, sharp against plain, a panel a sweep and pair; None without twins."""
     panels = [
-        (label, sweep, pair) for label, sweep in sweeps.items() for pair in pairing.sides(sweep) if len(pair) == 2
+        (label, sweep, pair)
+        for label, sweep in sweeps.items()
+        for pair in pairing.panels(sweep)
+        if len(pair) == 2 and sweep.has_images
     ]
     if not panels:
         return None
     figure, all_axes = _grid(len(panels), width=2.7, height=2.85)
     for axes, (label, sweep, (plain, sharp)) in zip(all_axes, panels, strict=True):
-        scores, shown = 100 * by_image(sweep)[[sharp, plain]].dropna(), pairing.shown(sweep)
-        ahead, behind = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
+        scores, names = 100 * by_image(sweep)[[sharp, plain]].dropna(), pairing.short_names(sweep)
+        higher, lower = (scores[sharp] > scores[plain]).sum(), (scores[sharp] < scores[plain]).sum()
         low = 10 * np.floor(scores.to_numpy().min(initial=100) / 10).clip(0, 9)
         axes.plot([low, 100], [low, 100], color=INK, lw=0.6, ls=":")
         alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
         axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
-        axes.set(xlabel=f"{shown[plain]}, Jaccard (%)", ylabel=f"{shown[sharp]}, Jaccard (%)", aspect="equal")
-        axes.set_title(f"{label}\nsharp ahead in {ahead}, plain in {behind}", loc="left")
+        axes.set(xlabel=f"{names[plain]}, Jaccard (%)", ylabel=f"{names[sharp]}, Jaccard (%)", aspect="equal")
+        axes.set_title(f"{label}\nsharp higher in {higher}, plain in {lower}", loc="left")
         axes.set(xlim=(low, 100), ylim=(low, 100))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
-    caption = "A point a test image: its mean Jaccard index over repeats. Above the diagonal sharp is ahead."
-    return Plate("scatter", "Image by image", caption, figure)
+    caption = "Each point is a test image: its mean Jaccard index over repeats. Above the diagonal, sharp is higher."
+    return Captioned("scatter", "Image by image", caption, figure)
 
 
 def by_image(sweep: Sweep) -> pd.DataFrame:
-    """Jaccard of every test image, mean over repeats: a row an image, index `image_id`, a column a model."""
-    models = statistics.models(sweep)
-    scores = {model: statistics.image_scores(sweep, model)["jaccard"].groupby("image_id").mean() for model in models}
-    return pd.DataFrame(scores)
+    """Return each test image's Jaccard, the mean over repeats: a row an image, index `image_id`, a column a model."""
+    scores = {model: statistics.image_scores(sweep, model)["jaccard"] for model in sweep.models}
+    return pd.DataFrame({model: values.groupby("image_id").mean() for model, values in scores.items()})
 
 
 def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -157,41 +169,26 @@ def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
 
 
 def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
-    runs, paper = sweep.runs, _paper(sweep)
+    runs = sweep.runs
     models = [model for family in pairing.families(sweep) for model in family]
-    names = [pairing.shown(sweep)[model] for model in models]
+    names = [pairing.short_names(sweep)[model] for model in models]
     for place, model in enumerate(models):
         values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
-        colour, mean = _colour(model), values.mean()
-        hatch = "////" if _is_sharp(model) else ""
-        # Apart, for in SVG the hatching would have its ground's alpha, and not be seen.
+        colour, mean = _colour(sweep, model), values.mean()
+        hatch = "" if sweep.models[model].skip == "plain" else "////"
+        # Two bars, as one would give the hatching the fill's alpha in SVG, and nobody would see it.
         axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, lw=0)
         axes.barh(place, mean, height=0.62, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
         if len(values) > 1:
             axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
-        spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0]
-        axes.scatter(values, place + np.array(spread), s=7, color=INK, alpha=0.6, lw=0, zorder=5)
-        if pairing.published(model) in paper.index:
-            cited = paper[f"{metric}_mean"][pairing.published(model)]
+        spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(len(values))
+        axes.scatter(values, place + spread, s=7, color=INK, alpha=0.6, lw=0, zorder=5)
+        if np.isfinite(cited := published.scores(sweep, model).get(f"{metric}_mean", np.nan)):
             axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
     axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 
-def _paper(sweep: Sweep) -> pd.DataFrame:
-    """The paper's figures for the sweep's data set, by model."""
-    table = pd.read_csv(Path(__file__).with_name("paper.csv"))
-    return table[table["dataset"] == sweep.dataset].drop_duplicates("model").set_index("model")
-
-
-def _is_sharp(model: str) -> bool:
-    return "sharp_" in model
-
-
-def _colour(model: str) -> str:
-    return SHARP if _is_sharp(model) else PLAIN
-
-
-def _dash(model: str) -> str:
-    return "-" if _is_sharp(model) else "--"
+def _colour(sweep: Sweep, model: str) -> str:
+    return PLAIN if sweep.models[model].skip == "plain" else SHARP

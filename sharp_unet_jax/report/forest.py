@@ -1,4 +1,4 @@
-"""Differences between models with their intervals, a line each: of sharp twins from plain ones, of kernels."""
+"""Forest plots: a line for each difference between two models, with its interval. Sharp minus plain, and kernels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,24 +8,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from sharp_unet_jax.palette import INK, SHARP
 from sharp_unet_jax.report import kernels, pairing, statistics
-from sharp_unet_jax.report.figures import SHARP, Plate
+from sharp_unet_jax.report.figures import Captioned
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.style import INK
 
 CAPTION = (
-    "In points of Jaccard. A dot is a run, paired with the other model's of the same fold; the diamond is their mean, "
-    "the line its 95 % interval, corrected for the training images that folds share, but not for the number of "
-    "differences shown: the tables say which hold after that, and whether folds tear groups apart. Of fewer than "
-    f"{statistics.FEWEST} runs there is none."
+    "In points of Jaccard. A dot is the difference in one fold; the diamond is the mean over folds and repeats, the "
+    "line its 95 % interval. The interval is corrected for the training images that folds share, but not for the "
+    "number of differences shown: the tables say which differences hold after that, and whether folds split groups. "
+    f"Fewer than {statistics.FEWEST} runs have no interval."
 )
-Row = tuple[str, tuple[Sweep, str, str]]  # what it is called; whose difference it is, first minus second
+Row = tuple[str, tuple[Sweep, str, str]]  # label; sweep, first model, second model: first minus second
 
 
-def plates(sweeps: Mapping[str, Sweep]) -> list[Plate]:
-    """ "differences": sharp minus plain of all `sweeps`, by their labels, where there is more than one such difference;
-    "kernels": those of sweeps that compare kernels, from the paper's too. [] without either."""
-    compared = {label: sweep for label, sweep in sweeps.items() if pairing.has_kernels(sweep)}
+def draw(sweeps: Mapping[str, Sweep]) -> list[Captioned]:
+    """Return the forest plots of sweeps by label: "differences", "kernels", or neither.
+
+    "differences" is sharp minus plain, where there are several. "kernels" is each kernel minus plain skips and minus
+    the paper's kernel, for sweeps that compare kernels.
+    """
+    compared = {label: sweep for label, sweep in sweeps.items() if pairing.kernel_variants(sweep)}
     wanted = [
         (f"{label}: {sharp} minus {plain}", (sweep, sharp, plain))
         for label, sweep in sweeps.items()
@@ -36,41 +39,45 @@ def plates(sweeps: Mapping[str, Sweep]) -> list[Plate]:
     return ([_differences(wanted)] if len(wanted) > 1 else []) + ([_kernels(compared)] if compared else [])
 
 
-def _differences(rows: Sequence[Row]) -> Plate:
+def _differences(rows: Sequence[Row]) -> Captioned:
     figure = Figure(figsize=(6.6, 0.85 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     _forest(axes, rows)
     axes.set_xlabel("difference in points of Jaccard")
     _legend(figure)
-    return Plate("differences", "Sharp minus plain", CAPTION, figure)
+    return Captioned("differences", "Sharp minus plain", CAPTION, figure)
 
 
-def _kernels(sweeps: Mapping[str, Sweep]) -> Plate:
-    models = {label: [m for m in statistics.models(sweep) if "+" in m] for label, sweep in sweeps.items()}
-    heights = [0.75 + 0.34 * len(of_sweep) for of_sweep in models.values()]
+def _kernels(sweeps: Mapping[str, Sweep]) -> Captioned:
+    heights = [0.75 + 0.34 * len(pairing.kernel_variants(sweep)) for sweep in sweeps.values()]
     figure = Figure(figsize=(7, sum(heights) + 0.3), layout="constrained")
     grid = figure.subplots(len(sweeps), 2, sharey="row", squeeze=False, gridspec_kw={"height_ratios": heights})
     for panels, (label, sweep) in zip(grid, sweeps.items(), strict=True):
-        reference, shown, there = pairing.reference(sweep), pairing.shown(sweep), statistics.models(sweep)
-        for axes, other in zip(panels, (statistics.plain(reference), reference), strict=True):
-            named = {m: f"{shown[m]}\nsum {kernels.about(m)[0]}, scale {kernels.about(m)[1]}" for m in models[label]}
-            rows = [(named[model], (sweep, model, other)) for model in models[label] if other in there]
-            _forest(axes, rows)
-            axes.set_xlabel(f"Jaccard minus that of {shown.get(other, other)} (points)")
+        reference, names = pairing.reference_kernel(sweep), pairing.short_names(sweep)
+        plain = pairing.plain_twin(sweep, reference)
+        for axes, other in zip(panels, (plain, reference), strict=True):
+            variants = pairing.kernel_variants(sweep)
+            _forest(axes, [(_described(sweep, model), (sweep, model, other)) for model in variants if other])
+            axes.set_xlabel(f"Jaccard minus that of {names[other] if other else 'the plain network'} (points)")
         panels[0].set_title(label, loc="left")
     _legend(figure)
-    return Plate("kernels", "Kernels of the sharp block", CAPTION, figure)
+    return Captioned("kernels", "Kernels of the sharp block", CAPTION, figure)
+
+
+def _described(sweep: Sweep, model: str) -> str:
+    total, scale = kernels.sum_and_scale(sweep.models[model].kernel)
+    return f"{pairing.short_names(sweep)[model]}\nsum {total}, scale {scale}"
 
 
 def _forest(axes: Axes, rows: Sequence[Row]) -> None:
-    """A line a row, from the top."""
+    """Draw the rows from the top."""
     axes.axvline(0, color=INK, lw=0.6, ls=":")
     for place, (_, (sweep, first, second)) in enumerate(rows):
         if first == second:
             axes.annotate("reference", (0, place), (-4, 0), textcoords="offset points", ha="right", va="center")
             continue
         delta = statistics.differences(sweep, first, second).dropna()
-        mean = statistics.corrected_t(delta, statistics.share_tested(sweep))
+        mean = statistics.corrected_t(delta, statistics.test_ratio(sweep))
         axes.plot([mean.low, mean.high], [place, place], color=SHARP, lw=1.6, solid_capstyle="butt", zorder=3)
         axes.scatter(delta, np.full(len(delta), place - 0.26), s=7, color=INK, alpha=0.6, lw=0, zorder=4)
         axes.plot(mean.mean, place, marker="D", ms=5, color=SHARP, mec="white", mew=0.6, zorder=5)

@@ -1,4 +1,4 @@
-"""How much of a score came of looking at the test fold, or of having a group's images on both sides of the split."""
+"""The gain in score from decisions on the test fold, and from groups that are split across folds."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -6,22 +6,27 @@ from itertools import combinations
 import pandas as pd
 
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.provenance import labels, passport, unfinished
+from sharp_unet_jax.report.provenance import describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
 
 
 def tables(sweeps: Sequence[Sweep]) -> list[Table]:
-    """ "optimism": the reported epoch, the one best on the test fold and the last; "protocols", where sweeps share a
-    data set: their settings side by side. [] where no run is finished."""
-    sweeps = [sweep for sweep in sweeps if sweep.names]
+    """Return "optimism" and, where sweeps share a data set, "protocols"; [] where no run is finished.
+
+    "optimism" compares the reported epoch with the best one on the test fold and the last one. "protocols" puts the
+    settings of the sweeps side by side.
+    """
+    sweeps = [sweep for sweep in sweeps if sweep.finished]
     return [table for make in (_optimism, _protocols) if (table := make(sweeps))]
 
 
 def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
-    """A row a finished run of `model`, in per cent of Jaccard: reported, best (epoch on the test fold), last, gap.
+    """Return a row a finished run of `model`: Jaccard in per cent at three epochs, and a gap.
 
-    gap is best minus reported; nan where there was nothing to score.
+    Returns:
+        Columns reported, best (epoch on the test fold), last, and gap: best minus reported. nan where there was nothing
+        to score.
     """
     runs = sweep.runs[sweep.runs["model"] == model]
     columns = {"reported": "jaccard", "best": "best_on_test.jaccard", "last": "last.jaccard"}
@@ -31,10 +36,10 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
 
 def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
     rows = []
-    for label, sweep in zip(labels(sweeps), sweeps, strict=True):
-        for model in statistics.models(sweep):
+    for sweep, label in named(sweeps).items():
+        for model in sweep.models:
             scores = gaps(sweep, model)
-            gap = statistics.corrected_t(scores["gap"], statistics.share_tested(sweep))
+            gap = statistics.corrected_t(scores["gap"], statistics.test_ratio(sweep))
             rows.append(
                 {
                     "data set": label,
@@ -52,20 +57,21 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
     if not rows:
         return None
     note = [
-        "Jaccard in per cent. The gap is what picking the best epoch by the reported fold adds to the reported epoch.",
-        "Under nested the reported epoch was picked on other images, and the gap is the optimism of picking it on the "
-        "test fold; under paper it was picked by the loss on the test fold itself, so that the gap is only the rest.",
+        "Jaccard in per cent. The gap is what the choice of the best epoch on the test fold would add to the score.",
+        "With the protocol nested, the reported epoch was chosen on other images, and the gap is the whole optimism of "
+        "choosing on the test fold. With the protocol paper, it was chosen by the loss on the test fold itself, and "
+        "the gap is only the rest of the optimism.",
         unfinished(sweeps),
     ]
     title = "Optimism: the best epoch on the test fold against the reported one"
-    return Table("optimism", title, passport(sweeps), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    return Table("optimism", title, describe(sweeps), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
 
 
 def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
-    named = dict(zip(map(id, sweeps), labels(sweeps), strict=True))
+    label = named(sweeps)
     rows = []
     for first, second in _side_by_side(sweeps):
-        for model in (model for model in statistics.models(first) if model in statistics.models(second)):
+        for model in (model for model in first.models if model in second.models):
             a, b = (statistics.image_scores(sweep, model)["jaccard"] for sweep in (first, second))
             images = statistics.over_images(a.groupby("image_id").mean(), b.groupby("image_id").mean(), first.groups)
             of_first, of_second = (gaps(sweep, model)["reported"] for sweep in (first, second))
@@ -73,8 +79,8 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
                 {
                     "data set": first.dataset,
                     "model": model,
-                    "first": named[id(first)].removeprefix(f"{first.dataset}, "),
-                    "second": named[id(second)].removeprefix(f"{second.dataset}, "),
+                    "first": label[first].removeprefix(f"{first.dataset}, "),
+                    "second": label[second].removeprefix(f"{second.dataset}, "),
                     "first (%)": plus_minus(of_first.mean(), of_first.std()),
                     "second (%)": plus_minus(of_second.mean(), of_second.std()),
                     "first minus second": signed(images.mean),
@@ -86,17 +92,19 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
         return None
     compared = [sweep for sweep in sweeps if any(row["data set"] == sweep.dataset for row in rows)]
     note = [
-        "Jaccard. Folds of two sweeps are not paired, images are: the difference is that of each image's mean over "
-        "repeats, its interval takes whole groups as what was drawn (Student's t of groups' totals). "
-        "Whatever else differs between the sweeps, such as the number of training images, is in the difference too.",
+        "Jaccard. The folds of two sweeps are not paired, but their images are: the difference is between each image's "
+        "means over repeats. Its interval treats whole groups as the units that were drawn (Student's t of groups' "
+        "totals). Whatever else differs between the sweeps, such as the number of training images, is part of the "
+        "difference too.",
         unfinished(compared),
     ]
     title = "Protocols side by side"
-    return Table("protocols", title, passport(compared), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    return Table("protocols", title, describe(compared), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
 
 
 def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
-    """Every two sweeps of a data set that have the protocol or the folds in common; of others only if none do."""
+    """Return every two sweeps of a data set that share the protocol or the kind of folds; all pairs if none do."""
+    sweeps = [sweep for sweep in sweeps if sweep.has_images]
     ordered = sorted(sweeps, key=lambda sweep: (sweep.config["protocol"] == "nested", sweep.config["grouped"]))
     pairs = []
     for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
@@ -108,7 +116,7 @@ def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
 
 
 def _same_images(first: Sweep, second: Sweep) -> bool:
-    """Two folders of one name are one data set only if ids agree, and pixels where they were trained at one size."""
+    """Return whether two data sets of one name are the same: equal ids, and equal pixels if the sizes are equal."""
     same_size = all(first.config["data"][key] == second.config["data"][key] for key in ("size", "fit"))
     same_pixels = first.folds["sha256"] == second.folds["sha256"]
     return first.groups.keys() == second.groups.keys() and (same_pixels or not same_size)

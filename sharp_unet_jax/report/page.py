@@ -14,75 +14,89 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from sharp_unet_jax.report import false_positives, figures, overlays, pairing, statistics, style, thumbnails
-from sharp_unet_jax.report.figures import Plate, Predicted
+from sharp_unet_jax import metrics, palette
+from sharp_unet_jax.report import false_positives, figures, overlays, pairing, published, style, thumbnails
+from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table
 
-METRICS = {
-    "validation_jaccard": "validation Jaccard",
-    "validation_dice": "validation Dice",
+PERCENT = {  # the curves in per cent; titles as in "validation Jaccard", "test sensitivity"
+    f"{part}_{name}": f"{part} {name.capitalize() if name in published.OVERLAPS else name}"
+    for part in ("validation", "test")
+    for name in metrics.OVERLAPS
+}
+OTHER = {
     "validation_loss": "validation loss",
     "train_loss": "training loss",
-    "test_jaccard": "test Jaccard",
-    "test_dice": "test Dice",
     "test_loss": "test loss",
     "learning_rate": "learning rate",
 }
 
 
 class Chapter(NamedTuple):
-    """What the page shows of one sweep beside its records."""
+    """One sweep on the page."""
 
     label: str
     sweep: Sweep
-    predicted: Predicted  # of overlays.predictions
+    predicted: Predicted  # from overlays.predictions
     tables: Sequence[Table]
-    plates: Sequence[Plate]
-    examples: Sequence[Plate]  # of examples.plates: the page draws them itself
-    pairs: Sequence[Pair]  # of audit.worst
+    figures: Sequence[Captioned]
+    examples: Sequence[Captioned]  # from examples.draw, for files alone: the page draws the examples itself
+    pairs: Sequence[Pair]  # from leakage.most_alike
 
 
 def render(
-    title: str, summary: str, tables: Sequence[Table], plates: Sequence[Plate], chapters: Sequence[Chapter]
+    title: str, summary: str, tables: Sequence[Table], drawn: Sequence[Captioned], chapters: Sequence[Chapter]
 ) -> str:
-    """The page. `summary` is a paragraph; `tables` and `plates` are of all sweeps, those of one are in its chapter."""
+    """Return the page as HTML.
+
+    Args:
+        title: the heading.
+        summary: a paragraph.
+        tables: those of all sweeps together.
+        drawn: the figures of all sweeps together.
+        chapters: the sweeps, each with tables and figures of its own.
+    """
+    loader = jinja2.PackageLoader("sharp_unet_jax.report", "template")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sharp_unet_jax.report", "template"),
+        loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # and not sort_keys
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # Jinja's default sorts the keys
     environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
-    environment.globals["include_raw"] = lambda name: Markup(environment.loader.get_source(environment, name)[0])  # type: ignore[union-attr]
+    environment.globals["include_raw"] = lambda name: Markup(loader.get_source(environment, name)[0])
+    classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
     budget = thumbnails.BUDGET // max(1, len(chapters))
     return environment.get_template("report.html").render(
         title=title,
         summary=summary,
         tables=[_table(table) for table in tables],
-        plates=plates,
-        null=false_positives.plate(),
+        figures=drawn,
+        null=false_positives.figure(),
         chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
         colours=overlays.MEANING,
+        label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
+        ignore=metrics.IGNORE,
     )
 
 
 def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     sweep = chapter.sweep
-    models = statistics.models(sweep)
-    scores = figures.by_image(sweep) if models else None
+    models = list(sweep.models)
+    scores = figures.by_image(sweep) if sweep.has_images else None
     families = [family for family in pairing.families(sweep) if set(family) <= set(chapter.predicted)]
     choices = [choice for family in families for choice in overlays.choose(sweep, chapter.predicted, family)]
-    shown, twins = pairing.shown(sweep), [side for side in pairing.sides(sweep) if len(side) == 2]
+    names, twins = pairing.short_names(sweep), [panel for panel in pairing.panels(sweep) if len(panel) == 2]
     pictures: dict[str, thumbnails.Picture] = {}
     if scores is not None:
         wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
-        made = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
+        drawn = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
         pictures = {
-            image: each._replace(models=[shown[model] for model in each.models]) for image, each in made.items()
+            image: each._replace(models=[names[model] for model in each.models]) for image, each in drawn.items()
         }
     data = {
         "curves": _curves(sweep) if models else None,
@@ -93,13 +107,13 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         **chapter._asdict(),
         "tables": [_table(table) for table in chapter.tables],
         "id": f"sweep{number}",
-        "models": list(shown.values()),
+        "models": list(names.values()),
         "rows": _rows(sweep, scores, models, twins) if scores is not None else [],
-        "pairs_of_models": [[shown[model] for model in side] for side in twins],
+        "pairs_of_models": [[names[model] for model in pair] for pair in twins],
         "choices": [choice for choice in choices if choice.image_id in pictures],
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
-        "metrics": METRICS,
+        "metrics": _curve_names(sweep),
         "environment": sweep.environment,
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
@@ -107,7 +121,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    """A table's cells by row, and which of its columns hold texts."""
+    """Return a table for the template: its cells by row, and which of its columns hold text."""
     cells = table.frame.to_numpy().tolist()
     numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*cells, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
@@ -118,46 +132,64 @@ def _table(table: Table) -> dict[str, Any]:
 def _rows(
     sweep: Sweep, scores: pd.DataFrame, models: Sequence[str], twins: Sequence[Sequence[str]]
 ) -> list[dict[str, Any]]:
-    """The per-image table: id, group, Jaccard in per cent by model, and sharp minus plain by pair of twins."""
+    """Return the rows of the table of images: id, group, Jaccard in per cent by model, sharp minus plain by pair."""
     rows = []
     for image, row in (100 * scores).iterrows():
-        leads = [row[sharp] - row[plain] for plain, sharp in twins]
-        rows.append(
-            {"id": image, "group": sweep.groups[str(image)], "scores": [row[m] for m in models], "leads": leads}
-        )
+        group, scored = sweep.groups[str(image)], [row[model] for model in models]
+        differences = [row[sharp] - row[plain] for plain, sharp in twins]
+        rows.append({"id": image, "group": group, "scores": scored, "differences": differences})
     return rows
 
 
 def _missing(sweep: Sweep, predicted: Predicted, pictures: int, images: int) -> str:
-    """Why there are no pictures, or not of all images; "" where nothing is missing."""
-    if sweep.pairs is None:
+    """Return why there are no pictures, or not of all images; "" where nothing is missing."""
+    if sweep.packed and not images:
         return (
-            "There are no pictures: the prepared images are not where the sweep had them, or are others now. "
-            "Prepare the data set again in the same place, and make the report again."
+            "These packed results have no scores of single images (there is no per_image.parquet), so the tables and "
+            "figures that need them are left out."
+        )
+    if sweep.packed:
+        return "There are no pictures: packed results hold neither images nor predictions."
+    if sweep.prepared is None:
+        return (
+            "There are no pictures: the prepared images are not where they were for the sweep, or have changed. "
+            "Prepare the data set again in the same place, then make the report again."
         )
     if not predicted:
         return "There are no predictions to show: the sweep kept none (predictions=false)."
     if pictures < images:
-        return f"Pictures of {pictures} of {images} images are in this page, to bound its size."
+        return f"This page holds pictures of {pictures} of {images} images, to bound its size."
     return ""
 
 
 def _curves(sweep: Sweep) -> dict[str, Any]:
-    """What the script draws: of every run, its model and a list of values by epoch for each metric."""
-    shown = pairing.shown(sweep)
+    """Return what the script draws: for every run, its model and the values of each metric by epoch."""
+    names = pairing.short_names(sweep)
     looks = {
-        shown[model]: {"colour": look["color"], "dashes": _dashes(look["linestyle"])}
-        for model, look in style.by_model(statistics.models(sweep))
+        names[model]: {"colour": _page_colour(look["color"]), "dashes": _dashes(look["linestyle"])}
+        for model, look in style.lines(sweep.models).items()
     }
-    runs = []
+    runs, curves = [], _curve_names(sweep)
     for _, table in sweep.epochs.groupby("run", sort=False):
-        values = {name: [_short(value) for value in table[name]] for name in METRICS if name in table}
-        runs.append({"model": shown[table["model"].iloc[0]], "values": values})
-    return {"looks": looks, "runs": runs, "names": METRICS}
+        values = {name: [_short(value) for value in table[name]] for name in curves}
+        runs.append({"model": names[table["model"].iloc[0]], "values": values})
+    return {"looks": looks, "runs": runs, "names": curves, "percent": list(PERCENT)}
+
+
+def _curve_names(sweep: Sweep) -> dict[str, str]:
+    """Return the curves that the epochs have, each with its title."""
+    if not sweep.finished:
+        return {}
+    return {name: title for name, title in (PERCENT | OTHER).items() if name in sweep.epochs}
+
+
+def _page_colour(colour: str) -> str:
+    """Return a colour for the page, where black is the colour of text: the page may be dark."""
+    return "currentColor" if colour == palette.BLACK else colour
 
 
 def _dashes(linestyle: Any) -> str:
-    """Matplotlib's, as SVG has it for a line twice as thick."""
+    """Return Matplotlib's dashes as SVG's, for a line twice as thick."""
     return "" if linestyle == style.SOLID else " ".join(f"{2 * part:g}" for part in linestyle[1])
 
 
@@ -166,22 +198,22 @@ def _short(value: float) -> float | None:
 
 
 def inline(text: object) -> Markup:
-    """Text with **bold** and `code` as HTML."""
+    """Return text with **bold** and `code` as HTML."""
     html = str(escape(str(text)))
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html).replace("\n", "<br>"))
 
 
 def sort_key(cell: object) -> str:
-    """What a cell is sorted by: the number it begins with, or "" for a text."""
+    """Return the sort key of a cell: the number it begins with, or "" for text."""
     found = re.match(r"\*{0,2}([<+-]?\d+(?:\.\d+)?)", str(cell))
     return found[1].lstrip("<+") if found else ""
 
 
-def _svg(plate: Plate, prefix: str) -> Markup:
-    """A figure to stand in the page: its ids are its own, and its ink is the page's colour of text."""
-    text = figures.svg(plate.figure)
-    text = text[text.index("<svg") :].replace(style.INK, "currentColor")
+def _svg(drawn: Captioned, prefix: str) -> Markup:
+    """Return a figure for the page: `prefix` makes its ids unique, and its ink is the page's colour of text."""
+    text = figures.svg(drawn.figure)
+    text = text[text.index("<svg") :].replace(palette.INK, "currentColor")
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return Markup(
         re.sub(r'<svg (.*?)width="([^"]*)"', r'<svg \1style="--width:\2" width="\2"', text, count=1, flags=re.S)
@@ -189,7 +221,7 @@ def _svg(plate: Plate, prefix: str) -> Markup:
 
 
 def _picture(pixels: np.ndarray) -> str:
-    """A `data:` address of an image (h, w, 3) uint8."""
+    """Return an image (h, w, 3) uint8 as a `data:` address."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="WEBP", quality=75)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

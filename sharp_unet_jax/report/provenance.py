@@ -1,14 +1,16 @@
-"""What the numbers of sweeps rest on, in words."""
+"""The provenance of numbers in words: protocol, folds, number of images, size, threshold, rule for empty masks."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from sharp_unet_jax.report.records import Sweep
 
+EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
+"""The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
+
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
-    """A name for each sweep: its data set, and where several share one also "nested, grouped", or else the workdir."""
+    """Return a label for each sweep: its data set, with `setting` if several share it, with the folder if that too."""
     of_dataset = Counter(sweep.dataset for sweep in sweeps)
     named = [sweep.dataset + (f", {setting(sweep)}" if of_dataset[sweep.dataset] > 1 else "") for sweep in sweeps]
     of_name = Counter(named)
@@ -17,34 +19,40 @@ def labels(sweeps: Sequence[Sweep]) -> list[str]:
     ]
 
 
+def named(sweeps: Iterable[Sweep]) -> dict[Sweep, str]:
+    """Return the label of each sweep; a sweep that comes several times is there once."""
+    each = list(dict.fromkeys(sweeps))
+    return dict(zip(each, labels(each), strict=True))
+
+
 def setting(sweep: Sweep) -> str:
-    """ "paper, random", "nested, grouped": the protocol and the kind of folds."""
+    """Return the protocol and the kind of folds: "paper, random", "nested, grouped"."""
     return f"{sweep.config['protocol']}, {'grouped' if sweep.config['grouped'] else 'random'}"
 
 
-def passport(sweeps: Sequence[Sweep]) -> str:
-    """Protocol, folds, repeats, n, resolution, aggregation, threshold, empty-mask rule and training of `sweeps`.
+def describe(sweeps: Sequence[Sweep]) -> str:
+    """Return protocol, folds, repeats, n, size, aggregation, threshold, rule for empty masks and training of sweeps.
 
-    A line of what they share, and where they differ a line for each.
+    The first line holds what they share; where they differ, each has a line more.
     """
-    said = [_sentences(sweep) for sweep in sweeps]
-    shared = [sentence for sentence in said[0] if all(sentence in others for others in said)]
+    every = [_sentences(sweep) for sweep in sweeps]
+    shared = [sentence for sentence in every[0] if all(sentence in others for others in every)]
     lines = [" ".join(shared)]
-    for label, sentences in zip(labels(sweeps), said, strict=True):
+    for label, sentences in zip(labels(sweeps), every, strict=True):
         if own := [sentence for sentence in sentences if sentence not in shared]:
             lines.append(f"{label}: {' '.join(own)}")
     return "\n".join(line for line in lines if line)
 
 
 def unfinished(sweeps: Sequence[Sweep]) -> str:
-    """A line for each sweep whose runs are not all there; "" where all are."""
+    """Return a line for each sweep with missing runs; "" where all are finished."""
     lines = []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
         whose = f"{label}: " if len(sweeps) > 1 else ""
-        if len(sweep.names) < sweep.planned:
+        if len(sweep.finished) < len(sweep.planned):
             failed = f", {len(sweep.failed)} failed" if sweep.failed else ""
-            runs = f"{len(sweep.names)} of {sweep.planned} runs are finished{failed}"
-            lines.append(f"**{whose}{runs}: the figures are not the whole sweep's.**")
+            runs = f"{len(sweep.finished)} of {len(sweep.planned)} runs are finished{failed}"
+            lines.append(f"**{whose}{runs}: the numbers are not those of the whole sweep.**")
     return "\n".join(lines)
 
 
@@ -54,10 +62,9 @@ def _sentences(sweep: Sweep) -> list[str]:
     inner = f"about {config['inner_validation']:.0%}"
     decided = {
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
-        "nested": f"nested (decided on {inner} of the training folds; the test fold held out)",
+        "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
     repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
-    empty = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}[config["empty"]]
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
     start = f"Started from {config.get('weights') or 'scratch'}"
@@ -72,20 +79,19 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"{height}x{width} pixels ({config['data']['fit']}).",
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         "± is the sample standard deviation over runs.",
-        f"Threshold {config['threshold']}." if classes == 2 else "A pixel is of its likeliest class.",
-        f"An image's class in neither truth nor prediction {empty}.",
-        *(
-            [f"Sharp blocks: {_kernel(config)}."]
-            if any("sharp" in m and "+" not in m for m in config["models"])
-            else []
-        ),
+        f"Threshold {config['threshold']}." if classes == 2 else "Each pixel gets its most probable class.",
+        f"An image's class in neither truth nor prediction {EMPTY[config['empty']]}.",
+        *_kernel(sweep),
         f"{start}.",
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
     ]
 
 
-def _kernel(config: dict[str, Any]) -> str:
-    """Of the sharp models whose names do not say it."""
-    kernel = config.get("skip_kernel", "laplacian").replace("_", " ")
-    return f"{kernel}, {config.get('skip_padding', 'zero')} padding"
+def _kernel(sweep: Sweep) -> list[str]:
+    """Return a sentence about the kernel of all sharp blocks; none where there are several, which a table compares."""
+    kernels = {model.kernel for model in sweep.models.values() if model.kernel}
+    if len(kernels) != 1:
+        return []
+    (kernel,) = kernels
+    return [f"Sharp blocks: {kernel.name.replace('_', ' ')}, {kernel.padding} padding."]

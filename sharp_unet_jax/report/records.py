@@ -1,26 +1,52 @@
-"""What sweeps left in their workdirs, read back for tables, statistics and figures. Needs neither a model nor JAX."""
+"""A sweep's records, read from its workdir or from packed results. Needs neither JAX nor a network.
+
+`storage/layout.py` lists the files of both. Packed results hold no images, masks or predictions; packed results of an
+old sweep may lack the scores of single images too.
+"""
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.storage import layout
+from sharp_unet_jax.storage.layout import Run, read_json
 
 T = TypeVar("T")
+FROM_A_COPY = "bring it back from a copy"
 
 
-@dataclass(frozen=True)
+class Kernel(NamedTuple):
+    """The kernel of a network's sharp blocks."""
+
+    name: str
+    padding: str  # "zero" or "reflect"
+    sum: float  # of its values
+    scale: float  # root of the sum of their squares
+
+
+class Model(NamedTuple):
+    """A model's network, as its records describe it."""
+
+    network: str  # shared by twins: the name of the plain one
+    encoder: str  # "unet", "wide_unet", "vgg16", "resnet50", ...
+    skip: str  # "plain" or "sharp"
+    kernel: Kernel | None  # None for plain skips
+
+
+@dataclass(frozen=True, eq=False)  # a sweep is itself alone: it may be the key of a dict
 class Sweep:
-    """A sweep's records; everything is read when it is first asked for."""
+    """A sweep's records. Each part is read when it is first asked for."""
 
-    workdir: Path
+    workdir: Path  # or the folder of packed results
     config: dict[str, Any]  # config.json
     folds: dict[str, Any]  # folds.json
 
@@ -31,148 +57,201 @@ class Sweep:
 
     @property
     def classes(self) -> list[str]:
-        """Names, background first."""
+        """Names of the classes, background first."""
         return self.folds["classes"]
 
     @functools.cached_property
-    def environment(self) -> dict[str, Any]:
-        """environment.json: the commands, and what they ran with; {} where it was not recorded."""
-        path = self.workdir / "environment.json"
-        return _read(path, _json, "delete it") if path.exists() else {}
+    def packed(self) -> bool:
+        """True for packed results, False for a workdir."""
+        return (self.workdir / layout.RUNS).exists()
 
     @functools.cached_property
-    def names(self) -> list[str]:
-        """Of the finished runs of the config's models, repeats and folds: "unet/repeat0-fold0", in the plan's order."""
-        return self._with_status("finished")
+    def environment(self) -> dict[str, Any]:
+        """environment.json: the commands, and the versions they ran with; {} where it was not recorded."""
+        path = self.workdir / layout.ENVIRONMENT
+        return read_json(path, remedy="delete it") if path.exists() else {}
+
+    @functools.cached_property
+    def planned(self) -> dict[str, Run]:
+        """All runs of the config's models, repeats and folds, by name, in the plan's order."""
+        repeats, folds = range(self.config["repeats"]), range(self.config["folds"])
+        runs = [Run(*cell) for cell in product(repeats, folds, self.config["models"])]
+        return {run.name: run for run in runs}
+
+    @functools.cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The records that are there, of failed runs too, by the run's name, in the plan's order."""
+        if self.packed:
+            path = self.workdir / layout.RUNS
+            lines = [_checked(line, path, FROM_A_COPY) for line in _read(path, _json_lines, FROM_A_COPY)]
+            known = {record["run"]: record for record in lines}
+        else:
+            paths = {name: self.folder(name) / layout.RECORD for name in self.planned}
+            known = {name: _checked(read_json(p, remedy=AGAIN), p, AGAIN) for name, p in paths.items() if p.exists()}
+        return {name: known[name] for name in self.planned if name in known}
+
+    @functools.cached_property
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """The records of finished runs."""
+        return {name: record for name, record in self.records.items() if record["status"] == "finished"}
 
     @functools.cached_property
     def failed(self) -> list[str]:
         """Names of the runs that ended without a score."""
-        return self._with_status("failed")
+        return [name for name, record in self.records.items() if record["status"] == "failed"]
 
     @functools.cached_property
-    def planned(self) -> int:
-        """How many runs the whole sweep has."""
-        return self.config["repeats"] * self.config["folds"] * len(self.config["models"])
+    def models(self) -> dict[str, Model]:
+        """The models with finished runs, in the config's order."""
+        known = {record["model"]: record for record in self.finished.values()}
+        return {name: _model(known[name]) for name in self.config["models"] if name in known}
 
     @functools.cached_property
     def runs(self) -> pd.DataFrame:
-        """A row a finished run, index `run`: the columns of record.json, nested ones as "best_on_test.jaccard"."""
-        records = [_read(self.folder(name) / "record.json", _json) for name in self.names]
-        return pd.json_normalize(records).set_index("run") if records else pd.DataFrame()
+        """A row a finished run, index `run`: the fields of the record, nested ones as "best_on_test.jaccard"."""
+        if not self.finished:
+            return pd.DataFrame()
+        return _with_overlaps(pd.json_normalize(list(self.finished.values())).set_index("run"))
+
+    @functools.cached_property
+    def has_images(self) -> bool:
+        """True where there are scores of single images; packed results may lack them."""
+        return bool(self.finished) and (not self.packed or (self.workdir / layout.PER_IMAGE).exists())
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:
-        """A row a run, test image and class: run, image_id, class, intersection, union, truth, predicted (pixels),
-        jaccard, dice, and model, repeat, fold, group."""
-        frames = [_read(self.folder(name) / "per_image.parquet", pd.read_parquet) for name in self.names]
-        table = pd.concat(frames, ignore_index=True)
-        table = table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
-        return table.assign(group=table["image_id"].map(self.groups))
+        """A row a run, test image and class; read it where `has_images`.
+
+        Columns: run, image_id, class, intersection, union, truth, predicted (pixels), the overlaps of
+        metrics.OVERLAPS, and model, repeat, fold, group.
+        """
+        table = self._of_all_runs(layout.PER_IMAGE, layout.PER_IMAGE, pd.read_parquet)
+        return _with_overlaps(table).assign(group=table["image_id"].map(self.groups))
 
     @functools.cached_property
     def epochs(self) -> pd.DataFrame:
         """A row a run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
-        frames = [_read(self.folder(name) / "metrics.jsonl", _lines).assign(run=name) for name in self.names]
-        table = pd.concat(frames, ignore_index=True)
-        return table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
+        return self._of_all_runs(layout.METRICS, layout.EPOCHS, _epochs)
 
     @functools.cached_property
     def groups(self) -> dict[str, str]:
-        """Of every image id, what must not be split across folds; each image its own where no group is known."""
+        """The group of every image id; each image is its own where no groups are known."""
         return self.folds.get("group_of", {}) or {
             image: image for cell in self.folds["folds"] for image in cell["test"]
         }
 
     def folder(self, name: str) -> Path:
-        """Where the run of that name left its files."""
-        return self.workdir / "runs" / name
+        """Return the folder of the run of that name."""
+        return layout.run_folder(self.workdir, self.planned[name])
 
     def test_ids(self, name: str) -> list[str]:
-        """The test images of a run, in the order of its per_image.parquet and predictions.npz."""
-        _, _, cell = name.rpartition("/")
-        repeat, fold = (int(part) for part in cell.removeprefix("repeat").split("-fold"))
-        return next(c["test"] for c in self.folds["folds"] if (c["repeat"], c["fold"]) == (repeat, fold))
+        """Return the test images of a run, in the order of its per_image.parquet and predictions.npz."""
+        run = self.planned[name]
+        return next(c["test"] for c in self.folds["folds"] if (c["repeat"], c["fold"]) == (run.repeat, run.fold))
 
     def predictions(self, name: str) -> np.ndarray | None:
-        """Probabilities (n, H, W, outputs) of a run's test images in 255ths, uint8; None where they were not kept."""
-        path = self.folder(name) / "predictions.npz"
+        """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept."""
+        path = self.folder(name) / layout.PREDICTIONS
         return _read(path, _probabilities) if path.exists() else None
 
     def scored(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """`predictions` of a run and, (n, H, W) uint8, the labels they are scored against; None without either."""
-        if self.pairs is None or (predictions := self.predictions(name)) is None:
+        """Return a run's `predictions` and the labels (n, H, W) uint8 they are scored against; None without either."""
+        if self.prepared is None or (predictions := self.predictions(name)) is None:
             return None
-        _, masks, row = self.pairs
+        _, masks, row = self.prepared
         return predictions, masks[[row[image] for image in self.test_ids(name)]]
 
     @functools.cached_property
-    def pairs(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
-        """Images (n, H, W, C) and masks (n, H, W) at the size of training, uint8, and the row of each id.
+    def prepared(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
+        """Images (n, H, W, channels) and masks (n, H, W) at the training size, uint8, and the row of each id.
 
-        They lie where they were prepared, outside of the workdir: None where they are not, or not those trained on.
+        They lie outside the workdir, where they were prepared. None where they are not, or are not those trained on.
         """
         try:
-            folder = Path(json.loads((self.workdir / "data.json").read_text())["prepared"])
-            names = json.loads((folder / "names.json").read_text())
+            folder = Path(read_json(self.workdir / layout.DATA, "prepared")["prepared"])
+            names = read_json(folder / "names.json", "sha256", "ids")
             images, masks = (
                 np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks")
             )
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError):  # InputError is a ValueError
             return None
         if names["sha256"] != self.folds["sha256"]:
             return None
         return images, masks, {image: row for row, image in enumerate(names["ids"])}
 
-    def _with_status(self, status: str) -> list[str]:
-        config = self.config
-        cells = product(range(config["repeats"]), range(config["folds"]), config["models"])
-        every = [f"{model}/repeat{repeat}-fold{fold}" for repeat, fold, model in cells]
-        return [name for name in every if self._status(name) == status]
+    def _of_all_runs(self, of_a_run: str, packed: str, reader: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+        """Return the rows of a file of every finished run, in the plan's order, with model, repeat and fold."""
+        if self.packed:
+            path = self.workdir / packed
+            parts = dict(iter(_read(path, reader, FROM_A_COPY).groupby("run", sort=False)))
+            if lacking := [name for name in self.finished if name not in parts]:
+                raise InputError(f"{path} is damaged (it lacks {lacking[0]}): {FROM_A_COPY}")
+            frames = [parts[name] for name in self.finished]
+        else:
+            frames = [_read(self.folder(name) / of_a_run, reader).assign(run=name) for name in self.finished]
+        table = pd.concat(frames, ignore_index=True)
+        return table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
 
-    def _status(self, name: str) -> str | None:
-        path = self.folder(name) / "record.json"
-        return _read(path, lambda path: _json(path)["status"]) if path.exists() else None
+
+def load(folder: Path) -> Sweep:
+    """Return the sweep in a workdir, or in a folder of packed results.
+
+    Raises InputError where `folder` holds none, or where its config.json or folds.json is damaged.
+    """
+    needed = {
+        layout.CONFIG: ("models", "repeats", "folds", "protocol", "data"),
+        layout.FOLDS: ("dataset", "classes", "folds"),
+    }
+    for name in needed:
+        if not (folder / name).exists():
+            raise InputError(f"{folder} holds no sweep: there is no {name}")
+    return Sweep(folder, *(read_json(folder / name, *keys) for name, keys in needed.items()))
 
 
-def load(workdir: Path) -> Sweep:
-    """The sweep in `workdir`; InputError where there is none, or what says so is damaged."""
-    needed = {"config": ("models", "repeats", "folds", "protocol", "data"), "folds": ("dataset", "classes", "folds")}
-    found = []
-    for name, keys in needed.items():
-        path = workdir / f"{name}.json"
-        if not path.exists():
-            raise InputError(f"{workdir} holds no sweep: there is no {path.name}")
-        found.append(_read(path, functools.partial(_with, keys), "bring it back from a copy"))
-    return Sweep(workdir, *found)
+def _checked(record: dict[str, Any], path: Path, remedy: str) -> dict[str, Any]:
+    """Return a record of `path`; InputError where it lacks what every record of this version says."""
+    if lacking := [key for key in ("status", "run", "model") if key not in record]:
+        raise InputError(f"{path} is damaged (it lacks {', '.join(lacking)}): {remedy}")
+    if lacking := [key for key in ("network", "encoder", "skip", "kernel") if key not in record]:
+        raise InputError(
+            f"{path} was written by another version of this project (it lacks {', '.join(lacking)}): "
+            "python -m launch.merge --pack OUTPUT WORKDIR converts a finished sweep"
+        )
+    return record
+
+
+def _model(record: dict[str, Any]) -> Model:
+    kernel = record["kernel"]
+    return Model(record["network"], record["encoder"], record["skip"], Kernel(**kernel) if kernel else None)
 
 
 def _read(path: Path, reader: Callable[[Path], T], remedy: str = AGAIN) -> T:
-    """What `reader` makes of a file that a sweep left; InputError where it is missing or damaged."""
+    """Return what `reader` makes of a file; InputError, with the remedy, where it is missing or damaged."""
     try:
         return reader(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing: {remedy}") from error
-    except Exception as error:  # of json, NumPy, pandas, pyarrow and zipfile
+    except Exception as error:  # json, NumPy, pandas, pyarrow and zipfile raise many kinds
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise InputError(f"{path} is damaged ({reason}): {remedy}") from error
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text())
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _with(keys: Sequence[str], path: Path) -> dict[str, Any]:
-    tree = _json(path)
-    if not isinstance(tree, dict) or (lacking := [key for key in keys if key not in tree]):
-        raise ValueError(f"it lacks {', '.join(lacking)}" if isinstance(tree, dict) else "it is no object")
-    return tree
-
-
-def _lines(path: Path) -> pd.DataFrame:
-    return pd.read_json(path, lines=True)
+def _epochs(path: Path) -> pd.DataFrame:
+    """Return the rows of metrics.jsonl or epochs.csv. Python parses the numbers, as some of pandas' parsers round."""
+    table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.DataFrame(_json_lines(path))
+    kinds = {name: int if name == "epoch" else float for name in table if name != "run"}
+    return table.astype(kinds)
 
 
 def _probabilities(path: Path) -> np.ndarray:
     with np.load(path) as file:
         return file["probabilities"]
+
+
+def _with_overlaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return `table` with a column for every overlap: nan where the records were written without it."""
+    return table.assign(**{name: np.nan for name in metrics.OVERLAPS if name not in table})

@@ -1,12 +1,11 @@
-"""What can be said of models that shared their folds: intervals, tests of differences, Holm's correction.
+"""Intervals and tests for models that share their folds, with Holm's adjustment.
 
-The runs of repeated k-fold cross-validation share most of their training images, so their scores are not independent,
-and their standard deviation over the root of their number is far too small an error: bench/null_simulation.py measures
-what comes of it.
+The runs of repeated k-fold cross-validation share most of their training images, so their scores are not independent.
+Their standard deviation over the root of their number is far too small an error: bench/null_simulation.py measures how
+often a test then finds a difference where there is none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -14,33 +13,34 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.report.records import Sweep
 
-LEVEL = 0.05  # of tests; intervals are of 1 - LEVEL
-FEWEST = 3  # runs: the spread of two is no measure of anything, and says neither an interval nor a test
+LEVEL = 0.05  # of tests; intervals cover 1 - LEVEL
+FEWEST = 3  # runs for an interval or a test: the spread of two runs says nothing
 
 
 class Mean(NamedTuple):
-    """What `corrected_t` returns, in the units of its scores; nan for what too few scores cannot say."""
+    """The result of `corrected_t`, in the units of its scores; nan where there are too few scores."""
 
     mean: float
     low: float  # 95 % interval
     high: float
     t: float
-    p: float  # two-sided, of a mean of zero
+    p: float  # two-sided, for a mean of zero
     n: int
 
 
 def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
-    """The corrected resampled t-test of the mean of `scores`, differences or others, one a run of (repeated) k folds.
+    """Return the corrected resampled t-test of the mean of scores, or of differences, of (repeated) k-fold runs.
 
-    Its variance is (1/n + ratio) s^2 instead of s^2/n, with n - 1 degrees of freedom: Nadeau & Bengio 2003,
+    The variance of the mean is (1/n + ratio) s^2 instead of s^2/n, with n - 1 degrees of freedom: Nadeau & Bengio 2003,
     doi:10.1023/A:1024068626366; for repeated k-fold cross-validation Bouckaert & Frank 2004,
-    doi:10.1007/978-3-540-24775-3_3. Scores without any spread have p = 0, or 1 where all are zero; of fewer than
-    FEWEST there is a mean alone.
+    doi:10.1007/978-3-540-24775-3_3. Scores without any spread have p = 0, or p = 1 if all are zero. Fewer than FEWEST
+    scores have a mean alone.
 
     Args:
-        scores: (n,); nan is left out.
+        scores: (n,), one a run; nan is left out.
         ratio: test images over training images of a run, 1 / (k - 1) for k equal folds; 0 is the plain t-test.
     """
     values = np.asarray(scores, np.float64)
@@ -56,11 +56,15 @@ def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
 
 
 def cluster_interval(values: ArrayLike, groups: Sequence[str]) -> tuple[float, float]:
-    """95 % interval of the mean of `values` (n,), whole `groups` (n,) being what was drawn; (nan, nan) for one group.
+    """Return the 95 % interval of the mean of values whose groups were drawn as a whole; (nan, nan) for one group.
 
-    The mean is a ratio of totals, of values and of images, so its variance is that of the groups' residuals (Cochran,
-    Sampling Techniques, 1977, section 6.4), here with Student's t of one degree of freedom less than there are groups.
-    Of five groups a percentile bootstrap covers the truth in 80 % of data sets instead of 95 %, this in 90 to 96 %.
+    The mean is a ratio of two totals, of values and of images, so its variance is that of the groups' residuals
+    (Cochran, Sampling Techniques, 1977, section 6.4). Student's t has one degree of freedom less than there are groups.
+    For five groups this interval covers the truth in 90 to 96 % of data sets, a percentile bootstrap in 80 %.
+
+    Args:
+        values: (n,), one an image.
+        groups: (n,), the group of each.
     """
     by_group = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True)
     sums, sizes = by_group.sum().to_numpy(), by_group.size().to_numpy()
@@ -74,10 +78,10 @@ def cluster_interval(values: ArrayLike, groups: Sequence[str]) -> tuple[float, f
 
 
 def wilcoxon(values: ArrayLike, groups: Sequence[str]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test on the means of `values` (n,) by group: images of a group are one.
+    """Return the two-sided p of Wilcoxon's signed-rank test on the means by group of `values` (n,).
 
-    Zeros are left out. Exact for up to 50 means without ties, and for up to 12 with ties, otherwise normal with
-    continuity correction. Of fewer than six means it is never below 5 %.
+    Zeros are left out. The test is exact for up to 50 means without ties and for up to 12 with ties; otherwise it is
+    normal with continuity correction. With fewer than six means p is never below 5 %.
     """
     means = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True).mean().to_numpy()
     means = means[means != 0]
@@ -85,14 +89,14 @@ def wilcoxon(values: ArrayLike, groups: Sequence[str]) -> float:
         return 1.0
     exact = len(means) <= 50 and len(np.unique(np.abs(means))) == len(means)
     method = "exact" if exact else "asymptotic"
-    if not exact and len(means) <= 12:  # every sign of every mean
+    if not exact and len(means) <= 12:  # all combinations of signs
         method = scipy.stats.PermutationMethod(n_resamples=2 ** len(means))
     test = scipy.stats.wilcoxon(means, method=method, correction=True)
     return float(test.pvalue)
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """P-values (n,) adjusted by Holm's step-down procedure, in their order; nan stays nan and is not counted."""
+    """Return p-values (n,) adjusted by Holm's step-down procedure, in their order; nan stays nan and is not counted."""
     adjusted = np.asarray(p, np.float64).copy()
     known = np.flatnonzero(~np.isnan(adjusted))
     order = known[np.argsort(adjusted[known], kind="stable")]
@@ -102,7 +106,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 class OverImages(NamedTuple):
-    """What `over_images` returns, in points."""
+    """The result of `over_images`, in points."""
 
     mean: float
     low: float  # 95 % interval by `cluster_interval`
@@ -110,14 +114,17 @@ class OverImages(NamedTuple):
     p: float  # `wilcoxon`
     images: int
     groups: int
-    one_sided: int = 0  # images left out since only one of the two has a score
+    one_sided: int = 0  # images left out because only one of the two models has a score
 
 
 def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) -> OverImages:
-    """First minus second in points, over the images both have scores of; `groups` is of each image id.
+    """Return first minus second in points, over the images that both have scores of.
 
-    Both are scores in 0..1 of one index with the level image_id; an image that is there several times counts as one, by
-    the mean of its differences.
+    Args:
+        first: scores in 0..1, with image_id in the index. An image that is there several times counts once, by the mean
+            of its differences.
+        second: the same index.
+        groups: the group of each image id.
     """
     scores = pd.DataFrame({"first": first, "second": second}, first.index.intersection(second.index))
     alone = scores[scores.isna().sum(axis=1) == 1]
@@ -131,65 +138,50 @@ def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) 
 
 
 def image_scores(sweep: Sweep, model: str) -> pd.DataFrame:
-    """Columns jaccard and dice in 0..1 of each test image of `model`, index repeat, image_id; their mean over a run
-    is the run's score.
+    """Return the overlaps in 0..1 of each test image of `model`, index repeat, image_id.
 
-    They are the foreground's where there are two classes, else the mean over all; nan where nothing was to be scored.
+    Their mean over a run is the run's score. Two classes are scored by the foreground, more by the mean over all; nan
+    where there was nothing to score.
     """
     table = sweep.per_image[sweep.per_image["model"] == model]
     if len(sweep.classes) == 2:
         table = table[table["class"] == sweep.classes[1]]
-    return table.groupby(["repeat", "image_id"], sort=False)[["jaccard", "dice"]].mean()
+    return table.groupby(["repeat", "image_id"], sort=False)[list(metrics.OVERLAPS)].mean()
 
 
-def share_tested(sweep: Sweep) -> float:
-    """`corrected_t`'s ratio: a fold's test images over all others, which its model came of; mean over runs."""
+def test_ratio(sweep: Sweep) -> float:
+    """Return the ratio for `corrected_t`: a fold's test images over all other images, the mean over runs."""
     test = sweep.runs["images.test"]
     return float((test / (sweep.folds["images"] - test)).mean())
 
 
-def torn(sweep: Sweep) -> bool:
-    """Whether random folds tear groups apart, so that even the corrected test finds too much."""
+def splits_groups(sweep: Sweep) -> bool:
+    """Return whether random folds split groups, so that even the corrected test finds a difference too often."""
     return not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"]
 
 
-def models(sweep: Sweep) -> list[str]:
-    """Models with finished runs, as the config orders them."""
-    return [model for model in sweep.config["models"] if sweep.names and (sweep.runs["model"] == model).any()]
-
-
-def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every two of `names`, a sharp model before its plain twin, else in their order."""
-    return [(b, a) if plain(b) == a else (a, b) for a, b in combinations(names, 2)]
-
-
-def plain(model: str) -> str:
-    """The plain twin of a sharp model, whatever its kernel; another model itself."""
-    return model.partition("+")[0].replace("sharp_", "")
-
-
 class Comparison(NamedTuple):
-    """First minus second model, in points of Jaccard, over the runs of a sweep that both finished."""
+    """First minus second model in points of Jaccard, over the folds of a sweep that both finished."""
 
     first: str
     second: str
     test: Mean
-    holm: float  # test.p, adjusted for all comparisons made with this one
-    won: int  # runs in which first is higher
+    holm: float  # test.p, adjusted for all comparisons of the table
+    higher: int  # runs in which first is higher
 
 
 def differences(sweep: Sweep, first: str, second: str) -> pd.Series:
-    """First minus second model in points of Jaccard, index repeat, fold; nan where not both have a score."""
+    """Return first minus second model in points of Jaccard, index repeat, fold; nan unless both have a score."""
     runs = sweep.runs.astype({"jaccard": float}).pivot(index=["repeat", "fold"], columns="model", values="jaccard")
     return 100 * (runs[first] - runs[second])
 
 
 def comparisons(wanted: Iterable[tuple[Sweep, str, str]]) -> list[Comparison]:
-    """One for each (sweep, first model, second model), adjusted for one another."""
-    made = []
+    """Return one comparison for each (sweep, first model, second model), adjusted for all of them."""
+    found = []
     for sweep, first, second in wanted:
         delta = differences(sweep, first, second)
-        test = corrected_t(delta, share_tested(sweep))
-        made.append(Comparison(first, second, test, np.nan, int((delta > 0).sum())))
-    adjusted = holm([each.test.p for each in made])
-    return [each._replace(holm=float(p)) for each, p in zip(made, adjusted, strict=True)]
+        test = corrected_t(delta, test_ratio(sweep))
+        found.append(Comparison(first, second, test, np.nan, int((delta > 0).sum())))
+    adjusted = holm([each.test.p for each in found])
+    return [each._replace(holm=float(p)) for each, p in zip(found, adjusted, strict=True)]

@@ -1,11 +1,12 @@
-"""How figures look: in print, to the colour-blind, and in grey."""
+"""The look of figures: in print, in grey, and for readers who are colour-blind."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from typing import Any
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
+from sharp_unet_jax.palette import INK, MODELS
+from sharp_unet_jax.report.records import Model
+
 SOLID, DASHED, DOTTED = "-", (0, (4, 2)), (0, (5, 1.5, 1, 1.5))
-INK = "#262626"  # of all text and lines; the page shows it in its own colour of text
 RC: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
@@ -30,10 +31,14 @@ RC: dict[Any, Any] = {
 """Matplotlib's settings, for `matplotlib.rc_context`."""
 
 
-def by_model(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each model, and what draws its line: a sharp network solid, a plain one dashed, in colours of their own; from
-    the eighth model on they come again, dotted between dashes."""
-    for index, name in enumerate(models):
-        again, colour = divmod(index, len(COLOURS))
-        dashes = DOTTED if again else SOLID if "sharp_" in name else DASHED
-        yield name, {"color": COLOURS[colour], "linestyle": dashes}
+def lines(models: Mapping[str, Model]) -> dict[str, dict[str, Any]]:
+    """Return what draws each model's line: solid for sharp skips, dashed for plain ones, each model in its own colour.
+
+    From the eighth model on the colours repeat, with lines of dots and dashes.
+    """
+    looks = {}
+    for index, (name, model) in enumerate(models.items()):
+        again, colour = divmod(index, len(MODELS))
+        dashes = DOTTED if again else DASHED if model.skip == "plain" else SOLID
+        looks[name] = {"color": MODELS[colour], "linestyle": dashes}
+    return looks

@@ -11,31 +11,37 @@ from sharp_unet_jax.storage.atomic import write_text
 
 
 class Table(NamedTuple):
-    """Cells as they are to be read, bold ones as "**75.89**"; the same content goes into every format."""
+    """A table's content, the same in every format. Cells are text as it is read, bold as "**75.89**"."""
 
-    name: str  # the stem of its files: "table2", "significance"
+    name: str  # the stem of its files, such as "table2"
     title: str  # one line
-    passport: str  # protocol, folds, repeats, aggregation, threshold, empty-mask rule, resolution, n: see passport.py
+    provenance: str  # how the numbers came about: see provenance.py
     frame: pd.DataFrame  # columns as headings; text and numbers; the first column names the row
-    note: str = ""  # what stands under it
+    note: str = ""  # below the table
 
 
 def markdown(table: Table) -> str:
-    """Title, passport, table and note, for GitHub and others that know its tables."""
-    said = [part.replace("\n", "\n\n") for part in (table.passport, table.note)]
-    return "\n\n".join(part for part in (f"## {table.title}", said[0], body(table), said[1]) if part) + "\n"
+    """Return title, provenance, table and note as Markdown with GitHub's tables."""
+    parts = f"## {table.title}", paragraphs(table.provenance), body(table), paragraphs(table.note)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def paragraphs(text: str) -> str:
+    """Return each line of a text as a Markdown paragraph, wrapped at 120 characters."""
+    lines = [textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    return "\n\n".join(line for line in lines if line)
 
 
 def body(table: Table) -> str:
-    """The table alone in Markdown."""
+    """Return the table alone as Markdown."""
     rows = [[*table.frame], ["---"] * len(table.frame.columns), *table.frame.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
 def latex(table: Table) -> str:
-    r"""A `table` environment to \input; title and passport are its caption.
+    r"""Return a `table` environment to \input, with title and provenance as its caption.
 
-    A table wider than the line is shrunk to it.
+    A table wider than the line is shrunk to the line.
     """
     rows = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in table.frame.itertuples(index=False)]
     sides = ["r" if cells.astype(str).str.match(r"[-+*<\d]").all() else "l" for _, cells in table.frame.items()]
@@ -45,7 +51,7 @@ def latex(table: Table) -> str:
         r"% \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\footnotesize",
-        rf"\caption{{{_latex(table.title)}. {_latex(table.passport)}}}",
+        rf"\caption{{{_latex(table.title)}. {_latex(table.provenance)}}}",
         rf"\label{{tab:{table.name}}}\par\smallskip",
         r"\setlength{\tabcolsep}{4pt}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -63,46 +69,46 @@ def latex(table: Table) -> str:
 
 
 def csv(table: Table) -> str:
-    """Numbers for machines: "75.00 ± 7.07" and "72.1 to 78.0" become two columns each, bold is left out, "-" is empty.
+    """Return numbers for programs: "75.00 ± 7.07" and "72.1 to 78.0" as two columns each, no bold, "-" as empty.
 
-    Title, passport and note are lines that begin with "# " (pandas: `read_csv(..., comment="#")`).
+    Title, provenance and note are lines that begin with "# "; pandas skips them with `read_csv(..., comment="#")`.
     """
-    said = "\n".join(part for part in (table.title, table.passport, table.note) if part).replace("**", "")
+    comments = "\n".join(part for part in (table.title, table.provenance, table.note) if part).replace("**", "")
     columns = [_split(str(name), cells.astype(str)) for name, cells in table.frame.items()]
     numbers = pd.concat(columns, axis=1).replace("-", "").to_csv(index=False, lineterminator="\n")
-    return "".join(f"# {line}\n" for line in said.splitlines()) + numbers
+    return "".join(f"# {line}\n" for line in comments.splitlines()) + numbers
 
 
 def write(table: Table, folder: Path) -> None:
-    """Writes NAME.md, NAME.tex and NAME.csv to `folder`."""
+    """Write NAME.md, NAME.tex and NAME.csv to `folder`."""
     for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", csv(table))):
         write_text(folder / f"{table.name}.{suffix}", text)
 
 
 def plus_minus(mean: float, std: float) -> str:
-    """ "75.89 ± 2.06"; without a standard deviation the mean alone, and "-" for nothing."""
+    """Return "75.89 ± 2.06"; the mean alone without a standard deviation, "-" for nan."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
 
 
 def interval(low: float, high: float) -> str:
-    """ "72.10 to 78.02", or "-"."""
+    """Return "72.10 to 78.02", or "-" for nan."""
     return "-" if pd.isna(low) else f"{low:.2f} to {high:.2f}"
 
 
 def signed(points: float) -> str:
-    """ "+1.20", or "-" for nothing."""
+    """Return "+1.20", or "-" for nan."""
     return "-" if pd.isna(points) else f"{points:+.2f}"
 
 
 def p_value(p: float) -> str:
-    """ "0.012", "<0.001", or "-" for nothing."""
+    """Return "0.012", "<0.001", or "-" for nan."""
     return "-" if pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def narrow(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without the data set's column where all rows are of one."""
+    """Return the table without its column "data set" where that has one value."""
     return frame.drop(columns="data set") if frame["data set"].nunique() == 1 else frame
 
 
@@ -122,7 +128,7 @@ _LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
 
 
 def _heading(name: str, side: str) -> str:
-    """In lines of 13 letters, if there are spaces: headings are not to make a column wider than its cells."""
+    """Return a heading in lines of up to 13 letters, as a heading should not make a column wider than its cells."""
     lines = textwrap.wrap(str(name), 13, break_long_words=False)
     stacked = r" \\ ".join(map(_latex, lines))
     return stacked if len(lines) == 1 else rf"\shortstack[{side}]{{{stacked}}}"

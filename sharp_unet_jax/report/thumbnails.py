@@ -1,4 +1,4 @@
-"""The pictures a page carries: small, and in a bounded number of bytes."""
+"""The pictures in a page: small, and bounded in bytes."""
 
 import base64
 import io
@@ -11,31 +11,31 @@ from PIL import Image
 from sharp_unet_jax.report.figures import Predicted
 from sharp_unet_jax.report.records import Sweep
 
-SIDES = (384, 256, 192, 128, 96, 64)  # pixels of the longer side: the first with which all pictures fit the budget
-BUDGET = 10_000_000  # bytes of all pictures, which base64 makes 4/3 as many
+SIDES = (384, 256, 192, 128, 96, 64)  # pixels of the longer side; the first that fits the budget is taken
+BUDGET = 10_000_000  # bytes of all pictures; in base64 they are 4/3 as many
 
 
 class Picture(NamedTuple):
-    """What the page draws an image from."""
+    """An image with its truth and predictions, from which the page draws all views."""
 
     image: bytes  # WebP, in colour or grey
-    labels: bytes  # grey PNG whose pixels are labels; below each other those of the truth and of `models`
+    labels: bytes  # grey PNG whose pixels are labels: the truth, then each of `models`, below each other
     models: list[str]
     scores: list[float | None]  # Jaccard
     repeats: list[int]
 
     def json(self) -> dict[str, Any]:
-        """The fields, bytes as base64."""
+        """Return the fields, with bytes as base64."""
         texts = {name: base64.b64encode(getattr(self, name)).decode() for name in ("image", "labels")}
         return self._asdict() | texts
 
 
 def pictures(sweep: Sweep, predicted: Predicted, ids: Sequence[str], budget: int = BUDGET) -> dict[str, Picture]:
-    """A picture of each image id, as long as `budget`, in bytes, lasts; {} where the prepared images are not there.
+    """Return a picture of each image id, until `budget` bytes are used; {} without the prepared images.
 
-    `predicted` is that of `overlays.predictions`.
+    `predicted` comes from `overlays.predictions`.
     """
-    if sweep.pairs is None or not ids:
+    if sweep.prepared is None or not ids:
         return {}
     sample = ids[:: -(-len(ids) // 16)]
     for side in SIDES:
@@ -56,8 +56,8 @@ def _bytes(picture: Picture) -> int:
 
 
 def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Picture:
-    assert sweep.pairs is not None
-    images, masks, rows = sweep.pairs
+    assert sweep.prepared is not None
+    images, masks, rows = sweep.prepared
     models = [model for model in predicted if image_id in predicted[model]]
     shown = [predicted[model][image_id] for model in models]
     height, width = masks.shape[1:]

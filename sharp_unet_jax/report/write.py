@@ -1,4 +1,4 @@
-"""Everything a report is made of, into one folder."""
+"""A whole report: tables, figures and the page, in one folder."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,6 @@ from sharp_unet_jax.report import (
     summary,
     table,
 )
-from sharp_unet_jax.report.figures import Plate
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
@@ -32,12 +31,17 @@ from sharp_unet_jax.storage.atomic import write_text
 
 
 def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
-    """Writes report.html, tables/*.md, *.tex, *.csv and figures/*.svg, *.png of sweeps to `output`; that folder.
+    """Write report.html, tables/*.md, *.tex, *.csv and figures/*.svg, *.png; return the folder.
 
-    `output` is by default "report" in the first workdir. InputError where there is no sweep, or no finished run at all.
+    Args:
+        workdirs: workdirs or folders of packed results.
+        output: the folder; by default "report" in the first of `workdirs`.
+
+    Raises:
+        InputError: where one holds no sweep, or no run of any is finished.
     """
     loaded = [records.load(workdir) for workdir in dict.fromkeys(workdirs)]
-    if not any(sweep.names for sweep in loaded):
+    if not any(sweep.finished for sweep in loaded):
         raise InputError(f"{', '.join(map(str, workdirs))}: no run is finished, there is nothing to report")
     output = output or workdirs[0] / "report"
     with matplotlib.rc_context(style.RC):
@@ -47,46 +51,38 @@ def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
 
 def _write(sweeps: dict[str, Sweep], output: Path) -> None:
     loaded = list(sweeps.values())
-    general = [*paper_tables.every(loaded), leakage.table(loaded)]
-    plates = [*forest.plates(sweeps), *figures.every(sweeps)]
+    general = [*paper_tables.tables(loaded), leakage.table(loaded)]
+    drawn = [*forest.draw(sweeps), *figures.draw(sweeps)]
     chapters = [_chapter(label, sweep) for label, sweep in sweeps.items()]
-    for made in general:
-        table.write(made, output / "tables")
-    for plate in plates:
-        figures.save(plate, output / "figures")
+    for each in general:
+        table.write(each, output / "tables")
+    for figure in drawn:
+        figures.save(figure, output / "figures")
     for chapter in chapters:
-        # What is of one sweep has its label in its name, where there are several.
+        # With several sweeps, files of one sweep end with its label.
         suffix = "-" + re.sub(r"\W+", "_", chapter.label) if len(chapters) > 1 else ""
-        for made in chapter.tables:
-            table.write(made._replace(name=made.name + suffix), output / "tables")
-        for plate in (*chapter.examples, *chapter.plates):
-            figures.save(plate._replace(name=plate.name + suffix), output / "figures")
+        for each in chapter.tables:
+            table.write(each._replace(name=each.name + suffix), output / "tables")
+        for figure in (*chapter.examples, *chapter.figures):
+            figures.save(figure._replace(name=figure.name + suffix), output / "figures")
     title = f"Sweep{'s' if len(sweeps) > 1 else ''} on {', '.join(dict.fromkeys(s.dataset for s in loaded))}"
     # The page draws curves and examples itself.
-    static = [plate for plate in plates if plate.name != "curves"]
+    static = [each for each in drawn if each.name != "curves"]
     html = page.render(title, summary.paragraph(sweeps), general, static, chapters)
     write_text(output / "report.html", html)
 
 
 def _chapter(label: str, sweep: Sweep) -> Chapter:
-    if not sweep.names:
+    if not sweep.finished:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
-    made = [classes.table(sweep), *conventions.conventions(sweep), boundaries.table(sweep), calibration.table(sweep)]
-    drawn = {
-        "thresholds": ("Scores by threshold", conventions.thresholds(sweep), "Mean over runs, on the test images."),
-        "reliability": (
-            "Reliability",
-            calibration.reliability(sweep),
-            "How often pixels of a predicted probability are right; on the diagonal as often as predicted.",
-        ),
-    }
+    tables = [classes.table(sweep), *conventions.tables(sweep), boundaries.table(sweep), calibration.table(sweep)]
     return Chapter(
         label,
         sweep,
         predicted,
-        [each for each in made if each is not None],
-        [Plate(name, title, caption, figure) for name, (title, figure, caption) in drawn.items() if figure is not None],
-        examples.plates(sweep, predicted),
-        leakage.worst(sweep),
+        [each for each in tables if each is not None],
+        [*conventions.draw(sweep), *calibration.draw(sweep)],
+        examples.draw(sweep, predicted),
+        leakage.most_alike(sweep),
     )

@@ -1,1 +1,1 @@
-"""Files: written whole, locked, and where a workdir has them."""
+"""Files: written atomically, locked, and named once."""

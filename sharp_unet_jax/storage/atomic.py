@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Write files and folders that are whole or not there at all."""
 
 import errno
 import json
@@ -15,68 +15,71 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside `path` to write to; renames it to `path` when the block ends without error."""
+    """Yield a temporary name beside `path` to write to; rename it to `path` if the block ends without an error.
+
+    An OSError of the block, such as that of a full disk, names `path` if it names no file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
         yield temporary
         with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
+            os.fsync(file.fileno())  # without it, a power cut may leave an empty file under the new name
         temporary.replace(path)
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a folder, which is there and empty when the block begins.
+    """Yield an empty temporary folder beside `path`; rename it to `path` if the block ends without an error.
 
-    Of processes that make the same folder at once, the first to end may keep it.
+    If several processes write the same folder at once, it is whole in the end, and any one of them may have won.
     """
-    temporary, before = _beside(path), _beside(path.with_name(f"{path.name}.before"))
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process of this name that was killed
+    temporary, old = _beside(path), _beside(path.with_name(f"{path.name}.before"))
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process with the same number may have left it
     temporary.mkdir(parents=True)
     try:
         yield temporary
         with suppress(FileNotFoundError):
-            path.rename(before)  # whole, for those who are reading it
+            path.rename(old)  # renamed, not deleted: others may be reading it
         try:
             temporary.rename(path)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 with suppress(FileNotFoundError):
-                    before.rename(path)
+                    old.rename(path)
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(before, ignore_errors=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # machines may share the folder
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def clear(folder: Path) -> None:
-    """Deletes from `folder` what processes that were killed did not finish writing. No other may be writing there."""
+    """Delete temporary files and folders that killed processes left in `folder`. No process may be writing there."""
     for path in folder.glob(".*"):
         if re.fullmatch(r"\..+\.\d+", path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` atomically."""
+    """Write `text` to `path` atomically, in UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
-    """`value` as JSON, which knows neither NaN nor infinity: they become null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
-
-
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` to `path` atomically, indented for reading."""
+    """Write `value` to `path` atomically, as `to_json` gives it, indented for reading."""
     write_text(path, to_json(value, indent=2) + "\n")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return `value` as JSON. NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
@@ -85,3 +88,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # several machines may share the folder

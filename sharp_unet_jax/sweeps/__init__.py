@@ -1,1 +1,1 @@
-"""Sweeps: which runs there are, how they are made side by side, and what they leave."""
+"""Sweeps: the runs of a config, their training side by side, and the files that they leave."""

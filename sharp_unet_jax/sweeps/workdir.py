@@ -1,29 +1,11 @@
-"""What a sweep leaves on disk, and what is read back from there. Trains nothing.
-
-config.json                        the resolved config
-folds.json                         the data set's digest, and the ids of every fold
-data.json                          where the images and masks lie at their training size, for the report's pictures
-weights.json                       the digest of what each model's runs start from, if they do not start from scratch
-environment.json                   the commands, and the versions and devices they ran with; written by launch.cv
-scores.csv  per_image.parquet      collected from the records
-runs/<model>/repeat<R>-fold<F>/
-    metrics.jsonl                  an epoch a line
-    per_image.parquet              counts of every test image and class
-    predictions.npz                probabilities (n, H, W, outputs) of the test images in 255ths, in the order above
-    checkpoint/                    the reported weights
-    resume/                        while the run goes on, its last two states
-    record.json                    written last: a run with it is done
-    timing.json                    seconds; the others are the same bytes whenever the run is made again,
-                                   but for Orbax's own files around the weights in checkpoint/
-"""
+"""The files of a sweep, apart from those of its runs: written, checked and read back. See `storage.layout`."""
 
 import csv
 import dataclasses
 import hashlib
 import io
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,145 +14,144 @@ import pandas as pd
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
-from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.storage import checkpoint, lock
-from sharp_unet_jax.storage.atomic import clear, replacing, replacing_folder, write_json, write_text
-from sharp_unet_jax.storage.layout import Run, run_folder
+from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage.atomic import replacing, write_json, write_text
+from sharp_unet_jax.storage.layout import (
+    CONFIG,
+    DATA,
+    FOLDS,
+    PER_IMAGE,
+    RECORD,
+    SCORES,
+    WEIGHTS,
+    Run,
+    read_json,
+    run_folder,
+)
 from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.plan import Splits
-from sharp_unet_jax.training import train
 
-FIRST = ("dataset", "model", "protocol", "repeat", "fold", "jaccard", "dice", "best_epoch", "epochs")
-SCORES = (*FIRST, *(name for name in metrics.OVERLAPS if name not in FIRST))  # the columns of scores.csv
+RUN_COLUMNS = ("dataset", "model", "protocol", "repeat", "fold")  # name a run in scores.csv and order its rows
+_FIRST = (*RUN_COLUMNS, "jaccard", "dice", "best_epoch", "epochs")
+SCORE_COLUMNS = (*_FIRST, *(name for name in metrics.OVERLAPS if name not in _FIRST))
+_COPY = "bring it back from a copy, or name another --workdir"
 
 
-def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: dict[str, str]) -> None:
-    """Writes what describes the sweep, or checks that what is there describes this one; InputError if it does not.
+def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: Mapping[str, str]) -> None:
+    """Write the files that describe a sweep; `weights` are the digests of pretrained weights by model.
 
-    `weights` are the digests of pretrained weights by model.
+    Raises InputError if `workdir` holds another sweep.
     """
     check(workdir, config, dataset, splits, weights)
-    write_json(workdir / "config.json", dataclasses.asdict(config))
-    write_json(workdir / "folds.json", _folds(config, dataset, splits))
+    write_json(workdir / CONFIG, dataclasses.asdict(config))
+    write_json(workdir / FOLDS, _folds(config, dataset, splits))
     if dataset.folder:
-        write_json(workdir / "data.json", {"prepared": str(dataset.folder.absolute())})
+        write_json(workdir / DATA, {"prepared": str(dataset.folder.absolute())})
     if weights:
-        write_json(workdir / "weights.json", _weights(workdir) | weights)
+        write_json(workdir / WEIGHTS, {**read_weights(workdir), **weights})
 
 
-def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: dict[str, str]) -> None:
-    """InputError, naming what differs, where `workdir` holds another sweep than this one."""
-    if (workdir / "config.json").exists():
-        for field, before, now in _differences(read_config(workdir), config):
+def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: Mapping[str, str]) -> None:
+    """Refuse a workdir that holds another sweep. Raises InputError, which names the difference."""
+    if not (workdir / CONFIG).exists():
+        return
+    for field, old, new in differences(read_config(workdir), config):
+        raise InputError(
+            f"{workdir} holds a sweep with {field}={old!r}, not {new!r}: "
+            "name another --workdir, or give the config it was started with"
+        )
+    if (workdir / FOLDS).exists():
+        check_folds(workdir, read_folds(workdir), _folds(config, dataset, splits))
+    elif any(workdir.glob("runs/*/*/re*")):  # record.json or resume: no other file tells which images they are of
+        raise InputError(f"{workdir} has lost its {FOLDS}: {_COPY}")
+    for model, digest in read_weights(workdir).items():
+        if weights.get(model, digest) != digest:
             raise InputError(
-                f"{workdir} holds a sweep with {field}={before!r}, not {now!r}: "
-                "name another --workdir, or give the config it was started with"
+                f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
             )
-        if (workdir / "folds.json").exists():
-            _check_folds(workdir, read_folds(workdir), _folds(config, dataset, splits))
-        elif any(workdir.glob("runs/*/*/re*")):  # record.json, resume: of which data, nothing tells
-            raise InputError(f"{workdir} has lost its folds.json: bring it back from a copy, or name another --workdir")
-        for model, digest in _weights(workdir).items():
-            if weights.get(model, digest) != digest:
-                raise InputError(
-                    f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
-                )
 
 
-def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
-    """All that processes must have in common to make one sweep together: fields of the config, digests of the data."""
-    places = ("data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
-    fields = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if name not in places}
-    division = json.dumps(_folds(config, dataset, splits)).encode()
-    return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}
+def check_folder(workdir: Path) -> None:
+    """Refuse a folder that holds files and no sweep. Raises InputError."""
+    strange = workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir())
+    if strange and not (workdir / CONFIG).exists():
+        raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
 
 
-def _check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """InputError, naming what changed, where two folds.json are of other data sets or divide one otherwise."""
+def check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Refuse two folds.json of different data sets, or with different images in a fold; `old` is that of `workdir`.
+
+    Raises InputError, which names the difference. One of the two may have more repeats.
+    """
     if old["sha256"] != new["sha256"]:
-        before, now = old["group_of"], new["group_of"]
+        old_groups, new_groups = old["group_of"], new["group_of"]
+        common = old_groups.keys() & new_groups.keys()
         ids = {
-            "gone": before.keys() - now.keys(),
-            "new": now.keys() - before.keys(),
-            "in another group": {id_ for id_ in before.keys() & now.keys() if before[id_] != now[id_]},
+            "gone": old_groups.keys() - new_groups.keys(),
+            "new": new_groups.keys() - old_groups.keys(),
+            "in another group": {image for image in common if old_groups[image] != new_groups[image]},
         }
-        changed = [f"{len(some)} {what} (such as {min(some)})" for what, some in ids.items() if some]
+        changed = [f"{len(images)} {what} (such as {min(images)})" for what, images in ids.items() if images]
         if old["classes"] != list(new["classes"]):
             changed.append(f"classes {', '.join(new['classes'])} instead of {', '.join(old['classes'])}")
         raise InputError(
             f"{workdir} holds a sweep on other images or masks of {new['dataset']}: "
             f"{'; '.join(changed) or 'the same ids with other pixels'}: name another --workdir"
         )
-    cells = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
+    known = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
     for cell in new["folds"]:
-        if cells.get(place := (cell["repeat"], cell["fold"]), cell) != cell:
+        repeat, fold = cell["repeat"], cell["fold"]
+        if known.get((repeat, fold), cell) != cell:
             raise InputError(
-                f"{workdir} holds a sweep with other images in repeat {place[0]}, fold {place[1]}: "
+                f"{workdir} holds a sweep with other images in repeat {repeat}, fold {fold}: "
                 "another version drew them: name another --workdir"
             )
 
 
-def check_own(workdir: Path) -> None:
-    """Refuses a folder with somebody else's files in it."""
-    strange = workdir.exists() and any(not path.name.startswith(".") for path in workdir.iterdir())
-    if strange and not (workdir / "config.json").exists():
-        raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
+def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the fields, with both values, in which two configs differ and may not, if they are of one sweep."""
+    old_fields, new_fields = (_flat(dataclasses.asdict(config)) for config in (old, new))
+    for field in sorted(old_fields):
+        if old_fields[field] != new_fields[field] and field not in MAY_CHANGE:
+            yield field, old_fields[field], new_fields[field]
 
 
-def begin_run(workdir: Path, run: Run) -> Path:
-    """The folder of a run that is to be made: of what an earlier attempt left it holds the saved states alone."""
-    own = run_folder(workdir, run)
-    own.mkdir(parents=True, exist_ok=True)
-    (own / "record.json").unlink(missing_ok=True)
-    checkpoint.remove(own / "checkpoint")
-    clear(own)
-    return own
-
-
-def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
-    """The record of a run, or None while it has none."""
-    try:
-        record = json.loads((run_folder(workdir, run) / "record.json").read_text())
-        if not (isinstance(record, dict) and "status" in record):
-            raise ValueError("it has no status")
-        return record
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(f"the record of {run.name} in {workdir} is damaged ({error}): delete its folder") from error
+def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    """Return what processes that share a sweep must have in common: fields of the config, digests of the data."""
+    places = ("data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
+    fields = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if name not in places}
+    division = json.dumps(_folds(config, dataset, splits)).encode()
+    return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}
 
 
 def collect(workdir: Path, config: Config) -> None:
-    """Writes scores.csv and per_image.parquet from the records of the config's finished runs.
+    """Write scores.csv and per_image.parquet from the finished runs of the config, whatever its `max_runs`.
 
-    `max_runs` limits what is made, not what is collected. The same runs give the same bytes.
+    The same runs give the same bytes.
     """
-    with lock.brief(workdir):  # of two shards that end together, the last to write has seen all records
+    with lock.brief(workdir):  # if two shards end together, the last one to write has seen all records
         records = [read_record(workdir, run) for run in plan.every(config)]
         finished = [record for record in records if record and record["status"] == "finished"]
-        finished.sort(key=lambda record: [record[key] for key in SCORES[:5]])
+        finished.sort(key=lambda record: [record[key] for key in RUN_COLUMNS])
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(SCORES)
-        for record in finished:
-            # None: nothing to score under empty="nan"; the cell stays empty.
-            scores = {key: f"{record[key]:.6f}" for key in metrics.OVERLAPS if record[key] is not None}
-            writer.writerow([scores.get(key) if key in metrics.OVERLAPS else record[key] for key in SCORES])
-        write_text(workdir / "scores.csv", text.getvalue())
+        writer.writerow(SCORE_COLUMNS)
+        writer.writerows([_cell(name, record[name]) for name in SCORE_COLUMNS] for record in finished)
+        write_text(workdir / SCORES, text.getvalue())
         if finished:
-            frames = [_read_scores(workdir, record["run"]) for record in finished]
-            with replacing(workdir / "per_image.parquet") as temporary:
+            frames = [read_per_image(workdir, record["run"]) for record in finished]
+            with replacing(workdir / PER_IMAGE) as temporary:
                 pd.concat(frames, ignore_index=True).to_parquet(temporary)
 
 
 def read_config(workdir: Path) -> Config:
-    """The config of the sweep in `workdir`; InputError where there is none, or one that this version cannot read."""
-    path = workdir / "config.json"
+    """Return the config of the sweep in `workdir`. Raises InputError if it is missing or of another version."""
+    path = workdir / CONFIG
     if not path.exists():
-        raise InputError(f"{workdir} holds no sweep: there is no config.json")
-    tree = _read(path)
+        raise InputError(f"{workdir} holds no sweep: there is no {CONFIG}")
+    tree = read_json(path, remedy=_COPY)
     try:
         config = config_of(tree)
         check_types(config)
@@ -180,154 +161,53 @@ def read_config(workdir: Path) -> Config:
 
 
 def read_folds(workdir: Path) -> dict[str, Any]:
-    """folds.json of the sweep in `workdir`; InputError where there is none."""
-    if not (workdir / "folds.json").exists():
-        raise InputError(f"{workdir} holds no sweep: there is no folds.json")
-    return _read(workdir / "folds.json", "dataset", "sha256", "group_of", "classes", "folds")
+    """Return folds.json of the sweep in `workdir`. Raises InputError if it is missing or damaged."""
+    if not (workdir / FOLDS).exists():
+        raise InputError(f"{workdir} holds no sweep: there is no {FOLDS}")
+    return read_json(workdir / FOLDS, "dataset", "sha256", "group_of", "classes", "folds", remedy=_COPY)
 
 
-def merge(workdir: Path, sources: Sequence[Path]) -> int:
-    """Brings the finished runs of the workdirs `sources`, parts of one sweep, into `workdir`, and collects them.
-
-    Models and repeats are those of all. Returns how many runs came. InputError, before anything is written, where the
-    sources are not of one sweep, or hold the same run with other weights or scores.
-    """
-    check_own(workdir)
-    several = [*([workdir] if (workdir / "config.json").exists() else []), *sources]
-    configs = [read_config(source) for source in several]
-    folds_of = [read_folds(source) for source in several]
-    repeats = [config.repeats for config in configs]
-    widest = int(np.argmax(repeats))
-    weights: dict[str, str] = {}
-    for source, config, found in zip(several, configs, folds_of, strict=True):
-        for field, first, here in _differences(configs[0], config):
-            raise InputError(f"{source} is of another sweep: it has {field}={here!r}, {several[0]} has {first!r}")
-        try:
-            _check_folds(several[widest], folds_of[widest], found)
-        except InputError as error:
-            raise InputError(f"{source} is of another sweep: {error}") from error
-        for model, digest in _weights(source).items():
-            if weights.setdefault(model, digest) != digest:
-                raise InputError(f"{source} is of another sweep: its {model} started from other weights")
-    all_models = tuple(dict.fromkeys(model for config in configs for model in config.models))
-    config = dataclasses.replace(configs[0], models=all_models, repeats=max(repeats), max_runs=None)
-    holders: dict[Run, Path] = {}
-    results: dict[Run, list[Any]] = {}
-    for run in plan.every(config):
-        for source in several:
-            if not (record := read_record(source, run)) or record["status"] != "finished":
-                continue
-            result = [record.get(key) for key in ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")]
-            first = results.setdefault(run, result)
-            holders.setdefault(run, source)
-            if first != result:
-                what = "weights" if first[0] != result[0] else "scores"
-                raise InputError(f"{holders[run]} and {source} both hold {run.name}, with other {what}: delete one")
-    for run, source in holders.items():
-        _read_scores(source, run.name)  # a damaged one is to be known before anything is copied
-    with lock.held(workdir, (0, 1)):
-        write_json(workdir / "config.json", dataclasses.asdict(config))
-        write_json(workdir / "folds.json", folds_of[widest])
-        if weights:
-            write_json(workdir / "weights.json", weights)
-        known = [_read(source / "data.json") for source in several if (source / "data.json").exists()]
-        here = [data for data in known if Path(data["prepared"]).is_dir()]
-        if known:
-            write_json(workdir / "data.json", (here or known)[0])
-        came = {run: source for run, source in holders.items() if source != workdir}
-        for run, source in came.items():
-            with replacing_folder(run_folder(workdir, run)) as temporary:
-                shutil.copytree(run_folder(source, run), temporary, dirs_exist_ok=True)
-        collect(workdir, config)
-    return len(came)
+def read_weights(workdir: Path) -> dict[str, str]:
+    """Return the digests of pretrained weights by model; {} if all runs start from scratch."""
+    path = workdir / WEIGHTS
+    return read_json(path, remedy=_COPY) if path.exists() else {}
 
 
-def finish(
-    workdir: Path,
-    config: Config,
-    dataset: Dataset,
-    run: Run,
-    cell: folds.Split,
-    result: train.Result | train.DivergedError,
-    predictions: np.ndarray | None,
-    timing: dict[str, Any],
-) -> dict[str, Any]:
-    """Writes all that a run leaves, its record last, and deletes what it would have gone on from; the record."""
-    own = run_folder(workdir, run)
-    record: dict[str, Any] = {
-        "status": "finished",
-        "run": run.name,
-        "dataset": dataset.name,
-        "model": run.model,
-        "protocol": config.protocol,
-        "repeat": run.repeat,
-        "fold": run.fold,
-        "seed": plan.seed(config, run),
-        "images": {"train": len(cell.train), "validation": len(cell.validation), "test": len(cell.test)},
-        "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
-    }
-    if isinstance(result, train.DivergedError):
-        record |= {"status": "failed", "epoch": result.epoch, "reason": str(result)}
-    else:
-        with replacing(own / "per_image.parquet") as temporary:
-            _per_image(run, dataset, cell, result.counts, config).to_parquet(temporary)
-        if predictions is not None:
-            with replacing(own / "predictions.npz") as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, probabilities=predictions)
-        weights = {"params": result.params, "stats": result.stats}
-        checkpoint.save(own / "checkpoint", weights)
-        write_json(own / "timing.json", timing)
-        record |= _scores(result)
-        score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
-        record["scoring"] |= {"images": score.images, "dropped": score.dropped}
-        record["weights_sha256"] = checkpoint.digest(weights)
-    write_json(own / "record.json", record)
-    shutil.rmtree(own / "resume", ignore_errors=True)
-    return record
+def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
+    """Return the record of a run, None if it has none yet. Raises InputError if it is damaged."""
+    path = run_folder(workdir, run) / RECORD
+    try:
+        return read_json(path, "status", remedy=AGAIN)
+    except InputError:
+        if path.exists():
+            raise
+        return None
 
 
-def _scores(result: train.Result) -> dict[str, Any]:
-    """The reported score, and for comparison that of the epoch that looked best on the test fold, and of the last."""
-
-    def at(row: dict[str, float]) -> dict[str, float]:
-        return {"epoch": row["epoch"]} | {name: row[f"test_{name}"] for name in metrics.OVERLAPS}
-
-    reported = at(result.rows[result.best_epoch - 1])
-    return {
-        **{name: reported[name] for name in metrics.OVERLAPS},
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.rows),
-        "best_on_test": at(max(result.rows, key=lambda row: np.nan_to_num(row["test_jaccard"], nan=-1))),
-        "last": at(result.rows[-1]),
-    }
+def read_per_image(workdir: Path, name: str) -> pd.DataFrame:
+    """Return the per-image counts of the run `name`. Raises InputError if they are missing or damaged."""
+    path = workdir / "runs" / name / PER_IMAGE
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+        raise InputError(f"{path} is {reason}: {AGAIN}") from error
 
 
-def _per_image(run: Run, dataset: Dataset, cell: folds.Split, counts: np.ndarray, config: Config) -> pd.DataFrame:
-    n, classes = counts.shape[:2]
-    intersection, truth, predicted = counts.reshape(n * classes, 3).T
-    return pd.DataFrame(
-        {
-            "run": run.name,
-            "image_id": np.repeat([dataset.ids[index] for index in cell.test], classes),
-            "class": np.tile(dataset.classes, n),
-            "intersection": intersection,
-            "union": truth + predicted - intersection,
-            "truth": truth,
-            "predicted": predicted,
-        }
-        | {name: values.ravel() for name, values in metrics.overlaps(counts, empty=config.empty).items()}
-    )
+def _cell(name: str, value: Any) -> Any:
+    """Return a value of scores.csv; an overlap is null, and its cell empty, if empty="nan" left nothing to score."""
+    return f"{value:.6f}" if name in metrics.OVERLAPS and value is not None else value
 
 
 def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
-    """Ids of every fold; what is neither validation nor test is trained on."""
+    """Return folds.json: images that are in neither validation nor test of a fold are its training images."""
 
     def ids(indices: np.ndarray) -> list[str]:
         return [dataset.ids[index] for index in indices]
 
     cells = [
-        {"repeat": repeat, "fold": fold, "validation": ids(cell.validation), "test": ids(cell.test)}
-        for (repeat, fold), cell in splits.items()
+        {"repeat": repeat, "fold": fold, "validation": ids(split.validation), "test": ids(split.test)}
+        for (repeat, fold), split in splits.items()
     ]
     return {
         "dataset": dataset.name,
@@ -343,42 +223,8 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
     }
 
 
-def _weights(workdir: Path) -> dict[str, str]:
-    path = workdir / "weights.json"
-    return _read(path) if path.exists() else {}
-
-
-def _read_scores(workdir: Path, name: str) -> pd.DataFrame:
-    """per_image.parquet of a run."""
-    path = workdir / "runs" / name / "per_image.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
-        reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
-        raise InputError(f"{path} is {reason}: {AGAIN}") from error
-
-
-def _read(path: Path, *keys: str) -> dict[str, Any]:
-    try:
-        tree = json.loads(path.read_text())
-        if lost := [key for key in keys if key not in tree]:
-            raise ValueError(f"it has no {', '.join(lost)}")
-        return tree
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): bring it back from a copy, or name another --workdir"
-        ) from error
-
-
-def _differences(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
-    """The fields in which two configs are not of one sweep, and their values."""
-    old, new = (_flat(dataclasses.asdict(config)) for config in (before, now))
-    for field in sorted(old):
-        if old[field] != new[field] and field not in MAY_CHANGE:
-            yield field, old[field], new[field]
-
-
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return {"seed": 0, "data": {"size": x}} as {"seed": 0, "data.size": x}."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if key in ("data", "augment"):

@@ -1,1 +1,1 @@
-"""One training: the network's arithmetic, the compiled step and epoch, and the decisions between epochs."""
+"""Training of a run: the network, the compiled step and epoch, and the decisions between epochs."""

@@ -1,81 +1,143 @@
-"""The compiled parts of a model's runs: its state, a training step, an evaluation step, and epochs of them.
+"""Epochs of a model's runs: the compiled steps of `step`, called one by one or in a loop on the device.
 
-The data set lies on the device as uint8; a batch is a gather by index inside the step, so nothing but indices travels
-while a run goes on. Of a data set that is too large for this, each step is given its batch.
+The data set lies on every device as uint8 and a step gathers its batch by index: only indices travel during a run. A
+data set too large for this is read from the disk, batch by batch.
 """
 
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from sharp_unet_jax import losses, models
+from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import augment, stream
+from sharp_unet_jax.data import stream
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.training import compile, distributed, network
+from sharp_unet_jax.training import compile, distributed, network, step
+from sharp_unet_jax.training.step import Definition, Pairs, Params, State
 from sharp_unet_jax.weights import pretrained as pretrained_weights
 from sharp_unet_jax.weights.pretrained import Weights
 
 
-class State(NamedTuple):
-    """What a training step changes: nested dicts of arrays, by part of the network and its attributes."""
-
-    params: dict[str, Any]
-    stats: dict[str, Any]  # all that is no parameter: running statistics, normalisation of the inputs
-    moments: dict[str, optax.OptState]  # Adam's, for each part of the network: an encoder that is frozen has none yet
-
-
-class Pairs(NamedTuple):
-    """A data set, or a batch of one, on the device(s): images (n, H, W, C) and masks (n, H, W), uint8."""
-
-    images: jax.Array
-    masks: jax.Array
-
-
 @dataclass(frozen=True)
 class Program:
-    """The compiled parts of a model's runs: one for all folds and repeats.
+    """The compiled parts of a model's runs, shared by all folds and repeats.
 
-    Batches are index (S, B) int32 and weight (S, B) float32 on the host, S steps of B images, see `train.batches`.
+    Methods get batches as `train.batches` makes them: index (S, B) int32 and weight (S, B) float32 on the host, for S
+    steps of B images.
     """
 
-    init: Callable[[int], State]  # from a seed
-    # (state, index, weight, learning_rate, frozen, draw): sums of losses (S,); draw (2,) uint32 is seed and epoch
-    train: Callable[..., tuple[State, jax.Array]]
-    evaluate: Callable[..., tuple[jax.Array, jax.Array]]  # (state, index): loss (S, B), counts (S, B, C, 3)
-    predict: Callable[..., np.ndarray]  # (params, stats, index): probabilities (S, B, H, W, outputs) in 255ths, uint8
-    # (frozen, state, pairs, index (B,), weight (B,), learning_rate, draw where the config augments)
-    train_step: Callable[..., tuple[State, jax.Array]]
-    eval_step: Callable[..., tuple[jax.Array, jax.Array]]  # (state, pairs, index (B,))
-    batch_size: int  # B of a training step: with the padding that makes it divide among devices and micro-batches
-    eval_batch_size: int  # B of the others
-    pairs: Pairs | None
-    replicated: NamedSharding  # of the state, over the devices
-    place: Callable[[np.ndarray], jax.Array]  # an array (B,) of a batch, sharded over the devices
+    definition: Definition
+    dataset: Dataset
+    pairs: Pairs | None  # the data set on the devices; None: batches are read from `dataset`
+    devices: Sequence[jax.Device]  # they share every batch
+    weights: Weights | None  # pretrained weights that runs start from
+    batch_size: int  # B of a training step: padded so that devices and micro-batches divide it
+    eval_batch_size: int  # B of evaluation and prediction
+    fresh: Callable[..., State]  # (seed)
+    train_step: Callable[..., tuple[State, jax.Array]]  # `step.train_step` and so on, without the definition
+    eval_step: Callable[..., tuple[jax.Array, jax.Array]]
+    predict_step: Callable[..., jax.Array]
+    train_loop: Callable[..., tuple[State, jax.Array]]
+    eval_loop: Callable[..., tuple[jax.Array, jax.Array]]
+
+    @functools.cached_property
+    def replicated(self) -> NamedSharding:
+        """The sharding of the state and the data set: every device has the whole array."""
+        return distributed.sharding(self.devices, PartitionSpec())
+
+    @functools.cached_property
+    def sharded(self) -> NamedSharding:
+        """The sharding of a batch (B, ...): devices share its first axis."""
+        return distributed.sharding(self.devices, PartitionSpec("batch"))
+
+    def init(self, seed: int) -> State:
+        """Return the state that a run starts from; `seed` (below 2**32) draws the weights that are not pretrained."""
+        state = self.fresh(np.uint32(seed))
+        if self.weights is None:
+            return state
+        model = nnx.merge(self.definition.graph, state.params, state.stats)
+        # A copy: the run overwrites its state, and the next run starts from the weights too.
+        nnx.update(model, distributed.copied(distributed.put(self.weights.state, self.replicated)))
+        params, stats = network.arrays(model)
+        return state._replace(params=params, stats=stats)
+
+    def train(
+        self, state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool, draw: np.ndarray
+    ) -> tuple[State, jax.Array]:
+        """Train an epoch; return the state after it and the sum of each step's losses, (S,) float32.
+
+        `frozen` leaves the encoder as it is. `draw` (2,) uint32 is the run's seed and the epoch, for augmentation.
+        """
+        rate, drawn = np.float32(learning_rate), draw if self.definition.config.augment else None
+        if self.definition.loop:
+            rows = self._rows(index), self._rows(weight)
+            state, totals = self.train_loop(frozen, state, self.pairs, *rows, rate, drawn, np.int32(len(index)))
+            return state, totals[: len(index)]
+        by_step = []
+        for pairs, *batch in zip(self._pairs(index), index, weight, strict=True):
+            state, total = self.train_step(frozen, state, pairs, *map(self.place, batch), rate, drawn)
+            by_step.append(total)
+        return state, jnp.stack(by_step)
+
+    def evaluate(self, state: State, index: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        """Return loss (S, B) float32 and counts (S, B, classes, 3) int32, see `step.eval_step`."""
+        if self.definition.loop:
+            loss, counts = self.eval_loop(state, self.pairs, self._rows(index), np.int32(len(index)))
+            return loss[: len(index)], counts[: len(index)]
+        batches = zip(self._pairs(index), index, strict=True)
+        outputs = [self.eval_step(state, pairs, self.place(batch)) for pairs, batch in batches]
+        return jnp.stack([loss for loss, _ in outputs]), jnp.stack([counts for _, counts in outputs])
+
+    def predict(self, params: Params, stats: Params, index: np.ndarray) -> np.ndarray:
+        """Return probabilities (S, B, H, W, num_classes) in 255ths, uint8; `params` and `stats` are on the host."""
+        params, stats = distributed.put((params, stats), self.replicated)
+        batches = zip(self._pairs(index), index, strict=True)
+        outputs = [
+            jax.device_get(self.predict_step(params, stats, pairs, self.place(batch))) for pairs, batch in batches
+        ]
+        return np.stack(outputs)
+
+    def place(self, array: np.ndarray) -> jax.Array:
+        """Return a batch's array (B,) on the devices, which share it."""
+        return distributed.put(array, self.sharded)
+
+    def _pairs(self, index: np.ndarray) -> Iterable[Pairs]:
+        """Return the pairs of each step: the data set, or its batch."""
+        if self.pairs:
+            return [self.pairs] * len(index)
+        return itertools.starmap(Pairs, stream.batches(self.dataset, index, self.sharded))
+
+    def _rows(self, array: np.ndarray) -> jax.Array:
+        """Return (S, B) on the devices, S padded to what the longest epoch needs: one shape, one compilation."""
+        steps = -(-len(self.dataset.ids) // min(self.definition.config.batch_size, self.eval_batch_size))
+        by_step = distributed.sharding(self.devices, PartitionSpec(None, "batch"))
+        return distributed.put(np.pad(array, ((0, steps - len(array)), (0, 0))), by_step)
 
 
 def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
-    """The whole data set on every one of `devices`."""
+    """Put the whole data set on every one of `devices`."""
     return Pairs(*distributed.put((dataset.images, dataset.masks), distributed.sharding(devices, PartitionSpec())))
 
 
 def build_network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
-    """`model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
+    """Build `model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
     return network.build(config, model, num_classes=dataset.num_classes, channels=dataset.images.shape[-1], rngs=rngs)
 
 
 def pretrained(config: Config, model: str, dataset: Dataset) -> Weights | None:
-    """The weights that runs of `model` start from, where the config names any; InputError if they do not fit."""
+    """Return the weights that runs of `model` start from, None if the config names none.
+
+    Raises InputError if they do not fit the network.
+    """
     if not config.weights:
         return None
     return pretrained_weights.for_model(
@@ -85,7 +147,7 @@ def pretrained(config: Config, model: str, dataset: Dataset) -> Weights | None:
 
 def build(
     config: Config,
-    name: str,
+    model: str,
     dataset: Dataset,
     pairs: Pairs | None,
     devices: Sequence[jax.Device],
@@ -93,196 +155,133 @@ def build(
     *,
     loop: bool | None = None,
 ) -> Program:
-    """The compiled parts of the model `name` on `pairs`, the `dataset` that was put on `devices`; these share a batch.
+    """Return the program of `model`; each of its parts compiles when it is first called.
 
-    Without `pairs` batches are read from `dataset` as they are needed.
-
-    Runs start from `weights` where given, and fresh where these say nothing. With `loop` an epoch is one call, its
-    steps a loop on the device, on a GPU one CUDA graph: the default but on the CPU, whose convolutions inside a loop
-    are many times slower.
+    Args:
+        config: of the sweep.
+        model: a name in `models.MODELS`.
+        dataset: gives the shapes of images and the number of classes; without `pairs` also the batches.
+        pairs: the data set as `put` left it on `devices`; None reads batches from `dataset`.
+        devices: they share every batch.
+        weights: pretrained weights that runs start from. Arrays that they lack are drawn from the run's seed.
+        loop: run the steps of an epoch in a loop on the device: one call, and on a GPU one CUDA graph. The default is
+            False on a CPU, where convolutions in a loop are many times slower, and True elsewhere. Needs `pairs`.
     """
-    on_cpu, resident = devices[0].platform == "cpu", pairs is not None
-    loop = resident and (not on_cpu if loop is None else loop)
-    replicated, sharded = (distributed.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
-    loss, optimizer = losses.get(config.loss), optax.scale_by_adam(eps=1e-7)  # Keras's epsilon
-    precision = compile.matmul_precision(config, devices[0].platform)
-    micro_batches = config.accumulate
-    divisor = len(devices) * micro_batches
-    # A batch is padded to this: no larger than all there is.
-    batch_size = -(-min(config.batch_size, len(dataset.ids)) // divisor) * divisor
-    eval_batch_size = compile.eval_batch_size(config, dataset.images.shape[1:3], devices)
-    eval_batch_size = min(eval_batch_size, -(-len(dataset.ids) // len(devices)) * len(devices))
-    capacity = -(-len(dataset.ids) // min(config.batch_size, eval_batch_size))  # steps that no epoch exceeds
+    resident, platform = pairs is not None, devices[0].platform
+    loop = resident and (platform != "cpu" if loop is None else loop)
+    abstract = nnx.eval_shape(lambda: build_network(config, model, dataset, nnx.Rngs(0)))
+    definition = step.define(config, abstract, resident=resident, loop=loop)
+    replicated = distributed.sharding(devices, PartitionSpec())
 
-    abstract = nnx.eval_shape(lambda: build_network(config, name, dataset, nnx.Rngs(0)))
-    graph, types = nnx.graphdef(abstract), network.types(abstract)
+    def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        bound = functools.partial(function, definition)
+        return compile.jit(bound, config=config, platform=platform, out_shardings=replicated, **options)
 
-    def fresh(seed: jax.Array) -> State:
-        key = jax.random.key(seed, impl="rbg")  # the default generator compiles for four times as long
-        params, stats = network.arrays(build_network(config, name, dataset, nnx.Rngs(key)))
-        return State(params, stats, {part: optimizer.init(params[part]) for part in params})
+    batch_size, eval_batch_size = batch_sizes(config, dataset, devices)
+    return Program(
+        definition=definition,
+        dataset=dataset,
+        pairs=pairs,
+        devices=devices,
+        weights=weights,
+        batch_size=batch_size,
+        eval_batch_size=eval_batch_size,
+        fresh=jax.jit(functools.partial(fresh, definition, model, dataset), out_shardings=replicated),
+        train_step=jit(step.train_step, static_argnums=0, donate_argnums=1),
+        eval_step=jit(step.eval_step),
+        predict_step=jit(step.predict_step),
+        train_loop=jit(train_loop, static_argnums=0, donate_argnums=1),
+        eval_loop=jit(eval_loop),
+    )
 
-    compiled_fresh = jax.jit(fresh, out_shardings=replicated)
 
-    def init(seed: int) -> State:
-        state = compiled_fresh(np.uint32(seed))
-        if weights is None:
-            return state
-        model = nnx.merge(graph, state.params, state.stats)
-        nnx.update(
-            model, distributed.copied(distributed.put(weights.state, replicated))
-        )  # the next run starts from them too
-        params, stats = network.arrays(model)
-        return state._replace(params=params, stats=stats)
+def batch_sizes(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) -> tuple[int, int]:
+    """Return the images in a training step and in an evaluation step, padding included.
 
-    def gather(pairs: Pairs, index: jax.Array) -> Pairs:
-        return Pairs(pairs.images[index], pairs.masks[index]) if resident else pairs
+    Neither is larger than the data set, except for padding to a multiple of the devices (and of the micro-batches).
+    """
 
-    @jax.default_matmul_precision(precision)
-    def train_step(
-        frozen: bool,
-        state: State,
-        pairs: Pairs,
-        index: jax.Array,
-        weight: jax.Array,
-        learning_rate: jax.Array,
-        draw: jax.Array | None = None,
-        used: dict[str, Any] | None = None,
-    ) -> tuple[State, jax.Array]:
-        """One step of Adam on the images `index` (B,); `weight` (B,) is 0 for padding. Also the sum of their losses.
+    def padded(size: int, divisor: int) -> int:
+        return -(-size // divisor) * divisor
 
-        `used` are the parameters in the types that the network has them in, where the caller keeps them so.
-        """
-        used = used or state.params
-        before = {part: state.params[part] for part in state.params if not (frozen and part == "encoder")}
-        trained = {part: used[part] for part in before}
-        count = jnp.sum(weight)
-        batch = gather(pairs, index)
-        if draw is not None:
-            batch = Pairs(*augment.batch(config.augment, *batch, index, draw))
+    images, number = len(dataset.ids), len(devices)
+    evaluated = compile.eval_batch_size(config, dataset.images.shape[1:3], devices)
+    return padded(min(config.batch_size, images), number * config.accumulate), min(evaluated, padded(images, number))
 
-        def objective(
-            trained: dict[str, Any], stats: dict[str, Any], images: jax.Array, masks: jax.Array, weight: jax.Array
-        ) -> tuple[jax.Array, tuple[dict[str, Any], jax.Array]]:
-            model = nnx.merge(graph, {**used, **trained}, stats, copy=True)
-            total = jnp.sum(loss(model(network.scaled(images), weight, freeze_encoder=frozen), masks) * weight)
-            return total / count, (network.arrays(model)[1], total)
 
-        def accumulate(carry: Any, micro_batch: Any) -> tuple[Any, None]:
-            stats, gradients, total = carry
-            (_, (stats, more)), new = jax.value_and_grad(objective, has_aux=True)(trained, stats, *micro_batch)
-            return (stats, jax.tree.map(jnp.add, gradients, new), total + more), None
+def fresh(definition: Definition, model: str, dataset: Dataset, seed: jax.Array) -> State:
+    """Return a state with weights drawn from `seed` () uint32."""
+    key = jax.random.key(seed, impl="rbg")  # the default generator takes four times as long to compile
+    params, stats = network.arrays(build_network(definition.config, model, dataset, nnx.Rngs(key)))
+    return State(params, stats, {part: definition.optimizer.init(params[part]) for part in params})
 
-        # Every micro-batch gets every n-th image: padding, which comes last, spreads over all of them.
-        parts = [part.reshape(-1, micro_batches, *part.shape[1:]).swapaxes(0, 1) for part in (*batch, weight)]
-        carry: Any = (state.stats, jax.tree.map(jnp.zeros_like, before), jnp.zeros(()))
-        if loop and micro_batches > 1:
-            carry, _ = lax.scan(accumulate, carry, parts)
-        else:
-            for micro_batch in zip(*parts, strict=True):
-                carry, _ = accumulate(carry, micro_batch)
-        stats, gradients, total = carry
 
-        params, moments = dict(state.params), dict(state.moments)
-        for part, gradient in gradients.items():
-            rate = learning_rate * (config.encoder_learning_rate_factor if part == "encoder" else 1)
-            updates, moments[part] = optimizer.update(gradient, state.moments[part])
-            params[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, before[part], updates)
-        return State(params, stats, moments), total
+def train_loop(
+    definition: Definition,
+    frozen: bool,
+    state: State,
+    pairs: Pairs,
+    index: jax.Array,
+    weight: jax.Array,
+    learning_rate: jax.Array,
+    draw: jax.Array | None,
+    steps: jax.Array,
+) -> tuple[State, jax.Array]:
+    """Take training steps in a loop on the device.
 
-    @jax.default_matmul_precision(precision)
-    def eval_step(state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Loss (B,) and counts (B, C, 3) of the images `index` (B,)."""
-        images, masks = gather(pairs, index)
-        logits = nnx.merge(graph, state.params, state.stats)(network.scaled(images))
-        return loss(logits, masks), network.counts(logits, masks, config.threshold)
+    Args:
+        definition: as in `step.train_step`.
+        frozen: as in `step.train_step`. Static.
+        state: as in `step.train_step`; donated.
+        pairs: the data set.
+        index: (S, B) int32.
+        weight: (S, B) float32.
+        learning_rate: () float32.
+        draw: (2,) uint32, or None.
+        steps: () int32, how many of the S rows to use.
 
-    @jax.default_matmul_precision(precision)
-    def predict_step(params: dict[str, Any], stats: dict[str, Any], pairs: Pairs, index: jax.Array) -> jax.Array:
-        logits = nnx.merge(graph, params, stats)(network.scaled(gather(pairs, index).images))
-        return jnp.round(255 * network.probabilities(logits)).astype(jnp.uint8)
+    Returns:
+        The state after the last step, and the sum of each step's losses, (S,) float32, 0 for unused rows.
+    """
 
-    def train_loop(
-        frozen: bool,
-        state: State,
-        pairs: Pairs,
-        index: jax.Array,
-        weight: jax.Array,
-        rate: jax.Array,
-        draw: jax.Array | None,
-        steps: jax.Array,
-    ) -> tuple[State, jax.Array]:
-        def cast(params: dict[str, Any]) -> list[jax.Array]:
-            return [p.astype(t) for p, t in zip(*map(jax.tree.leaves, (params, types)), strict=True) if p.dtype != t]
+    def body(k: jax.Array, carry: Any) -> Any:
+        state, casts, totals = carry
+        used = _with_casts(definition, state.params, casts)
+        state, total = step.train_step(definition, frozen, state, pairs, index[k], weight[k], learning_rate, draw, used)
+        return state, _casts(definition, state.params), totals.at[k].set(total)
 
-        def body(k: jax.Array, carry: Any) -> Any:
-            state, low, totals = carry
-            kept = iter(low)
-            used = jax.tree.map(lambda p, t: p if p.dtype == t else next(kept), state.params, types)
-            state, total = train_step(frozen, state, pairs, index[k], weight[k], rate, draw, used)
-            return state, cast(state.params), totals.at[k].set(total)
+    # The loop carries the low-precision copies of the weights: Adam's kernels write them. A step that cast its weights
+    # would begin with one kernel for each of them.
+    carry = state, _casts(definition, state.params), jnp.zeros(len(index))
+    state, _, totals = lax.fori_loop(0, steps, body, carry)
+    return state, totals
 
-        # What is cast goes from step to step: Adam's kernels write it, where a step would begin with a cast of each.
-        state, _, totals = lax.fori_loop(0, steps, body, (state, cast(state.params), jnp.zeros(len(index))))
-        return state, totals
 
-    def eval_loop(state: State, pairs: Pairs, index: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
-        # Once: XLA leaves casts inside a loop.
-        state = state._replace(params=jax.tree.map(lambda p, t: p.astype(t), state.params, types))
+def eval_loop(
+    definition: Definition, state: State, pairs: Pairs, index: jax.Array, steps: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Evaluate in a loop on the device: loss (S, B) and counts (S, B, classes, 3), 0 for unused rows.
 
-        def body(k: jax.Array, outputs: Any) -> Any:
-            return jax.tree.map(lambda all_, one: all_.at[k].set(one), outputs, eval_step(state, pairs, index[k]))
+    `index` (S, B) int32 are the batches, and `steps` () int32 says how many of its rows to use.
+    """
+    # Weights are cast here, because XLA leaves casts inside of a loop.
+    state = state._replace(params=jax.tree.map(lambda p, dtype: p.astype(dtype), state.params, definition.dtypes))
 
-        shapes = jax.eval_shape(eval_step, state, pairs, index[0])
-        return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
+    def body(k: jax.Array, outputs: Any) -> Any:
+        new = step.eval_step(definition, state, pairs, index[k])
+        return jax.tree.map(lambda rows, row: rows.at[k].set(row), outputs, new)
 
-    jit = functools.partial(compile.jit, config=config, platform=devices[0].platform, out_shardings=replicated)
-    compiled_step, compiled_eval = jit(train_step, static_argnums=0, donate_argnums=1), jit(eval_step)
-    compiled_predict = jit(predict_step)
-    compiled_train_loop, compiled_eval_loop = jit(train_loop, static_argnums=0, donate_argnums=1), jit(eval_loop)
-    by_step = distributed.sharding(devices, PartitionSpec(None, "batch"))
+    shapes = jax.eval_shape(functools.partial(step.eval_step, definition), state, pairs, index[0])
+    return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
 
-    def whole(array: np.ndarray) -> jax.Array:
-        """(S, B) on the devices, S filled up to what all folds need: one shape, one compilation."""
-        return distributed.put(np.pad(array, ((0, capacity - len(array)), (0, 0))), by_step)
 
-    def train(
-        state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool, draw: np.ndarray
-    ) -> tuple[State, jax.Array]:
-        rate, drawn = np.float32(learning_rate), draw if config.augment else None
-        if loop:
-            state, totals = compiled_train_loop(
-                frozen, state, pairs, whole(index), whole(weight), rate, drawn, np.int32(len(index))
-            )
-            return state, totals[: len(index)]
-        totals = []
-        for given, *batch in zip(pairs_of(index), index, weight, strict=True):
-            state, total = compiled_step(frozen, state, given, *map(place, batch), rate, drawn)
-            totals.append(total)
-        return state, jnp.stack(totals)
+def _casts(definition: Definition, params: Params) -> list[jax.Array]:
+    """Return copies of the parameters that the network uses in another dtype."""
+    pairs = zip(*map(jax.tree.leaves, (params, definition.dtypes)), strict=True)
+    return [p.astype(dtype) for p, dtype in pairs if p.dtype != dtype]
 
-    def evaluate(state: State, index: np.ndarray) -> tuple[jax.Array, jax.Array]:
-        if loop:
-            loss, counts = compiled_eval_loop(state, pairs, whole(index), np.int32(len(index)))
-            return loss[: len(index)], counts[: len(index)]
-        steps = zip(pairs_of(index), index, strict=True)
-        outputs = [compiled_eval(state, given, place(batch)) for given, batch in steps]
-        loss, counts = zip(*outputs, strict=True)
-        return jnp.stack(loss), jnp.stack(counts)
 
-    def predict(params: dict[str, Any], stats: dict[str, Any], index: np.ndarray) -> np.ndarray:
-        params, stats = distributed.put((params, stats), replicated)
-        steps = zip(pairs_of(index), index, strict=True)
-        return np.stack(
-            [jax.device_get(compiled_predict(params, stats, given, place(batch))) for given, batch in steps]
-        )
-
-    def pairs_of(index: np.ndarray) -> Iterable[Pairs]:
-        """What each step is given."""
-        return [pairs] * len(index) if pairs else itertools.starmap(Pairs, stream.batches(dataset, index, sharded))
-
-    def place(array: np.ndarray) -> jax.Array:
-        return distributed.put(array, sharded)
-
-    steps, sizes = (compiled_step, compiled_eval), (batch_size, eval_batch_size)
-    return Program(init, train, evaluate, predict, *steps, *sizes, pairs, replicated, place)
+def _with_casts(definition: Definition, params: Params, casts: list[jax.Array]) -> Params:
+    """Return `params` with the copies that `_casts` made in their places."""
+    left = iter(casts)
+    return jax.tree.map(lambda p, dtype: p if p.dtype == dtype else next(left), params, definition.dtypes)

@@ -1,7 +1,8 @@
-"""From images to probabilities as a config has it: one definition, for training and for all that uses its runs."""
+"""The network of a config, and the steps from images to probabilities and counts: for training and for prediction."""
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -13,7 +14,7 @@ from sharp_unet_jax.models import layers
 
 
 def build(config: Config, model: str, *, num_classes: int, channels: int, rngs: nnx.Rngs) -> models.Segmenter:
-    """`model` as the config has it, for images of `channels`, with `outputs` channels of logits and fresh weights."""
+    """Build `model` as the config says, for images of `channels`, with fresh weights."""
     return models.build(
         model,
         num_classes=num_classes,
@@ -27,48 +28,47 @@ def build(config: Config, model: str, *, num_classes: int, channels: int, rngs: 
 
 
 def arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and all else that a network holds, as a checkpoint has them."""
+    """Return a network's parameters and all its other arrays, as nested dicts: the contents of a checkpoint."""
     params, rest = (nnx.state(network, kind) for kind in (nnx.Param, nnx.Not(nnx.Param)))
     return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
 
-def types(network: models.Segmenter) -> dict[str, Any]:
-    """For each parameter of `arrays(network)`, the type that the network's arithmetic has it in."""
+def dtypes(network: models.Segmenter) -> dict[str, Any]:
+    """Return the dtype in which the network uses each parameter of `arrays(network)`."""
     params = nnx.to_flat_state(nnx.state(network, nnx.Param))
     used = [(path, network.dtype if isinstance(p, layers.Weight) else p.dtype) for path, p in params]
     return nnx.to_pure_dict(nnx.from_flat_state(used))
 
 
 def scaled(images: jax.Array) -> jax.Array:
-    """What a network is given of images (N, H, W, C) uint8: float32 in [0, 1]."""
+    """Return images (N, H, W, C) uint8 as a network expects them: float32 in [0, 1]."""
     return images.astype(jnp.float32) / 255
 
 
 def probabilities(logits: jax.Array) -> jax.Array:
-    """Of every output, (..., outputs) float32: of one, that of the foreground; of several, they sum to 1."""
+    """Return probabilities (..., num_classes) float32: a sigmoid if num_classes is 1, else a softmax."""
     logits = logits.astype(jnp.float32)
     return jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits)
 
 
 def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """Count the pixels that every score is derived from; call it inside jit.
+    """Count the pixels that every score is derived from. Call it inside of jit.
 
     Args:
-        logits: (N, H, W, num_classes) floating; `decision.labels_of_logits` decides.
-        labels: (N, H, W) integer classes. IGNORE is left out; any other value beyond the classes is no class's truth.
-        threshold: a probability, used with one class alone.
+        logits: (N, H, W, num_classes) floating. `decision.labels_of_logits` decides on the class of each pixel.
+        labels: (N, H, W) integer classes. Pixels labelled IGNORE are not counted; any other value beyond the classes
+            is counted as predicted, and as no class's truth.
+        threshold: a probability, used only if num_classes is 1.
 
     Returns:
-        (N, classes, 3) int32: intersection, truth, predicted. There are 2 classes for num_classes = 1 (background,
-        foreground), else num_classes. Exact up to 2**31 pixels an image.
+        (N, classes, 3) int32: intersection, truth, predicted. If num_classes is 1 there are 2 classes, background and
+        foreground. Exact up to 2**31 pixels an image.
 
     Raises:
-        ValueError: for shapes that do not fit.
+        AssertionError: for shapes that do not fit; the message has both.
     """
-    if logits.ndim != 4 or labels.shape != logits.shape[:3]:
-        raise ValueError(
-            f"logits (N, H, W, num_classes) and labels (N, H, W) do not fit: {logits.shape} and {labels.shape}"
-        )
+    chex.assert_rank([logits, labels], [4, 3])
+    chex.assert_equal_shape_prefix([logits, labels], 3)
     classes = max(logits.shape[-1], 2)
     decided = decision.labels_of_logits(logits, threshold)
     valid = (labels != IGNORE)[..., None]

@@ -1,4 +1,4 @@
-"""One run: its epochs, and what is decided between them.
+"""A run: its epochs, and the decisions between them (early stopping, learning rate, best weights).
 
 A run is a pure function of config, data set, split and seed.
 """
@@ -18,32 +18,32 @@ from sharp_unet_jax.training.epochs import Program, State
 
 
 class DivergedError(Exception):
-    """A loss that is not a number."""
+    """A loss that became NaN or infinite."""
 
-    def __init__(self, epoch: int, what: str):
-        super().__init__(f"{what} became NaN or infinite in epoch {epoch}")
+    def __init__(self, epoch: int, loss: str):
+        super().__init__(f"{loss} became NaN or infinite in epoch {epoch}")
         self.epoch = epoch
 
 
 class Progress(NamedTuple):
-    """A run after an epoch: all that its next epoch depends on. The order of the data is a function of the epoch."""
+    """Everything that the next epoch of a run depends on, but for the order of the images, which its number decides."""
 
-    state: State  # on the device(s); the next epoch writes over it
-    best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, C, 3), see network.counts
-    rows: list[dict[str, float]]  # an epoch each
-    best_epoch: int  # of the lowest validation loss
+    state: State  # on the devices; the next epoch overwrites it
+    best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, classes, 3), see network.counts
+    rows: list[dict[str, float]]  # one an epoch
+    best_epoch: int  # the one with the lowest validation loss, from 1; 0 before the first epoch
     learning_rate: float
-    waited: int  # epochs since the lowest loss or the last drop of the learning rate
+    waited: int  # epochs since the lowest validation loss or the last drop of the learning rate
 
     def over(self, config: Config) -> bool:
-        """Whether there is no next epoch."""
+        """Return True if the run has no further epoch."""
         return len(self.rows) in (config.epochs, self.best_epoch + config.patience)
 
 
 class Epoch(NamedTuple):
-    """An epoch of a run as it ends: what it measured, how long it took, and what the run goes on from."""
+    """A finished epoch of a run."""
 
-    row: dict[str, float]
+    row: dict[str, float]  # its number, learning rate, losses and overlaps: a line of metrics.jsonl
     train_seconds: float
     eval_seconds: float
     progress: Progress
@@ -52,27 +52,36 @@ class Epoch(NamedTuple):
 class Result(NamedTuple):
     """A finished run."""
 
-    rows: list[dict[str, float]]  # an epoch each
-    best_epoch: int  # of the lowest validation loss
-    params: dict[str, Any]  # of that epoch
-    stats: dict[str, Any]
-    counts: np.ndarray  # of that epoch: (n_test, C, 3), see network.counts
+    rows: list[dict[str, float]]  # one an epoch
+    best_epoch: int  # the one with the lowest validation loss, from 1
+    params: dict[str, Any]  # after the best epoch
+    stats: dict[str, Any]  # after the best epoch
+    counts: np.ndarray  # after the best epoch: (n_test, classes, 3), see network.counts
 
 
 def fit(
     program: Program, split: Split, config: Config, *, binary: bool, seed: int, start: Progress | None = None
 ) -> Generator[Epoch, None, Result]:
-    """Trains one run, from `start` where given, yielding every epoch as it ends; raises DivergedError.
+    """Train one run and yield every epoch when it ends.
 
-    `binary` says that class 1 alone is scored, `seed` (below 2**32) is of the weights and of the order of the data.
+    The result has the weights of the epoch with the lowest loss on `split.validation`. Training stops
+    `config.patience` epochs after it. The learning rate drops after every `config.plateau_patience` epochs without a
+    lower loss. Both rules are those of Keras's EarlyStopping and ReduceLROnPlateau with min_delta=0.
 
-    The weights kept are those of the lowest loss on `split.validation`. Training stops `config.patience` epochs after
-    it, and the learning rate drops after every `config.plateau_patience` epochs without a lower one (Keras's
-    EarlyStopping and ReduceLROnPlateau, both without a least improvement).
+    Args:
+        program: compiled for the data set.
+        split: indices of the images to train on, validate on and test on.
+        config: of the sweep.
+        binary: score class 1 only, see `metrics.score`.
+        seed: below 2**32; it draws the fresh weights and the order of the images.
+        start: the progress to continue from; by default the run starts from `program.init(seed)`.
+
+    Raises:
+        DivergedError: if the training loss or the validation loss is NaN or infinite.
     """
     progress = start or Progress(program.init(seed), {}, [], 0, config.learning_rate, 0)
     while not progress.over(config):
-        began, epoch = time.perf_counter(), len(progress.rows) + 1
+        start_time, epoch = time.perf_counter(), len(progress.rows) + 1
         index, weight = batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size)
         state, totals = program.train(
             progress.state,
@@ -87,24 +96,30 @@ def fit(
         if not np.isfinite(train_loss):
             raise DivergedError(epoch, "the training loss")
 
-        loss, counts = evaluate(program, state, split.test)
-        test = _summary("test", loss, counts, config, binary)
-        if split.validation is not split.test:
-            loss, inner = evaluate(program, state, split.validation)
-            validation = _summary("validation", loss, inner, config, binary)
-        else:
-            validation = {key.replace("test", "validation"): value for key, value in test.items()}
-        if not np.isfinite(validation["validation_loss"]):
+        scores, counts = _scores(program, state, split, config, binary)
+        if not np.isfinite(scores["validation_loss"]):
             raise DivergedError(epoch, "the validation loss")
-        rates = {"epoch": epoch, "learning_rate": progress.learning_rate}
-        progress = _after(progress, state, rates | {"train_loss": train_loss} | validation | test, counts, config)
-        yield Epoch(progress.rows[-1], trained - began, time.perf_counter() - trained, progress)
+        row = {"epoch": epoch, "learning_rate": progress.learning_rate, "train_loss": train_loss} | scores
+        progress = _after(progress, state, row, counts, config)
+        yield Epoch(progress.rows[-1], trained - start_time, time.perf_counter() - trained, progress)
     best = jax.device_get(progress.best)
     return Result(progress.rows, progress.best_epoch, best["params"], best["stats"], best["counts"])
 
 
+def _scores(
+    program: Program, state: State, split: Split, config: Config, binary: bool
+) -> tuple[dict[str, float], np.ndarray]:
+    """Return an epoch's losses and overlaps on validation and test images, and the counts of the test images."""
+    loss, counts = evaluate(program, state, split.test)
+    test = _summary("test", loss, counts, config, binary)
+    if split.validation is split.test:
+        return {key.replace("test", "validation"): value for key, value in test.items()} | test, counts
+    validation = _summary("validation", *evaluate(program, state, split.validation), config, binary)
+    return validation | test, counts
+
+
 def _after(progress: Progress, state: State, row: dict[str, float], counts: np.ndarray, config: Config) -> Progress:
-    """The run after an epoch that gave `row`: the best weights, and the next epoch's learning rate."""
+    """Return the progress after an epoch that measured `row`, with the best weights and the next learning rate."""
     rows = [*progress.rows, row]
     lowest = min((row["validation_loss"] for row in progress.rows), default=np.inf)
     if row["validation_loss"] < lowest:
@@ -117,20 +132,23 @@ def _after(progress: Progress, state: State, row: dict[str, float], counts: np.n
 
 
 def evaluate(program: Program, state: State, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Loss (n,) float32 and counts (n, C, 3) int32 of the images `indices`, in their order."""
+    """Return loss (n,) float32 and counts (n, classes, 3) int32 of the images `indices`, in their order."""
     index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
     loss, counts = jax.device_get(program.evaluate(state, index))
     return loss[weight > 0], counts[weight > 0]
 
 
 def predict(program: Program, result: Result, indices: np.ndarray) -> np.ndarray:
-    """Probabilities (n, H, W, outputs) of the images `indices`, in 255ths, uint8: one output is the foreground's."""
+    """Return probabilities (n, H, W, num_classes) of the images `indices` in 255ths, uint8, in their order."""
     index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
     return program.predict(result.params, result.stats, index)[weight > 0]
 
 
 def batches(indices: np.ndarray, size: int, padded: int) -> tuple[np.ndarray, np.ndarray]:
-    """Consecutive batches of `size` indices: (S, padded) int32, and weights (S, padded) float32, 0 for padding."""
+    """Divide indices into S batches of `size`, each padded to `padded`.
+
+    Returns index (S, padded) int32, and weight (S, padded) float32: 1 for an image and 0 for padding.
+    """
     steps = -(-len(indices) // size)
     index, weight = np.zeros((steps, padded), np.int32), np.zeros((steps, padded), np.float32)
     row, column = np.divmod(np.arange(len(indices)), size)
@@ -139,15 +157,16 @@ def batches(indices: np.ndarray, size: int, padded: int) -> tuple[np.ndarray, np
 
 
 def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """`indices` in an order that depends on seed and epoch alone.
+    """Return `indices` in an order that depends only on seed and epoch.
 
-    NumPy promises the raw bits of a bit generator to stay the same, and not its permutations.
+    NumPy keeps a bit generator's raw bits the same in all versions, but not its permutations.
     """
     bits = np.random.PCG64([seed, epoch]).random_raw(len(indices))
     return indices[np.argsort(bits, kind="stable")]
 
 
 def _summary(part: str, loss: np.ndarray, counts: np.ndarray, config: Config, binary: bool) -> dict[str, float]:
+    """Return the columns of a part, such as "test": its mean loss, and every overlap of `metrics.OVERLAPS`."""
     score = metrics.score(counts, empty=config.empty, binary=binary)
     row = {f"{part}_loss": float(np.mean(loss, dtype=np.float64))}
     return row | {f"{part}_{name}": value for name, value in score.means.items()}

@@ -1,1 +1,1 @@
-"""Pretrained weights of others, read safely."""
+"""Pretrained weights: read safely from files of others, and from runs of this project."""

@@ -1,4 +1,4 @@
-"""Tensors out of the weight files that PyTorch and Keras publish: needs neither library and runs nothing pickled."""
+"""Tensors from weight files of PyTorch and Keras: neither library is needed, and no pickle is run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +12,21 @@ from sharp_unet_jax.weights import keras_files, torch_files
 
 
 class WeightFile(NamedTuple):
-    """What a file holds. Tensors may be read-only views that share memory."""
+    """The content of a file. Tensors may be read-only views that share memory."""
 
     layout: Literal["torch", "keras"]  # kernels (out, in, h, w), or (h, w, in, out)
     tensors: dict[str, np.ndarray]  # "layer1.0.conv1.weight", "block1_conv1/kernel"
 
 
 def read(path: Path) -> WeightFile:
-    """Reads `.pth` (either format of torch.save), safetensors, Keras's `.h5` and `.weights.h5`, told by their content.
+    """Read a weight file: `.pth` (both formats of torch.save), safetensors, or Keras's `.h5` and `.weights.h5`.
 
-    Keras's tensors are called "<layer>/<kernel|bias|gamma|beta|moving_mean|moving_variance>". A `.weights.h5` of
-    Keras before 3.6 has no layer names: there a layer is called by its class and count, "conv2d", "conv2d_1".
-    The i-th convolution in `tensors` is the model's i-th, but not in safetensors. Raises InputError.
+    The format is told by the content. Keras's tensors are named
+    "<layer>/<kernel|bias|gamma|beta|moving_mean|moving_variance>". A `.weights.h5` file of Keras below 3.6 has no layer
+    names: its layers are named by class and number, "conv2d", "conv2d_1". Convolutions in `tensors` are in the model's
+    order, but not those of safetensors.
+
+    Raises InputError for a file that is missing, damaged or of another format.
     """
     try:
         with path.open("rb") as file:
@@ -40,7 +43,7 @@ def read(path: Path) -> WeightFile:
         kind, reader = "a PyTorch file of the old format", torch_files.read_legacy
     elif head.startswith(b"\x89HDF\r\n\x1a\n"):
         kind, reader, layout = "an HDF5 file", keras_files.read, "keras"
-    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:  # the library's bound on a header
+    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:  # the library's bound
         kind, reader = "a safetensors file", _safetensors
     else:
         known = "PyTorch .pth, safetensors, Keras .h5 and .weights.h5"
@@ -51,7 +54,7 @@ def read(path: Path) -> WeightFile:
             raise InputError("holds no tensors; give a file of weights")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # on damaged files the libraries raise almost anything
+    except Exception as error:  # the libraries raise almost anything for damaged files
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(f"{path}: {kind} that is damaged or cut short; download it again ({reason})") from error
     return WeightFile(layout, tensors)

@@ -1,4 +1,4 @@
-"""ImageNet weights from the Hugging Face hub, whole or not at all."""
+"""ImageNet weights from the Hugging Face hub, checked by their sha256."""
 
 import hashlib
 import re
@@ -12,23 +12,27 @@ FILE = "model.safetensors"
 
 
 def fetch(repo: str) -> Path:
-    """The file model.safetensors of a timm repository on the Hugging Face hub ("timm/resnet50.tv_in1k"): from the hub's
-    cache, else downloaded and its sha256 checked."""
+    """Return the path of model.safetensors of a timm repository on the Hugging Face hub.
+
+    The file of `repo`, such as "timm/resnet50.tv_in1k", comes from the hub's cache or is downloaded. A download with
+    another sha256 than the hub's is deleted. Raises InputError if the file cannot be fetched; the message says how to
+    do without a network.
+    """
     cached = huggingface_hub.try_to_load_from_cache(repo, FILE)
     if isinstance(cached, str) and _intact(Path(cached)):
         return Path(cached)
     try:
-        # hf_hub_download repeats what fails for minutes, this request is made once: without a network it ends here.
+        # hf_hub_download retries for minutes. This request is made once, and without a network it fails first.
         expected = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repo, FILE)).etag
         path = Path(huggingface_hub.hf_hub_download(repo, FILE, force_download=isinstance(cached, str)))
-    except Exception as error:  # httpx's, the hub's, its Rust downloader's and the disk's: they have no base in common
+    except Exception as error:  # of httpx, the hub, its Rust downloader or the disk: no base in common
         reason = str(error).strip().partition("\n")[0]
         missing = f"no intact {FILE} of {repo} in the hub's cache, and it can't be fetched"
         raise InputError(f"weights: {missing} ({type(error).__name__}: {reason}); {_remedy(repo)}") from error
     digest = _sha256(path)
     if digest != expected:
         path.resolve().unlink()
-        path.unlink(missing_ok=True)  # the link to it; on disks without links, the file itself
+        path.unlink(missing_ok=True)  # the link to it, or the file itself on disks without links
         broken = f"{FILE} of {repo} came with sha256 {digest} where the hub promises {expected}, and was deleted"
         raise InputError(f"weights: {broken}; try again, or {_remedy(repo)}")
     return path
@@ -41,8 +45,8 @@ def _remedy(repo: str) -> str:
 
 
 def _intact(path: Path) -> bool:
-    """Whether a cached file has the sha256 that the cache has named it by; a file it has not named so is believed."""
-    # One link only: what it leads to may itself be a link, to a store that names files by another hash.
+    """Check a cached file against the sha256 in its name; a file with another name is taken to be intact."""
+    # Follow one link only: its target may be a link into a store that names files by another hash.
     name = path.readlink().name if path.is_symlink() else ""
     return not re.fullmatch(r"[0-9a-f]{64}", name) or _sha256(path) == name
 

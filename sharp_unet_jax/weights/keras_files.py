@@ -1,4 +1,4 @@
-"""Tensors out of Keras's HDF5 files, by the names of its layers."""
+"""Tensors from Keras's HDF5 files, by the names of the layers."""
 
 import itertools
 import mmap
@@ -10,7 +10,7 @@ import numpy as np
 
 from sharp_unet_jax.errors import InputError
 
-# The names of Keras 1, in which files of keras.applications are still written; its "std" is the variance.
+# Names of Keras 1, which files of keras.applications still have; its "std" is the variance.
 KERAS_1_NAMES = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
 KERAS_WEIGHT = re.compile(  # "block1_conv1_W_1" -> "W", "bn_conv1_running_std" -> "running_std"
     r"(?:.*?_)??(W|b|gamma|beta|(?:running|moving)_mean|running_std|moving_variance"
@@ -19,10 +19,13 @@ KERAS_WEIGHT = re.compile(  # "block1_conv1_W_1" -> "W", "bn_conv1_running_std" 
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """`.h5` or `.weights.h5`, names as in `weight_files.read`. InputError for no such file; damage raises anything."""
+    """Read `.h5` or `.weights.h5`, with the names that `files.read` documents.
+
+    Raises InputError for a file of anything else; a damaged file raises anything.
+    """
     _check_heaps(path)
     with h5py.File(path) as file:
-        datasets: dict[str, h5py.Dataset] = {}  # visititems follows no link, so none leads to another file
+        datasets: dict[str, h5py.Dataset] = {}  # visititems follows no links, and links could lead to other files
         file.visititems(lambda name, item: datasets.update({name: item} if isinstance(item, h5py.Dataset) else {}))
         root = file.get("model_weights", file)
         named = _legacy_h5(root, datasets) if "layer_names" in root.attrs or "layer_names0" in root.attrs else None
@@ -30,24 +33,24 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_heaps(path: Path) -> None:
-    """Walks the heaps of an HDF5 file, where Keras 3's names are: on a damaged one HDF5 (2.0) itself never returns."""
+    """Walk the heaps of an HDF5 file, which hold Keras 3's names: HDF5 2.0 itself never returns from a damaged heap."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for heap in re.finditer(rb"GCOL\x01\x00\x00\x00", data):
             at = heap.start() + 16
             end = heap.start() + int.from_bytes(data[at - 8 : at], "little")
-            while at + 16 <= end:  # what is shorter is padding
+            while at + 16 <= end:  # a shorter rest is padding
                 index, size = (
                     int.from_bytes(data[at : at + 2], "little"),
                     int.from_bytes(data[at + 8 : at + 16], "little"),
                 )
-                step = 16 + (size + 7) // 8 * 8 if index else size  # 0 is the free space, counted with its head
+                step = 16 + (size + 7) // 8 * 8 if index else size  # 0 is free space, counted with its header
                 if not 0 < step <= end - at:
                     raise ValueError(f"a heap object of {size} bytes at {at}")
                 at += step
 
 
 def _legacy_h5(root: h5py.Group, datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
-    """What `layer_names` and each layer's `weight_names` list: keras.applications' files and `model.save("x.h5")`."""
+    """Read the weights that `layer_names` and `weight_names` list: keras.applications' files, `model.save("x.h5")`."""
     named: dict[str, h5py.Dataset] = {}
     for layer in _texts(root, "layer_names"):
         paths = _texts(root[layer], "weight_names")
@@ -56,7 +59,7 @@ def _legacy_h5(root: h5py.Group, datasets: dict[str, h5py.Dataset]) -> dict[str,
             scope, _, weight = path.partition(":")[0].rpartition("/")
             if known := KERAS_WEIGHT.fullmatch(weight):
                 weight = KERAS_1_NAMES.get(known[1], known[1])
-            owner = layer if len(scopes) == 1 else scope.rpartition("/")[2]  # several: the layer is a model itself
+            owner = layer if len(scopes) == 1 else scope.rpartition("/")[2]  # several scopes: the layer is a model
             if f"{owner}/{weight}" in named:
                 raise InputError(f"two tensors are called {f'{owner}/{weight}'!r}; give its layers names of their own")
             named[f"{owner}/{weight}"] = datasets[f"{root.name}/{layer}/{path}".strip("/")]
@@ -64,7 +67,7 @@ def _legacy_h5(root: h5py.Group, datasets: dict[str, h5py.Dataset]) -> dict[str,
 
 
 def _weights_h5(datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
-    """Keras 3's `layers/<class counted>/vars/<i>`; since Keras 3.6 the group `vars` says the layer's name."""
+    """Read Keras 3's `layers/<class and number>/vars/<i>`; from Keras 3.6 on, the group `vars` has the layer's name."""
     layers: dict[str, dict[int, h5py.Dataset]] = {}
     for path, dataset in datasets.items():
         if found := re.fullmatch(r"(?!optimizer/)(.+)/vars/(\d+)", path):
@@ -74,14 +77,14 @@ def _weights_h5(datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
     named: dict[str, h5py.Dataset] = {}
     for layer in sorted(layers, key=_counting):
         variables = [layers[layer][i] for i in sorted(layers[layer])]
-        names = [str(i) for i in sorted(layers[layer])]  # their own are not in the file
+        names = [str(i) for i in sorted(layers[layer])]  # the file has no names of variables
         if len(variables) <= 2 and variables[0].ndim >= 2:
             names = ["kernel", "bias"]
         elif len(variables) == 4 and "batch_norm" in layer:
             names = ["gamma", "beta", "moving_mean", "moving_variance"]
         owner = str(variables[0].parent.attrs.get("name", layer.rpartition("/")[2]))
         if any(f"{owner}/{name}" in named for name in names):
-            owner = layer  # every Dropout's generator is called "seed_generator"
+            owner = layer  # each Dropout's generator is named "seed_generator"
         named |= {f"{owner}/{name}": variable for name, variable in zip(names, variables, strict=False)}
     return named
 
@@ -91,7 +94,7 @@ def _counting(path: str) -> list[str | int]:
 
 
 def _texts(group: h5py.Group, key: str) -> list[str]:
-    """A list of names in the attributes, which Keras cuts into `key0`, `key1`, ... where it is long."""
+    """Read a list of names from the attributes; Keras splits a long list into `key0`, `key1`, ..."""
     parts = itertools.takewhile(group.attrs.__contains__, (f"{key}{i}" for i in itertools.count()))
     values = [value for part in ([key] if key in group.attrs else parts) for value in group.attrs[part]]
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]

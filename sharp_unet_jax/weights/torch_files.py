@@ -1,4 +1,4 @@
-"""Tensors out of what `torch.save` wrote, in either of its formats, without PyTorch and without running the pickle."""
+"""Tensors from files of `torch.save`, in both of its formats, without PyTorch and without running the pickle."""
 
 import io
 import math
@@ -35,7 +35,7 @@ STATE_DICT_ALONE = "save the weights alone: torch.save(model.state_dict(), path)
 
 
 class Storage(NamedTuple):
-    """A tensor's memory, before it is read."""
+    """The memory of a tensor, not yet read."""
 
     kind: str  # a key of TORCH_TYPES
     key: str
@@ -43,7 +43,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """What a pickle says of a tensor."""
+    """A tensor as its pickle describes it."""
 
     storage: Storage
     offset: int  # in elements, as the strides are
@@ -52,9 +52,9 @@ class Tensor(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Gives state dicts of `Tensor`, and refuses to import anything.
+    """Unpickles state dicts of `Tensor`, and refuses to import anything else.
 
-    What a pickle gets to call are bound methods, and storage types are strings: it cannot set attributes on either.
+    A pickle can call bound methods of this class, and storage types are strings: it cannot set attributes on either.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -71,7 +71,7 @@ class _Unpickler(pickle.Unpickler):
         raise InputError(f"its pickle wants to import {wanted}, which was not run; {STATE_DICT_ALONE}")
 
     def persistent_load(self, pid: Any) -> Storage:
-        match pid:  # PyTorch 0.3 and older wrote views on storages as a sixth item; None is no view
+        match pid:  # PyTorch 0.3 and below wrote views of storages as a sixth item; None is no view
             case ("storage", str(kind), str(key), _, int(numel), *view) if view in ([], [None]):
                 return Storage(kind, key, numel)
         raise InputError(f"its pickle refers to a storage in a way unknown here; {STATE_DICT_ALONE}")
@@ -86,7 +86,7 @@ class _Unpickler(pickle.Unpickler):
 def _unpickle(file: BinaryIO) -> Any:
     start = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        # The unpickler makes a list as long as the highest index: one changed byte would take all memory.
+        # The unpickler allocates a list as long as the highest index: one changed byte could fill all memory.
         if opcode.name in MEMO_OPCODES and int(argument or 0) > count:
             raise pickle.UnpicklingError(f"memo index {argument}")
     end = file.tell()
@@ -111,21 +111,24 @@ def _array(tensor: Tensor, data: bytes) -> np.ndarray:
         raise ValueError(f"{len(data)} bytes for {numel} elements of {dtype}")
     count: int = math.prod(size)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    # More elements than the storage has would be a broadcast one: a few bytes that fill all memory once copied.
+    # More elements than the storage has would be a broadcast: a few bytes that fill all memory when copied.
     if min(offset, *size, *stride, 0) < 0 or count > numel or (count and last >= numel):
         raise ValueError(f"size {size}, strides {stride} and offset {offset} in a storage of {numel}")
     return np.ndarray(size, dtype, data, offset * dtype.itemsize, tuple(step * dtype.itemsize for step in stride))
 
 
 def read_zip(path: Path) -> dict[str, np.ndarray]:
-    """A zip archive, since PyTorch 1.6. InputError for what is no state dict; damage raises anything."""
+    """Read the zip archive of PyTorch 1.6 and above.
+
+    Raises InputError for anything but a state dict; a damaged file raises anything.
+    """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise InputError("a zip archive without a data.pkl, so not by torch.save; give the weight file inside it")
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            raise InputError("compressed, as torch.save never does; give the file as it was before")
+            raise InputError("compressed, as torch.save never does; give the file that torch.save wrote")
         prefix = pickles[0].removesuffix("data.pkl")
         state = _state_dict(_unpickle(io.BytesIO(archive.read(pickles[0]))))
         big_endian = f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") == b"big"
@@ -139,16 +142,16 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_legacy(path: Path) -> dict[str, np.ndarray]:
-    """Five pickles (magic number, version, the machine, the state, keys), then each key's count and raw data.
+    """Read the format of PyTorch below 1.6, with the errors of `read_zip`.
 
-    Errors as of `read_zip`.
+    It has five pickles (magic number, version, machine, state, keys), then each key's number of elements and raw data.
     """
     with path.open("rb") as file:
         _unpickle(file)
         version = _unpickle(file)
         if version != LEGACY_VERSION:
             raise ValueError(f"version {version!r:.20}, not {LEGACY_VERSION}")
-        _unpickle(file)  # the byte order it tells is not that of the data, which is always little-endian
+        _unpickle(file)  # the machine; its byte order is not that of the data, which is always little-endian
         state = _state_dict(_unpickle(file))
         kinds = {tensor.storage.key: TORCH_TYPES[tensor.storage.kind] for tensor in state.values()}
         storages = {}

@@ -1,4 +1,4 @@
-"""The estimate of a training step's memory: its parts, and XLA's own analysis of a small network's step."""
+"""The estimated memory of a training step: its parts, and XLA's own analysis of a small network's step."""
 
 import jax
 import jax.numpy as jnp
@@ -31,13 +31,13 @@ def test_parts():
 
 @pytest.mark.parametrize("model", ["unet", "ternausnet16"])
 def test_a_network_with_more_parameters_than_activations(model):
-    """In bfloat16 what is kept of the parameters is half their size: it was negative once."""
+    """Residuals hold the parameters in bfloat16, half their size: they must cancel, or the estimate gets negative."""
     whole, half = needed(model=model), needed(model=model, precision="bfloat16")
     assert 0.4 * whole.image < half.image < 0.8 * whole.image
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_it_is_about_what_xla_needs():
+def test_the_estimate_is_close_to_what_xla_needs():
     config = Config(data=Data(size=SIZE), batch_size=8)
     dataset = squares(8, SIZE)
     devices = jax.devices()[:1]

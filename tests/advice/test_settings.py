@@ -1,4 +1,4 @@
-"""Settings for data sets whose answer is known."""
+"""Settings for data sets with a known answer."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from sharp_unet_jax.config import Config, Data
         ([(288, 384)] * 9, (192, 256)),
         ([(2000, 3000), (1000, 1500)], (192, 288)),
         ([(200, 300), (300, 200)], (256, 256)),  # portraits and landscapes
-        ([(96, 96)] * 3, (96, 96)),  # not made larger
+        ([(96, 96)] * 3, (96, 96)),  # no image is enlarged
         ([(28, 28)], (32, 32)),
         ([(5, 7)], (32, 32)),
         ([(100, 800)], (96, 768)),
@@ -48,11 +48,12 @@ def test_fit():
     assert "25% on average" in why
 
 
-def made(n, size=(300, 300), groups=None):
+def profile_of(n, size=(300, 300), groups=None):
+    """Return the profile of `n` equal images."""
     image = np.random.default_rng(0).integers(0, 255, (*size, 1), np.uint8)
-    one = profile.fact(image, image[..., 0] // 128, 2)
+    one = profile.profile_image(image, image[..., 0] // 128, 2)
     ids = [str(index) for index in range(n)]
-    return profile.Facts(ids, groups or ids, ("background", "a"), [one] * n)
+    return profile.Profile(ids, groups or ids, ("background", "a"), [one] * n)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ CONFIG = Config(data=Data(builder="folder", size=(256, 256)), protocol="nested",
 
 
 def advised(config=CONFIG, n=100, room=2**34, fast=False, kept=(), **options):
-    found = settings.settings(config, made(n, **options), channels=1, room=room, fast=fast, kept=kept)
+    found = settings.settings(config, profile_of(n, **options), channels=1, room=room, fast=fast, kept=kept)
     return {each.field: each for each in found}
 
 
@@ -87,11 +88,11 @@ def test_batch_and_size_fit_into_memory():
 
 @pytest.mark.usefixtures("needs")
 def test_few_images_make_small_batches_and_fewer_folds():
-    assert advised(n=20)["batch_size"].value == "2"  # 12.8 images train
-    assert "folds" not in settings(n=20)
+    assert advised(n=20)["batch_size"].value == "2"  # 12.8 images train on average
+    assert "folds" not in advised(n=20)
     assert advised(n=4)["folds"].value == "4"
-    number, why = settings.fold_count(CONFIG, made(2))
+    number, why = settings.fold_count(CONFIG, profile_of(2))
     assert number == 0
     assert "2 images" in why
     grouped = dataclasses.replace(CONFIG, grouped=True)
-    assert settings.fold_count(grouped, made(20, groups=[str(i % 4) for i in range(20)]))[0] == 4
+    assert settings.fold_count(grouped, profile_of(20, groups=[str(i % 4) for i in range(20)]))[0] == 4

@@ -1,6 +1,5 @@
-"""Augmentation: masks move with their images, labels stay labels, and an image's changes are its own."""
+"""Augmentation: masks move with their images, labels stay labels, and changes depend on the image alone."""
 
-import dataclasses
 import functools
 
 import jax
@@ -30,9 +29,11 @@ def changed(settings: Augment, images: np.ndarray, masks: np.ndarray, draw=DRAW)
 
 
 def where_from(settings: Augment, n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, H, W, 2): the row and column each pixel came from, read off images that say so; the masks before and after.
+    """Augment images whose colours encode rows and columns.
 
-    Pixels from beyond the image are nan.
+    Returns:
+        The row and column that each pixel came from, (n, H, W, 2), NaN for pixels from beyond the image; the masks
+        before, and after.
     """
     at = np.stack(np.mgrid[:size, :size], axis=-1)
     images = np.zeros((n, size, size, 3), np.uint8)
@@ -73,12 +74,12 @@ def test_affine_keeps_to_its_limits_and_moves_masks_along():
     for source, mask, label in zip(came_from, masks, labels, strict=True):
         inside = ~np.isnan(source[..., 0])
         (along, across, shift), *_ = np.linalg.lstsq(ground[inside], source[inside] - 23.5, rcond=None)
-        np.testing.assert_allclose(across, [-along[1], along[0]], atol=0.02)  # a rotation, and a zoom
+        np.testing.assert_allclose(across, [-along[1], along[0]], atol=0.02)  # rotation and zoom
         angles.append(np.rad2deg(np.arctan2(along[1], along[0])))
         zooms.append(np.log(np.hypot(*along)))
         shifts.append(shift / size)
         rows, columns = np.clip(np.round(ground @ [along, across, shift] + 23.5), 0, size - 1).astype(int).T
-        assert np.mean(mask[rows.T, columns.T][inside] == label[inside]) > 0.98  # the rest is a fit's rounding
+        assert np.mean(mask[rows.T, columns.T][inside] == label[inside]) > 0.98  # the fit rounds the rest
     for drawn, limit in ((angles, 30), (zooms, np.log(1.25)), (shifts, 0.1)):
         assert 0.8 * limit < np.max(np.abs(drawn)) < 1.01 * limit
         assert np.min(drawn) < 0 < np.max(drawn)
@@ -89,11 +90,11 @@ def test_elastic_is_smooth_and_as_strong_as_asked():
     size = 48
     came_from, masks, labels = where_from(Augment(elastic=3), 30, size)
     moved = came_from - np.stack(np.mgrid[:size, :size], axis=-1)
-    assert np.nanstd(moved[:, 8::16, 8::16]) == pytest.approx(3, rel=0.15)  # the knots
+    assert np.nanstd(moved[:, 8::16, 8::16]) == pytest.approx(3, rel=0.15)  # at the knots
     assert np.nanmax(np.abs(np.diff(moved, axis=1))) < 1.5
     inside = labels != IGNORE
     rows, columns = np.moveaxis(np.round(came_from[inside]).astype(int), -1, 0)
-    assert np.mean(masks[0][rows, columns] == labels[inside]) > 0.9  # at borders of labels 1/3 pixel of rounding shows
+    assert np.mean(masks[0][rows, columns] == labels[inside]) > 0.9  # rounding by 1/3 pixel shows at borders
 
 
 def test_blur_is_scipys():
@@ -127,7 +128,7 @@ def test_an_image_s_changes_are_its_own():
     out, labels = changed(MANY, images, masks)
     again, _ = changed(MANY, images, masks)
     np.testing.assert_array_equal(again, out)
-    order = np.array([3, 0, 7, 7, 1, 2, 4, 5], np.int32)  # another place, and one image twice
+    order = np.array([3, 0, 7, 7, 1, 2, 4, 5], np.int32)  # another order, and one image twice
     elsewhere, elsewhere_labels = change(MANY)(images[order], masks[order], order, DRAW)
     np.testing.assert_array_equal(elsewhere, out[order])
     np.testing.assert_array_equal(elsewhere_labels, labels[order])
@@ -148,21 +149,22 @@ def test_no_strength_no_change():
     np.testing.assert_array_equal(labels, masks)
 
 
-def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, dataset):
+def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, dataset, monkeypatch):
     config = Config(models=("unet",), augment=Augment(flip=0.5, brightness=0.3), batch_size=3, epochs=2)
     split = folds.Split(np.arange(7), np.arange(7, 12), np.arange(7, 12))
     device = jax.devices()[:1]
 
     program = epochs.build(config, "unet", dataset, epochs.put(dataset, device), device)
-    draws = []
+    draws, original = [], epochs.Program.train
 
-    def spy(*arguments):
+    def spy(self, *arguments):
         draws.append(arguments[-1].tolist())
-        return program.train(*arguments)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(epochs.Program, "train", spy)
 
     def fit(start=None):
-        spied = dataclasses.replace(program, train=spy)
-        for epoch in train.fit(spied, split, config, binary=True, seed=5, start=start):
+        for epoch in train.fit(program, split, config, binary=True, seed=5, start=start):
             yield epoch.row, epoch.progress._replace(state=jax.tree.map(np.array, epoch.progress.state))
 
     (_, after), (second, end) = fit()
@@ -178,7 +180,7 @@ def test_a_run_augments_its_training_alone_and_goes_on_as_it_was(tiny_models, da
     assert not np.allclose(*losses)  # the same images, changed otherwise
 
 
-def test_off_leaves_the_step_as_it_was(tiny_models, dataset):
+def test_a_step_without_augmentation_draws_no_random_numbers(tiny_models, dataset):
     device = jax.devices()[:1]
     program = epochs.build(Config(batch_size=3), "unet", dataset, epochs.put(dataset, device), device)
     state, index, weight = jax.eval_shape(lambda: program.init(0)), np.arange(3, dtype=np.int32), np.ones(3, np.float32)

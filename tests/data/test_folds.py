@@ -1,4 +1,4 @@
-"""Properties of every split, for any ids and groups, and two splits frozen for good."""
+"""Properties of all splits, for any ids and groups, and two splits that may never change."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sharp_unet_jax.data import folds
 
-# First frames of CVC-ClinicDB's 29 sequences, and one past the last
+# First frames of the 29 sequences of CVC-ClinicDB, and the frame after the last.
 STARTS = [
     *(1, 26, 51, 68, 79, 104, 127, 152, 178, 200, 206, 228, 253, 278, 298, 318, 343, 364, 384, 409, 429, 448, 467),
     *(479, 504, 529, 547, 572, 592, 613),
@@ -61,7 +61,7 @@ def test_groups_stay_whole_and_parts_are_balanced(groups, k, seed):
 def test_parts_of_cvc_sequences_are_even_and_differ_in_every_repeat():
     splits = [folds.grouped_folds(CVC, 5, seed=0, repeat=r) for r in range(50)]
     spread = [max(map(len, parts)) - min(map(len, parts)) for parts in splits]
-    assert np.mean(spread) < 12  # of 122; taken exactly from largest to smallest it is 15, in any order 18
+    assert np.mean(spread) < 12  # of 122; the exact order of sizes gives 15, a random order 18
     assert len({frozenset(frozenset(part.tolist()) for part in parts) for parts in splits}) == 50
 
 
@@ -88,7 +88,7 @@ def test_nested_plan(ids, k, seed, grouped, fraction, data):
     if grouped:
         assume(len(set(groups)) >= k)
         parts = [part for r in range(2) for part in folds.grouped_folds(groups, k, seed=seed, repeat=r)]
-        assume(all(len(set(np.delete(groups, part))) >= 2 for part in parts))  # else there is nothing to divide
+        assume(all(len(set(np.delete(groups, part))) >= 2 for part in parts))  # two groups at least can be divided
     plan = folds.plan(
         ids, groups, folds=k, repeats=2, grouped=grouped, protocol="nested", validation=fraction, seed=seed
     )
@@ -129,7 +129,7 @@ def test_paper_plan_decides_on_the_test_part(grouped):
     nested = folds.plan(ids, CVC, folds=5, repeats=2, grouped=grouped, protocol="nested", seed=7)
     for run, split in plan.items():
         np.testing.assert_array_equal(split.validation, split.test)
-        np.testing.assert_array_equal(split.test, nested[run].test)  # protocols are compared on the same test parts
+        np.testing.assert_array_equal(split.test, nested[run].test)  # both protocols have the same test parts
         assert_partition([split.train, split.test], 612)
     shares = [len(split.validation) / (612 - len(split.test)) for split in nested.values()]
     np.testing.assert_allclose(shares, 0.2, atol=0.04 if grouped else 0.002)
@@ -155,7 +155,7 @@ def test_validation_takes_the_smallest_group_where_all_are_too_large():
 
 
 def test_frozen_splits():
-    """If this fails, every split ever recorded has changed: do not update the numbers, mend the code."""
+    """If this fails, all recorded splits have changed: fix the code, do not update the numbers."""
     ids = [f"image{i:02}" for i in range(12)]
     groups = [f"group{i // 2}" for i in range(12)]
     plain = folds.plan(ids, groups, folds=3, repeats=2, grouped=False, protocol="nested", seed=42)

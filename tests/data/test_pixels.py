@@ -1,10 +1,35 @@
-"""Which deep images a run reads by its window, and which it refuses because they are not of the training's kind."""
+"""Pixels of any dtype as 8 bits: by a window's definition, and refused where they are no image of the run's kind."""
 
 import numpy as np
 import pytest
 
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.errors import InputError
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("window", [(-512.0, 512.0), (3.25, 97.5), (0.0, 60000.0)])
+def test_a_windows_ends_become_0_and_255_and_all_between_is_linear(dtype, window):
+    info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(np.float32)
+    values = np.linspace(max(info.min, -2000), min(info.max, 70000), 999).astype(dtype)
+    found = pixels.windowed(values, window)
+    low, high = window
+    exact = np.clip(255 * (values.astype(np.float64) - low) / (high - low), 0, 255)
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found, exact, atol=0.5 + 1e-4)
+    np.testing.assert_array_equal(found[values <= low], 0)
+    np.testing.assert_array_equal(found[values >= high], 255)
+
+
+def test_whole_numbers_beyond_what_float32_holds_keep_their_differences():
+    values = np.arange(2**24, 2**24 + 256).astype(np.uint32)
+    np.testing.assert_array_equal(pixels.windowed(values, (2.0**24, 2.0**24 + 255)), np.arange(256))
+
+
+def test_hounsfield_units_become_what_was_trained_on():
+    values = np.array([[[-2000], [-1250], [-500], [250], [3000]]], np.int16)
+    assert pixels.as_trained(values, 1, (-1250, 250)).ravel().tolist() == [0, 0, 128, 255, 255]
+    np.testing.assert_array_equal(pixels.as_trained(np.array([[[True]]]), 3, None), [[[255, 255, 255]]])
 
 
 @pytest.mark.parametrize("window", [(-0.5, 300.0), (-1.0, 1.0), (-160.0, 240.0)])
@@ -18,3 +43,19 @@ def test_an_image_without_negative_pixels_is_read_by_a_window_that_begins_a_litt
 def test_a_ct_stored_with_an_offset_is_refused(low):
     with pytest.raises(InputError, match=r"0 to 4095.*Hounsfield"):
         pixels.as_trained(np.array([[[0], [4095]]], np.uint16), 1, (low, 250.0))
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "window", "message"),
+    [
+        (np.zeros((4, 4, 3), np.uint16), 3, None, r"uint16 \(0 to 0\), and the run was trained on 8 bits"),
+        (np.eye(3, dtype=np.uint8)[None], 1, None, "is RGB, and the run was trained on images that are grey"),
+        (np.zeros((4, 4, 2), np.uint8), 3, None, "of 2 channels"),
+        (np.full((4, 4, 1), np.nan), 1, (-1.0, 1.0), "not numbers"),
+        (np.ones((4, 4, 1), np.int16), 1, (-512.0, 512.0), "Hounsfield"),
+        (np.array([[["a"]]]), 1, None, "not numbers"),
+    ],
+)
+def test_an_image_that_cannot_be_read_is_refused(image, channels, window, message):
+    with pytest.raises(InputError, match=message):
+        pixels.as_trained(image, channels, window)

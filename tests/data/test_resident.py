@@ -1,4 +1,4 @@
-"""The resident arrays: what a source holds, in its order, cached whole, refused when it cannot be trained on."""
+"""The resident arrays: a source's content in its order, a cache that is whole, and refused data sets."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ class Counting(list):
         return super().__getitem__(index)
 
 
-def test_holds_what_the_source_holds_in_its_order():
+def test_arrays_hold_the_source_in_its_order():
     source = examples()
     dataset = prepare(source, **OPTIONS)
     np.testing.assert_array_equal(dataset.images, np.stack([example["image"] for example in source]))
@@ -40,11 +40,11 @@ def test_holds_what_the_source_holds_in_its_order():
     assert dataset.num_classes == 1
 
 
-def test_more_classes_have_an_output_each():
+def test_several_classes_have_a_logit_each():
     assert prepare(examples(labels=3), **OPTIONS | {"classes": ("a", "b", "c")}).num_classes == 3
 
 
-def test_the_cache_spares_reading_and_changes_nothing(tmp_path):
+def test_the_cache_saves_reading_and_changes_nothing(tmp_path):
     source, cache = Counting(examples()), tmp_path / "deep" / "toy"
     first = prepare(source, cache=cache, **OPTIONS)
     assert source.reads == 40
@@ -54,7 +54,7 @@ def test_the_cache_spares_reading_and_changes_nothing(tmp_path):
     assert [path.name for path in cache.parent.iterdir()] == ["toy"]
 
 
-def test_a_damaged_cache_is_made_again(tmp_path):
+def test_a_damaged_cache_is_written_again(tmp_path):
     cache = tmp_path / "toy"
     whole = prepare(examples(), cache=cache, **OPTIONS).sha256
     for name in ("images.npy", "masks.npy", "names.json"):

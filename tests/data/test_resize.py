@@ -1,4 +1,4 @@
-"""Resizing: areas averaged, labels never invented, letterbox padding neither seen nor scored."""
+"""Resizing: areas are averaged, labels are never invented, and letterbox padding is ignored."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_letterbox_keeps_the_aspect_and_centres():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_image_and_mask_stay_in_register(channels):
+def test_image_and_mask_stay_aligned(channels):
     mask = np.zeros((64, 96), np.uint8)
     mask[16:48, 24:72] = 1
     image = np.repeat(255 * mask[..., None], channels, axis=-1)

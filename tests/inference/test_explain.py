@@ -1,6 +1,4 @@
-"""Grad-CAM on networks whose answer is known by construction, and against a decoder taken apart by hand."""
-
-import functools
+"""Grad-CAM on networks with a known answer, and against a decoder that is written out."""
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +13,13 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
+from tests.conftest import shrink_models
 
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
-def of(segmenter, model, *, num_classes=1, channels=3):
-    """A network as if it had been a run's."""
+def as_run(segmenter, model, *, num_classes=1, channels=3):
+    """Wrap a network as if a run had trained it."""
     params, stats = network.arrays(segmenter)
     weights = {"params": params, "stats": stats}
     classes = ("background", "object", "other")[: max(num_classes, 2)]
@@ -31,11 +30,11 @@ def of(segmenter, model, *, num_classes=1, channels=3):
 
 def fresh(model, seed=0, **options):
     segmenter = models.build(model, num_classes=options.get("num_classes", 1), rngs=nnx.Rngs(seed))
-    return of(segmenter, model, **options)
+    return as_run(segmenter, model, **options)
 
 
 def transparent(model, head):
-    """A U-Net of two levels whose logit is head . (red, green), as its one skip hands them on, where those are > 0."""
+    """Build a U-Net of two levels: its logit is head . relu(red, green), of the two channels behind its one skip."""
 
     def identity(block, into):
         for convolution, size in ((block.first, into), (block.second, 2)):
@@ -45,31 +44,31 @@ def transparent(model, head):
 
     segmenter = models.build(model, num_classes=1, in_channels=2, rngs=nnx.Rngs(0))
     identity(segmenter.encoder.blocks[0], 2)
-    identity(segmenter.decoder.blocks[0], 4)  # of the concatenation the skip comes last
+    identity(segmenter.decoder.blocks[0], 4)  # the skip is the last part of a concatenation
     segmenter.decoder.head.kernel[...] = jnp.asarray(head, jnp.float32).reshape(1, 1, 2, 1)
-    return of(segmenter, model, channels=2)
+    return as_run(segmenter, model, channels=2)
 
 
 @pytest.fixture
 def two_wide(monkeypatch):
-    for name, skip in (("unet", "plain"), ("sharp_unet", "sharp")):
-        monkeypatch.setitem(models.MODELS, name, models.Network(models._unet((2, 3)), skip))
+    shrink_models(monkeypatch, (2, 3))
 
 
 @pytest.fixture
 def image():
-    return np.random.default_rng(0).integers(1, 256, (13, 18, 2), np.uint8)  # its height is padded to 14
+    return np.random.default_rng(0).integers(1, 256, (13, 18, 2), np.uint8)  # the network pads its height to 14
 
 
 @pytest.mark.parametrize("model", ["unet", "sharp_unet"])
-def test_a_network_with_a_known_answer_gets_it(two_wide, model, image):
+def test_a_network_with_a_known_answer_gives_it(two_wide, model, image):
     run = transparent(model, (2, -1))
     region = np.zeros((13, 18), bool)
     region[3:9, 4:15] = True
     skip = np.pad(image, ((0, 1), (0, 0), (0, 0)), mode="edge") / 255.0
     if model == "sharp_unet":
         skip = np.stack([ndimage.convolve(skip[..., c], LAPLACIAN, mode="constant") for c in range(2)], axis=-1)
-    # The logit is 2 relu(red) - relu(green): its gradient by a channel is the head's weight where that is above 0.
+    # The logit is 2 relu(red) - relu(green): its gradient by a channel is the head's weight where the channel is above
+    # 0.
     passes = [(skip[:13, :, c] > 0)[region].sum() / skip[..., c].size for c in range(2)]
     expected = np.maximum(2 * passes[0] * skip[..., 0] - passes[1] * skip[..., 1], 0)[:13]
     (found,) = explain.gradcam(run, image, 1, region)
@@ -92,32 +91,31 @@ def test_the_default_region_is_where_the_class_is_predicted(two_wide, image):
 
 
 def by_hand(run, image, region, label):
-    """Each concatenation's map at its own size, with the decoder written out."""
-    segmenter = run.network
-    x = jnp.asarray(image[None] / np.float32(255))
-    *features, x = segmenter.encoder(x)
-    joins, decoder = [functools.partial(segmenter.skip, *each) for each in enumerate(features)][::-1], segmenter.decoder
-    ups = getattr(decoder, "ups", None)
-    concatenations, arguments = [], [(), ()][:1] if ups is not None else [(None,)]
+    """Compute Grad-CAM at each skip, at its own size, with the decoder written out."""
+    network = run.network
+    *features, deepest = network.encoder(jnp.asarray(image[None] / np.float32(255)))
+    decoder, levels = network.decoder, len(features)
+    ups = getattr(decoder, "ups", [lambda x: jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)] * len(decoder.blocks))
+    weight = () if hasattr(decoder, "ups") else (None,)
 
-    def up(level, x):
-        return ups[level](x) if ups is not None else jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+    def concatenation(index, x):
+        below = ups[index](x)
+        level = levels - 1 - index
+        return network.skip(level, features[level], below) if level >= 0 else below
 
-    def rest(level, concatenation):
-        x = concatenation
-        for index in range(level, len(decoder.blocks)):
-            if index > level:
-                x = up(index, x)
-                x = joins[index](x) if index < len(joins) else x
-            concatenations.append(x)
-            x = decoder.blocks[index](x, *arguments[0])
+    def logit(index, joined):
+        """Return the class's logit, summed over the region, from the input of the block `index`."""
+        x = decoder.blocks[index](joined, *weight)
+        for after in range(index + 1, len(decoder.blocks)):
+            x = decoder.blocks[after](concatenation(after, x), *weight)
         return jnp.sum(decoder.head(x)[0, ..., label] * region)
 
-    rest(0, joins[0](up(0, x)))
-    maps = []
-    for level, concatenation in enumerate(list(concatenations)[: len(joins)]):
-        gradient = np.asarray(jax.grad(lambda c, level=level: rest(level, c))(concatenation))[0]
-        maps.append(np.maximum((np.asarray(concatenation)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+    maps, x = [], deepest
+    for index in range(levels):
+        joined = concatenation(index, x)
+        gradient = np.asarray(jax.grad(lambda joined, index=index: logit(index, joined))(joined))[0]
+        maps.append(np.maximum((np.asarray(joined)[0] * gradient.mean(axis=(0, 1))).sum(axis=-1), 0))
+        x = decoder.blocks[index](joined, *weight)
     return maps
 
 
@@ -125,9 +123,8 @@ def by_hand(run, image, region, label):
     "model",
     [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", pytest.param("sharp_normed", marks=pytest.mark.slow)],
 )
-def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, model):
-    if model != normed:
-        monkeypatch.setitem(models.MODELS, model, models.Network(models._unet((2, 3, 4)), models.MODELS[model].skip))
+def test_every_skip_gives_what_the_written_out_decoder_gives(monkeypatch, normed, model):
+    shrink_models(monkeypatch, (2, 3, 4))
     run = fresh(model, num_classes=3)
     image = np.random.default_rng(1).integers(0, 256, (16, 8, 3), np.uint8)
     region = np.zeros((16, 8), bool)
@@ -143,14 +140,14 @@ def test_every_level_is_what_the_decoder_taken_apart_gives(monkeypatch, normed, 
 
 
 @pytest.mark.parametrize("model", ["sharp_unet", "ternausnet16", "sharp_unet_resnet18"])
-def test_each_family_has_four_levels(model):
+def test_each_network_of_the_paper_has_four_skips(model):
     run = nnx.eval_shape(lambda: models.build(model, rngs=nnx.Rngs(0)))
     params, stats = network.arrays(run)
     shell = Trained(
         model, model, "", ("a", "b"), Config(), 3, None, 1, nnx.graphdef(run), {"params": params, "stats": stats}
     )
     images, region = jax.ShapeDtypeStruct((1, 45, 64, 3), np.uint8), jax.ShapeDtypeStruct((1, 45, 64), np.float32)
-    maps = jax.eval_shape(explain._gradcam(shell), shell.weights, images, region, np.ones(1, np.float32))
+    maps = jax.eval_shape(explain._gradcam(shell, "cpu"), shell.weights, images, region, np.ones(1, np.float32))
     assert [heat.shape for heat in maps] == [(1, 45, 64)] * 4
 
 
@@ -172,7 +169,7 @@ def test_a_wave_has_its_power_at_its_frequency(cycles):
     assert share[np.abs(frequency - cycles) < 0.04].sum() > 0.99
 
 
-def test_of_white_noise_the_laplacian_leaves_what_its_transform_says():
+def test_the_spectrum_of_filtered_white_noise_is_the_kernels_transfer_function():
     noise = np.random.default_rng(0).normal(size=(64, 64, 40))
     after = np.stack([ndimage.convolve(noise[..., c], LAPLACIAN, mode="wrap") for c in range(40)], axis=-1)
     u, v = np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None]

@@ -1,4 +1,4 @@
-"""Exported files against the run they came from, at unknown sizes and in a process without this project."""
+"""Exported files against their runs, at sizes that the export did not see, and without this project."""
 
 import functools
 import os
@@ -23,8 +23,8 @@ from sharp_unet_jax.training import network
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
-def made(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
-    """A run as `trained.load` gives it, with fresh weights."""
+def fresh_run(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
+    """Return a run with fresh weights, as `trained.load` would."""
     config = Config(data=Data(size=size, fit=fit), **fields)
     segmenter = network.build(config, model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(seed))
     params, stats = jax.device_get(network.arrays(segmenter))
@@ -36,7 +36,7 @@ def made(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed=0, s
 
 
 def images(size, channels=3):
-    """Smooth pictures."""
+    """Return two smooth images of `size`."""
     y, x = np.mgrid[: size[0], : size[1]]
     waves = [127 + 120 * np.sin((y * (c + 1) + 2 * x) / 9) for c in range(channels)]
     return np.stack([np.stack(waves, -1)] * 2).astype(np.uint8)
@@ -44,17 +44,18 @@ def images(size, channels=3):
 
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
 @pytest.mark.parametrize("size", [(16, 24), (31, 17), (9, 40)])
-def test_resizing_inside_is_that_of_the_training_and_back(fit, size):
+def test_exported_resizing_is_that_of_training_and_back(fit, size):
     given = images(size)
-    small = jax.jit(lambda x: export._to_training(x, (16, 24), fit))(given.astype(np.float32))
-    np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)  # 8 bits, twice
-    ours = jax.jit(lambda x: export._to_own(x, size, fit))(small / 255)
+    small = jax.jit(lambda x: export._resize(x, (16, 24), fit))(given.astype(np.float32))
+    # Pillow rounds to 8 bits twice.
+    np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)
+    ours = jax.jit(lambda x: export._restore(x, size, fit))(small / 255)
     np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
 
 
 @pytest.mark.parametrize("num_classes", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(num_classes, tmp_path):
-    runs = [made(num_classes=num_classes, channels=1, seed=seed) for seed in (0, 1)]
+    runs = [fresh_run(num_classes=num_classes, channels=1, seed=seed) for seed in (0, 1)]
     (tmp_path / "model").write_bytes(export.to_stablehlo(runs))
     given = images((31, 17), 1)
     np.save(tmp_path / "images.npy", given)
@@ -80,7 +81,7 @@ np.savez("out.npz", mask=mask, probabilities=probabilities)
 
 
 def check_onnx(runs, size):
-    """The converted runs, by onnxruntime, against the function that was converted, at a size and number not seen."""
+    """Compare the ONNX file with the converted function, at a new size and number of images; return the mask."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(export.to_onnx(runs))
@@ -91,22 +92,34 @@ def check_onnx(runs, size):
     np.testing.assert_array_equal(mask, expected_mask)
     assert np.ptp(probabilities) > 0
     assert session.get_modelmeta().custom_metadata_map["use"] == "research; not a medical device"
+    return mask
 
 
 @pytest.mark.filterwarnings("ignore")  # jax2onnx's own
 @pytest.mark.slow
 def test_onnx_of_an_ensemble_in_bfloat16():
-    check_onnx([made(seed=seed, precision="bfloat16") for seed in (0, 1)], (31, 17))
+    check_onnx([fresh_run(seed=seed, precision="bfloat16") for seed in (0, 1)], (31, 17))
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
     options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
-    check_onnx([made(normed, num_classes=4, **options)], (31, 17))
+    check_onnx([fresh_run(normed, num_classes=4, **options)], (31, 17))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
+def test_onnx_decides_one_class_by_its_threshold():
+    """The threshold lies in the widest gap between the probabilities, so rounding flips no pixel."""
+    _, probabilities = jax.jit(export.predictor([fresh_run()]))(images((31, 17))[:1])
+    values = np.sort(np.ravel(probabilities))[100:-100]
+    widest = np.argmax(np.diff(values))
+    threshold = float(values[widest : widest + 2].mean())
+    mask = check_onnx([fresh_run(threshold=threshold)], (31, 17))
+    assert set(np.unique(mask)) == {0, 1}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_pads_the_max_pool_of_a_resnet():
     import jax2onnx
     import onnxruntime
 
@@ -124,26 +137,26 @@ def test_onnx_knows_the_padding_of_the_pool_of_a_resnet():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("model", ["unet_resnet18", "sharp_ternausnet16", "sharp_unet_resnet50"])
 def test_onnx_of_whole_networks(model):
-    check_onnx([made(model, size=(64, 96))], (70, 50))
+    check_onnx([fresh_run(model, size=(64, 96))], (70, 50))
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_onnx_cannot_express_is_one_line(monkeypatch):
     monkeypatch.setattr(network, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
     with pytest.raises(InputError, match=r"cannot be converted to ONNX .*try --format=stablehlo") as error:
-        export.to_onnx([made()])
+        export.to_onnx([fresh_run()])
     assert "\n" not in str(error.value)
 
 
 def test_what_stablehlo_cannot_express_is_one_line(monkeypatch):
     monkeypatch.setattr(network, "probabilities", lambda logits: jax.pure_callback(np.asarray, logits, logits))
     with pytest.raises(InputError, match=r"sharp_unet cannot be converted to StableHLO .*callback") as error:
-        export.to_stablehlo([made()])
+        export.to_stablehlo([fresh_run()])
     assert "\n" not in str(error.value)
 
 
 def test_safetensors_hold_every_weight_by_name(tmp_path):
-    run = made()
+    run = fresh_run()
     (tmp_path / "weights").write_bytes(export.to_safetensors(run))
     with safe_open(tmp_path / "weights", "numpy") as file:
         kernel = file.get_tensor("decoder.head.kernel")
@@ -155,4 +168,4 @@ def test_safetensors_hold_every_weight_by_name(tmp_path):
 def test_too_many_runs_for_one_file(monkeypatch):
     monkeypatch.setattr(export, "_LIMIT", 100)
     with pytest.raises(InputError, match="export one run"):
-        export.to_stablehlo([replace(made())])
+        export.to_stablehlo([replace(fresh_run())])

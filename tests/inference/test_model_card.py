@@ -1,4 +1,4 @@
-"""The card beside an exported model, as the command writes it: everything it says is what the sweep recorded."""
+"""The model card that the command writes: it says what the sweep recorded."""
 
 import io
 import json
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 @pytest.fixture
 def sweep(done, monkeypatch):
-    """The finished sweep as if it were of a data set whose terms are known; converted to no more than a name."""
+    """Return the finished sweep under the name of a data set whose terms are known; export writes a name alone."""
     folds = json.loads((done / "folds.json").read_text())
     (done / "folds.json").write_text(json.dumps(folds | {"dataset": "isic2018/task1", "window": [-512.0, 512.0]}))
     monkeypatch.setattr("sharp_unet_jax.inference.export.to_stablehlo", lambda runs: runs[0].model.encode())
@@ -23,13 +23,14 @@ def sweep(done, monkeypatch):
 
 
 def card(path, folder, file_format="stablehlo", *more):
+    """Export the run in `path` and return its card in one line."""
     output = folder / "model"
     export.run([f"--run={path}", f"--format={file_format}", f"--output={output}", *more], Console(file=io.StringIO()))
     return " ".join((folder / "model.md").read_text().split())
 
 
 def rows(text):
-    """(run, test images, Jaccard, Dice) of the card's table."""
+    """Return (run, test images, Jaccard, Dice) for each row of the card's table."""
     return re.findall(r"\| (\w+/repeat\d-fold\d) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", text)
 
 

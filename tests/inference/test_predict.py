@@ -1,4 +1,4 @@
-"""Predictions on images of any size: those of the training at its size, and what tiles, turns and ensembles are."""
+"""Predictions for images of any size: resized, in tiles, over flips and turns, by one run and by several."""
 
 import dataclasses
 
@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict, trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import plan, workdir
+from sharp_unet_jax.training import compile
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -21,7 +21,7 @@ def run(finished):
     return trained.load(finished / "runs/sharp_unet/repeat0-fold1")
 
 
-def test_images_of_the_training_size_give_what_the_run_left(run, finished, dataset):
+def test_images_of_the_training_size_give_the_saved_predictions(run, finished, dataset):
     sweep = records.load(finished)
     rows = [dataset.ids.index(image) for image in sweep.test_ids(run.name)]
     found = np.stack(run.predict(dataset.images[rows]))
@@ -29,7 +29,7 @@ def test_images_of_the_training_size_give_what_the_run_left(run, finished, datas
 
 
 def test_every_image_comes_back_in_order_and_at_its_own_size(run, dataset):
-    """Twice as large by repeating pixels, the image that the network sees is the same: averaging undoes it."""
+    """An image enlarged by repeating pixels is resized to the same input: averaging undoes the repetition."""
     images = [dataset.images[0], np.kron(dataset.images[1], np.ones((2, 2, 1), np.uint8)), dataset.images[2][..., 0]]
     found = run.predict(images)
     assert [each.shape for each in found] == [(16, 24, 1), (32, 48, 1), (16, 24, 1)]
@@ -49,16 +49,16 @@ def test_more_images_than_a_batch(run, dataset):
 
 @pytest.mark.parametrize(("tile", "width", "batches"), [(None, 24, [4, 4]), ((16, 48), 120, [2] * 10)])
 def test_large_images_are_predicted_a_few_at_once(run, monkeypatch, tile, width, batches):
-    """By the size that the network is given: 16 x 24 pixels, or tiles of 16 x 48, of which 16 x 120 pixels are four."""
+    """The network's input decides: 16x24 pixels, or tiles of 16x48, of which an image of 16x120 has four."""
     monkeypatch.setattr(compile, "_CPU_PIXELS", 4 * 16 * 24)
     given = []
-    step = run.step
+    step = run.step("cpu")
 
     def spied(weights, images):
         given.append(len(images))
         return step(weights, images)
 
-    run.__dict__["step"] = spied
+    run.__dict__["step"] = {"cpu": spied}.__getitem__
     run.predict([np.zeros((16, width, 3), np.uint8)] * 5, tile=tile)
     assert given == batches
 
@@ -66,11 +66,11 @@ def test_large_images_are_predicted_a_few_at_once(run, monkeypatch, tile, width,
 def test_the_network_is_compiled_once_for_images_of_all_sizes(run):
     for size in ((10, 30), (16, 24), (99, 7)):
         run.predict([np.zeros((*size, 3), np.uint8)] * 2)
-    assert run.step._cache_size() == 1
+    assert run.step("cpu")._cache_size() == 1
 
 
 def test_a_letterbox_is_undone():
-    """A ramp from top to bottom survives the way there and back."""
+    """A ramp from top to bottom is resized and restored."""
     ramp = np.tile(np.linspace(0, 1, 30, dtype=np.float32)[:, None, None], (1, 10, 1))
     image = np.round(255 * ramp).astype(np.uint8)
     small, _ = resize(image, image[..., 0], (20, 20), "letterbox")
@@ -80,7 +80,7 @@ def test_a_letterbox_is_undone():
 
 
 def test_an_ensemble_is_the_mean_of_its_members(finished, dataset):
-    members = predict.load(finished, "unet")
+    members = trained.load_all(finished, "unet")
     assert [member.name for member in members] == ["unet/repeat0-fold0", "unet/repeat0-fold1"]
     found = next(predict.predict(members, dataset.images[:1]))
     each = [member.probabilities(dataset.images[:1])[0] for member in members]
@@ -89,8 +89,8 @@ def test_an_ensemble_is_the_mean_of_its_members(finished, dataset):
 
 
 @pytest.mark.parametrize(("flips", "rotations", "count"), [(True, False, 4), (False, True, 4), (True, True, 8)])
-def test_turned_images_are_averaged(run, dataset, flips, rotations, count):
-    """Averaged over a group, the prediction of a turned image is the turned prediction."""
+def test_flips_and_turns_are_averaged(run, dataset, flips, rotations, count):
+    """The prediction of a turned image is the turned prediction, if all symmetries are averaged."""
     image = dataset.images[0]
     options = {"flips": flips, "rotations": rotations, "tile": (16, 16)}
     square = image[:, :16]
@@ -104,15 +104,15 @@ def test_turned_images_are_averaged(run, dataset, flips, rotations, count):
 
 
 def test_turns_at_the_training_size(run, dataset):
-    """Of 16x24 pixels, a quarter turn is 24x16."""
+    """A quarter turn of 16x24 pixels is 24x16."""
     image = dataset.images[0]
     (found,) = run.predict([image], rotations=True)
     each = [np.rot90(run.probabilities(np.rot90(image, k)[None])[0], -k) for k in range(4)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-5)
 
 
-def test_tiles_are_the_whole_image(run):
-    """The network of the tests sees ten pixels far: beyond, a tile knows what the whole image knows."""
+def test_tiles_predict_what_the_whole_image_predicts(run):
+    """The tests' network has a receptive field of ten pixels on each side: within a tile, it sees the same."""
     image = np.random.default_rng(0).integers(0, 256, (150, 201, 3), np.uint8)
     whole = run.probabilities(image[None])[0]
     (tiled,) = run.predict([image], tile=(64, 64))
@@ -122,64 +122,38 @@ def test_tiles_are_the_whole_image(run):
     np.testing.assert_allclose(single[:130, :180], whole[:130, :180], atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [1, 15, 16, 40, 64, 65, 200])
-def test_tiles_cover_every_pixel_and_begin_where_the_network_halves(length):
-    starts = tiles.starts(length, 32, 16)
-    assert all(start % 16 == 0 for start in starts)
-    assert starts == sorted(set(starts))
-    assert max(np.diff(starts), default=0) <= 16
-    assert length - 16 < starts[-1] + 32 >= length
-    image = np.random.default_rng(0).random((length, 20, 2)).astype(np.float32)
-    parts = list(tiles.cut(image, (32, 16), 16))
-    assert {part.shape for part in parts} == {(32, 16, 2)}
-    np.testing.assert_allclose(tiles.join(parts, image.shape[:2], (32, 16), 16), image, atol=1e-6)
-
-
 def test_devices_share_a_batch(run, dataset):
     assert len(jax.devices()) >= 3
     found = list(predict.predict(run, dataset.images[:5], devices=jax.devices()[:3]))
     np.testing.assert_allclose(np.stack(found), run.probabilities(dataset.images[:5]), atol=1e-5)
 
 
-def test_labels():
-    foreground = np.array([[[0.5], [0.51]]], np.float32)
-    np.testing.assert_array_equal(predict.labels(foreground, 0.5), [[0, 1]])
-    several = np.array([[[0.2, 0.5, 0.3], [0.6, 0.2, 0.2]]], np.float32)
-    np.testing.assert_array_equal(predict.labels(several, 0.5), [[1, 0]])
+def test_the_platform_that_computes_decides_precision_and_options(run, dataset, monkeypatch):
+    """A CPU may predict while JAX's default is a GPU."""
+    asked, jit = [], compile.jit
 
+    def spied(function, config, platform, **options):
+        asked.append(platform)
+        return jit(function, config, platform, **options)
 
-def test_hounsfield_units_become_what_was_trained_on():
-    values = np.array([[[-2000], [-1250], [-500], [250], [3000]]], np.int16)
-    assert pixels.as_trained(values, 1, (-1250, 250)).ravel().tolist() == [0, 0, 128, 255, 255]
-    np.testing.assert_array_equal(pixels.as_trained(np.array([[[True]]]), 3, None), [[[255, 255, 255]]])
+    monkeypatch.setattr(compile, "jit", spied)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    found = run.predict(dataset.images[:2], devices=jax.devices("cpu")[1:2])
+    np.testing.assert_allclose(np.stack(found), run.probabilities(dataset.images[:2]), atol=1e-6)
+    np.testing.assert_allclose(1 / (1 + np.exp(-run.logits(dataset.images[:2]))), np.stack(found), atol=1e-5)
+    assert asked == ["cpu", "cpu"]  # one program for probabilities, one for logits
 
 
 @pytest.mark.parametrize("tile", [(0, 0), (0, -3), 64, (64.5, 64), (64,)])
-def test_what_is_no_tile_is_said(run, dataset, tile):
+def test_a_wrong_tile_is_refused(run, dataset, tile):
     with pytest.raises(InputError, match="tile: give a height and a width"):
         list(run.predict([dataset.images[0]], tile=tile))
 
 
 @pytest.mark.parametrize("image", ["image.png", [[1, 2], [3, 4]]])
-def test_what_is_no_array_is_said(run, image):
+def test_an_image_that_is_no_array_is_refused(run, image):
     with pytest.raises(InputError, match="an image is an array of pixels, not a"):
         list(run.predict([image]))
-
-
-@pytest.mark.parametrize(
-    ("image", "channels", "window", "message"),
-    [
-        (np.zeros((4, 4, 3), np.uint16), 3, None, r"uint16 \(0 to 0\), and the run was trained on 8 bits"),
-        (np.eye(3, dtype=np.uint8)[None], 1, None, "is RGB, and the run was trained on images that are grey"),
-        (np.zeros((4, 4, 2), np.uint8), 3, None, "of 2 channels"),
-        (np.full((4, 4, 1), np.nan), 1, (-1.0, 1.0), "not numbers"),
-        (np.ones((4, 4, 1), np.int16), 1, (-512.0, 512.0), "Hounsfield"),
-        (np.array([[["a"]]]), 1, None, "not numbers"),
-    ],
-)
-def test_what_cannot_be_read_is_said(image, channels, window, message):
-    with pytest.raises(InputError, match=message):
-        pixels.as_trained(image, channels, window)
 
 
 def test_the_runs_window_is_used(run, done, dataset):
@@ -193,14 +167,3 @@ def test_the_runs_window_is_used(run, done, dataset):
         run.predict([deep])
     with pytest.raises(InputError, match=r"\(height, width\)"):
         run.predict([dataset.images])
-
-
-def test_runs_are_chosen(finished, tmp_path):
-    with pytest.raises(InputError, match="runs of 2 models: choose one of unet, sharp_unet"):
-        predict.load(finished)
-    with pytest.raises(InputError, match="no finished run of ternausnet16"):
-        predict.load(finished, "ternausnet16")
-    with pytest.raises(InputError, match="is a run of unet, not of sharp_unet"):
-        predict.load(finished / "runs/unet/repeat0-fold0", "sharp_unet")
-    with pytest.raises(InputError, match="is no run"):
-        predict.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Runs read back: what they predict is what they predicted, and what cannot be read is said in a line."""
+"""Runs read back: they predict what they predicted in their sweep, and damage is refused in one line."""
 
 import dataclasses
 import json
@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 import sharp_unet_jax
-from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import workdir
-from tests.conftest import squares
+from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -23,12 +22,12 @@ RUN = "runs/sharp_unet/repeat0-fold1"
 
 
 def images_and_predictions(folder, name, dataset):
-    """The test images of a run, and the probabilities it left of them."""
+    """Return the test images of a run, and its saved predictions."""
     sweep = records.load(folder)
     return dataset.images[[dataset.ids.index(image) for image in sweep.test_ids(name)]], sweep.predictions(name)
 
 
-def test_a_run_predicts_what_it_predicted(finished, dataset):
+def test_a_run_predicts_what_it_saved(finished, dataset):
     run = sharp_unet_jax.load(finished / RUN)
     images, expected = images_and_predictions(finished, run.name, dataset)
     probabilities = run.probabilities(images)
@@ -40,7 +39,7 @@ def test_a_run_predicts_what_it_predicted(finished, dataset):
     np.testing.assert_allclose(jitted(run.weights, images[0]), run.logits(images)[0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_knows_what_it_is(finished):
+def test_a_run_has_its_names_classes_and_config(finished):
     run = trained.load(finished / RUN)
     assert (run.name, run.model, run.dataset) == ("sharp_unet/repeat0-fold1", "sharp_unet", "squares")
     assert (run.classes, run.channels, run.num_classes) == (("background", "square"), 3, 1)
@@ -67,14 +66,14 @@ def other_digest(run):
     [
         (shutil.rmtree, "is no run: name a folder such as"),
         (lambda run: (run / "record.json").unlink(), "is not finished"),
-        (lambda run: (run / "record.json").write_text("{"), "the record of sharp_unet/repeat0-fold1 in .* is damaged"),
+        (lambda run: (run / "record.json").write_text("{"), "sharp_unet/repeat0-fold1/record.json is damaged"),
         (lambda run: shutil.rmtree(run / "checkpoint"), "checkpoint is damaged"),
         (other_digest, r"checkpoint is damaged \(its bytes are not those recorded\)"),
         (lambda run: (run.parents[2] / "config.json").unlink(), "holds no sweep: there is no config.json"),
         (lambda run: (run.parents[2] / "folds.json").unlink(), "holds no sweep: there is no folds.json"),
     ],
 )
-def test_what_is_no_whole_run_is_refused(done, harm, message):
+def test_a_run_that_is_not_whole_is_refused(done, harm, message):
     harm(done / RUN)
     with pytest.raises(InputError, match=message) as caught:
         trained.load(done / RUN)
@@ -92,7 +91,7 @@ def test_a_folder_beside_a_run_is_refused(finished, name):
     [((2, 4, 8), r"has no params\."), ((4, 12), r"is \(.*\), this version's is")],
 )
 def test_another_network_by_the_same_name_is_refused(finished, monkeypatch, widths, message):
-    monkeypatch.setitem(models.MODELS, "sharp_unet", models.Network(models._unet(widths), "sharp"))
+    shrink_models(monkeypatch, widths)
     with pytest.raises(InputError, match="is of another version of this project: .*" + message):
         trained.load(finished / RUN)
 
@@ -103,3 +102,14 @@ def test_a_model_of_a_later_version_is_refused(done):
     shutil.copytree(done / RUN, done / "runs/later_unet/repeat0-fold1")
     with pytest.raises(InputError, match="no model 'later_unet'"):
         trained.load(done / "runs/later_unet/repeat0-fold1")
+
+
+def test_the_runs_of_one_model_are_chosen(finished, tmp_path):
+    with pytest.raises(InputError, match="runs of 2 models: choose one of unet, sharp_unet"):
+        trained.load_all(finished)
+    with pytest.raises(InputError, match="no finished run of ternausnet16"):
+        trained.load_all(finished, "ternausnet16")
+    with pytest.raises(InputError, match="is a run of unet, not of sharp_unet"):
+        trained.load_all(finished / "runs/unet/repeat0-fold0", "sharp_unet")
+    with pytest.raises(InputError, match="is no run"):
+        trained.load_all(tmp_path)

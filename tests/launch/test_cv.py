@@ -16,7 +16,7 @@ from launch import cv
 from launch.console import config as configs
 from launch.console import dataset
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.sweeps import sweep
+from sharp_unet_jax.sweeps.events import Ended
 from tests.conftest import squares
 from tests.launch.console.test_config import NAMES
 
@@ -104,7 +104,7 @@ def test_a_stopped_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeyp
 
     def show(events, console, epochs, groups):
         for event in events:
-            if isinstance(event, sweep.Ended):
+            if isinstance(event, Ended):
                 signal.raise_signal(number)
 
     monkeypatch.setattr("launch.console.progress.show", show)

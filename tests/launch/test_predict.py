@@ -21,9 +21,9 @@ from rich.console import Console
 from datasets.formats import picture
 from launch import predict
 from launch.prediction import pipeline
-from sharp_unet_jax.decision import labels
+from sharp_unet_jax import decision
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference.predict import load
+from sharp_unet_jax.inference.trained import load_all
 from sharp_unet_jax.sweeps import plan, workdir
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -61,10 +61,10 @@ def test_masks_of_a_folder(finished, inputs, tmp_path, console, dataset):
         + [f"overlays/{stem}.{'tif' if stem == 'pages' else 'png'}" for stem in stems]
         + [f"probabilities/{stem}.tif" for stem in stems]
     )
-    (trained,) = load(run)
+    (trained,) = load_all(run)
     (expected,) = trained.predict([np.kron(dataset.images[2], np.ones((2, 3, 1), np.uint8))])
     mask = np.asarray(Image.open(output / "masks/deep/c.png"))
-    np.testing.assert_array_equal(mask, labels(expected, 0.5))
+    np.testing.assert_array_equal(mask, decision.labels(expected, 0.5))
     np.testing.assert_allclose(tifffile.imread(output / "probabilities/deep/c.tif"), expected[..., 0], atol=1e-6)
     assert tifffile.imread(output / "masks/pages.tif").shape == (2, 16, 24)
     rows = table(output)
@@ -285,7 +285,7 @@ def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, consol
     volume = nibabel.Nifti1Image(np.stack([units.T, units.T], axis=-1), np.diag([-0.5, -2.0, 3.0, 1.0]))
     nibabel.save(volume, folder / "volume.nii.gz")
     assert predict.run([f"--run={run}", str(folder), str(output)], console) == 0
-    (trained,) = load(run)
+    (trained,) = load_all(run)
     (expected,) = trained.masks([np.rint((np.clip(units, -1000, 400) + 1000) / 1400 * 255).astype(np.uint8)])
     assert 0 < expected.sum() < expected.size
     mask = highdicom.seg.segread(output / "masks/slice.dcm")

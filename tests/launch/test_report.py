@@ -1,6 +1,7 @@
-"""The command, and the report at the end of a sweep."""
+"""The command, the report at the end of a sweep, and what a sweep was made with."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +22,23 @@ def coarse(monkeypatch):
     monkeypatch.setattr(figures, "DPI", 30)
 
 
-def test_the_command_says_where_the_report_is(tmp_path, capsys):
-    whole.sweep(tmp_path / "w", repeats=1)
-    report.run([str(tmp_path / "w")])
-    assert capsys.readouterr().out == f"report: {tmp_path / 'w' / 'report' / 'report.html'}\n"
-    assert (tmp_path / "w" / "report" / "report.html").is_file()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "w"
+    whole.sweep(folder, repeats=1)
+    return folder
+
+
+@pytest.fixture
+def workdir(made, tmp_path):
+    """A finished sweep of two networks on two folds."""
+    return Path(shutil.copytree(made, tmp_path / "w"))
+
+
+def test_the_command_prints_where_the_report_is(workdir, capsys):
+    report.run([str(workdir)])
+    assert capsys.readouterr().out == f"report: {workdir / 'report' / 'report.html'}\n"
+    assert (workdir / "report" / "report.html").is_file()
 
 
 def test_bad_input_is_one_line_and_exit_code_1(tmp_path):
@@ -49,25 +62,24 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path):
         ("config.json", b"{}", r"config.json is damaged \(it lacks models, repeats"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, name, content, message):
-    whole.sweep(tmp_path / "w", repeats=1)
-    path = tmp_path / "w" / name if name in ("environment.json", "folds.json", "config.json") else None
-    path = path or next((tmp_path / "w" / "runs").rglob(name))
+def test_a_damaged_file_is_named(workdir, name, content, message):
+    path = workdir / name if name in ("environment.json", "folds.json", "config.json") else None
+    path = path or next((workdir / "runs").rglob(name))
     path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
     with pytest.raises(InputError, match=message) as error:
-        report.run([str(tmp_path / "w")])
+        report.run([str(workdir)])
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_environment_keeps_no_sweep_from_its_tables(tmp_path):
+def test_a_sweep_with_a_damaged_environment_gets_its_tables(tmp_path):
     (tmp_path / "environment.json").write_text("{")
     environment.write(tmp_path, "launch.cv", ["--config=a.py"], jax.devices(), trained=True)
     (command,) = json.loads((tmp_path / "environment.json").read_text())["commands"]
     assert command == "python -m launch.cv --config=a.py"
 
 
-def test_runs_made_by_two_versions_name_both_and_a_command_that_made_none_does_not(tmp_path):
+def test_runs_of_two_versions_name_both_and_a_command_that_trained_none_adds_no_version(tmp_path):
     path = tmp_path / "environment.json"
     old = {"commands": ["a"], "commit": "0000", "devices": "8 x NVIDIA H100", "packages": {"jax": "0.9.0"}}
     path.write_text(json.dumps(old))
@@ -80,9 +92,8 @@ def test_runs_made_by_two_versions_name_both_and_a_command_that_made_none_does_n
     assert both["packages"]["jax"] == f"0.9.0; {jax.__version__}"
 
 
-def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
+def test_a_home_is_found_behind_an_equals_sign(workdir, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    whole.sweep(tmp_path / "w", repeats=1)
     report.run(["~/w", "--output=~/out"])
     assert (tmp_path / "out" / "report.html").is_file()
 
@@ -102,9 +113,9 @@ def test_a_sweep_ends_with_its_report_and_what_it_was_made_with(tmp_path, monkey
     assert made_with["packages"]["jax"] in page
     path = tmp_path / "w" / "environment.json"
     path.write_text(json.dumps(made_with | {"commit": "0000"}))
-    assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0  # makes nothing
+    assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0  # trains nothing
     assert json.loads(path.read_text())["commit"] == "0000"
-    for _ in range(2):  # the same command again is no other
+    for _ in range(2):  # the same command twice is listed once
         environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], jax.devices(), trained=True)
     commands = json.loads((tmp_path / "w" / "environment.json").read_text())["commands"]
     assert commands == [command, "python -m launch.cv '--config=a b.py'"]

@@ -1,4 +1,4 @@
-"""The whole network against the same one written in Keras, from the paper's section 3, with our weights."""
+"""Whole networks against the same networks in Keras, written from the paper's section 3, with equal weights."""
 
 import os
 
@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from sharp_unet_jax import models
+from tests.conftest import shrink_models
 
 os.environ["KERAS_BACKEND"] = "jax"
 import keras
@@ -19,7 +20,7 @@ LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
 def keras_unet(sharp: bool):
-    """Two convolutions a block, pooling between blocks, transposed convolutions, sharp blocks on the skips."""
+    """Build the U-Net: two convolutions a block, pooling, transposed convolutions, and sharp blocks if asked for."""
 
     def block(x, width):
         for _ in range(2):
@@ -45,7 +46,7 @@ def keras_unet(sharp: bool):
 
 
 def copy_weights(model, reference):
-    """Ours into Keras's, layer by layer in the order of the network."""
+    """Copy the weights of `model` to Keras's layers, in the order of the network."""
     ours = []
     for block in model.encoder.blocks:
         ours += [block.first, block.second]
@@ -62,15 +63,14 @@ def copy_weights(model, reference):
 
 
 @pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet"])
-def test_logits_equal_kerass(name, monkeypatch):
-    skip = "sharp" if name.startswith("sharp") else "plain"
-    monkeypatch.setitem(models.MODELS, name, models.Network(models._unet(WIDTHS), skip))
+def test_logits_equal_those_of_keras(name, monkeypatch):
+    shrink_models(monkeypatch, WIDTHS)
     model = models.build(name, rngs=nnx.Rngs(3))
     rng = np.random.default_rng(0)
     for parameters in (*model.encoder.blocks, *model.decoder.ups, *model.decoder.blocks):
         for part in (parameters.first, parameters.second) if hasattr(parameters, "first") else (parameters,):
             part.bias[...] = jnp.asarray(rng.normal(0, 0.1, part.bias.shape), jnp.float32)
-    reference = keras_unet(sharp=skip == "sharp")
+    reference = keras_unet(sharp=name == "sharp_unet")
     copy_weights(model, reference)
     images = rng.uniform(size=(2, 16, 24, 3)).astype(np.float32)
     expected = np.asarray(reference(images))

@@ -1,4 +1,4 @@
-"""VGG-16 and ResNet-50 features against the same networks in Keras, the same weights, through every file format."""
+"""Features of VGG-16 and ResNet-50 against Keras, with weights that go through every file format."""
 
 import os
 
@@ -10,7 +10,7 @@ from flax import nnx
 
 import sharp_unet_jax
 from sharp_unet_jax import models
-from sharp_unet_jax.weights import pretrained
+from sharp_unet_jax.weights import files
 from tests.weights import weight_writers
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -28,14 +28,14 @@ TORCH = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
 
 
 def keras_vgg16():
-    """keras.applications's own, its outputs the ends of blocks two to five and the last pool."""
+    """Return VGG-16 of keras.applications, and a model with the outputs of blocks two to five and of the last pool."""
     vgg = keras.applications.VGG16(weights=None, include_top=False, input_shape=(64, 96, 3))
     names = [f"block{b}_conv{2 if b < 3 else 3}" for b in (2, 3, 4, 5)] + ["block5_pool"]
     return vgg, keras.Model(vgg.input, [vgg.get_layer(name).output for name in names])
 
 
 def keras_resnet50():
-    """He et al. with the stride in the 3x3 convolution (Keras's own has it in the 1x1 before), named as torchvision."""
+    """Build ResNet-50 v1.5 with torchvision's names: keras.applications has strides in other convolutions."""
 
     def convolve(x, name, width, size, stride=1):
         x = layers.ZeroPadding2D(size // 2)(x) if size > 1 else x
@@ -55,7 +55,7 @@ def keras_resnet50():
     image = keras.Input((64, 96, 3))
     x = layers.ReLU()(normalise(convolve(image, "conv1", 64, 7, 2), "bn1"))
     maps = [x]
-    x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))  # after a ReLU, zeros never win over a maximum
+    x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))  # zeros never exceed a maximum after a ReLU
     for stage, (width, count) in enumerate(zip((64, 128, 256, 512), (3, 4, 6, 3), strict=True), 1):
         for block in range(count):
             stride = 2 if stage > 1 and block == 0 else 1
@@ -65,7 +65,7 @@ def keras_resnet50():
 
 
 def shuffle_weights(model):
-    """Random weights in every variable, of a scale that keeps the signal alive."""
+    """Fill every variable with random values, of a scale that neither vanishes nor explodes."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         values = [value.shape for value in layer.get_weights()]
@@ -82,7 +82,7 @@ def shuffle_weights(model):
 
 
 def state_dict(model) -> dict[str, np.ndarray]:
-    """As torchvision names and lays out what Keras holds; the classifier is there too, to be left alone."""
+    """Return Keras's weights with torchvision's names and layout, and those of a classifier, which must be ignored."""
     tensors = {"fc.weight": np.ones((10, 8), np.float32), "fc.bias": np.zeros(10, np.float32)}
     for layer in model.layers:
         match layer.get_weights():
@@ -99,6 +99,7 @@ def state_dict(model) -> dict[str, np.ndarray]:
 
 
 def vgg_state_dict(vgg) -> dict[str, np.ndarray]:
+    """Return `state_dict` for a VGG-16, whose layers torchvision numbers."""
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
     convolutions = [layer for layer in vgg.layers if isinstance(layer, layers.Conv2D)]
     tensors = {"classifier.0.weight": np.ones((3, 3), np.float32)}
@@ -110,7 +111,7 @@ def vgg_state_dict(vgg) -> dict[str, np.ndarray]:
 
 
 def features(name, path):
-    """Of the images, as the network normalises them."""
+    """Return the encoder's maps of IMAGES, normalised as the network normalises them."""
     model = sharp_unet_jax.build(name, rngs=nnx.Rngs(0), weights=str(path))
 
     @jax.jit
@@ -152,22 +153,22 @@ WRITERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITERS)
-def test_vgg16_features_equal_kerass_through_pytorch_files(vgg, kind, tmp_path):
+def test_vgg16_features_equal_those_of_keras_through_pytorch_files(vgg, kind, tmp_path):
     WRITERS[kind](tmp_path / kind, vgg_state_dict(vgg[0]))
     assert_close(features("ternausnet16", tmp_path / kind), vgg[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WRITERS)
-def test_resnet50_features_equal_kerass_through_pytorch_files(resnet, kind, tmp_path):
+def test_resnet50_features_equal_those_of_keras_through_pytorch_files(resnet, kind, tmp_path):
     WRITERS[kind](tmp_path / kind, state_dict(resnet[0]))
     assert_close(features("unet_resnet50", tmp_path / kind), resnet[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vgg.weights.h5", "vgg.h5"])
-def test_vgg16_features_equal_kerass_through_keras_files(vgg, kind, tmp_path):
-    """Keras's VGG was trained on BGR in [0, 255] less a mean; here the same features come out of RGB in [0, 1]."""
+def test_vgg16_features_equal_those_of_keras_through_keras_files(vgg, kind, tmp_path):
+    """Keras's VGG takes BGR in [0, 255] less a mean. Here RGB in [0, 1] gives the same features."""
     model, _ = vgg
     (model.save_weights if kind.endswith("weights.h5") else model.save)(tmp_path / kind)
     names = [f"block{b}_conv{2 if b < 3 else 3}" for b in (2, 3, 4, 5)] + ["block5_pool"]
@@ -177,7 +178,7 @@ def test_vgg16_features_equal_kerass_through_keras_files(vgg, kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
+def test_the_resnet50_of_keras_is_refused_with_the_reason(tmp_path):
     reference = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
     reference.save_weights(tmp_path / "r.weights.h5")
     with pytest.raises(models.InputError, match=r"stage's stride in its first 1x1 convolution.*torchvision or timm"):
@@ -186,10 +187,9 @@ def test_kerass_resnet50_is_refused_with_the_reason(tmp_path):
 
 @pytest.mark.slow
 def test_the_real_vgg16_gives_the_features_of_keras_with_the_same_weights(real_data):
-
     path = real_data / "weights" / "vgg16.tv_in1k.features.safetensors"
     _, reference = keras_vgg16()
-    tensors = pretrained.weight_files.read(path).tensors
+    tensors = files.read(path).tensors
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
     convolutions = [layer for layer in reference.layers if isinstance(layer, layers.Conv2D)]
     for number, layer in zip(numbers, convolutions, strict=True):

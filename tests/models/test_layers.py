@@ -1,4 +1,4 @@
-"""Layers against NumPy and Keras; batch statistics that see what counts and nothing else."""
+"""Layers against NumPy; batch statistics of real images alone, whatever pads the batch."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def expected(layer, x, mean, var):
     return (x - mean) / np.sqrt(var + 1e-5) * np.asarray(layer.scale[...]) + np.asarray(layer.bias[...])
 
 
-def test_training_normalises_by_the_batch_and_remembers_a_tenth_of_it():
+def test_training_normalises_by_the_batch_and_moves_running_statistics_by_a_tenth():
     layer = norm()
     mean, var = X.mean((0, 1, 2)), X.var((0, 1, 2))
     np.testing.assert_allclose(layer(X, jnp.ones(4)), expected(layer, X, mean, var), rtol=1e-4, atol=1e-5)
@@ -33,28 +33,28 @@ def test_training_normalises_by_the_batch_and_remembers_a_tenth_of_it():
     np.testing.assert_allclose(layer.var[...], 0.9 + 0.1 * var, rtol=1e-5)
 
 
-def test_prediction_uses_the_running_statistics_and_leaves_them():
+def test_prediction_uses_the_running_statistics_and_keeps_them():
     layer = norm()
     mean, var = np.array([1, -2, 0.5], np.float32), np.array([4, 0.25, 1], np.float32)
     layer.mean[...], layer.var[...] = jnp.asarray(mean), jnp.asarray(var)
     np.testing.assert_allclose(layer(X, None), expected(layer, X, mean, var), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(layer.mean[...], mean)
     np.testing.assert_array_equal(layer.var[...], var)
-    np.testing.assert_allclose(layer(X, None)[:1], layer(X[:1], None), rtol=1e-6)  # an image alone scores the same
+    np.testing.assert_allclose(layer(X, None)[:1], layer(X[:1], None), rtol=1e-6)  # whatever else is in the batch
 
 
-@settings(deadline=None)  # shapes compile
-@given(n=st.integers(1, 4), ghosts=st.integers(1, 4), garbage=st.sampled_from([0.0, 1e6, -300.0]))
-def test_ghosts_leave_no_trace(n, ghosts, garbage):
-    alone, crowded = BatchNorm(3), BatchNorm(3)
-    padded = np.concatenate([X[:n], np.full((ghosts, *X.shape[1:]), garbage, np.float32)])
-    weight = jnp.asarray([1.0] * n + [0.0] * ghosts)
-    np.testing.assert_allclose(crowded(padded, weight)[:n], alone(X[:n], jnp.ones(n)), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(crowded.mean[...], alone.mean[...], rtol=1e-5)
-    np.testing.assert_allclose(crowded.var[...], alone.var[...], rtol=1e-5)
+@settings(deadline=None)  # every shape compiles
+@given(n=st.integers(1, 4), padding=st.integers(1, 4), value=st.sampled_from([0.0, 1e6, -300.0]))
+def test_padding_leaves_no_trace(n, padding, value):
+    alone, with_padding = BatchNorm(3), BatchNorm(3)
+    padded = np.concatenate([X[:n], np.full((padding, *X.shape[1:]), value, np.float32)])
+    weight = jnp.asarray([1.0] * n + [0.0] * padding)
+    np.testing.assert_allclose(with_padding(padded, weight)[:n], alone(X[:n], jnp.ones(n)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(with_padding.mean[...], alone.mean[...], rtol=1e-5)
+    np.testing.assert_allclose(with_padding.var[...], alone.var[...], rtol=1e-5)
 
 
-def test_ghosts_leave_no_trace_in_gradients():
+def test_padding_leaves_no_trace_in_gradients():
     layer = norm()
     graph, params, stats = nnx.split(layer, nnx.Param, ...)
 
@@ -64,11 +64,11 @@ def test_ghosts_leave_no_trace_in_gradients():
 
     padded = jnp.concatenate([X, jnp.full((3, *X.shape[1:]), 50.0)])
     weight = jnp.asarray([1.0] * 4 + [0.0] * 3)
-    crowded = jax.grad(total, (0, 1))(params, padded, weight)
+    with_padding = jax.grad(total, (0, 1))(params, padded, weight)
     alone = jax.grad(total, (0, 1))(params, jnp.asarray(X), jnp.ones(4))
-    np.testing.assert_allclose(crowded[1][:4], alone[1], rtol=1e-4, atol=1e-5)
-    assert not crowded[1][4:].any()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), crowded[0], alone[0])
+    np.testing.assert_allclose(with_padding[1][:4], alone[1], rtol=1e-4, atol=1e-5)
+    assert not with_padding[1][4:].any()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), with_padding[0], alone[0])
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 6, 3), (2, 8, 8, 3), (3, 1, 7, 3)])  # sums of 2, 16 and 1 pixels
@@ -88,7 +88,7 @@ def test_the_gradient_is_that_of_the_definition(shape):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), *answers)
 
 
-def test_padding_alone_is_normalised_as_images_are_and_changes_nothing():
+def test_a_batch_of_padding_alone_is_normalised_as_if_real_and_changes_no_statistics():
     layer, untouched = norm(), BatchNorm(3)
     np.testing.assert_allclose(
         layer(X, jnp.zeros(4)), expected(layer, X, X.mean((0, 1, 2)), X.var((0, 1, 2))), rtol=1e-4, atol=1e-5
@@ -97,7 +97,7 @@ def test_padding_alone_is_normalised_as_images_are_and_changes_nothing():
         np.testing.assert_array_equal(getattr(layer, name)[...], getattr(untouched, name)[...])
 
 
-def test_one_image_of_one_pixel_is_its_own_mean():
+def test_one_pixel_is_its_own_mean():
     layer = norm()
     x = X[:1, :1, :1]
     np.testing.assert_allclose(layer(x, jnp.ones(1)), np.broadcast_to(layer.bias[...], x.shape), atol=1e-4)
@@ -128,13 +128,13 @@ def test_convolution_pads_as_pytorch_does(size, stride, shape):
     assert "bias" not in nnx.to_pure_dict(nnx.state(Conv(3, 4, size, stride, bias=False, rngs=nnx.Rngs(0))))
 
 
-def test_a_1x1_convolutions_filter_gradient_reads_what_there_is():
+def test_the_kernel_gradient_of_a_1x1_convolution_copies_no_activations():
     layer, x = Conv(8, 24, 1, rngs=nnx.Rngs(0)), jnp.ones((2, 16, 16, 8))
     graph, params = nnx.split(layer)
     gradient = jax.grad(lambda params, x: jnp.sum(jnp.sin(nnx.merge(graph, params)(x))))
     program = jax.jit(gradient).lower(params, x).compile().as_text()
     assert "f32[512,24]" in program
-    assert "f32[24,512]" not in program  # a copy of the result's gradient, transposed
+    assert "f32[24,512]" not in program  # a transposed copy of the output's gradient
     assert "f32[8,512]" not in program
 
 

@@ -1,4 +1,6 @@
-"""The networks: sizes as in the paper, twins alike, any image size, and what an encoder promises."""
+"""Networks: parameter counts of the paper, equal twins, images of any size, and the interface of encoders."""
+
+import json
 
 import chex
 import jax
@@ -9,6 +11,7 @@ from flax import nnx
 
 from sharp_unet_jax import models, ops
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.models.resnet import Basic
 
 PARAMETERS = {
     "unet": 7_760_097,
@@ -41,7 +44,7 @@ def test_parameter_counts_are_the_papers(name):
     assert parameters(abstract(name)) == PARAMETERS[name]
 
 
-# Of the encoders alone, as torchvision gives them, less the classifier's 4096-wide layers or its 1000 outputs.
+# Counts are torchvision's, less those of the classifiers.
 @pytest.mark.parametrize(
     ("name", "encoder"),
     [
@@ -62,6 +65,58 @@ def test_every_network_has_a_sharp_twin_of_its_size(name):
     assert parameters(abstract(name)) == parameters(abstract(plain))
 
 
+@pytest.mark.parametrize("name", models.MODELS)
+def test_the_registry_says_what_a_name_means(name):
+    """Names follow a rule, which nothing in the library may know."""
+    found, (base, *filtered) = models.describe(name, skip_kernel="unsharp", skip_padding="reflect"), name.split("+")
+    assert found["network"] == base.replace("sharp_", "")
+    assert found["skip"] == ("sharp" if "sharp" in base else "plain")
+    assert models.MODELS[found["network"]].skip == "plain"
+    assert models.describe(found["network"])["encoder"] == found["encoder"]
+    if filtered:
+        kernel, padding = filtered[0], "reflect" if "reflect" in filtered else "zero"
+    else:
+        kernel, padding = "unsharp", "reflect"
+    if "sharp" not in base:
+        assert found["kernel"] is None
+    else:
+        assert (found["kernel"]["name"], found["kernel"]["padding"]) == (kernel, padding)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "total", "scale"),
+    [("laplacian", 0, 72**0.5), ("unsharp", 1, 29**0.5), ("random", 0, 8.44985), ("learnable", 0, 72**0.5)],
+)
+def test_a_kernel_is_described_by_its_sum_and_scale(kernel, total, scale):
+    found = models.describe("sharp_unet", skip_kernel=kernel)["kernel"]
+    assert json.dumps(found["sum"]) == json.dumps(float(total))  # neither -0.0 nor 1e-8
+    assert found["scale"] == pytest.approx(scale, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "kernel", "padding", "fits"),
+    [
+        ("sharp_unet", 16, "laplacian_of_gaussian", "reflect", False),  # 2 pixels at stride 8, 5x5 reflects 2
+        ("sharp_unet", 17, "laplacian_of_gaussian", "reflect", True),
+        ("sharp_unet", 16, "laplacian", "reflect", True),
+        ("sharp_unet", 16, "laplacian_of_gaussian", "zero", True),
+        ("unet", 16, "laplacian_of_gaussian", "reflect", True),
+        ("sharp_unet+laplacian_of_gaussian+reflect", 16, "laplacian", "zero", False),
+        ("sharp_unet_resnet18", 32, "laplacian_of_gaussian", "reflect", False),  # stride 16
+    ],
+)
+def test_images_too_small_to_reflect_are_refused_before_training(name, side, kernel, padding, fits):
+    """An image that the check accepts runs through the network."""
+    options = {"skip_kernel": kernel, "skip_padding": padding}
+    if fits:
+        models.check_size(name, (side, 64), kernel, padding)
+        x = jax.ShapeDtypeStruct((1, side, 64, 3), jnp.float32)
+        jax.eval_shape(lambda m, x: m(x), abstract(name, **options), x)
+    else:
+        with pytest.raises(InputError, match=f"at {side}x64 the coarsest sharp block .* sees 2 pixels, too few"):
+            models.check_size(name, (side, 64), kernel, padding)
+
+
 @pytest.mark.parametrize("name", ["sharp_unet", "sharp_ternausnet16", "sharp_unet_resnet18", "sharp_unet_resnet50"])
 @pytest.mark.parametrize(("height", "width"), [(32, 64), (33, 47), (16, 16), (17, 100), (1, 1)])
 def test_logits_have_the_images_size(name, height, width):
@@ -79,12 +134,12 @@ def test_padding_repeats_the_edge_and_is_cropped():
 
 
 @pytest.mark.parametrize("name", ["unet", "ternausnet16", "ternausnet19", "unet_resnet18", "unet_resnet50"])
-def test_encoders_keep_what_they_promise(name):
+def test_encoders_have_the_strides_and_widths_that_they_declare(name):
     model = abstract(name)
     maps = jax.eval_shape(lambda m, x: m.encoder(x), model, jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32))
-    sizes = [model.encoder.first_stride * 2**i for i in range(len(maps))]
-    promised = [(2, 64 // size, 96 // size, width) for size, width in zip(sizes, model.encoder.widths, strict=True)]
-    assert [m.shape for m in maps] == promised
+    pairs = zip(model.strides, model.encoder.widths, strict=True)
+    assert [m.shape for m in maps] == [(2, 64 // stride, 96 // stride, width) for stride, width in pairs]
+    assert model.stride == {"unet": 16}.get(name, 32)
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -97,7 +152,16 @@ def test_images_are_normalised_before_the_first_convolution():
     np.testing.assert_allclose(model(image), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_training_statistics_move_and_a_frozen_encoders_do_not():
+@pytest.fixture
+def short_resnets(monkeypatch):
+    """Give ResNet-18 one block a stage: the same code compiles in half the time."""
+    for name in ("unet_resnet18", "sharp_unet_resnet18"):
+        short = models.MODELS[name]._replace(parts=models._resnet(Basic, (1, 1, 1, 1)))
+        monkeypatch.setitem(models.MODELS, name, short)
+
+
+@pytest.mark.usefixtures("short_resnets")
+def test_training_moves_running_statistics_but_not_those_of_a_frozen_encoder():
     model = models.build("unet_resnet18", rngs=nnx.Rngs(0))
 
     @nnx.jit
@@ -113,27 +177,27 @@ def test_training_statistics_move_and_a_frozen_encoders_do_not():
     assert all(moved(model.decoder))
 
 
-def beside(maps):
-    """What a decoder is given, with these for its skips."""
-    return [lambda below, x=x: jnp.concatenate([below, x], axis=-1) for x in maps]
+def concatenate(level, x, below):
+    return jnp.concatenate([below, x], axis=-1)
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_twins_share_weights_and_differ_in_the_skip_alone():
+def test_twins_share_weights_and_differ_in_the_skips_alone():
     plain, sharp = (models.build(name, rngs=nnx.Rngs(7)) for name in ("unet", "sharp_unet"))
     chex.assert_trees_all_equal(*(nnx.to_pure_dict(nnx.state(m, nnx.Param)) for m in (plain, sharp)))
     image = picture()
-    *maps, deepest = plain.encoder(image)
-    np.testing.assert_allclose(plain(image), plain.decoder(deepest, beside(maps)), rtol=1e-6, atol=1e-7)
-    sharpened = [ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"])) for x in maps]
-    np.testing.assert_allclose(sharp(image), plain.decoder(deepest, beside(sharpened)), rtol=1e-4, atol=1e-5)
+    maps = plain.encoder(image)
+    np.testing.assert_allclose(plain(image), plain.decoder(maps, concatenate), rtol=1e-6, atol=1e-7)
+    sharpened = [ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"])) for x in maps[:-1]]
+    expected = plain.decoder([*sharpened, maps[-1]], concatenate)
+    np.testing.assert_allclose(sharp(image), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("tiny_models")
 def test_the_decoder_uses_every_skip():
     model = models.build("unet", rngs=nnx.Rngs(0))
-    *maps, deepest = model.encoder(picture())
-    gradients = jax.grad(lambda maps: model.decoder(deepest, beside(maps)).sum())(maps)
+    maps = model.encoder(picture())
+    gradients = jax.grad(lambda maps: model.decoder(maps, concatenate).sum())(maps)
     assert all(jnp.abs(gradient).max() > 0 for gradient in gradients)
 
 
@@ -143,17 +207,17 @@ def test_fixed_kernels_add_no_parameters(kernel):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_a_kernel_in_the_name_goes_before_the_configs():
+def test_a_kernel_in_the_name_overrides_the_configs():
     named = models.build("sharp_unet+scaled+reflect", skip_kernel="unsharp", rngs=nnx.Rngs(0))
     asked = models.build("sharp_unet", skip_kernel="scaled", skip_padding="reflect", rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(named(picture()), asked(picture()))
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_learnable_kernel_starts_at_the_laplacian_and_learns():
+def test_a_learnable_kernel_starts_at_the_laplacian_and_has_a_gradient():
     learnable = models.build("sharp_unet", skip_kernel="learnable", rngs=nnx.Rngs(0))
     fixed = models.build("sharp_unet", rngs=nnx.Rngs(0))
-    assert parameters(learnable) - parameters(fixed) == 9 * 4  # one kernel a channel of the one skip
+    assert parameters(learnable) - parameters(fixed) == 9 * 4  # a kernel for each channel of the one skip
     image = picture()
     np.testing.assert_allclose(learnable(image), fixed(image), rtol=1e-4, atol=1e-5)
     graph, params, rest = nnx.split(learnable, nnx.Param, ...)
@@ -168,29 +232,25 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_in_float32():
     image = picture()
     assert {m.dtype for m in model.encoder(image.astype(jnp.bfloat16))} == {jnp.dtype("bfloat16")}
     reference = models.build("sharp_unet", rngs=nnx.Rngs(0))(image)
-    # bfloat16 keeps 8 bits: over some twenty layers the answers agree to a few per cent of their spread.
+    # bfloat16 has 8 bits of mantissa: the logits agree to a few per cent of their standard deviation.
     np.testing.assert_allclose(model(image), reference, atol=0.1 * float(jnp.std(reference)))
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_models", "short_resnets")
 @pytest.mark.parametrize("name", ["sharp_unet", "sharp_unet_resnet18"])
-def test_parameters_are_float32_and_train_where_numbers_have_64_bits_by_default(name):
+def test_parameters_and_gradients_are_float32_where_64_bits_are_the_default(name):
     with jax.enable_x64(True):
-        model = models.build(name, rngs=nnx.Rngs(0))
-        graph, params, rest = nnx.split(model, nnx.Param, ...)
-        assert {leaf.dtype for leaf in jax.tree.leaves((params, rest))} == {jnp.dtype("float32")}
+        graph, params, rest = nnx.split(abstract(name), nnx.Param, ...)
 
-        def loss(params):
-            return jnp.mean(
-                nnx.merge(graph, params, rest, copy=True)(jnp.zeros((1, 32, 32, 3), jnp.float32), jnp.ones(1))
-            )
+        def loss(params, rest):
+            model = nnx.merge(graph, params, rest, copy=True)
+            return jnp.mean(model(jnp.zeros((1, 32, 32, 3), jnp.float32), jnp.ones(1)))
 
-        assert {leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(jax.grad(loss), params))} == {
-            jnp.dtype("float32")
-        }
+        gradients = jax.eval_shape(jax.grad(loss), params, rest)
+        assert {leaf.dtype for leaf in jax.tree.leaves((params, rest, gradients))} == {jnp.dtype("float32")}
 
 
-def test_initialisation_is_kerass():
+def test_initialisation_is_that_of_keras():
     convolution = models.layers.Conv(32, 64, rngs=nnx.Rngs(0))
     limit = np.sqrt(6 / (9 * 32 + 9 * 64))
     assert float(jnp.abs(convolution.kernel[...]).max()) == pytest.approx(limit, rel=1e-3)

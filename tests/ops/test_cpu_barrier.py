@@ -1,3 +1,5 @@
+"""The barrier between operations on the CPU."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +15,14 @@ def beside_its_sum(x: Array) -> Array:
     return jnp.pad(jnp.concatenate([total, x[:, 1:]], axis=-1), ((0, 0), (0, 0), (1, 1), (0, 0)))
 
 
-def test_a_cpu_computes_it_before_what_reads_it():
+def test_the_sum_is_not_fused_into_the_concatenation():
     program = jax.jit(beside_its_sum).lower(X).compile().as_text()
     computations = [part for part in program.split("\n\n") if " concatenate(" in part]
     assert computations
     assert not any(" add(" in part for part in computations)
 
 
-def test_it_changes_no_value_gradient_or_batch():
+def test_the_barrier_changes_no_value_gradient_or_batch():
     np.testing.assert_array_equal(jax.jit(unfused)(X), X)
     np.testing.assert_array_equal(jax.jit(jax.grad(lambda x: jnp.sum(unfused(x) ** 2)))(X), 2 * X)
     np.testing.assert_array_equal(jax.jit(jax.vmap(unfused))(X), X)

@@ -1,4 +1,4 @@
-"""The operations in one small network: sharded over devices, and as each platform gets them."""
+"""Several operations in one small network: sharded over devices, and lowered for each platform."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def test_a_batch_sharded_over_devices_gives_the_same_gradients():
 
 
 def test_other_platforms_get_the_definitions():
-    """Lowered for a TPU, the program has grouped convolution, select-and-scatter and no convolution in parts."""
+    """A TPU's program has grouped convolutions and select-and-scatter, and no convolution in parts."""
     args = normal(0, 6, 12, 10, 32), normal(1, 3, 3, 32, 32), normal(2, 2, 2, 32, 32), normal(3, 3, 3, 32)
     traced = jax.jit(jax.grad(small_network, (0, 1, 2, 3))).trace(*args)
     cpu, tpu, gpu = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "tpu", "cuda"))

@@ -1,4 +1,4 @@
-"""Chromium without a window, driven by its DevTools protocol over a pipe: no driver, no port, no package."""
+"""Headless Chromium, controlled by its DevTools protocol over a pipe: no driver, no port, no package."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usa
 
 
 class Tab:
-    """A page that is open; what it logs as errors and warnings is in `complaints`, what it asks for in `requests`."""
+    """An open page. `complaints` are the errors and warnings it logs, `requests` the addresses it asks for."""
 
     def __init__(self, commands, answers):
         self._commands, self._answers, self._number, self._session = commands, answers, 0, None
@@ -44,7 +44,7 @@ class Tab:
             pass
 
     def run(self, expression):
-        """The value of a JavaScript expression, awaited."""
+        """Return the value of a JavaScript expression, awaited."""
         result = self.send("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]["exception"]["description"]
         return result["result"].get("value")
@@ -85,14 +85,14 @@ class Tab:
 
 @contextmanager
 def tab():
-    """A Tab of a browser that starts here and ends with the block."""
+    """Give a Tab of a browser that starts here and ends with the block."""
     with ExitStack() as stack:
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         from_us, to_browser = os.pipe()
         from_browser, to_us = os.pipe()
         commands = stack.enter_context(os.fdopen(to_browser, "wb"))
         answers = stack.enter_context(os.fdopen(from_browser, "rb", buffering=0))
-        # It reads commands from descriptor 3 and answers on 4.
+        # Chromium reads commands from descriptor 3 and answers on 4.
         shell = f'exec "$@" 3<&{from_us} 4>&{to_us}'
         arguments = ["bash", "-c", shell, "bash", CHROMIUM, *OPTIONS, f"--user-data-dir={profile}"]
         process = subprocess.Popen(arguments, pass_fds=(from_us, to_us), stderr=subprocess.DEVNULL)

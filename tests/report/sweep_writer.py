@@ -1,14 +1,50 @@
-"""Workdirs such as sweeps leave, made of chosen scores."""
+"""Workdirs with chosen scores, as sweeps leave them."""
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.report import records
 
+KERNELS = {  # name: sum of the numbers, root of the sum of their squares
+    "laplacian": (0.0, 8.485281374238571),
+    "laplacian_of_gaussian": (0.0, 1.6345871),
+    "random": (0.0, 8.4498521),
+    "scaled": (0.0, 1.0606602),
+    "sharpen": (1.0, 9.433981),
+}
+PLAIN = {  # network: encoder
+    "unet": "unet",
+    "wide_unet": "wide_unet",
+    "ternausnet16": "vgg16",
+    "unet_resnet34": "resnet34",
+    "unet_resnet50": "resnet50",
+}
+SHARP = {
+    "sharp_unet": "unet",
+    "wide_sharp_unet": "wide_unet",
+    "sharp_ternausnet16": "ternausnet16",
+    "sharp_unet_resnet50": "unet_resnet50",
+}
 CLASSES = {2: ["background", "polyp"], 3: ["background", "nucleus", "border"]}
+
+
+def facts(network: str, encoder: str, kernel: str = "", padding: str = "zero") -> dict[str, Any]:
+    """Return what a record says of a model; without a kernel its skips are plain."""
+    total, scale = KERNELS.get(kernel, (0.0, 0.0))
+    said = {"name": kernel, "padding": padding, "sum": total, "scale": scale} if kernel else None
+    return {"network": network, "encoder": encoder, "skip": "sharp" if kernel else "plain", "kernel": said}
+
+
+MODELS = {name: facts(name, encoder) for name, encoder in PLAIN.items()}
+MODELS |= {name: facts(network, PLAIN[network], "laplacian") for name, network in SHARP.items()}
+MODELS |= {f"sharp_unet+{kernel}": facts("unet", "unet", kernel) for kernel in KERNELS}
+MODELS |= {f"sharp_unet+{kernel}+reflect": facts("unet", "unet", kernel, "reflect") for kernel in KERNELS}
 
 
 def write(
@@ -24,8 +60,9 @@ def write(
     best: float = 0.0,
     missing: tuple[str, ...] = (),
     failed: tuple[str, ...] = (),
+    models: Mapping[str, dict[str, Any]] = MODELS,
 ) -> records.Sweep:
-    """A sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, with the Dice of each Jaccard.
+    """Write a sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, and return it.
 
     Images are "i0", "i1", ... in the order of the first repeat and shifted by one in every other; `group_size` in a row
     are a group. Every class scores alike, but the background of two, which nobody scores, 0. `best` is what the best
@@ -64,10 +101,10 @@ def write(
                 "status": "failed" if run in failed else "finished", "run": run, "dataset": dataset, "model": model,
                 "protocol": protocol, "repeat": repeat, "fold": fold,
                 "images": {"train": len(ids) - images, "validation": images, "test": images},
-            }  # fmt: skip
+            } | models[model]  # fmt: skip
             if run not in failed:
-                record |= {name: None if np.isnan(of_image).all() else float(np.nanmean(value))
-                           for name, value in (("jaccard", of_image), ("dice", dice(of_image)))}  # fmt: skip
+                record |= {name: None if np.isnan(value).all() else float(np.nanmean(value))
+                           for name, value in overlaps(of_image).items()}  # fmt: skip
                 of_best = None if record["jaccard"] is None else record["jaccard"] + best
                 record |= {"best_on_test": {"epoch": 2, "jaccard": of_best}, "last": {"jaccard": record["jaccard"]}}
                 per_class = np.repeat(of_image[:, None], classes, axis=1)
@@ -77,19 +114,41 @@ def write(
                         "run": run,
                         "image_id": np.repeat(tests[repeat][fold], classes),
                         "class": np.tile(names, images),
-                        "jaccard": per_class.ravel(),
-                        "dice": dice(per_class).ravel(),
                     }
+                    | {name: value.ravel() for name, value in overlaps(per_class).items()}
                 ).to_parquet(folder / "per_image.parquet")
             (folder / "record.json").write_text(json.dumps(record))
     return records.load(path)
 
 
-def dice(jaccard: np.ndarray) -> np.ndarray:
-    """Of one segmentation."""
-    return 2 * jaccard / (1 + jaccard)
+def pack(workdir: Path, output: Path) -> Path:
+    """Write packed results of a workdir, as launch.merge --pack does, runs in another order than the plan's."""
+    output.mkdir()
+    for name in ("config.json", "folds.json", "environment.json"):
+        if (workdir / name).exists():
+            shutil.copy(workdir / name, output)
+    records = {path.parent: json.loads(path.read_text()) for path in sorted(workdir.glob("runs/*/*/record.json"))}
+    (output / "runs.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records.values()))
+    finished = {folder: record["run"] for folder, record in records.items() if record["status"] == "finished"}
+    rows = [
+        {"run": run} | json.loads(line)
+        for folder, run in finished.items()
+        if (folder / "metrics.jsonl").exists()
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+    pd.DataFrame(rows).to_csv(output / "epochs.csv", index=False)
+    images = [pd.read_parquet(folder / "per_image.parquet") for folder in finished]
+    pd.concat(images, ignore_index=True).to_parquet(output / "per_image.parquet")
+    return output
+
+
+def overlaps(jaccard: np.ndarray) -> dict[str, np.ndarray]:
+    """Return all overlaps of predictions as large as the truth, in an image of nine times that size."""
+    dice = 2 * jaccard / (1 + jaccard)
+    others = {"sensitivity": dice, "precision": dice, "specificity": 1 - (1 - dice) / 8}
+    return {"jaccard": jaccard, "dice": dice, **others}
 
 
 def scores(mean: float, spread: float = 0.02, shape: tuple[int, ...] = (2, 5, 4), seed: int = 0) -> np.ndarray:
-    """Scores around `mean`, the same deviations for the same seed."""
+    """Return scores around `mean`; the same seed gives the same deviations."""
     return np.clip(mean + spread * np.random.default_rng(seed).normal(size=shape), 0, 1)

@@ -1,4 +1,4 @@
-"""Distances between boundaries against every pair of pixels, and what happens where there are none."""
+"""Distances between boundaries against all pairs of boundary pixels, and masks without a boundary."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy import ndimage
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import boundaries
 from tests.conftest import squares
-from tests.report import made
+from tests.report import synthetic
 
 
 def blobs(n, size, seed):
@@ -16,7 +16,7 @@ def blobs(n, size, seed):
 
 
 def brute_force(truth, predicted):
-    """HD95 and ASSD of two masks (H, W) from the distances of all pairs of boundary pixels."""
+    """Return HD95 and ASSD of two masks (H, W) from the distances of all pairs of boundary pixels."""
     cross = ndimage.generate_binary_structure(2, 1)
     a, b = (np.argwhere(mask & ~ndimage.binary_erosion(mask, cross)) for mask in (truth, predicted))
     every = np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
@@ -33,15 +33,15 @@ def test_distances_are_those_of_all_pairs_of_boundary_pixels():
     np.testing.assert_allclose(found[["hd95", "assd"]], expected)
 
 
-def test_a_shift_is_as_far_as_it_is():
+def test_the_distance_of_a_shifted_line_is_the_shift():
     mask = np.zeros((1, 30, 30), bool)
-    mask[:, 5:20, 5:6] = True  # a line, so every pixel of it is as far from the other
+    mask[:, 5:20, 5:6] = True  # a line: each of its pixels is equally far from the other
     found = boundaries.distances(mask, np.roll(mask, 7, axis=2))
     assert found.iloc[0].to_list() == ["measured", 7, 7]
     assert boundaries.distances(mask, mask).iloc[0].to_list() == ["measured", 0, 0]
 
 
-def test_hd95_overlooks_the_farthest_twentieth():
+def test_hd95_leaves_out_the_farthest_five_per_cent():
     mask = np.zeros((1, 60, 60), bool)
     mask[:, 10, :50] = True
     stray = mask.copy()
@@ -49,9 +49,9 @@ def test_hd95_overlooks_the_farthest_twentieth():
     assert boundaries.distances(mask, stray)["hd95"].item() == 0
 
 
-def test_where_a_mask_is_empty_there_is_no_distance():
+def test_an_empty_mask_has_no_distance():
     some, none = np.ones((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
-    for truth, predicted, outcome in ((some, none, "missed"), (none, some, "invented"), (none, none, "absent")):
+    for truth, predicted, outcome in ((some, none, "missed"), (none, some, "false positive"), (none, none, "absent")):
         row = boundaries.distances(truth, predicted).iloc[0]
         assert row["outcome"] == outcome
         assert np.isnan(row["hd95"])
@@ -60,7 +60,7 @@ def test_where_a_mask_is_empty_there_is_no_distance():
 
 def test_the_table_counts_what_it_leaves_out(tmp_path):
     dataset = squares(n=8, size=(16, 24))
-    dataset.masks[0] = 0  # the last but one of what follows: a square where there is none
+    dataset.masks[0] = 0  # a false positive: a square is predicted and none is there
 
     def predict(run, masks):
         result = np.zeros((*masks.shape, 1), np.uint8)
@@ -68,11 +68,11 @@ def test_the_table_counts_what_it_leaves_out(tmp_path):
         result[masks[:, 0, 0] == IGNORE] = 0
         return result
 
-    dataset.masks[1, 0, 0] = IGNORE  # marks the image that nothing is predicted in
-    sweep = made.sweep(tmp_path, dataset, predict)
+    dataset.masks[1, 0, 0] = IGNORE  # marks the image in which nothing is predicted
+    sweep = synthetic.sweep(tmp_path, dataset, predict)
     values = boundaries.per_image(sweep).set_index("image_id")
     assert values["outcome"].drop(["000", "001"]).eq("measured").all()
-    assert (values.loc["000", "outcome"], values.loc["001", "outcome"]) == ("invented", "missed")
+    assert (values.loc["000", "outcome"], values.loc["001", "outcome"]) == ("false positive", "missed")
     table = boundaries.table(sweep)
     (row,) = table.frame.to_dict("records")
     assert [row[name] for name in boundaries.OUTCOMES] == [6, 1, 1, 0]
@@ -90,10 +90,10 @@ def test_every_foreground_class_has_a_row_and_padding_is_outside(tmp_path):
 
     def predict(run, masks):
         right = 255 * (masks[..., None] == np.arange(3)).astype(np.uint8)
-        right[masks == IGNORE, 1] = 255  # spills into the padding, where it is not scored
+        right[masks == IGNORE, 1] = 255  # extends into the padding, where nothing is scored
         return right
 
-    values = boundaries.per_image(made.sweep(tmp_path, dataset, predict))
+    values = boundaries.per_image(synthetic.sweep(tmp_path, dataset, predict))
     assert list(values["class"].unique()) == ["square", "other"]
     measured = values[values["outcome"] == "measured"]
     assert len(measured) >= 4
@@ -101,24 +101,30 @@ def test_every_foreground_class_has_a_row_and_padding_is_outside(tmp_path):
     assert set(values["outcome"]) <= {"measured", "absent"}
 
 
-def test_the_threshold_is_the_sweeps():
-    levels = np.array([76, 77, 127, 128], np.uint8).reshape(1, 1, 4, 1)
-    assert boundaries.decide(levels, 0.3).tolist() == [[[0, 1, 1, 1]]]
-    assert boundaries.decide(levels, 0.5).tolist() == [[[0, 0, 0, 1]]]
+@pytest.mark.parametrize(("threshold", "levels"), [(0.3, (76, 77)), (0.5, (127, 128))])
+def test_the_threshold_is_the_sweeps(tmp_path, threshold, levels):
+    dataset = squares(n=4)
+
+    def predict(run, masks):
+        return np.where(masks == 1, levels[run.fold], 0).astype(np.uint8)[..., None]
+
+    values = boundaries.per_image(synthetic.sweep(tmp_path, dataset, predict, threshold=threshold))
+    outcomes = values.groupby("run")["outcome"].unique()
+    assert [list(each) for each in outcomes] == [["missed"], ["measured"]]
 
 
 def test_without_predictions_there_is_no_table(tmp_path):
-    assert boundaries.table(made.sweep(tmp_path, squares())) is None
+    assert boundaries.table(synthetic.sweep(tmp_path, squares())) is None
 
 
 def test_without_the_prepared_masks_there_is_no_table(tmp_path):
-    sweep = made.sweep(tmp_path, squares(), lambda run, masks: np.full((*masks.shape, 1), 200, np.uint8))
+    sweep = synthetic.sweep(tmp_path, squares(), lambda run, masks: np.full((*masks.shape, 1), 200, np.uint8))
     (tmp_path / "data.json").unlink()
     assert boundaries.table(sweep) is None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_boundaries_are_what_erosion_takes(seed):
+def test_boundaries_are_the_pixels_that_erosion_removes(seed):
     masks = blobs(3, (9, 14), seed)
     cross = ndimage.generate_binary_structure(2, 1)[None]
     np.testing.assert_array_equal(boundaries.boundaries(masks), masks & ~ndimage.binary_erosion(masks, cross))

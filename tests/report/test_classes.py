@@ -1,4 +1,4 @@
-"""Scores by class, against means taken by hand."""
+"""Scores by class, against means computed by hand."""
 
 import numpy as np
 import pytest

@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, jaccard_score
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import conventions
 from tests.conftest import squares
-from tests.report import made
+from tests.report import synthetic
 
 
 def noisy(run, masks, seed=0):
-    """Probabilities of the foreground that are often right."""
+    """Return probabilities of the foreground that are often right."""
     rng = np.random.default_rng([seed, run.fold, run.repeat])
     return np.clip(rng.normal(70 + 90 * (masks == 1), 60), 0, 255).astype(np.uint8)[..., None]
 
@@ -26,7 +26,7 @@ def three_classes(run, masks):
 
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory):
-    """Two folds; a mask without foreground, of which in one nothing is predicted, and a padded column."""
+    """Two folds with padded columns and one mask without foreground, in which nothing is predicted."""
     dataset = squares(n=11)
     dataset.masks[3] = 0
     dataset.masks[:, :, :2] = IGNORE
@@ -34,25 +34,25 @@ def binary(tmp_path_factory):
     def predict(run, masks):
         return np.where((masks == 1).any(axis=(1, 2))[:, None, None, None], noisy(run, masks), 20).astype(np.uint8)
 
-    return made.sweep(tmp_path_factory.mktemp("binary"), dataset, predict)
+    return synthetic.sweep(tmp_path_factory.mktemp("binary"), dataset, predict)
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
-    return made.sweep(tmp_path_factory.mktemp("several"), squares(n=9, classes=3), three_classes)
+    return synthetic.sweep(tmp_path_factory.mktemp("several"), squares(n=9, classes=3), three_classes)
 
 
 def cells(sweep, metric):
-    """The table's figures of `unet` by convention, and the ± behind them."""
-    table = next(table for table in conventions.conventions(sweep) if table.name == f"rescored_{metric}")
+    """Return `unet`'s mean and ± by convention, as fractions."""
+    table = next(table for table in conventions.tables(sweep) if table.name == f"rescored_{metric}")
     pairs = table.frame.set_index("convention")["unet"].str.split(" ± ", expand=True).astype(float)
     return pairs[0] / 100, pairs[1] / 100
 
 
 def folds(sweep):
-    """Of each run the masks, what is predicted (n, H, W), and probabilities, by plain loops over pixels."""
-    _, masks, row = sweep.pairs
-    for name in sweep.names:
+    """Yield masks (n, H, W), predicted classes (n, H, W) and probabilities of each run."""
+    _, masks, row = sweep.prepared
+    for name in sweep.finished:
         truth = masks[[row[image] for image in sweep.test_ids(name)]]
         probabilities = sweep.predictions(name) / 255
         decided = probabilities[..., 0] > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
@@ -64,12 +64,29 @@ def reference(score, truth, decided, **options):
     return score(truth[scored], decided[scored], **options)
 
 
-@pytest.mark.parametrize(("metric", "score"), [("jaccard", jaccard_score), ("dice", f1_score)])
+def specificity_score(truth, predicted, *, labels=None, **options):
+    """Return the sensitivity of each label's complement; the foreground's without `labels`."""
+    found = [
+        recall_score(truth != label, predicted != label, **(options | {"average": "binary"})) for label in labels or [1]
+    ]
+    return np.mean(found)
+
+
+SCORES = {
+    "jaccard": jaccard_score,
+    "dice": f1_score,
+    "sensitivity": recall_score,
+    "precision": precision_score,
+    "specificity": specificity_score,
+}
+
+
+@pytest.mark.parametrize(("metric", "score"), SCORES.items())
 def test_two_classes_are_scikit_learns(binary, metric, score):
     mean, std = cells(binary, metric)
 
     def over(batch, **options):
-        """Mean over runs of the mean over images, each scored with its batch."""
+        """Return mean and deviation over runs of the mean over images, each image scored with its batch."""
         runs = []
         for truth, decided, _ in folds(binary):
             size = batch or len(truth)
@@ -89,26 +106,26 @@ def test_two_classes_are_scikit_learns(binary, metric, score):
 
 def test_the_reported_row_is_what_the_records_say(binary, several):
     for sweep in (binary, several):
-        for metric in ("jaccard", "dice"):
+        for metric in SCORES:
             reported = cells(sweep, metric)[0]["per image (as reported)"]
             assert reported == pytest.approx(sweep.runs[metric].mean(), abs=1e-4)
 
 
-def test_classes_left_out_of_an_image_do_not_change_the_order_of_means(tmp_path):
+def test_classes_come_before_images_in_the_mean_where_some_are_left_out(tmp_path):
     dataset = squares(n=9, classes=3)
-    dataset.masks[:4][dataset.masks[:4] == 2] = 0  # neither there nor predicted
+    dataset.masks[:4][dataset.masks[:4] == 2] = 0  # in neither truth nor prediction
 
     def predict(run, masks):
         masks = np.where(np.arange(masks.shape[2]) % (run.fold + 3), masks, 0)
         return np.uint8(255 * (masks[..., None] == np.arange(3)))
 
-    sweep = made.sweep(tmp_path, dataset, predict, empty="nan")
+    sweep = synthetic.sweep(tmp_path, dataset, predict, empty="nan")
     assert cells(sweep, "dice")[0].iloc[0] == pytest.approx(sweep.runs["dice"].mean(), abs=1e-4)
 
 
 def test_every_convention_is_there_once(binary, several):
     for sweep, background in ((binary, "averaged in"), (several, "left out")):
-        rows = list(conventions.conventions(sweep)[0].frame["convention"])
+        rows = list(conventions.tables(sweep)[0].frame["convention"])
         assert rows[:7] == [
             "per image (as reported)",
             "per image; in neither truth nor prediction scores 0",
@@ -119,6 +136,11 @@ def test_every_convention_is_there_once(binary, several):
             "pooled: all pixels of a fold, as one image",
         ]
         assert len(rows) == (10 if sweep is binary else 8)
+
+
+def test_overlaps_that_count_one_kind_of_error_have_no_best_threshold(binary):
+    best = {metric: any("threshold that is best" in row for row in cells(binary, metric)[0].index) for metric in SCORES}
+    assert best == {name: name in ("jaccard", "dice") for name in SCORES}
 
 
 def test_an_image_left_out_does_not_count(binary):
@@ -179,22 +201,23 @@ def test_more_classes_are_averaged_with_or_without_background(several):
 
 
 def test_without_all_predictions_only_counts_are_rescored(tmp_path):
-    sweep = made.sweep(tmp_path, squares(), noisy)
-    (sweep.folder(sweep.names[0]) / "predictions.npz").unlink()
-    rows = list(conventions.conventions(sweep)[0].frame["convention"])
+    sweep = synthetic.sweep(tmp_path, squares(), noisy)
+    first, second = sweep.finished
+    (sweep.folder(first) / "predictions.npz").unlink()
+    rows = list(conventions.tables(sweep)[0].frame["convention"])
     assert rows[0] == "per image (as reported)"
     assert not any("threshold" in row or "probabilities" in row for row in rows)
-    (sweep.folder(sweep.names[1]) / "predictions.npz").unlink()
-    assert conventions.thresholds(sweep) is None
+    (sweep.folder(second) / "predictions.npz").unlink()
+    assert conventions.draw(sweep) == []
 
 
 def test_no_finished_run_gives_no_table(tmp_path):
-    assert conventions.conventions(made.sweep(tmp_path, squares())) == []
+    assert conventions.tables(synthetic.sweep(tmp_path, squares())) == []
 
 
 def test_the_figure_has_each_models_curve_and_the_threshold_in_use(tmp_path):
-    sweep = made.sweep(tmp_path, squares(), noisy, models=("unet", "sharp_unet"), threshold=0.3)
-    axes = conventions.thresholds(sweep).axes[0]
+    sweep = synthetic.sweep(tmp_path, squares(), noisy, models=("unet", "sharp_unet"), threshold=0.3)
+    axes = conventions.draw(sweep)[0].figure.axes[0]
     curves = {line.get_label(): line for line in axes.lines}
     for model in ("unet", "sharp_unet"):
         x, y = curves[model].get_data()
@@ -204,13 +227,13 @@ def test_the_figure_has_each_models_curve_and_the_threshold_in_use(tmp_path):
 
 
 def test_more_than_two_classes_have_no_curve(several):
-    assert conventions.thresholds(several) is None
+    assert conventions.draw(several) == []
 
 
 def test_the_first_row_follows_the_sweeps_rule(tmp_path):
     dataset = squares(n=6)
     dataset.masks[:3] = 0
-    sweep = made.sweep(
+    sweep = synthetic.sweep(
         tmp_path, dataset, lambda run, masks: 200 * (masks == 1)[..., None].astype(np.uint8), empty="zero"
     )
     assert json.loads((tmp_path / "config.json").read_text())["empty"] == "zero"

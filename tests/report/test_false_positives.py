@@ -1,4 +1,4 @@
-"""The figure of tests on null data, against the simulation's own table."""
+"""The figure of tests on simulated data without a difference, against the simulation's own table."""
 
 from importlib import resources
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 from sharp_unet_jax.report import false_positives
 
 
-def test_the_report_has_the_figures_of_the_simulation():
+def test_the_report_has_the_numbers_of_the_simulation():
     every = pd.read_csv(Path(__file__).parents[2] / "results" / "null_simulation.csv").set_index(
         ["folds", "level", "test"]
     )
@@ -18,7 +18,7 @@ def test_the_report_has_the_figures_of_the_simulation():
     assert told.to_dict() == every["rejected"].loc[told.index].to_dict()
 
 
-def test_it_says_what_is_found_at_5_per_cent():
-    panels = false_positives.plate().figure.axes
+def test_the_figure_names_the_share_found_at_5_per_cent():
+    panels = false_positives.figure().figure.axes
     said = [text.get_text() for panel in panels for text in panel.texts]
     assert said == ["34.0 %", "1.9 %", "38.0 %", "3.3 %", "51.0 %", "10.1 %"]

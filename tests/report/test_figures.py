@@ -1,4 +1,4 @@
-"""What figures show, against the records; that they are files of their kind, the same each time."""
+"""Figures against the records; their files are SVG and PNG, and the same bytes each time."""
 
 import dataclasses
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 
 from sharp_unet_jax.report import examples, figures, overlays, pairing, records, statistics, style
 from tests.conftest import squares
-from tests.report import whole
+from tests.report import sweep_writer, whole
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,10 @@ def test_curves_are_the_mean_over_runs(sweep):
 def test_curves_of_high_scores_are_not_flat(sweep):
     scores = sweep.epochs["validation_jaccard"] / 10 + 0.85
     high = dataclasses.replace(sweep)
-    high.__dict__["epochs"] = sweep.epochs.assign(validation_jaccard=scores)  # in place of what would be read
+    high.__dict__["epochs"] = sweep.epochs.assign(validation_jaccard=scores)  # instead of reading them
     for sweeps in ({"high": high}, {"high": high, "low": sweep}):
         limits = [axes.get_ylim() for axes in figures.curves(sweeps).figure.axes]
-        assert len(set(limits)) == 1  # panels compare
+        assert len(set(limits)) == 1  # panels can be compared
         low, top = limits[0]
         shown = [line.get_ydata() for axes in figures.curves(sweeps).figure.axes for line in axes.lines]
         assert low <= min(map(np.min, shown))
@@ -53,7 +53,7 @@ def test_curves_of_high_scores_are_not_flat(sweep):
         assert (low >= 80) == (len(sweeps) == 1)
 
 
-def test_bars_are_means_with_every_run_and_the_papers_figure(tmp_path):
+def test_bars_are_means_with_every_run_and_the_papers_score(tmp_path):
     sweep = whole.sweep(tmp_path, dataclasses.replace(squares(n=8), name="cvc_clinicdb"))
     jaccard, dice = figures.bars({"cvc": sweep}).figure.axes
     for axes, metric in ((jaccard, "jaccard"), (dice, "dice")):
@@ -62,13 +62,20 @@ def test_bars_are_means_with_every_run_and_the_papers_figure(tmp_path):
         bars = [patch.get_width() for patch in grounds]
         np.testing.assert_allclose(bars, [runs["unet"], runs["sharp_unet"]])
         assert [bool(patch.get_hatch()) for patch in outlines] == [False, True]
-        assert all(patch.get_alpha() is None for patch in outlines)  # in SVG that of the hatching too
+        assert all(patch.get_alpha() is None for patch in outlines)  # in SVG it would fade the hatching
         drawn = [list(found.get_offsets()[:, 0]) for found in axes.collections if isinstance(found, PathCollection)]
         of_model = 100 * sweep.runs.set_index("model")[metric]
         papers = {"jaccard": (70.02, 75.89), "dice": (78.75, 83.65)}[metric]
         expected = [list(of_model["unet"]), [papers[0]], list(of_model["sharp_unet"]), [papers[1]]]
         for points, values in zip(drawn, expected, strict=True):
             np.testing.assert_allclose(points, values)
+
+
+def test_a_model_without_any_score_has_an_empty_bar(tmp_path):
+    made = {"unet": np.full((1, 2, 3), np.nan), "sharp_unet": np.full((1, 2, 3), 0.5)}
+    jaccard, _ = figures.bars({"mine": sweep_writer.write(tmp_path, made)}).figure.axes
+    drawn = [len(found.get_offsets()) for found in jaccard.collections if isinstance(found, PathCollection)]
+    assert drawn == [0, 2]
 
 
 def test_scatter_has_a_point_an_image(sweep):
@@ -79,15 +86,15 @@ def test_scatter_has_a_point_an_image(sweep):
     )
     points = axes.collections[0].get_offsets()
     np.testing.assert_allclose(sorted(map(tuple, points)), sorted(zip(plain, sharp, strict=True)))
-    assert f"sharp ahead in {(sharp > plain).sum()}, plain in {(sharp < plain).sum()}" in axes.get_title(loc="left")
+    assert f"sharp higher in {(sharp > plain).sum()}, plain in {(sharp < plain).sum()}" in axes.get_title(loc="left")
 
 
 def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
     predicted = overlays.predictions(sweep)
-    (plate,) = examples.plates(sweep, predicted)
+    (drawn,) = examples.draw(sweep, predicted)
     choices = overlays.choose(sweep, predicted, ["unet", "sharp_unet"])
-    grid = np.array(plate.figure.axes).reshape(len(choices), 3)
-    images, masks, rows = sweep.pairs
+    grid = np.array(drawn.figure.axes).reshape(len(choices), 3)
+    images, masks, rows = sweep.prepared
     for line, choice in zip(grid, choices, strict=True):
         row = rows[choice.image_id]
         for axes, model in zip(line[1:], ("unet", "sharp_unet"), strict=True):
@@ -96,34 +103,34 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
             np.testing.assert_array_equal(changed, found.labels != masks[row])
             assert axes.get_xlabel() == f"{100 * found.jaccard:.1f} %"
         np.testing.assert_array_equal(line[0].images[0].get_array(), images[row])
-        assert choice.image_id in plate.caption
+        assert choice.image_id in drawn.caption
 
 
 def test_four_classes_and_models_without_twins(tmp_path):
     sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
-    assert pairing.sides(sweep) == [["wide_unet"], ["sharp_unet"]]
-    assert [plate.name for plate in figures.every({"squares": sweep})] == ["curves", "bars"]
+    assert pairing.panels(sweep) == [["wide_unet"], ["sharp_unet"]]
+    assert [each.name for each in figures.draw({"squares": sweep})] == ["curves", "bars", "overlaps"]
     with matplotlib.rc_context(style.RC):
-        plates = examples.plates(sweep, overlays.predictions(sweep))
-        for plate in plates:
-            plate.figure.draw_without_rendering()
-    assert len(plates) == 2
-    for plate in plates:  # of one model: narrow
-        (legend,) = plate.figure.legends
-        inside, outside = legend.get_window_extent(), plate.figure.bbox
+        drawn = examples.draw(sweep, overlays.predictions(sweep))
+        for each in drawn:
+            each.figure.draw_without_rendering()
+    assert len(drawn) == 2
+    for each in drawn:  # one model each: a narrow figure
+        (legend,) = each.figure.legends
+        inside, outside = legend.get_window_extent(), each.figure.bbox
         assert outside.x0 <= inside.x0 < inside.x1 <= outside.x1
         assert outside.y0 <= inside.y0
 
 
-def test_what_is_not_there_is_not_drawn(sweep, tmp_path):
-    assert examples.plates(sweep, {}) == []
+def test_missing_predictions_images_and_runs_are_not_drawn(sweep, tmp_path):
+    assert examples.draw(sweep, {}) == []
     whole.sweep(tmp_path)
     for path in tmp_path.rglob("record.json"):
         path.unlink()
     (tmp_path / "data.json").unlink()
     moved = records.load(tmp_path)
-    assert figures.every({"squares": moved}) == []
-    assert examples.plates(moved, {}) == []
+    assert figures.draw({"squares": moved}) == []
+    assert examples.draw(moved, {}) == []
 
 
 def test_files_are_the_same_bytes_each_time(sweep, tmp_path):

@@ -1,13 +1,8 @@
-"""Table and figure of kernels, of scores that are known; their sums and scales, against the kernels themselves."""
+"""The table of kernels, for known scores."""
 
-from importlib import resources
-
-import numpy as np
-import pandas as pd
 import pytest
 
-from sharp_unet_jax import ops
-from sharp_unet_jax.report import figures, forest, kernels, paper_tables, statistics
+from sharp_unet_jax.report import kernels, paper_tables, statistics
 from tests.report import sweep_writer
 from tests.report.sweep_writer import scores
 
@@ -24,20 +19,9 @@ def sweep(tmp_path):
     return sweep_writer.write(tmp_path / "w", MODELS, dataset="isbi2012")
 
 
-def test_sums_and_scales_are_those_of_the_kernels():
-    with resources.files("sharp_unet_jax.report").joinpath("kernels.csv").open() as file:
-        told = pd.read_csv(file).set_index("kernel")
-    assert set(told.index) == set(ops.KERNELS)
-    for name, kernel in ops.KERNELS.items():
-        np.testing.assert_allclose(told.loc[name], [kernel.sum(), np.linalg.norm(kernel)], atol=1e-3)
-    noise = np.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype(np.float32)
-    answer = np.asarray(ops.sharpen(noise, "sharpen"))[0, 1:-1, 1:-1].std()
-    assert answer == pytest.approx(told.loc["sharpen", "scale"], rel=0.05)
-
-
 def test_every_kernel_is_compared_with_plain_skips_and_with_the_papers(sweep):
-    of = {each.name: each for each in paper_tables.every([sweep])}
-    assert [*of] == ["table1", "table3", "significance", "kernels", "pairs", "images", "optimism"]
+    of = {each.name: each for each in paper_tables.tables([sweep])}
+    assert [*of] == ["table1", "table3", "overlaps", "significance", "kernels", "pairs", "images", "optimism"]
     assert of["table1"].frame["model"].tolist() == ["unet", "sharp_unet+laplacian"]
     assert of["table1"].frame.loc[1, "paper: Jaccard"] == "87.00 ± 4.95"
     assert of["significance"].frame["models"].tolist() == [f"{model} minus unet" for model in [*MODELS][1:]]
@@ -66,40 +50,3 @@ def test_every_kernel_is_compared_with_plain_skips_and_with_the_papers(sweep):
 def test_sweeps_without_kernels_have_no_such_table(tmp_path):
     plain = sweep_writer.write(tmp_path, {"unet": scores(0.7), "sharp_unet": scores(0.7)})
     assert kernels.table([plain]) is None
-    assert forest.plates({"mine": plain}) == []
-
-
-def test_the_figure_has_a_line_a_kernel_and_a_dot_a_run(sweep):
-    (plate,) = forest.plates({"isbi2012": sweep})
-    against_plain, against_papers = plate.figure.axes
-    names = [label.get_text().partition("\n") for label in against_plain.get_yticklabels()]
-    assert [name for name, _, _ in names] == ["laplacian", "laplacian, reflect", "scaled"]
-    assert [about for _, _, about in names] == ["sum 0, scale 8.49", "sum 0, scale 8.49", "sum 0, scale 1.06"]
-    for axes, other, rows in ((against_plain, "unet", (0, 1, 2)), (against_papers, "sharp_unet+laplacian", (1, 2))):
-        dots = [found.get_offsets() for found in axes.collections]
-        assert len(dots) == len(rows)
-        for row, points in zip(rows, dots, strict=True):
-            model = [*MODELS][row + 1]
-            delta = 100 * (MODELS[model] - MODELS[other]).mean(axis=2).ravel()
-            np.testing.assert_allclose(points[:, 0], delta)
-            assert np.abs(points[:, 1] - row).max() < 0.5
-            test = statistics.corrected_t(delta, 1 / 4)
-            lines = [list(line.get_xdata()) for line in axes.lines]
-            assert any(line == pytest.approx([test.low, test.high]) for line in lines if len(line) == 2)
-
-
-def test_several_differences_of_other_models_stand_in_one_figure(tmp_path):
-    made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.8, seed=2)}
-    sweeps = {name: sweep_writer.write(tmp_path / name, made, dataset=name) for name in ("a", "b")}
-    (plate,) = forest.plates(sweeps)
-    (axes,) = plate.figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "a: sharp_unet minus unet", "b: sharp_unet minus unet"
-    ]  # fmt: skip
-    few = {name: each[:1, :2] for name, each in made.items()}
-    (plate,) = forest.plates({name: sweep_writer.write(tmp_path / f"few-{name}", few, dataset=name) for name in "ab"})
-    (axes,) = plate.figure.axes
-    lines = [line.get_xdata() for line in axes.lines if line.get_color() == figures.SHARP]
-    intervals = [line for line in lines if len(line) == 2]
-    assert len(intervals) == 2
-    assert np.isnan(intervals).all()

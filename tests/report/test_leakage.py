@@ -1,4 +1,4 @@
-"""What the audit of folds finds in data whose relatives are known by construction, and in real frames of videos."""
+"""The audit of folds, on images whose relatives are known by construction and on real frames of videos."""
 
 import csv
 import dataclasses
@@ -13,13 +13,13 @@ from scipy import ndimage
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import leakage
-from tests.report import made
+from tests.report import synthetic
 
 CHECKS = ("an image of the same group", "the image before or after, by id", "a near-duplicate")
 
 
 def pictures(n, size=(40, 48), channels=3, seed=0):
-    """Smooth pictures that have nothing in common."""
+    """Return smooth images that have nothing in common."""
     raw = np.random.default_rng(seed).normal(size=(n, *size, channels))
     smooth = ndimage.gaussian_filter(raw, (0, 4, 4, 0))
     return np.uint8(np.clip(128 + 400 * smooth, 0, 255))
@@ -29,7 +29,7 @@ def data(n=12, groups=None, ids=None, **options):
     ids = ids or tuple(f"{chr(97 + i)}" for i in range(n))
     images = pictures(n, **options)
     masks = np.ones(images.shape[:3], np.uint8)
-    return Dataset("made", images, masks, ids, groups or ids, ("background", "lesion"))
+    return Dataset("synthetic", images, masks, ids, groups or ids, ("background", "lesion"))
 
 
 def checked(*sweeps):
@@ -39,7 +39,7 @@ def checked(*sweeps):
 
 
 def by_hand(sweep, related):
-    """Tested images, over all cells, for which related(image, another that is not tested there) holds."""
+    """Return how many tested images, over all cells, are related to one that is not tested with them."""
     found = 0
     for cell in sweep.folds["folds"]:
         seen = set(sweep.groups) - set(cell["test"])
@@ -49,9 +49,9 @@ def by_hand(sweep, related):
 
 def test_groups_are_counted_and_grouped_folds_have_none(tmp_path):
     dataset = data(groups=tuple(f"patient-{i // 3}" for i in range(12)))
-    random = made.sweep(tmp_path / "random", dataset, folds=3, repeats=2)
-    grouped = made.sweep(tmp_path / "grouped", dataset, folds=3, repeats=2, grouped=True)
-    nested = made.sweep(tmp_path / "nested", dataset, folds=3, repeats=2, protocol="nested")
+    random = synthetic.sweep(tmp_path / "random", dataset, folds=3, repeats=2)
+    grouped = synthetic.sweep(tmp_path / "grouped", dataset, folds=3, repeats=2, grouped=True)
+    nested = synthetic.sweep(tmp_path / "nested", dataset, folds=3, repeats=2, protocol="nested")
     row = checked(random, grouped, nested).loc["an image of the same group"]
     number = by_hand(random, lambda one, other: random.groups[one] == random.groups[other])
     assert 0 < number <= 24
@@ -62,24 +62,23 @@ def test_groups_are_counted_and_grouped_folds_have_none(tmp_path):
     ]
 
 
-def test_what_is_not_known_is_said(tmp_path):
-    sweep = made.sweep(tmp_path, data())
+def test_unknown_groups_ids_and_images_are_named(tmp_path):
+    sweep = synthetic.sweep(tmp_path, data())
     (tmp_path / "data.json").unlink()
     assert checked(sweep).iloc[:, 0].to_list() == [
-        "no groups known", "no consecutive ids", "prepared images not there"
+        "no groups known", "no consecutive ids", "prepared images not found"
     ]  # fmt: skip
-    assert leakage.worst(sweep) == []
-    assert leakage.gallery([]) is None
+    assert leakage.most_alike(sweep) == []
     assert "no image can be said to be independent" in leakage.table([sweep]).note
 
 
-def test_copies_across_folds_are_found_whatever_their_light(tmp_path):
+def test_copies_across_folds_are_found_whatever_their_brightness(tmp_path):
     dataset = data(20)
     dataset.images[13] = dataset.images[2]
     dataset.images[7] = np.uint8(0.9 * dataset.images[5] + 12)  # brighter, with less contrast
-    sweep = made.sweep(tmp_path, dataset, folds=20)  # every image a fold: every pair is across
+    sweep = synthetic.sweep(tmp_path, dataset, folds=20)  # each image is a fold of its own, so every pair is split
     assert checked(sweep).loc["a near-duplicate"].item() == "4 of 20 (20.0%)"
-    first, second, third, *_ = leakage.worst(sweep)
+    first, second, third, *_ = leakage.most_alike(sweep)
     assert {first.test, first.seen} == {dataset.ids[2], dataset.ids[13]}
     assert (first.distance, first.correlation) == (0, pytest.approx(1))
     assert {second.test, second.seen} == {dataset.ids[5], dataset.ids[7]}
@@ -91,17 +90,17 @@ def test_copies_across_folds_are_found_whatever_their_light(tmp_path):
 def test_pairs_within_a_fold_are_no_leak(tmp_path):
     dataset = data(12, groups=tuple(f"g{i // 2}" for i in range(12)))
     dataset.images[1::2] = dataset.images[::2]
-    sweep = made.sweep(tmp_path, dataset, folds=3, grouped=True)
+    sweep = synthetic.sweep(tmp_path, dataset, folds=3, grouped=True)
     assert checked(sweep).loc["a near-duplicate"].item() == "0 of 12 (0.0%)"
-    pairs = leakage.worst(sweep)
+    pairs = leakage.most_alike(sweep)
     assert len(pairs) == 3  # six groups, each in one pair
     assert all(sweep.groups[pair.test] != sweep.groups[pair.seen] for pair in pairs)
 
 
-def test_a_worst_pair_is_of_the_cell_its_caption_names(tmp_path):
+def test_a_caption_names_the_repeat_and_fold_that_split_the_pair(tmp_path):
     dataset = data(12)
-    sweep = made.sweep(tmp_path, dataset, folds=3, repeats=2, protocol="nested")
-    for pair in leakage.worst(sweep):
+    sweep = synthetic.sweep(tmp_path, dataset, folds=3, repeats=2, protocol="nested")
+    for pair in leakage.most_alike(sweep):
         cell = next(
             cell for cell in sweep.folds["folds"] if f"(repeat {cell['repeat']}, fold {cell['fold']})" in pair.caption
         )
@@ -127,26 +126,29 @@ def test_consecutive_ids():
     np.testing.assert_array_equal(leakage.consecutive(ids), leakage.consecutive(ids).T)
 
 
-def test_likeness_tells_a_stack_from_numbers(tmp_path):
+def test_likeness_tells_neighbours_of_a_stack_from_numbered_strangers(tmp_path):
     ids = tuple(f"slice-{i:02d}" for i in range(20))
     strangers = data(20, ids=ids)
     stack = dataclasses.replace(
         strangers, images=np.uint8(ndimage.gaussian_filter1d(strangers.images * 1.0, 2, axis=0))
     )
     rows = checked(
-        *(made.sweep(tmp_path / name, data, folds=4) for name, data in (("strangers", strangers), ("stack", stack)))
+        *(
+            synthetic.sweep(tmp_path / name, data, folds=4)
+            for name, data in (("strangers", strangers), ("stack", stack))
+        )
     ).loc["the image before or after, by id"]
     shares = [int(cell.rpartition("than ")[2].partition("%")[0]) for cell in rows]
     assert shares[0] < 75
     assert shares[1] > 90
-    sweep = made.sweep(tmp_path / "again", stack, folds=4)
+    sweep = synthetic.sweep(tmp_path / "again", stack, folds=4)
     number = by_hand(sweep, lambda one, other: abs(int(one[-2:]) - int(other[-2:])) == 1)
     assert rows.iloc[1].startswith(f"{number} of 20 ")
 
 
 def test_likeness_is_imagehashs_and_numpys(tmp_path):
     dataset = data(5, channels=1)
-    sweep = made.sweep(tmp_path, dataset)
+    sweep = synthetic.sweep(tmp_path, dataset)
     bits, correlation = leakage.likeness(sweep)
     grey = [Image.fromarray(image[..., 0]) for image in dataset.images]
     hashes = [imagehash.phash(image) for image in grey]
@@ -163,29 +165,24 @@ def test_padding_does_not_make_images_alike(tmp_path):
         masks=np.pad(dataset.masks, ((0, 0), (30, 30), (0, 0)), constant_values=IGNORE),
     )
     plain, letterbox = (
-        leakage.likeness(made.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", padded))
+        leakage.likeness(synthetic.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", padded))
     )  # fmt: skip
     for one, other in zip(plain, letterbox, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_an_even_image_is_like_no_other(tmp_path):
+def test_a_uniform_image_is_like_no_other(tmp_path):
     dataset = data(4)
     dataset.images[0] = 7
-    _, correlation = leakage.likeness(made.sweep(tmp_path, dataset))
+    _, correlation = leakage.likeness(synthetic.sweep(tmp_path, dataset))
     assert np.isfinite(correlation).all()
     assert correlation[0, 1:].tolist() == [0, 0, 0]
 
 
-def test_the_gallery_shows_both_images_of_a_pair(tmp_path):
-    pairs = leakage.worst(made.sweep(tmp_path, data(6, size=(300, 400))), number=3)
+def test_a_pair_holds_thumbnails_of_both_images(tmp_path):
+    pairs = leakage.most_alike(synthetic.sweep(tmp_path, data(6, size=(300, 400))), number=3)
     assert len(pairs) == 3
-    assert pairs[0].images[0].shape == (192, 256, 3)
-    figure = leakage.gallery(pairs)
-    shown = [axes.images[0].get_array() for axes in figure.axes]
-    for index, pair in enumerate(pairs):
-        np.testing.assert_array_equal(shown[index], pair.images[0])
-        np.testing.assert_array_equal(shown[index + 3], pair.images[1])
+    assert all(image.shape == (192, 256, 3) for pair in pairs for image in pair.images)
 
 
 def test_frames_of_a_real_video_leak_into_random_folds(real_data, tmp_path):
@@ -196,8 +193,8 @@ def test_frames_of_a_real_video_leak_into_random_folds(real_data, tmp_path):
     images = np.stack([np.asarray(Image.open(folder / f"{n}.png").convert("RGB").resize((64, 48))) for n, _ in frames])
     ids, groups = tuple(f"{n:03d}" for n, _ in frames), tuple(group for _, group in frames)
     dataset = Dataset("cvc", images, np.ones(images.shape[:3], np.uint8), ids, groups, ("background", "polyp"))
-    random = made.sweep(tmp_path / "random", dataset, folds=4)
-    grouped = made.sweep(tmp_path / "grouped", dataset, folds=4, grouped=True)
+    random = synthetic.sweep(tmp_path / "random", dataset, folds=4)
+    grouped = synthetic.sweep(tmp_path / "grouped", dataset, folds=4, grouped=True)
     found = checked(random, grouped).map(lambda cell: int(cell.split(" of ")[0]))
     assert (found.iloc[:, 0] >= [len(ids), 0.9 * len(ids), 4]).all()
     assert (found.iloc[:, 1] <= [0, 6, 0]).all()

@@ -47,8 +47,8 @@ def test_protocols_and_folds_stand_side_by_side(tmp_path):
     assert frame["first (%)"].iloc[0] == "80.00 ± 0.00"
     assert frame["95 % interval"].iloc[0] == "5.00 to 5.00"
     assert (made.frame["images (groups)"] == "20 (10)").all()
-    assert "mine, nested, grouped: Protocol: nested" in made.passport
-    both = by_name(sweeps[0], sweeps[3])["protocols"].frame  # neither in common: still compared
+    assert "mine, nested, grouped: Protocol: nested" in made.provenance
+    both = by_name(sweeps[0], sweeps[3])["protocols"].frame  # no setting in common: compared all the same
     assert both["first minus second"].tolist() == ["+10.00"] * 2
 
 
@@ -71,7 +71,7 @@ def test_other_data_sets_and_other_models_are_not_compared(tmp_path):
     c = sweep_writer.write(tmp_path / "c", {"wide_unet": scores(0.8)}, protocol="nested")
     d = sweep_writer.write(
         tmp_path / "d", {"unet": scores(0.8)}, sha256="1", protocol="nested"
-    )  # a folder of that name
+    )  # other images under the same name
     for other in (b, c, d):
         assert [*by_name(a, other)] == ["optimism"]
 

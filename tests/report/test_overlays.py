@@ -1,10 +1,11 @@
-"""Overlays, pixel by pixel, and the choice of images, against scores made by hand."""
+"""Overlays pixel by pixel, and the choice of images for scores written by hand."""
 
 import numpy as np
 import pytest
 
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
 from sharp_unet_jax.report import overlays
-from sharp_unet_jax.report.overlays import IGNORE, OVER, SWAPPED, UNDER
 from tests.conftest import squares
 from tests.report import whole
 
@@ -17,9 +18,9 @@ def test_every_wrong_pixel_has_one_colour():
     for (row, column), label in np.ndenumerate(truth):
         other = predicted[row, column]
         expected = {
-            OVER: label == 0 and other > 0,
-            UNDER: label in (1, 2) and other == 0,
-            SWAPPED: (label, other) in {(1, 2), (2, 1)},
+            FALSE_POSITIVE: label == 0 and other > 0,
+            FALSE_NEGATIVE: label in (1, 2) and other == 0,
+            OTHER_CLASS: (label, other) in {(1, 2), (2, 1)},
         }
         assert {colour: mask[row, column] for colour, mask in masks.items()} == expected
 
@@ -75,8 +76,8 @@ def test_images_are_chosen_by_score_each_once_and_with_something_to_find(tmp_pat
         ("best of sharp_unet", data.ids[0]),  # not the empty one
         ("median of sharp_unet", data.ids[3]),
         ("worst of sharp_unet", data.ids[6]),
-        ("sharp_unet ahead most", data.ids[2]),  # 0.6; the best is ahead by more, and taken
-        ("unet ahead most", data.ids[5]),
+        ("largest lead of sharp_unet", data.ids[2]),  # 0.6; the best image leads by more but is taken
+        ("largest lead of unet", data.ids[5]),
     ]
     assert [choice.why for choice in overlays.choose(sweep, predicted, ["unet"])] == [
         "best of unet",

@@ -1,4 +1,4 @@
-"""The page: text first, then in a real browser where there is one."""
+"""The page: its text, and in a real browser where there is one."""
 
 import base64
 import contextlib
@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from sharp_unet_jax import palette
 from sharp_unet_jax.report import figures, leakage, overlays, page, records, style, thumbnails
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
@@ -21,8 +22,8 @@ from tests.conftest import squares
 from tests.report import browser, whole
 
 TABLE = Table(
-    "made",
-    "A made table",
+    "synthetic",
+    "A synthetic table",
     "Protocol: none.",
     pd.DataFrame({"model": ["b", "a", "c"], "Jaccard (%)": ["**75.89 ± 2.06**", "-", "-3.10 ± 1.00"]}),
     "A note <with> `code`.",
@@ -33,23 +34,23 @@ def render(*sweeps):
     chapters = []
     with matplotlib.rc_context(style.RC):
         for number, sweep in enumerate(sweeps):
-            predicted = overlays.predictions(sweep) if sweep.names else {}
-            chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], leakage.worst(sweep)))
-        plates = figures.every({chapter.label: chapter.sweep for chapter in chapters})
-        return page.render("Squares", "**All** went well.", [TABLE], plates, chapters)
+            predicted = overlays.predictions(sweep) if sweep.finished else {}
+            chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], leakage.most_alike(sweep)))
+        drawn = figures.draw({chapter.label: chapter.sweep for chapter in chapters})
+        return page.render("Squares", "**All** went well.", [TABLE], drawn, chapters)
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    made = whole.sweep(folder, squares(n=8), folds=2, repeats=1)
+    written = whole.sweep(folder, squares(n=8), folds=2, repeats=1)
     environment = {
         "commands": ["python -m launch.cv --config=demo.py"],
         "python": "3.11.2",
         "packages": {"jax": "0.10"},
     }
     (folder / "environment.json").write_text(json.dumps(environment))
-    return made
+    return written
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,13 @@ def test_the_page_carries_the_records(html, sweep):
     assert "A note &lt;with&gt; <code>code</code>." in html
 
 
+def test_classes_have_the_colours_of_the_palette(html):
+    (colours,) = re.findall(r"LABELS = (\[.*?\])", html)
+    assert [palette.rgb(colour) for colour in json.loads(colours)] == [
+        tuple(row) for row in palette.CLASSES[:2].tolist()
+    ]
+
+
 @pytest.mark.parametrize(
     ("cell", "key"),
     [
@@ -127,7 +135,7 @@ def test_cells_are_sorted_by_their_first_number(cell, key):
     assert page.sort_key(cell) == key
 
 
-def test_what_is_missing_is_said(tmp_path, sweep):
+def test_the_page_names_what_is_missing(tmp_path, sweep):
     nothing_kept = whole.sweep(tmp_path / "a", squares(n=8), repeats=1)
     for path in (tmp_path / "a").rglob("predictions.npz"):
         path.unlink()
@@ -139,7 +147,7 @@ def test_what_is_missing_is_said(tmp_path, sweep):
             path.unlink()
     html = render(nothing_kept, moved, unfinished)
     assert html.count("the sweep kept none") == 1
-    assert html.count("the prepared images are not where the sweep had them") == 1
+    assert html.count("the prepared images are not where they were for the sweep") == 1
     assert html.count("No run of this sweep is finished yet.") == 1
     assert html.count("there is no environment.json") == 3
 
@@ -149,7 +157,7 @@ def test_a_page_of_too_many_pictures_says_how_many_it_has(monkeypatch, sweep):
     html = render(sweep)
     number = len(data(html)["pictures"])
     assert 0 < number < 8
-    assert f"Pictures of {number} of 8 images are in this page" in html
+    assert f"This page holds pictures of {number} of 8 images" in html
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +177,7 @@ def column(tab, table, number):
     return tab.run(f"[...document.querySelectorAll('{table} tbody tr')].map(row => row.cells[{number}].textContent)")
 
 
-def test_a_browser_shows_it_on_a_phone(tab):
+def test_the_page_fits_a_phone(tab):
     assert tab.run("document.documentElement.scrollWidth <= innerWidth")
     assert tab.run("document.querySelectorAll('.chart path').length") == 4  # a line and a band a model
 
@@ -179,7 +187,7 @@ def test_a_browser_sorts(tab):
     order = "document.querySelector('#tables thead th:nth-child({})').getAttribute('aria-sort')"
     tab.run(click.format(2))
     assert tab.run(order.format(2)) == "descending"
-    assert column(tab, "#tables", 0) == ["b", "c", "a"]  # what has no number comes last
+    assert column(tab, "#tables", 0) == ["b", "c", "a"]  # cells without a number come last
     tab.run(click.format(2))
     assert tab.run(order.format(2)) == "ascending"
     assert column(tab, "#tables", 0) == ["c", "b", "a"]
@@ -214,7 +222,7 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
     assert tab.run("document.getElementById('dialog-title').textContent").startswith("002 ")
     shown = """(async () => {
         const canvases = () => [...document.querySelectorAll('.panels canvas')];
-        while (canvases().length < 3 || canvases().some(canvas => canvas.width === 300) /* as they are born */)
+        while (canvases().length < 3 || canvases().some(canvas => canvas.width === 300) /* a new canvas */)
             await new Promise(resolve => setTimeout(resolve, 10));
         return canvases().map(canvas => {
             const zoom = canvas.width / 24, {width, height} = canvas;
@@ -225,13 +233,13 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
         });
     })()"""
     truth, plain, _ = np.array(tab.run(shown))[..., :3]
-    _, masks, rows = sweep.pairs
+    _, masks, rows = sweep.prepared
     difference = plain.astype(int) - truth
     painted = np.abs(difference).max(axis=-1) > 20
     wrong = overlays.errors(masks[rows["002"]], overlays.predictions(sweep)["unet"]["002"].labels)
-    np.testing.assert_array_equal(painted, wrong[overlays.OVER] | wrong[overlays.UNDER])
+    np.testing.assert_array_equal(painted, wrong[palette.FALSE_POSITIVE] | wrong[palette.FALSE_NEGATIVE])
     blue = difference[..., 2] > difference[..., 0]
-    np.testing.assert_array_equal(blue[painted], wrong[overlays.UNDER][painted])
+    np.testing.assert_array_equal(blue[painted], wrong[palette.FALSE_NEGATIVE][painted])
     tab.press("ArrowRight")
     assert not tab.run("document.getElementById('dialog-title').textContent").startswith("002 ")
     tab.press("Escape")
@@ -265,7 +273,7 @@ def test_a_browser_has_nothing_to_complain_of_and_asks_for_nothing_else(tab):
 
 
 def test_a_browser_shows_an_epoch_that_stands_alone(tmp_path):
-    """Of one epoch there is no line."""
+    """A single epoch is drawn as a point, as a line of one point is invisible."""
     if not browser.CHROMIUM:
         pytest.skip("there is no chromium here: apt-get install chromium")
     whole.sweep(tmp_path, folds=2, repeats=1)
@@ -281,4 +289,4 @@ def test_a_browser_shows_an_epoch_that_stands_alone(tmp_path):
 
 
 def test_a_browser_marks_no_point_of_a_line(tab):
-    assert tab.run("document.querySelectorAll('.chart circle').length") <= 2  # of the cursor
+    assert tab.run("document.querySelectorAll('.chart circle').length") <= 2  # the cursor's

@@ -1,32 +1,30 @@
-"""The paper's tables and the tests of differences, of sweeps whose scores are known."""
+"""The paper's tables, significance and tables.md, for sweeps with known scores."""
 
 import json
-import re
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import paper_tables, provenance, records, statistics, summary, table
+from sharp_unet_jax.report import paper_tables, records, significance, statistics, summary, table
 from tests.report import sweep_writer
-from tests.report.sweep_writer import scores
+from tests.report.sweep_writer import facts, scores
 
 
 @pytest.fixture
 def cvc(tmp_path):
-    """Three models on 5 folds of 2 repeats, sharp_unet better by far, on a data set that the paper has."""
+    """Three models, 5 folds and 2 repeats, sharp_unet far better, on a data set of the paper."""
     made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.70, seed=3)}
     return sweep_writer.write(tmp_path / "cvc", made, dataset="cvc_clinicdb")
 
 
 def by_name(sweeps):
-    return {each.name: each for each in paper_tables.every(sweeps)}
+    return {each.name: each for each in paper_tables.tables(sweeps)}
 
 
 def test_every_table_in_the_order_of_the_report(cvc):
-    assert [*by_name([cvc])] == ["table1", "table3", "significance", "pairs", "images", "optimism"]
+    assert [*by_name([cvc])] == ["table1", "table3", "overlaps", "significance", "pairs", "images", "optimism"]
 
 
 def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
@@ -51,7 +49,7 @@ def test_bold_is_what_beats_every_other_by_the_corrected_test_after_holm(cvc):
 
 
 def test_higher_without_the_test_is_not_bold(tmp_path):
-    """Two models ahead of the third, and not of each other; and a difference that the plain t-test would have held."""
+    """Two models that beat the third but not each other; a difference that only the uncorrected t-test would find."""
     made = {"unet": scores(0.70, seed=1), "sharp_unet": scores(0.76, seed=2), "wide_unet": scores(0.76, seed=3)}
     sweep = sweep_writer.write(tmp_path / "tie", made)
     (_, table3) = paper_tables.paper([sweep])
@@ -62,25 +60,25 @@ def test_higher_without_the_test_is_not_bold(tmp_path):
     delta = sweep.runs.pivot(index=["repeat", "fold"], columns="model", values="jaccard").diff(axis=1).iloc[:, 1]
     assert statistics.corrected_t(delta, 0).p < 0.05
     assert "**" not in paper_tables.paper([sweep])[0].frame["Jaccard (%)"].sum()
-    assert "**" not in paper_tables.significance([sweep])[0].frame["difference"].sum()
+    assert "**" not in significance.tables([sweep])[0].frame["difference"].sum()
 
 
-def test_data_sets_stand_under_one_another_and_only_what_differs_is_said_of_each(cvc, tmp_path):
+def test_several_data_sets_share_a_table_and_their_differences_are_named(cvc, tmp_path):
     made = {"unet": scores(0.5, shape=(1, 3, 2)), "sharp_unet": scores(0.5, shape=(1, 3, 2))}
     other = sweep_writer.write(tmp_path / "isbi", made, dataset="isbi2012", classes=3)
     each = paper_tables.paper([cvc, other])[0]
     assert each.frame["data set"].tolist() == ["cvc_clinicdb"] * 2 + ["isbi2012"] * 2
-    shared, of_cvc, of_isbi = each.passport.splitlines()
+    shared, of_cvc, of_isbi = each.provenance.splitlines()
     for words in ("Protocol: paper (stopping", "192x256 pixels (stretch)", "nor prediction scores 1", "seed 0"):
         assert words in shared
     assert of_cvc.startswith("cvc_clinicdb: 5 random folds x 2 repeats. n = 20 images (20 groups). Scores: per image")
     assert "Threshold 0.5" in of_cvc
     assert "the 3 classes, background included" in of_isbi
-    assert "likeliest class" in of_isbi
+    assert "most probable class" in of_isbi
 
 
 def test_the_papers_own_tables_are_told_apart(tmp_path):
-    """Its Tables 1 and 3 give U-Net on ISBI-2012 Dice of 91.23 and 91.13."""
+    """For U-Net on ISBI-2012, the paper's Table 1 has Dice 91.23 and Table 3 has 91.13."""
     made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
     made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
     assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
@@ -91,13 +89,13 @@ def test_the_papers_own_tables_are_told_apart(tmp_path):
     assert made["pairs"].frame["p (Holm)"].tolist() == ["1.000"] * 6
 
 
-def test_data_the_paper_has_no_figures_for_get_no_columns_for_them(tmp_path):
+def test_data_sets_that_are_not_the_papers_have_no_columns_of_the_paper(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7), "sharp_unet": scores(0.6)})
     assert [*paper_tables.paper([sweep])[0].frame] == ["model", "runs", "Jaccard (%)", "95 % interval", "Dice (%)"]
 
 
 def test_significance_says_what_each_test_says(cvc):
-    row = paper_tables.significance([cvc])[0].frame.iloc[0]
+    row = significance.tables([cvc])[0].frame.iloc[0]
     delta = 100 * (scores(0.76, seed=2) - scores(0.70, seed=1))
     test = statistics.corrected_t(delta.mean(axis=2), 1 / 4)
     assert row["models"] == "sharp_unet minus unet"
@@ -108,10 +106,12 @@ def test_significance_says_what_each_test_says(cvc):
 
 
 def test_differences_by_image_are_adjusted_too(tmp_path):
-    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(["unet", "wide_unet", "x"])}
-    frame = paper_tables.significance([sweep_writer.write(tmp_path, made)])[1].frame
-    delta = [100 * (made[a] - made[b]).ravel() for a, b in (("unet", "wide_unet"), ("unet", "x"), ("wide_unet", "x"))]
-    assert frame["models"].tolist() == ["unet minus wide_unet", "unet minus x", "wide_unet minus x"]
+    names = ["unet", "wide_unet", "ternausnet16"]
+    made = {model: scores(0.7, seed=seed, shape=(1, 2, 6)) for seed, model in enumerate(names)}
+    frame = significance.tables([sweep_writer.write(tmp_path, made)])[1].frame
+    pairs = [("unet", "wide_unet"), ("unet", "ternausnet16"), ("wide_unet", "ternausnet16")]
+    delta = [100 * (made[a] - made[b]).ravel() for a, b in pairs]
+    assert frame["models"].tolist() == [f"{a} minus {b}" for a, b in pairs]
     assert frame["difference"].tolist() == [f"{each.mean():+.2f}" for each in delta]
     assert frame["images (groups)"].tolist() == ["12 (12)"] * 3
     p = [scipy.stats.wilcoxon(each).pvalue for each in delta]
@@ -121,35 +121,24 @@ def test_differences_by_image_are_adjusted_too(tmp_path):
     )
 
 
-def test_random_folds_of_grouped_images_are_warned_of(tmp_path):
+def test_tables_warn_of_random_folds_that_split_groups(tmp_path):
     made = {"unet": scores(0.7, shape=(1, 2, 4)), "sharp_unet": scores(0.6, shape=(1, 2, 4))}
-    torn = sweep_writer.write(tmp_path / "torn", made, group_size=2)
-    for each in (paper_tables.significance([torn])[0], by_name([torn])["table1"]):
-        assert "tear groups apart" in each.note
+    split = sweep_writer.write(tmp_path / "split", made, group_size=2)
+    for each in (significance.tables([split])[0], by_name([split])["table1"]):
+        assert "split groups" in each.note
     for name, arguments in (("kept", {"group_size": 2, "grouped": True}), ("single", {})):
         sweep = sweep_writer.write(tmp_path / name, made, **arguments)
-        assert "tear groups apart" not in paper_tables.significance([sweep])[0].note
-        assert "tear groups apart" not in by_name([sweep])["table1"].note
-
-
-def test_the_summary_warns_of_torn_groups_where_it_finds_a_difference(tmp_path):
-    apart = {
-        "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
-        "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
-    }
-    for number, warned in ((2, True), (1, False)):
-        sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
-        assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
-        assert ("tear groups apart" in said) == warned
+        assert "split groups" not in significance.tables([sweep])[0].note
+        assert "split groups" not in by_name([sweep])["table1"].note
 
 
 def test_one_model_and_one_run(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 2, 3))}, missing=("unet/repeat0-fold1",))
     made = by_name([sweep])
-    assert [*made] == ["table1", "optimism"]
+    assert [*made] == ["table1", "overlaps", "optimism"]
     assert made["table1"].frame.loc[0, "Jaccard (%)"] == f"{100 * scores(0.7, shape=(1, 2, 3))[0, 0].mean():.2f}"
     assert made["table1"].frame.loc[0, "95 % interval"] == "-"
-    assert "**1 of 2 runs are finished: the figures are not the whole sweep's.**" in made["table1"].note
+    assert "**1 of 2 runs are finished: the numbers are not those of the whole sweep.**" in made["table1"].note
     assert "Bold" not in made["table1"].note
     other = sweep_writer.write(tmp_path / "other", {"unet": scores(0.7, shape=(1, 2, 3))}, dataset="other")
     assert "**mine: 1 of 2 runs are finished:" in paper_tables.paper([sweep, other])[0].note
@@ -158,36 +147,12 @@ def test_one_model_and_one_run(tmp_path):
 def test_two_runs_have_no_interval_and_no_test(tmp_path):
     made = {"unet": scores(0.7, 0, shape=(1, 2, 3)), "sharp_unet": scores(0.8, 0, shape=(1, 2, 3))}
     sweep = sweep_writer.write(tmp_path, made)
-    table1, row = paper_tables.paper([sweep])[0].frame, paper_tables.significance([sweep])[0].frame.iloc[0]
+    table1, row = paper_tables.paper([sweep])[0].frame, significance.tables([sweep])[0].frame.iloc[0]
     assert table1["95 % interval"].tolist() == ["-", "-"]
     assert (row["difference"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
     said = summary.paragraph({"mine": sweep})
     assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
     assert "2 random folds x 1 repeat, protocol paper" in said
-
-
-def test_means_over_other_numbers_of_runs_say_so(tmp_path):
-    made = {name: scores(0.7, shape=(1, 3, 3)) for name in ("unet", "sharp_unet")}
-    whole, part = (
-        sweep_writer.write(tmp_path / name, made, missing=missing)
-        for name, missing in (("whole", ()), ("part", ("sharp_unet/repeat0-fold1", "sharp_unet/repeat0-fold2")))
-    )
-    said = summary.paragraph({"part": part})
-    assert re.search(r"`unet` \S+ ± \S+ % \(3 runs\), `sharp_unet` \S+ % \(1 run\)", said)
-    assert "runs)" not in summary.paragraph({"whole": whole})
-
-
-def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
-    means = {"laplacian": 0.76, "scaled": 0.70, "sharpen": 0.77, "random": 0.64}
-    made = {"unet": scores(0.70, seed=1)} | {
-        f"sharp_unet+{name}": scores(mean, seed=2 + place) for place, (name, mean) in enumerate(means.items())
-    }
-    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
-    more, _, within = said.partition("More than chance explains: ")[2].partition("Within what chance explains: ")
-    order = [more.index(f"`sharp_unet+{name}`") for name in ("sharpen", "laplacian", "random")]
-    assert order == sorted(order)
-    assert "`sharp_unet+scaled`" in within
-    assert "p = " not in said
 
 
 def test_a_model_without_any_score(tmp_path):
@@ -201,54 +166,51 @@ def test_a_model_without_any_score(tmp_path):
         assert "nan" not in table.markdown(each) + table.csv(each)
 
 
-def test_sweeps_of_nothing(tmp_path):
+def test_a_sweep_without_finished_runs(tmp_path):
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 1, 3))}, failed=("unet/repeat0-fold0",))
-    assert paper_tables.every([sweep]) == []
+    assert paper_tables.tables([sweep]) == []
     paper_tables.write(tmp_path)
     text = (tmp_path / "tables.md").read_text()
     assert text.startswith("# mine\n\nProtocol: paper")
-    assert "**0 of 1 runs are finished, 1 failed: the figures are not the whole sweep's.**" in text
+    assert "**0 of 1 runs are finished, 1 failed: the numbers are not those of the whole sweep.**" in text
 
 
 def test_tables_md_says_each_thing_once(cvc):
     text = paper_tables.markdown(cvc.workdir)
     assert text.count("Protocol: paper") == 1
-    assert text.count("Intervals by runs") == 1
-    assert text.count("\n## ") == 6
+    assert text.count("Intervals over runs") == 1
+    assert text.count("\n## ") == 7
     assert "are finished" not in text
     assert "| unet | 10 | " in text
 
 
-def test_records_of_the_first_versions_are_read(cvc):
-    """Before there were settings of pretrained weights, and before folds.json named groups."""
+def test_unknown_groups_give_the_tables_of_single_images(cvc):
     folds = json.loads((cvc.workdir / "folds.json").read_text())
     del folds["group_of"]
     (cvc.workdir / "folds.json").write_text(json.dumps(folds))
     again = records.load(cvc.workdir)
-    pd.testing.assert_frame_equal(
-        paper_tables.significance([again])[0].frame, paper_tables.significance([cvc])[0].frame
-    )
+    pd.testing.assert_frame_equal(significance.tables([again])[0].frame, significance.tables([cvc])[0].frame)
 
 
-def test_workdirs_alike_are_told_apart_by_their_paths(cvc, tmp_path):
-    shutil.copytree(cvc.workdir, tmp_path / "again")
-    (table1, _) = paper_tables.paper([cvc, records.load(tmp_path / "again")])
-    assert table1.frame["data set"].nunique() == 2
-    assert table1.frame["data set"].iloc[-1] == f"cvc_clinicdb, paper, random, {tmp_path / 'again'}"
+def test_encoders_of_table_2_come_from_the_records(tmp_path):
+    known = {
+        "a": facts("mine", "resnet50"),
+        "b": facts("mine", "resnet50", "laplacian"),
+        "ternausnet16": facts("unet", "unet"),
+        "wide_unet": facts("wide_unet", "wide_unet"),
+    }
+    made = dict.fromkeys(known, scores(0.8, shape=(1, 3, 3)))
+    tables = by_name([sweep_writer.write(tmp_path / "w", made, models=known, dataset="cvc_clinicdb")])
+    assert tables["table1"].frame["model"].tolist() == ["ternausnet16"]
+    assert tables["table1"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37"]
+    assert tables["table2"].frame["model"].tolist() == ["a", "b", "ternausnet16"]
+    assert tables["significance"].frame["models"].tolist() == ["b minus a"]
+    plain = {name: made[name] for name in ("ternausnet16", "wide_unet")}
+    assert "table2" not in by_name([sweep_writer.write(tmp_path / "plain", plain, models=known)])
 
 
-def test_the_kernel_of_sharp_blocks_is_told_where_their_names_do_not(tmp_path):
-    made = {name: scores(0.7, shape=(1, 2, 3)) for name in ("unet", "sharp_unet")}
-    for name, fields, told in (
-        ("a", {}, "Sharp blocks: laplacian, zero padding."),
-        (
-            "b",
-            {"skip_kernel": "laplacian_of_gaussian", "skip_padding": "reflect"},
-            "laplacian of gaussian, reflect padding.",
-        ),
-        ("c", {"models": ["unet", "sharp_unet+scaled"]}, None),
-    ):
-        sweep = sweep_writer.write(tmp_path / name, made)
-        (tmp_path / name / "config.json").write_text(json.dumps(sweep.config | fields))
-        text = provenance.passport([records.load(tmp_path / name)])
-        assert (told in text) if told else "Sharp blocks" not in text
+def test_another_kernel_than_the_papers_has_no_figure_of_the_paper(tmp_path):
+    models = {name: scores(0.7) for name in ("unet", "sharp_unet+scaled")}
+    tables = by_name([sweep_writer.write(tmp_path, models, dataset="cvc_clinicdb")])
+    assert tables["table1"].frame["model"].tolist() == ["unet"]
+    assert tables["table3"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37", "-"]

@@ -1,4 +1,4 @@
-"""Tests and intervals against published worked examples, SciPy, and what they must do by their definition."""
+"""Tests and intervals against published worked examples, SciPy, and properties of their definitions."""
 
 import itertools
 
@@ -23,7 +23,7 @@ SKLEARN = [
 def test_the_corrected_test_gives_what_scikit_learns_example_prints():
     corrected = statistics.corrected_t(np.array(SKLEARN) / 25, 10 / 90)
     assert corrected.t == pytest.approx(0.750, abs=5e-4)
-    assert corrected.p / 2 == pytest.approx(0.227, abs=5e-4)  # printed one-sided there
+    assert corrected.p / 2 == pytest.approx(0.227, abs=5e-4)  # the example prints it one-sided
     plain = statistics.corrected_t(np.array(SKLEARN) / 25, 0)
     assert plain.t == pytest.approx(2.611, abs=5e-4)
     assert plain.p / 2 == pytest.approx(0.005, abs=5e-4)
@@ -40,9 +40,9 @@ def test_the_interval_is_that_of_the_test():
         assert statistics.corrected_t(values - edge, 1 / 4).p == pytest.approx(0.05)
 
 
-def test_what_cannot_be_said_is_nan():
+def test_too_few_scores_have_no_interval_and_no_test():
     assert statistics.corrected_t([], 0.25)[-1] == 0
-    for scores in ([0.5, np.nan], [0.4, 0.6], [0.5, 0.5]):  # two runs have a spread that says nothing
+    for scores in ([0.5, np.nan], [0.4, 0.6], [0.5, 0.5]):  # the spread of two runs says nothing
         few = statistics.corrected_t(scores, 0.25)
         assert (few.mean, few.n) == (0.5, np.isfinite(scores).sum())
         assert np.isnan([few.low, few.high, few.t, few.p]).all()
@@ -53,7 +53,7 @@ def test_scores_without_spread():
     assert statistics.corrected_t([-0.5, -0.5, -0.5], 0.25)[:5] == (-0.5, -0.5, -0.5, -np.inf, 0)
 
 
-def test_holm_gives_the_published_example_and_passes_over_nan():
+def test_holm_gives_the_published_example_and_skips_nan():
     # en.wikipedia.org/wiki/Holm-Bonferroni_method: at 0.05, the first and the last are rejected and no others.
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert statistics.holm([0.04, np.nan, 0.01]) == pytest.approx([0.04, np.nan, 0.02], nan_ok=True)
@@ -61,13 +61,13 @@ def test_holm_gives_the_published_example_and_passes_over_nan():
     assert len(statistics.holm([])) == 0
 
 
-def test_of_single_images_the_interval_is_students():
+def test_the_interval_of_ungrouped_images_is_students():
     values = np.random.default_rng(1).gamma(2, size=200)
     low, high = statistics.cluster_interval(values, [str(i) for i in range(200)])
     assert (low, high) == pytest.approx(scipy.stats.ttest_1samp(values, 0).confidence_interval())
 
 
-def test_frames_of_a_group_add_no_certainty():
+def test_more_frames_of_the_same_groups_add_no_certainty():
     values = np.random.default_rng(2).normal(size=40)
     groups = [str(i) for i in range(40)]
     alone = statistics.cluster_interval(values, groups)
@@ -96,7 +96,7 @@ def test_the_interval_covers_the_truth_however_few_groups_there_are(number):
 
 
 def test_the_interval_is_that_of_a_ratio_estimated_from_clusters():
-    # by the delete-one jackknife, which agrees with the linearisation to first order
+    # The delete-one jackknife agrees with the linearisation to first order.
     rng = np.random.default_rng(4)
     groups = np.repeat(np.arange(40), rng.integers(3, 9, 40))
     values = rng.normal(size=40)[groups] + rng.normal(size=len(groups))
@@ -108,13 +108,13 @@ def test_the_interval_is_that_of_a_ratio_estimated_from_clusters():
     )
 
 
-def test_images_that_only_one_model_has_a_score_of_are_counted():
+def test_images_with_a_score_of_one_model_alone_are_counted():
     index = pd.MultiIndex.from_product([[0, 1], ["a", "b", "c"]], names=["repeat", "image_id"])
     first = pd.Series([0.5, np.nan, np.nan, 0.7, np.nan, np.nan], index)
     second = pd.Series([0.4, 0.0, np.nan, 0.6, 0.0, np.nan], index)
     found = statistics.over_images(first, second, {"a": "a", "b": "b", "c": "c"})
     assert (found.images, found.one_sided) == (1, 1)
-    unfinished = second.drop("a", level="image_id")  # not tested is not the same as nothing to score
+    unfinished = second.drop("a", level="image_id")  # an image that was not tested differs from one without a score
     assert statistics.over_images(first, unfinished, {"a": "a", "b": "b", "c": "c"}).one_sided == 1
     assert statistics.over_images(first.drop("b", level="image_id"), second, {"a": "a", "c": "c"}).one_sided == 0
 
@@ -126,21 +126,21 @@ AFTER = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
 
 def test_wilcoxon_gives_the_published_example_and_what_is_exact_or_normal_for_ties():
     delta = np.subtract(BEFORE, AFTER)
-    assert statistics.wilcoxon(delta, list("abcdefghi")) == pytest.approx(2 * 0.01953, abs=1e-5)  # there one-sided
+    assert statistics.wilcoxon(delta, list("abcdefghi")) == pytest.approx(2 * 0.01953, abs=1e-5)  # published one-sided
     assert statistics.wilcoxon([0.0, 0.0, 0.0], ["a", "b", "c"]) == 1
     for values in ([1.0, 2.0, 3.0, 3.0, 0.0], [1.0] * 5, [1.0] * 6, [1.0, -1.0, 2.0, 2.0, 3.0]):
         ranks = scipy.stats.rankdata(np.abs(signed := np.array([value for value in values if value])))
         flips = np.array(list(itertools.product([-1, 1], repeat=len(signed))))
-        smaller = np.minimum((flips > 0) @ ranks, (flips < 0) @ ranks)  # of the two sums of ranks
+        smaller = np.minimum((flips > 0) @ ranks, (flips < 0) @ ranks)  # the smaller sum of ranks
         exact = np.mean(smaller <= min(ranks[signed > 0].sum(), ranks[signed < 0].sum()))
         assert statistics.wilcoxon(values, [str(n) for n in range(len(values))]) == pytest.approx(exact)
-    # Ranks 1 to 12, 13.5, 13.5, all one way: V = 105, of mean 52.5 and variance 14 * 15 * 29 / 24 - 6 / 48.
+    # Ranks 1 to 12, 13.5, 13.5, all of one sign: V = 105 with mean 52.5 and variance 14 * 15 * 29 / 24 - 6 / 48.
     z = (105 - 52.5 - 0.5) / np.sqrt(14 * 15 * 29 / 24 - 6 / 48)
     assert statistics.wilcoxon([*range(1, 14), 13], list("abcdefghijklmn")) == pytest.approx(2 * scipy.stats.norm.sf(z))
 
 
-def test_on_null_data_the_plain_test_finds_far_too_much_and_the_corrected_does_not():
-    """Differences of 5 x 5 folds by their definition: image effects of mean zero, each seen once a repeat."""
+def test_without_a_difference_the_plain_test_finds_one_far_too_often_and_the_corrected_does_not():
+    """Differences of 5 x 5 folds: image effects with mean zero, each image tested once a repeat."""
     rng = np.random.default_rng(3)
     rejected = np.zeros(2)
     for _ in range(400):
@@ -161,7 +161,7 @@ def test_image_scores_average_to_the_records(tmp_path, classes):
     assert scores.loc[(1, "i1"), "jaccard"] == sweep_writer.scores(0.7)[1, 0, 0]
 
 
-def test_comparisons_pair_the_runs_both_finished_and_adjust_for_one_another(tmp_path):
+def test_comparisons_pair_the_runs_that_both_finished_and_adjust_for_all(tmp_path):
     first, second = sweep_writer.scores(0.8, seed=1), sweep_writer.scores(0.7, seed=2)
     second[1, 4] = np.nan  # nothing to score
     made = {"unet": second, "sharp_unet": first, "wide_unet": second}
@@ -169,9 +169,9 @@ def test_comparisons_pair_the_runs_both_finished_and_adjust_for_one_another(tmp_
     (twins, other) = statistics.comparisons([(sweep, "sharp_unet", "unet"), (sweep, "unet", "wide_unet")])
     delta = 100 * (first - second).mean(axis=2).ravel()[2:9]
     assert twins.test == pytest.approx(statistics.corrected_t(delta, 4 / 16))
-    assert (twins.test.n, twins.won) == (7, 7)
+    assert (twins.test.n, twins.higher) == (7, 7)
     assert twins.holm == pytest.approx(2 * twins.test.p)
-    assert (other.test.mean, other.test.p, other.holm, other.won) == (0, 1, 1, 0)
+    assert (other.test.mean, other.test.p, other.holm, other.higher) == (0, 1, 1, 0)
 
 
 def test_images_are_paired_and_averaged_over_repeats(tmp_path):
@@ -187,15 +187,3 @@ def test_images_are_paired_and_averaged_over_repeats(tmp_path):
     assert images.low < images.mean < images.high
     nothing = statistics.over_images(of[0] * np.nan, of[1], sweep.groups)
     assert (nothing.images, nothing.groups) == (0, 0)
-
-
-def test_a_sharp_model_comes_before_its_twin_and_models_that_never_finished_not_at_all(tmp_path):
-    names = ["unet", "sharp_unet", "unet_resnet50", "wide_sharp_unet", "wide_unet"]
-    pairs = statistics.pairs(names)
-    assert len(pairs) == 10
-    assert {("sharp_unet", "unet"), ("wide_sharp_unet", "wide_unet"), ("sharp_unet", "unet_resnet50")} <= {*pairs}
-    one = np.full((1, 2, 3), 0.5)
-    sweep = sweep_writer.write(
-        tmp_path, {"unet": one, "sharp_unet": one}, failed=("unet/repeat0-fold0", "unet/repeat0-fold1")
-    )
-    assert statistics.models(sweep) == ["sharp_unet"]

@@ -1,4 +1,4 @@
-"""One content in three formats."""
+"""A table in three formats."""
 
 import io
 import re
@@ -23,7 +23,7 @@ FRAME = pd.DataFrame(
 TABLE = Table("table1", "Title", "Protocol: paper.\nmine: 100 % of $.", FRAME, "Bold: **really**.\nAnd more.")
 
 
-def test_markdown_is_a_github_table_between_passport_and_note():
+def test_markdown_is_a_github_table_between_provenance_and_note():
     assert table.markdown(TABLE) == (
         "## Title\n\nProtocol: paper.\n\nmine: 100 % of $.\n\n"
         "| model | Jaccard (%) | 95 % interval | p | runs |\n"
@@ -34,7 +34,7 @@ def test_markdown_is_a_github_table_between_passport_and_note():
     )
 
 
-def test_csv_holds_numbers_under_remarks():
+def test_csv_holds_numbers_below_comment_lines():
     text = table.csv(TABLE)
     assert text.startswith("# Title\n# Protocol: paper.\n# mine: 100 % of $.\n# Bold: really.\n# And more.\nmodel,")
     read = pd.read_csv(io.StringIO(text), comment="#")
@@ -113,7 +113,7 @@ def test_cells(cell, text):
     assert cell == text
 
 
-def test_a_column_that_says_the_same_everywhere_is_left_out():
+def test_a_column_with_one_value_is_left_out():
     frame = pd.DataFrame({"data set": ["a", "a"], "model": ["x", "y"]})
     assert [*table.narrow(frame)] == ["model"]
     assert [*table.narrow(frame.assign(**{"data set": ["a", "b"]}))] == ["data set", "model"]

@@ -18,10 +18,10 @@ def sweep(request, tmp_path_factory):
     return whole.sweep(tmp_path_factory.mktemp("sweep"), data, repeats=1)
 
 
-def test_pictures_hold_truth_and_predictions_as_they_are(sweep):
+def test_pictures_hold_truth_and_predictions_exactly(sweep):
     predicted = overlays.predictions(sweep)
     found = thumbnails.pictures(sweep, predicted, list(sweep.groups))
-    images, masks, rows = sweep.pairs
+    images, masks, rows = sweep.prepared
     assert set(found) == set(rows)
     for image, picture in found.items():
         labels = np.asarray(Image.open(io.BytesIO(picture.labels)))
@@ -33,7 +33,7 @@ def test_pictures_hold_truth_and_predictions_as_they_are(sweep):
         assert picture.scores == [pytest.approx(predicted[m][image].jaccard, abs=1e-4) for m in picture.models]
 
 
-def test_more_pictures_than_the_budget_has_room_for_are_made_smaller_then_left_out(sweep):
+def test_pictures_beyond_the_budget_are_smaller_first_then_left_out(sweep):
     predicted = overlays.predictions(sweep)
     whole_size = thumbnails.pictures(sweep, predicted, list(sweep.groups))
     used = sum(len(picture.image) + len(picture.labels) for picture in whole_size.values())

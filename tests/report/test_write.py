@@ -1,25 +1,33 @@
-"""All that a report is made of, in one folder."""
+"""A whole report in one folder."""
 
 import pytest
 
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures, write
 from tests.conftest import squares
-from tests.report import whole
+from tests.report import sweep_writer, whole
 
 
-def test_sweeps_side_by_side_leave_their_files(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 30)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_sweeps_side_by_side_leave_their_files(tmp_path):
     """Two protocols on one data set, and four classes whose predictions were not kept."""
     whole.sweep(tmp_path / "paper", repeats=1)
     whole.sweep(tmp_path / "nested", repeats=1, protocol="nested")
     whole.sweep(tmp_path / "four", squares(n=8, classes=4), repeats=1, models=("unet",), grouped=True)
     for path in (tmp_path / "four").rglob("predictions.npz"):
         path.unlink()
-    monkeypatch.setattr(figures, "DPI", 30)
     workdirs = [tmp_path / name for name in ("paper", "nested", "four")]
     output = tmp_path / "report"
     assert write.write(workdirs, output) == output
-    names = {str(path.relative_to(output)) for path in output.rglob("*.*")}
+    names = set(contents(output))
     assert {"report.html", "tables/table1.md", "tables/table1.tex", "tables/table1.csv"} <= names
     assert {f"figures/{name}.{kind}" for name in ("curves", "bars", "scatter") for kind in ("svg", "png")} <= names
     assert {"tables/significance.csv", "tables/protocols.csv", "tables/audit.csv"} <= names
@@ -30,6 +38,47 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path, monkeypatch):
         file = name.replace(", ", "_")
         assert f"tables/rescored_jaccard-{file}.csv" in names
         assert (f"figures/examples-sharp_unet-{file}.png" in names) == ("grouped" not in name)
+
+
+def test_packed_results_give_the_same_report_but_for_pictures(tmp_path):
+    whole.sweep(tmp_path / "w", models=("unet", "sharp_unet", "sharp_unet+scaled"))
+    packed = sweep_writer.pack(tmp_path / "w", tmp_path / "packed")
+    for path in (tmp_path / "w").rglob("predictions.npz"):
+        path.unlink()
+    (tmp_path / "w" / "data.json").unlink()
+    ours, theirs = (contents(write.write([folder])) for folder in (tmp_path / "w", packed))
+    assert "tables/rescored_jaccard.csv" in theirs
+    assert "figures/scatter.svg" in theirs
+    page = theirs.pop("report.html").decode()
+    del ours["report.html"]
+    assert theirs == ours
+    assert "packed results hold neither images nor predictions" in page
+
+
+def test_packed_results_without_scores_of_images_have_a_report_that_says_so(tmp_path):
+    whole.sweep(tmp_path / "w", repeats=1)
+    packed = sweep_writer.pack(tmp_path / "w", tmp_path / "packed")
+    names = set(contents(write.write([tmp_path / "w"])))
+    (packed / "per_image.parquet").unlink()
+    written = contents(write.write([packed]))
+    assert "there is no per_image.parquet" in written["report.html"].decode()
+    assert b"Training, epoch by epoch" in written["report.html"]
+    gone = {name.partition(".")[0].partition("-")[0] for name in names - set(written)}
+    assert gone == {
+        "figures/examples",
+        "figures/overlaps_by_threshold",
+        "figures/reliability",
+        "figures/scatter",
+        "figures/thresholds",
+        "tables/boundaries",
+        "tables/calibration",
+        "tables/images",
+        "tables/rescored_dice",
+        "tables/rescored_jaccard",
+        "tables/rescored_precision",
+        "tables/rescored_sensitivity",
+        "tables/rescored_specificity",
+    }
 
 
 def test_no_sweep_and_no_finished_run_leave_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""Whole sweeps on disk: those of made.py with all that training leaves beside predictions."""
+"""Workdirs of whole sweeps: those of synthetic.py with everything else that training leaves."""
 
 import json
 
@@ -9,13 +9,13 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import plan, workdir
 from tests.conftest import squares
-from tests.report import made
+from tests.report import synthetic
 
 EPOCHS = 4
 
 
 def shifted(run, masks):
-    """Probabilities in 255ths: the truth, moved down by some rows; the sharp network is nearer to it."""
+    """Return probabilities in 255ths: the truth moved down by some rows, by fewer for the sharp network."""
     moved = np.roll(masks, (1 if "sharp" in run.model else 3) + run.repeat, axis=1)
     if masks.max() < 2:
         return (200 * moved[..., None]).astype(np.uint8)
@@ -23,10 +23,10 @@ def shifted(run, masks):
 
 
 def sweep(folder, dataset=None, predict=shifted, **fields):
-    """A finished sweep of unet and sharp_unet; `fields` are the config's."""
+    """Write a finished sweep of unet and sharp_unet and return it; `fields` are the config's."""
     dataset = dataset or squares(n=8)
     fields = {"models": ("unet", "sharp_unet"), "folds": 2, "repeats": 2} | fields
-    made.sweep(folder, dataset, predict, **fields)
+    synthetic.sweep(folder, dataset, predict, **fields)
     config = workdir.read_config(folder)
     for run in plan.every(config):
         own = folder / "runs" / run.name

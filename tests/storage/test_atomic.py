@@ -1,7 +1,13 @@
-from sharp_unet_jax.storage.atomic import replacing_folder
+"""Folders that several processes write at once, and folders that killed processes left."""
+
+import errno
+
+import pytest
+
+from sharp_unet_jax.storage.atomic import replacing, replacing_folder
 
 
-def test_of_two_that_make_one_folder_the_first_may_keep_it(tmp_path, monkeypatch):
+def test_of_two_processes_that_write_one_folder_either_may_win(tmp_path, monkeypatch):
     with replacing_folder(tmp_path / "cache") as mine:
         (mine / "a").write_text("mine")
         monkeypatch.setattr("os.getpid", lambda: 1)
@@ -12,7 +18,7 @@ def test_of_two_that_make_one_folder_the_first_may_keep_it(tmp_path, monkeypatch
     assert (tmp_path / "cache" / "a").read_text() == "mine"  # the last to end
 
 
-def test_overtaken_between_two_steps_the_others_folder_stays(tmp_path, monkeypatch):
+def test_a_process_that_is_overtaken_between_two_renames_leaves_the_other_folder(tmp_path, monkeypatch):
     path = type(tmp_path)
     rename = path.rename
 
@@ -25,11 +31,11 @@ def test_overtaken_between_two_steps_the_others_folder_stays(tmp_path, monkeypat
     with monkeypatch.context() as patch, replacing_folder(tmp_path / "cache") as mine:
         (mine / "a").write_text("mine")
         patch.setattr(path, "rename", slow)
-    assert [each.name for each in tmp_path.iterdir()] == ["cache"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
     assert (tmp_path / "cache" / "a").read_text() == "other"
 
 
-def test_what_a_killed_process_of_the_same_name_left_is_no_obstacle(tmp_path):
+def test_a_folder_that_a_killed_process_of_the_same_number_left_is_emptied(tmp_path):
     with replacing_folder(tmp_path / "cache") as mine:
         left = mine.name
     (tmp_path / left).mkdir()
@@ -37,3 +43,16 @@ def test_what_a_killed_process_of_the_same_name_left_is_no_obstacle(tmp_path):
     with replacing_folder(tmp_path / "cache") as mine:
         assert list(mine.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path):
+    (tmp_path / "a").write_text("old")
+
+    def write_half():
+        with replacing(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+        write_half()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]

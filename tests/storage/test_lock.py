@@ -1,4 +1,4 @@
-"""Who may work in a workdir at the same time, and that the dead do not count."""
+"""Processes that may work in a workdir at the same time. A dead process holds no lock."""
 
 import contextlib
 import signal
@@ -23,7 +23,7 @@ from sharp_unet_jax.storage import lock
         ((1, 2), (1, 12), False),
     ],
 )
-def test_runs_are_shared_or_refused(tmp_path, first, second, allowed):
+def test_shards_of_one_division_work_side_by_side(tmp_path, first, second, allowed):
     expected = contextlib.nullcontext() if allowed else pytest.raises(InputError, match="is running there already")
     with lock.held(tmp_path, first), expected, lock.held(tmp_path, second):
         pass
@@ -31,7 +31,7 @@ def test_runs_are_shared_or_refused(tmp_path, first, second, allowed):
         pass
 
 
-def test_a_run_is_made_by_one_process(tmp_path):
+def test_a_run_is_trained_by_one_process(tmp_path):
     refused = pytest.raises(InputError, match="unet/repeat0-fold0 is being made by another process: give all shards")
     with lock.held(tmp_path, (0, 2)), lock.making(tmp_path, "unet/repeat0-fold0"):
         with lock.making(tmp_path, "unet/repeat0-fold1"), refused, lock.making(tmp_path, "unet/repeat0-fold0"):
@@ -42,7 +42,7 @@ def test_a_run_is_made_by_one_process(tmp_path):
         pass
 
 
-def test_a_shard_may_begin_and_end_while_another_writes_for_all(tmp_path):
+def test_a_shard_may_begin_and_end_while_another_writes_the_common_files(tmp_path):
     with lock.held(tmp_path, (0, 2)), lock.brief(tmp_path), lock.held(tmp_path, (1, 2)):
         pass
 
@@ -50,14 +50,14 @@ def test_a_shard_may_begin_and_end_while_another_writes_for_all(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from sharp_unet_jax import lock
+from sharp_unet_jax.storage import lock
 with lock.held(Path(sys.argv[1]), (0, 1)):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-def test_a_killed_process_holds_nothing(tmp_path):
+def test_a_killed_process_holds_no_lock(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(InputError), lock.held(tmp_path, (0, 1)):

@@ -1,4 +1,4 @@
-"""The program of a tiny network, and a fit taken to its end."""
+"""Build the program of a tiny network, and run a fit to its end."""
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ def make(config, model, dataset, devices=1):
 
 
 def run(fitting):
-    """Epochs and result of a `fit`."""
+    """Return the epochs and the result of a `fit`."""
     epochs = []
     while True:
         try:

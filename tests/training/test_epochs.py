@@ -1,7 +1,6 @@
-"""The compiled parts: a step that ignores padding, and the same numbers whatever saves time or memory."""
+"""Programs: start, evaluation, an epoch in one call or step by step, on one device or several."""
 
 import dataclasses
-import functools
 
 import chex
 import jax
@@ -10,61 +9,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sharp_unet_jax import losses, models, ops
+from sharp_unet_jax import models
 from sharp_unet_jax.data.folds import Split
-from sharp_unet_jax.training import epochs, train
+from sharp_unet_jax.training import compile, epochs, train
 from sharp_unet_jax.weights.pretrained import Weights
-from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make, run
 
 
-def test_a_step_is_adam_on_the_mean_loss_of_its_images(program, dataset, tiny_models):
-    state = program.init(0)
-    before = jax.device_get(state.params)
-    index, weight = (array[0] for array in train.batches(ALL[:4], 4, 4))
-    graph = nnx.graphdef(nnx.eval_shape(lambda: models.build("sharp_unet", rngs=nnx.Rngs(0))))
-
-    def mean_loss(params):
-        logits = nnx.merge(graph, params, state.stats)(jnp.asarray(dataset.images[:4], jnp.float32) / 255)
-        return losses.get("cross_entropy")(logits, jnp.asarray(dataset.masks[:4])).mean()
-
-    loss, gradients = jax.jit(jax.value_and_grad(mean_loss))(state.params)
-    after, total = program.train_step(False, state, program.pairs, index, weight, np.float32(0.01))
-    assert float(total) == pytest.approx(4 * float(loss), rel=1e-5)
-    # The first step of Adam: both moments, corrected for their start at zero, are the gradient's own.
-    expected = jax.tree.map(lambda p, g: p - 0.01 * g / (np.abs(g) + 1e-7), before, jax.device_get(gradients))
-    chex.assert_trees_all_close(jax.device_get(after.params), expected, atol=2e-5)
-
-
-def test_padding_changes_nothing(tiny_models, dataset):
-    index = np.array([3, 5, 7])
-    results = []
-    for size in (3, 8):
-        program = make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset)
-        batch = [array[0] for array in train.batches(index, size, size)]
-        results.append(program.train_step(False, program.init(1), program.pairs, *batch, np.float32(1e-3)))
-    chex.assert_trees_all_close(
-        *(jax.device_get((state.params, total)) for state, total in results), rtol=1e-4, atol=1e-6
-    )
-
-
-@pytest.mark.slow
-def test_padding_leaves_no_trace_in_batch_statistics(normed, dataset):
-    """Nor does it matter how many devices share the batch: its statistics are of the whole."""
-    index = np.array([3, 5, 7])
-    results = []
-    for size, devices in ((3, 1), (8, 1), (6, 3)):
-        program = make(dataclasses.replace(CONFIG, batch_size=size), normed, dataset, devices)
-        batch = [program.place(array[0]) for array in train.batches(index, size, program.batch_size)]
-        state = program.train_step(False, program.init(1), program.pairs, *batch, np.float32(1e-3))[0]
-        results.append(jax.device_get((state.params, state.stats)))
-    for other in results[1:]:
-        chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-5)
-    assert np.abs(results[0][1]["encoder"]["bn1"]["mean"]).min() > 0
-
-
 def pretrained_for(name, seed=7):
-    """Weights as from a file: the encoder's, all at random, and a normalisation."""
+    """Return weights as from a file, an encoder's and a normalisation, and the network that has them."""
     network = models.build(name, rngs=nnx.Rngs(seed))
     for norm in (network.encoder.bn1, network.encoder.bn2):
         norm.mean[...] = jnp.full(norm.mean.shape, 0.3)
@@ -84,31 +37,11 @@ def test_every_run_starts_from_the_pretrained_weights(normed, dataset):
         expected = [nnx.to_pure_dict(nnx.state(network.encoder, kind)) for kind in (nnx.Param, nnx.BatchStat)]
         chex.assert_trees_all_equal(encoder, tuple(jax.device_get(expected)))
         np.testing.assert_array_equal(state.stats["mean"], [0.5, 0.5, 0.5])
-        for _ in range(2):  # steps write over what they were given
+        for _ in range(2):  # steps overwrite their state
             state, _ = program.train_step(False, state, program.pairs, *batch, np.float32(0.1))
         np.testing.assert_array_equal(state.stats["std"], [0.25, 0.25, 0.25])
     decoders = [jax.device_get(program.init(seed).params["decoder"]) for seed in (0, 1)]
     assert not np.array_equal(decoders[0]["head"]["kernel"], decoders[1]["head"]["kernel"])
-
-
-def test_a_frozen_encoder_stays_as_it_is_and_then_takes_a_first_step_of_full_size(normed, dataset):
-    config = dataclasses.replace(CONFIG, frozen_epochs=2, encoder_learning_rate_factor=0.5)
-    program = make(config, normed, dataset)
-    batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
-    state = program.init(0)
-    start = jax.device_get(state)
-    for _ in range(3):
-        state, _ = program.train_step(True, state, program.pairs, *batch, np.float32(0.01))
-    frozen = jax.device_get(state)
-    chex.assert_trees_all_equal(frozen.params["encoder"], start.params["encoder"])
-    chex.assert_trees_all_equal(frozen.stats["encoder"], start.stats["encoder"])
-    assert not np.array_equal(frozen.params["decoder"]["head"]["kernel"], start.params["decoder"]["head"]["kernel"])
-    assert not np.array_equal(frozen.stats["decoder"]["blocks"][0]["bn1"]["mean"], np.zeros(6))
-    state, _ = program.train_step(False, state, program.pairs, *batch, np.float32(0.01))
-    step = jax.tree.map(np.subtract, jax.device_get(state.params["encoder"]), frozen.params["encoder"])
-    # Adam's first step is as long as the learning rate; moments that had aged while frozen would make it thrice that.
-    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(step))
-    assert largest == pytest.approx(0.005, rel=1e-3)
 
 
 def test_evaluation_gives_each_image_its_own_numbers(program):
@@ -129,9 +62,9 @@ def test_evaluation_of_fewer_images_than_a_batch_gives_the_same(program, dataset
     assert program.eval_batch_size == 4
     state, order = small.init(0), ALL[::-1][:11]
     loss, counts = train.evaluate(small, state, order)
-    whole, whole_counts = train.evaluate(program, program.init(0), order)
-    np.testing.assert_allclose(loss, whole, rtol=1e-6)
-    np.testing.assert_array_equal(counts, whole_counts)
+    expected_loss, expected_counts = train.evaluate(program, program.init(0), order)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
+    np.testing.assert_array_equal(counts, expected_counts)
 
 
 def test_one_compilation_serves_folds_of_different_sizes(program):
@@ -143,7 +76,7 @@ def test_one_compilation_serves_folds_of_different_sizes(program):
 
 @pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devices):
-    """As on a GPU, and folds of different sizes share its one compilation."""
+    """One call is what a GPU does. Folds of different sizes share its compilation."""
     config = dataclasses.replace(CONFIG, frozen_epochs=1)
     pairs = epochs.put(dataset, jax.devices()[:devices])
     arguments = (config, normed, dataset, pairs, jax.devices()[:devices])
@@ -157,7 +90,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devic
 
 
 def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(normed, dataset):
-    """They are cast anew after every step, batch normalisation's stay as they are, and the gradients are the same."""
+    """Every step casts them again, except those of batch normalisation. The gradients are the same."""
     config = dataclasses.replace(CONFIG, precision="bfloat16")
     pairs, devices = epochs.put(dataset, jax.devices()[:1]), jax.devices()[:1]
     index, weight = train.batches(ALL, 4, 4)
@@ -180,9 +113,11 @@ def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(no
 
 @pytest.mark.usefixtures("tiny_models", "normed")
 @pytest.mark.parametrize("model", ["sharp_unet", "sharp_unet+learnable", "sharp_normed"])
-def test_what_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
-    """Kernels and biases of convolutions, and no others: batch normalisation and sharp kernels are in float32."""
-    monkeypatch.setattr(compile, "jit", lambda f, config, platform, **options: jax.jit(f, **options))  # to be traced
+def test_the_parameters_that_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
+    """Only kernels and biases of convolutions are bfloat16: batch normalisation and sharp kernels stay in float32."""
+    monkeypatch.setattr(
+        compile, "jit", lambda f, config, platform, **options: jax.jit(f, **options)
+    )  # without options, it can be traced in make_jaxpr
     config, devices = dataclasses.replace(CONFIG, precision="bfloat16"), jax.devices()[:1]
     program = epochs.build(config, model, dataset, epochs.put(dataset, devices), devices, loop=True)
     index, weight = train.batches(ALL, 4, 4)
@@ -196,7 +131,7 @@ def test_what_a_loop_has_in_bfloat16(model, dataset, monkeypatch):
 
 
 def loops(jaxpr):
-    """The while loops of a jaxpr that are in no other."""
+    """Yield the outermost while loops of a jaxpr."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "while":
             yield equation
@@ -207,111 +142,22 @@ def loops(jaxpr):
                     yield from loops(inner)
 
 
-@pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
-def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
-    dataset = squares(4, (32, 64))
-    results, memory = [], []
-    for remat in (False, True):
-        program = make(dataclasses.replace(CONFIG, remat=remat), model, dataset)
-        batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
-        state, total = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
-        results.append(jax.device_get((state.stats, total, state.moments)))
-        jaxpr = program.train_step.trace(False, program.init(0), program.pairs, *batch, np.float32(0)).jaxpr
-        memory.append(str(jaxpr).count("checkpoint") + str(jaxpr).count("remat"))
-    chex.assert_trees_all_close(*results, rtol=1e-3, atol=1e-5)
-    assert memory[0] == 0 < memory[1]
-
-
-def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_models, dataset):
-    """Without batch normalisation exactly; parts of nothing but padding included."""
-    results = []
-    for accumulate in (1, 2, 4):
-        program = make(dataclasses.replace(CONFIG, batch_size=8, accumulate=accumulate), "sharp_unet", dataset)
-        batch = [array[0] for array in train.batches(ALL[:3], 8, program.batch_size)]
-        state, total = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
-        results.append(jax.device_get((state.moments, total)))
-    for other in results[1:]:
-        chex.assert_trees_all_close(other, results[0], rtol=1e-3, atol=1e-6)
-
-
-def primitives(jaxpr, within=()):
-    """Every primitive of a jaxpr, with the names of those it is nested in."""
-    for equation in jaxpr.eqns:
-        yield equation.primitive.name, within
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                yield from primitives(inner, (*within, equation.primitive.name))
-
-
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_no_convolution_is_in_a_loop_on_the_cpu(tiny_models, dataset, accumulate):
-    """There it takes XLA many times as long, even in a loop of one turn that is to be unrolled."""
-    program = make(dataclasses.replace(CONFIG, accumulate=accumulate), "sharp_unet", dataset)
-    batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
-    arguments = (False, program.init(0), program.pairs, *batch, np.float32(0))
-    found = list(primitives(program.train_step.trace(*arguments).jaxpr.jaxpr))
-    convolutions = [within for name, within in found if name == "conv_general_dilated"]
-    assert len(convolutions) > 10
-    assert not [within for within in convolutions if {"scan", "while"} & set(within)]
-
-
-def test_the_fast_path_trains_as_the_plain_one(tiny_models, dataset, monkeypatch):
-    """Fifty steps with the operations of `ops`, and with what each of them is in ordinary lax."""
-
-    def losses_of_fifty_steps():
-        program = make(CONFIG, "sharp_unet", dataset)
-        index, weight = train.batches(np.tile(ALL, 17)[:200], 4, 4)
-        return np.asarray(program.train(program.init(0), index, weight, 1e-2, False, np.zeros(2, np.uint32))[1])
-
-    fast = losses_of_fifty_steps()
-    convolve = functools.partial(
-        jax.lax.conv_general_dilated,
-        window_strides=(1, 1),
-        padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    add_bias = lambda x, bias: x + bias.reshape(1, 1, 1, -1)  # noqa: E731
-    pool = {"window_dimensions": (1, 2, 2, 1), "window_strides": (1, 2, 2, 1), "padding": "VALID"}
-    monkeypatch.setattr(ops, "conv3x3", lambda x, w, bias: add_bias(convolve(x, w), bias))
-    monkeypatch.setattr(ops, "add_bias", add_bias)
-    monkeypatch.setattr(ops, "relu", jax.nn.relu)
-    monkeypatch.setattr(ops, "up_conv", lambda x, w: jax.lax.conv_transpose(x, w[::-1, ::-1], (2, 2), "VALID"))
-    monkeypatch.setattr(ops, "max_pool", lambda x: jax.lax.reduce_window(x, -np.inf, jax.lax.max, **pool))
-    monkeypatch.setattr(ops, "sharpen", lambda x, kernel, padding: ops.depthwise(x, ops.KERNELS[kernel], padding))
-    plain = losses_of_fifty_steps()
-    assert fast.shape == (50,)
-    assert fast[-4:].mean() < 0.7 * fast[:4].mean()
-    np.testing.assert_allclose(fast, plain, rtol=1e-3)
-
-
-@pytest.mark.slow
-def test_a_part_of_nothing_but_padding_leaves_the_statistics(normed, dataset):
-    results = []
-    for accumulate, size in ((1, 1), (4, 4)):
-        program = make(dataclasses.replace(CONFIG, batch_size=size, accumulate=accumulate), normed, dataset)
-        batch = [array[0] for array in train.batches(ALL[:1], size, program.batch_size)]
-        state, _ = program.train_step(False, program.init(0), program.pairs, *batch, np.float32(1e-3))
-        results.append(jax.device_get(state))
-    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-6)
-
-
 def test_several_devices_give_the_result_of_one(tiny_models, dataset):
     split = Split(ALL[:7], ALL[7:9], ALL[9:])
-    built = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
-    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in built)
+    programs = [make(CONFIG, "sharp_unet", dataset, devices) for devices in (1, 3)]
+    one, three = (run(train.fit(program, split, CONFIG, binary=True, seed=0))[1] for program in programs)
     chex.assert_trees_all_close(three.params, one.params, rtol=1e-3, atol=1e-4)
     for ours, theirs in zip(three.rows, one.rows, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
-    assert built[1].train_step._cache_size() == built[1].eval_step._cache_size() == 1
+    assert programs[1].train_step._cache_size() == programs[1].eval_step._cache_size() == 1
 
 
 def test_a_batch_larger_than_the_data_is_padded_no_further_than_to_all_of_it(tiny_models, dataset):
-    large, whole = (make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset) for size in (300, 12))
-    assert large.batch_size == whole.batch_size == 12
+    large, exact = (make(dataclasses.replace(CONFIG, batch_size=size), "unet", dataset) for size in (300, 12))
+    assert large.batch_size == exact.batch_size == 12
     split = Split(ALL[:8], ALL[8:], ALL[8:])
-    ends = [
+    rows = [
         run(train.fit(program, split, dataclasses.replace(CONFIG, batch_size=size), binary=True, seed=0))[1].rows
-        for program, size in ((large, 300), (whole, 12))
+        for program, size in ((large, 300), (exact, 12))
     ]
-    assert ends[0] == ends[1]
+    assert rows[0] == rows[1]

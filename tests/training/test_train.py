@@ -1,6 +1,7 @@
-"""A run: batches that cover everything, and decisions as Keras takes them."""
+"""A run: batches that cover every image, and the decisions of Keras's callbacks."""
 
 import dataclasses
+import types
 
 import chex
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import sharp_unet_jax
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.training import epochs, network, train
+from sharp_unet_jax.training import epochs, network, step, train
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make, run
 
@@ -37,7 +38,7 @@ def test_shuffled_is_a_permutation(n, seed, epoch):
 def test_shuffled_depends_on_seed_and_epoch_and_nothing_else():
     orders = [tuple(train.shuffled(ALL, seed, epoch).tolist()) for seed in (0, 1) for epoch in (1, 2)]
     assert len(set(orders)) == 4
-    # Frozen: a change here changes every published run.
+    # A change here changes every published run.
     assert orders[0] == (7, 10, 4, 11, 5, 1, 9, 8, 6, 2, 0, 3)
 
 
@@ -49,24 +50,24 @@ def test_a_network_with_batch_normalisation_learns_and_predicts_as_it_was_scored
     assert result.rows[result.best_epoch - 1]["test_jaccard"] > 0.7
     checkpoint.save(tmp_path / "c", {"params": result.params, "stats": result.stats})
     segmenter = sharp_unet_jax.build(normed, rngs=nnx.Rngs(5), weights=str(tmp_path / "c"))
-    for index, counts in zip(split.test, result.counts, strict=True):  # an image alone, in another process's hands
+    for index, counts in zip(split.test, result.counts, strict=True):  # one image at a time, from the saved weights
         logits = segmenter(jnp.asarray(dataset.images[index : index + 1], jnp.float32) / 255)
         np.testing.assert_array_equal(
             network.counts(logits, jnp.asarray(dataset.masks[index : index + 1]), 0.5)[0], counts
         )
 
 
-def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset):
+def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset, monkeypatch):
     config = dataclasses.replace(CONFIG, frozen_epochs=2, epochs=3)
     program = make(config, normed, dataset)
-    used = []
+    used, original = [], epochs.Program.train
 
-    def spy(state, index, weight, learning_rate, frozen, draw):
+    def spy(self, state, index, weight, learning_rate, frozen, draw):
         used.append(frozen)
-        return program.train(state, index, weight, learning_rate, frozen, draw)
+        return original(self, state, index, weight, learning_rate, frozen, draw)
 
-    spied = dataclasses.replace(program, train=spy)
-    run(train.fit(spied, Split(ALL[:4], ALL[8:], ALL[8:]), config, binary=True, seed=0))
+    monkeypatch.setattr(epochs.Program, "train", spy)
+    run(train.fit(program, Split(ALL[:4], ALL[8:], ALL[8:]), config, binary=True, seed=0))
     assert used == [True, True, False]
 
 
@@ -82,7 +83,7 @@ def test_a_network_learns(tiny_models, classes, channels, precision):
     epochs, result = run(train.fit(program, split, config, binary=classes == 2, seed=0))
     assert result.rows == [epoch.row for epoch in epochs]
     frequency = np.bincount(dataset.masks.ravel()) / dataset.masks.size
-    constant = -(frequency * np.log(frequency)).sum()  # the best that an answer without looking can reach
+    constant = -(frequency * np.log(frequency)).sum()  # the lowest loss of a prediction that ignores the image
     assert result.rows[-1]["train_loss"] < 0.75 * constant
     assert max(row["test_jaccard"] for row in result.rows) > 0.8
     assert result.counts.shape == (3, classes, 3)
@@ -97,7 +98,7 @@ def test_the_same_seed_gives_the_same_bits(program):
 
 
 def test_ignored_pixels_are_neither_trained_on_nor_scored(tiny_models, dataset):
-    """Letterbox padding: whatever truth would lie there, the run is the same."""
+    """Letterbox padding is labelled so."""
     masks = dataset.masks.copy()
     masks[:, :4] = metrics.IGNORE
     boxed = dataclasses.replace(dataset, masks=masks)
@@ -112,11 +113,11 @@ def test_ignored_pixels_are_neither_trained_on_nor_scored(tiny_models, dataset):
         steps.append(
             float(program.train_step(False, program.init(0), program.pairs, ALL[:4], weight, np.float32(0))[1])
         )
-    assert steps[0] != steps[1]  # those pixels do count where they are labelled
+    assert steps[0] != steps[1]  # with labels those pixels count
 
 
 def test_the_kept_weights_are_those_of_the_best_epoch(program):
-    """Later steps write over the memory of earlier ones: the kept weights must not be among it."""
+    """Later steps reuse the memory of earlier states; the kept weights must not be in it."""
     config = dataclasses.replace(CONFIG, epochs=8, learning_rate=0.3, patience=8)
     split = Split(ALL[:8], ALL[8:], ALL[8:])
     _, result = run(train.fit(program, split, config, binary=True, seed=1))
@@ -128,7 +129,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(program):
 
 
 def scripted(validation_losses):
-    """A program whose validation loss follows a script, and whose parameters are the number of epochs taken."""
+    """Return a program with the given validation losses, whose parameters are the number of epochs, and its rates."""
     script = iter(validation_losses)
     rates = []
 
@@ -140,8 +141,9 @@ def scripted(validation_losses):
         losses = np.full(index.shape, next(script), np.float32)
         return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
-    init = lambda seed: epochs.State(np.zeros(()), {}, ())  # noqa: E731
-    return epochs.Program(init, epoch, evaluate, None, None, None, 4, 4, None, None, None), rates
+    init = lambda seed: step.State(np.zeros(()), {}, ())  # noqa: E731
+    program = types.SimpleNamespace(init=init, train=epoch, evaluate=evaluate, batch_size=4, eval_batch_size=4)
+    return program, rates
 
 
 def fit_scripted(validation_losses, **changes):

@@ -1,4 +1,4 @@
-"""Weight files in every format: what their writers put in comes out, and damage and malice end as one line."""
+"""Weight files in every format: tensors come back as written; damaged and hostile files are refused in one line."""
 
 import os
 import pickle
@@ -126,7 +126,7 @@ def test_legacy_keras(path, flavour):
 
 def test_a_model_as_a_layer_of_another_gives_the_inner_names(path):
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names0"] = [b"vgg16"]  # a list too long for one attribute is cut
+        file.attrs["layer_names0"] = [b"vgg16"]  # Keras splits a list that is too long for one attribute
         file.attrs["layer_names1"] = [b"top"]
         for layer, names in {
             "vgg16": ["vgg16/conv1/kernel:0", "vgg16/conv2/kernel:0"],
@@ -142,7 +142,7 @@ def test_weights_h5_gives_layer_names_in_the_models_order(path):
     write.write_weights_h5(path, COUNTED)
     layout, tensors = files.read(path)
     assert layout == "keras"
-    kernels = {f"block{12 - i}/kernel": i * KERNEL for i in range(12)}  # not conv2d, conv2d_1, conv2d_10, conv2d_11
+    kernels = {f"block{12 - i}/kernel": i * KERNEL for i in range(12)}  # conv2d_2 before conv2d_10
     assert_equal({name: array for name, array in tensors.items() if array.ndim == 4}, kernels)
     assert_equal(
         {name: array for name, array in tensors.items() if name.startswith("bn/")}, {f"bn/{k}": NORM[k] for k in NORM}
@@ -150,7 +150,7 @@ def test_weights_h5_gives_layer_names_in_the_models_order(path):
     assert [name for name in tensors if "seed" in name] == ["seed_generator/0", "layers/dropout_1/seed_generator/0"]
 
 
-def test_weights_h5_before_keras_3_6_counts_classes(path):
+def test_weights_h5_below_keras_3_6_names_layers_by_class_and_number(path):
     write.write_weights_h5(path, [(counted, None, arrays) for counted, _, arrays in COUNTED])
     tensors = files.read(path).tensors
     kernels = [name for name, array in tensors.items() if array.ndim == 4]
@@ -177,10 +177,10 @@ def test_files_that_keras_wrote(tmp_path, name):
     assert [name for name, array in tensors.items() if array.ndim == 4] == ["first/kernel", "a_second/kernel"]
 
 
-# --- what is refused
+# --- Refused files
 
 
-def test_no_file_a_folder_an_empty_one_and_none_of_these(path, tmp_path):
+def test_a_missing_file_a_folder_an_empty_file_and_another_format(path, tmp_path):
     refused(path, "No such file or directory; give the path of a weight file")
     refused(tmp_path, "Is a directory")
     path.write_bytes(b"")
@@ -191,7 +191,7 @@ def test_no_file_a_folder_an_empty_one_and_none_of_these(path, tmp_path):
 
 @pytest.mark.parametrize("name", OFFER)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
-def test_cut_short(path, name, share):
+def test_files_that_are_cut_short(path, name, share):
     OFFER[name](path)
     data = path.read_bytes()
     path.write_bytes(data[: max(64, int(len(data) * share))])
@@ -199,6 +199,8 @@ def test_cut_short(path, name, share):
 
 
 class Malice:
+    """Pickles as a call of any function."""
+
     def __init__(self, module_function, *arguments):
         self.call = module_function, arguments
 
@@ -254,12 +256,13 @@ REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
         (write.pickled_tensor(write.pickled_storage("FloatStorage", "1", 4), (4,), (1,)), "archive/data/1"),
         (write.pickled_tensor(write.plain(3), (4,), (1,)), "not a tensor by name"),
         (write.plain("no storage") + b"Q", "refers to a storage in a way unknown here"),
-        (REBUILD + b")R", "TypeError"),  # allowed, but with odd arguments
+        (REBUILD + b")R", "TypeError"),  # an allowed call with wrong arguments
         (REBUILD + b"(" + STORAGE + write.plain(0) * 3 + b"tR", "TypeError"),
         (write.ORDERED_DICT + b"(K\x05tR", "TypeError"),
         (b"ctorch\nFloatStorage\n)R", "TypeError"),
-        (REBUILD + b"N}" + write.plain("__doc__") + write.plain("harm") + b"s\x86b", "AttributeError"),  # sets it there
-        (STORAGE + b"r\xff\xff\xff\xff", "memo index 4294967295"),  # would fill the memory
+        # An attribute is set on an allowed function.
+        (REBUILD + b"N}" + write.plain("__doc__") + write.plain("harm") + b"s\x86b", "AttributeError"),
+        (STORAGE + b"r\xff\xff\xff\xff", "memo index 4294967295"),  # would fill all memory
     ],
 )
 def test_hostile_pickles(path, value, words):
@@ -298,12 +301,12 @@ def test_hdf5_without_keras_and_hdf5_that_points_elsewhere(path, tmp_path):
                 group.create_dataset("bn/gamma:0", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
         refused(path, words)
     with h5py.File(path, "w") as file:
-        file.create_dataset("layers/conv2d/vars/0", (1 << 40, 2), "f4")  # nothing behind it
+        file.create_dataset("layers/conv2d/vars/0", (1 << 40, 2), "f4")  # without data
     refused(path, "(1099511627776, 2) of float32")
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 2**64 - 16)])
-def test_a_heap_that_hdf5_would_walk_for_ever(path, index, size):
+def test_a_heap_that_hdf5_would_walk_endlessly(path, index, size):
     write.write_weights_h5(path, COUNTED)
     data = bytearray(path.read_bytes())
     head = data.index(b"GCOL") + 16

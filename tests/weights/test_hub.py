@@ -1,4 +1,4 @@
-"""Weights from the hub: whole or not at all, against a server here that answers as the hub does."""
+"""Weights from the hub, against a local server that answers as the hub does: files with another sha256 are refused."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ WEIGHTS = b"the weights " * 1000
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A hub with the one file, `content`, of which it says that its hash is `sha256`, and a cache that is empty."""
+    """Serve one file, `content`, under the announced hash `sha256`; the hub's cache is empty."""
     state = SimpleNamespace(content=WEIGHTS, sha256=hashlib.sha256(WEIGHTS).hexdigest(), failing={}, requests=[])
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,7 +69,7 @@ def server(monkeypatch, tmp_path):
 
 
 def refusal() -> str:
-    """What the user reads; the hub's own attempts to reach it again would take half a minute and more."""
+    """Return the error's message; it comes within 10 s, while the hub's own retries take more than 30 s."""
     start = time.monotonic()
     with pytest.raises(InputError) as caught:
         hub.fetch(REPO)
@@ -83,7 +83,7 @@ def refusal() -> str:
 
 
 def kept(server) -> list[str]:
-    """The weights in the cache, under whatever name; its own notes are shorter."""
+    """Return the weight files in the cache, under any name: the cache's other files are shorter."""
     return [str(path) for path in server.cache.rglob("*") if path.is_file() and path.stat().st_size > 1000]
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server):
 def test_a_file_in_the_hubs_store_is_not_taken_for_damaged(server):
     path = hub.fetch(REPO)
     blob = path.resolve()
-    store = blob.rename(server.cache / ("f" * 64))  # shared by repositories, and named by a hash that is no sha256
+    store = blob.rename(server.cache / ("f" * 64))  # a store of several repositories, with names that are no sha256
     blob.symlink_to(store)
     server.requests.clear()
     assert hub.fetch(REPO) == path
@@ -151,7 +151,7 @@ def test_no_connection(server):
 
 
 def offline(server) -> subprocess.CompletedProcess[str]:
-    """The same in a new process: huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
+    """Fetch in a new process: huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
     program = f"import runpy; print(runpy.run_path({hub.__file__!r})['fetch']({REPO!r}))"
     settings = {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(server.cache), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", program]

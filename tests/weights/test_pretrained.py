@@ -1,4 +1,4 @@
-"""Pretrained weights: what lands where, for any number of channels, and what is refused by the first name at fault."""
+"""Pretrained weights: every value in its place, for any number of channels; wrong files are refused by name."""
 
 import gc
 import json
@@ -25,7 +25,7 @@ def abstract(name="unet_resnet18", **options):
 
 @pytest.fixture(scope="module")
 def tensors():
-    """Random weights of a ResNet-18, as torchvision names and lays them out; shapes from its published definition."""
+    """Return random weights of a ResNet-18 with torchvision's names and layout; shapes are those it publishes."""
     tensors = {"conv1.weight": (64, 3, 7, 7), "bn1": 64, "fc.weight": (1000, 512), "fc.bias": (1000,)}
     for stage, (width, below) in enumerate(zip((64, 128, 256, 512), (64, 64, 128, 256), strict=True), 1):
         for block in (0, 1):
@@ -48,7 +48,7 @@ def tensors():
 
 @pytest.fixture(scope="module")
 def file(tensors, tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "resnet18.bin"  # told by its content
+    path = tmp_path_factory.mktemp("weights") / "resnet18.bin"  # the suffix tells nothing
     weight_writers.write_pth(path, tensors)
     return path
 
@@ -90,7 +90,7 @@ def test_other_channels_repeat_and_rescale(file, tensors, channels):
     np.testing.assert_allclose(values["mean"], np.resize([0.485, 0.456, 0.406], channels))
 
 
-def test_a_built_network_has_them_and_the_rest_is_fresh(file, tensors):
+def test_a_built_network_has_pretrained_weights_and_fresh_ones_elsewhere(file, tensors):
     fresh = models.build("sharp_unet_resnet18", rngs=nnx.Rngs(4))
     model = sharp_unet_jax.build("sharp_unet_resnet18", rngs=nnx.Rngs(4), weights=str(file))
     np.testing.assert_array_equal(model.encoder.conv1.kernel[...], tensors["conv1.weight"].transpose(2, 3, 1, 0))
@@ -164,8 +164,8 @@ def test_imagenet_asks_the_hub_for_the_networks_own(file, monkeypatch):
 
 
 @pytest.fixture
-def of_a_run(tmp_path):
-    """A network with every value random, in a run's folder, and its values."""
+def saved_run(tmp_path):
+    """Save a network with random values in a run's folder; return the folder and the network."""
     model = models.build("unet", rngs=nnx.Rngs(9), num_classes=2)
     model.mean[...] = jnp.array([0.1, 0.2, 0.3])
     params, stats = (nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, nnx.Not(nnx.Param)))
@@ -175,8 +175,8 @@ def of_a_run(tmp_path):
 
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize("inner", ["", "checkpoint"])
-def test_a_run_gives_the_whole_network(of_a_run, inner):
-    run, trained = of_a_run
+def test_a_run_gives_the_whole_network(saved_run, inner):
+    run, trained = saved_run
     model = sharp_unet_jax.build("sharp_unet", rngs=nnx.Rngs(0), num_classes=2, weights=str(run / inner))
     for ours, theirs in zip(jax.tree.leaves(nnx.state(model)), jax.tree.leaves(nnx.state(trained)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -184,18 +184,18 @@ def test_a_run_gives_the_whole_network(of_a_run, inner):
 
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_damaged_run_is_refused(of_a_run):
-    run, _ = of_a_run
+def test_a_damaged_run_is_refused(saved_run):
+    run, _ = saved_run
     data = max((run / "checkpoint").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     with pytest.raises(InputError, match=r"^weights: the checkpoint in .*run is damaged: [^\n]+$"):
         sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), num_classes=2, weights=str(run))
-    gc.collect()  # Orbax's other reads, which fail unheard: here, and not in the next test
+    gc.collect()  # Orbax's other reads fail without being awaited: they are collected here, not in the next test
 
 
 @pytest.mark.usefixtures("tiny_models")
 def test_a_run_whose_weights_are_not_those_recorded_is_refused(done):
-    """Orbax has no checksum of what it reads."""
+    """Orbax keeps no checksum of arrays."""
     run = done / "runs/unet/repeat0-fold0"
     sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), weights=str(run))
     record = json.loads((run / "record.json").read_text())
@@ -206,8 +206,8 @@ def test_a_run_whose_weights_are_not_those_recorded_is_refused(done):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_a_runs_head_for_other_classes_is_left_out(of_a_run):
-    run, trained = of_a_run
+def test_a_runs_head_for_other_classes_is_left_out(saved_run):
+    run, trained = saved_run
     model, fresh = (sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), num_classes=3, weights=w) for w in (str(run), ""))
     np.testing.assert_array_equal(model.decoder.head.kernel[...], fresh.decoder.head.kernel[...])
     np.testing.assert_array_equal(
@@ -216,8 +216,8 @@ def test_a_runs_head_for_other_classes_is_left_out(of_a_run):
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_a_run_of_another_network_is_refused(of_a_run):
-    run, _ = of_a_run
+def test_a_run_of_another_network_is_refused(saved_run):
+    run, _ = saved_run
     with pytest.raises(InputError, match=r"weights: .* has no decoder.blocks.0.bn1.bias: it is of another network"):
         pretrained.load(str(run), abstract())
     with pytest.raises(InputError, match=r"weights: .* has no skip.kernels.0"):

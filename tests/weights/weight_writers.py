@@ -1,4 +1,4 @@
-"""Weight files as PyTorch, safetensors and Keras write them, written without PyTorch and Keras."""
+"""Writers of weight files in the formats of PyTorch, safetensors and Keras, without PyTorch and Keras."""
 
 import pickle
 import zipfile
@@ -18,7 +18,7 @@ ORDERED_DICT = b"ccollections\nOrderedDict\n"
 
 
 def plain(value) -> bytes:
-    """The opcodes of a value of built-in types, for use inside a pickle."""
+    """Return the opcodes of a value of built-in types, for use inside a pickle."""
     return pickle.dumps(value, 2)[2:-1]
 
 
@@ -33,7 +33,7 @@ def pickled_tensor(storage: bytes, size: tuple[int, ...], stride: tuple[int, ...
 
 
 def pickled_dict(entries: Mapping[str, bytes]) -> bytes:
-    """A whole pickle: an OrderedDict of values given as opcodes."""
+    """Return a whole pickle: an OrderedDict of values that are given as opcodes."""
     return b"\x80\x02" + ORDERED_DICT + b")R(" + b"".join(plain(key) + value for key, value in entries.items()) + b"u."
 
 
@@ -47,7 +47,7 @@ def _pickled_arrays(tensors: Mapping[str, np.ndarray], legacy: bool) -> bytes:
 
 
 def write_pth_parts(path: Path, pickled: bytes, storages: list[bytes], byteorder: bytes = b"little") -> None:
-    """The zip of torch.save around any pickle."""
+    """Write the zip archive of torch.save around any pickle."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/byteorder", byteorder)
@@ -57,7 +57,7 @@ def write_pth_parts(path: Path, pickled: bytes, storages: list[bytes], byteorder
 
 
 def write_legacy_pth_parts(path: Path, pickled: bytes, storages: list[tuple[int, bytes]]) -> None:
-    """The file of torch.save before 1.6 around any pickle; storages are their numbers of elements and data."""
+    """Write the file of torch.save below 1.6 around any pickle; a storage is its number of elements and its data."""
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     head = PICKLED_MAGIC + pickle.dumps(1001, 2) + pickle.dumps(system, 2) + pickled
     keys = pickle.dumps([str(key) for key in range(len(storages))], 2)
@@ -65,12 +65,12 @@ def write_legacy_pth_parts(path: Path, pickled: bytes, storages: list[tuple[int,
 
 
 def write_pth(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """As `torch.save(state_dict, path)` since PyTorch 1.6."""
+    """Write the file of `torch.save(state_dict, path)` in PyTorch 1.6 and above."""
     write_pth_parts(path, _pickled_arrays(tensors, legacy=False), [array.tobytes() for array in tensors.values()])
 
 
 def write_legacy_pth(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """As `torch.save(state_dict, path)` before PyTorch 1.6."""
+    """Write the file of `torch.save(state_dict, path)` in PyTorch below 1.6."""
     storages = [(array.size, array.tobytes()) for array in tensors.values()]
     write_legacy_pth_parts(path, _pickled_arrays(tensors, legacy=True), storages)
 
@@ -84,7 +84,7 @@ def write_keras_h5(
     layers: Mapping[str, Mapping[str, np.ndarray]],
     flavour: Literal["applications", "keras1", "whole"] = "applications",
 ) -> None:
-    """Names as in keras.applications' newer files (`conv/kernel:0`), its oldest (`conv_W_1:0`), or a whole model's."""
+    """Write `.h5` with names of keras.applications (`conv/kernel:0`), Keras 1 (`conv_W_1:0`) or a whole model."""
     old = {new: old for old, new in keras_files.KERAS_1_NAMES.items()}
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights") if flavour == "whole" else file
@@ -100,7 +100,7 @@ def write_keras_h5(
 
 
 def write_weights_h5(path: Path, layers: list[tuple[str, str | None, list[np.ndarray]]]) -> None:
-    """Keras 3's `.weights.h5`, of (class counted, the layer's name if the file tells it, its variables)."""
+    """Write Keras 3's `.weights.h5`; a layer is its class and number, its name or None, and its variables."""
     with h5py.File(path, "w") as file:
         for counted, name, variables in layers:
             group = file.create_group(f"layers/{counted}/vars")

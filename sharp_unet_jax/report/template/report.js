@@ -1,24 +1,22 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const LABELS = ["#0000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2"]; // Okabe & Ito
-const IGNORE = 255;
 
 const element = (name, attributes = {}, ...children) => {
-  const made = document.createElement(name);
-  Object.assign(made, attributes);
-  made.append(...children);
-  return made;
+  const node = document.createElement(name);
+  Object.assign(node, attributes);
+  node.append(...children);
+  return node;
 };
 
 const shape = (name, attributes, text = "") => {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.textContent = text;
-  return made;
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.textContent = text;
+  return node;
 };
 
-// ---- light and dark: the system's choice until the button is pressed
+// ---- light or dark: the system decides until the button is pressed
 
 const theme = document.getElementById("theme");
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -34,11 +32,11 @@ theme.addEventListener("click", () => { chosen = !isDark(); showTheme(); });
 dark.addEventListener("change", showTheme);
 showTheme();
 
-// ---- on paper nothing is folded away
+// ---- printing opens all details
 
 addEventListener("beforeprint", () => { for (const details of document.querySelectorAll("details")) details.open = true; });
 
-// ---- tables: a click on a heading sorts, another the other way; what has no number comes last
+// ---- tables: a click on a heading sorts, a second click reverses; cells without a number come last
 
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
@@ -61,7 +59,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-// ---- pictures: the image as it is, and a grey one whose pixels are labels, truth and predictions below each other
+// ---- pictures: the image, and a grey image whose pixels are labels: truth and predictions, one below the other
 
 const decode = async (type, data) => {
   const image = new Image();
@@ -85,10 +83,10 @@ const load = picture => {
   return opened.get(picture);
 };
 
-const [OVER, UNDER, SWAPPED] = Object.keys(COLOURS);
+const [FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_CLASS] = Object.keys(COLOURS);
 const wrong = (truth, predicted) => {
   if (truth === IGNORE || truth === predicted) return null;
-  return truth === 0 ? OVER : predicted === 0 ? UNDER : SWAPPED;
+  return truth === 0 ? FALSE_POSITIVE : predicted === 0 ? FALSE_NEGATIVE : OTHER_CLASS;
 };
 
 const draw = (canvas, { image, width, height, maps }, part, view) => {
@@ -97,11 +95,11 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
   const context = canvas.getContext("2d"), [truth] = maps, labels = maps[part];
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   if (view === "image") return;
-  // Beside errors a thin outline, and none in small pictures: it would hide those of fine structures.
+  // With errors the outline is thin, and absent in small pictures: it would hide errors of fine structures.
   const lines = !part || view === "labels" ? [["#000", 3], ["#fff", 1.2]] : canvas.clientWidth < 160 ? [] : [["#000", 1.6], ["#fff", 0.8]];
   const fills = {};
   for (let i = 0; i < labels.length; i++) {
-    const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i] % LABELS.length] : null) : wrong(truth[i], labels[i]);
+    const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i]] : null) : wrong(truth[i], labels[i]);
     if (colour) (fills[colour] ??= new Path2D()).rect(i % width * zoom, Math.floor(i / width) * zoom, zoom, zoom);
   }
   context.globalAlpha = view === "labels" ? 0.55 : 0.72;
@@ -141,7 +139,7 @@ const showPage = async () => {
   const repeat = picture.repeats.length ? `, repeat ${[...new Set(picture.repeats)].join(", ")}` : "";
   document.getElementById("dialog-title").textContent = `${id} (${pages.at + 1} of ${pages.ids.length}${repeat})`;
   const keys = view === "errors" ? Object.entries(COLOURS).slice(0, pages.classes.length > 2 ? 3 : 2)
-    : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[(i + 1) % LABELS.length], name]) : [];
+    : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[i + 1], name]) : [];
   const spots = keys.flatMap(([colour, text]) => {
     const spot = element("span", { className: "key" });
     spot.style.background = colour;
@@ -158,7 +156,7 @@ dialog.addEventListener("change", showPage);
 dialog.querySelector("[name=previous]").addEventListener("click", () => turn(-1));
 dialog.querySelector("[name=next]").addEventListener("click", () => turn(1));
 dialog.addEventListener("keydown", event => {
-  if (event.target.type === "radio") return; // there arrows choose the view
+  if (event.target.type === "radio") return; // arrow keys choose the view there
   if (event.key === "ArrowLeft") turn(-1);
   if (event.key === "ArrowRight") turn(1);
 });
@@ -182,11 +180,11 @@ const statistics = runs => {
   });
 };
 
-const curves = (section, { runs, looks, names }) => {
+const curves = (section, { runs, looks, names, percent }) => {
   const chart = section.querySelector(".chart"), readout = section.querySelector(".readout");
   const models = Object.keys(looks), hidden = new Set(), explained = readout.textContent;
   const metric = section.querySelector("[name=metric]"), every = section.querySelector("[name=runs]");
-  const colour = model => looks[model].colour === "#000000" ? "currentColor" : looks[model].colour;
+  const colour = model => looks[model].colour;
   const line = model => ({ fill: "none", stroke: colour(model), ...(looks[model].dashes && { "stroke-dasharray": looks[model].dashes }) });
   let epoch = null, series = [], x = null;
 
@@ -200,7 +198,7 @@ const curves = (section, { runs, looks, names }) => {
 
   const redraw = () => {
     const { width, height } = chart.getBoundingClientRect();
-    const scored = /jaccard|dice/.test(metric.value), scale = scored ? 100 : 1;
+    const scored = percent.includes(metric.value), scale = scored ? 100 : 1;
     series = models.filter(model => !hidden.has(model)).map(model => {
       const own = runs.filter(run => run.model === model && run.values[metric.value])
         .map(run => run.values[metric.value].map(value => value === null ? null : value * scale));
@@ -214,7 +212,7 @@ const curves = (section, { runs, looks, names }) => {
     x = value => left + (value - 1) / (epochs - 1) * (width - left - right);
     const y = value => top + (high - Math.min(high, Math.max(low, value))) / (high - low) * (height - top - bottom);
     const path = points => points.map((p, i) => p === null ? "" : `${i && points[i - 1] !== null ? "L" : "M"}${x(i + 1)} ${y(p)}`).join("");
-    const alone = points => points.map((p, i) => [i + 1, p]) // a line of one point is not seen
+    const alone = points => points.map((p, i) => [i + 1, p]) // a line of one point is invisible
       .filter(([i, p]) => p !== null && (points[i - 2] ?? null) === null && (points[i] ?? null) === null);
     const dots = (points, look) => alone(points).forEach(([i, p]) => chart.append(shape("circle", { cx: x(i), cy: y(p), ...look })));
     chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -243,12 +241,12 @@ const curves = (section, { runs, looks, names }) => {
     }
     if (epoch === null) return;
     chart.append(shape("line", { class: "cursor", x1: x(epoch), x2: x(epoch), y1: top, y2: height - bottom }));
-    const said = series.map(({ model, points }) => {
+    const values = series.map(({ model, points }) => {
       const p = points[Math.min(epoch, points.length) - 1];
       if (p) chart.append(shape("circle", { cx: x(epoch), cy: y(p.mean), r: 4, fill: colour(model) }));
       return `${model} ${p ? `${+p.mean.toPrecision(4)} ± ${+p.std.toPrecision(3)}` : "nothing"}`;
     });
-    readout.textContent = `Epoch ${epoch}, ${names[metric.value]}${scored ? " in %" : ""}: ${said.join("; ")}.`;
+    readout.textContent = `Epoch ${epoch}, ${names[metric.value]}${scored ? " in %" : ""}: ${values.join("; ")}.`;
   };
 
   const point = to => {
@@ -281,6 +279,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
   const { curves: drawn, classes, pictures } = JSON.parse(document.getElementById(sweep.dataset.sweep).textContent);
   if (!drawn) continue;
   curves(sweep.querySelector(".curves"), drawn);
+  if (!sweep.querySelector("table.images")) continue;
 
   for (const card of sweep.querySelectorAll(".card")) {
     const picture = pictures[card.dataset.image];
@@ -293,17 +292,17 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
 
   const table = sweep.querySelector("table.images"), controls = sweep.querySelector(".controls:has([name=find])");
   const [find, most] = ["find", "most"].map(name => controls.querySelector(`[name=${name}]`));
-  const behind = controls.querySelector("[name=behind]"); // there if models have twins
+  const lower = controls.querySelector("[name=lower]"); // present if models have twins
   const filter = () => {
     const words = find.value.toLowerCase(), limit = most.value === "" ? Infinity : Number(most.value);
     let count = 0;
     for (const row of table.tBodies[0].rows) {
       const [image, group] = row.cells;
       const scores = [...row.querySelectorAll(".score")].map(cell => cell.dataset.key);
-      const leads = [...row.querySelectorAll(".lead")].map(cell => cell.dataset.key);
+      const differences = [...row.querySelectorAll(".difference")].map(cell => cell.dataset.key);
       const kept = `${image.textContent} ${group.textContent}`.toLowerCase().includes(words)
         && (limit === Infinity || scores.some(score => score !== "" && score <= limit))
-        && (!behind?.value || (leads[behind.value] !== "" && leads[behind.value] < 0));
+        && (!lower?.value || (differences[lower.value] !== "" && differences[lower.value] < 0));
       row.hidden = !kept;
       count += kept;
     }

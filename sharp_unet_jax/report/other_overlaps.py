@@ -1,0 +1,45 @@
+"""The table of all overlaps that the paper does not report, such as sensitivity."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sharp_unet_jax import metrics
+from sharp_unet_jax.report import published
+from sharp_unet_jax.report.provenance import EMPTY, describe, named, unfinished
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.table import Table, narrow, plus_minus
+
+NAMES = tuple(name for name in metrics.OVERLAPS if name not in published.OVERLAPS)
+TITLE = f"{', '.join(NAMES[:-1])} and {NAMES[-1]}".capitalize()
+
+
+def recorded(sweep: Sweep) -> bool:
+    """Return whether the records hold any of these overlaps; packed results of an old sweep may hold none."""
+    return bool(sweep.finished) and bool(sweep.runs[list(NAMES)].notna().any(axis=None))
+
+
+def table(sweeps: Sequence[Sweep]) -> Table | None:
+    """Return "overlaps": a row a sweep and model, a column an overlap; None where no record holds them.
+
+    A cell is the mean ± std over runs, in per cent.
+    """
+    sweeps = [sweep for sweep in sweeps if recorded(sweep)]
+    if not sweeps:
+        return None
+    rows = []
+    for sweep, label in named(sweeps).items():
+        for model in sweep.models:
+            runs = sweep.runs[sweep.runs["model"] == model]
+            scores = 100 * runs[list(NAMES)].astype(float)
+            cells = {f"{name.capitalize()} (%)": plus_minus(scores[name].mean(), scores[name].std()) for name in NAMES}
+            rows.append({"data set": label, "model": model, "runs": len(runs), **cells})
+    rules = dict.fromkeys(EMPTY[sweep.config["empty"]] for sweep in sweeps)
+    note = [
+        *(f"{name.capitalize()}: {metrics.definition(name)}" for name in NAMES),
+        f"A ratio 0/0, such as the precision of an image in which nothing is predicted, {' or '.join(rules)}. "
+        "Easy background makes up most pixels, so specificity is high for nearly every model.",
+        unfinished(sweeps),
+    ]
+    frame = narrow(pd.DataFrame(rows))
+    return Table("overlaps", TITLE, describe(sweeps), frame, "\n".join(filter(None, note)))

@@ -1,0 +1,43 @@
+"""The scores that the paper itself reports, from paper.csv: a row a table of the paper, data set, network and skip."""
+
+import functools
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax.report import pairing
+from sharp_unet_jax.report.records import Sweep
+
+OVERLAPS = ("jaccard", "dice")
+"""The overlaps that the paper reports, by their names in metrics.OVERLAPS."""
+
+
+def knows(sweep: Sweep) -> bool:
+    """Return whether the paper reports scores on the sweep's data set."""
+    return bool((_paper()["dataset"] == sweep.dataset).any())
+
+
+def scores(sweep: Sweep, model: str, table: int = 1) -> pd.Series:
+    """Return what the paper reports for a model on the sweep's data set, in per cent; nan where it reports nothing.
+
+    Args:
+        sweep: names the data set.
+        model: a model of the sweep. A sharp model with another kernel than the paper's has no published scores.
+        table: the paper's table to prefer, as its Tables 1 and 3 differ in places.
+
+    Returns:
+        Series with jaccard_mean, jaccard_std, dice_mean, dice_std.
+    """
+    paper, known = _paper(), sweep.models[model]
+    same = {"dataset": sweep.dataset, "network": known.network, "skip": known.skip}
+    rows = paper[(paper[list(same)] == pd.Series(same)).all(axis=1)]
+    if rows.empty or not pairing.has_paper_kernel(sweep, model):
+        return pd.Series(np.nan, paper.columns)
+    return rows.iloc[(rows["table"] != table).argmin()]
+
+
+@functools.cache
+def _paper() -> pd.DataFrame:
+    with resources.files("sharp_unet_jax.report").joinpath("paper.csv").open() as file:
+        return pd.read_csv(file)

@@ -1,0 +1,66 @@
+"""The states that an unfinished run is resumed from: files EPOCH.state of a folder, the last two of them.
+
+A file holds a line with the SHA-256 of the rest, a line of notes in JSON, and the bytes of the arrays one after
+another. Orbax is not needed: nobody reads a state but the process that resumes the run.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sharp_unet_jax.storage.atomic import replacing
+
+
+def save(folder: Path, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
+    """Write a tree of arrays and what JSON can hold as the state after `epoch`; keep one older state.
+
+    Raises OSError if the disk is full or fails.
+    """
+    leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(jax.device_get(arrays))]
+    parts: list[Any] = [json.dumps(notes).encode() + b"\n", *leaves]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    with replacing(folder / f"{epoch}.state") as temporary, open(temporary, "wb") as file:
+        file.write(digest.hexdigest().encode() + b"\n")
+        file.writelines(parts)
+    for path in _states(folder)[:-2]:
+        path.unlink()
+
+
+def load(folder: Path, warn: Callable[[str], None]) -> bytes:
+    """Return the newest undamaged state, for `unpack`; b"" if there is none.
+
+    A damaged state is deleted, and `warn` is told. Raises OSError if a state cannot be read now.
+    """
+    for path in reversed(states := _states(folder)):
+        digest, _, state = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(state).hexdigest().encode() == digest:
+            return state
+        rest = "taking the one before" if path != states[0] else "starting again"
+        warn(f"{folder}: the state after epoch {path.stem} is damaged (its bytes have changed), {rest}")
+        path.unlink()
+    return b""
+
+
+def unpack(state: bytes, like: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the tree of NumPy arrays and the notes of a state; `like` has the tree's structure, shapes and dtypes.
+
+    Raises ValueError if the arrays are of another size.
+    """
+    notes, _, data = state.partition(b"\n")
+    shapes, structure = jax.tree.flatten(like)
+    ends = np.cumsum([leaf.size * leaf.dtype.itemsize for leaf in shapes])
+    parts = np.split(np.frombuffer(data, np.uint8), ends[:-1])
+    leaves = [part.copy().view(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, shapes, strict=True)]
+    return jax.tree.unflatten(structure, leaves), json.loads(notes)
+
+
+def _states(folder: Path) -> list[Path]:
+    """Return the states in `folder`, oldest first."""
+    return sorted(folder.glob("*.state"), key=lambda path: int(path.stem))

@@ -1,0 +1,115 @@
+"""What a run leaves in its folder: see `storage.layout`."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax import metrics, models
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import folds
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage.atomic import clear, replacing, write_json
+from sharp_unet_jax.storage.layout import CHECKPOINT, PER_IMAGE, PREDICTIONS, RECORD, RESUME, Run, run_folder
+from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.training import train
+
+
+def begin(workdir: Path, run: Run) -> None:
+    """Prepare the folder of a run. Of an earlier attempt it keeps the saved states alone."""
+    folder = run_folder(workdir, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    checkpoint.remove(folder / CHECKPOINT)
+    clear(folder)
+    clear(folder / RESUME)
+
+
+def finish(
+    workdir: Path,
+    config: Config,
+    dataset: Dataset,
+    run: Run,
+    split: folds.Split,
+    result: train.Result | train.DivergedError,
+    predictions: np.ndarray | None,
+    timing: dict[str, Any],
+) -> dict[str, Any]:
+    """Write all files of a run, its record last, and delete its saved states; return the record."""
+    folder = run_folder(workdir, run)
+    record = {"status": "finished", **_identity(config, dataset, run, split)}
+    if isinstance(result, train.DivergedError):
+        record |= {"status": "failed", "epoch": result.epoch, "reason": str(result)}
+    else:
+        with replacing(folder / PER_IMAGE) as temporary:
+            _per_image(run, dataset, split, result.counts, config).to_parquet(temporary)
+        if predictions is not None:
+            with replacing(folder / PREDICTIONS) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, probabilities=predictions)
+        weights = {"params": result.params, "stats": result.stats}
+        checkpoint.save(folder / CHECKPOINT, weights)
+        score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
+        record["scoring"] |= {"images": score.images, "dropped": score.dropped}
+        record |= _scores(result)
+        record["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(result.params))
+        record["weights_sha256"] = checkpoint.digest(weights)
+        record["timing"] = timing
+    write_json(folder / RECORD, record)
+    shutil.rmtree(folder / RESUME, ignore_errors=True)
+    return record
+
+
+def _identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
+    """Return the part of a record that is known before the run: its network, images and rules."""
+    return {
+        "run": run.name,
+        "dataset": dataset.name,
+        "model": run.model,
+        **models.describe(run.model, skip_kernel=config.skip_kernel, skip_padding=config.skip_padding),
+        "protocol": config.protocol,
+        "repeat": run.repeat,
+        "fold": run.fold,
+        "seed": plan.seed(config, run),
+        "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "channels": dataset.images.shape[-1],
+        "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
+    }
+
+
+def _scores(result: train.Result) -> dict[str, Any]:
+    """Return the overlaps of the reported epoch, of the epoch best on the test fold, and of the last epoch."""
+
+    def overlaps(row: dict[str, float]) -> dict[str, float]:
+        return {name: row[f"test_{name}"] for name in metrics.OVERLAPS}
+
+    rows = result.rows
+    best = max(rows, key=lambda row: np.nan_to_num(row["test_jaccard"], nan=-1))
+    return {
+        **overlaps(rows[result.best_epoch - 1]),
+        "best_epoch": result.best_epoch,
+        "epochs": len(rows),
+        "best_on_test": {"epoch": best["epoch"], **overlaps(best)},
+        "last": {"epoch": rows[-1]["epoch"], **overlaps(rows[-1])},
+    }
+
+
+def _per_image(run: Run, dataset: Dataset, split: folds.Split, counts: np.ndarray, config: Config) -> pd.DataFrame:
+    """Return a row a test image and class: pixel counts and overlaps."""
+    n, classes = counts.shape[:2]
+    intersection, truth, predicted = counts.reshape(n * classes, 3).T
+    return pd.DataFrame(
+        {
+            "run": run.name,
+            "image_id": np.repeat([dataset.ids[index] for index in split.test], classes),
+            "class": np.tile(dataset.classes, n),
+            "intersection": intersection,
+            "union": truth + predicted - intersection,
+            "truth": truth,
+            "predicted": predicted,
+        }
+        | {name: values.ravel() for name, values in metrics.overlaps(counts, empty=config.empty).items()}
+    )

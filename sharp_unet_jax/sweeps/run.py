@@ -1,0 +1,146 @@
+"""One run of a sweep: trained from its last saved state or from the start, and left with its files.
+
+All processes of its device group train it together; the process of the first device, the lead, reads and writes.
+"""
+
+import os
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import folds
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import resume
+from sharp_unet_jax.storage.atomic import to_json
+from sharp_unet_jax.storage.layout import METRICS, RESUME, Run, run_folder
+from sharp_unet_jax.sweeps import plan, record
+from sharp_unet_jax.sweeps.device_groups import Group
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Stopped, Warned
+from sharp_unet_jax.training import distributed, epochs, train
+
+
+class Sweep(NamedTuple):
+    """What the runs of a sweep share."""
+
+    config: Config
+    dataset: Dataset
+    folder: Path
+    splits: plan.Splits
+    total: int  # runs, as `Started` numbers them
+    stop: threading.Event  # set: save the states at the end of the epoch, and stop
+
+
+def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, number: int) -> Iterator[Event]:
+    """Train a run on a device group and yield its events; the lead writes its files.
+
+    A run that diverges is trained again `config.retries` times. Raises Stopped when the sweep is asked to stop.
+    """
+    config, split, folder = sweep.config, sweep.splits[run.repeat, run.fold], run_folder(sweep.folder, run)
+    lead = distributed.processes(group)[0] == jax.process_index()
+    if lead:
+        record.begin(sweep.folder, run)
+    result: train.Result | train.DivergedError
+    for retries in reversed(range(1 + config.retries)):
+        yield Started(run, number, sweep.total, len(split.train))
+        try:
+            result, timing = yield from _fit(sweep, group, program, run, split, lead)
+            break
+        except train.DivergedError as error:
+            result, timing = error, {}
+        if retries:
+            if lead:
+                shutil.rmtree(folder / RESUME, ignore_errors=True)
+            yield Warned(f"{run.name}: {result}; once more, with the same seed")
+    predictions = None
+    if config.predictions and isinstance(result, train.Result):
+        began = time.monotonic()
+        predictions = train.predict(program, result, split.test)
+        timing["predict_seconds"] = round(time.monotonic() - began, 3)
+    if lead:
+        yield Ended(run, record.finish(sweep.folder, config, sweep.dataset, run, split, result, predictions, timing))
+
+
+def _fit(
+    sweep: Sweep, group: Group, program: epochs.Program, run: Run, split: folds.Split, lead: bool
+) -> Generator[Event, None, tuple[train.Result, dict[str, Any]]]:
+    """Train a run and yield its epochs; return its result and timing. The lead writes metrics.jsonl and the states."""
+    config, folder, seed = sweep.config, run_folder(sweep.folder, run), plan.seed(sweep.config, run)
+    warnings: list[str] = []
+    state = resume.load(folder / RESUME, warnings.append) if lead else b""
+    yield from map(Warned, warnings)
+    start: train.Progress | None = None
+    seconds: list[tuple[float, float]] = []
+    if state := distributed.broadcast(state, group):
+        counts = len(split.test), len(sweep.dataset.classes), 3
+        try:
+            start, seconds = _restored(state, program, seed, counts)
+        except ValueError as error:  # the state is undamaged, but its arrays have other shapes
+            raise InputError(
+                f"{folder / RESUME} is of another network or version: delete it to start the run again"
+            ) from error
+    fitting = train.fit(program, split, config, binary=sweep.dataset.num_classes == 1, seed=seed, start=start)
+    saved = time.monotonic()
+    with open(folder / METRICS if lead else os.devnull, "w", encoding="utf-8") as lines:
+        lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))
+        try:
+            while True:
+                epoch = next(fitting)
+                seconds.append((epoch.train_seconds, epoch.eval_seconds))
+                lines.write(to_json(epoch.row) + "\n")
+                lines.flush()
+                yield EpochEnded(run, epoch)
+                stopped = distributed.any_process(sweep.stop.is_set(), group)
+                if lead and (stopped or time.monotonic() - saved >= 60 * config.checkpoint_minutes):
+                    saved = time.monotonic()
+                    _save(folder / RESUME, epoch.progress, seconds)
+                if stopped:
+                    raise Stopped(run.name)
+        except StopIteration as end:
+            return end.value, _timing(seconds, group, len(split.train))
+
+
+def _save(folder: Path, progress: train.Progress, seconds: list[tuple[float, float]]) -> None:
+    """Save all that the next epoch depends on, and the seconds of the epochs before."""
+    notes = progress._asdict()
+    arrays = notes.pop("state"), notes.pop("best")
+    resume.save(folder, len(progress.rows), arrays, {"progress": notes, "seconds": seconds})
+
+
+def _restored(
+    state: bytes, program: epochs.Program, seed: int, counts: tuple[int, ...]
+) -> tuple[train.Progress, list[tuple[float, float]]]:
+    """Return what `_save` saved; `counts` is the shape of the test fold's counts."""
+    like = program.init(seed)
+    best = {"params": like.params, "stats": like.stats, "counts": np.zeros(counts, np.int32)}
+    (saved, best), notes = resume.unpack(state, (like, best))
+    # A copy: the first training step writes over its input, which may still share memory with `state`.
+    placed = distributed.copied(distributed.put(saved, program.replicated))
+    return train.Progress(placed, best, **notes["progress"]), notes["seconds"]
+
+
+def _timing(seconds: Sequence[tuple[float, float]], group: Group, images: int) -> dict[str, Any]:
+    """Return the timing of a record from the (training, evaluation) seconds of every epoch.
+
+    The speed is that of the median epoch. Some epochs compile: the first, the first after a frozen encoder, the first
+    in a process that resumes.
+    """
+    usual = statistics.median(trained for trained, _ in seconds[1:] or seconds)
+    training, evaluation = (sum(column) for column in zip(*seconds, strict=True))
+    return {
+        "device": group[0].device_kind,
+        "devices": len(group),
+        "jax": jax.__version__,
+        "first_epoch_seconds": round(sum(seconds[0]), 3),
+        "train_images_per_second": round(images / usual, 3),
+        "train_seconds": round(training, 3),
+        "eval_seconds": round(evaluation, 3),
+    }

@@ -1,0 +1,253 @@
+"""The training step, the evaluation step and the prediction step: pure functions of a definition and arrays.
+
+`epochs` compiles them. B is the number of images in a batch, padding included. A part of a network is an attribute of
+`models.segmenter.Segmenter` that holds parameters: "encoder", "decoder", and "skip" if its kernels are learned.
+"""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+
+from sharp_unet_jax import losses, models
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import augment
+from sharp_unet_jax.training import network
+
+Params = dict[str, Any]  # nested dicts of arrays, by part of the network and its attributes
+
+
+class State(NamedTuple):
+    """Arrays that a training step changes."""
+
+    params: Params  # float32
+    stats: Params  # the other arrays: running statistics, mean and standard deviation of the inputs
+    moments: dict[str, optax.OptState]  # Adam's, by part
+
+
+class Pairs(NamedTuple):
+    """A data set, or a batch of one, on the devices."""
+
+    images: jax.Array  # (n, H, W, C) uint8
+    masks: jax.Array  # (n, H, W) uint8
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Everything that a step depends on except arrays. All runs of a model share one."""
+
+    graph: nnx.GraphDef[models.Segmenter]
+    dtypes: Params  # of each parameter in the network's arithmetic, see `network.dtypes`
+    loss: losses.Loss
+    optimizer: optax.GradientTransformation
+    config: Config
+    resident: bool  # steps get the whole data set and gather their batch from it; else they get the batch
+    loop: bool  # steps run in a loop on the device
+
+
+def define(config: Config, segmenter: models.Segmenter, *, resident: bool, loop: bool) -> Definition:
+    """Return the definition of a network's steps; `segmenter` may be abstract (`nnx.eval_shape`)."""
+    return Definition(
+        graph=nnx.graphdef(segmenter),
+        dtypes=network.dtypes(segmenter),
+        loss=losses.get(config.loss),
+        optimizer=optax.scale_by_adam(eps=1e-7),  # Keras's epsilon
+        config=config,
+        resident=resident,
+        loop=loop,
+    )
+
+
+def train_step(
+    definition: Definition,
+    frozen: bool,
+    state: State,
+    pairs: Pairs,
+    index: jax.Array,
+    weight: jax.Array,
+    learning_rate: jax.Array,
+    draw: jax.Array | None = None,
+    used: Params | None = None,
+) -> tuple[State, jax.Array]:
+    """Take one step of Adam on the mean loss of a batch.
+
+    Args:
+        definition: network, loss, optimizer and config.
+        frozen: leave the encoder's parameters, moments and running statistics as they are. Static.
+        state: the state before the step. The compiled step reuses its memory for the state after it.
+        pairs: the data set, n images; with `resident=False` the batch, B images.
+        index: (B,) int32, the batch's images in the data set.
+        weight: (B,) float32, 1 for an image and 0 for padding, which comes last.
+        learning_rate: () float32.
+        draw: (2,) uint32, the run's seed and the epoch, to augment with; None if the config does not augment.
+        used: `state.params` in `definition.dtypes`, from a caller that keeps such copies.
+
+    Returns:
+        The state after the step, and the sum of the images' losses, () float32.
+    """
+    chex.assert_shape(weight, index.shape)
+    chex.assert_type(weight, jnp.float32)
+    count = jnp.sum(weight)
+    batch = gather(definition, pairs, index)
+    if draw is not None:
+        batch = Pairs(*augment.batch(definition.config.augment, *batch, index, draw))
+    stats, gradients, total = accumulate(definition, frozen, state, used or state.params, batch, weight, count)
+    params, moments = adam(definition, state, gradients, learning_rate)
+    return State(params, stats, moments), total
+
+
+def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the loss (B,) float32 and the counts (B, classes, 3) int32 of a batch, see `network.counts`.
+
+    The arguments are those of `train_step`. The state is read, never donated.
+    """
+    images, masks = gather(definition, pairs, index)
+    logits = nnx.merge(definition.graph, state.params, state.stats)(network.scaled(images))
+    return image_losses(definition, logits, masks), network.counts(logits, masks, definition.config.threshold)
+
+
+def predict_step(definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array) -> jax.Array:
+    """Return the probabilities (B, H, W, num_classes) of a batch in 255ths, uint8.
+
+    `params` and `stats` are those of a state; the other arguments are those of `train_step`.
+    """
+    images = gather(definition, pairs, index).images
+    logits = nnx.merge(definition.graph, params, stats)(network.scaled(images))
+    return jnp.round(255 * network.probabilities(logits)).astype(jnp.uint8)
+
+
+def gather(definition: Definition, pairs: Pairs, index: jax.Array) -> Pairs:
+    """Return the batch: the images `index` (B,) int32 of a resident data set, or `pairs` themselves.
+
+    Raises AssertionError for wrong ranks, shapes or dtypes: many would broadcast, and train on other numbers.
+    """
+    chex.assert_rank([index, pairs.images], [1, 4])
+    batch = Pairs(pairs.images[index], pairs.masks[index]) if definition.resident else pairs
+    chex.assert_shape(batch.images, (len(index), None, None, None))
+    chex.assert_shape(batch.masks, batch.images.shape[:3])
+    chex.assert_type([index, *batch], [jnp.int32, jnp.uint8, jnp.uint8])
+    return batch
+
+
+def image_losses(definition: Definition, logits: jax.Array, masks: jax.Array) -> jax.Array:
+    """Return the loss of each image, (b,) float32.
+
+    Raises AssertionError for a loss that returns another shape or dtype: a mean would broadcast and count padding.
+    """
+    chex.assert_shape(logits, (*masks.shape, None))
+    values = definition.loss(logits, masks)
+    chex.assert_shape(values, masks.shape[:1])
+    chex.assert_type(values, jnp.float32)
+    return values
+
+
+def objective(
+    trained: Params,
+    stats: Params,
+    images: jax.Array,
+    masks: jax.Array,
+    weight: jax.Array,
+    *,
+    definition: Definition,
+    frozen: bool,
+    used: Params,
+    count: jax.Array,
+) -> tuple[jax.Array, tuple[Params, jax.Array]]:
+    """Return what b images add to the mean loss of their batch: the function that is differentiated.
+
+    Args:
+        trained: the parts of `used` to differentiate by.
+        stats: the network's other arrays.
+        images: (b, H, W, C) uint8.
+        masks: (b, H, W) uint8.
+        weight: (b,) float32, 0 for padding.
+        definition: as in `train_step`.
+        frozen: as in `train_step`.
+        used: all parameters, in the dtypes of the network or in float32.
+        count: () float32, the batch's images without padding.
+
+    Returns:
+        The share of the mean loss, () float32; then the new `stats` and the sum of the losses, () float32.
+    """
+    # copy=True: the variables are new, so batch normalisation may write its statistics inside of a gradient.
+    model = nnx.merge(definition.graph, {**used, **trained}, stats, copy=True)
+    logits = model(network.scaled(images), weight, freeze_encoder=frozen)
+    total = jnp.sum(image_losses(definition, logits, masks) * weight)
+    return total / count, (network.arrays(model)[1], total)
+
+
+def accumulate(
+    definition: Definition,
+    frozen: bool,
+    state: State,
+    used: Params,
+    batch: Pairs,
+    weight: jax.Array,
+    count: jax.Array,
+) -> tuple[Params, Params, jax.Array]:
+    """Return statistics, gradients and summed loss of a batch, from `config.accumulate` micro-batches in turn.
+
+    Args:
+        definition: as in `train_step`.
+        frozen: as in `train_step`.
+        state: as in `train_step`.
+        used: all parameters, in the dtypes of the network or in float32.
+        batch: B images and masks.
+        weight: (B,) float32.
+        count: () float32, the sum of `weight`.
+
+    Returns:
+        The new `stats`; the gradients of the trained parts, float32; the sum of the losses, () float32.
+    """
+    trained = {part: used[part] for part in _trained(state.params, frozen)}
+    share = functools.partial(objective, definition=definition, frozen=frozen, used=used, count=count)
+    differentiate = jax.value_and_grad(share, has_aux=True)
+
+    def add(carry: Any, micro_batch: Iterable[jax.Array]) -> tuple[Any, None]:
+        stats, gradients, total = carry
+        (_, (stats, more)), new = differentiate(trained, stats, *micro_batch)
+        return (stats, jax.tree.map(jnp.add, gradients, new), total + more), None
+
+    # Micro-batch i gets the images i, i + n, i + 2n, ...: padding, which comes last, spreads over all of them.
+    n = definition.config.accumulate
+    parts = [each.reshape(-1, n, *each.shape[1:]).swapaxes(0, 1) for each in (*batch, weight)]
+    zeros = jax.tree.map(jnp.zeros_like, _trained(state.params, frozen))
+    carry: Any = state.stats, zeros, jnp.zeros(())
+    if definition.loop and n > 1:
+        carry, _ = lax.scan(add, carry, parts)
+    else:
+        for micro_batch in zip(*parts, strict=True):
+            carry, _ = add(carry, micro_batch)
+    return carry
+
+
+def adam(
+    definition: Definition, state: State, gradients: Params, learning_rate: jax.Array
+) -> tuple[Params, dict[str, optax.OptState]]:
+    """Return parameters and moments after Adam's update of the parts that have gradients.
+
+    Args:
+        definition: its config gives the encoder's factor of the learning rate.
+        state: parameters and moments before the update.
+        gradients: by part, float32.
+        learning_rate: () float32.
+    """
+    chex.assert_trees_all_equal_shapes_and_dtypes(gradients, {part: state.params[part] for part in gradients})
+    params, moments = dict(state.params), dict(state.moments)
+    for part, gradient in gradients.items():
+        rate = learning_rate * (definition.config.encoder_learning_rate_factor if part == "encoder" else 1)
+        updates, moments[part] = definition.optimizer.update(gradient, state.moments[part])
+        params[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, state.params[part], updates)
+    return params, moments
+
+
+def _trained(params: Params, frozen: bool) -> Params:
+    """Return the parts that a step trains."""
+    return {part: params[part] for part in params if not (frozen and part == "encoder")}

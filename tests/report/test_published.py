@@ -1,0 +1,41 @@
+"""The paper's own scores, against its tables."""
+
+import pytest
+
+from sharp_unet_jax.report import published
+from tests.report import sweep_writer
+from tests.report.sweep_writer import scores
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    models = ("unet", "sharp_unet", "sharp_unet+scaled", "unet_resnet50", "sharp_unet_resnet50", "unet_resnet34")
+    made = dict.fromkeys(models, scores(0.7, shape=(1, 2, 2)))
+    return sweep_writer.write(tmp_path, made, dataset="isbi2012")
+
+
+@pytest.mark.parametrize(
+    ("model", "table", "jaccard", "dice"),
+    [
+        ("unet", 1, 83.95, 91.23),
+        ("unet", 3, 83.95, 91.13),  # the paper's tables differ
+        ("sharp_unet", 1, 87.00, 92.96),
+        ("unet_resnet50", 1, 89.36, 92.96),  # Table 3 alone has it
+        ("sharp_unet_resnet50", 3, 91.21, 93.52),
+    ],
+)
+def test_scores_are_those_of_the_table(sweep, model, table, jaccard, dice):
+    found = published.scores(sweep, model, table)
+    assert (found["jaccard_mean"], found["dice_mean"]) == (jaccard, dice)
+
+
+@pytest.mark.parametrize("model", ["sharp_unet+scaled", "unet_resnet34"])
+def test_other_kernels_and_other_networks_have_none(sweep, model):
+    assert published.scores(sweep, model).isna().all()
+
+
+def test_other_data_sets_are_not_known(sweep, tmp_path):
+    other = sweep_writer.write(tmp_path / "other", {"unet": scores(0.7, shape=(1, 2, 2))})
+    assert published.knows(sweep)
+    assert not published.knows(other)
+    assert published.scores(other, "unet").isna().all()

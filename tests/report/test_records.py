@@ -1,0 +1,163 @@
+"""Records read from a workdir and from packed results, against the files that the tests wrote."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.report import records
+from sharp_unet_jax.report.records import Kernel, Model
+from tests.conftest import squares
+from tests.report import sweep_writer, whole
+from tests.report.sweep_writer import scores
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep") / "w"
+    whole.sweep(folder, squares(n=8), models=("sharp_unet", "unet"))
+    return folder
+
+
+@pytest.fixture
+def workdir(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "w")
+
+
+def test_runs_come_in_the_plans_order(workdir):
+    sweep = records.load(workdir)
+    plan = [f"{model}/repeat{r}-fold{f}" for r in range(2) for f in range(2) for model in ("sharp_unet", "unet")]
+    assert list(sweep.planned) == list(sweep.records) == list(sweep.finished) == list(sweep.runs.index) == plan
+    assert list(dict.fromkeys(sweep.per_image["run"])) == list(dict.fromkeys(sweep.epochs["run"])) == plan
+    assert list(sweep.models) == ["sharp_unet", "unet"]
+
+
+def test_models_are_what_the_records_say(tmp_path):
+    models = {"sharp_unet_resnet50": scores(0.7), "unet": scores(0.7)}
+    sweep = sweep_writer.write(tmp_path, models)
+    kernel = Kernel("laplacian", "zero", 0.0, pytest.approx(72**0.5))
+    assert sweep.models == {
+        "sharp_unet_resnet50": Model("unet_resnet50", "resnet50", "sharp", kernel),
+        "unet": Model("unet", "unet", "plain", None),
+    }
+
+
+def test_failed_and_missing_runs_are_told_apart(tmp_path):
+    sweep = sweep_writer.write(
+        tmp_path,
+        {"unet": scores(0.7, shape=(1, 4, 2))},
+        failed=("unet/repeat0-fold1",),
+        missing=("unet/repeat0-fold2",),
+    )
+    assert list(sweep.finished) == ["unet/repeat0-fold0", "unet/repeat0-fold3"]
+    assert sweep.failed == ["unet/repeat0-fold1"]
+    assert list(sweep.records) == ["unet/repeat0-fold0", "unet/repeat0-fold1", "unet/repeat0-fold3"]
+
+
+def test_runs_that_the_config_does_not_name_are_left_out(workdir):
+    config = json.loads((workdir / "config.json").read_text())
+    (workdir / "config.json").write_text(json.dumps(config | {"repeats": 1, "models": ["unet"]}))
+    sweep = records.load(workdir)
+    assert list(sweep.finished) == ["unet/repeat0-fold0", "unet/repeat0-fold1"]
+    assert set(sweep.per_image["run"]) == set(sweep.finished)
+
+
+def test_rows_are_those_of_the_files_with_model_repeat_fold_and_group(workdir):
+    sweep = records.load(workdir)
+    run = "unet/repeat1-fold0"
+    rows = sweep.per_image[sweep.per_image["run"] == run].reset_index(drop=True)
+    stored = pd.read_parquet(workdir / "runs" / run / "per_image.parquet")
+    pd.testing.assert_frame_equal(rows[[*stored]], stored)
+    assert rows[["model", "repeat", "fold"]].drop_duplicates().to_numpy().tolist() == [["unet", 1, 0]]
+    assert rows["group"].tolist() == [sweep.groups[image] for image in stored["image_id"]]
+    assert sweep.groups["003"] == "g1"
+    epochs = sweep.epochs[sweep.epochs["run"] == run]
+    lines = [json.loads(line) for line in (workdir / "runs" / run / "metrics.jsonl").read_text().splitlines()]
+    assert epochs["validation_jaccard"].tolist() == [line["validation_jaccard"] for line in lines]
+    assert sweep.test_ids(run) == list(dict.fromkeys(stored["image_id"]))
+
+
+def test_a_value_that_was_not_a_number_is_nan(workdir):
+    path = workdir / "runs/unet/repeat0-fold0/metrics.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps(row | {"validation_jaccard": None}) + "\n")
+    epochs = records.load(workdir).epochs
+    assert epochs["validation_jaccard"].dtype == float
+    assert np.isnan(epochs.loc[epochs["run"] == "unet/repeat0-fold0", "validation_jaccard"].item())
+
+
+def test_packed_results_read_like_their_workdir(workdir, tmp_path):
+    ours, packed = records.load(workdir), records.load(sweep_writer.pack(workdir, tmp_path / "packed"))
+    assert (ours.packed, packed.packed) == (False, True)
+    assert list(packed.finished.items()) == list(ours.finished.items())
+    assert packed.models == ours.models
+    for name in ("runs", "per_image", "epochs"):
+        expected = getattr(ours, name)
+        pd.testing.assert_frame_equal(getattr(packed, name)[[*expected]], expected)
+    assert ours.prepared is not None
+    assert packed.prepared is None
+    assert packed.predictions("unet/repeat0-fold0") is None
+    assert packed.scored("unet/repeat0-fold0") is None
+
+
+def test_numbers_of_epochs_are_read_exactly(workdir, tmp_path):
+    path = workdir / "runs/unet/repeat0-fold0/metrics.jsonl"
+    values = np.random.default_rng(0).random(200).tolist()
+    path.write_text("".join(json.dumps({"epoch": e, "validation_jaccard": v}) + "\n" for e, v in enumerate(values, 1)))
+    for folder in (workdir, sweep_writer.pack(workdir, tmp_path / "packed")):
+        epochs = records.load(folder).epochs
+        assert epochs.loc[epochs["run"] == "unet/repeat0-fold0", "validation_jaccard"].tolist() == values
+
+
+def test_packed_results_without_scores_of_images(workdir, tmp_path):
+    packed = sweep_writer.pack(workdir, tmp_path / "packed")
+    assert records.load(packed).has_images
+    (packed / "per_image.parquet").unlink()
+    sweep = records.load(packed)
+    assert not sweep.has_images
+    assert len(sweep.runs) == 8
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "line"),
+    [
+        ("runs.jsonl", "{", r"runs\.jsonl is damaged .*: bring it back from a copy"),
+        ("runs.jsonl", '{"status": "finished"}', r"runs\.jsonl is damaged \(it lacks run, model\)"),
+        ("epochs.csv", "run,epoch\n", r"epochs\.csv is damaged \(it lacks sharp_unet/repeat0-fold0\)"),
+        ("epochs.csv", None, r"epochs\.csv is missing"),
+        ("per_image.parquet", "x", r"per_image\.parquet is damaged .*: bring it back"),
+    ],
+)
+def test_a_damaged_file_of_packed_results_is_named(workdir, tmp_path, file, content, line):
+    packed = sweep_writer.pack(workdir, tmp_path / "packed")
+    (packed / file).write_text(content) if content else (packed / file).unlink()
+    sweep = records.load(packed)
+    with pytest.raises(InputError, match=line):
+        _ = sweep.runs, sweep.epochs, sweep.per_image
+
+
+def test_a_record_that_does_not_say_what_ran_is_of_another_version(workdir):
+    path = workdir / "runs/unet/repeat0-fold0/record.json"
+    record = json.loads(path.read_text())
+    del record["network"], record["skip"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"record\.json was written by another version .*lacks network, skip.*--pack"):
+        _ = records.load(workdir).runs
+
+
+def test_prepared_images_of_other_data_are_not_shown(workdir):
+    assert records.load(workdir).prepared is not None
+    folds = json.loads((workdir / "folds.json").read_text())
+    (workdir / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
+    assert records.load(workdir).prepared is None
+
+
+def test_without_known_groups_every_image_is_its_own(workdir):
+    folds = json.loads((workdir / "folds.json").read_text())
+    del folds["group_of"]
+    (workdir / "folds.json").write_text(json.dumps(folds))
+    groups = records.load(workdir).groups
+    assert groups == {f"{index:03}": f"{index:03}" for index in range(8)}

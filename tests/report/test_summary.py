@@ -1,0 +1,91 @@
+"""The summary's sentences, for known scores."""
+
+import re
+
+import numpy as np
+import pytest
+
+from sharp_unet_jax.report import statistics, summary
+from tests.report import sweep_writer
+from tests.report.sweep_writer import scores
+
+
+def test_it_names_images_folds_protocol_and_scores(tmp_path):
+    runs = 100 * scores(0.7, seed=1).mean(axis=2)
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7, seed=1)}, protocol="nested", grouped=True)
+    assert summary.paragraph({"mine": sweep}) == (
+        "**mine**: 20 images, 5 grouped folds x 2 repeats, protocol nested. "
+        f"Jaccard on the test images: `unet` {runs.mean():.2f} ± {runs.std(ddof=1):.2f} %."
+    )
+
+
+def test_a_difference_has_its_interval_its_test_and_a_verdict(tmp_path):
+    first, second = scores(0.8, seed=1), scores(0.7, seed=2)
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, {"unet": second, "sharp_unet": first})})
+    test = statistics.corrected_t(100 * (first - second).mean(axis=2), 1 / 4)
+    assert f"`sharp_unet` minus `unet` is {test.mean:+.2f} points" in said
+    assert f"95 % interval {test.low:.2f} to {test.high:.2f}" in said
+    assert "p < 0.001): more than chance explains." in said
+
+
+def test_a_difference_within_chance_is_called_that(tmp_path):
+    made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.7, seed=2)}
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
+    assert re.search(r"p = 0\.\d{3}\): within what chance explains\.", said)
+
+
+def test_p_values_are_adjusted_for_the_differences_of_all_sweeps(tmp_path):
+    made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.71, seed=2)}
+    one, other = (sweep_writer.write(tmp_path / name, made, dataset=name) for name in "ab")
+    (p,) = re.findall(r"p = ([\d.]+)", summary.paragraph({"a": one}))
+    twice = re.findall(r"p = ([\d.]+)", summary.paragraph({"a": one, "b": other}))
+    assert [float(each) for each in twice] == pytest.approx([min(1, 2 * float(p))] * 2, abs=2e-3)
+
+
+def test_the_summary_warns_of_decisions_on_the_reported_folds(tmp_path):
+    for protocol in ("paper", "nested"):
+        sweep = sweep_writer.write(tmp_path / protocol, {"unet": scores(0.7)}, protocol=protocol)
+        assert ("raises every score" in summary.paragraph({"mine": sweep})) == (protocol == "paper")
+
+
+def test_an_unfinished_sweep_says_so_and_one_without_scores_says_nothing_else(tmp_path):
+    unet = {"unet": scores(0.7, shape=(1, 2, 3))}
+    part = sweep_writer.write(tmp_path / "part", unet, missing=("unet/repeat0-fold1",))
+    assert "**1 of 2 runs are finished:" in summary.paragraph({"mine": part})
+    failed = sweep_writer.write(tmp_path / "none", {"unet": np.ones((1, 1, 2))}, failed=("unet/repeat0-fold0",))
+    assert summary.paragraph({"mine": failed}).startswith("**0 of 1 runs are finished, 1 failed:")
+
+
+def test_the_summary_warns_of_split_groups_where_it_finds_a_difference(tmp_path):
+    apart = {
+        "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
+        "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
+    }
+    for number, warned in ((2, True), (1, False)):
+        sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
+        assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
+        assert ("split groups" in said) == warned
+
+
+def test_means_over_other_numbers_of_runs_say_so(tmp_path):
+    made = {name: scores(0.7, shape=(1, 3, 3)) for name in ("unet", "sharp_unet")}
+    whole, part = (
+        sweep_writer.write(tmp_path / name, made, missing=missing)
+        for name, missing in (("whole", ()), ("part", ("sharp_unet/repeat0-fold1", "sharp_unet/repeat0-fold2")))
+    )
+    said = summary.paragraph({"part": part})
+    assert re.search(r"`unet` \S+ ± \S+ % \(3 runs\), `sharp_unet` \S+ % \(1 run\)", said)
+    assert "runs)" not in summary.paragraph({"whole": whole})
+
+
+def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
+    means = {"laplacian": 0.76, "scaled": 0.70, "sharpen": 0.77, "random": 0.64}
+    made = {"unet": scores(0.70, seed=1)} | {
+        f"sharp_unet+{name}": scores(mean, seed=2 + place) for place, (name, mean) in enumerate(means.items())
+    }
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made)})
+    more, _, within = said.partition("More than chance explains: ")[2].partition("Within what chance explains: ")
+    order = [more.index(f"`sharp_unet+{name}`") for name in ("sharpen", "laplacian", "random")]
+    assert order == sorted(order)
+    assert "`sharp_unet+scaled`" in within
+    assert "p = " not in said

@@ -1,0 +1,80 @@
+"""Configs that cannot run are refused, and the message names the field."""
+
+import dataclasses
+
+import jax
+import pytest
+from flax import nnx
+
+from sharp_unet_jax import models
+from sharp_unet_jax.config import Augment, Config, Data
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.sweeps import check
+from tests.tiny_sweep import CONFIG
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ("unet", "sharpunet")}, "did you mean 'sharp_unet'"),
+        ({"models": ()}, "at least one"),
+        ({"models": ("unet", "unet")}, "each once"),
+        ({"models": "unet"}, "models: 'unet' is not"),
+        ({"precision": "fp32"}, "precision: 'fp32' is not one of float32, tf32, bfloat16"),
+        ({"data": Data(fit="leterbox")}, "data.fit: 'leterbox' is not one of stretch, letterbox"),
+        ({"loss": "dise"}, "dice"),
+        *(({"loss": {"dice": weight}}, "loss: every weight") for weight in (float("nan"), 0, -1.0)),
+        ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
+        ({"folds": 1}, "folds: must be at least 2"),
+        ({"folds": 2.5}, "folds: 2.5 is not"),
+        ({"epochs": 0}, "epochs: must be at least 1"),
+        ({"max_runs": 0}, "max_runs"),
+        ({"frozen_epochs": -1}, "frozen_epochs: must be at least 0"),
+        ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes: must be at least 0 and finite, got nan"),
+        ({"checkpoint_minutes": float("inf")}, "checkpoint_minutes: must be at least 0 and finite, got inf"),
+        ({"data": Data(resident_gb=float("nan"))}, "data.resident_gb: must be at least 0 and finite"),
+        ({"data": Data(resident_gb=float("inf"))}, "data.resident_gb: must be at least 0 and finite"),
+        ({"data": Data(resident_gb=-1.0)}, "data.resident_gb: must be at least 0 and finite"),
+        ({"plateau_factor": 1.5}, "plateau_factor: must be between 0 and 1, got 1.5"),
+        ({"threshold": 1.0}, "threshold: must be between 0 and 1"),
+        ({"learning_rate": 0.0}, "learning_rate: must be above 0, got 0.0"),
+        ({"learning_rate": float("inf")}, "learning_rate: must be above 0"),
+        ({"encoder_learning_rate_factor": 0.0}, "encoder_learning_rate_factor: must be above 0"),
+        ({"augment": Augment(flip=1.5)}, "augment.flip: must be from 0 to 1, got 1.5"),
+        ({"augment": Augment(noise=-0.1)}, "augment.noise: must be from 0 to inf, got -0.1"),
+        ({"augment": Augment(rotate=float("inf"))}, "augment.rotate: must be from 0 to inf, got inf"),
+        ({"data": Data(size=(0, 64))}, "data.size"),
+        ({"devices_per_run": 3}, "3 asked for, 2 here"),
+    ],
+)
+def test_a_config_that_cannot_run_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        check.config(dataclasses.replace(CONFIG, **changes), devices=2)
+
+
+def test_a_config_at_its_limits_is_accepted():
+    augment = Augment(**dict.fromkeys((field.name for field in dataclasses.fields(Augment)), 1.0))
+    least = {"frozen_epochs": 0, "checkpoint_minutes": 0.0, "patience": 1, "folds": 2, "max_runs": 1}
+    check.config(dataclasses.replace(CONFIG, augment=augment, loss={"dice": 1.0, "jaccard": 0.0}, **least), devices=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "least"),
+    [("sharp_unet", 16, 17), ("sharp_unet_resnet18", 32, 33), ("sharp_ternausnet16", 17, 33)],
+)
+def test_a_size_at_which_a_kernel_cannot_reflect_is_refused(model, size, least):
+    def config(size):
+        data = Data(size=(size, 64))
+        return Config(models=(model,), data=data, skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
+
+    with pytest.raises(InputError, match=rf"data.size: at {size}x64 the coarsest sharp block of {model} sees 2 pixels"):
+        check.config(config(size), devices=1)
+    check.config(config(least), devices=1)
+
+    def logits(x):
+        kernel = {"skip_kernel": "laplacian_of_gaussian", "skip_padding": "reflect"}
+        return models.build(model, rngs=nnx.Rngs(0), **kernel)(x)
+
+    jax.eval_shape(logits, jax.ShapeDtypeStruct((1, least, 64, 3), "float32"))
+    with pytest.raises(ValueError, match="needs an image larger"):
+        jax.eval_shape(logits, jax.ShapeDtypeStruct((1, size, 64, 3), "float32"))
