@@ -12,8 +12,12 @@ from launch.console import cv_process
 
 @pytest.fixture
 def handlers():
-    """Put the handlers of the test process back afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Fail at a signal that nobody handles, and put the handlers of the test process back afterwards."""
+
+    def unhandled(number, frame):
+        pytest.fail(f"nobody handles {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, unhandled) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -6,12 +6,17 @@ import types
 
 import numpy as np
 import pytest
+from flax import nnx
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from launch import cv
+from launch.console import tracking
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.training import network
+from tests.conftest import squares
 
 ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
 
@@ -85,6 +90,26 @@ def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatc
     assert [row for _, row in run.rows] == logged
     assert [step for step, _ in run.rows] == [1, 2]
     assert any(picture is not None and picture.ndim == 3 for picture in pictures)
+
+
+@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.parametrize("classes", [2, 3])
+def test_pictures_show_the_decision_of_the_config(classes):
+    data = squares(n=2, classes=classes)
+    segmenter = network.build(Config(), "unet", num_classes=data.num_classes, channels=3, rngs=nnx.Rngs(0))
+    logits = np.asarray(segmenter(data.images.astype(np.float32) / 255))
+    if classes == 2:
+        probabilities = 1 / (1 + np.exp(-logits[..., 0]))
+        threshold = float(np.quantile(probabilities, 0.3))
+        expected = probabilities > threshold
+    else:
+        threshold, expected = 0.5, logits.argmax(axis=-1)
+    assert len(np.unique(expected)) > 1
+    params, stats = network.arrays(segmenter)
+    predict = tracking._predictor(Config(threshold=threshold), "unet", data)
+    found = predict({"params": params, "stats": stats}, data.images)
+    assert found.dtype == np.uint8
+    assert np.mean(found != expected) < 0.005  # rounding
 
 
 def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch):

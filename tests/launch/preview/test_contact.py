@@ -9,9 +9,9 @@ from tests.launch.preview.pairs import squares
 
 
 def facts_of(images, masks, classes=("background", "a")):
-    each = [profile.fact(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
+    each = [profile.profile_image(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
     ids = [str(index) for index in range(len(images))]
-    return profile.Facts(ids, ids, classes, each)
+    return profile.Profile(ids, ids, classes, each)
 
 
 def test_the_sheet_shows_the_unusual_ones():

@@ -12,9 +12,9 @@ from tests.launch.preview.pairs import squares
 
 
 def facts_of(images, masks, groups=None, classes=("background", "cell")):
-    each = [profile.fact(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
+    each = [profile.profile_image(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
     ids = [f"scan_{index}" for index in range(len(images))]
-    return profile.Facts(ids, groups or ids, classes, each)
+    return profile.Profile(ids, groups or ids, classes, each)
 
 
 def said(lines, words):
@@ -41,7 +41,7 @@ def test_the_whole_report():
 
 def test_without_images_only_the_faults_are_listed():
     source = Source("mine", [], [], (), 1, None, {}, "", ["no pair is left"], [])
-    text = findings.text(source, profile.Facts([], [], (), []), source.faults, [], [])
+    text = findings.text(source, profile.Profile([], [], (), []), source.faults, [], [])
     assert text == "# Data check: mine\n\nlaunch.cv would refuse this:\n\n- no pair is left\n"
 
 
@@ -59,8 +59,8 @@ def test_slices_in_a_row_are_noticed():
     images = [np.uint8(base * (1 - t) + other * t) for t in np.linspace(0, 1, 12)]
     images += list(pictures(12, size=(48, 48), seed=5))
     facts = facts_of(images, squares(24, size=(48, 48), value=1))
-    facts = profile.Facts(
-        [*facts.ids[:12], *(f"{chr(97 + i)}" for i in range(12))], facts.groups, facts.classes, facts.each
+    facts = profile.Profile(
+        [*facts.ids[:12], *(f"{chr(97 + i)}" for i in range(12))], facts.groups, facts.classes, facts.images
     )
     assert said(findings.relatives(facts), "name the volume of each in --config.data.groups").startswith("11 images")
 

@@ -42,7 +42,7 @@ def test_an_image_that_cannot_be_decoded_is_a_fault_and_the_rest_is_read(tmp_pat
     path.write_bytes(path.read_bytes()[:-600])  # its header is whole
     found, facts = source.inspect(Data(builder="folder", images=str(top)), console)
     assert found.ids == facts.ids == ["a_i", "c_i"]
-    assert len(facts.each) == 2
+    assert len(facts.images) == 2
     (fault,) = found.faults
     assert "b_i.png: cannot be read" in fault
     np.testing.assert_array_equal(found.read(1)[0], images[2])

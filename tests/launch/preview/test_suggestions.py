@@ -17,9 +17,11 @@ CONFIG = Config(data=Data(builder="folder"), models=("unet",))
 
 
 def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=()):
-    each = [profile.fact(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)]
+    each = [
+        profile.profile_image(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)
+    ]
     ids, classes = [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
-    facts = profile.Facts(ids, groups or ids, classes, each)
+    facts = profile.Profile(ids, groups or ids, classes, each)
     source = Source("mine", ids, facts.groups, classes, 3, None, {}, "", list(faults), [], tuple(proposed))
     advice = suggestions.suggest(config, given, source, facts, tmp_path, jax.devices()[0])
     return {each.field: each.value for each in advice}
