@@ -33,7 +33,7 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
     """Consume a sweep's events, show the runs that are training, and return the records of those that ended.
 
     Args:
-        events: of `sweep.go`.
+        events: of `sweep.train`.
         console: a terminal gets bars, anything else plain lines.
         epochs: the most that a run may take. Runs may stop early, so the time left is an upper bound.
         groups: device groups, each of which trains a run at a time.

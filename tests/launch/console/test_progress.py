@@ -6,7 +6,7 @@ from rich.console import Console
 
 from launch.console import progress
 from sharp_unet_jax.storage.layout import Run
-from sharp_unet_jax.sweeps import sweep
+from sharp_unet_jax.sweeps import events as sweep_events
 from sharp_unet_jax.training import train
 
 
@@ -20,13 +20,13 @@ def test_a_terminal_shows_every_run_that_is_training():
 
     def events():
         for number, run in enumerate(runs[:2], 1):
-            yield sweep.Started(run, number, 3, 10)
+            yield sweep_events.Started(run, number, 3, 10)
         for run in runs[:2]:
-            yield sweep.EpochEnded(run, epoch)
-        yield sweep.Warned("both are training")
+            yield sweep_events.EpochEnded(run, epoch)
+        yield sweep_events.Warned("both are training")
         seen.append(console.file.getvalue())
         for run in runs[:2]:
-            yield sweep.Ended(run, {"status": "failed", "reason": "none"})
+            yield sweep_events.Ended(run, {"status": "failed", "reason": "none"})
 
     records = progress.show(events(), console, 5, 2)
     assert len(records) == 2
@@ -40,10 +40,10 @@ def test_an_epoch_with_compiling_says_so(monkeypatch):
     console = Console(file=io.StringIO(), width=300)
 
     def events():
-        yield sweep.Started(Run(0, 0, "unet"), 1, 1, 10)
+        yield sweep_events.Started(Run(0, 0, "unet"), 1, 1, 10)
         for epoch in 1, 2:
             row = {"epoch": epoch, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
-            yield sweep.EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 1.0, 1.0, None), epoch == 1)
+            yield sweep_events.EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 1.0, 1.0, None), epoch == 1)
 
     progress.show(events(), console, 2, 1)
     lines = [line for line in console.file.getvalue().splitlines() if "images/s" in line]

@@ -10,7 +10,7 @@ from launch.console import verify
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.layout import Run
-from sharp_unet_jax.sweeps import sweep
+from sharp_unet_jax.sweeps import events
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -43,7 +43,7 @@ def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
     monkeypatch.setattr(verify.workdir, "read_record", lambda *_: record)
     monkeypatch.setattr(verify.trained, "load", lambda path: None)
     for digest, code, words in (("a", 0, "have the same bits"), ("b", 1, "DIFFER")):
-        events = [sweep.Started(run, 1, 1, 8), sweep.Ended(run, record | {"weights_sha256": digest})]
-        monkeypatch.setattr(verify.sweep, "go", lambda *_, events=events, **__: iter(events))
+        again = [events.Started(run, 1, 1, 8), events.Ended(run, record | {"weights_sha256": digest})]
+        monkeypatch.setattr(verify.sweep, "train", lambda *_, again=again, **__: iter(again))
         assert verify.verify(Config(folds=2), dataset, tmp_path, run.name, [], console) == code
         assert f"unet/repeat0-fold0: trained again, the weights {words}" in console.export_text()
