@@ -4,12 +4,14 @@ import argparse
 import importlib
 import inspect
 import io
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import get_type_hints
 
@@ -27,6 +29,7 @@ MANUAL = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*MANUAL, *sorted(ROOT.glob("datasets/*/README.md"))]
 EXTENDING = ROOT / "docs/extending.md"
 COLUMNS = 80  # of a code block: a code host cuts longer lines
+CHANGE = re.compile(r"<!-- (new|before|after|replace) (\S+) ?(.*?) ?-->\n\n```\w+\n(.*?)```", re.DOTALL)
 WHOLE = re.compile(r"(python3 -m venv|\.venv/bin/pip) .*&&")  # lines of README.md that are copied, and run by .ci/run
 
 
@@ -133,7 +136,7 @@ def _leads(page: Path, target: str) -> bool:
 
 @pytest.mark.parametrize("page", MANUAL, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_code_host_shows_whole_lines(page):
-    code = [line for language, text in blocks(page) if language != "diff" for line in text.splitlines()]
+    code = [line for _, text in blocks(page) for line in text.splitlines()]
     assert not [line for line in code if len(line) > COLUMNS and not WHOLE.match(line)]
     assert not [line for line in prose(page).splitlines() if len(line) > 120 and not line.startswith("|")]
 
@@ -149,42 +152,105 @@ def test_every_setting_is_read_with_its_comment(cls, tables):
         assert found["learning_rate"] == ("learning_rate", "float", "0.001", "Adam")
 
 
-@pytest.fixture
-def extended(tmp_path):
-    """Return a copy of the packages with all that docs/extending.md adds."""
-    page = EXTENDING.read_text()
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """Return a copy of the packages with all changes of docs/extending.md."""
+    folder = tmp_path_factory.mktemp("extended")
     for name in ("sharp_unet_jax", "datasets", "launch"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, text in re.findall(r':caption: "`(\S+)` \(a new file\)"\n\n(.*?)```', page, re.DOTALL):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_text(text)
-    patch = "".join(re.findall(r"```diff\n(.*?)```", page, re.DOTALL))
-    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=patch, text=True, check=True)
-    return tmp_path
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for kind, path, anchor, code in CHANGE.findall(EXTENDING.read_text()):
+        change(folder / path, kind, anchor, code)
+    return folder
+
+
+def change(path: Path, kind: str, anchor: str, code: str) -> None:
+    """Write a new file, or write `code` before, after or instead of the line of a file that begins with `anchor`."""
+    if kind == "new":
+        assert not path.exists()
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code)
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    (at,) = [number for number, line in enumerate(lines) if line.lstrip().startswith(anchor)]
+    code = textwrap.indent(code, " " * (len(lines[at]) - len(lines[at].lstrip())))
+    lines[at] = {"before": f"{code}\n\n{lines[at]}", "after": lines[at] + code, "replace": code}[kind]
+    path.write_text("".join(lines))
 
 
 def command(folder: Path, *arguments: str) -> str:
     """Return what `python -m ...` prints in the copy."""
+    return python(folder, "-m", *arguments)
+
+
+def python(folder: Path, *arguments: str) -> str:
+    """Return what Python prints in the copy."""
     environment = os.environ | {"PYTHONPATH": str(folder), "TFDS_DATA_DIR": str(folder / "built")}
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_additions_apply(extended):
-    text = (extended / "sharp_unet_jax/models/__init__.py").read_text()
-    assert '_twins("unet_strided", "sharp_unet_strided", _strided)' in text
-    for path in extended.rglob("*.py"):
-        compile(path.read_text(), path, "exec")
+ASK = """
+import json
+import jax
+from flax import nnx
+from datasets import build, formats
+from sharp_unet_jax import losses, metrics, models, ops
+
+def size(name):
+    network = nnx.eval_shape(lambda: models.build(name, rngs=nnx.Rngs(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network, nnx.Param)))
+
+print(json.dumps({
+    "loss": "log_cosh_dice" in losses.LOSSES,
+    "metric": float(metrics.of_masks("f2", [[1, 1, 0]], [[0, 1, 1]])),
+    "sizes": [size(name) for name in ("unet_strided", "sharp_unet_strided", "nested_unet", "sharp_nested_unet")],
+    "kernel": float(ops.KERNELS["isotropic"].sum()),
+    "format": list(formats.FAMILIES[-1].SUFFIXES),
+    "data set": build.BUILDERS[-1],
+}))
+"""
+
+
+def test_ten_changes_are_registered(extended):
+    found = json.loads(python(extended, "-c", ASK))
+    plain, sharp, nested, sharp_nested = found.pop("sizes")
+    assert plain == sharp
+    assert nested == sharp_nested > 7_760_097  # of the U-Net without dense skips
+    assert found == {
+        "loss": True,
+        "metric": pytest.approx(5 / 10),  # intersection 1, truth 2, predicted 2
+        "kernel": pytest.approx(0, abs=1e-6),
+        "format": [".npy"],
+        "data set": "scans",
+    }
 
 
 @pytest.mark.slow
-def test_added_loss_and_network_train(extended):
-    demo = ("launch.cv", "--config=demo.py", "--config.data.size=32,32", "--config.epochs=1", "--config.max_runs=1")
-    said = command(extended, *demo, "--config.loss=log_cosh_dice", "--config.models=sharp_unet_strided")
-    assert "sharp_unet_strided/repeat0-fold0: Jaccard" in said
+def test_changes_train_report_and_predict(extended):
+    said = command(
+        extended,
+        "launch.cv",
+        "--config=demo.py",
+        "--config.data.size=32,32",
+        "--config.epochs=1",
+        "--config.max_runs=3",
+        "--config.loss=log_cosh_dice",
+        "--config.models=sharp_unet_strided,sharp_nested_unet,sharp_unet+isotropic",
+        "--workdir=work",
+    )
+    assert "sharp_nested_unet/repeat0-fold0: Jaccard" in said
+    record = json.loads((extended / "work/runs/sharp_unet+isotropic/repeat0-fold0/record.json").read_text())
+    assert 0 <= record["f2"] <= 1
+    assert record["kernel"]["name"] == "isotropic"
+    assert (extended / "work/scores.csv").read_text().partition("\n")[0].endswith(",f2")
+    assert (extended / "work/report/figures/histogram.svg").exists()
+    assert "Hardest images" in (extended / "work/report/tables/hardest.md").read_text()
+    np.save(extended / "picture.npy", np.zeros((40, 50, 3), np.uint8))
+    command(extended, "launch.predict", "--run=work", "--model=sharp_unet_strided", "picture.npy", "predicted")
+    assert np.load(extended / "predicted/masks/picture.npy").shape == (40, 50)
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ def making(workdir: Path, run: str) -> Iterator[None]:
         acquired = FileLock(path, thread_local=False).acquire(timeout=0)
     except Timeout as error:
         raise InputError(
-            f"{workdir}: {run} is being made by another process: give all shards the same models, repeats and max_runs"
+            f"{workdir}: {run} is being trained by another process: "
+            "give all shards the same models, repeats and max_runs"
         ) from error
     with acquired:
         yield

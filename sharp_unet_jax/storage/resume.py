@@ -36,7 +36,7 @@ def save(folder: Path, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
 def load(folder: Path, warn: Callable[[str], None]) -> bytes:
     """Return the newest undamaged state, for `unpack`; b"" if there is none.
 
-    A damaged state is deleted, and `warn` is told. Raises OSError if a state cannot be read now.
+    A damaged state is deleted, and `warn` is told. Raises OSError, and keeps the state, if the disk fails.
     """
     for path in reversed(states := _states(folder)):
         digest, _, state = path.read_bytes().partition(b"\n")

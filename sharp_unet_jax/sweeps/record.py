@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: see `storage.layout`."""
+"""The files of a run: prepared before it, written after it. See `storage.layout`."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ from sharp_unet_jax.training import train
 
 
 def begin(workdir: Path, run: Run) -> None:
-    """Prepare the folder of a run. Of an earlier attempt it keeps the saved states alone."""
+    """Prepare the folder of a run: delete what an interrupted attempt left, except its saved states."""
     folder = run_folder(workdir, run)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)

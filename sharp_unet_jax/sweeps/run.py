@@ -29,7 +29,7 @@ from sharp_unet_jax.training import distributed, epochs, train
 
 
 class Sweep(NamedTuple):
-    """What the runs of a sweep share."""
+    """Data and settings that all runs of a sweep share."""
 
     config: Config
     dataset: Dataset

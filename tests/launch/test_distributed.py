@@ -231,12 +231,13 @@ def test_the_others_end_when_one_is_killed_and_the_sweep_is_resumed(tmp_path, pe
 @pytest.mark.slow
 def test_several_processes_resume_what_others_left(tmp_path):
     settings = ["--config.models=unet", "--config.devices_per_run=2"]
-    one, other = by_flags(2, tmp_path / "w", "--config.epochs=6", *settings)
+    several = by_flags(2, tmp_path / "w", "--config.epochs=6", *settings)
     try:
         wait_for_epochs(tmp_path / "w", 3)
     finally:
-        one.kill()
-        other.kill()
+        for process in several:
+            process.kill()
+        end(several)
     printed = finish(by_flags(2, tmp_path / "w", "--config.epochs=6", *settings))
     assert "is damaged" not in "".join(printed)
     assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 2

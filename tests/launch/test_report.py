@@ -23,16 +23,16 @@ def coarse(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made") / "w"
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("template") / "w"
     whole.sweep(folder, repeats=1)
     return folder
 
 
 @pytest.fixture
-def workdir(made, tmp_path):
+def workdir(template, tmp_path):
     """A finished sweep of two networks on two folds."""
-    return Path(shutil.copytree(made, tmp_path / "w"))
+    return Path(shutil.copytree(template, tmp_path / "w"))
 
 
 def test_the_command_prints_where_the_report_is(workdir, capsys):

@@ -1,4 +1,4 @@
-"""Which convolution each platform gets."""
+"""Choice of the convolution by platform."""
 
 import jax
 import jax.numpy as jnp

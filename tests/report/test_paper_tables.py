@@ -78,7 +78,7 @@ def test_several_data_sets_share_a_table_and_their_differences_are_named(cvc, tm
 
 
 def test_the_papers_own_tables_are_told_apart(tmp_path):
-    """For U-Net on ISBI-2012, the paper's Table 1 has Dice 91.23 and Table 3 has 91.13."""
+    """The paper's Table 1 has Dice 91.23 for U-Net on ISBI-2012, and Table 3 has 91.13."""
     made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
     made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
     assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"

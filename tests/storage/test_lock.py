@@ -32,7 +32,7 @@ def test_shards_of_one_division_work_side_by_side(tmp_path, first, second, allow
 
 
 def test_a_run_is_trained_by_one_process(tmp_path):
-    refused = pytest.raises(InputError, match="unet/repeat0-fold0 is being made by another process: give all shards")
+    refused = pytest.raises(InputError, match="unet/repeat0-fold0 is being trained by another process: give all shards")
     with lock.held(tmp_path, (0, 2)), lock.making(tmp_path, "unet/repeat0-fold0"):
         with lock.making(tmp_path, "unet/repeat0-fold1"), refused, lock.making(tmp_path, "unet/repeat0-fold0"):
             pass

@@ -1,4 +1,4 @@
-"""What a run leaves: its record, scores and weights, and how the two protocols decide."""
+"""The files of a run: its record, scores and weights, and how the two protocols decide."""
 
 import dataclasses
 import json
@@ -107,7 +107,10 @@ def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     devices = jax.devices()[:1]
     program = epochs.build(CONFIG, "unet", dataset, epochs.put(dataset, devices), devices)
     fresh = program.init(0)
-    names = lambda tree: [jax.tree_util.keystr(path).replace("'", "") for path, _ in jax.tree.leaves_with_path(tree)]  # noqa: E731
+
+    def names(tree):
+        return [jax.tree_util.keystr(path).replace("'", "") for path, _ in jax.tree.leaves_with_path(tree)]
+
     assert names(tree["params"]) == names(fresh.params)
     params = jax.tree.unflatten(jax.tree.structure(fresh.params), jax.tree.leaves(tree["params"]))
     test = plan.split(CONFIG, dataset)[0, 0].test

@@ -249,6 +249,6 @@ def test_the_config_is_checked_and_written_by_one_process_at_a_time(tmp_path, da
 def test_a_run_that_another_process_trains_is_refused(tmp_path, dataset):
     with (
         lock.making(tmp_path / "w", "unet/repeat0-fold0"),
-        pytest.raises(InputError, match="unet/repeat0-fold0 is being made by another process"),
+        pytest.raises(InputError, match="unet/repeat0-fold0 is being trained by another process"),
     ):
         make(tmp_path / "w", dataset)
