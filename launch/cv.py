@@ -30,7 +30,7 @@ from launch.console import (
 from launch.console.cv_arguments import Command
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.report import paper_tables
-from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage import layout, lock
 from sharp_unet_jax.sweeps import check, device_groups, plan, sweep, workdir
 from sharp_unet_jax.sweeps.events import Stopped
 from sharp_unet_jax.training import distributed
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
             with lock.brief(folder):
                 environment.write(folder, "launch.cv", arguments, devices, trained=trained)
                 paper_tables.write(folder)
-            console.print(Markdown((folder / "tables.md").read_text(encoding="utf-8")))
+            console.print(Markdown((folder / layout.TABLES).read_text(encoding="utf-8")))
     except OSError as error:
         if code in (0, 1):
             raise

@@ -7,7 +7,6 @@ written beside it. Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse
-import json
 import logging
 import re
 import sys
@@ -21,6 +20,7 @@ from launch.console import ending, paths, runtime
 from sharp_unet_jax.errors import AGAIN, InputError
 from sharp_unet_jax.inference import export, model_card
 from sharp_unet_jax.inference.trained import Trained, load_all
+from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
 
@@ -57,8 +57,8 @@ def run(arguments: Sequence[str], console: Console) -> None:
 
 def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -> str:
     """Return the model card of the runs in `path`, a workdir or a run's folder. Raises InputError."""
-    folders = [path / "runs" / run.name if (path / "config.json").exists() else path for run in runs]
-    records = [json.loads((folder / "record.json").read_text()) for folder in folders]
+    folders = [path / "runs" / run.name if (path / layout.CONFIG).exists() else path for run in runs]
+    records = [layout.read_json(folder / layout.RECORD, remedy=AGAIN) for folder in folders]
     try:
         return model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
     except (KeyError, TypeError, ValueError) as error:

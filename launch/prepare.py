@@ -42,31 +42,31 @@ def run(arguments: Sequence[str], console: Console) -> int:
     config = configs.overridden(configs.load(known.config), rest)
     device, *others = runtime.configure()
     check.config(config, 1 + len(others))
-    found, facts = source.inspect(config.data, console)
+    found, profile = source.inspect(config.data, console)
     output = known.output or Path("prepared") / found.name.replace("/", "-")
     faults, notes = list(found.faults), list(found.notes)
     changes: list[Advice] = []
     folds = 0  # as many as can be filled
-    if facts.ids:
-        folds, why = settings.fold_count(config, facts)
+    if profile.ids:
+        folds, why = settings.fold_count(config, profile)
         faults += [why] if folds != config.folds else []
-        changes = suggestions.suggest(config, given, found, facts, output, device)
-        if training_size.all_empty(config, found, facts):
+        changes = suggestions.suggest(config, given, found, profile, output, device)
+        if training_size.all_empty(config, found, profile):
             height, width = config.data.size
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
         if len(found.classes) <= labels.MAX_CLASSES:
-            notes.append(training_size.ceiling(suggestions.applied(config, changes), found, facts))
-        atomic.write_text(output / "images.csv", _images(facts).to_csv(index=False))
+            notes.append(training_size.ceiling(suggestions.applied(config, changes), found, profile))
+        atomic.write_text(output / "images.csv", _images(profile).to_csv(index=False))
         with atomic.replacing(output / "contact.png") as path:
-            contact.sheet(facts, found.read).save(path, "PNG")
+            contact.sheet(profile, found.read).save(path, "PNG")
     needed = {each.field: each.value for each in changes if suggestions.applied(config, [each]) != config}
     fields = [f"--config.{field}={value}" for field, value in (given | needed).items()]
     command = shlex.join(["python", "-m", "launch.cv", f"--config={known.config}", *fields])
-    whole = findings.text(found, facts, faults, notes, changes)
+    whole = findings.text(found, profile, faults, notes, changes)
     atomic.write_text(output / "report.md", whole + (f"\n## Run it\n\n```\n{command}\n```\n" if folds else ""))
     more = [f"{len(faults) - SHOWN} more, all in {output / 'report.md'}"] if len(faults) > SHOWN else []
-    console.print(Markdown(findings.text(found, facts, [*faults[:SHOWN], *more], notes, changes)))
-    console.print(f"\n{output}: report.md{', contact.png, images.csv' if facts.ids else ''}")
+    console.print(Markdown(findings.text(found, profile, [*faults[:SHOWN], *more], notes, changes)))
+    console.print(f"\n{output}: report.md{', contact.png, images.csv' if profile.ids else ''}")
     if faults:
         then = " Then:" if folds else ""
         console.print(f"Fix what is above, or take the settings that suit, and give this command again.{then}")
@@ -75,13 +75,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     return 1 if faults else 0
 
 
-def _images(facts: Profile) -> pd.DataFrame:
+def _images(profile: Profile) -> pd.DataFrame:
     """Return images.csv: a row for each image."""
-    share = facts.counts / np.maximum(facts.counts.sum(axis=1, keepdims=True), 1)
-    columns: dict[str, Any] = {"id": facts.ids, "group": facts.groups, "relatives": facts.families}
-    columns["height"], columns["width"] = facts.sizes.T
-    columns["brightness"] = [round(one.brightness, 1) for one in facts.images]
-    columns |= {f"share of {name}": share[:, label].round(6) for label, name in enumerate(facts.classes)}
+    share = profile.counts / np.maximum(profile.counts.sum(axis=1, keepdims=True), 1)
+    columns: dict[str, Any] = {"id": profile.ids, "group": profile.groups, "relatives": profile.families}
+    columns["height"], columns["width"] = profile.sizes.T
+    columns["brightness"] = [round(one.brightness, 1) for one in profile.images]
+    columns |= {f"share of {name}": share[:, label].round(6) for label, name in enumerate(profile.classes)}
     return pd.DataFrame(columns)
 
 

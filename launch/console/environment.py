@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 import sharp_unet_jax
+from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.atomic import write_json
 
 PACKAGES = (  # that train, read and score
@@ -27,7 +28,7 @@ def write(
 
     A field reads "A; B" where runs were trained with both. A command that `trained` no run is added without the rest.
     """
-    path = workdir / "environment.json"
+    path = workdir / layout.ENVIRONMENT
     before = _read(path)
     commands = before.pop("commands", [])
     command = shlex.join(["python", "-m", module, *arguments])
@@ -48,12 +49,12 @@ def merge(workdir: Path, sources: Sequence[Path]) -> None:
 
     It lists all commands. A field reads "A; B" where they differ.
     """
-    paths = [folder / "environment.json" for folder in dict.fromkeys([workdir, *sources])]
+    paths = [folder / layout.ENVIRONMENT for folder in dict.fromkeys([workdir, *sources])]
     several = [found for path in paths if (found := _read(path))]
     if several:
         commands = dict.fromkeys(command for each in several for command in each.get("commands", []))
         said = [{name: value for name, value in each.items() if name != "commands"} for each in several]
-        write_json(workdir / "environment.json", {"commands": [*commands], **_together(said)})
+        write_json(workdir / layout.ENVIRONMENT, {"commands": [*commands], **_together(said)})
 
 
 def _read(path: Path) -> dict[str, Any]:

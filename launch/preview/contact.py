@@ -14,64 +14,64 @@ COLUMNS, MOST = 6, 30  # pictures in a row; pictures in all
 LINE = 15  # pixels of a line of text
 
 
-def pick(facts: Profile, most: int = MOST) -> dict[int, list[str]]:
+def pick(profile: Profile, most: int = MOST) -> dict[int, list[str]]:
     """Choose the images to show, in order, each with the reasons why it is unusual; typical images have none."""
     shown: dict[int, list[str]] = {}
-    for index, why in [*_alike(facts), *_extremes(facts)]:
+    for index, why in [*_alike(profile), *_extremes(profile)]:
         shown.setdefault(index, []).append(why)
-    typical = np.linspace(0, len(facts.ids) - 1, max(COLUMNS, most - len(shown))).astype(int).tolist()
+    typical = np.linspace(0, len(profile.ids) - 1, max(COLUMNS, most - len(shown))).astype(int).tolist()
     return {index: shown.get(index, []) for index in dict.fromkeys([*shown, *typical])}
 
 
-def _alike(facts: Profile) -> list[tuple[int, str]]:
+def _alike(profile: Profile) -> list[tuple[int, str]]:
     """Return images that are like another, with the reason."""
     chosen: list[tuple[int, str]] = []
-    for i, j, bits, _ in facts.near[:2]:
-        chosen += [(i, f"like {facts.ids[j]}, {bits} of 64 bits"), (j, f"like {facts.ids[i]}")]
-    for one, other, *_ in facts.copies[:2]:
-        chosen += [(one, f"copy of {facts.ids[other]}"), (other, f"copy of {facts.ids[one]}")]
+    for i, j, bits, _ in profile.near[:2]:
+        chosen += [(i, f"like {profile.ids[j]}, {bits} of 64 bits"), (j, f"like {profile.ids[i]}")]
+    for one, other, *_ in profile.copies[:2]:
+        chosen += [(one, f"copy of {profile.ids[other]}"), (other, f"copy of {profile.ids[one]}")]
     return chosen
 
 
-def _extremes(facts: Profile) -> list[tuple[int, str]]:
+def _extremes(profile: Profile) -> list[tuple[int, str]]:
     """Return the images with the least and the most of something, with the reason."""
-    foreground, chosen = facts.foreground, []
+    foreground, chosen = profile.foreground, []
     if empty := np.flatnonzero(foreground == 0).tolist():
         chosen.append((empty[0], f"an empty mask, of {len(empty)}"))
     chosen.append((int(np.argmin(np.where(foreground > 0, foreground, 2))), "least foreground"))
     chosen.append((int(np.argmax(foreground)), "most foreground"))
-    for label in range(1, len(facts.classes)) if 2 < len(facts.classes) < 8 else ():
-        chosen.append((int(np.argmax(facts.counts[:, label])), f"most {facts.classes[label]}"))
+    for label in range(1, len(profile.classes)) if 2 < len(profile.classes) < 8 else ():
+        chosen.append((int(np.argmax(profile.counts[:, label])), f"most {profile.classes[label]}"))
     for value, least, greatest in (
-        (facts.sizes.prod(axis=1), "smallest", "largest"),
-        (facts.sizes[:, 1] / facts.sizes[:, 0], "narrowest", "widest"),
-        (np.array([one.brightness for one in facts.images]), "darkest", "brightest"),
+        (profile.sizes.prod(axis=1), "smallest", "largest"),
+        (profile.sizes[:, 1] / profile.sizes[:, 0], "narrowest", "widest"),
+        (np.array([one.brightness for one in profile.images]), "darkest", "brightest"),
     ):
         if value.min() < value.max():
             chosen += [(int(np.argmin(value)), least), (int(np.argmax(value)), greatest)]
     return chosen
 
 
-def sheet(facts: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+def sheet(profile: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]) -> Image.Image:
     """Draw the images that `pick` chooses, each with its id and the reasons.
 
-    `read` returns the image (h, w, C) and the mask (h, w) of an index in `facts`.
+    `read` returns the image (h, w, C) and the mask (h, w) of an index in `profile`.
     """
-    chosen = list(pick(facts).items())
+    chosen = list(pick(profile).items())
     side, font = TILE + GAP, ImageFont.load_default(12)
     rows = -(-len(chosen) // COLUMNS)
     paper = Image.new("RGB", (COLUMNS * side, 2 * LINE + rows * (side + 3 * LINE)), "white")
     draw = ImageDraw.Draw(paper)
     x = GAP
-    for label, name in enumerate(facts.classes[1:8]):
+    for label, name in enumerate(profile.classes[1:8]):
         draw.rectangle((x, 6, x + 12, 18), fill=tuple(COLOURS[label % len(COLOURS)].tolist()))
         draw.text((x + 18, 4), name, "black", font)
         x += 30 + int(draw.textlength(name, font))
     for number, (index, why) in enumerate(chosen):
         left, top = number % COLUMNS * side, 2 * LINE + number // COLUMNS * (side + 3 * LINE)
         paper.paste(Image.fromarray(outlined(*resize(*read(index), (TILE, TILE), "letterbox"))), (left, top))
-        height, width = facts.sizes[index]
-        lines = f"{facts.ids[index]}  {width}x{height}, {facts.foreground[index]:.1%}", ", ".join(why)
+        height, width = profile.sizes[index]
+        lines = f"{profile.ids[index]}  {width}x{height}, {profile.foreground[index]:.1%}", ", ".join(why)
         for line, text in enumerate(lines):
             draw.text((left + 2, top + TILE + line * LINE), _short(text, draw, font), "black", font)
     return paper

@@ -16,8 +16,7 @@ from datasets.folder import check, labels
 from datasets.folder import images as image_files
 from launch.console import dataset
 from launch.console.progress import track
-from sharp_unet_jax.advice import profile
-from sharp_unet_jax.advice.profile import ImageProfile, Profile
+from sharp_unet_jax.advice.profile import ImageProfile, Profile, profile_image
 from sharp_unet_jax.config import Data
 
 
@@ -39,7 +38,7 @@ class Source:
 
 
 def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
-    """Return the data set that `data` names, without the images that cannot be read, and the facts of the rest.
+    """Return the data set that `data` names, without the images that cannot be read, and its profile.
 
     Raises DataError where there is no such folder, or where a builder refuses its files.
     """
@@ -47,13 +46,13 @@ def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
 
     def examine(index: int) -> ImageProfile | str:
         try:
-            return profile.profile_image(*found.read(index), len(found.classes))
+            return profile_image(*found.read(index), len(found.classes))
         except DataError as error:
             return str(error)
 
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         seen = list(track(console, "reading images")(pool.map(examine, range(len(found.ids))), len(found.ids)))
-    good = [index for index, fact in enumerate(seen) if isinstance(fact, ImageProfile)]
+    good = [index for index, one in enumerate(seen) if isinstance(one, ImageProfile)]
     rest = dataclasses.replace(
         found,
         ids=[found.ids[index] for index in good],
@@ -61,7 +60,7 @@ def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
         read=lambda index: found.read(good[index]),
         faults=[*found.faults, *(fault for fault in seen if isinstance(fault, str))],
     )
-    return rest, Profile(rest.ids, rest.groups, rest.classes, [fact for fact in seen if isinstance(fact, ImageProfile)])
+    return rest, Profile(rest.ids, rest.groups, rest.classes, [one for one in seen if isinstance(one, ImageProfile)])
 
 
 def _folder(data: Data, console: Console) -> Source:

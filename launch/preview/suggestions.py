@@ -17,18 +17,18 @@ from sharp_unet_jax.storage import atomic
 
 
 def suggest(
-    config: Config, given: Collection[str], source: Source, facts: Profile, output: Path, device: jax.Device
+    config: Config, given: Collection[str], source: Source, profile: Profile, output: Path, device: jax.Device
 ) -> list[Advice]:
     """Return the settings that suit, each with its reason; write groups.csv to `output` where one is suggested.
 
     `given` names the fields that the command line sets; their values stay.
     """
-    changes = [*_classes(source), *_groups(config, source, facts, output)]
+    changes = [*_classes(source), *_groups(config, source, profile, output)]
     # The settings of a built-in data set are its paper's.
     kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
     room, fast = memory.at_hand(device), device.platform != "cpu"
     better = applied(config, changes)
-    return changes + settings.settings(better, facts, channels=source.channels, room=room, fast=fast, kept=kept)
+    return changes + settings.settings(better, profile, channels=source.channels, room=room, fast=fast, kept=kept)
 
 
 def applied(config: Config, changes: Sequence[Advice]) -> Config:
@@ -45,22 +45,22 @@ def _classes(source: Source) -> list[Advice]:
     return [Advice("data.classes", ",".join(source.proposed), why)]
 
 
-def _groups(config: Config, source: Source, facts: Profile, output: Path) -> list[Advice]:
+def _groups(config: Config, source: Source, profile: Profile, output: Path) -> list[Advice]:
     """Suggest folds that keep copies and near-duplicates together, where there are any and the folds can be filled."""
-    families = len(set(facts.families))
-    if facts.grouped or families == len(facts.ids):
-        missing = facts.grouped and not config.grouped
+    families = len(set(profile.families))
+    if profile.grouped or families == len(profile.ids):
+        missing = profile.grouped and not config.grouped
         return [Advice("grouped", "true", "keeps each group in one fold")] if missing else []
-    first = {int(family): facts.ids[index] for index, family in reversed(list(enumerate(facts.families)))}
-    groups = [first[int(family)] for family in facts.families]
+    first = {int(family): profile.ids[index] for index, family in reversed(list(enumerate(profile.families)))}
+    groups = [first[int(family)] for family in profile.families]
     # The table must name every image of the folder, so there must be none that could not be read.
     if config.data.builder != "folder" or source.faults:
         return []
-    with_groups = dataclasses.replace(facts, groups=groups)
+    with_groups = dataclasses.replace(profile, groups=groups)
     if not settings.fold_count(dataclasses.replace(config, grouped=True), with_groups)[0]:
         return []
-    path, table = output / "groups.csv", pd.DataFrame({"id": facts.ids, "group": groups}).to_csv(index=False)
-    why = f"{len(facts.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
+    path, table = output / "groups.csv", pd.DataFrame({"id": profile.ids, "group": groups}).to_csv(index=False)
+    why = f"{len(profile.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
     if path.exists() and path.read_text() != table:
         why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped again"
     else:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from launch.preview.source import Source
-from sharp_unet_jax.advice import profile
+from sharp_unet_jax.advice import profile as advice
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import resize
@@ -11,17 +11,17 @@ from sharp_unet_jax.data.resize import resize
 SAMPLE = 40  # masks that `ceiling` resizes
 
 
-def all_empty(config: Config, source: Source, facts: Profile) -> bool:
+def all_empty(config: Config, source: Source, profile: Profile) -> bool:
     """Say whether no mask holds any foreground at the training size."""
-    masks = (source.read(index)[1] for index in range(len(facts.ids)))
+    masks = (source.read(index)[1] for index in range(len(profile.ids)))
     return not any(resize(mask[..., None], mask, config.data.size, config.data.fit)[1].any() for mask in masks)
 
 
-def ceiling(config: Config, source: Source, facts: Profile) -> str:
+def ceiling(config: Config, source: Source, profile: Profile) -> str:
     """Say which Jaccard a perfect prediction at the training size gets: masks resized there and back, by themselves."""
     size, fit = config.data.size, config.data.fit
-    some = np.unique(np.linspace(0, len(facts.ids) - 1, SAMPLE).astype(int)).tolist()
-    scores = np.array([profile.ceiling(source.read(index)[1], size, fit, len(source.classes)) for index in some])
+    some = np.unique(np.linspace(0, len(profile.ids) - 1, SAMPLE).astype(int)).tolist()
+    scores = np.array([advice.ceiling(source.read(index)[1], size, fit, len(source.classes)) for index in some])
     scores = scores[~np.isnan(scores)]
     if not len(scores):
         return "all masks sampled to see what the training size loses are empty"

@@ -3,15 +3,15 @@
 import numpy as np
 
 from launch.preview import contact
-from sharp_unet_jax.advice import profile
+from sharp_unet_jax.advice.profile import Profile, profile_image
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares
 
 
-def facts_of(images, masks, classes=("background", "a")):
-    each = [profile.profile_image(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
+def profile_of(images, masks, classes=("background", "a")):
+    each = [profile_image(image, mask, len(classes)) for image, mask in zip(images, masks, strict=True)]
     ids = [str(index) for index in range(len(images))]
-    return profile.Profile(ids, ids, classes, each)
+    return Profile(ids, ids, classes, each)
 
 
 def test_the_sheet_shows_the_unusual_ones():
@@ -21,22 +21,22 @@ def test_the_sheet_shows_the_unusual_ones():
     masks[7] = np.eye(40, 48, dtype=np.uint8)
     images[9] = np.zeros((30, 90, 3), np.uint8)
     masks[9] = masks[0][:30].repeat(2, axis=1)[:, :90]
-    facts = facts_of(images, masks)
-    why = {index: ", ".join(reasons) for index, reasons in contact.pick(facts, 20).items()}
+    profile = profile_of(images, masks)
+    why = {index: ", ".join(reasons) for index, reasons in contact.pick(profile, 20).items()}
     assert "an empty mask, of 1" in why[3]
     assert "most foreground" in why[5]
     assert "least foreground" in why[7]
     assert "widest" in why[9]
     assert "darkest" in why[9]
     assert 10 < len(why) <= 20
-    assert contact.sheet(facts, lambda index: (images[index], masks[index])).size[0] == 6 * 228
+    assert contact.sheet(profile, lambda index: (images[index], masks[index])).size[0] == 6 * 228
 
 
 def test_copies_and_the_most_of_each_class_are_shown():
     images, masks = list(pictures(12)), list(squares(12, value=1))
     images[4] = images[2]
     masks[6] = masks[6] * 2
-    why = contact.pick(facts_of(images, masks, ("background", "a", "b")), 12)
+    why = contact.pick(profile_of(images, masks, ("background", "a", "b")), 12)
     assert why[4] == ["copy of 2"]
     assert "copy of 4" in why[2]
     assert "most b" in why[6]

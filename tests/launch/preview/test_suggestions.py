@@ -6,7 +6,7 @@ import pytest
 
 from launch.preview import suggestions
 from launch.preview.source import Source
-from sharp_unet_jax.advice import profile
+from sharp_unet_jax.advice.profile import Profile, profile_image
 from sharp_unet_jax.config import Config, Data
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares
@@ -17,13 +17,11 @@ CONFIG = Config(data=Data(builder="folder"), models=("unet",))
 
 
 def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=()):
-    each = [
-        profile.profile_image(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)
-    ]
+    each = [profile_image(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)]
     ids, classes = [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
-    facts = profile.Profile(ids, groups or ids, classes, each)
-    source = Source("mine", ids, facts.groups, classes, 3, None, {}, "", list(faults), [], tuple(proposed))
-    advice = suggestions.suggest(config, given, source, facts, tmp_path, jax.devices()[0])
+    profile = Profile(ids, groups or ids, classes, each)
+    source = Source("mine", ids, profile.groups, classes, 3, None, {}, "", list(faults), [], tuple(proposed))
+    advice = suggestions.suggest(config, given, source, profile, tmp_path, jax.devices()[0])
     return {each.field: each.value for each in advice}
 
 

@@ -7,16 +7,16 @@ import pytest
 
 from launch.preview import training_size
 from launch.preview.source import Source
-from sharp_unet_jax.advice import profile
+from sharp_unet_jax.advice.profile import Profile, profile_image
 from sharp_unet_jax.config import Config, Data
 
 
 def prepared(masks, size):
     image = np.random.default_rng(0).integers(0, 256, (*masks.shape[1:], 3), np.uint8)
     ids, classes = [str(index) for index in range(len(masks))], ("background", "cell")
-    facts = profile.Profile(ids, ids, classes, [profile.profile_image(image, mask, 2) for mask in masks])
+    profile = Profile(ids, ids, classes, [profile_image(image, mask, 2) for mask in masks])
     source = Source("mine", ids, ids, classes, 3, lambda index: (image, masks[index]), {}, "", [], [])
-    return Config(data=Data(size=size)), source, facts
+    return Config(data=Data(size=size)), source, profile
 
 
 def test_a_pixel_vanishes_and_a_square_does_not():
