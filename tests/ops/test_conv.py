@@ -1,4 +1,4 @@
-"""Which convolution each platform gets."""
+"""Convolutions: the lowering that each platform gets."""
 
 import jax
 import jax.numpy as jnp
