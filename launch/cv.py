@@ -61,7 +61,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     except OSError as error:
         if code in (0, 1):
             raise
-        console.print(f"warning: the tables were not written ({error})")  # keep the code: it has the job requeued
+        console.print(f"warning: the tables were not written ({error})")  # keep code 75: the job system restarts on it
     if first and code in (0, 1):
         _report(folder, console)
     return code
@@ -104,7 +104,7 @@ def _report(folder: Path, console: Console) -> None:
 def main() -> None:
     """Run the command and exit with its code."""
     ending.replace_unprintable()
-    # Without a terminal to ask, wide enough for one line an epoch.
+    # If there is no terminal, lines are wide enough for one line an epoch.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     cv_process.exit_with(lambda: run(sys.argv[1:], console))
 

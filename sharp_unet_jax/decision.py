@@ -1,4 +1,4 @@
-"""The decision rule: the class of each pixel, from a network's probabilities or logits. No other file has one.
+"""The decision rule: the class of each pixel, from a network's probabilities or logits. Every reported score uses it.
 
 The functions use only operators and methods that NumPy and JAX arrays share. The report, which never imports JAX, and
 compiled programs call the same function.

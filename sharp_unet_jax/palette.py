@@ -1,4 +1,6 @@
-"""The colours of models, classes, errors and text, for figures, masks, overlays, the report's page and contact sheets.
+"""The colours of models, classes, errors and text in figures, masks, overlays and contact sheets.
+
+The page of a report has more colours, for its text and background: report/template/report.css.
 
 Readers who are colour-blind can tell them apart: Okabe and Ito's palette, and IBM's for errors.
 """

@@ -13,7 +13,7 @@ from datasets.folder.masks import Summary
 from datasets.folder.pairs import first_few
 
 MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
-CLEAR = 0.95  # of all pixels, the least share that is near black or near white in masks that mean black and white
+CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white
 
 Kind = Literal["labels", "binary", "values"]
 

@@ -60,7 +60,7 @@ def predict_files(
         options: of `predict.predict`: flips, rotations, tile.
     """
     readers, writers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
-    opened: deque[_Opened] = deque()  # their images are with the network, or were
+    opened: deque[_Opened] = deque()  # inputs that were read and are not yet written
     ended: deque[tuple[Input, Future[Any]]] = deque()  # readings that failed, and writings
 
     def pictures() -> Iterator[np.ndarray]:

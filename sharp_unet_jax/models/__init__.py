@@ -96,7 +96,7 @@ def check(name: str) -> None:
 def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding: str) -> None:
     """Refuse images of `size` (H, W) whose coarsest skip connection is too small to reflect: raise InputError."""
     network = MODELS[name]
-    kernel, padding = _filter(network, skip_kernel, skip_padding)
+    kernel, padding = _kernel_and_padding(network, skip_kernel, skip_padding)
     if network.skip == "plain" or padding == "zero":
         return
     built = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0), skip_kernel=kernel, skip_padding=padding))
@@ -123,7 +123,7 @@ def describe(name: str, *, skip_kernel: str = "laplacian", skip_padding: str = "
     both.
     """
     network = MODELS[name]
-    kernel, padding = _filter(network, skip_kernel, skip_padding)
+    kernel, padding = _kernel_and_padding(network, skip_kernel, skip_padding)
     values = ops.KERNELS[kernel].astype(np.float64)
     about = {
         "name": kernel,
@@ -173,7 +173,7 @@ def build(
     """
     check(name)
     network = MODELS[name]
-    kernel, padding = _filter(network, skip_kernel, skip_padding)
+    kernel, padding = _kernel_and_padding(network, skip_kernel, skip_padding)
     if kernel not in ops.KERNELS or padding not in ("zero", "reflect"):
         raise InputError(
             f"skip_kernel is one of {', '.join(ops.KERNELS)}, skip_padding zero or reflect: not {kernel}, {padding}"
@@ -188,6 +188,6 @@ def build(
     return built
 
 
-def _filter(network: Network, kernel: str, padding: str) -> tuple[str, str]:
+def _kernel_and_padding(network: Network, kernel: str, padding: str) -> tuple[str, str]:
     """Return the kernel and the padding of the network's sharp skips: its own, else the given ones."""
     return network.kernel or kernel, network.padding or padding

@@ -62,10 +62,10 @@ class PlainSkip(nnx.Module):
 
 
 class SharpSkip(nnx.Module):
-    """The paper's sharp blocks: every channel of the encoder's map is convolved with one fixed kernel (equation 1).
+    """The paper's sharp blocks: every channel of the encoder's map is convolved with one kernel (equation 1).
 
-    With `kernel="learnable"` every channel of every level has its own kernel, initialised to the Laplacian. No other
-    kernel adds parameters.
+    The kernel is a constant. With `kernel="learnable"` every channel of every level has its own kernel, initialised to
+    the Laplacian. No other kernel adds parameters.
     """
 
     def __init__(self, widths: Sequence[int], *, kernel: str, padding: str):

@@ -58,7 +58,7 @@ def filter_gradient(x: Array, g: Array) -> Array:
 
 
 def _over_rows(v: Array, u: Array) -> Array:
-    """Return the gradient of `_columns` for its filter: v (N, H + 2, W, I), u (N, H + 2, W, O) -> (3, I, O).
+    """Return the gradient of `_vertical` for its filter: v (N, H + 2, W, I), u (N, H + 2, W, O) -> (3, I, O).
 
     The first and last row of every image are zero in u also. This makes it valid to stack the rows of all images.
     """
@@ -87,7 +87,7 @@ def _rotated(w: Array) -> Array:
 
 def _convolve(x: Array, filters: list[Array]) -> Array:
     n, height, width, _ = x.shape
-    outputs = _spread(_A, [_columns(v, u) for v, u in zip(_inputs(x), filters, strict=True)], axis=3)
+    outputs = _spread(_A, [_vertical(v, u) for v, u in zip(_inputs(x), filters, strict=True)], axis=3)
     return outputs.reshape(n, height, -1, filters[0].shape[2])[:, :, :width]
 
 
@@ -107,7 +107,7 @@ def _padded(x: Array) -> Array:
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1 + -x.shape[2] % 4), (0, 0)))
 
 
-def _columns(x: Array, u: Array) -> Array:
+def _vertical(x: Array, u: Array) -> Array:
     """Correlate with a filter three high and one wide: x (N, H + 2, W, I), u (3, I, O) -> (N, H, W, O)."""
     return lax.conv_general_dilated(x, u[:, None], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -124,7 +124,7 @@ def _combine(matrix: np.ndarray, arrays: list[Array]) -> list[Array]:
 def _spread(matrix: np.ndarray, arrays: list[Array], axis: int) -> Array:
     """Return the sums of `_combine` along a new axis.
 
-    The result is a sum of broadcast arrays: a stack would branch at each number.
+    The result is a sum of broadcast arrays: `jnp.stack` compiles to a branch for each element.
     """
     shape = [-1 if i == axis else 1 for i in range(arrays[0].ndim + 1)]
     columns = [jnp.asarray(column.reshape(shape), arrays[0].dtype) for column in matrix.T]

@@ -43,9 +43,8 @@ def gradients(x: Array, kernel: Array, g: Array, padding: str, first: int) -> tu
     """Return the gradients for x and the kernel: g is (N, H, W, first + C); its first `first` channels are unused."""
     dx, dkernel = jax.vjp(functools.partial(definitions.depthwise, padding=padding), x, kernel)[1](g[..., first:])
     if padding == "zero":
-        # XLA fuses this with the sums for biases before and after it, into one GPU kernel. For sums of up to 32
-        # channels the nine reads cost that kernel nothing. For more channels they slow it down by more than a pass of
-        # their own costs.
+        # XLA fuses this with the sums for biases before and after it, into one GPU kernel. Up to 32 channels that is
+        # cheaper; for more channels a separate pass is.
         apart = lax.optimization_barrier if x.shape[-1] > 32 else lambda x: x
         dx = apart(sharpen(apart(g), kernel[::-1, ::-1], padding, first))
     return dx, dkernel

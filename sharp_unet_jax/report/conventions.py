@@ -64,7 +64,7 @@ def _table(sweep: Sweep, every: pd.DataFrame, name: str) -> Table:
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:
     """Return the scores of one run under each convention that needs counts alone.
 
-    Two classes are scored by the second, more by the mean over all of them.
+    With two classes only the foreground is scored; with more, the mean over all classes.
 
     Args:
         counts: (images, classes, 3): intersection, truth and predicted pixels, background first.
@@ -183,7 +183,7 @@ def _means(counts: NDArray[np.integer], classes: slice, empty: Empty, smoothing:
 
 
 def _pooled(counts: NDArray[np.integer], size: int) -> NDArray[np.integer]:
-    """Return counts in which each image has those of its whole batch: a short last batch weighs as many images."""
+    """Return counts in which each image has those of its whole batch: a batch weighs as much as it has images."""
     starts = np.arange(0, len(counts), size)
     return np.repeat(np.add.reduceat(counts, starts), np.diff([*starts, len(counts)]), axis=0)
 

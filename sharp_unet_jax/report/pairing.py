@@ -47,7 +47,7 @@ def twins(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def kernel_variants(sweep: Sweep) -> list[str]:
-    """Return the sharp models of the first network that has them with several kernels; [] where no network has."""
+    """Return the sharp models of the first network whose sharp models differ in kernel; [] if none does."""
     of_network: dict[str, dict[str, Kernel]] = {}
     for name, model in sweep.models.items():
         if model.kernel:

@@ -1,7 +1,7 @@
 """A sweep's records, read from its workdir or from packed results. Needs neither JAX nor a network.
 
-`storage/layout.py` lists the files of both. Packed results hold no images, masks or predictions; packed results of an
-old sweep may lack the scores of single images too.
+`storage/layout.py` lists the files of both. Packed results hold no images, masks or predictions; packed results may
+lack the scores of single images too.
 """
 
 import functools

@@ -9,15 +9,18 @@ A workdir, the folder of a sweep:
     environment.json                   the commands, and the versions and devices that they ran with; by launch.cv
     scores.csv  per_image.parquet      collected from the finished runs
     tables.md                          the paper's tables; by launch.cv
+    report/                            the report; by launch.cv and launch.report
+    .locks/                            held by the processes that train here, see `storage.lock`
     runs/MODEL/repeatR-foldF/
         metrics.jsonl                  a line an epoch
         per_image.parquet              pixel counts and overlaps of every test image and class
         predictions.npz                probabilities (n, H, W, num_classes) of the test images, in 255ths, uint8
         checkpoint/                    the reported weights, by Orbax
         resume/                        the last two states of a run that is not finished
-        record.json                    the run's scores; written last, so that a run with it is done
+        record.json                    the run's scores; written last: a run with it is finished or failed
 
-Training a run again writes the same bytes, except `timing` in record.json and Orbax's metadata beside the weights.
+On a CPU, training a run again writes the same bytes, except `timing` in record.json and Orbax's metadata beside the
+weights.
 
 Packed results, the folder that `python -m launch.merge --pack` writes: config.json, folds.json, weights.json,
 environment.json, scores.csv, tables.md and per_image.parquet as above, and

@@ -1,4 +1,4 @@
-"""The files of a run: prepared before it, written after it. See `storage.layout`."""
+"""The record and the files beside it that a run leaves at its end, and the folder that it starts in."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ from sharp_unet_jax.training import train
 
 
 def begin(workdir: Path, run: Run) -> None:
-    """Prepare the folder of a run: delete what an interrupted attempt left, except its saved states."""
+    """Prepare the folder of a run: delete the record, checkpoint and temporary files of an earlier attempt."""
     folder = run_folder(workdir, run)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)

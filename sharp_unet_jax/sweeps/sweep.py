@@ -136,7 +136,7 @@ def _check_alike(
 
 
 def _unfinished(folder: Path, runs: Sequence[Numbered], devices: Sequence[jax.Device]) -> list[Numbered]:
-    """Return the runs that have a finished record in no process's workdir."""
+    """Return the runs that no process has finished; delete saved states that finished runs left."""
     records = [workdir.read_record(folder, run) for _, run in runs]
     finished = np.array([record is not None and record["status"] == "finished" for record in records], np.int32)
     for (_, run), done in zip(runs, finished, strict=True):

@@ -264,7 +264,7 @@ def eval_loop(
 
     `index` (S, B) int32 are the batches, and `steps` () int32 says how many of its rows to use.
     """
-    # Weights are cast here, because XLA leaves casts inside of a loop.
+    # Weights are cast here, because XLA does not move casts out of a loop.
     state = state._replace(params=jax.tree.map(lambda p, dtype: p.astype(dtype), state.params, definition.dtypes))
 
     def body(k: jax.Array, outputs: Any) -> Any:

@@ -1,6 +1,7 @@
 """A run: its epochs, and the decisions between them (early stopping, learning rate, best weights).
 
-A run is a pure function of config, data set, split and seed.
+A run is a pure function of config, data set, split, seed and pretrained weights: on a CPU, or on a GPU with
+`deterministic=true`, the same ones give the same bits.
 """
 
 import time
@@ -26,7 +27,7 @@ class DivergedError(Exception):
 
 
 class Progress(NamedTuple):
-    """Everything that the next epoch of a run depends on, but for the order of the images, which its number decides."""
+    """A run between two epochs. The order of the images and their augmentation depend on seed and epoch alone."""
 
     state: State  # on the devices; the next epoch overwrites it
     best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, classes, 3), see network.counts
