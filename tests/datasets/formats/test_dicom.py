@@ -50,6 +50,13 @@ def test_a_ct_is_in_hounsfield_units():
     assert dicom.read([real("CT_small.dcm")]).area == pytest.approx(0.661468**2)
 
 
+def test_slope_and_intercept_are_applied(tmp_path):
+    """A PET or a CT of another maker has a slope that is not 1."""
+    path = changed("CT_small.dcm", tmp_path / "a.dcm", RescaleSlope="2.5", RescaleIntercept="-7")
+    raw = np.frombuffer(pydicom.dcmread(path).PixelData, "<i2").reshape(1, 128, 128)
+    np.testing.assert_allclose(dicom.read([path]).pictures, 2.5 * raw - 7, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "bigendian", "implicit"])
 def test_one_picture_in_every_encoding(kind):
     np.testing.assert_array_equal(pixels(f"MR_small_{kind}.dcm"), pixels("MR_small.dcm"))
