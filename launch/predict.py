@@ -117,6 +117,7 @@ def main() -> None:
     """Run the command and exit with its code; an error that the user can fix is one line and code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a file's name need not be UTF-8
+    ending.shorten_warnings()
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, soft_wrap=True)
     try:
         sys.exit(run(sys.argv[1:], console))

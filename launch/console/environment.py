@@ -1,6 +1,5 @@
 """environment.json of a workdir: the commands, versions, machine and devices that the sweep was trained with."""
 
-import json
 import platform
 import shlex
 import subprocess
@@ -12,8 +11,11 @@ from typing import Any
 import jax
 
 import sharp_unet_jax
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.storage.contents import Environment
+from sharp_unet_jax.storage.reading import read_json
 
 PACKAGES = (  # that train, read and score
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas", "pillow", "tifffile"),
@@ -60,10 +62,10 @@ def merge(workdir: Path, sources: Sequence[Path]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """Return the file's fields; {} where it is missing or damaged, which must not keep a sweep from its tables."""
     try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        found = read_json(path, Environment, remedy="")
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: value for name, value in found.items() if name in Environment.__annotations__}
 
 
 def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
+from sharp_unet_jax.storage import description
 from sharp_unet_jax.storage.layout import run_folder
+from sharp_unet_jax.storage.run_files import read_record
 from sharp_unet_jax.sweeps import plan, sweep, workdir
 
 
@@ -27,7 +29,7 @@ def verify(
     """
     workdir.check(folder, config, data, plan.split(config, data), {})
     runs = {run.name: run for run in plan.every(config)}
-    record = workdir.read_record(folder, runs[name]) if name in runs else None
+    record = read_record(description.read(folder), runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
     trained.load(run_folder(folder, runs[name]))  # refuses a checkpoint whose weights are not those of the record

@@ -47,7 +47,7 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
     config, split, folder = sweep.config, sweep.splits[run.repeat, run.fold], run_folder(sweep.folder, run)
     lead = distributed.processes(group)[0] == jax.process_index()
     if lead:
-        record.begin(sweep.folder, run)
+        record.begin(folder)
     result: train.Result | train.DivergedError
     for retries in reversed(range(1 + config.retries)):
         yield Started(run, number, sweep.total, len(split.train))
@@ -66,7 +66,7 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
         predictions = train.predict(program, result, split.test)
         timing["predict_seconds"] = round(time.monotonic() - began, 3)
     if lead:
-        yield Ended(run, record.finish(sweep.folder, config, sweep.dataset, run, split, result, predictions, timing))
+        yield Ended(run, record.finish(folder, config, sweep.dataset, run, split, result, predictions, timing))
 
 
 def _fit(
