@@ -1,6 +1,9 @@
-"""Changes of a sweep's JSON files, as disks and people make them."""
+"""Changes of a sweep's files, as disks, kills and people make them."""
 
 import json
+import platform
+import subprocess
+import sys
 
 from sharp_unet_jax.storage.run_files import sealed
 
@@ -21,3 +24,13 @@ def age(workdir):
     """Leave records as an earlier version wrote them."""
     for path in workdir.glob("runs/*/*/record.json"):
         edit(path, "record_sha256", "sha256", "folds_sha256", "config")
+
+
+def killed(path):
+    """Leave the temporary file of a process that was killed while it wrote `path`; return it."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    left = path.with_name(f".{path.name}.part.{platform.node()}.{process.pid}")
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.touch()
+    return left

@@ -181,13 +181,12 @@ class Sweep(Description):
 
         Raises InputError if data.json is damaged.
         """
-        path, groups = self.workdir / layout.DATA, self.folds.get("group_of")
-        if groups is None or not path.exists():
+        folder, groups = description.read_prepared(self.workdir), self.folds.get("group_of")
+        if folder is None or groups is None:
             return None
-        folder = read_json(path, contents.Prepared, remedy="give the sweep's command again")["prepared"]
         try:
             images, masks = (
-                np.lib.format.open_memmap(Path(folder) / f"{part}.npy", mode="r") for part in ("images", "masks")
+                np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks")
             )
             if not images.dtype == masks.dtype == np.uint8:
                 return None

@@ -3,6 +3,7 @@
 A finished run that is refused is trained again once its folder is deleted, which is what the errors say.
 """
 
+import functools
 import hashlib
 import io
 import warnings
@@ -38,13 +39,12 @@ def digests(folder: Path) -> dict[str, str]:
 def intact(record: Mapping[str, Any], path: Path, *, remedy: str) -> Record:
     """Return a record of the file `path`, if it has its fields, with their types, and is as `sealed` left it.
 
-    Raises InputError, naming the file and the `remedy`. Warns of a record without a digest.
+    Raises InputError, naming the file and the `remedy`. The first record without a digest is warned of.
     """
     kind = contents.Finished if record.get("status") == "finished" else contents.Record
     record = dict(checked(record, kind, path, remedy=remedy))
     if "record_sha256" not in record:
-        text = "records of an earlier version hold no digests: changes of their files go unnoticed"
-        warnings.warn(text, UncheckedWarning, stacklevel=1)  # the same text and place: Python shows it once
+        warn_of_no_digests()
     elif record["record_sha256"] != _digest(record):
         raise damaged(path, "it was changed after it was written", remedy)
     return record
@@ -128,6 +128,13 @@ def read_predictions(sweep: Description, record: Record) -> np.ndarray | None:
         found = f"it holds {probabilities.dtype} {probabilities.shape}"
         raise damaged(path, f"{found}, the run has uint8 {shape}", AGAIN)
     return probabilities
+
+
+@functools.cache  # once a process: Python's own filter forgets, as pandas resets it
+def warn_of_no_digests() -> None:
+    """Warn once of records that hold no digests."""
+    text = "records of an earlier version hold no digests: changes of their files go unnoticed"
+    warnings.warn(text, UncheckedWarning, stacklevel=1)
 
 
 def _digest(record: Mapping[str, Any]) -> str:

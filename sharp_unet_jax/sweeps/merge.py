@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.errors import FROM_A_COPY, InputError
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import description, lock, run_files
 from sharp_unet_jax.storage.atomic import clear, replacing_folder, write_json
-from sharp_unet_jax.storage.contents import Folds, Prepared
+from sharp_unet_jax.storage.contents import Folds
 from sharp_unet_jax.storage.description import Description
 from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, WEIGHTS, Run, run_folder
-from sharp_unet_jax.storage.reading import read_json
 from sharp_unet_jax.sweeps import plan, workdir
 
 SAME = ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")  # of a run that two workdirs hold
@@ -38,6 +37,7 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
         max_runs=None,
     )
     holders = dict(_holders(list(map(description.read, parts)), config))
+    prepared = _prepared(parts)
     copied = {run: part for run, part in holders.items() if part != target}
     with lock.held(target, (0, 1)):
         for place in (target, *target.glob("runs/*")):
@@ -46,8 +46,8 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
         write_json(target / FOLDS, folds)
         if weights:
             write_json(target / WEIGHTS, weights)
-        if data := _data(parts):
-            write_json(target / DATA, data)
+        if prepared:
+            write_json(target / DATA, {"prepared": str(prepared)})
         for run, part in copied.items():
             with replacing_folder(run_folder(target, run)) as temporary:
                 shutil.copytree(run_folder(part, run), temporary, dirs_exist_ok=True)
@@ -79,10 +79,10 @@ def _weights(parts: Sequence[Path]) -> dict[str, str]:
     return weights
 
 
-def _data(parts: Sequence[Path]) -> Prepared | None:
-    """Return the first data.json whose prepared images are on this machine, else the first, None without any."""
-    known = [read_json(part / DATA, Prepared, remedy=FROM_A_COPY) for part in parts if (part / DATA).exists()]
-    return next((data for data in known if Path(data["prepared"]).is_dir()), known[0] if known else None)
+def _prepared(parts: Sequence[Path]) -> Path | None:
+    """Return the first folder of prepared images that is on this machine, else the first, None without any."""
+    known = [folder for part in parts if (folder := description.read_prepared(part))]
+    return next((folder for folder in known if folder.is_dir()), known[0] if known else None)
 
 
 def _holders(parts: Sequence[Description], config: Config) -> Iterator[tuple[Run, Path]]:

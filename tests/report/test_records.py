@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -153,6 +154,26 @@ def test_prepared_images_of_other_data_are_not_shown(workdir):
     folds = json.loads((workdir / "folds.json").read_text())
     (workdir / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
     assert records.load(workdir).prepared is None
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_prepared_images_and_masks_with_a_pixel_changed_are_not_shown(workdir, part):
+    path = Path(json.loads((workdir / "data.json").read_text())["prepared"]) / f"{part}.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert records.load(workdir).prepared is None
+    path.write_bytes(content)
+    assert records.load(workdir).prepared is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"junk"])
+def test_prepared_files_that_are_damaged_are_not_shown(workdir, content):
+    path = Path(json.loads((workdir / "data.json").read_text())["prepared"]) / "masks.npy"
+    whole = path.read_bytes()
+    for damaged in (content, whole.replace(b"|u1", b"|i1"), whole.replace(b"|u1", b"|O1"), whole.replace(b"(", b"[")):
+        path.write_bytes(damaged)
+        assert records.load(workdir).prepared is None
+    path.write_bytes(whole)  # other tests share it
 
 
 def test_without_known_groups_every_image_is_its_own(workdir):

@@ -14,7 +14,7 @@ from sharp_unet_jax.report import figures, write
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import merge, plan, workdir
 from tests.conftest import squares
-from tests.edits import edit_record
+from tests.edits import edit_record, killed
 from tests.tiny_sweep import CONFIG, files, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -44,7 +44,9 @@ def test_shards_with_workdirs_of_their_own_are_merged(shards, tmp_path, finished
     assert f"report: {tmp_path / 'all' / 'report' / 'report.html'}" in printed
     assert "are finished" not in (tmp_path / "all" / "tables.md").read_text()
     assert make(tmp_path / "all", squares()) == []  # nothing is left to train
+    left = [killed(tmp_path / "all" / name) for name in ("folds.json", "runs/unet/repeat0-fold0")]
     assert merge.merge(tmp_path / "all", shards) == 0
+    assert not any(path.exists() for path in left)
 
 
 def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from launch import merge as command
 from sharp_unet_jax.errors import InputError, UncheckedWarning
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.sweeps import pack, plan
-from tests.edits import edit
+from tests.edits import edit, killed
 from tests.tiny_sweep import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -60,8 +60,10 @@ def test_packed_results_hold_what_the_workdir_holds(done, tmp_path, capsys):
 
 
 def test_the_same_workdir_gives_the_same_bytes(done, tmp_path):
+    left = killed(tmp_path / "one")
     for name in ("one", "two", "one"):  # the third replaces the first
         pack.pack(tmp_path / name, done)
+    assert not left.exists()
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
 

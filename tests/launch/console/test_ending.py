@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from datasets.files import DataError
 from launch.console import ending
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, UncheckedWarning
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,13 @@ def test_ctrl_c_is_one_line_too(capsys):
 def test_a_bug_is_not_hidden():
     with pytest.raises(ZeroDivisionError), ending.in_one_line():
         print(1 / 0)
+
+
+def test_a_warning_of_files_without_digests_is_one_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    ending.shorten_warnings()
+    assert warnings.formatwarning("old files", UncheckedWarning, "a.py", 1) == "warning: old files\n"
+    assert warnings.formatwarning("old files", UserWarning, "a.py", 1).startswith("a.py:1: UserWarning")
 
 
 def test_a_character_that_the_terminal_lacks_is_printed_as_a_question_mark():
