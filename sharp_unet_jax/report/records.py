@@ -16,10 +16,9 @@ import pandas as pd
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data import digest
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import contents, description, layout, packed, run_files
+from sharp_unet_jax.storage import description, layout, packed, run_files
 from sharp_unet_jax.storage.description import Description
 from sharp_unet_jax.storage.layout import Run
-from sharp_unet_jax.storage.reading import read_json
 
 
 class Kernel(NamedTuple):
@@ -62,10 +61,7 @@ class Sweep(Description):
     @functools.cached_property
     def environment(self) -> dict[str, Any]:
         """environment.json: the commands, and the versions they ran with; {} where it was not recorded."""
-        path = self.workdir / layout.ENVIRONMENT
-        if not path.exists():
-            return {}
-        return dict(read_json(path, contents.Environment, remedy="delete it", sha256=self.sha256.get(path.name)))
+        return dict(description.read_environment(self.workdir, self.sha256.get(layout.ENVIRONMENT)))
 
     @functools.cached_property
     def planned(self) -> dict[str, Run]:

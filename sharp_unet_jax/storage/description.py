@@ -8,8 +8,8 @@ from typing import Any
 
 from sharp_unet_jax.errors import FROM_A_COPY, InputError
 from sharp_unet_jax.storage.atomic import to_json
-from sharp_unet_jax.storage.contents import Cell, Folds, Prepared, Settings
-from sharp_unet_jax.storage.layout import CONFIG, DATA, DIGESTS, FOLDS, RUNS
+from sharp_unet_jax.storage.contents import Cell, Environment, Folds, Prepared, Settings
+from sharp_unet_jax.storage.layout import CONFIG, DATA, DIGESTS, ENVIRONMENT, FOLDS, RUNS
 from sharp_unet_jax.storage.reading import damaged, read_json
 
 
@@ -64,6 +64,12 @@ def read_prepared(folder: Path) -> Path | None:
     """Return the folder of the prepared images and masks, as data.json says it; None without one. Raises InputError."""
     path, remedy = folder / DATA, "delete it and give the sweep's command again"
     return Path(read_json(path, Prepared, remedy=remedy)["prepared"]) if path.exists() else None
+
+
+def read_environment(folder: Path, sha256: str | None = None) -> Environment:
+    """Return environment.json; {} where it was not recorded. Raises InputError."""
+    path = folder / ENVIRONMENT
+    return read_json(path, Environment, remedy="delete it", sha256=sha256) if path.exists() else {}
 
 
 def digest(folds: Mapping[str, Any], cell: Mapping[str, Any]) -> str:

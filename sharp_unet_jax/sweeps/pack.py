@@ -33,7 +33,7 @@ from sharp_unet_jax.storage.layout import (
 )
 from sharp_unet_jax.sweeps import plan, workdir
 
-NEEDED = (CONFIG, FOLDS, SCORES, TABLES)
+NEEDED = (CONFIG, FOLDS, TABLES)
 COPIED = (*NEEDED, WEIGHTS, ENVIRONMENT)
 SMALL: dict[str, Any] = {  # two thirds of the size that pandas' defaults give
     "compression": "zstd",
@@ -51,7 +51,7 @@ def pack(output: Path, source: Path) -> int:
 
     Raises InputError if `output` holds other files, or if a file of `source` is missing or damaged.
     """
-    known = {*COPIED, RUNS, EPOCHS, PER_IMAGE, DIGESTS}
+    known = {*COPIED, SCORES, RUNS, EPOCHS, PER_IMAGE, DIGESTS}
     if strange := {path.name for path in output.iterdir()} - known if output.exists() else {}:
         raise InputError(f"{output} holds {min(strange)}, which packed results have not: name another folder")
     config = workdir.read_config(source)
@@ -67,6 +67,8 @@ def pack(output: Path, source: Path) -> int:
         if run in finished or (run_folder(source, run) / METRICS).exists()
         for row in run_files.read_epochs(sweep, run, records.get(run))
     ]
+    workdir.read_weights(source)
+    description.read_environment(source)
     clear_dead(output.parent)
     with replacing_folder(output) as folder:
         for name in COPIED:
@@ -74,6 +76,7 @@ def pack(output: Path, source: Path) -> int:
                 shutil.copyfile(source / name, folder / name)
         lines = "".join(to_json(_described(config, record)) + "\n" for record in records.values())
         (folder / RUNS).write_text(lines, encoding="utf-8")
+        (folder / SCORES).write_text(workdir.scores(workdir.in_order(finished.values())), encoding="utf-8")
         _write_csv(folder / EPOCHS, epochs)
         if any((run_folder(source, run) / PER_IMAGE).exists() for run in finished):
             tables = [run_files.read_per_image(sweep, record) for record in finished.values()]

@@ -41,7 +41,7 @@ def finish(
     timing: dict[str, Any],
 ) -> dict[str, Any]:
     """Write all files of a run to `folder`, its record last, and delete its saved states; return the record."""
-    record = {"status": "finished", **_identity(config, dataset, run, split)}
+    record = {"status": "finished", **_description(config, dataset, run, split)}
     if isinstance(result, train.DivergedError):
         record |= {"status": "failed", "epoch": result.epoch, "reason": str(result)}
     else:
@@ -65,12 +65,16 @@ def finish(
     return record
 
 
-def _identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
-    """Return the part of a record that is known before the run: its network, images and rules."""
+def identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, str]:
+    """Return the run's name and the digest of its images, which tie its record and saved states to it."""
     folds_json = workdir.folds_of(config, dataset, {(run.repeat, run.fold): split})
+    return {"run": run.name, "folds_sha256": description.digest(folds_json, folds_json["folds"][0])}
+
+
+def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
+    """Return the part of a record that is known before the run: its network, images and rules."""
     settings = description.flat(dataclasses.asdict(config))
     return {
-        "run": run.name,
         "dataset": dataset.name,
         "model": run.model,
         **models.describe(run.model, skip_kernel=config.skip_kernel, skip_padding=config.skip_padding),
@@ -82,7 +86,7 @@ def _identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) ->
         "channels": dataset.images.shape[-1],
         "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
         "config": {name: value for name, value in settings.items() if name not in MAY_CHANGE},
-        "folds_sha256": description.digest(folds_json, folds_json["folds"][0]),
+        **identity(config, dataset, run, split),
     }
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +152,27 @@ def collect(workdir: Path, config: Config) -> None:
     """
     with lock.brief(workdir):  # if two shards end together, the last one to write has seen all records
         sweep = description.read(workdir)
-        records = [run_files.read_record(sweep, run) for run in plan.every(config)]
-        finished = [record for record in records if record and record["status"] == "finished"]
-        finished.sort(key=lambda record: [record[key] for key in RUN_COLUMNS])
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(SCORE_COLUMNS)
-        writer.writerows([_cell(name, record.get(name)) for name in SCORE_COLUMNS] for record in finished)
-        write_text(workdir / SCORES, text.getvalue())
+        finished = in_order(run_files.read_record(sweep, run) for run in plan.every(config))
+        write_text(workdir / SCORES, scores(finished))
         if finished:
             frames = [run_files.read_per_image(sweep, record) for record in finished]
             with replacing(workdir / PER_IMAGE) as temporary:
                 pd.concat(frames, ignore_index=True).to_parquet(temporary)
+
+
+def in_order(records: Iterable[run_files.Record | None]) -> list[run_files.Record]:
+    """Return the records of finished runs in the order of the rows of scores.csv."""
+    finished = [record for record in records if record and record["status"] == "finished"]
+    return sorted(finished, key=lambda record: [record[key] for key in RUN_COLUMNS])
+
+
+def scores(finished: Iterable[run_files.Record]) -> str:
+    """Return scores.csv from the records of finished runs, `in_order`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SCORE_COLUMNS)
+    writer.writerows([_cell(name, record.get(name)) for name in SCORE_COLUMNS] for record in finished)
+    return text.getvalue()
 
 
 def read_config(workdir: Path) -> Config:

@@ -123,8 +123,8 @@ OF_THE_SWEEP = {
     "more repeats": (replaced("config.json", '"repeats": 1', f'"repeats": {10**12}'), "has no repeat 1", BUT_CV),
     "a model": (replaced("config.json", '"unet"', '"../../unet"'), "config.json is damaged .*matching regex", ALL),
     "augment": (replaced("config.json", '"flip": 0.0', '"flip": []'), "config.json is damaged .*Expected `float`", ALL),
-    "weights": (written("weights.json", "[]"), "weights.json is damaged", ("cv", "merge")),
-    "the environment": (written("environment.json", '{"commands": 1}'), "environment.json is damaged", ("report",)),
+    "weights": (written("weights.json", "[]"), "weights.json is damaged", ("cv", "merge", "pack")),
+    "versions": (written("environment.json", '{"commands": 1}'), "environment.json is damaged", ("pack", "report")),
     **{
         f"data.json {text}": (written("data.json", text), "data.json is damaged", ("merge", "report"))
         for text in ("[]", "null", "1", "{}", '{"prepared": 1}')
@@ -297,6 +297,13 @@ def test_packed_images_of_another_fold_are_refused(packed):
     table.assign(run=table["run"].replace(folds)).to_parquet(packed / "per_image.parquet")
     with pytest.raises(InputError, match=r"per_image.parquet is damaged .its images are not the test images of unet/"):
         report(packed)
+
+
+def test_packed_scores_are_those_of_the_records(done):
+    whole = (done / "scores.csv").read_text()
+    (done / "scores.csv").write_text(whole.replace("0.", "0.9"))
+    pack.pack(done.parent / "packed", done)
+    assert (done.parent / "packed" / "scores.csv").read_text() == whole
 
 
 def test_packed_records_keep_their_digests(packed, done):
