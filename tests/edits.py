@@ -20,6 +20,12 @@ def edit_record(path, *without, **changes):
     path.write_text(json.dumps(sealed(json.loads(path.read_text()))))
 
 
+def follow(workdir):
+    """Let records say nothing that config.json and folds.json, once edited, contradict."""
+    for path in workdir.glob("runs/*/*/record.json"):
+        edit_record(path, "config", "scoring", "folds_sha256")
+
+
 def age(workdir):
     """Leave records as an earlier version wrote them."""
     for path in workdir.glob("runs/*/*/record.json"):

@@ -1,7 +1,5 @@
 """Predictions for images of any size: resized, in tiles, over flips and turns, by one run and by several."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -10,8 +8,8 @@ from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict, trained
 from sharp_unet_jax.report import records
-from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile
+from tests.edits import edit, follow
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -158,9 +156,8 @@ def test_an_image_that_is_no_array_is_refused(run, image):
 
 def test_the_runs_window_is_used(run, done, dataset):
     deep = dataset.images[0].astype(np.int16) * 4 - 512
-    config = workdir.read_config(done)
-    windowed_set = dataclasses.replace(dataset, window=(-512.0, 508.0))
-    workdir.begin(done, config, windowed_set, plan.split(config, windowed_set), {})
+    edit(done / "folds.json", window=[-512.0, 508.0])
+    follow(done)
     windowed = trained.load(done / "runs" / run.name)
     np.testing.assert_allclose(windowed.predict([deep])[0], run.predict([dataset.images[0]])[0], atol=1e-6)
     with pytest.raises(InputError, match="trained on 8 bits"):

@@ -1,7 +1,6 @@
 """The command: masks of every format, nothing predicted twice, and no file that stops the others."""
 
 import csv
-import dataclasses
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from launch.prediction import pipeline
 from sharp_unet_jax import decision
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import load_all
-from sharp_unet_jax.sweeps import plan, workdir
+from tests.edits import edit, follow
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -263,9 +262,7 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
 
 def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, dataset, tmp_path, console):
     """The lung CT volumes hold slice, row, column, and their headers need not say it."""
-    config, named = workdir.read_config(done), dataclasses.replace(dataset, name="lung_ct/volumes")
-    folds = json.loads((done / "folds.json").read_text())
-    (done / "folds.json").write_text(json.dumps(folds | {"dataset": named.name}))
+    edit(done / "folds.json", dataset="lung_ct/volumes")
     assert config.data.size
     for name, shape in (("turned", (5, 24, 24)), ("fine", (24, 24, 5))):
         nibabel.save(nibabel.Nifti1Image(np.full(shape, 255, np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz")
@@ -275,8 +272,8 @@ def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, d
 
 def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, console):
     """A run trained on a window of CT predicts pydicom's own slice, and the same pixels as a NIfTI volume."""
-    config, windowed = workdir.read_config(done), dataclasses.replace(dataset, window=(-1000.0, 400.0))
-    workdir.begin(done, config, windowed, plan.split(config, windowed), {})
+    edit(done / "folds.json", window=[-1000.0, 400.0])
+    follow(done)
     run, folder, output = done / "runs/sharp_unet/repeat0-fold1", tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     shutil.copy(Path(pydicom.data.__file__).parent / "test_files/CT_small.dcm", folder / "slice.dcm")
