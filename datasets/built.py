@@ -27,7 +27,7 @@ class Metadata(TypedDict):
     """The content of metadata.json."""
 
     classes: list[str]  # background first
-    window: list[float] | None  # see `examples.info`
+    window: NotRequired[list[float] | None]  # see `examples.info`
     found: NotRequired[str]  # of the data set `folder`: its description
 
 
