@@ -171,7 +171,12 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
         if file.suffix in TIF:  # Pillow cannot open RGB tagged as MINISBLACK, tifffile can
             with tifffile.TiffFile(io.BytesIO(file.read())) as tif:
                 check_series(tif, file.where)
-                return _rgb(tif.asarray()) if mode else tif.asarray()
+                array = tif.asarray()
+            if not array.size:
+                raise DataError(f"{file.where}: holds no pixels; remove it")
+            if array.dtype.kind not in "buif":
+                raise DataError(f"{file.where}: holds numbers of type {array.dtype}; save whole or real ones")
+            return _rgb(array) if mode else array
         with picture(file) as image:
             return np.asarray(image.convert(mode) if mode else image)
 
@@ -207,12 +212,12 @@ def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:
             f"{where}: holds {len(tif.series)} series of pictures that differ in size or kind; save them apart"
         )
     page = tif.pages.first
-    _check_size(page.imagewidth, page.imagelength * page.imagedepth, where)
+    _check_size(page.imagewidth * bool(page.size), page.imagelength * page.imagedepth, where)
 
 
 def _check_size(width: int, height: int, where: Path | str) -> None:
     if width * height == 0:
-        raise DataError(f"{where}: holds no pixels, it is {width}x{height}; remove it")
+        raise DataError(f"{where}: holds no pixels; remove it")
     if width * height > MAX_PIXELS:
         raise DataError(f"{where}: is {width}x{height}; a picture of over {MAX_PIXELS} pixels is not read: shrink it")
 

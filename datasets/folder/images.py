@@ -79,10 +79,11 @@ def pixels(path: Path) -> np.ndarray:
             mode = image.mode
         plain = mode in ("RGB", *GREY) and mode not in ("LA", "La")
         array = files.read_image(path, None if plain else "L" if mode in GREY else "RGB")
-    if array.dtype.kind not in "buif":
-        raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise files.DataError(f"{path}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array.astype(np.float32)).all()
+        if not finite:
+            raise files.DataError(f"{path}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
     return array
 
 

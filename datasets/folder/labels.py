@@ -120,7 +120,7 @@ def _kind_of_greys(summaries: Sequence[Summary], values: np.ndarray, classes: Se
         )
     if binary:
         return "binary"
-    where = _first_beyond(summaries, values, len(classes or "ab"))
+    where = _first_beyond(summaries, values, len(classes)) if classes is not None else _oddest(summaries, values)
     found = f"{len(values)} grey values, {first_few(values)}"
     if len(values) > MAX_CLASSES:
         raise files.DataError(
@@ -185,6 +185,13 @@ def _first_beyond(summaries: Sequence[Summary], values: np.ndarray, classes: int
     """Return the first mask with a value beyond the first `classes` values."""
     known = values[:classes]
     return next((mask.path for mask in summaries if not np.isin(mask.values, known).all()), summaries[0].path)
+
+
+def _oddest(summaries: Sequence[Summary], values: np.ndarray) -> Path:
+    """Return the first mask with the value that the fewest masks hold."""
+    masks_with = np.sum([np.isin(values, mask.values) for mask in summaries], axis=0)
+    rarest = values[np.argmin(masks_with)]
+    return next(mask.path for mask in summaries if rarest in mask.values)
 
 
 def _named(classes: Sequence[str]) -> str:
