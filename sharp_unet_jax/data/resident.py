@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import IO, Any, Protocol, TypedDict
 import grain
 import numpy as np
 
+from sharp_unet_jax.data import digest
 from sharp_unet_jax.data.resize import Fit, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
@@ -67,12 +67,7 @@ class Dataset:
     @functools.cached_property
     def sha256(self) -> str:
         """Digest of every pixel, label, id, group and class: data sets with equal digests give the same runs."""
-        digest = hashlib.sha256()
-        for part in (self.images, self.masks):
-            digest.update(repr(part.shape).encode())
-            digest.update(np.ascontiguousarray(part).data)
-        digest.update("\n".join((*self.ids, *self.groups, *self.classes)).encode())
-        return digest.hexdigest()
+        return digest.of_pairs(self.images, self.masks, self.ids, self.groups, self.classes)
 
 
 def num_classes(classes: Sequence[str]) -> int:
