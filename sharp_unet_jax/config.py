@@ -72,10 +72,15 @@ class Config:
     batch_size: int = 16  # images a step, over all devices of the run; the paper does not say
     learning_rate: float = 1e-3  # Adam
     epochs: int = 150  # at most; the paper does not say
-    patience: int = 10  # epochs without a lower validation loss after which a run stops; the paper does not say
-    # Epochs without a lower validation loss after which the learning rate drops; the paper does not say.
-    plateau_patience: int = 5
+    # Score of the validation images that decides on the best epoch, on stopping and on the learning rate. jaccard is
+    # the reported one; soft_jaccard is that of probabilities, see metrics.soft_jaccard.
+    monitor: Literal["loss", "jaccard", "soft_jaccard"] = "loss"
+    patience: int = 10  # epochs without a better one after which a run stops; the paper does not say
+    min_delta: float = 0.0  # an epoch is better if its monitor beats the best one's by more than this
+    plateau_patience: int = 5  # epochs without a better one after which the learning rate drops; the paper does not say
+    plateau_min_delta: float = 0.0  # min_delta of the learning rate's own count of better epochs
     plateau_factor: float = 0.1  # the learning rate is multiplied by it when it drops; the paper does not say
+    min_learning_rate: float = 0.0  # the learning rate never drops below it
     # The network's arithmetic; parameters stay float32. tf32 is a GPU's TensorFloat-32, and float32 elsewhere.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     accumulate: int = 1  # micro-batches of a batch, to save memory (not on a CPU); each has its own batch statistics

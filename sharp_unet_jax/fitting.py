@@ -46,7 +46,7 @@ def fit(
     devices: Sequence[jax.Device] | None = None,
     **settings: Any,
 ) -> trained.Trained:
-    """Train one model; return it with the weights of the epoch that has the lowest validation loss.
+    """Train one model; return it with the weights of the epoch that is best on the validation images by `monitor`.
 
     Validation images choose that epoch, so scores on them flatter: score it on other images, or cross-validate
     (`python -m launch.cv`). The same arguments on the same kind of CPU give the same weights.

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sharp_unet_jax.report.records import Sweep
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 """The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
+MONITORS = {"loss": "loss", "jaccard": "Jaccard index", "soft_jaccard": "soft Jaccard index"}
+"""The config's `monitor` in words."""
 
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
@@ -83,8 +86,18 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"An image's class in neither truth nor prediction {EMPTY[config['empty']]}.",
         *_kernel(sweep),
         f"{start}.",
+        *_monitored(config),
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
+    ]
+
+
+def _monitored(config: dict[str, Any]) -> list[str]:
+    """Return a sentence about what decided on stopping, learning rate and weights; none where it was the loss."""
+    if (monitor := config.get("monitor", "loss")) == "loss":
+        return []
+    return [
+        f"Each run was decided by the {MONITORS[monitor]}, and ended {config['patience']} epochs after its best one."
     ]
 
 

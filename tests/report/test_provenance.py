@@ -35,6 +35,10 @@ def write(path, models=SCORES, config=None, **options):
         ({"weights": "imagenet"}, "Started from imagenet."),
         ({"weights": "a.npz", "frozen_epochs": 3}, "Started from a.npz, encoder frozen for 3 epochs."),
         ({"encoder_learning_rate_factor": 0.1}, "Started from scratch, learning rate of the encoder times 0.1."),
+        (
+            {"monitor": "soft_jaccard", "patience": 20},
+            "Each run was decided by the soft Jaccard index, and ended 20 epochs after its best one.",
+        ),
         ({"augment": {"flip": 0.5, "rotate": 0}}, "augmented by flip 0.5, float32, seed 0."),
         ({}, "Loss cross_entropy, batch 16, at most 9 epochs, augmented by nothing, float32, seed 0."),
     ],
