@@ -61,6 +61,9 @@ class Config:
     encoder_learning_rate_factor: float = 1.0  # the encoder's learning rate as a multiple of learning_rate
 
     protocol: Literal["paper", "nested"] = "paper"  # nested: no decision is taken on the fold that is reported
+    # folds: drawn at random. authors: the one split of the paper's code, with folds=1; repeats differ in seed alone. Or
+    # a file of your own folds: a CSV id,fold, a JSON {id: fold}, or the folds.json of a workdir.
+    split: str = "folds"
     folds: int = 5
     repeats: int = 5  # times that the images are divided into folds
     grouped: bool = False  # never split a group (a video sequence, a patient, neighbouring slices) across folds
@@ -95,9 +98,11 @@ class Config:
     max_runs: int | None = None  # end after so many runs, for a trial
 
 
-# Fields that choose runs or name folders, and change no run: a sweep may continue with other values.
+# Fields that choose runs or name folders and files, and change no run: a sweep may continue with other values. A sweep
+# whose split differs is refused by its folds.json.
 MAY_CHANGE = (
     "models",
+    "split",
     "repeats",
     "max_runs",
     "retries",

@@ -25,7 +25,7 @@ from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
-_SEVERAL = {"folds", "repeats", "max_runs"}
+_SEVERAL = {"split", "folds", "repeats", "max_runs"}
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config) if field.name not in _ARGUMENTS | _SEVERAL)
 
 

@@ -26,6 +26,8 @@ from tests.tiny_sweep import CONFIG
         *(({"loss": {"dice": weight}}, "loss: every weight") for weight in (float("nan"), 0, -1.0)),
         ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
         ({"folds": 1}, "folds: must be at least 2"),
+        ({"folds": 0, "split": "own.csv"}, "folds: must be at least 1"),
+        ({"folds": 2, "split": "authors"}, "folds: split=authors is one division of the images, so set folds=1; got 2"),
         ({"folds": 2.5}, "folds: 2.5 is not"),
         ({"epochs": 0}, "epochs: must be at least 1"),
         ({"max_runs": 0}, "max_runs"),
@@ -54,6 +56,11 @@ from tests.tiny_sweep import CONFIG
 def test_a_config_that_cannot_run_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         check.config(dataclasses.replace(CONFIG, **changes), devices=2)
+
+
+@pytest.mark.parametrize("split", ["authors", "own.csv"])
+def test_a_given_split_may_have_one_fold(split):
+    check.config(dataclasses.replace(CONFIG, folds=1, split=split), devices=1)
 
 
 def test_a_config_at_its_limits_is_accepted():
