@@ -117,7 +117,8 @@ def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
 
 
 def _same_images(first: Sweep, second: Sweep) -> bool:
-    """Return whether two data sets of one name are the same: equal ids, and equal pixels if the sizes are equal."""
-    same_size = all(first.config["data"][key] == second.config["data"][key] for key in ("size", "fit"))
+    """Return whether two data sets of one name are the same: equal ids, and equal pixels if they are resized alike."""
+    keys = ("size", "fit", "mask_filter")
+    resized_alike = all(first.config["data"].get(key) == second.config["data"].get(key) for key in keys)
     same_pixels = first.folds["sha256"] == second.folds["sha256"]
-    return first.groups.keys() == second.groups.keys() and (same_pixels or not same_size)
+    return first.groups.keys() == second.groups.keys() and (same_pixels or not resized_alike)

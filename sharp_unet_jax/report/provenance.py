@@ -89,6 +89,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
         "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
+    masks = ", masks antialiased" if config["data"].get("mask_filter") == "antialiased" else ""
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
     start = f"Started from {config.get('weights') or 'scratch'}"
@@ -101,7 +102,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"{division(sweep).capitalize()}.",
         *([FIXED] if _one_split(sweep) and config["repeats"] > 1 else []),
         f"n = {folds['images']} images ({folds['groups']} groups).",
-        f"{height}x{width} pixels ({config['data']['fit']}).",
+        f"{height}x{width} pixels ({config['data']['fit']}{masks}).",
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         "± is the sample standard deviation over runs.",
         f"Threshold {config['threshold']}." if classes == 2 else "Each pixel gets its most probable class.",

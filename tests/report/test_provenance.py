@@ -27,6 +27,11 @@ def write(path, models=SCORES, config=None, **options):
         ({}, "3 random folds x 2 repeats."),
         ({}, "n = 12 images (12 groups)."),
         ({}, "192x256 pixels (stretch)."),
+        ({"data": {"size": [96, 128], "fit": "letterbox", "mask_filter": "nearest"}}, "96x128 pixels (letterbox)."),
+        (
+            {"data": {"size": [96, 128], "fit": "stretch", "mask_filter": "antialiased"}},
+            "96x128 pixels (stretch, masks antialiased).",
+        ),
         ({"threshold": 0.3}, "Threshold 0.3."),
         ({"empty": "one"}, "An image's class in neither truth nor prediction scores 1."),
         ({"empty": "zero"}, "An image's class in neither truth nor prediction scores 0."),
