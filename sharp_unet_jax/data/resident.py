@@ -15,7 +15,7 @@ import grain
 import numpy as np
 
 from sharp_unet_jax.data import digest
-from sharp_unet_jax.data.resize import Fit, resize
+from sharp_unet_jax.data.resize import Fit, MaskFilter, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_json
@@ -82,6 +82,7 @@ def prepare(
     classes: tuple[str, ...],
     size: tuple[int, int],
     fit: Fit,
+    mask_filter: MaskFilter = "nearest",
     cache: Path | None = None,
     window: tuple[float, float] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
@@ -94,6 +95,7 @@ def prepare(
         classes: names, background first.
         size: height and width of training.
         fit: how `resize` fits images into `size`.
+        mask_filter: how `resize` resizes masks.
         cache: a folder to read the result from if it is there, else to write it to. Without one, or if it cannot be
             written, the arrays lie in temporary files without a name.
         window: kept in the result, not applied.
@@ -109,7 +111,8 @@ def prepare(
             return dataclasses.replace(cached, window=window)
     if not len(source):
         raise InputError(f"{name}: the data set is empty")
-    pipeline = grain.MapDataset.source(source).map(functools.partial(_example, size=size, fit=fit))
+    resized = functools.partial(_example, size=size, fit=fit, mask_filter=mask_filter)
+    pipeline = grain.MapDataset.source(source).map(resized)
     examples = _checked(track(_iterate(pipeline), len(source)), name, classes)
     with contextlib.ExitStack() as stack:
         kept = None
@@ -143,8 +146,8 @@ def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=32)))
 
 
-def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit) -> Example:
-    image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit)
+def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit, mask_filter: MaskFilter) -> Example:
+    image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit, mask_filter)
     return image, mask, _text(example["id"]), _text(example["group"])
 
 
