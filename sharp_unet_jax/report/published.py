@@ -41,7 +41,12 @@ def scores(sweep: Sweep, model: str, table: int = 1, source: str = "print") -> p
         Series with jaccard_mean, jaccard_std, dice_mean, dice_std.
     """
     paper, known = _paper(), sweep.models[model]
-    same = {"source": source, "dataset": sweep.dataset, "network": known.network, "skip": known.skip}
+    same: dict[str, str | int] = {
+        "source": source,
+        "dataset": sweep.dataset,
+        "network": known.network,
+        "skip": known.skip,
+    }
     if source == "outputs":
         same["table"] = table
     rows = paper[(paper[list(same)] == pd.Series(same)).all(axis=1)]
