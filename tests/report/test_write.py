@@ -86,6 +86,7 @@ def test_packed_results_without_scores_of_images_have_a_report_that_says_so(tmp_
         "figures/reliability",
         "figures/scatter",
         "figures/thresholds",
+        "tables/baselines",
         "tables/boundaries",
         "tables/calibration",
         "tables/images",
