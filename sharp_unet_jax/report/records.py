@@ -16,7 +16,7 @@ import pandas as pd
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data import digest
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import description, layout, packed, run_files
+from sharp_unet_jax.storage import contents, description, layout, packed, run_files
 from sharp_unet_jax.storage.description import Description
 from sharp_unet_jax.storage.layout import Run
 
@@ -154,8 +154,17 @@ class Sweep(Description):
 
     def test_ids(self, name: str) -> list[str]:
         """Return the test images of a run, in the order of its per_image.parquet and predictions.npz."""
+        return self._cell(name)["test"]
+
+    def training_ids(self, name: str) -> list[str]:
+        """Return the training images of a run."""
+        cell = self._cell(name)
+        held_out = {*cell["test"], *cell["validation"]}
+        return [image for image in self.groups if image not in held_out]
+
+    def _cell(self, name: str) -> contents.Cell:
         run = self.planned[name]
-        return self.cell(run.repeat, run.fold)["test"]
+        return self.cell(run.repeat, run.fold)
 
     def predictions(self, name: str) -> np.ndarray | None:
         """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept."""

@@ -55,7 +55,7 @@ def read_folds(folder: Path, config: Mapping[str, Any], sha256: str | None = Non
     """Return folds.json, whose parts must agree. Raises InputError."""
     _check_there(folder, FOLDS)
     folds = read_json(folder / FOLDS, Folds, remedy=FROM_A_COPY, sha256=sha256)
-    if why := _inconsistency(folds, config["folds"]):
+    if why := _inconsistency(folds, config):
         raise damaged(folder / FOLDS, why, FROM_A_COPY)
     return folds
 
@@ -94,8 +94,8 @@ def _check_there(folder: Path, name: str) -> None:
         raise InputError(f"{folder} holds no sweep: there is no {name}")
 
 
-def _inconsistency(folds: Folds, number: int) -> str:
-    """Return in what the parts of folds.json do not agree, "" if they do; `number` is that of a repeat's folds."""
+def _inconsistency(folds: Folds, config: Mapping[str, Any]) -> str:
+    """Return in what the parts of folds.json do not agree, "" if they do."""
     known = folds.get("group_of")
     if known is not None and (len(known), len(set(known.values()))) != (folds["images"], folds["groups"]):
         return "its group_of has not as many images and groups as it says"
@@ -113,6 +113,9 @@ def _inconsistency(folds: Folds, number: int) -> str:
                 return f"{min(strange)!r} of {place} is not in its group_of"
     for repeat, parts in tests.items():
         ids = [image for part in parts.values() for image in part]
-        if len(parts) == number > 1 and not len(set(ids)) == len(ids) == folds["images"]:
-            return f"the test images of repeat {repeat} are not each image once"
+        if len(set(ids)) < len(ids):
+            return f"an image is tested twice in repeat {repeat}"
+        drawn = config.get("split", "folds") == "folds" and len(parts) == config["folds"] > 1  # by this project
+        if drawn and len(ids) < folds["images"]:
+            return f"the folds of repeat {repeat} do not test every image"
     return ""

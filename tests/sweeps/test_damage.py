@@ -93,6 +93,12 @@ def one_fold_twice(workdir):
     (workdir / "folds.json").write_text(json.dumps(folds))
 
 
+def lost_image(workdir):
+    folds = json.loads((workdir / "folds.json").read_text())
+    del folds["folds"][0]["test"][0]
+    (workdir / "folds.json").write_text(json.dumps(folds))
+
+
 # By name: a harm, what is said, and by which readers.
 OF_A_RUN = {
     "a record of another fold": (copied("record.json", OTHER_FOLD), "it is the record of unet/repeat0-fold1", ALL),
@@ -112,7 +118,8 @@ OF_THE_SWEEP = {
     "an id": (replaced("folds.json", '"003"', '"093"'), "is not in its group_of", ALL),
     "an id everywhere": (replaced("folds.json", '"003"', '"093"', -1), "folds.json is not what .*fold0 was", BUT_CV),
     "a key": (replaced("folds.json", '"test"', '"tesu"'), "missing required field `test`", ALL),
-    "a fold": (one_fold_twice, "the test images of repeat 0 are not each image once", ALL),
+    "a fold": (one_fold_twice, "an image is tested twice in repeat 0", ALL),
+    "a lost image": (lost_image, "the folds of repeat 0 do not test every image", ALL),
     "a group": (replaced("folds.json", '"g3"', '"g4"'), "folds.json is not what .*fold0 was trained with", BUT_CV),
     "the window": (replaced("folds.json", '"window": null', '"window": [0, 9]'), "folds.json is not what", BUT_CV),
     "a number": (replaced("folds.json", '"images": 12', '"images": 13'), "not as many images and groups", ALL),
