@@ -7,10 +7,15 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+_DAY = 24 * 3600.0  # seconds
 
 
 @contextmanager
@@ -66,6 +71,31 @@ def clear(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def clear_dead(folder: Path) -> None:
+    """Delete temporary files and folders that killed processes left in `folder`; others may be writing there.
+
+    A process of another machine, which may share the folder, is taken for dead after a day.
+    """
+    here = re.escape(platform.node())
+    for path in folder.glob(".*"):
+        with suppress(OSError):  # another process may clear the folder too
+            written = path.lstat().st_mtime
+            if found := re.fullmatch(rf"\..+\.{here}\.(\d+)", path.name):
+                dead = not _wrote(int(found[1]), written)
+            else:  # hidden files of users end with a number too
+                dead = bool(re.fullmatch(r"\..+\.part\..*\.\d+", path.name)) and time.time() - written > _DAY
+            if dead:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _wrote(pid: int, written: float) -> bool:
+    """Return True if a living process has this number, and began before the file was written; numbers are reused."""
+    try:
+        return psutil.Process(pid).create_time() < written + 60  # the disk's clock may be another machine's
+    except psutil.Error as error:
+        return not isinstance(error, psutil.NoSuchProcess)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     with replacing(path) as temporary:
@@ -91,4 +121,4 @@ def _finite(value: Any) -> Any:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # several machines may share the folder
+    return path.with_name(f".{path.name}.part.{platform.node()}.{os.getpid()}")  # several machines may share the folder

@@ -1,10 +1,57 @@
 """Folders that several processes write at once, and folders that killed processes left."""
 
 import errno
+import os
+import platform
+import subprocess
+import sys
+import time
 
 import pytest
 
-from sharp_unet_jax.storage.atomic import replacing, replacing_folder
+from sharp_unet_jax.storage.atomic import clear_dead, replacing, replacing_folder
+
+
+def dead_process():
+    """Return the number of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def test_what_killed_processes_left_is_cleared_and_what_others_write_is_not(tmp_path, monkeypatch):
+    here, pid, old = platform.node(), dead_process(), time.time() - 25 * 3600
+    with monkeypatch.context() as patch:
+        patch.setattr("os.getpid", lambda: pid)
+        with replacing(tmp_path / "a.png") as killed_file, replacing_folder(tmp_path / "set") as killed_folder:
+            killed_file.touch()
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "set").rmdir()
+    killed_folder.mkdir()
+    (killed_folder / "images.npy").touch()
+    mine, users = f".b.png.part.{here}.{os.getpid()}", [".bashrc.1", ".notes.txt.2023", "a.other.12"]
+    for name in (
+        killed_file.name,
+        f".x.{here}.{pid}",
+        f".x.{here}.{10**20}",
+        mine,
+        ".c.png.part.elsewhere.com.7",
+        ".d.png.part.elsewhere.com.7",
+        *users,
+    ):
+        (tmp_path / name).touch()
+    for name in (".d.png.part.elsewhere.com.7", *users):
+        os.utime(tmp_path / name, (old, old))
+    clear_dead(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {mine, ".c.png.part.elsewhere.com.7", *users}
+
+
+def test_a_file_older_than_the_process_of_its_number_is_of_a_dead_one(tmp_path):
+    (path := tmp_path / f".a.part.{platform.node()}.{os.getpid()}").touch()
+    os.utime(path, (1e9, 1e9))
+    clear_dead(tmp_path)
+    clear_dead(tmp_path / "no folder")
+    assert not path.exists()
 
 
 def test_of_two_processes_that_write_one_folder_either_may_win(tmp_path, monkeypatch):
