@@ -16,7 +16,7 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage import lock, spreadsheet
 from sharp_unet_jax.storage.atomic import replacing, write_json, write_text
 from sharp_unet_jax.storage.layout import (
     CONFIG,
@@ -196,6 +196,8 @@ def read_per_image(workdir: Path, name: str) -> pd.DataFrame:
 
 def _cell(name: str, value: Any) -> Any:
     """Return a value of scores.csv; an overlap is null, and its cell empty, if empty="nan" left nothing to score."""
+    if isinstance(value, str):
+        return spreadsheet.cell(value)
     return f"{value:.6f}" if name in metrics.OVERLAPS and value is not None else value
 
 
