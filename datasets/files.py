@@ -16,6 +16,7 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
+MAX_PIXELS = 2**28  # of one picture, as in 16384x16384: a file of 400 kB may hold more, and take minutes to decode
 Image.MAX_IMAGE_PIXELS = None  # users name the files themselves: a large one is no attack
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a DataError says in one line what it logs
 

@@ -9,6 +9,7 @@ import numpy as np
 from datasets.files import DataError
 from datasets.formats.stack import Stack
 from sharp_unet_jax import __version__
+from sharp_unet_jax.errors import is_out_of_memory
 from sharp_unet_jax.storage.atomic import replacing
 
 MAKER = "sharp_unet_jax"
@@ -63,6 +64,8 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
                 max_fractional_value=255,
             )
         except Exception as error:  # an attribute is missing; films, for one, have no position in space
+            if is_out_of_memory(error):
+                raise
             raise DataError(f"no DICOM SEG can be written for it ({error}); save its pictures as TIF or PNG") from error
         with replacing(path) as temporary:
             segmentation.save_as(temporary)
