@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import math
 import re
 import warnings
@@ -21,6 +22,10 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
 DEFLATE = 1032  # bytes that one byte of zlib's format becomes at most
+# They log and warn of what a DataError says, and of what a mask may lack.
+logging.getLogger("pydicom").disabled = True  # its level is set when it is imported
+logging.getLogger("highdicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module="pydicom|highdicom")  # `_quiet` of one thread ends that of another
 write_masks, write_probabilities, write_overlays = (
     dicom_seg.write_masks,
     dicom_seg.write_probabilities,

@@ -149,10 +149,7 @@ def _decide(one: _Opened, probabilities: Iterable[np.ndarray], threshold: float,
 
 
 def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> Written:
-    """Write all files of an input and its rows of areas.csv.
-
-    The mask comes last: an input whose mask is there is done.
-    """
+    """Write all files of an input and its rows of areas.csv. The mask comes last."""
     one, stack, images = predicted.opened
     mask, *extras = paths(output, one)
     for extra, path in zip(output.extras, extras, strict=True):
