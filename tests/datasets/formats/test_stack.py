@@ -1,4 +1,4 @@
-"""What formats share: areas of pixels, bounds on sizes, and errors in reading."""
+"""Areas of pixels, bounds on the sizes that headers name, and errors in reading."""
 
 import math
 
