@@ -2,11 +2,9 @@
 
 import contextlib
 import hashlib
-import logging
 import math
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,6 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
 DEFLATE = 1032  # bytes that one byte of zlib's format becomes at most
-# They log and warn of what a DataError says, and of what a mask may lack.
-logging.getLogger("pydicom").disabled = True  # its level is set when it is imported
-logging.getLogger("highdicom").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", module="pydicom|highdicom")  # `_quiet` of one thread ends that of another
 write_masks, write_probabilities, write_overlays = (
     dicom_seg.write_masks,
     dicom_seg.write_probabilities,
@@ -88,7 +82,7 @@ def read(paths: Sequence[Path]) -> Stack:
     """
     pydicom = _pydicom()
     where = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
-    with reading(where, "DICOM pictures"), _quiet():
+    with reading(where, "DICOM pictures"), np.errstate(all="ignore"):
         try:
             files = _in_order([_load(path) for path in paths])
         except pydicom.errors.InvalidDicomError as error:
@@ -198,7 +192,7 @@ def _spacing(file: Any) -> tuple[float, float] | None:
 
 def _header(path: Path) -> tuple[str, str, str]:
     """Return series UID, orientation and kind of object ("CT Image Storage"), each "" where the file does not say."""
-    with contextlib.suppress(Exception), _quiet():
+    with contextlib.suppress(Exception):
         tags = ["SeriesInstanceUID", "ImageOrientationPatient"]
         header = _load(path, stop_before_pixels=True, specific_tags=tags)
         kind = header.file_meta.get("MediaStorageSOPClassUID")
@@ -217,12 +211,5 @@ def _pydicom() -> Any:
         import pydicom
     except ImportError as error:
         raise InputError('DICOM needs the extra "dicom": pip install ".[dicom]"') from error
+    dicom_seg.quiet()
     return pydicom
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the warnings of pydicom: few files follow the standard to the letter."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -72,7 +72,7 @@ def test_a_tif_mask_has_the_pages_and_a_palette(tmp_path, rng):
 @pytest.mark.parametrize(
     ("shape", "size", "message"),
     [
-        ((6, 8), (0, 8), "a.tif: (holds no pictures|is )"),
+        ((6, 8), (0, 8), "a.tif: (holds no p|is )"),
         ((6, 8), (2**20, 2**20), "a.tif: is 1048576x1048576"),
         ((2, 6, 8), (2**14, 2**14), "a.tif: needs 4.3 GB of memory, and 1.1 GB are free"),
     ],
