@@ -87,8 +87,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
-    began, pictures = time.monotonic(), 0
-    unspaced, written = [], []
+    began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:
         with contextlib.closing(outcomes):
@@ -96,22 +95,21 @@ def run(arguments: Sequence[str], console: Console) -> int:
                 if isinstance(outcome, Exception):
                     failed.append(_line(one, outcome))
                 else:
-                    pictures += outcome.pictures
-                    written.append(one)
+                    written[one] = outcome.pictures
                     unspaced += [] if outcome.spaced else [_where(one)]
-    finally:
+    finally:  # after Ctrl-C, or where the memory ends, too
         done = areas.sort(command.output, inputs, members[0].classes)
-    seconds = time.monotonic() - began
-    if pictures:
-        speed = f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s)"
-        console.print(f"{speed}, see {command.output.folder}")
-    if unspaced:
-        why = "their pixel spacing is not finite and above 0, or differs between slices"
-        console.print(_shown(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
-    lost = [_where(one) for one in written if one.name not in done]  # another command writes to the folder
-    failed += [f"{where}: its files or rows are gone again; give the same command again" for where in lost]
-    for line in failed:
-        console.print(f"failed: {_shown(line)}")
+        lost = [_where(one) for one in written if one.name not in done]  # another command writes to the folder
+        failed += [f"{where}: its files or rows are gone again; give the same command again" for where in lost]
+        if written:
+            pictures, seconds = sum(written.values()), time.monotonic() - began
+            speed = f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s)"
+            console.print(f"{speed}, see {command.output.folder}")
+        if unspaced:
+            why = "their pixel spacing is not finite and above 0, or differs between slices"
+            console.print(_shown(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
+        for line in failed:
+            console.print(f"failed: {_shown(line)}")
     return 1 if failed else 0
 
 

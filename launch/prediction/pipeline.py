@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from typing import Any, NamedTuple
 
 import jax
@@ -62,6 +62,8 @@ def predict_files(
 ) -> Generator[Outcome, None, None]:
     """Predict all inputs and write their files; yield the outcome of each input as it ends.
 
+    Raises InputError, which names the input, where predicting it needs more memory than there is.
+
     Args:
         members: runs of one model; their probabilities are averaged.
         inputs: what to read, in this order.
@@ -92,9 +94,9 @@ def predict_files(
             opened.popleft()
             while len(ended) > THREADS:
                 yield _outcome(*ended.popleft())
-        while ended:
-            yield _outcome(*ended.popleft())
+        yield from starmap(_outcome, ended)
     except (InputError, MemoryError) as error:
+        yield from starmap(_outcome, ended)
         reason = str(error) if isinstance(error, InputError) else "there is too little memory to predict it"
         raise InputError(f"{opened[0].input.paths[0]}: {reason}" if opened else reason) from error
     finally:  # after Ctrl-C too: files that are being written are finished

@@ -409,6 +409,14 @@ def test_rows_that_another_command_took_away_are_said(finished, inputs, tmp_path
     assert failures(console) == [f"{inputs}/b.bmp: its files or rows are gone again; give the same command again"]
 
 
+def test_failures_are_listed_where_the_memory_ends_too(finished, inputs, tmp_path, console, monkeypatch):
+    (inputs / "0.png").write_text("not a picture")
+    monkeypatch.setattr(pipeline, "_decide", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(InputError, match=rf"{inputs}/a.png: there is too little memory to predict it"):
+        predict.run([f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")], console)
+    assert [line.split(":")[0] for line in failures(console)] == [f"{inputs}/0.png"]
+
+
 def test_names_that_spreadsheets_or_terminals_would_run(finished, dataset, tmp_path, console):
     (tmp_path / "in").mkdir()
     names = ["=cmd|' &C calc'!A0", "+1", "@x", "-a", "\x1b[31m", "a\rb", "'=b"]
