@@ -2,22 +2,25 @@
 
 import contextlib
 import difflib
+import errno
 import importlib
 import io
 import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import app, flags, logging
 from PIL import Image
 
-from datasets import files
+from datasets import built, files
+from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder
 
 BUILDERS = ("cvc_clinicdb", "isbi2012", "covid19_ct", "isic2018", "dsb2018", "lung_ct", "folder", "phantom")
 
@@ -40,7 +43,8 @@ def build(
         options: of the builder; `folder` has some.
 
     Raises:
-        DataError: for an unknown name, for faults in the files, and where the disk is full.
+        DataError: for an unknown name, for faults in the files, and where the disk is full. DamagedError: for a built
+            set that is damaged.
     """
     name, _, config = name.partition("/")
     if name not in BUILDERS:
@@ -48,49 +52,64 @@ def build(
         near = (begun or difflib.get_close_matches(name, BUILDERS, n=1, cutoff=0))[0]
         raise files.DataError(f"there is no data set {name!r}; did you mean {near!r}? (all: {', '.join(BUILDERS)})")
     module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
+    chosen, config_name = _config(module, name, config, options)
+    if manual_dir is not None and not files.local(manual_dir).is_dir():
+        raise files.DataError(f"manual_dir {manual_dir} is not a folder")
+    top = files.local(data_dir or tfds.core.constants.DATA_DIR)
+    folder = top / name / config_name / str(module.Builder.VERSION)
+    # array_record is the only format that is written and read without TensorFlow.
+    new = partial(module.Builder, config=chosen, file_format="array_record")
+    clear_dead(folder.parent)
+    with _quiet():
+        if rebuild or not folder.exists():
+            manual = files.local(manual_dir) if manual_dir is not None else None
+            _write(new, folder, top / "downloads", manual, keep=not rebuild)
+        built.check(folder)
+        with built.whole(folder):
+            return new(data_dir=top)
+
+
+def _config(module: ModuleType, name: str, config: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the config of the builder in `module`, None for the default one, and its name, "" if there are none."""
+    if hasattr(module, "configure"):  # its only config stands for the user's files
+        chosen = module.configure(**options)
+        return chosen, chosen.name
     known = list(module.Builder.builder_configs)
     if config and config not in known:
         choices = ", ".join(f"{name}/{one}" for one in known) or "it has none"
         raise files.DataError(f"data set {name!r} has no config {config!r} ({choices})")
-    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
-        raise files.DataError(f"manual_dir {manual_dir} is not a folder")
-    directory = Path(data_dir).expanduser() if data_dir is not None else None
-    # array_record is the only format that is written and read without TensorFlow.
-    new = partial(module.Builder, config=config or None, data_dir=directory, file_format="array_record", **options)
-    download_config = tfds.download.DownloadConfig(
-        manual_dir=Path(manual_dir).expanduser() if manual_dir is not None else None,
-    )
-    with _quiet(), _aside(Path(new().data_dir)) if rebuild else contextlib.nullcontext():
-        builder = new()
-        try:
-            builder.download_and_prepare(download_config=download_config)
-        except files.DataError:
-            raise
-        except Exception as error:  # of any kind, where another process has built the set in the meantime
-            builder = new()
-            if builder.is_prepared():
-                return builder
-            if "No space left on device" in str(error):
-                raise files.DataError(
-                    f"{builder.data_dir}: no space left on the device; name another data_dir"
-                ) from error
-            raise
-    return builder
+    return config or None, config or next(iter(known), "")
 
 
-@contextlib.contextmanager
-def _aside(built: Path) -> Iterator[None]:
-    """Move a built set out of the way, and back if the block builds no new one."""
-    before = built.with_name(f".{built.name}.before.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        built.rename(before)
+def _write(
+    new: Callable[..., tfds.core.DatasetBuilder], folder: Path, downloads: Path, manual_dir: Path | None, *, keep: bool
+) -> None:
+    """Build a set in `folder`; `keep` keeps the set of another process that was faster.
+
+    TFDS builds in a folder of its own, whose name does not say whether its process lives.
+    """
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
-        yield
-    finally:
-        if built.exists():
-            shutil.rmtree(before, ignore_errors=True)
-        elif before.exists():
-            before.rename(built)
+        with contextlib.suppress(_FasterError), replacing_folder(folder) as temporary:
+            builder = new(data_dir=temporary / "tfds")
+            builder.download_and_prepare(download_dir=downloads, download_config=config)
+            for path in Path(builder.data_dir).iterdir():
+                path.rename(temporary / path.name)
+            shutil.rmtree(temporary / "tfds")
+            built.seal(temporary)
+            if keep and folder.exists():
+                raise _FasterError
+    except files.DataError:
+        raise
+    except Exception as error:
+        full = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
+        if full:
+            raise files.DataError(f"{folder}: {full[0].lower()}; name another data_dir") from error
+        raise
+
+
+class _FasterError(Exception):
+    """Another process has built the set in the meantime."""
 
 
 @contextlib.contextmanager
@@ -109,10 +128,10 @@ def _quiet() -> Iterator[None]:
 def summary(builder: tfds.core.DatasetBuilder) -> str:
     """Return one line: the images, their sizes (height x width), classes and groups, and the folder of the set."""
     undecoded = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
-    groups, sizes = set(), set()
+    groups, sizes, folder = set(), set(), Path(builder.data_dir)
     for example in builder.as_data_source(split="train", decoders=undecoded):
         groups.add(example["group"])
-        with Image.open(io.BytesIO(example["mask"])) as mask:  # reads the header alone
+        with built.whole(folder), Image.open(io.BytesIO(example["mask"])) as mask:  # reads the header alone
             sizes.add((mask.height, mask.width))
     extremes = sorted({min(sizes, key=math.prod), max(sizes, key=math.prod)}, key=math.prod)
     return (

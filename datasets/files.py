@@ -4,8 +4,8 @@ import contextlib
 import io
 import logging
 import re
-import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +16,32 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
+from datasets import download
+from datasets.errors import DataError, MissingError
+
 MAX_PIXELS = 2**28  # of one picture, as in 16384x16384: a file of 400 kB may hold more, and take minutes to decode
-Image.MAX_IMAGE_PIXELS = None  # users name the files themselves: a large one is no attack
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS decides; Pillow would warn from a third of it on
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a DataError says in one line what it logs
 
 JPEG = (".jpg", ".jpeg")
 TIF = (".tif", ".tiff")
 IMAGES = (".png", *JPEG, ".bmp", *TIF)
+# The content of a file may be of another format than its name says. Pillow knows more, and runs a program for some.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 
 
-class DataError(ValueError):
-    """A fault in the user's files; the message is one line that names the file and says what to do."""
+def local(path: Path | str) -> Path:
+    """Return a path with `~` expanded. Raises DataError for an address such as gs://bucket: no such file is read."""
+    if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):  # pathlib makes one slash of two; a drive has one letter
+        raise DataError(f"{path}: is an address, and files are read and written on this machine alone; name a folder")
+    return Path(path).expanduser()
 
 
-class MissingError(DataError):
-    """The user has not said where the files are, and TFDS's own folder for them holds none."""
+def regular(path: Path) -> Path:
+    """Return `path`. Raises DataError for a folder, and for a pipe or a device: reading these may never end."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is no file but a folder, a pipe or a device; remove it")
+    return path
 
 
 @contextlib.contextmanager
@@ -55,7 +66,8 @@ class File:
     @classmethod
     def at(cls, path: Path, root: Path | None = None) -> "File":
         """Return the file at `path`, named relative to `root`."""
-        return cls(path.relative_to(root).as_posix() if root else path.name, str(path), path.read_bytes)
+        name = path.relative_to(root).as_posix() if root else path.name
+        return cls(name, str(path), lambda: regular(path).read_bytes())
 
     @property
     def stem(self) -> str:
@@ -104,11 +116,14 @@ class Tree:
 def _members(path: Path) -> list[File]:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # damaged headers raise errors of many kinds
         raise DataError(f"{path}: not a zip archive, or cut short ({error}); download it again") from error
     names = [name for name in archive.namelist() if not name.endswith("/")]
     if not names:
         raise DataError(f"{path}: the archive is empty; download it again")
+    name, number = Counter(names).most_common(1)[0]
+    if number > 1:
+        raise DataError(f"{path}: holds {number} files called {name}; download it again")
     return [File(name, f"{path}: {name}", partial(archive.read, name)) for name in names]
 
 
@@ -152,17 +167,18 @@ def read_image(source: File | Path, mode: str | None = None) -> np.ndarray:
     `mode="RGB"` gives (H, W, 3) for any file: grey is repeated, a palette looked up, alpha dropped. Raises DataError.
     """
     file = File.at(source) if isinstance(source, Path) else source
-    try:
+    with reading(file.where):
         if file.suffix in TIF:  # Pillow cannot open RGB tagged as MINISBLACK, tifffile can
             with tifffile.TiffFile(io.BytesIO(file.read())) as tif:
                 check_series(tif, file.where)
-                return _rgb(tif.asarray()) if mode else tif.asarray()
-        with Image.open(io.BytesIO(file.read())) as image:
+                array = tif.asarray()
+            if not array.size:
+                raise DataError(f"{file.where}: holds no pixels; remove it")
+            if array.dtype.kind not in "buif":
+                raise DataError(f"{file.where}: holds numbers of type {array.dtype}; save whole or real ones")
+            return _rgb(array) if mode else array
+        with picture(file) as image:
             return np.asarray(image.convert(mode) if mode else image)
-    except DataError:
-        raise
-    except Exception as error:
-        raise not_an_image(file.where, error) from error
 
 
 def read_binary(source: File | Path) -> np.ndarray:
@@ -170,25 +186,57 @@ def read_binary(source: File | Path) -> np.ndarray:
     file = File.at(source) if isinstance(source, Path) else source
     array = read_image(file)
     if file.suffix not in TIF:
-        with Image.open(io.BytesIO(file.read())) as image:
+        with picture(file) as image:
             array = read_image(file, "RGB") if image.mode in ("P", "PA") else array
     return binary(array)
 
 
+@contextlib.contextmanager
+def picture(source: File | Path) -> Iterator[Image.Image]:
+    """Open a PNG, JPG or BMP; its pixels are not decoded yet. Raises DataError for more than MAX_PIXELS."""
+    where = source.where if isinstance(source, File) else source
+    with reading(where):
+        opened = io.BytesIO(source.read()) if isinstance(source, File) else regular(source)
+        with Image.open(opened, formats=FORMATS) as image:
+            _check_size(image.width, image.height, where)
+            yield image
+
+
 def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:
-    """Refuse a TIF of several series: only the first would be read. Raises DataError."""
+    """Refuse a TIF of several series, since only the first would be read, and pages of no size or too large a one.
+
+    Raises DataError.
+    """
     if len(tif.series) > 1:
         raise DataError(
             f"{where}: holds {len(tif.series)} series of pictures that differ in size or kind; save them apart"
         )
+    page = tif.pages.first
+    _check_size(page.imagewidth * bool(page.size), page.imagelength * page.imagedepth, where)
 
 
-def not_an_image(where: Path | str, error: Exception) -> DataError:
-    """Return the DataError to raise after `error` in reading an image; it names the file once."""
-    reason = getattr(error, "strerror", None) or error  # str() of an OSError repeats the path
-    if isinstance(error, UnidentifiedImageError):
-        reason = "of no known format"
-    return DataError(f"{where}: cannot be read as an image ({reason}); it is damaged or cut short")
+def _check_size(width: int, height: int, where: Path | str) -> None:
+    if width * height == 0:
+        raise DataError(f"{where}: holds no pixels; remove it")
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{where}: is {width}x{height}; a picture of over {MAX_PIXELS} pixels is not read: shrink it")
+
+
+@contextlib.contextmanager
+def reading(where: Path | str) -> Iterator[None]:
+    """Turn any error in reading the image `where` into a DataError that names the file once."""
+    try:
+        yield
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{where}: is too large for the memory of this machine; crop or shrink it") from error
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error  # str() of an OSError repeats the path
+        if isinstance(error, UnidentifiedImageError):
+            reason = "of no known format"
+        text = " ".join(str(reason).split())
+        raise DataError(f"{where}: cannot be read as an image ({text}); it is damaged or cut short") from error
 
 
 def _rgb(array: np.ndarray) -> np.ndarray:
@@ -227,24 +275,21 @@ def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wante
     They are missing if manual_dir holds none of `archives`, zipped or extracted, and none of the files `wanted`. Raises
     DataError where a download fails.
     """
+    downloads = Path(dl_manager.download_dir)
     try:
         folder = manual_dir(dl_manager)
-    except DataError:
+        tree = Tree(folder, archives)
+        if url is None or tree.file(*wanted) or any(tree.below(name.removesuffix(".zip")) for name in archives):
+            return tree
+    except MissingError:
         if url is None:
             raise
-        folder = Path(dl_manager.download_dir)
-    tree = Tree(folder, archives)
-    if url is None or tree.file(*wanted) or any(tree.below(name.removesuffix(".zip")) for name in archives):
-        return tree
-    print(f"downloading {' and '.join(url + name for name in archives)}", file=sys.stderr)
-    found: dict[str, Path] = {}
+        folder = downloads
+    found = {name: downloads / name for name in archives}
+    download.fetch({url + name: path for name, path in found.items()})
     try:
-        found |= {name: Path(dl_manager.download(url + name)) for name in archives}
         return Tree(folder, downloaded=found)
     except DataError as error:
-        for path in found.values():  # TFDS would use them again
+        for path in found.values():
             path.unlink(missing_ok=True)
-            path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
         raise DataError(f"{error}: it is deleted, so give the command again") from error
-    except Exception as error:  # requests, TFDS and its promises raise errors of many kinds
-        raise DataError(f"cannot download {url} ({error}); download by hand, see the data set's README.md") from error

@@ -44,6 +44,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     check.config(config, 1 + len(others))
     found, profile = source.inspect(config.data, console)
     output = known.output or Path("prepared") / found.name.replace("/", "-")
+    atomic.clear_dead(output)
     faults, notes = list(found.faults), list(found.notes)
     changes: list[Advice] = []
     folds = 0  # as many as can be filled

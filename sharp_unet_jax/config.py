@@ -16,6 +16,9 @@ class Data:
     builder: str = "phantom"  # a TFDS builder in datasets/, or "builder/its_config"
     size: tuple[int, int] = (64, 64)  # (height, width) in pixels
     fit: Literal["stretch", "letterbox"] = "stretch"  # letterbox keeps the aspect; its padding is not scored
+    # The label of a pixel of a resized mask: that of its nearest neighbour, or the one with the largest share of the
+    # pixel, as in the paper's code.
+    mask_filter: Literal["nearest", "antialiased"] = "nearest"
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
@@ -61,6 +64,9 @@ class Config:
     encoder_learning_rate_factor: float = 1.0  # the encoder's learning rate as a multiple of learning_rate
 
     protocol: Literal["paper", "nested"] = "paper"  # nested: no decision is taken on the fold that is reported
+    # folds: drawn at random. authors: the one split of the paper's code, with folds=1; repeats differ in seed alone. Or
+    # a file of your own folds: a CSV id,fold, a JSON {id: fold}, or the folds.json of a workdir.
+    split: str = "folds"
     folds: int = 5
     repeats: int = 5  # times that the images are divided into folds
     grouped: bool = False  # never split a group (a video sequence, a patient, neighbouring slices) across folds
@@ -72,10 +78,15 @@ class Config:
     batch_size: int = 16  # images a step, over all devices of the run; the paper does not say
     learning_rate: float = 1e-3  # Adam
     epochs: int = 150  # at most; the paper does not say
-    patience: int = 10  # epochs without a lower validation loss after which a run stops; the paper does not say
-    # Epochs without a lower validation loss after which the learning rate drops; the paper does not say.
-    plateau_patience: int = 5
+    # Score of the validation images that decides on the best epoch, on stopping and on the learning rate. jaccard is
+    # the reported one; soft_jaccard is that of probabilities, see metrics.soft_jaccard.
+    monitor: Literal["loss", "jaccard", "soft_jaccard"] = "loss"
+    patience: int = 10  # epochs without a better one after which a run stops; the paper does not say
+    min_delta: float = 0.0  # an epoch is better if its monitor beats the best one's by more than this
+    plateau_patience: int = 5  # epochs without a better one after which the learning rate drops; the paper does not say
+    plateau_min_delta: float = 0.0  # min_delta of the learning rate's own count of better epochs
     plateau_factor: float = 0.1  # the learning rate is multiplied by it when it drops; the paper does not say
+    min_learning_rate: float = 0.0  # the learning rate never drops below it
     # The network's arithmetic; parameters stay float32. tf32 is a GPU's TensorFloat-32, and float32 elsewhere.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     accumulate: int = 1  # micro-batches of a batch, to save memory (not on a CPU); each has its own batch statistics
@@ -90,9 +101,11 @@ class Config:
     max_runs: int | None = None  # end after so many runs, for a trial
 
 
-# Fields that choose runs or name folders, and change no run: a sweep may continue with other values.
+# Fields that choose runs or name folders and files, and change no run: a sweep may continue with other values. A sweep
+# whose split differs is refused by its folds.json.
 MAY_CHANGE = (
     "models",
+    "split",
     "repeats",
     "max_runs",
     "retries",

@@ -25,7 +25,7 @@ from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
-_SEVERAL = {"folds", "repeats", "max_runs"}
+_SEVERAL = {"split", "folds", "repeats", "max_runs"}
 SETTINGS = tuple(field.name for field in dataclasses.fields(Config) if field.name not in _ARGUMENTS | _SEVERAL)
 
 
@@ -46,7 +46,7 @@ def fit(
     devices: Sequence[jax.Device] | None = None,
     **settings: Any,
 ) -> trained.Trained:
-    """Train one model; return it with the weights of the epoch that has the lowest validation loss.
+    """Train one model; return it with the weights of the epoch that is best on the validation images by `monitor`.
 
     Validation images choose that epoch, so scores on them flatter: score it on other images, or cross-validate
     (`python -m launch.cv`). The same arguments on the same kind of CPU give the same weights.

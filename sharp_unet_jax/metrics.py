@@ -189,6 +189,26 @@ def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
     )
 
 
+def soft_jaccard(sums: ArrayLike, batch_size: int) -> float:
+    """Return the Jaccard index of probabilities: each batch's, as if it were one image, then the mean over batches.
+
+    The paper's code decides by it. Its formula is `jacard` of github.com/nibtehaz/MultiResUNet (Demo.ipynb), without
+    smoothing; several classes are one vector. Keras 2.3 averages it over batches, a smaller last one included. Two
+    empty masks score 1.
+
+    Args:
+        sums: (n, 3), of each image: truth times probability, truth, probability, as `network.soft_counts` returns them.
+        batch_size: images of a batch; the last one may be smaller.
+
+    >>> from sharp_unet_jax import metrics
+    >>> metrics.soft_jaccard([[1, 2, 2], [1, 2, 2], [2, 2, 2]], batch_size=2)  # 2 / 6 and 2 / 2
+    0.6666666666666666
+    """
+    table = np.asarray(sums, np.float64)
+    both, truth, predicted = np.add.reduceat(table, range(0, len(table), batch_size)).T
+    return float(np.mean(_divided(both, truth + predicted - both, "one", 0)))
+
+
 def mean(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
     """Return the mean of the values that are not nan, nan where there are none (np.nanmean warns there)."""
     known = ~np.isnan(values)

@@ -19,7 +19,7 @@ ARCHIVES = (  # figshare's "download all" gives the first; the last two are part
 SEMISEG_FOLDERS = ("COVID-SemiSeg/Dataset/", "COVID-SemiSeg/", "Dataset/", "")
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """The slices of medicalsegmentation.com, as first published or cropped by the COVID-SemiSeg release."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -12,7 +12,7 @@ ARCHIVES = ("CVC-ClinicDB.zip", "archive.zip")  # Kaggle calls every download ar
 FOLDERS = [f"{top}{kind}" for top in ("CVC-ClinicDB/", "") for kind in ("", "PNG/", "TIF/")]
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """Frames, masks of polyps, and as group the video sequence of each frame."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -12,7 +12,7 @@ FOLDER = "stage1_train"
 URL = "https://data.broadinstitute.org/bbbc/BBBC038/"
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """The training part of stage 1; the masks of an image's nuclei are merged into one."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -114,7 +114,7 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
             f"{np.count_nonzero(grey)} of {len(scanned)} masks hold greys between black and white "
             f"({sum(grey) / pixels:.2%} of all pixels): edges were blurred, and are cut in the middle"
         )
-    if blurred := sum(one.pair.mask.suffix.lower() in files.JPEG for one in scanned):
+    if blurred := sum(one.mask.jpeg for one in scanned):
         notes.append(f"{blurred} masks are JPEG, which blurs edges: better export them as PNG")
     if inverted := sum(one.mask.inverted for one in scanned):
         notes.append(

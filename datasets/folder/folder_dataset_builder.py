@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from datasets import examples, files
+from datasets import built, examples, files
 from datasets.folder import images as image_files
 from datasets.folder import pairs
 from datasets.folder.scan import Scan, scan
@@ -28,7 +27,7 @@ class Config(tfds.core.BuilderConfig):
 
 
 def configure(
-    images: str | Path,
+    images: str | Path | None = None,
     masks: str | Path | None = None,
     groups: str | Path | None = None,
     classes: Sequence[str] | None = None,
@@ -37,9 +36,11 @@ def configure(
 
     Raises DataError where there is no such folder or file.
     """
-    top = Path(images).expanduser().resolve()
-    image_dir, mask_dir = pairs.folders(top, Path(masks).expanduser().resolve() if masks else None)
-    table = Path(groups).expanduser().resolve() if groups else None
+    if not images:
+        raise files.MissingError("the data set 'folder' needs images, the folder of your images")
+    top = files.local(images).resolve()
+    image_dir, mask_dir = pairs.folders(top, files.local(masks).resolve() if masks else None)
+    table = files.local(groups).resolve() if groups else None
     if table is not None and not table.is_file():
         raise files.DataError(f"{table}: no such file; it should be a CSV file of 'id,group' lines")
     fingerprint = hashlib.sha256(repr((table and table.read_bytes(), tuple(classes or ()))).encode())
@@ -58,7 +59,7 @@ def configure(
     )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """The user's own images and masks, of any common format."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -75,11 +76,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         **options: Any,
     ):
         """Take `images` and `masks`, folders, `groups`, a CSV file `id,group`, and `classes`, names; see README.md."""
-        if config is None:
-            if not images:
-                raise files.MissingError("the data set 'folder' needs images, the folder of your images")
-            config = configure(images, masks, groups, classes)
-        super().__init__(config=config, **options)
+        super().__init__(config=config or configure(images, masks, groups, classes), **options)
 
     @functools.cached_property
     def found(self) -> Scan:
@@ -87,16 +84,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return scan(self.builder_config.images, self.builder_config.masks, self.builder_config.classes)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        built = Path(self.data_dir, "metadata.json")
-        if built.exists():  # then the files are not read again
-            metadata = json.loads(built.read_text())
+        metadata: built.Metadata
+        if Path(self.data_dir).exists():  # the set is built: its files are not read again
+            metadata = built.metadata(Path(self.data_dir))
             channels = tfds.features.FeaturesDict.from_config(self.data_dir)["image"].shape[-1]
         else:
             channels = self.found.channels
             metadata = {
                 "classes": list(self.found.reading.classes),
                 "found": self.found.describe(),
-                "window": self.found.window,
+                "window": list(self.found.window) if self.found.window else None,
             }
         info = examples.info(self, metadata["classes"], channels=channels)
         info.metadata.update(metadata)

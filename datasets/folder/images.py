@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from datasets import files
 from sharp_unet_jax.data.pixels import windowed
@@ -27,9 +27,9 @@ class Header:
 
 def header(path: Path) -> Header:
     """Return an image's header. Raises DataError for a file that is no image of one or three channels."""
-    try:
+    with files.reading(path):
         if path.suffix.lower() in files.TIF:
-            with tifffile.TiffFile(path) as tif:
+            with tifffile.TiffFile(files.regular(path)) as tif:
                 files.check_series(tif, path)
                 shape, dtype, axes = tif.series[0].shape, tif.series[0].dtype, tif.series[0].axes
                 inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
@@ -38,16 +38,12 @@ def header(path: Path) -> Header:
                 raise files.DataError(f"{path}: has 4 channels, of which none is said to be alpha; save grey or RGB")
             kind = f"TIF {dtype} x {channels}{', 0 is white' if inverted else ''}"
             return Header((width, height), channels, dtype not in (np.uint8, bool), kind)
-        with Image.open(path) as image:
+        with files.picture(path) as image:
             deep = image.mode.startswith(("I", "F"))
             # JPEG alone: in a PNG the EXIF data may come last, and Pillow would decode all of it.
             rotated = image.format in ("JPEG", "MPO") and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
             kind = f"{image.format} {image.mode}"
             return Header(image.size, 1 if image.mode in GREY else 3, deep, kind, rotated)
-    except files.DataError:
-        raise
-    except Exception as error:
-        raise files.not_an_image(path, error) from error
 
 
 def common_window(paths: Sequence[Path]) -> tuple[float, float]:
@@ -79,17 +75,15 @@ def pixels(path: Path) -> np.ndarray:
             array = np.moveaxis(array, 0, -1)
         array = array[..., :3] if channels == 3 else array.reshape(*array.shape[:2], -1)[..., 0]
     else:
-        try:
-            with Image.open(path) as image:
-                mode = image.mode
-        except Exception as error:
-            raise files.not_an_image(path, error) from error
+        with files.picture(path) as image:
+            mode = image.mode
         plain = mode in ("RGB", *GREY) and mode not in ("LA", "La")
         array = files.read_image(path, None if plain else "L" if mode in GREY else "RGB")
-    if array.dtype.kind not in "buif":
-        raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise files.DataError(f"{path}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array.astype(np.float32)).all()
+        if not finite:
+            raise files.DataError(f"{path}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
     return array
 
 

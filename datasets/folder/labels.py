@@ -85,7 +85,7 @@ def decide(summaries: Sequence[Summary], classes: Sequence[str] | None, *, indic
             )
     else:
         kind = _kind_of_greys(summaries, values, classes)
-    jpeg = next((mask.path for mask in summaries if _is_jpeg(mask) and mask.values.any()), None)
+    jpeg = next((mask.path for mask in summaries if mask.jpeg and mask.values.any()), None)
     if jpeg and kind != "binary":
         raise files.DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
     if classes is None:
@@ -120,7 +120,7 @@ def _kind_of_greys(summaries: Sequence[Summary], values: np.ndarray, classes: Se
         )
     if binary:
         return "binary"
-    where = _first_beyond(summaries, values, len(classes or "ab"))
+    where = _first_beyond(summaries, values, len(classes)) if classes is not None else _oddest(summaries, values)
     found = f"{len(values)} grey values, {first_few(values)}"
     if len(values) > MAX_CLASSES:
         raise files.DataError(
@@ -148,7 +148,7 @@ def _is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool)
     dark_pixels = middle_pixels = light_pixels = pixels = 0
     for mask in summaries:
         dark, light = _is_dark(mask.values, values) & (mask.values > 0), _is_light(mask.values, values)
-        if not _is_jpeg(mask):  # in a JPEG, pixels near black can be noise alone
+        if not mask.jpeg:  # in a JPEG, pixels near black can be noise alone
             dark_pixels += int(mask.counts[dark].sum())
         light_pixels += int(mask.counts[light].sum())
         middle_pixels += int(mask.counts[(mask.values > 0) & ~dark & ~light].sum())
@@ -163,7 +163,7 @@ def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple
     So are masks of 0 and 1 beside masks of 0 and 255, and masks of 8 bits beside masks of 16.
     """
     near_black = [
-        mask for mask in summaries if mask.values.any() and _is_dark(mask.values, values).all() and not _is_jpeg(mask)
+        mask for mask in summaries if mask.values.any() and _is_dark(mask.values, values).all() and not mask.jpeg
     ]
     white = [mask for mask in summaries if _is_light(mask.values, values).any()]
     return (near_black[0], white[0]) if near_black and white else None
@@ -181,14 +181,17 @@ def _white(values: Sequence[int] | np.ndarray) -> int:
     return 255 if values[-1] <= 255 else 65535
 
 
-def _is_jpeg(mask: Summary) -> bool:
-    return mask.path.suffix.lower() in files.JPEG
-
-
 def _first_beyond(summaries: Sequence[Summary], values: np.ndarray, classes: int) -> Path:
     """Return the first mask with a value beyond the first `classes` values."""
     known = values[:classes]
     return next((mask.path for mask in summaries if not np.isin(mask.values, known).all()), summaries[0].path)
+
+
+def _oddest(summaries: Sequence[Summary], values: np.ndarray) -> Path:
+    """Return the first mask with the value that the fewest masks hold."""
+    masks_with = np.sum([np.isin(values, mask.values) for mask in summaries], axis=0)
+    rarest = values[np.argmin(masks_with)]
+    return next(mask.path for mask in summaries if rarest in mask.values)
 
 
 def _named(classes: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from datasets import files
 
@@ -23,22 +22,24 @@ class Summary:
     counts: np.ndarray  # pixels of each code
     palette: dict[int, int]  # the colour of each index in it; {} without a palette
     inverted: bool = False  # a TIF that asks to show 0 as white; the codes stay as they are
+    jpeg: bool = False  # compressed with loss, whatever the file's name
 
 
 def summarise(path: Path, *, indices: bool) -> Summary:
     """Read and summarise a mask; `indices` takes the indices of a palette, not its colours. Raises DataError."""
     codes = read(path, indices=indices)
     values, counts = _count(codes)
-    palette, inverted = {}, False
+    palette, inverted, jpeg = {}, False, False
     if path.suffix.lower() in files.TIF:
         with tifffile.TiffFile(path) as tif:
             inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-    elif indices:
-        with Image.open(path) as image:
-            if image.mode in ("P", "PA"):
+    else:
+        with files.picture(path) as image:
+            jpeg = image.format in ("JPEG", "MPO")
+            if indices and image.mode in ("P", "PA"):
                 table = np.array(image.getpalette("RGB")).reshape(-1, 3)
                 palette = {int(v): int(_packed(table[v])) for v in values if v < len(table)}
-    return Summary(path, (codes.shape[1], codes.shape[0]), values, counts, palette, inverted)
+    return Summary(path, (codes.shape[1], codes.shape[0]), values, counts, palette, inverted, jpeg)
 
 
 def read(path: Path, *, indices: bool) -> np.ndarray:
@@ -92,7 +93,7 @@ def _count(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _has_palette(path: Path) -> bool:
     if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs for display alone
         return False
-    with Image.open(path) as image:
+    with files.picture(path) as image:
         return image.mode in ("P", "PA")
 
 

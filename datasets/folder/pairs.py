@@ -84,15 +84,18 @@ def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
     Raises DataError for a file of another form, and unless it names each id, and no other, with one group.
     """
     try:
-        with table.open(newline="", encoding="utf-8-sig") as text:  # Excel starts its CSV files with a byte-order mark
+        with files.regular(table).open(
+            newline="", encoding="utf-8-sig"
+        ) as text:  # Excel starts its CSV files with a byte-order mark
             rows = [[spreadsheet.original(cell).strip() for cell in row] for row in csv.reader(text) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise files.DataError(f"{table}: cannot be read as a CSV file ({error})") from error
     if not rows or rows[0] != ["id", "group"]:
-        raise files.DataError(f"{table}: the first line must be 'id,group', not '{','.join(rows[0]) if rows else ''}'")
-    wrong = [",".join(row) for row in rows[1:] if len(row) != 2 or "" in row]
+        first = ",".join(rows[0])[:80] if rows else ""
+        raise files.DataError(f"{table}: the first line must be 'id,group', not {first!r}")
+    wrong = [",".join(row) for row in rows[1:] if len(row) != 2 or "" in row or not all(map(_is_text, row))]
     if wrong:
-        raise files.DataError(f"{table}: every line is an id and its group, unlike '{wrong[0]}'")
+        raise files.DataError(f"{table}: every line is an id and its group, unlike {wrong[0][:80]!r}")
     group_of: dict[str, str] = {}
     for name, group in ((_normal(name), group) for name, group in rows[1:]):
         if group_of.setdefault(name, group) != group:
@@ -121,8 +124,12 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
+def _is_text(name: str) -> bool:
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
+
+
 def _add(path_of: dict[str, Path], key: str, path: Path) -> None:
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path.name):
+    if not _is_text(path.name):
         raise files.DataError(f"{path.parent}: the name {path.name!a} is not UTF-8, or no text; rename the file")
     if key in path_of:
         raise files.DataError(f"{path_of[key]} and {path.name} have the same name, {key}; remove one of them")

@@ -13,7 +13,7 @@ VOLUME, LABELS = ([f"{folder}{name}" for folder in FOLDERS] for name in ("train-
 BLOCK = 6  # slices a group: 30 slices are five groups, one for each of five folds
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """The training stack of the ISBI 2012 challenge as single slices; a block of neighbours is a group."""
 
     VERSION = tfds.core.Version("1.0.0")

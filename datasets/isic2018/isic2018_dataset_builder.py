@@ -10,7 +10,7 @@ IMAGES, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_Grou
 URL = "https://isic-archive.s3.amazonaws.com/challenges/2018/"
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """The training part of ISIC 2018 task 1. Images keep their own JPEG bytes: a tenth of the size of PNG."""
 
     VERSION = tfds.core.Version("1.0.0")

@@ -13,7 +13,7 @@ ARCHIVES = ("archive.zip", "finding-lungs-in-ct-data.zip", "2d_images.zip", "2d_
 FOLDERS = ("", "finding-lungs-in-ct-data/", "lung_ct/", "archive/")
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """Lung masks of the Kaggle set kmader/finding-lungs-in-ct-data."""
 
     VERSION = tfds.core.Version("1.0.0")

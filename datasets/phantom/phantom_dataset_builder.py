@@ -21,7 +21,7 @@ class Config(tfds.core.BuilderConfig):
     classes: tuple[str, ...] = ("background", "lesion")
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(examples.Builder):
     """Synthetic images from fixed seeds, without a download, for demonstrations and tests."""
 
     VERSION = tfds.core.Version("1.0.0")

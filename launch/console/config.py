@@ -14,20 +14,20 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-HELP = "a file of launch/configs by its bare name, or any path"
+HELP = "a file of launch/configs by its name there, such as cvc.py or published/cvc.py, or any path"
 
 
 def load(name: str) -> Config:
-    """Return the `config` that a file defines. `name` is a path, or the bare name of a file in launch/configs.
+    """Return the `config` that a file defines. `name` is a path, or the name of a file in launch/configs.
 
     Raises InputError where there is no such file, or where it defines no config.
     """
-    known = sorted(file.name for file in CONFIGS.glob("*.py"))
+    known = sorted(file.relative_to(CONFIGS).as_posix() for file in CONFIGS.rglob("*.py"))
     path = Path(name)
     if not path.is_file() and f"{name.removesuffix('.py')}.py" in known:
         path = CONFIGS / f"{name.removesuffix('.py')}.py"
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, known, n=1, cutoff=0)
+        near = difflib.get_close_matches(path.as_posix(), known, n=1, cutoff=0)
         raise InputError(
             f"--config: no file {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path"
         )
@@ -38,6 +38,11 @@ def load(name: str) -> Config:
     if not isinstance(config, Config):
         raise InputError(f"--config: {path} does not define `config = Config(...)`")
     return config
+
+
+def short_name(name: str) -> str:
+    """Return the name of a config for folders: "cvc" and "published/cvc" in launch/configs, else that of its file."""
+    return Path(name).stem if Path(name).is_file() else name.removesuffix(".py")
 
 
 def overridden(config: Config, arguments: Sequence[str]) -> Config:

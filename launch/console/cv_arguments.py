@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str], description: str = "") -> Command:
         raise InputError("name a config, such as --config=demo.py")
     tracking.check(known.track)
     config = configs.overridden(configs.load(known.config), rest)
-    folder = known.workdir or Path("work") / Path(known.config).stem
+    folder = known.workdir or Path("work") / configs.short_name(known.config)
     cluster = _cluster(known)
     if cluster and (known.verify or known.shard != "0/1"):
         raise InputError("--shard and --verify are for processes on their own: leave them out, or --distributed")

@@ -24,6 +24,7 @@ def load(data: Data, console: Console) -> Dataset:
         console.print(builder.info.metadata["found"])
     height, width = data.size
     window = builder.info.metadata.get("window")
+    filtered = "" if data.mask_filter == "nearest" else f"-{data.mask_filter}"
     logging.set_verbosity(logging.FATAL)  # TFDS warns that it decodes without OpenCV; see also runtime.configure
     dataset = prepare(
         builder.as_data_source(split="train"),
@@ -31,8 +32,9 @@ def load(data: Data, console: Console) -> Dataset:
         classes=tuple(builder.info.metadata["classes"]),
         size=data.size,
         fit=data.fit,
+        mask_filter=data.mask_filter,
         window=tuple(window) if window else None,
-        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}",
+        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}{filtered}",
         track=track(console, f"reading {data.builder}"),
     )
     console.print(

@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from rich.console import Console
 
-from datasets.files import DataError, MissingError
+from datasets.errors import DamagedError, DataError, MissingError
+from datasets.files import local
 from datasets.folder import check, labels
 from datasets.folder import images as image_files
 from launch.console import dataset
@@ -47,6 +47,8 @@ def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
     def examine(index: int) -> ImageProfile | str:
         try:
             return profile_image(*found.read(index), len(found.classes))
+        except DamagedError:
+            raise
         except DataError as error:
             return str(error)
 
@@ -67,8 +69,8 @@ def _folder(data: Data, console: Console) -> Source:
     """Read a folder's files one by one: a fault in one of them does not hide the others."""
     if not data.images:
         raise MissingError("the data set 'folder' needs images: name the folder with --config.data.images=FOLDER")
-    images = Path(data.images).expanduser()
-    masks, groups = (Path(path).expanduser() if path else None for path in (data.masks, data.groups))
+    images = local(data.images)
+    masks, groups = (local(path) if path else None for path in (data.masks, data.groups))
     checked = check.check(images, masks, groups, data.classes or None, track(console, "reading masks"))
     found = checked.found
     name = images.resolve().parent.name if images.name == "images" else images.resolve().name

@@ -14,7 +14,8 @@ SAMPLE = 40  # masks that `ceiling` resizes
 def all_empty(config: Config, source: Source, profile: Profile) -> bool:
     """Say whether no mask holds any foreground at the training size."""
     masks = (source.read(index)[1] for index in range(len(profile.ids)))
-    return not any(resize(mask[..., None], mask, config.data.size, config.data.fit)[1].any() for mask in masks)
+    data = config.data
+    return not any(resize(mask[..., None], mask, data.size, data.fit, data.mask_filter)[1].any() for mask in masks)
 
 
 def ceiling(config: Config, source: Source, profile: Profile) -> str:

@@ -87,7 +87,8 @@ def settings(
     if number and number != config.folds:
         advice.append(Advice("folds", str(number), why))
     images = len(profile.ids)
-    training = images * (1 - 1 / (number or 2)) * (1 - config.inner_validation * (config.protocol == "nested"))
+    tested = 1 / number if number > 1 else 0.2
+    training = images * (1 - tested) * (1 - config.inner_validation * (config.protocol == "nested"))
     image = int(pixel * np.prod(data.size))
     resident = images * int(np.prod(data.size)) * (channels + 1)
     fixed = need.state + resident * (resident <= 1e9 * data.resident_gb)
@@ -102,11 +103,15 @@ def settings(
 
 
 def fold_count(config: Config, profile: Profile) -> tuple[int, str]:
-    """Return the most folds, up to the config's number, that the images or groups fill, and why no more; 0 for none."""
+    """Return the most folds, up to the config's number, that the images or groups fill, and why no more; 0 for none.
+
+    The number of folds that are given is that of the config.
+    """
     reason = ""
-    for number in range(config.folds, 1, -1):
+    for number in range(config.folds, 1, -1) if config.split == "folds" else [config.folds]:
         try:
-            plan.divide(dataclasses.replace(config, folds=number), profile.ids, profile.groups)
+            classes = num_classes(profile.classes)
+            plan.divide(dataclasses.replace(config, folds=number), profile.ids, profile.groups, classes)
         except ValueError as error:
             reason = reason or str(error)
             continue

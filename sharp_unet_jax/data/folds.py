@@ -1,12 +1,14 @@
 """Folds: the images that train, validate and test in each run, as pure functions of ids, groups and a seed.
 
-The order of images comes from SHA-256 of seed, repeat and id, never from a random generator. A split is therefore the
-same on every machine, with every NumPy, and for every order of the images.
+The order of images comes from SHA-256 of seed, repeat and id, not from a random generator. A split is therefore the
+same on every machine, with every NumPy, and for every order of the images. The exception is `authors`, whose generator
+NumPy has frozen.
 """
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -15,7 +17,7 @@ Protocol = Literal["paper", "nested"]
 
 
 class Split(NamedTuple):
-    """Sorted int64 indices into the list of ids."""
+    """Int64 indices into the list of ids; sorted, except for the test images of `authors`."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -33,6 +35,7 @@ def plan(
     protocol: Protocol,
     validation: float = 0.2,
     seed: int,
+    tests: Mapping[tuple[int, int], np.ndarray] | None = None,
 ) -> dict[tuple[int, int], Split]:
     """Split a data set for every (repeat, fold), both counted from 0.
 
@@ -46,10 +49,11 @@ def plan(
             each (seed, repeat, fold).
         validation: under "nested", the fraction of the training images; with groups, as close as they allow.
         seed: any integer.
+        tests: the test images of every (repeat, fold), where these are given and not drawn.
 
     Raises:
-        ValueError: for repeated ids, fewer images or groups than folds, fewer than 2 folds, an unknown protocol, or a
-            nested split that would leave a part empty.
+        ValueError: for repeated ids, fewer images or groups than folds, fewer than 2 folds, an unknown protocol, a
+            split that would leave a part empty, or a group that given `tests` divide although `grouped`.
 
     >>> from sharp_unet_jax.data import folds
     >>> patients = ["a", "a", "b", "b", "c", "c"]
@@ -70,27 +74,49 @@ def plan(
     if not 0 < validation < 1:
         raise ValueError(f"validation must be a fraction between 0 and 1, got {validation}")
     _check_unique(ids)
+    if tests is None:
+        tests = _drawn(groups if grouped else ids, folds, repeats, grouped, seed)
+    elif grouped:
+        _check_whole(groups, tests)
+    names = groups if grouped else ids
     splits = {}
-    for repeat in range(repeats):
-        if grouped:
-            tests = grouped_folds(groups, folds, seed=seed, repeat=repeat)
-        else:
-            tests = k_folds(ids, folds, seed=seed, repeat=repeat)
-        for fold, test in enumerate(tests):
-            train = np.setdiff1d(np.arange(len(ids)), test)
-            inner = test
-            if protocol == "nested":
-                prefix = f"{seed}/{repeat}/{fold}/validation"
-                names = groups if grouped else ids
-                inner = train[portion([names[i] for i in train], validation, prefix)]
-                train = np.setdiff1d(train, inner)
-                if not len(train) or not len(inner):
-                    raise ValueError(
-                        f"repeat {repeat}, fold {fold}: {len(train)} images left to train on and {len(inner)} to "
-                        f"validate on: nested needs both, so use more images or groups, or another validation fraction"
-                    )
-            splits[repeat, fold] = Split(train, inner, test)
+    for (repeat, fold), test in tests.items():
+        train = np.setdiff1d(np.arange(len(ids)), test)
+        inner = test
+        if protocol == "nested":
+            inner = train[portion([names[i] for i in train], validation, f"{seed}/{repeat}/{fold}/validation")]
+            train = np.setdiff1d(train, inner)
+        if not len(train) or not len(inner):
+            raise ValueError(
+                f"repeat {repeat}, fold {fold}: {len(train)} images left to train on and {len(inner)} to validate on: "
+                f"{protocol} needs both, so use more images or groups, or another validation fraction"
+            )
+        splits[repeat, fold] = Split(train, inner, test)
     return splits
+
+
+def authors(ids: Sequence[str], *, random_state: int) -> np.ndarray:
+    """Return the test images of the one split that the paper's code trains on: ceil(n / 5) of n images.
+
+    It is scikit-learn's `train_test_split(images, test_size=0.2, random_state=random_state)`, of images in the order of
+    their file names as text: 1.tif, 10.tif, 2.tif. The test images are in that function's order, by which they come in
+    batches. The paper's code has random_state 42, and 0 for several classes.
+
+    Args:
+        ids: file names without suffix, each once; zeros before a number are not part of the name.
+        random_state: seed of NumPy's RandomState.
+
+    Returns:
+        Int64 indices into `ids`, (ceil(n / 5),).
+
+    >>> from sharp_unet_jax.data import folds
+    >>> folds.authors(["1", "2", "3", "10"], random_state=42)  # in the order 1, 10, 2, 3
+    array([3])
+    """
+    # The dot of a suffix sorts before letters, digits and "_", but after "-" and " ".
+    names = [f"{int(name) if name.isdecimal() else name}." for name in ids]
+    order = np.array(sorted(range(len(ids)), key=names.__getitem__), np.int64)
+    return order[np.random.RandomState(random_state).permutation(len(ids))[: math.ceil(0.2 * len(ids))]]
 
 
 def k_folds(ids: Sequence[str], k: int, *, seed: int, repeat: int) -> list[np.ndarray]:
@@ -161,6 +187,30 @@ def portion(names: Sequence[str], fraction: float, prefix: str) -> np.ndarray:
     if not chosen:  # every group is at least twice the target
         chosen.add(min(order, key=sizes.__getitem__))
     return np.flatnonzero([name in chosen for name in names])
+
+
+def _drawn(
+    names: Sequence[str], folds: int, repeats: int, grouped: bool, seed: int
+) -> dict[tuple[int, int], np.ndarray]:
+    """Return the test images of every (repeat, fold); `names` are the ids, or the groups if `grouped`."""
+    draw = grouped_folds if grouped else k_folds
+    return {
+        (repeat, fold): test
+        for repeat in range(repeats)
+        for fold, test in enumerate(draw(names, folds, seed=seed, repeat=repeat))
+    }
+
+
+def _check_whole(groups: Sequence[str], tests: Mapping[tuple[int, int], np.ndarray]) -> None:
+    """Raise ValueError for a group of which a fold tests some images and trains on others."""
+    sizes = Counter(groups)
+    for (repeat, fold), test in tests.items():
+        for group, images in Counter(groups[i] for i in test).items():
+            if images < sizes[group]:
+                raise ValueError(
+                    f"repeat {repeat}, fold {fold} tests {images} of the {sizes[group]} images of group {group}: keep "
+                    "each group in one fold, or set grouped=false"
+                )
 
 
 def _digest(text: str) -> int:

@@ -4,24 +4,25 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, TypedDict
 
 import grain
 import numpy as np
 
-from sharp_unet_jax.data.resize import Fit, resize
+from sharp_unet_jax.data import digest
+from sharp_unet_jax.data.resize import Fit, MaskFilter, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
-from sharp_unet_jax.storage.atomic import replacing_folder, write_json
+from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_json
+from sharp_unet_jax.storage.reading import read_json
 
 Example = tuple[np.ndarray, np.ndarray, str, str]  # image, mask, id, group
+PARTS = ("images.npy", "masks.npy")
 
 
 class Source(Protocol):
@@ -30,6 +31,14 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+
+class Names(TypedDict):
+    """The content of names.json, beside images.npy and masks.npy."""
+
+    ids: list[str]
+    groups: list[str]
+    sha256: str  # see `Dataset.sha256`
 
 
 @dataclass(frozen=True)
@@ -58,12 +67,7 @@ class Dataset:
     @functools.cached_property
     def sha256(self) -> str:
         """Digest of every pixel, label, id, group and class: data sets with equal digests give the same runs."""
-        digest = hashlib.sha256()
-        for part in (self.images, self.masks):
-            digest.update(repr(part.shape).encode())
-            digest.update(np.ascontiguousarray(part).data)
-        digest.update("\n".join((*self.ids, *self.groups, *self.classes)).encode())
-        return digest.hexdigest()
+        return digest.of_pairs(self.images, self.masks, self.ids, self.groups, self.classes)
 
 
 def num_classes(classes: Sequence[str]) -> int:
@@ -78,6 +82,7 @@ def prepare(
     classes: tuple[str, ...],
     size: tuple[int, int],
     fit: Fit,
+    mask_filter: MaskFilter = "nearest",
     cache: Path | None = None,
     window: tuple[float, float] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
@@ -90,8 +95,9 @@ def prepare(
         classes: names, background first.
         size: height and width of training.
         fit: how `resize` fits images into `size`.
+        mask_filter: how `resize` resizes masks.
         cache: a folder to read the result from if it is there, else to write it to. Without one, or if it cannot be
-            written, the arrays lie in a deleted temporary folder.
+            written, the arrays lie in temporary files without a name.
         window: kept in the result, not applied.
         track: `track(items, total)` may wrap the iteration, to show its progress.
 
@@ -99,27 +105,39 @@ def prepare(
         InputError: for no examples, grey images among coloured ones, labels beyond `classes`, masks that are all empty,
             or a full disk.
     """
-    if cache is not None and (cached := _load(cache, name, classes)) is not None:
-        return dataclasses.replace(cached, window=window)
+    if cache is not None:
+        clear_dead(cache.parent)
+        if cached := _load(cache, name, classes, size):
+            return dataclasses.replace(cached, window=window)
     if not len(source):
         raise InputError(f"{name}: the data set is empty")
-    pipeline = grain.MapDataset.source(source).map(functools.partial(_example, size=size, fit=fit))
+    resized = functools.partial(_example, size=size, fit=fit, mask_filter=mask_filter)
+    pipeline = grain.MapDataset.source(source).map(resized)
     examples = _checked(track(_iterate(pipeline), len(source)), name, classes)
     with contextlib.ExitStack() as stack:
         kept = None
         if cache is not None:
             with contextlib.suppress(OSError):  # without a cache the next call reads again
                 kept = stack.enter_context(replacing_folder(cache))
-        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         try:
-            ids, groups = _write(folder, examples, len(source))
+            files: list[IO[bytes]] = [
+                stack.enter_context((kept / part).open("w+b"))
+                if kept
+                else stack.enter_context(tempfile.TemporaryFile())
+                for part in PARTS
+            ]
+            images, masks, ids, groups = _write(files, examples, len(source))
+            dataset = Dataset(name, images, masks, ids, groups, classes, kept and cache, window)
+            if kept:
+                names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
+                write_json(kept / "names.json", names)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            folder = cache.parent if kept and cache else Path(tempfile.gettempdir())
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise InputError(f"{folder.parent}: no space left on the device for the images at {size}") from error
-        # The memory maps stay valid after the folder is renamed or deleted.
-        dataset = Dataset(name, *_arrays(folder), ids, groups, classes, kept and cache, window)
-        write_json(folder / "names.json", {"ids": ids, "groups": groups, "sha256": dataset.sha256})
+            raise InputError(
+                f"{folder}: {os.strerror(error.errno).lower()}: no images at {size} are written"
+            ) from error
     return dataset
 
 
@@ -128,8 +146,8 @@ def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=32)))
 
 
-def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit) -> Example:
-    image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit)
+def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit, mask_filter: MaskFilter) -> Example:
+    image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit, mask_filter)
     return image, mask, _text(example["id"]), _text(example["group"])
 
 
@@ -159,30 +177,47 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
         raise InputError(f"{name}: all {number} masks are empty: there is nothing to learn")
 
 
-def _write(folder: Path, examples: Iterable[Example], n: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Write images.npy and masks.npy example by example, since all may not fit into memory; return ids and groups."""
+def _write(
+    files: Sequence[IO[bytes]], examples: Iterable[Example], n: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Write images and masks to two .npy files example by example, since all may not fit into memory.
+
+    Returns images, masks, ids and groups. The arrays are mapped from the files, and stay valid when these are closed,
+    renamed or deleted.
+    """
     names: list[list[str]] = []
-    with open(folder / "images.npy", "wb") as images, open(folder / "masks.npy", "wb") as masks:
-        for image, mask, *name in examples:
-            for file, array in ((images, image), (masks, mask)):
-                if not names:
-                    header = {"descr": "|u1", "fortran_order": False, "shape": (n, *array.shape)}
-                    np.lib.format.write_array_header_1_0(file, header)
-                file.write(np.ascontiguousarray(array, np.uint8).data)
-            names.append(name)
+    shapes: list[tuple[int, ...]] = []
+    starts: list[int] = []
+    for image, mask, *name in examples:
+        for file, array in zip(files, (image, mask), strict=True):
+            if not names:
+                shapes.append((n, *array.shape))
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": "|u1", "fortran_order": False, "shape": shapes[-1]}
+                )
+                starts.append(file.tell())
+            file.write(np.ascontiguousarray(array, np.uint8).data)
+        names.append(name)
+    for file in files:
+        file.flush()
+    images, masks = (
+        np.memmap(file, np.uint8, "r", start, shape) for file, start, shape in zip(files, starts, shapes, strict=True)
+    )
     ids, groups = zip(*names, strict=True)
-    return ids, groups
+    return images, masks, ids, groups
 
 
-def _arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    images, masks = (np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks"))
-    return images, masks
-
-
-def _load(folder: Path, name: str, classes: tuple[str, ...]) -> Dataset | None:
+def _load(folder: Path, name: str, classes: tuple[str, ...], size: tuple[int, int]) -> Dataset | None:
+    """Return the data set that was written to `folder`; None if it is missing or damaged: it is prepared again."""
     try:
-        names = json.loads((folder / "names.json").read_text())
-        dataset = Dataset(name, *_arrays(folder), tuple(names["ids"]), tuple(names["groups"]), classes, folder)
-        return dataset if dataset.sha256 == names["sha256"] else None
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError, EOFError):
-        return None  # missing or damaged: the caller prepares it again
+        names = read_json(folder / "names.json", Names, remedy="it is written again")
+        images, masks = (np.lib.format.open_memmap(folder / part, mode="r") for part in PARTS)
+    except Exception:  # NumPy raises errors of many kinds for a damaged header
+        return None
+    n = len(names["ids"])
+    # The digest is of bytes and shapes: the same bytes may be another dtype's.
+    whole = len(names["groups"]) == n and images.dtype == masks.dtype == np.uint8
+    if not whole or images.shape[:-1] != masks.shape or masks.shape != (n, *size):
+        return None
+    dataset = Dataset(name, images, masks, tuple(names["ids"]), tuple(names["groups"]), classes, folder)
+    return dataset if dataset.sha256 == names["sha256"] else None

@@ -108,16 +108,19 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
 
 def _protocol(config: Config) -> str:
     """Describe how images were divided and epochs chosen, in two lines."""
-    if config.folds == 1:  # `sharp_unet_jax.fit`
-        return (
-            f"One division of the images, no cross-validation; seed: {config.seed}. "
-            "Epochs were chosen on the images that are scored, which flatters the score.\n"
-        )
+    if config.folds == 1:  # `sharp_unet_jax.fit`, and split="authors"
+        chosen = {
+            "paper": "Epochs were chosen on the images that are scored, which flatters the score.",
+            "nested": "Epochs were chosen on a part of the training images; nothing was decided on the test images.",
+        }[config.protocol]
+        return f"One division of the images, no cross-validation; seed: {config.seed}. {chosen}\n"
     chosen = {
         "paper": "Epochs were chosen on the fold that is scored, which flatters the score.",
         "nested": "Epochs were chosen on a part of the training folds; nothing was decided on the test fold.",
     }[config.protocol]
     groups = "Folds kept groups whole." if config.grouped else "Folds were drawn at random, whatever the groups."
+    if config.split != "folds" and not config.grouped:
+        groups = "Folds were given in a file."
     counts = f"folds: {config.folds}, repeats: {config.repeats}, seed: {config.seed}"
     return f"Protocol `{config.protocol}`, {counts}. {chosen}\n{groups}"
 

@@ -66,10 +66,13 @@ class UNetDecoder(nnx.Module):
 
     heads: tuple[str, ...] = ("head",)
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS, *, num_classes: int, rngs: nnx.Rngs):
-        pairs = list(zip(widths[1:], widths[:-1], strict=True))[::-1]
-        self.ups = nnx.List([UpConv(i, o, rngs=rngs) for i, o in pairs])
-        self.blocks = nnx.List([Block(2 * o, o, rngs=rngs) for _, o in pairs])
+    def __init__(
+        self, widths: tuple[int, ...] = WIDTHS, up_widths: tuple[int, ...] = (), *, num_classes: int, rngs: nnx.Rngs
+    ):
+        """Build it for an encoder of `widths`; up-convolutions give `up_widths` channels, by default the skip's."""
+        levels = list(zip(widths[1:], up_widths or widths[:-1], widths[:-1], strict=True))[::-1]
+        self.ups = nnx.List([UpConv(below, up, rngs=rngs) for below, up, _ in levels])
+        self.blocks = nnx.List([Block(width + up, width, rngs=rngs) for _, up, width in levels])
         self.head = Conv(widths[0], num_classes, 1, rngs=rngs)
 
     def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None) -> jax.Array:  # noqa: ARG002

@@ -38,7 +38,7 @@ def table(sweeps: Sequence[Sweep]) -> Table:
         "Audit of folds: test images with a relative among the images their run had seen",
         describe(sweeps),
         pd.DataFrame(columns).rename_axis("test images whose run had seen").reset_index(),
-        "Every image is tested once a repeat, and counted each time. All other images are seen: trained on, or used to "
+        "A test image is counted in every repeat. All other images of a run are seen: trained on, or used to "
         "decide on stopping and weights. Ids are consecutive if they differ by 1 in their last number alone. Their "
         "likeness (median correlation at 32x32) shows whether they are neighbours in a stack or video: neighbours are "
         "more alike than nearly all pairs, unrelated images more than about 50 % of them. Near-duplicates differ in at "
@@ -157,9 +157,10 @@ def _tested(sweep: Sweep) -> NDArray[np.bool_]:
 
 
 def _apart(tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (n, n): True where some repeat tests two images in different folds, so that one is seen for the other."""
+    """Return (n, n): True where some run tests one of two images alone, so that the other is seen for it."""
     together = tested.T.astype(np.float32) @ tested.astype(np.float32)
-    return together < tested.sum(axis=0)
+    times = tested.sum(axis=0)
+    return together < np.maximum.outer(times, times)
 
 
 def _groups_known(sweep: Sweep) -> bool:

@@ -6,7 +6,7 @@ from itertools import combinations
 import pandas as pd
 
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.provenance import describe, named, unfinished
+from sharp_unet_jax.report.provenance import MONITORS, describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
 
@@ -56,11 +56,12 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
             )
     if not rows:
         return None
+    monitors = dict.fromkeys(MONITORS[sweep.config.get("monitor", "loss")] for sweep in sweeps)
     note = [
         "Jaccard in per cent. The gap is what the choice of the best epoch on the test fold would add to the score.",
         "With the protocol nested, the reported epoch was chosen on other images, and the gap is the whole optimism of "
-        "choosing on the test fold. With the protocol paper, it was chosen by the loss on the test fold itself, and "
-        "the gap is only the rest of the optimism.",
+        f"choosing on the test fold. With the protocol paper, it was chosen by the {' or '.join(monitors)} on the test "
+        "fold itself, and the gap is only the rest of the optimism.",
         unfinished(sweeps),
     ]
     title = "Optimism: the best epoch on the test fold against the reported one"
@@ -116,7 +117,8 @@ def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
 
 
 def _same_images(first: Sweep, second: Sweep) -> bool:
-    """Return whether two data sets of one name are the same: equal ids, and equal pixels if the sizes are equal."""
-    same_size = all(first.config["data"][key] == second.config["data"][key] for key in ("size", "fit"))
+    """Return whether two data sets of one name are the same: equal ids, and equal pixels if they are resized alike."""
+    keys = ("size", "fit", "mask_filter")
+    resized_alike = all(first.config["data"].get(key) == second.config["data"].get(key) for key in keys)
     same_pixels = first.folds["sha256"] == second.folds["sha256"]
-    return first.groups.keys() == second.groups.keys() and (same_pixels or not same_size)
+    return first.groups.keys() == second.groups.keys() and (same_pixels or not resized_alike)

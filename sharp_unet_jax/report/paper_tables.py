@@ -105,21 +105,24 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     frame = pd.DataFrame(rows)
     if (frame[["paper: Jaccard", "paper: Dice"]] == "-").all(axis=None):
         frame = frame.drop(columns=frame.columns[frame.columns.str.contains("paper")])
+    outputs = frame.columns[frame.columns.str.startswith(published.SOURCES["outputs"])]
+    frame = frame.drop(columns=[column for column in outputs if (frame[column] == "-").all()])
     rule = "the higher Jaccard of plain and sharp" if number < 3 else "a Jaccard higher than every other model's"
     bold = f"Bold: {rule} by the {significance.TEST.format(count=len(pairs))}." if pairs else ""
     warning = significance.split_groups(labels) if pairs else ""
+    cited = published.NOTE if frame.columns.str.contains(published.SOURCES["outputs"]).any() else ""
     return Table(
         f"table{number}",
         f"{title} (the paper's Table {number})",
         describe(list(labels)),
         narrow(frame),
-        "\n".join(filter(None, [bold, significance.INTERVAL, warning, unfinished(list(labels))])),
+        "\n".join(filter(None, [bold, significance.INTERVAL, cited, warning, unfinished(list(labels))])),
     )
 
 
 def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, object]:
     runs = sweep.runs[sweep.runs["model"] == model]
-    paper = published.scores(sweep, model, number)
+    printed, outputs = (published.scores(sweep, model, number, source) for source in published.SOURCES)
     row: dict[str, object] = {"runs": len(runs)}
     for metric in published.OVERLAPS:
         scores, name = 100 * runs[metric].astype(float), metric.capitalize()
@@ -128,8 +131,9 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
         if metric == "jaccard":
             mean = statistics.corrected_t(scores, statistics.test_ratio(sweep))
             row["95 % interval"] = interval(max(mean.low, 0), min(mean.high, 100))
-        row[f"paper: {name}"] = plus_minus(paper[f"{metric}_mean"], paper[f"{metric}_std"])
-        row[f"{name} minus paper"] = signed(scores.mean() - paper[f"{metric}_mean"])
+        row[f"paper: {name}"] = plus_minus(printed[f"{metric}_mean"], printed[f"{metric}_std"])
+        row[f"{name} minus paper"] = signed(scores.mean() - printed[f"{metric}_mean"])
+        row[f"authors' outputs: {name}"] = plus_minus(outputs[f"{metric}_mean"], outputs[f"{metric}_std"])
     return row
 
 

@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sharp_unet_jax.report.records import Sweep
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 """The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
+MONITORS = {"loss": "loss", "jaccard": "Jaccard index", "soft_jaccard": "soft Jaccard index"}
+"""The config's `monitor` in words."""
+FIXED = "Runs differ in their seeds alone: ± and intervals say nothing about other images."
 
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
@@ -26,8 +30,29 @@ def named(sweeps: Iterable[Sweep]) -> dict[Sweep, str]:
 
 
 def setting(sweep: Sweep) -> str:
-    """Return the protocol and the kind of folds: "paper, random", "nested, grouped"."""
-    return f"{sweep.config['protocol']}, {'grouped' if sweep.config['grouped'] else 'random'}"
+    """Return the protocol and the kind of folds: "paper, random", "nested, grouped", "paper, the authors'"."""
+    return f"{sweep.config['protocol']}, {_kind(sweep)}"
+
+
+def division(sweep: Sweep) -> str:
+    """Return how the images were divided: "5 random folds x 5 repeats"."""
+    folds, repeats = sweep.config["folds"], sweep.config["repeats"]
+    several = "s" if repeats > 1 else ""
+    if _one_split(sweep):
+        tested = f"{len(sweep.folds['folds'][0]['test'])} of {sweep.folds['images']} images tested"
+        return f"one split, {_kind(sweep)} ({tested}), x {repeats} seed{several}"
+    return f"{folds} {_kind(sweep)} fold{'s' if folds > 1 else ''} x {repeats} repeat{several}"
+
+
+def _kind(sweep: Sweep) -> str:
+    drawn = "grouped" if sweep.config["grouped"] else "random"
+    return {"folds": drawn, "authors": "the authors'"}.get(sweep.config.get("split", "folds"), "given")
+
+
+def _one_split(sweep: Sweep) -> bool:
+    """Return True if all runs have the same test images."""
+    tests = [cell["test"] for cell in sweep.folds["folds"]]
+    return all(test == tests[0] for test in tests)
 
 
 def describe(sweeps: Sequence[Sweep]) -> str:
@@ -64,7 +89,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
         "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
-    repeats = f"{config['repeats']} repeats" if config["repeats"] > 1 else "1 repeat"
+    masks = ", masks antialiased" if config["data"].get("mask_filter") == "antialiased" else ""
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
     start = f"Started from {config.get('weights') or 'scratch'}"
@@ -74,17 +99,28 @@ def _sentences(sweep: Sweep) -> list[str]:
     augmented = ", ".join(f"{name} {strength:g}" for name, strength in changes.items()) or "nothing"
     return [
         f"Protocol: {decided}.",
-        f"{config['folds']} {'grouped' if config['grouped'] else 'random'} folds x {repeats}.",
+        f"{division(sweep).capitalize()}.",
+        *([FIXED] if _one_split(sweep) and config["repeats"] > 1 else []),
         f"n = {folds['images']} images ({folds['groups']} groups).",
-        f"{height}x{width} pixels ({config['data']['fit']}).",
+        f"{height}x{width} pixels ({config['data']['fit']}{masks}).",
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         "± is the sample standard deviation over runs.",
         f"Threshold {config['threshold']}." if classes == 2 else "Each pixel gets its most probable class.",
         f"An image's class in neither truth nor prediction {EMPTY[config['empty']]}.",
         *_kernel(sweep),
         f"{start}.",
+        *_monitored(config),
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
+    ]
+
+
+def _monitored(config: dict[str, Any]) -> list[str]:
+    """Return a sentence about what decided on stopping, learning rate and weights; none where it was the loss."""
+    if (monitor := config.get("monitor", "loss")) == "loss":
+        return []
+    return [
+        f"Each run was decided by the {MONITORS[monitor]}, and ended {config['patience']} epochs after its best one."
     ]
 
 

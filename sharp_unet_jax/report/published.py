@@ -1,4 +1,9 @@
-"""The scores that the paper itself reports, from paper.csv: a row a table of the paper, data set, network and skip."""
+"""The scores that the paper and its authors report, from paper.csv: a row a table, data set, network and skip.
+
+The column `source` is "print" for the paper's tables. It is "outputs" for outputs that the authors' public notebooks
+keep (hasibzunair/sharp-unet-experiments, plot_graphs.ipynb): they are listed where they differ from print, or where
+the paper draws a figure without a table.
+"""
 
 import functools
 from importlib import resources
@@ -12,25 +17,38 @@ from sharp_unet_jax.report.records import Sweep
 OVERLAPS = ("jaccard", "dice")
 """The overlaps that the paper reports, by their names in metrics.OVERLAPS."""
 
+SOURCES = {"print": "paper", "outputs": "authors' outputs"}
+"""The sources of paper.csv, and their names in headings."""
+
+NOTE = "Authors' outputs: figures in the outputs that the authors' public notebooks keep, where they differ from print."
+
 
 def knows(sweep: Sweep) -> bool:
     """Return whether the paper reports scores on the sweep's data set."""
     return bool((_paper()["dataset"] == sweep.dataset).any())
 
 
-def scores(sweep: Sweep, model: str, table: int = 1) -> pd.Series:
-    """Return what the paper reports for a model on the sweep's data set, in per cent; nan where it reports nothing.
+def scores(sweep: Sweep, model: str, table: int = 1, source: str = "print") -> pd.Series:
+    """Return what a source reports for a model on the sweep's data set, in per cent; nan where it reports nothing.
 
     Args:
         sweep: names the data set.
         model: a model of the sweep. A sharp model with another kernel than the paper's has no published scores.
-        table: the paper's table to prefer, as its Tables 1 and 3 differ in places.
+        table: the paper's table. The paper's Tables 1 and 3 differ in places; what one lacks is taken from another.
+        source: a key of SOURCES. Outputs are those that differ from this table alone.
 
     Returns:
         Series with jaccard_mean, jaccard_std, dice_mean, dice_std.
     """
     paper, known = _paper(), sweep.models[model]
-    same = {"dataset": sweep.dataset, "network": known.network, "skip": known.skip}
+    same: dict[str, str | int] = {
+        "source": source,
+        "dataset": sweep.dataset,
+        "network": known.network,
+        "skip": known.skip,
+    }
+    if source == "outputs":
+        same["table"] = table
     rows = paper[(paper[list(same)] == pd.Series(same)).all(axis=1)]
     if rows.empty or not pairing.has_paper_kernel(sweep, model):
         return pd.Series(np.nan, paper.columns)

@@ -146,8 +146,17 @@ class Sweep:
 
     def test_ids(self, name: str) -> list[str]:
         """Return the test images of a run, in the order of its per_image.parquet and predictions.npz."""
+        return self._cell(name)["test"]
+
+    def training_ids(self, name: str) -> list[str]:
+        """Return the training images of a run."""
+        cell = self._cell(name)
+        held_out = {*cell["test"], *cell["validation"]}
+        return [image for image in self.groups if image not in held_out]
+
+    def _cell(self, name: str) -> dict[str, Any]:
         run = self.planned[name]
-        return next(c["test"] for c in self.folds["folds"] if (c["repeat"], c["fold"]) == (run.repeat, run.fold))
+        return next(c for c in self.folds["folds"] if (c["repeat"], c["fold"]) == (run.repeat, run.fold))
 
     def predictions(self, name: str) -> np.ndarray | None:
         """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sharp_unet_jax.report import pairing, statistics
-from sharp_unet_jax.report.provenance import unfinished
+from sharp_unet_jax.report.provenance import division, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
@@ -23,9 +23,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
         config = sweep.config
         differences = [next(compared) for _ in wanted[label]]
         sentences = [
-            f"**{label}**: {sweep.folds['images']} images, {config['folds']} "
-            f"{'grouped' if config['grouped'] else 'random'} folds x {config['repeats']} "
-            f"repeat{'s' if config['repeats'] > 1 else ''}, protocol {config['protocol']}. "
+            f"**{label}**: {sweep.folds['images']} images, {division(sweep)}, protocol {config['protocol']}. "
             f"Jaccard on the test images: {_scores(sweep)}.",
             *(map(_difference, differences) if len(differences) <= FEW else _differences(differences)),
         ]

@@ -8,6 +8,7 @@ import matplotlib
 
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import (
+    baselines,
     boundaries,
     calibration,
     classes,
@@ -76,7 +77,13 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
     if not sweep.finished:
         return Chapter(label, sweep, {}, [], [], [], [])
     predicted = overlays.predictions(sweep)
-    tables = [classes.table(sweep), *conventions.tables(sweep), boundaries.table(sweep), calibration.table(sweep)]
+    tables = [
+        classes.table(sweep),
+        baselines.table(sweep),
+        *conventions.tables(sweep),
+        boundaries.table(sweep),
+        calibration.table(sweep),
+    ]
     return Chapter(
         label,
         sweep,

@@ -30,11 +30,14 @@ RULES: dict[str, Rule] = {
     "checkpoint_minutes": _at_least(0),
     "accumulate": _at_least(1),
     "repeats": _at_least(1),
-    "folds": _at_least(2),
+    "folds": _at_least(1),
     "batch_size": _at_least(1),
     "epochs": _at_least(1),
     "patience": _at_least(1),
     "plateau_patience": _at_least(1),
+    "min_delta": _at_least(0),
+    "plateau_min_delta": _at_least(0),
+    "min_learning_rate": _at_least(0),
     "threshold": _SHARE,
     "inner_validation": _SHARE,
     "plateau_factor": _SHARE,
@@ -56,6 +59,10 @@ def config(config: Config, devices: int) -> None:
         value = attrgetter(field)(config)
         if not allows(value):
             raise InputError(f"{field}: must be {words}, got {value}")
+    if config.split == "folds" and config.folds < 2:
+        raise InputError(f"folds: must be at least 2, got {config.folds}")
+    if config.split == "authors" and config.folds != 1:
+        raise InputError(f"folds: split=authors is one division of the images, so set folds=1; got {config.folds}")
     if isinstance(config.loss, Mapping):
         weights = config.loss.values()
         if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):

@@ -3,9 +3,12 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import folds
+from sharp_unet_jax.data import folds, split_file
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.layout import Run
@@ -28,15 +31,23 @@ def every(config: Config) -> list[Run]:
 
 
 def split(config: Config, dataset: Dataset) -> Splits:
-    """Return training, validation and test indices by repeat and fold. Raises InputError for too few images."""
+    """Return training, validation and test indices by repeat and fold.
+
+    Raises InputError for too few images, or a split file that does not fit them.
+    """
     try:
-        return divide(config, dataset.ids, dataset.groups)
+        return divide(config, dataset.ids, dataset.groups, dataset.num_classes)
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"{dataset.name}: {error}") from error
 
 
-def divide(config: Config, ids: Sequence[str], groups: Sequence[str]) -> Splits:
-    """Return what `split` returns, from the ids and groups of images alone. Raises ValueError for too few images."""
+def divide(config: Config, ids: Sequence[str], groups: Sequence[str], num_classes: int) -> Splits:
+    """Return what `split` returns, from the ids and groups of images and the channels of the logits alone.
+
+    Raises ValueError for too few images, and InputError for a split file that does not fit them.
+    """
     return folds.plan(
         ids,
         groups,
@@ -46,7 +57,19 @@ def divide(config: Config, ids: Sequence[str], groups: Sequence[str]) -> Splits:
         protocol=config.protocol,
         validation=config.inner_validation,
         seed=config.seed,
+        tests=_given(config, ids, num_classes),
     )
+
+
+def _given(config: Config, ids: Sequence[str], num_classes: int) -> dict[tuple[int, int], np.ndarray] | None:
+    """Return the test images by repeat and fold if `config.split` gives them, None if they are to be drawn."""
+    if config.split == "folds":
+        return None
+    if config.split == "authors":
+        test = folds.authors(ids, random_state=42 if num_classes == 1 else 0)
+        return {(repeat, 0): test for repeat in range(config.repeats)}
+    path = Path(config.split).expanduser()
+    return split_file.tests(path, ids, folds=config.folds, repeats=config.repeats)
 
 
 def seed(config: Config, run: Run) -> int:

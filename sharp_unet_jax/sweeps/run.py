@@ -25,7 +25,7 @@ from sharp_unet_jax.storage.layout import METRICS, RESUME, Run, run_folder
 from sharp_unet_jax.sweeps import plan, record
 from sharp_unet_jax.sweeps.device_groups import Group
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Stopped, Warned
-from sharp_unet_jax.training import distributed, epochs, train
+from sharp_unet_jax.training import decisions, distributed, epochs, train
 
 
 class Sweep(NamedTuple):
@@ -124,7 +124,9 @@ def _restored(
     (saved, best), notes = resume.unpack(state, (like, best))
     # A copy: the first training step writes over its input, which may still share memory with `state`.
     placed = distributed.copied(distributed.put(saved, program.replicated))
-    return train.Progress(placed, best, **notes["progress"]), notes["seconds"]
+    rows = notes["progress"]["rows"]
+    decided = decisions.decide(rows, program.definition.config)
+    return train.Progress(placed, best, rows, *decided), notes["seconds"]
 
 
 def _timing(seconds: Sequence[tuple[float, float]], group: Group, images: int) -> dict[str, Any]:

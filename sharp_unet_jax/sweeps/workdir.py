@@ -106,7 +106,7 @@ def check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None
         if known.get((repeat, fold), cell) != cell:
             raise InputError(
                 f"{workdir} holds a sweep with other images in repeat {repeat}, fold {fold}: "
-                "another version drew them: name another --workdir"
+                "another split or another version drew them: name another --workdir"
             )
 
 
@@ -120,7 +120,7 @@ def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
 
 def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
     """Return what processes that share a sweep must have in common: fields of the config, digests of the data."""
-    places = ("data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
+    places = ("split", "data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
     fields = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if name not in places}
     division = json.dumps(_folds(config, dataset, splits)).encode()
     return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}

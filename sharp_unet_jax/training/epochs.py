@@ -44,10 +44,10 @@ class Program:
     eval_batch_size: int  # B of evaluation and prediction
     fresh: Callable[..., State]  # (seed)
     train_step: Callable[..., tuple[State, jax.Array]]  # `step.train_step` and so on, without the definition
-    eval_step: Callable[..., tuple[jax.Array, jax.Array]]
+    eval_step: Callable[..., tuple[jax.Array, ...]]
     predict_step: Callable[..., jax.Array]
     train_loop: Callable[..., tuple[State, jax.Array]]
-    eval_loop: Callable[..., tuple[jax.Array, jax.Array]]
+    eval_loop: Callable[..., tuple[jax.Array, ...]]
 
     @functools.cached_property
     def replicated(self) -> NamedSharding:
@@ -88,14 +88,14 @@ class Program:
             by_step.append(total)
         return state, jnp.stack(by_step)
 
-    def evaluate(self, state: State, index: np.ndarray) -> tuple[jax.Array, jax.Array]:
-        """Return loss (S, B) float32 and counts (S, B, classes, 3) int32, see `step.eval_step`."""
+    def evaluate(self, state: State, index: np.ndarray) -> tuple[jax.Array, ...]:
+        """Return what `step.eval_step` returns, of each batch: loss (S, B), counts (S, B, classes, 3), and so on."""
         if self.definition.loop:
-            loss, counts = self.eval_loop(state, self.pairs, self._rows(index), np.int32(len(index)))
-            return loss[: len(index)], counts[: len(index)]
+            measured = self.eval_loop(state, self.pairs, self._rows(index), np.int32(len(index)))
+            return tuple(each[: len(index)] for each in measured)
         batches = zip(self._pairs(index), index, strict=True)
         outputs = [self.eval_step(state, pairs, self.place(batch)) for pairs, batch in batches]
-        return jnp.stack([loss for loss, _ in outputs]), jnp.stack([counts for _, counts in outputs])
+        return tuple(map(jnp.stack, zip(*outputs, strict=True)))
 
     def predict(self, params: Params, stats: Params, index: np.ndarray) -> np.ndarray:
         """Return probabilities (S, B, H, W, num_classes) in 255ths, uint8; `params` and `stats` are on the host."""
@@ -259,8 +259,8 @@ def train_loop(
 
 def eval_loop(
     definition: Definition, state: State, pairs: Pairs, index: jax.Array, steps: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Evaluate in a loop on the device: loss (S, B) and counts (S, B, classes, 3), 0 for unused rows.
+) -> tuple[jax.Array, ...]:
+    """Evaluate in a loop on the device: what `step.eval_step` returns, of each batch, 0 for unused rows.
 
     `index` (S, B) int32 are the batches, and `steps` () int32 says how many of its rows to use.
     """

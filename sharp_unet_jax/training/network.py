@@ -76,3 +76,24 @@ def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.
     predicted = valid & jax.nn.one_hot(decided, classes, dtype=jnp.bool_)
     pixels = [jnp.sum(mask, axis=(1, 2), dtype=jnp.int32) for mask in (truth & predicted, truth, predicted)]
     return jnp.stack(pixels, axis=-1)
+
+
+def soft_counts(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return what `metrics.soft_jaccard` is derived from. Call it inside of jit.
+
+    Args:
+        logits: (N, H, W, num_classes) floating.
+        labels: (N, H, W) integer classes; pixels labelled IGNORE are left out.
+
+    Returns:
+        (N, 3) float32, sums over an image's pixels and channels: truth times probability, truth, probability.
+
+    Raises:
+        AssertionError: for shapes that do not fit; the message has both.
+    """
+    chex.assert_rank([logits, labels], [4, 3])
+    chex.assert_equal_shape_prefix([logits, labels], 3)
+    channels = logits.shape[-1]
+    truth = jax.nn.one_hot(labels, max(channels, 2), dtype=jnp.float32)[..., -channels:]  # of a foreground alone
+    predicted = jnp.where((labels != IGNORE)[..., None], probabilities(logits), 0)
+    return jnp.stack([jnp.sum(each, axis=(1, 2, 3)) for each in (truth * predicted, truth, predicted)], axis=-1)

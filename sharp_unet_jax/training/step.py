@@ -103,14 +103,16 @@ def train_step(
     return State(params, stats, moments), total
 
 
-def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, ...]:
     """Return the loss (B,) float32 and the counts (B, classes, 3) int32 of a batch, see `network.counts`.
 
-    The arguments are those of `train_step`. The state is read, never donated.
+    If the config monitors the soft Jaccard, also the soft counts (B, 3) float32, see `network.soft_counts`. The
+    arguments are those of `train_step`. The state is read, never donated.
     """
     images, masks = gather(definition, pairs, index)
     logits = nnx.merge(definition.graph, state.params, state.stats)(network.scaled(images))
-    return image_losses(definition, logits, masks), network.counts(logits, masks, definition.config.threshold)
+    measured = image_losses(definition, logits, masks), network.counts(logits, masks, definition.config.threshold)
+    return (*measured, network.soft_counts(logits, masks)) if definition.config.monitor == "soft_jaccard" else measured
 
 
 def predict_step(definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array) -> jax.Array:

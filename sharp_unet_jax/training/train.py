@@ -14,7 +14,7 @@ import numpy as np
 from sharp_unet_jax import metrics
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.folds import Split
-from sharp_unet_jax.training import distributed
+from sharp_unet_jax.training import decisions, distributed
 from sharp_unet_jax.training.epochs import Program, State
 
 
@@ -32,9 +32,8 @@ class Progress(NamedTuple):
     state: State  # on the devices; the next epoch overwrites it
     best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, classes, 3), see network.counts
     rows: list[dict[str, float]]  # one an epoch
-    best_epoch: int  # the one with the lowest validation loss, from 1; 0 before the first epoch
-    learning_rate: float
-    waited: int  # epochs since the lowest validation loss or the last drop of the learning rate
+    best_epoch: int  # from 1; 0 before the first epoch
+    learning_rate: float  # of the next epoch
 
     def over(self, config: Config) -> bool:
         """Return True if the run has no further epoch."""
@@ -54,7 +53,7 @@ class Result(NamedTuple):
     """A finished run."""
 
     rows: list[dict[str, float]]  # one an epoch
-    best_epoch: int  # the one with the lowest validation loss, from 1
+    best_epoch: int  # from 1
     params: dict[str, Any]  # after the best epoch
     stats: dict[str, Any]  # after the best epoch
     counts: np.ndarray  # after the best epoch: (n_test, classes, 3), see network.counts
@@ -65,9 +64,9 @@ def fit(
 ) -> Generator[Epoch, None, Result]:
     """Train one run and yield every epoch when it ends.
 
-    The result has the weights of the epoch with the lowest loss on `split.validation`. Training stops
+    The result has the weights of the epoch that is best on `split.validation` by `config.monitor`. Training stops
     `config.patience` epochs after it. The learning rate drops after every `config.plateau_patience` epochs without a
-    lower loss. Both rules are those of Keras's EarlyStopping and ReduceLROnPlateau with min_delta=0.
+    better one. `decisions` has both rules.
 
     Args:
         program: compiled for the data set.
@@ -80,7 +79,7 @@ def fit(
     Raises:
         DivergedError: if the training loss or the validation loss is NaN or infinite.
     """
-    progress = start or Progress(program.init(seed), {}, [], 0, config.learning_rate, 0)
+    progress = start or Progress(program.init(seed), {}, [], 0, config.learning_rate)
     while not progress.over(config):
         start_time, epoch = time.perf_counter(), len(progress.rows) + 1
         index, weight = batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size)
@@ -111,32 +110,30 @@ def _scores(
     program: Program, state: State, split: Split, config: Config, binary: bool
 ) -> tuple[dict[str, float], np.ndarray]:
     """Return an epoch's losses and overlaps on validation and test images, and the counts of the test images."""
-    loss, counts = evaluate(program, state, split.test)
-    test = _summary("test", loss, counts, config, binary)
-    if split.validation is split.test:
-        return {key.replace("test", "validation"): value for key, value in test.items()} | test, counts
-    validation = _summary("validation", *evaluate(program, state, split.validation), config, binary)
-    return validation | test, counts
+    on_test = evaluate(program, state, split.test)
+    on_validation = on_test if split.validation is split.test else evaluate(program, state, split.validation)
+    row = _summary("validation", on_validation, config, binary)
+    if config.monitor == "soft_jaccard":
+        row["validation_soft_jaccard"] = metrics.soft_jaccard(on_validation[2], config.batch_size)
+    return row | _summary("test", on_test, config, binary), on_test[1]
 
 
 def _after(progress: Progress, state: State, row: dict[str, float], counts: np.ndarray, config: Config) -> Progress:
     """Return the progress after an epoch that measured `row`, with the best weights and the next learning rate."""
-    rows = [*progress.rows, row]
-    lowest = min((row["validation_loss"] for row in progress.rows), default=np.inf)
-    if row["validation_loss"] < lowest:
+    rows, best = [*progress.rows, row], progress.best
+    decided = decisions.decide(rows, config)
+    if decided.best_epoch == len(rows):
         best = distributed.copied({"params": state.params, "stats": state.stats}) | {"counts": counts}
-        return Progress(state, best, rows, len(rows), progress.learning_rate, 0)
-    waited, rate = progress.waited + 1, progress.learning_rate
-    if waited >= config.plateau_patience:
-        waited, rate = 0, rate * config.plateau_factor
-    return Progress(state, progress.best, rows, progress.best_epoch, rate, waited)
+    return Progress(state, best, rows, *decided)
 
 
-def evaluate(program: Program, state: State, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return loss (n,) float32 and counts (n, classes, 3) int32 of the images `indices`, in their order."""
+def evaluate(program: Program, state: State, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return loss (n,) float32 and counts (n, classes, 3) int32 of the images `indices`, in their order.
+
+    If the config monitors the soft Jaccard, also soft counts (n, 3) float32, see `step.eval_step`.
+    """
     index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
-    loss, counts = jax.device_get(program.evaluate(state, index))
-    return loss[weight > 0], counts[weight > 0]
+    return tuple(each[weight > 0] for each in jax.device_get(program.evaluate(state, index)))
 
 
 def predict(program: Program, result: Result, indices: np.ndarray) -> np.ndarray:
@@ -166,8 +163,12 @@ def shuffled(indices: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return indices[np.argsort(bits, kind="stable")]
 
 
-def _summary(part: str, loss: np.ndarray, counts: np.ndarray, config: Config, binary: bool) -> dict[str, float]:
-    """Return the columns of a part, such as "test": its mean loss, and every overlap of `metrics.OVERLAPS`."""
+def _summary(part: str, measured: tuple[np.ndarray, ...], config: Config, binary: bool) -> dict[str, float]:
+    """Return the columns of a part, such as "test": its mean loss, and every overlap of `metrics.OVERLAPS`.
+
+    `measured` is what `evaluate` returns.
+    """
+    loss, counts = measured[:2]
     score = metrics.score(counts, empty=config.empty, binary=binary)
     row = {f"{part}_loss": float(np.mean(loss, dtype=np.float64))}
     return row | {f"{part}_{name}": value for name, value in score.means.items()}

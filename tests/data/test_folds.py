@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from sharp_unet_jax.data import folds
 
@@ -199,3 +200,58 @@ def test_errors_are_one_clear_line(changes, line):
 def test_k_folds_refuses_repeated_ids():
     with pytest.raises(ValueError, match="'a' is there more than once"):
         folds.k_folds(list("abca"), 2, seed=0, repeat=0)
+
+
+@given(st.integers(2, 700), st.sampled_from([0, 42]))
+def test_the_authors_split_is_that_of_scikit_learn(n, random_state):
+    ids = [f"{number:03}" for number in range(1, n + 1)]  # of CVC-ClinicDB, whose files are 1.tif, 2.tif, ...
+    files = sorted(f"{number}.tif" for number in range(1, n + 1))
+    _, tested = train_test_split(files, test_size=0.2, random_state=random_state)
+    found = folds.authors(ids, random_state=random_state)
+    assert [f"{int(ids[index])}.tif" for index in found] == tested
+
+
+def test_the_authors_split_sorts_file_names():
+    """A suffix counts: `a-1.tif` is before `a.tif`, and `a.tif` before `a1.tif` and `a_1.tif`."""
+    ids = ["a_1", "b", "a", "a-1", "a1", "slice-01", "slice-00"]
+    files = sorted(f"{name}.tif" for name in ids)
+    _, tested = train_test_split(files, test_size=0.2, random_state=42)
+    assert [f"{ids[index]}.tif" for index in folds.authors(ids, random_state=42)] == tested
+
+
+def test_given_test_images_keep_their_order_and_the_rest_trains():
+    tests = {(0, 0): np.array([4, 1]), (1, 0): np.array([4, 1])}
+    options = {"folds": 1, "repeats": 2, "grouped": False, "seed": 0, "tests": tests}
+    plan = folds.plan(list("abcdefgh"), list("aabbccdd"), protocol="paper", **options)
+    assert list(plan) == [(0, 0), (1, 0)]
+    for split in plan.values():
+        assert split.validation is split.test
+        np.testing.assert_array_equal(split.test, [4, 1])
+        np.testing.assert_array_equal(split.train, [0, 2, 3, 5, 6, 7])
+    nested = folds.plan(list("abcdefgh"), list("aabbccdd"), protocol="nested", **options)
+    for split in nested.values():
+        np.testing.assert_array_equal(split.test, [4, 1])
+        assert len(split.validation) == 1
+        np.testing.assert_array_equal(np.sort(np.concatenate(split)), np.arange(8))
+
+
+@pytest.mark.parametrize(
+    ("test", "grouped", "line"),
+    [
+        ([0, 2, 3], True, "repeat 0, fold 0 tests 1 of the 2 images of group a: keep each group in one fold"),
+        (range(8), False, "repeat 0, fold 0: 0 images left to train on and 8 to validate on"),
+    ],
+)
+def test_given_test_images_that_cannot_be_used(test, grouped, line):
+    with pytest.raises(ValueError, match=line) as error:
+        folds.plan(
+            list("abcdefgh"),
+            list("aabbccdd"),
+            folds=1,
+            repeats=1,
+            grouped=grouped,
+            protocol="paper",
+            seed=0,
+            tests={(0, 0): np.array(test)},
+        )
+    assert "\n" not in str(error.value)

@@ -1,8 +1,16 @@
 """The resident arrays: a source's content in its order, a cache that is whole, and refused data sets."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from sharp_unet_jax.data import resident
 from sharp_unet_jax.data.resident import prepare
 from sharp_unet_jax.errors import InputError
 
@@ -66,10 +74,100 @@ def test_a_damaged_cache_is_written_again(tmp_path):
         ):
             (cache / name).write_bytes(damaged)
             assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
-    for odd in ("[]", "null", '{"ids": 3, "groups": [], "sha256": ""}'):
+    for odd in ("[]", "null", '{"ids": 3, "groups": [], "sha256": ""}', '{"ids": [], "groups": [], "sha256": ""}'):
         (cache / "names.json").write_text(odd)
         assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"|u1", b"|i1"),
+        (b"|u1", b"|b1"),
+        (b"|u1", b"|S1"),
+        (b"8, 12", b"12, 8"),
+        (b"(40,", b"(39,"),
+        (b"(40,", b"(99,"),
+        (b"(40, 8", b"(8, 40"),
+        (b"False", b"True "),
+        (b"descr", b"\xffescr"),
+        (b"{'d", b"{{{"),
+        (b"\x01\x00", b"\x03\x00"),
+    ],
+)
+def test_a_header_that_is_wrong_changes_nothing(name, before, after, tmp_path):
+    """The digest is of the bytes behind it."""
+    cache = tmp_path / "toy"
+    whole = prepare(examples(), cache=cache, **OPTIONS)
+    content = (cache / name).read_bytes()
+    (cache / name).write_bytes(content.replace(before, after, 1))
+    again = prepare(examples(), cache=cache, **OPTIONS)
+    np.testing.assert_array_equal(again.images, whole.images)
+    np.testing.assert_array_equal(again.masks, whole.masks)
+    assert again.images.dtype == again.masks.dtype == np.uint8
+
+
+def test_a_cache_of_another_size_is_not_taken(tmp_path):
+    prepare(examples(), cache=tmp_path / "toy", **OPTIONS)
+    assert prepare(examples(), cache=tmp_path / "toy", **OPTIONS | {"size": (4, 6)}).masks.shape == (40, 4, 6)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sharp_unet_jax.data.resident import prepare
+from tests.data.test_resident import OPTIONS, examples
+
+class Killing(list):
+    def __getitem__(self, index):
+        if index == 39:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+prepare(Killing(examples()), cache=Path(sys.argv[1]) if sys.argv[1:] else None, **OPTIONS)
+"""
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path, monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    for arguments in ([str(tmp_path / "caches/toy")], []):
+        command = [sys.executable, "-c", KILLED, *arguments]
+        assert subprocess.run(command, cwd=root, check=False).returncode == -signal.SIGKILL
+    assert not list((tmp_path / "temporary").iterdir())
+    (left,) = (tmp_path / "caches").iterdir()
+    assert (left / "images.npy").exists()
+    prepare(examples(), cache=tmp_path / "caches/toy", **OPTIONS)
+    assert [path.name for path in (tmp_path / "caches").iterdir()] == ["toy"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("writer", ["_write", "write_json"])
+def test_a_full_disk_is_named(writer, cached, code, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(resident, writer, full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    if (writer, cached) == ("write_json", False):
+        prepare(examples(), **OPTIONS)
+    else:
+        where = tmp_path / ("caches" if cached else "temporary")
+        with pytest.raises(InputError, match=rf"{where}: {os.strerror(code).lower()}"):
+            prepare(examples(), cache=tmp_path / "caches/toy" if cached else None, **OPTIONS)
+    assert not [path for path in tmp_path.rglob("*") if path.name not in ("caches", "temporary")]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+    (tmp_path / "a file").touch()
+    data = prepare(examples(), cache=tmp_path / "a file" / "toy", **OPTIONS)
+    assert data.folder is None
+    assert data.sha256 == prepare(examples(), **OPTIONS).sha256
 
 
 @pytest.mark.parametrize("key", ["image", "mask", "id", "group"])

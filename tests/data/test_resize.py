@@ -1,21 +1,29 @@
 """Resizing: areas are averaged, labels are never invented, and letterbox padding is ignored."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax.data.resize import resize
+from sharp_unet_jax.data.resize import antialiased, resize
 from sharp_unet_jax.metrics import IGNORE
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
-@given(source=sizes, target=sizes, fit=st.sampled_from(["stretch", "letterbox"]), seed=st.integers(0, 99))
-def test_size_type_and_labels(source, target, fit, seed):
+@given(
+    source=sizes,
+    target=sizes,
+    fit=st.sampled_from(["stretch", "letterbox"]),
+    mask_filter=st.sampled_from(["nearest", "antialiased"]),
+    seed=st.integers(0, 99),
+)
+def test_size_type_and_labels(source, target, fit, mask_filter, seed):
     rng = np.random.default_rng(seed)
     mask = rng.choice(np.array([0, 1, 3], np.uint8), source)
-    image, label = resize(rng.integers(0, 256, (*source, 3), np.uint8), mask, target, fit)
+    image, label = resize(rng.integers(0, 256, (*source, 3), np.uint8), mask, target, fit, mask_filter)
     assert (image.shape, label.shape) == ((*target, 3), target)
     assert image.dtype == label.dtype == np.uint8
     assert set(np.unique(label)) <= set(np.unique(mask)) | ({IGNORE} if fit == "letterbox" else set())
@@ -24,8 +32,8 @@ def test_size_type_and_labels(source, target, fit, seed):
 def test_same_size_changes_nothing():
     rng = np.random.default_rng(0)
     image, mask = rng.integers(0, 256, (9, 7, 1), np.uint8), rng.integers(0, 3, (9, 7), np.uint8)
-    for fit in ("stretch", "letterbox"):
-        resized = resize(image, mask, (9, 7), fit)
+    for fit, mask_filter in itertools.product(("stretch", "letterbox"), ("nearest", "antialiased")):
+        resized = resize(image, mask, (9, 7), fit, mask_filter)
         np.testing.assert_array_equal(resized[0], image)
         np.testing.assert_array_equal(resized[1], mask)
 
@@ -34,6 +42,37 @@ def test_shrinking_averages_instead_of_skipping():
     stripes = np.tile(np.array([0, 255], np.uint8), (8, 8))[..., None]
     image, _ = resize(stripes, np.zeros((8, 16), np.uint8), (4, 4), "stretch")
     assert 100 < image[:, 1:-1].min() <= image[:, 1:-1].max() < 155
+
+
+def test_antialiased_masks_are_those_of_scikit_image():
+    skimage = pytest.importorskip("skimage.transform")
+    rng = np.random.default_rng(0)
+    for source, target in (((288, 384), (192, 256)), ((101, 77), (40, 64)), ((40, 40), (64, 50))):
+        mask = (rng.random(source) > 0.5).astype(np.uint8)
+        np.testing.assert_array_equal(antialiased(mask, target), skimage.resize(255 * mask, target).round())
+
+
+def test_antialiased_masks_are_a_gaussian_and_the_mean_of_four_pixels_at_half_the_size():
+    """The paper's code halves ISBI-2012's masks so: sigma is (2 - 1) / 2."""
+    mask = (np.random.default_rng(0).random((24, 36)) > 0.4).astype(np.uint8)
+    weights = np.exp(-0.5 * (np.arange(-2, 3) / 0.5) ** 2)
+    weights /= weights.sum()
+    padded = np.pad(mask.astype(float), 2, mode="reflect")
+    rows = sum(weight * padded[i : i + 24] for i, weight in enumerate(weights))
+    smooth = sum(weight * rows[:, i : i + 36] for i, weight in enumerate(weights))
+    share = smooth.reshape(12, 2, 18, 2).mean(axis=(1, 3))
+    sure = np.abs(share - 0.5) > 1e-9
+    assert sure.mean() > 0.9
+    np.testing.assert_array_equal(antialiased(mask, (12, 18))[sure], (share > 0.5)[sure])
+
+
+def test_antialiased_masks_keep_no_thin_line_and_take_the_largest_of_three_labels():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 2
+    mask[3] = IGNORE  # one row of two
+    np.testing.assert_array_equal(antialiased(mask, (4, 4)), [[0, 0, 2, 2]] * 4)
+    mask[2:4] = IGNORE
+    np.testing.assert_array_equal(antialiased(mask, (4, 4))[1], [IGNORE] * 4)
 
 
 def test_letterbox_keeps_the_aspect_and_centres():

@@ -1,6 +1,8 @@
 """`datasets.build`: names, reuse, one line for each error, and the command."""
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,13 +72,40 @@ def test_two_processes_build_the_same_set(tmp_path, monkeypatch):
     in_time = builder_module._pairs
 
     def overtaken(config):
-        monkeypatch.setattr(builder_module, "_pairs", in_time)
-        build("phantom", data_dir=tmp_path)
+        assert command("--dataset=phantom", f"--data_dir={tmp_path}").returncode == 0
+        (tmp_path / "phantom/small/1.0.0/theirs").touch()
         return in_time(config)
 
     monkeypatch.setattr(builder_module, "_pairs", overtaken)
-    assert len(build("phantom", data_dir=tmp_path).as_data_source(split="train")) == 60
+    assert len(build("phantom", data_dir=tmp_path).as_data_source()) == 60
     assert [path.name for path in (tmp_path / "phantom" / "small").iterdir()] == ["1.0.0"]
+    assert (tmp_path / "phantom/small/1.0.0/theirs").exists()  # a process may be reading it
+
+
+def test_what_a_killed_build_left_is_cleared_and_what_another_writes_is_not(tmp_path):
+    folder = tmp_path / "phantom" / "small"
+    script = (
+        "import os, signal\n"
+        "from datasets import build\n"
+        "from datasets.phantom import phantom_dataset_builder as module\n"
+        "module.scene = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"build.build('phantom', data_dir={str(tmp_path)!r})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = folder.iterdir()
+    assert [path.name for path in left.iterdir()] == ["tfds"]
+    living = left.with_name(f"{left.name.rpartition('.')[0]}.{os.getppid()}")
+    living.mkdir()
+    assert len(build("phantom", data_dir=tmp_path).as_data_source()) == 60
+    assert {path.name for path in folder.iterdir()} == {"1.0.0", living.name}
+
+
+def test_a_build_leaves_nothing_in_the_temporary_folder(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    build("phantom", data_dir=tmp_path)
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_any_other_failure_is_not_hidden(tmp_path, monkeypatch):
@@ -88,13 +117,30 @@ def test_any_other_failure_is_not_hidden(tmp_path, monkeypatch):
         build("phantom", data_dir=tmp_path)
 
 
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("write() failed: No space left on device"),  # array_record's words
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+    ],
+)
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, error):
     def full(config):
-        raise RuntimeError("write() failed: No space left on device")  # array_record's words
+        raise error
 
     monkeypatch.setattr(builder_module, "_pairs", full)
-    with pytest.raises(files.DataError, match=r"phantom.*: no space left on the device; name another data_dir"):
+    with pytest.raises(files.DataError, match=r"phantom/small/1.0.0: .*; name another data_dir"):
         build("phantom", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/x", "s3://bucket", "https://host/x", Path("gs://bucket")])
+@pytest.mark.parametrize("where", ["data_dir", "manual_dir"])
+def test_an_address_is_no_folder(where, address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.DataError, match="is an address"):
+        build("phantom", **{where: address})
+    assert not list(tmp_path.iterdir())
 
 
 def test_any_path_will_do(tmp_path, monkeypatch):

@@ -1,6 +1,9 @@
 """Files in folders and in archives: found, paired and read in the same way."""
 
+import os
+import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from datasets import files
+from datasets.folder import images
 
 
 def names(found):
@@ -133,3 +137,110 @@ def test_png_keeps_every_pixel(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with Image.open(files.png(pixels)) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels.squeeze())
+
+
+@pytest.mark.parametrize("address", ["gs://a/b", "s3://a", "https://a/b", "file:///a", "gcs://a", Path("gs://a/b")])
+def test_an_address_is_no_path(address):
+    with pytest.raises(files.DataError, match="is an address"):
+        files.local(address)
+
+
+@pytest.mark.parametrize("path", ["a/b", "a:b", "C:/a", "/a/b", "./gs:/a", "https", "a b://c"])
+def test_any_path_is_local(path):
+    assert files.local(path) == Path(path)
+    assert files.local("~/x") == Path.home() / "x"
+
+
+SUFFIXES = (".png", ".jpg", ".bmp", ".tif")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("read", [files.read_image, files.read_binary, images.header, images.pixels])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_read(make, read, suffix, tmp_path):
+    make(tmp_path / f"a{suffix}")
+    with pytest.raises(files.DataError, match=rf"a\{suffix}: is no file"):
+        read(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("read", [files.read_image, files.read_binary, images.header, images.pixels])
+def test_the_pixels_of_a_picture_are_bounded(read, suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    (tifffile.imwrite if suffix == ".tif" else lambda path, array: Image.fromarray(array).save(path))(
+        path, np.zeros((4, 5), np.uint8)
+    )
+    monkeypatch.setattr(files, "MAX_PIXELS", 20)
+    read(path)
+    monkeypatch.setattr(files, "MAX_PIXELS", 19)
+    with pytest.raises(files.DataError, match=rf"a\{suffix}: is 5x4; a picture of over 19 pixels is not read"):
+        read(path)
+
+
+def test_a_large_picture_is_no_bomb(tmp_path):
+    """Pillow would warn from 89 megapixels on."""
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert images.header(tmp_path / "a.png").size == (10_000, 9_000)
+
+
+def test_a_stack_of_many_pages_is_no_large_picture(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 4, 5), np.uint8), photometric="minisblack")
+    monkeypatch.setattr(files, "MAX_PIXELS", 20)
+    assert files.read_image(tmp_path / "a.tif").shape == (9, 4, 5)
+
+
+def test_a_format_that_runs_a_program_is_not_read(tmp_path):
+    """Pillow gives EPS to Ghostscript."""
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(files.DataError, match="of no known format"):
+        files.read_image(tmp_path / "a.png")
+
+
+def test_short_memory_is_not_called_damage(png, tmp_path, monkeypatch):
+    def short(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.Image.open", short)
+    with pytest.raises(files.DataError, match=r"a\.png: is too large for the memory of this machine"):
+        files.read_image(tmp_path / "a.png")
+
+
+def changed_zip(path, content, field, value):
+    """Write a zip, and overwrite two bytes of the entry of its last file in the central directory."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    whole = bytearray(path.read_bytes())
+    at = whole.rindex(b"PK\x01\x02") + field
+    whole[at : at + 2] = value.to_bytes(2, "little")
+    path.write_bytes(whole)
+
+
+def test_an_archive_that_cannot_be_opened_is_named(tmp_path, png):
+    changed_zip(tmp_path / "set.zip", {"set/a.png": png}, 6, 99)
+    with pytest.raises(files.DataError, match=r"set\.zip: not a zip archive.*version 9\.9\); download it again"):
+        files.Tree(tmp_path, ["set.zip"])
+    changed_zip(tmp_path / "set.zip", {"set/@.png": png}, 8, 1 << 11)  # names are UTF-8
+    (tmp_path / "set.zip").write_bytes((tmp_path / "set.zip").read_bytes().replace(b"@", b"\xe9"))
+    with pytest.raises(files.DataError, match=r"set\.zip: not a zip archive.*can't decode.*; download it again"):
+        files.Tree(tmp_path, ["set.zip"])
+
+
+@pytest.mark.parametrize(("field", "value"), [(10, 99), (10, 13), (8, 1), (16, 7), (24, 9)])
+def test_a_member_that_cannot_be_read_is_named(field, value, tmp_path, png):
+    """Its compression is unknown, it is encrypted, or its checksum or its size is another."""
+    changed_zip(tmp_path / "set.zip", {"set/a.png": png}, field, value)
+    (member,) = files.Tree(tmp_path, ["set.zip"]).below("set")
+    with pytest.raises(files.DataError, match=r"set\.zip: set/a\.png: cannot be read"):
+        files.read_image(member)
+
+
+def test_an_archive_with_two_files_of_one_name_is_refused(tmp_path, png):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("a.png", "b.png", "a.png"):
+            archive.writestr(name, png)
+    with pytest.raises(files.DataError, match=r"set\.zip: holds 2 files called a\.png"):
+        files.Tree(tmp_path, ["set.zip"])

@@ -22,7 +22,7 @@ from tests.launch.console.test_config import NAMES
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"covid": 4}
-CHANNELS = {"isbi": 1, "covid": 1, "lung": 1}
+CHANNELS = {"isbi": 1, "covid": 1, "lung": 1, "published/isbi": 1}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def no_report(monkeypatch):
 
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize(
-    "name", [n if n in ("cvc", "folder") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+    "name", [n if n in ("cvc", "folder", "published/isbi") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
 def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
     """The shipped config with fewer pixels and runs, on images with the data set's channels and classes."""

@@ -1,8 +1,14 @@
 """The command on folders that are fine, unusual, broken and no data set at all."""
 
+import errno
 import functools
 import io
+import os
+import platform
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -187,6 +193,33 @@ def test_objects_that_vanish_at_the_training_size(tmp_path, check):
     code, text, _ = check(mine, "--config.data.size=16,16")
     assert code == 1
     assert "at 16x16 all masks are empty" in text
+
+
+@pytest.mark.parametrize("name", ["images.csv", "contact.png", "groups.csv", "report.md"])
+def test_a_full_disk_is_named(name, mine, check, tmp_path, monkeypatch):
+    """The error of a full disk names no file by itself."""
+    (mine / "images/d_i.png").write_bytes((mine / "images/b_i.png").read_bytes())  # a copy: groups are suggested
+    writers = {Path: ("write_text", Path.write_text, 0), Image.Image: ("save", Image.Image.save, 1)}
+    for kind, (method, original, place) in writers.items():
+
+        def full(*arguments, original=original, place=place, **options):
+            if f".{name}." in str(arguments[place]):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(kind, method, full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path / 'out' / name}'"):
+        check(mine)
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".") or path.name == name]
+
+
+def test_what_a_killed_command_left_is_cleared(mine, check, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f".contact.png.part.{platform.node()}.{ended.pid}").touch()
+    assert check(mine)[0] == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.md", "contact.png", "images.csv"}
 
 
 def test_a_data_set_with_a_builder(tmp_path):

@@ -15,11 +15,12 @@ import keras
 
 layers = keras.layers
 
-WIDTHS = (4, 8)
+WIDTHS = (4, 8, 6)
+WIDE = (5, 9, 7)  # its up-convolutions have the widths of the narrow network
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
-def keras_unet(sharp: bool):
+def keras_unet(widths: tuple[int, ...], sharp: bool):
     """Build the U-Net: two convolutions a block, pooling, transposed convolutions, and sharp blocks if asked for."""
 
     def block(x, width):
@@ -29,13 +30,13 @@ def keras_unet(sharp: bool):
 
     image = x = keras.Input((16, 24, 3))
     skips = []
-    for width in WIDTHS[:-1]:
+    for width in widths[:-1]:
         x = block(x, width)
         skips.append(x)
         x = layers.MaxPooling2D()(x)
-    x = block(x, WIDTHS[-1])
-    for width, skip in zip(WIDTHS[-2::-1], reversed(skips), strict=True):
-        x = layers.Conv2DTranspose(width, 2, strides=2)(x)
+    x = block(x, widths[-1])
+    for up, width, skip in zip(WIDTHS[-2::-1], widths[-2::-1], reversed(skips), strict=True):
+        x = layers.Conv2DTranspose(up, 2, strides=2)(x)
         if sharp:
             kernel = np.tile(LAPLACIAN[:, :, None, None], (1, 1, width, 1))
             sharpen = layers.DepthwiseConv2D(3, padding="same", use_bias=False, trainable=False)
@@ -62,15 +63,17 @@ def copy_weights(model, reference):
         layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
 
 
-@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet"])
+@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", "wide_sharp_unet"])
 def test_logits_equal_those_of_keras(name, monkeypatch):
     shrink_models(monkeypatch, WIDTHS)
+    wide = models.MODELS["wide_sharp_unet"]._replace(parts=models._unet(WIDE, WIDTHS[:-1]))
+    monkeypatch.setitem(models.MODELS, "wide_sharp_unet", wide)
     model = models.build(name, rngs=nnx.Rngs(3))
     rng = np.random.default_rng(0)
     for parameters in (*model.encoder.blocks, *model.decoder.ups, *model.decoder.blocks):
         for part in (parameters.first, parameters.second) if hasattr(parameters, "first") else (parameters,):
             part.bias[...] = jnp.asarray(rng.normal(0, 0.1, part.bias.shape), jnp.float32)
-    reference = keras_unet(sharp=name == "sharp_unet")
+    reference = keras_unet(WIDE if "wide" in name else WIDTHS, sharp="sharp" in name)
     copy_weights(model, reference)
     images = rng.uniform(size=(2, 16, 24, 3)).astype(np.float32)
     expected = np.asarray(reference(images))

@@ -15,7 +15,7 @@ from sharp_unet_jax.models.resnet import Basic
 
 PARAMETERS = {
     "unet": 7_760_097,
-    "wide_unet": 9_282_876,
+    "wide_unet": 9_131_106,
     "ternausnet16": 23_748_241,
     "unet_resnet50": 32_521_105,
 }

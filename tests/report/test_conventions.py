@@ -100,6 +100,9 @@ def test_two_classes_are_scikit_learns(binary, metric, score):
     assert mean["per image; in neither truth nor prediction scores 0"] == over(1, **zero)[0]
     assert mean["per batch of 4 images, as one image"] == over(4, **one)[0]
     assert mean["pooled: all pixels of a fold, as one image"] == over(None, **one)[0]
+    if metric != "specificity":
+        micro = "per image, pixels of all classes summed, background included (micro)"
+        assert mean[micro] == over(1, average="micro", labels=[0, 1])[0]
     both = over(1, average="macro", labels=[0, 1], **one)[0]
     assert mean["per image, background averaged in"] == both
 
@@ -126,16 +129,17 @@ def test_classes_come_before_images_in_the_mean_where_some_are_left_out(tmp_path
 def test_every_convention_is_there_once(binary, several):
     for sweep, background in ((binary, "averaged in"), (several, "left out")):
         rows = list(conventions.tables(sweep)[0].frame["convention"])
-        assert rows[:7] == [
+        assert rows[:8] == [
             "per image (as reported)",
             "per image; in neither truth nor prediction scores 0",
             "per image; in neither truth nor prediction is left out",
             "per image, smoothed: 1 added to numerator and denominator",
             f"per image, background {background}",
+            "per image, pixels of all classes summed, background included (micro)",
             "per batch of 4 images, as one image",
             "pooled: all pixels of a fold, as one image",
         ]
-        assert len(rows) == (10 if sweep is binary else 8)
+        assert len(rows) == (11 if sweep is binary else 9)
 
 
 def test_overlaps_that_count_one_kind_of_error_have_no_best_threshold(binary):

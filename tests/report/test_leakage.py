@@ -108,6 +108,20 @@ def test_a_caption_names_the_repeat_and_fold_that_split_the_pair(tmp_path):
         assert pair.seen not in cell["test"]
 
 
+def test_images_that_are_never_tested_are_seen_whatever_the_order_of_the_pair(tmp_path):
+    dataset = data(20)
+    sweep = synthetic.sweep(tmp_path, dataset, split="authors", folds=1, repeats=2)
+    tested = set(sweep.folds["folds"][0]["test"])
+    assert len(tested) == 4
+    assert checked(sweep).loc["a near-duplicate"].item() == "0 of 8 (0.0%)"
+    pairs = leakage.most_alike(sweep, number=20)
+    assert len(pairs) == 4  # no image is in two of them
+    assert {pair.test for pair in pairs} == tested
+    before = [dataset.ids.index(pair.test) < dataset.ids.index(pair.seen) for pair in pairs]
+    assert any(before)
+    assert not all(before)
+
+
 def test_consecutive_ids():
     ids = [
         "slice-09",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import paper_tables, records, significance, statistics, summary, table
+from sharp_unet_jax.report import paper_tables, published, records, significance, statistics, summary, table
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -87,6 +87,17 @@ def test_the_papers_own_tables_are_told_apart(tmp_path):
     assert "(2)" in made["table2"].note  # comparisons: within each pair, not across encoders
     assert "(6)" in made["pairs"].note
     assert made["pairs"].frame["p (Holm)"].tolist() == ["1.000"] * 6
+
+
+def test_outputs_of_the_authors_stand_beside_the_print_that_differs(cvc, tmp_path):
+    made = {"unet_resnet50": scores(0.80), "sharp_unet_resnet50": scores(0.84)}
+    sweep = sweep_writer.write(tmp_path / "resnet", made, dataset="cvc_clinicdb")
+    for each in paper_tables.paper([sweep]):
+        row = each.frame.set_index("model").loc["sharp_unet_resnet50"]
+        assert (row["paper: Jaccard"], row["authors' outputs: Jaccard"]) == ("83.98 ± 0.27", "83.75 ± 0.27")
+        assert published.NOTE in each.note
+        assert "authors' outputs: Dice" not in each.frame
+    assert not any("outputs" in column for each in paper_tables.paper([cvc]) for column in each.frame)
 
 
 def test_data_sets_that_are_not_the_papers_have_no_columns_of_the_paper(tmp_path):

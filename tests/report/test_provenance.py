@@ -27,6 +27,11 @@ def write(path, models=SCORES, config=None, **options):
         ({}, "3 random folds x 2 repeats."),
         ({}, "n = 12 images (12 groups)."),
         ({}, "192x256 pixels (stretch)."),
+        ({"data": {"size": [96, 128], "fit": "letterbox", "mask_filter": "nearest"}}, "96x128 pixels (letterbox)."),
+        (
+            {"data": {"size": [96, 128], "fit": "stretch", "mask_filter": "antialiased"}},
+            "96x128 pixels (stretch, masks antialiased).",
+        ),
         ({"threshold": 0.3}, "Threshold 0.3."),
         ({"empty": "one"}, "An image's class in neither truth nor prediction scores 1."),
         ({"empty": "zero"}, "An image's class in neither truth nor prediction scores 0."),
@@ -35,6 +40,10 @@ def write(path, models=SCORES, config=None, **options):
         ({"weights": "imagenet"}, "Started from imagenet."),
         ({"weights": "a.npz", "frozen_epochs": 3}, "Started from a.npz, encoder frozen for 3 epochs."),
         ({"encoder_learning_rate_factor": 0.1}, "Started from scratch, learning rate of the encoder times 0.1."),
+        (
+            {"monitor": "soft_jaccard", "patience": 20},
+            "Each run was decided by the soft Jaccard index, and ended 20 epochs after its best one.",
+        ),
         ({"augment": {"flip": 0.5, "rotate": 0}}, "augmented by flip 0.5, float32, seed 0."),
         ({}, "Loss cross_entropy, batch 16, at most 9 epochs, augmented by nothing, float32, seed 0."),
     ],

@@ -1,5 +1,6 @@
 """The paper's own scores, against its tables."""
 
+import numpy as np
 import pytest
 
 from sharp_unet_jax.report import published
@@ -27,6 +28,19 @@ def sweep(tmp_path):
 def test_scores_are_those_of_the_table(sweep, model, table, jaccard, dice):
     found = published.scores(sweep, model, table)
     assert (found["jaccard_mean"], found["dice_mean"]) == (jaccard, dice)
+
+
+def test_outputs_of_the_authors_are_there_where_they_differ_from_the_table(tmp_path):
+    models = ("unet", "unet_resnet50", "sharp_unet_resnet50", "wide_sharp_unet")
+    made = dict.fromkeys(models, scores(0.7, shape=(1, 2, 2)))
+    cvc, isbi = (sweep_writer.write(tmp_path / name, made, dataset=name) for name in ("cvc_clinicdb", "isbi2012"))
+    plain, sharp, wide = (published.scores(cvc, model, 3, "outputs")["jaccard_mean"] for model in models[1:])
+    assert np.isnan(plain)
+    assert (sharp, wide) == (83.7544, 75.9263)
+    assert published.scores(cvc, "sharp_unet_resnet50", 3)["jaccard_mean"] == 83.98
+    assert published.scores(cvc, "wide_sharp_unet", 3).isna().all()
+    assert published.scores(isbi, "unet", 3, "outputs")["dice_mean"] == 91.2311
+    assert published.scores(isbi, "unet", 1, "outputs").isna().all()  # Table 1 prints it
 
 
 @pytest.mark.parametrize("model", ["sharp_unet+scaled", "unet_resnet34"])

@@ -1,9 +1,11 @@
 """A whole report in one folder."""
 
+from html import unescape
+
 import pytest
 
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import figures, write
+from sharp_unet_jax.report import figures, provenance, write
 from tests.conftest import squares
 from tests.report import sweep_writer, whole
 
@@ -15,6 +17,20 @@ def coarse(monkeypatch):
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_a_sweep_on_the_split_of_the_papers_code(tmp_path):
+    """One fold: five seeds have a spread, and the report says what it is of."""
+    sweep = whole.sweep(tmp_path / "w", squares(n=10), split="authors", folds=1, repeats=5)
+    output = write.write([tmp_path / "w"])
+    page = (output / "report.html").read_text()
+    assert "10 images, one split, the authors' (2 of 10 images tested), x 5 seeds, protocol paper." in unescape(page)
+    assert provenance.FIXED in page
+    table = (output / "tables" / "table1.csv").read_text()
+    scores = 100 * sweep.runs.groupby("model")["jaccard"].agg(["mean", "std"])
+    for model in ("unet", "sharp_unet"):
+        mean, std = scores.loc[model]
+        assert f"\n{model},5,{mean:.2f},{std:.2f}," in table
 
 
 def test_sweeps_side_by_side_leave_their_files(tmp_path):
@@ -70,6 +86,7 @@ def test_packed_results_without_scores_of_images_have_a_report_that_says_so(tmp_
         "figures/reliability",
         "figures/scatter",
         "figures/thresholds",
+        "tables/baselines",
         "tables/boundaries",
         "tables/calibration",
         "tables/images",

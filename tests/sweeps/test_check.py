@@ -26,6 +26,8 @@ from tests.tiny_sweep import CONFIG
         *(({"loss": {"dice": weight}}, "loss: every weight") for weight in (float("nan"), 0, -1.0)),
         ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
         ({"folds": 1}, "folds: must be at least 2"),
+        ({"folds": 0, "split": "own.csv"}, "folds: must be at least 1"),
+        ({"folds": 2, "split": "authors"}, "folds: split=authors is one division of the images, so set folds=1; got 2"),
         ({"folds": 2.5}, "folds: 2.5 is not"),
         ({"epochs": 0}, "epochs: must be at least 1"),
         ({"max_runs": 0}, "max_runs"),
@@ -36,6 +38,10 @@ from tests.tiny_sweep import CONFIG
         ({"data": Data(resident_gb=float("inf"))}, "data.resident_gb: must be at least 0 and finite"),
         ({"data": Data(resident_gb=-1.0)}, "data.resident_gb: must be at least 0 and finite"),
         ({"plateau_factor": 1.5}, "plateau_factor: must be between 0 and 1, got 1.5"),
+        ({"monitor": "dice"}, "monitor: 'dice' is not one of loss, jaccard, soft_jaccard"),
+        ({"min_delta": -1e-4}, "min_delta: must be at least 0"),
+        ({"plateau_min_delta": float("nan")}, "plateau_min_delta: must be at least 0"),
+        ({"min_learning_rate": -1e-8}, "min_learning_rate: must be at least 0"),
         ({"threshold": 1.0}, "threshold: must be between 0 and 1"),
         ({"learning_rate": 0.0}, "learning_rate: must be above 0, got 0.0"),
         ({"learning_rate": float("inf")}, "learning_rate: must be above 0"),
@@ -50,6 +56,11 @@ from tests.tiny_sweep import CONFIG
 def test_a_config_that_cannot_run_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         check.config(dataclasses.replace(CONFIG, **changes), devices=2)
+
+
+@pytest.mark.parametrize("split", ["authors", "own.csv"])
+def test_a_given_split_may_have_one_fold(split):
+    check.config(dataclasses.replace(CONFIG, folds=1, split=split), devices=1)
 
 
 def test_a_config_at_its_limits_is_accepted():

@@ -14,7 +14,7 @@ from sharp_unet_jax.report import figures, write
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import merge, plan, workdir
 from tests.conftest import squares
-from tests.tiny_sweep import CONFIG, files, make
+from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -44,6 +44,19 @@ def test_shards_with_workdirs_of_their_own_are_merged(shards, tmp_path, finished
     assert "are finished" not in (tmp_path / "all" / "tables.md").read_text()
     assert make(tmp_path / "all", squares()) == []  # nothing is left to train
     assert merge.merge(tmp_path / "all", shards) == 0
+
+
+def test_a_sweep_on_one_split_resumes_and_merges(tmp_path):
+    config = dataclasses.replace(CONFIG, split="authors", folds=1, repeats=2, models=("unet",), checkpoint_minutes=0)
+    make(tmp_path / "whole", squares(), config)
+    first = dataclasses.replace(config, max_runs=1)
+    make(tmp_path / "first", squares(), first)
+    stopped_after(3, tmp_path / "second", squares(), config)  # two epochs of the first run, one of the second
+    make(tmp_path / "second", squares(), config)
+    assert merge.merge(tmp_path / "all", [tmp_path / "first", tmp_path / "second"]) == 2
+    assert files(tmp_path / "all") == files(tmp_path / "second") == files(tmp_path / "whole")
+    scores = (tmp_path / "all" / "scores.csv").read_text().splitlines()
+    assert [line.split(",")[3:5] for line in scores[1:]] == [["0", "0"], ["1", "0"]]
 
 
 def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards, tmp_path, monkeypatch):

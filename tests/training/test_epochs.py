@@ -53,6 +53,21 @@ def test_evaluation_gives_each_image_its_own_numbers(program):
 
 
 @pytest.mark.parametrize("loop", [False, True])
+def test_soft_counts_come_in_the_order_of_the_images_only_if_they_are_monitored(program, dataset, loop):
+    config, devices = dataclasses.replace(CONFIG, monitor="soft_jaccard"), jax.devices()[:2]
+    pairs = epochs.put(dataset, devices)
+    softly = epochs.build(config, "sharp_unet", dataset, pairs, devices, loop=loop)
+    state, order = softly.init(0), ALL[::-1][:11]
+    loss, counts, soft = train.evaluate(softly, state, order)
+    expected = train.evaluate(program, program.init(0), order)
+    assert len(expected) == 2
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(counts, expected[1])
+    np.testing.assert_array_equal(soft[:, 1], (dataset.masks[order] == 1).sum(axis=(1, 2)))
+    assert ((soft[:, 0] > 0) & (soft[:, 0] < soft[:, 1:].min(axis=1))).all()
+
+
+@pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("devices", [1, 3])
 def test_evaluation_of_fewer_images_than_a_batch_gives_the_same(program, dataset, monkeypatch, devices, loop):
     monkeypatch.setattr(compile, "_CPU_PIXELS", 1)

@@ -1,12 +1,18 @@
-"""Pixel counts against NumPy."""
+"""Pixel counts against NumPy, and soft ones against Keras."""
+
+import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.training import network
+
+os.environ["KERAS_BACKEND"] = "jax"
+import keras
 
 
 def numpy_counts(decided: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -34,6 +40,37 @@ def test_counts_equal_numpy(channels, dtype):
     assert result.shape == (3, classes, 3)
     assert result.dtype == jnp.int32
     np.testing.assert_array_equal(result, numpy_counts(decided, labels, classes))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_soft_jaccard_of_batches_is_that_of_keras(channels):
+    """The last of the batches is smaller; Keras averages over batches all the same."""
+    rng = np.random.default_rng(channels)
+    logits = rng.normal(size=(10, 6, 5, channels)).astype(np.float32)
+    labels = rng.integers(max(channels, 2), size=(10, 6, 5)).astype(np.uint8)
+    truth = np.float32(labels[..., None] == (np.arange(channels) if channels > 1 else 1))
+    predicted = keras.ops.sigmoid(logits) if channels == 1 else keras.ops.softmax(logits)
+
+    def jacard(truth, predicted):  # of github.com/nibtehaz/MultiResUNet
+        both = keras.ops.sum(truth * predicted)
+        return both / keras.ops.sum(truth + predicted - truth * predicted)
+
+    metric = keras.metrics.MeanMetricWrapper(jacard)
+    for batch in (slice(4), slice(4, 8), slice(8, 10)):
+        metric.update_state(truth[batch], predicted[batch])
+    sums = jax.jit(network.soft_counts)(logits, labels)
+    assert sums.shape == (10, 3)
+    assert sums.dtype == jnp.float32
+    assert metrics.soft_jaccard(sums, batch_size=4) == pytest.approx(float(metric.result()), rel=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_soft_counts_leave_ignored_pixels_out(channels):
+    logits = np.random.default_rng(0).normal(size=(2, 4, 4, channels)).astype(np.float32)
+    labels = np.full((2, 4, 4), IGNORE, np.uint8)
+    labels[:, :3] = 1
+    whole = network.soft_counts(jnp.asarray(logits[:, :3]), labels[:, :3])
+    np.testing.assert_allclose(network.soft_counts(jnp.asarray(logits), labels), whole, rtol=1e-6)
 
 
 def test_counts_leave_ignored_pixels_out():

@@ -128,6 +128,16 @@ def test_the_kept_weights_are_those_of_the_best_epoch(program):
     np.testing.assert_array_equal(counts, result.counts)
 
 
+def test_the_soft_jaccard_of_the_validation_images_is_in_every_row_if_it_decides(tiny_models, dataset):
+    config = dataclasses.replace(CONFIG, monitor="soft_jaccard", epochs=4, learning_rate=3e-2)
+    program, split = make(config, "unet", dataset), Split(ALL[:6], ALL[6:9], ALL[9:])
+    _, result = run(train.fit(program, split, config, binary=True, seed=0))
+    scores = [row["validation_soft_jaccard"] for row in result.rows]
+    assert result.best_epoch == 1 + int(np.argmax(scores))
+    state = program.init(0)._replace(params=result.params, stats=result.stats)
+    assert max(scores) == pytest.approx(metrics.soft_jaccard(train.evaluate(program, state, split.validation)[2], 4))
+
+
 def scripted(validation_losses):
     """Return a program with the given validation losses, whose parameters are the number of epochs, and its rates."""
     script = iter(validation_losses)

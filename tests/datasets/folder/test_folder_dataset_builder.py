@@ -3,6 +3,9 @@
 import os
 import pickle
 import shutil
+import socket
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import tifffile
 from PIL import Image
 
 from datasets.build import build
@@ -102,6 +106,28 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
+def become(path: Path, make: Callable[[Path], Any]) -> None:
+    path.unlink()
+    make(path)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def listen(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.path.relpath(path))
+
+
+def huge(path: Path) -> None:
+    """Write a PNG that claims to hold 400 megapixels."""
+    Image.fromarray(BLOB).save(path)
+    content = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 20_000, 20_000) + content[24:29]
+    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+
+
 def every(pattern: str, change: Callable[[Path], Any]) -> Callable[[Path], None]:
     def change_all(root: Path) -> None:
         for path in sorted(root.glob(pattern)):
@@ -144,6 +170,24 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "image cut short": (lambda root: cut(root / "images/1.png"), r"images/1\.png: cannot be read as an image"),
     "mask cut short": (lambda root: cut(root / "masks/1.png"), r"masks/1\.png: cannot be read as an image"),
+    "an empty image": (lambda root: (root / "images/1.png").write_bytes(b""), r"images/1\.png: cannot be read"),
+    "an empty mask": (lambda root: (root / "masks/1.png").write_bytes(b""), r"masks/1\.png: cannot be read"),
+    "a huge image": (
+        lambda root: huge(root / "images/1.png"),
+        r"images/1\.png: is 20000x20000; a pic",
+    ),
+    "a huge mask": (lambda root: huge(root / "masks/1.png"), r"masks/1\.png: is 20000x20000; a pic"),
+    "a pipe": (
+        lambda root: become(root / "images/1.png", os.mkfifo),
+        r"images/1\.png: is no file but a folder",
+    ),
+    "a pipe as mask": (lambda root: become(root / "masks/1.png", os.mkfifo), r"masks/1\.png: is no file but a folder"),
+    "a folder": (lambda root: become(root / "images/1.png", os.mkdir), r"images/1\.png: is no file but a folder"),
+    "a device": (
+        lambda root: become(root / "masks/1.png", lambda path: path.symlink_to("/dev/zero")),
+        r"1\.png: is no",
+    ),
+    "a socket": (lambda root: become(root / "images/1.png", listen), r"images/1\.png: is no file but a folder"),
     "not an image": (lambda root: (root / "images/1.png").write_text("hello"), r"images/1\.png: cannot be read"),
     "all masks empty": (
         every("masks/*", lambda path: Image.fromarray(BLOB * 0).save(path)),
@@ -174,17 +218,38 @@ def test_errors_name_the_file(name: str, root: Path, tmp_path: Path) -> None:
             lambda save, path: save(path, np.zeros((5, 12, 10), np.uint8), photometric="minisblack"),
             r"shape \(5, 12, 10\)",
         ),
-        (lambda save, path: save(path, np.full((12, 10), np.nan, np.float32)), "pixels that are not numbers"),
+        (
+            lambda save, path: save(path, np.full((12, 10), np.nan, np.float32)),
+            "pixels that are not numbers|a mask holds whole",
+        ),
         (lambda save, path: [save(path, BLOB), cut(path)], "cannot be read as an image"),
         (lambda _, path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
+        (lambda _, path: path.write_bytes(b""), "cannot be read as an image"),
+        (lambda save, path: save(path, BLOB.astype(np.complex64)), "numbers of type complex64"),
+        (lambda save, path: [save(path, BLOB), tag(path, ImageWidth=0)], "holds no pixels|cannot be read"),
+        (lambda save, path: [save(path, BLOB), tag(path, ImageLength=0)], "holds no pixels|cannot be read"),
+        (lambda save, path: [save(path, BLOB), tag(path, StripOffsets=9999)], "holds no pixels|cannot be read"),
+        (lambda save, path: [save(path, BLOB), tag(path, ImageWidth=65_000, ImageLength=65_000)], "65000x65000; a pic"),
+        (lambda save, path: [save(path, BLOB), tag(path, SamplesPerPixel=60_000)], "shape|cannot be read|too large"),
     ],
 )
-def test_errors_of_tif_images(
-    write: Callable[..., Any], message: str, root: Path, tmp_path: Path, save: Callable[..., None]
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_errors_of_tifs(
+    kind: str, write: Callable[..., Any], message: str, root: Path, tmp_path: Path, save: Callable[..., None]
 ) -> None:
-    (root / "images" / "0.png").unlink()
-    write(save, root / "images" / "0.tif")
-    assert_refused(tmp_path / "data", rf"images/0\.tif: .*{message}", images=root)
+    (root / kind / "0.png").unlink()
+    write(save, root / kind / "0.tif")
+    assert_refused(tmp_path / "data", rf"/{kind}/0\.tif: .*({message})|its mask 0\.tif is", images=root)
+
+
+def tag(path: Path, **values: int) -> None:
+    """Overwrite tags of a TIF."""
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        for name, value in values.items():
+            found = tif.pages[0].tags[name]
+            struct.pack_into({3: "<H", 4: "<I"}[found.dtype], content, found.valueoffset, value)
+    path.write_bytes(content)
 
 
 def test_images_are_not_their_own_masks(root: Path, tmp_path: Path) -> None:

@@ -139,6 +139,21 @@ def test_masks_that_are_not_black_and_white_are_refused(name: str, tmp_path: Pat
         scan(tmp_path, classes=("background", "object"))
 
 
+def test_a_jpeg_called_png_is_one(tmp_path: Path, save: Callable[..., None]) -> None:
+    for number, kind in enumerate(("PNG", "JPEG")):
+        save(tmp_path / "images" / f"{number}.png", DISC)
+        save(tmp_path / "masks" / f"{number}.png", DISC, format=kind)
+    with pytest.raises(DataError, match=r"1\.png: JPEG changes labels"):
+        scan(tmp_path)
+
+
+def test_the_mask_with_a_value_of_its_own_is_named(with_masks: Callable[..., Path]) -> None:
+    odd = BLOB * 255
+    odd[0, 0] = 90
+    with pytest.raises(DataError, match=r"2\.png: masks hold 3 grey values, 0, 90, 255"):
+        scan(with_masks([BLOB * 255, CORNER * 255, odd, BLOB * 255]))
+
+
 def test_black_and_white_of_1_and_of_8_bits_are_one(with_masks: Callable[..., Path]) -> None:
     found = scan(with_masks([BLOB == 1, CORNER * 255]))
     for pair, mask in zip(found.pairs, TWO, strict=True):

@@ -141,6 +141,15 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         (b"id,group\n0,a\n1\n2,b\n", "every line is an id and its group, unlike '1'"),
         (b"id,group\n0,a\n1,a\n2,b\n1,b\n", "1 is in group a and in group b"),
         (b"id,group\n0,\xff\xfe\n", "cannot be read as a CSV file"),
+        (b"id,group\n0,a\x00\n1,a\n2,b\n", r"unlike '0,a\\x00'"),
+        (b"id,group\n0,a\n\x1b[2J,a\n2,b\n", r"unlike '\\x1b\[2J,a'"),
+        (b'id,group\n0,"a\n1",a\n2,b\n', r"unlike '0,a\\n1,a'"),
+        ("id,group\n0,a\n".encode("utf-16"), "cannot be read as a CSV file"),
+        ("id,group\n0,a\n".encode("utf-16-le"), r"first line must be 'id,group', not 'i\\x00d"),
+        (b"id\tgroup\n0\ta\n", r"first line must be 'id,group', not 'id\\tgroup'"),
+        (b"id\n0\n", "first line must be 'id,group', not 'id'"),
+        (b"PK\x03\x04\x14\x00", r"first line must be 'id,group', not 'PK\\x03"),
+        (b"id,group\n0," + b"a" * 200_000 + b"\n", "cannot be read as a CSV file"),
     ],
 )
 def test_errors_of_groups(table: bytes, message: str, tmp_path: Path) -> None:
@@ -148,4 +157,10 @@ def test_errors_of_groups(table: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as error:
         pairs.groups(tmp_path / "groups.csv", ["0", "1", "2"])
     assert str(error.value).startswith(str(tmp_path / "groups.csv"))
-    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+
+
+def test_a_table_of_groups_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "groups.csv")
+    with pytest.raises(DataError, match=r"groups\.csv: is no file"):
+        pairs.groups(tmp_path / "groups.csv", ["0"])

@@ -6,7 +6,7 @@ from launch.console import config as configs
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
-NAMES = ("cvc", "isbi", "covid", "isic", "dsb", "lung", "folder", "demo")
+NAMES = ("cvc", "isbi", "covid", "isic", "dsb", "lung", "folder", "demo", "published/isbi")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,6 +41,8 @@ def test_a_config_with_an_error_is_one_line(tmp_path):
 def test_a_misspelt_config_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"no file 'cvv.py'; did you mean 'cvc.py'"):
         configs.load("cvv.py")
+    with pytest.raises(InputError, match=r"did you mean 'published/isbi.py'"):
+        configs.load("published/isbj.py")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,17 @@ def test_flags_are_read():
     assert cv_arguments.parse(["--config=demo.py", "--distributed"]).cluster == (None, None, None)
 
 
+def test_configs_of_one_name_have_workdirs_of_their_own(tmp_path):
+    (tmp_path / "isbi.py").write_text((CONFIGS / "isbi.py").read_text())
+    for name, folder in {
+        "isbi.py": "work/isbi",
+        "published/isbi": "work/published/isbi",
+        "published/isbi.py": "work/published/isbi",
+        str(tmp_path / "isbi.py"): "work/isbi",
+    }.items():
+        assert str(cv_arguments.parse([f"--config={name}"]).workdir) == folder
+
+
 def test_a_home_is_found_behind_an_equals_sign(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own.py").write_text((CONFIGS / "demo.py").read_text())

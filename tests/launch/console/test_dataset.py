@@ -1,5 +1,7 @@
 """A config's data set, from files to resident arrays: its name, and what is printed of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +40,15 @@ def test_a_folder_is_described_and_named_after_its_folder(tmp_path, console):
 @pytest.mark.parametrize(("builder", "name"), [("phantom", "phantom"), ("phantom/multiclass", "phantom/multiclass")])
 def test_a_data_set_is_named_with_its_config_unless_it_is_the_default(builder, name, tmp_path, console):
     assert dataset.load(Data(builder=builder, data_dir=str(tmp_path)), console).name == name
+
+
+def test_masks_resized_in_two_ways_lie_in_two_folders(tmp_path, console):
+    where = {"data_dir": str(tmp_path / "tfds"), "manual_dir": str(writers.isbi2012().write(tmp_path / "manual"))}
+    data = Data(builder="isbi2012", size=(16, 16), **where)
+    sets = [dataset.load(dataclasses.replace(data, mask_filter=kind), console) for kind in ("nearest", "antialiased")]
+    assert [each.folder.name for each in sets] == ["prepared-16x16-stretch", "prepared-16x16-stretch-antialiased"]
+    np.testing.assert_array_equal(sets[0].images, sets[1].images)
+    assert (sets[0].masks != sets[1].masks).any()
 
 
 def test_rebuilding_forgets_the_resident_arrays(tmp_path, console):

@@ -1,0 +1,143 @@
+"""Folds that the user brings: a JSON or CSV file with the fold of each image, or a workdir's folds.json."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import reading
+
+FORMS = 'give a CSV file of "id,fold" lines, a JSON file {"id": fold, ...}, or the folds.json of a workdir'
+
+
+class Cell(TypedDict):
+    """An entry of `folds` in a workdir's folds.json."""
+
+    repeat: int
+    fold: int
+    test: list[str]
+
+
+class Folds(TypedDict):
+    """A workdir's folds.json."""
+
+    group_of: NotRequired[dict[str, str]]  # of all images
+    folds: list[Cell]
+
+
+Tested = dict[str, dict[str, list[str]]]  # ids by repeat and fold, as the file calls them
+
+
+def tests(path: Path, ids: Sequence[str], *, folds: int, repeats: int) -> dict[tuple[int, int], np.ndarray]:
+    """Return the test images of each (repeat, fold) that the file `path` names.
+
+    A file without repeats holds for every repeat. In a workdir's folds.json only the test images are read; images that
+    none of its folds tests are trained on.
+
+    Args:
+        path: a JSON or CSV file, see FORMS. A CSV file may have a column `repeat`; its other columns are ignored.
+        ids: names of the images.
+        folds: the number of folds that the file must have.
+        repeats: the number of repeats that it must have at least, unless it has no repeats.
+
+    Returns:
+        Sorted int64 indices into `ids`.
+
+    Raises:
+        InputError: naming the file, for another form, other images than `ids`, an image that is tested twice in a
+            repeat, a fold without images, or another number of folds or repeats.
+    """
+    if not path.is_file():
+        raise InputError(f"split: there is no file {str(path)!r}; say folds or authors, or {FORMS}")
+    tested, named, repeated = (_json if path.suffix.lower() == ".json" else _csv)(path)
+    _check_images(path, named, ids)
+    if repeated and len(tested) < repeats:
+        raise InputError(
+            f"{path}: set repeats={len(tested)} or less, the number of repeats in it, instead of {repeats}"
+        )
+    index = {name: number for number, name in enumerate(ids)}
+    found = {}
+    for repeat, label in enumerate(_ordered(tested)[:repeats]):
+        cells = tested[label]
+        if len(cells) != folds:
+            raise InputError(f"{path}: set folds={len(cells)}, the number of folds in it, instead of {folds}")
+        for fold, name in enumerate(_ordered(cells)):
+            if not cells[name]:
+                raise InputError(f"{path}: fold {name} has no images")
+            found[repeat, fold] = np.sort(np.array([index[image] for image in cells[name]], np.int64))
+    if repeated:
+        return found
+    return {(repeat, fold): found[0, fold] for repeat in range(repeats) for fold in range(folds)}
+
+
+def _json(path: Path) -> tuple[Tested, set[str], bool]:
+    """Return the test images, all images that the file names, and True if it has repeats."""
+    content: Any = reading.read_json(path, dict, remedy=FORMS)
+    if not isinstance(content.get("folds"), list):
+        fold_of = reading.read_json(path, dict[str, int | str], remedy=FORMS)
+        return *_by_fold(path, (("", str(fold), name) for name, fold in fold_of.items())), False
+    known = reading.read_json(path, Folds, remedy=FORMS)
+    tested: Tested = {}
+    for cell in known["folds"]:
+        cells = tested.setdefault(str(cell["repeat"]), {})
+        cells.setdefault(str(cell["fold"]), []).extend(cell["test"])
+    _check_once(path, tested)
+    return tested, {name for cell in known["folds"] for name in cell["test"]} | set(known.get("group_of", ())), True
+
+
+def _csv(path: Path) -> tuple[Tested, set[str], bool]:
+    """Return what `_json` returns."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Excel starts its CSV files with a byte-order mark
+        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV file ({error}): {FORMS}") from error
+    if not {"id", "fold"} <= set(header):
+        raise InputError(f"{path}: its first line {','.join(header)!r} does not name the columns id and fold: {FORMS}")
+    columns = [name for name in ("repeat", "fold", "id") if name in header]
+    lines = [dict(zip(header, row, strict=False)) for row in rows]
+    for row, line in zip(rows, lines, strict=True):
+        if missing := [name for name in columns if not line.get(name)]:
+            raise InputError(f"{path}: the line {','.join(row)!r} has no {missing[0]}")
+    of_rows = ((line.get("repeat", ""), line["fold"], line["id"]) for line in lines)
+    return *_by_fold(path, of_rows), "repeat" in header
+
+
+def _by_fold(path: Path, rows: Iterable[tuple[str, str, str]]) -> tuple[Tested, set[str]]:
+    """Return rows of repeat, fold and id as test images by fold, and all ids; each repeat must test every id once."""
+    tested: Tested = {}
+    for repeat, fold, name in rows:
+        tested.setdefault(repeat, {}).setdefault(fold, []).append(name)
+    _check_once(path, tested)
+    of_repeat = [{name for names in cells.values() for name in names} for cells in tested.values()]
+    every = set().union(*of_repeat)
+    for names in of_repeat:
+        if every - names:
+            raise InputError(f"{path}: {min(every - names)!r} has a fold in one repeat and none in another")
+    return tested, every
+
+
+def _check_once(path: Path, tested: Tested) -> None:
+    """Refuse an image that two folds of a repeat test, or one fold twice."""
+    for cells in tested.values():
+        for name, times in Counter(name for images in cells.values() for name in images).items():
+            if times > 1:
+                raise InputError(f"{path}: {name!r} is there {times} times; an image has one fold in a repeat")
+
+
+def _check_images(path: Path, named: set[str], ids: Sequence[str]) -> None:
+    """Refuse a file that lacks images of the data set, or names others."""
+    if missing := sorted(set(ids) - named):
+        raise InputError(f"{path}: no fold for {len(missing)} of the {len(ids)} images, such as {missing[0]!r}")
+    if unknown := sorted(named - set(ids)):
+        raise InputError(f"{path}: the data set has no image {unknown[0]!r} ({len(unknown)} such ids)")
+
+
+def _ordered(labels: Mapping[str, Any]) -> list[str]:
+    """Return names of folds in the order of their numbers, as text unless all are whole numbers."""
+    return sorted(labels, key=(lambda label: (int(label), label)) if all(map(str.isdecimal, labels)) else None)

@@ -1,0 +1,94 @@
+"""Scores of predictions that look at no image: a network that is not above them has learned nothing."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.report import conventions, published
+from sharp_unet_jax.report.provenance import describe
+from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.table import Table, plus_minus
+
+MEAN_MASK = "mean mask of the training images"
+CONVENTIONS = {"": conventions.REPORTED, ", micro": conventions.MICRO}
+NOTE = (
+    "A prediction that looks at no image gives every test image the same mask: one class everywhere, or at each pixel "
+    "the class that most training images of the fold have there. Micro sums the pixels of all classes, background "
+    "included, image by image: with small objects a mask of background alone scores high."
+)
+
+
+def table(sweep: Sweep) -> Table | None:
+    """Return "baselines": a row a model, then one a prediction that looks at no image; None without single images.
+
+    Cells are in per cent, mean ± std over runs; over folds where a prediction needs no run. The mean mask is there if
+    the prepared masks are.
+    """
+    if not sweep.has_images:
+        return None
+    rows = []
+    for name, record in sweep.finished.items():
+        rows.append({"prediction": record["model"]} | _scores(sweep, _counts(sweep, name)))
+    for name in _a_run_a_fold(sweep):
+        truth = _counts(sweep, name)[..., 1]
+        for label, class_name in enumerate(sweep.classes):
+            rows.append({"prediction": f"all {class_name}"} | _scores(sweep, everywhere(truth, label)))
+        if sweep.prepared is not None:
+            rows.append({"prediction": MEAN_MASK} | _scores(sweep, _mean_mask(sweep, name)))
+    each = 100 * pd.DataFrame(rows).set_index("prediction")
+    frame = each.groupby(level=0, sort=False).agg(_cell).reset_index()
+    return Table("baselines", "Beside predictions that look at no image", describe([sweep]), frame, NOTE)
+
+
+def everywhere(truth: NDArray[np.integer], label: int) -> NDArray[np.integer]:
+    """Return counts (n, classes, 3) of predicting `label` at every pixel; `truth` (n, classes) are labelled pixels."""
+    predicted, intersection = np.zeros_like(truth), np.zeros_like(truth)
+    predicted[:, label], intersection[:, label] = truth.sum(axis=1), truth[:, label]
+    return np.stack([intersection, truth, predicted], axis=-1)
+
+
+def same_mask(mask: NDArray[np.integer], labels: NDArray[np.uint8], classes: int) -> NDArray[np.integer]:
+    """Return counts (n, classes, 3) of predicting one mask (H, W) for all images with `labels` (n, H, W)."""
+    label = np.arange(classes)
+    truth, predicted = labels[..., None] == label, (mask[..., None] == label) & (labels != IGNORE)[..., None]
+    return np.stack([part.sum(axis=(1, 2)) for part in (truth & predicted, truth, predicted)], axis=-1)
+
+
+def mean_mask(labels: NDArray[np.uint8], classes: int) -> NDArray[np.integer]:
+    """Return the most frequent class (H, W) at each pixel of `labels` (n, H, W); the first of two as frequent."""
+    return np.argmax([(labels == label).sum(axis=0) for label in range(classes)], axis=0)
+
+
+def _mean_mask(sweep: Sweep, name: str) -> NDArray[np.integer]:
+    assert sweep.prepared is not None
+    _, masks, row = sweep.prepared
+    training, test = ([row[image] for image in ids] for ids in (sweep.training_ids(name), sweep.test_ids(name)))
+    classes = len(sweep.classes)
+    return same_mask(mean_mask(masks[training], classes), masks[test], classes)
+
+
+def _scores(sweep: Sweep, counts: NDArray[np.integer]) -> dict[str, float]:
+    known = conventions.from_counts(counts, empty=sweep.config["empty"], batch=sweep.config["batch_size"])
+    return {
+        f"{metric.capitalize()}{suffix} (%)": known[convention][metric]
+        for suffix, convention in CONVENTIONS.items()
+        for metric in published.OVERLAPS
+    }
+
+
+def _cell(scores: pd.Series) -> str:
+    return plus_minus(scores.mean(), scores.std())
+
+
+def _counts(sweep: Sweep, name: str) -> NDArray[np.integer]:
+    """Return a run's counts (n, classes, 3)."""
+    own = sweep.per_image[sweep.per_image["run"] == name]
+    return own[["intersection", "truth", "predicted"]].to_numpy().reshape(-1, len(sweep.classes), 3)
+
+
+def _a_run_a_fold(sweep: Sweep) -> Iterator[str]:
+    """Yield a finished run of each repeat and fold."""
+    yield from {(record["repeat"], record["fold"]): name for name, record in sweep.finished.items()}.values()
