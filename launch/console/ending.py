@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator
 
 from datasets.files import DataError
+from launch.console.signals import INTERRUPTED
 from sharp_unet_jax.errors import InputError
-
-INTERRUPTED = 130  # the code of a shell after Ctrl-C
 
 
 def replace_unprintable() -> None:
