@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator
 
 from datasets.files import DataError
+from launch.console.signals import INTERRUPTED
 from sharp_unet_jax.errors import InputError, UncheckedWarning, is_out_of_memory
 
-INTERRUPTED = 130  # the code of a shell after Ctrl-C
 OUT_OF_MEMORY = "there is too little memory: end other programs, or use a machine with more"
 
 
