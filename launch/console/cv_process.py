@@ -14,7 +14,7 @@ from rich.console import Console
 
 from datasets.files import DataError
 from launch.console.signals import INTERRUPTED, STOPPED
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 
 def leave_on_signals() -> None:
@@ -71,8 +71,8 @@ def exit_with(command: Callable[[], int]) -> None:
         message, code = "", STOPPED
     except Exception as error:
         code = 1
-        if _from_xla(error) and "RESOURCE_EXHAUSTED" in str(error):
-            message = "error: the device is out of memory: lower --config.batch_size or --config.data.size"
+        if is_out_of_memory(error):
+            message = "error: there is too little memory: lower --config.batch_size or --config.data.size"
         elif jax.process_count() == 1:
             raise
         elif _from_xla(error):

@@ -29,7 +29,7 @@ def handlers():
         # jaxlib raises it where it reads an array whose sum over processes failed.
         (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), 2, "error: another process of the"),
         (jax.errors.JaxRuntimeError("INTERNAL: all-reduce\nfailed"), 2, "error: another process of the sweep failed"),
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 1, "error: the device is out of memory: lower"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 1, "error: there is too little memory: lower"),
         (ValueError("axis 3 is out of bounds"), 2, "ValueError: axis 3 is out of bounds"),
     ],
 )
