@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterator
 
 from datasets.files import DataError
-from sharp_unet_jax.errors import InputError, UncheckedWarning
+from launch.console.signals import INTERRUPTED
+from sharp_unet_jax.errors import InputError, UncheckedWarning, is_out_of_memory
 
-INTERRUPTED = 130  # the code of a shell after Ctrl-C
+OUT_OF_MEMORY = "there is too little memory: end other programs, or use a machine with more"
 
 
 def replace_unprintable() -> None:
@@ -31,6 +32,10 @@ def in_one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted: nothing half written is left, give the same command again", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(f"error: {OUT_OF_MEMORY}")
 
 
 def shorten_warnings() -> None:

@@ -13,7 +13,7 @@ from flax import nnx
 from sharp_unet_jax import decision, models, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
-from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.storage import checkpoint, description
 from sharp_unet_jax.storage.layout import CHECKPOINT, CONFIG, run_folder, run_of
@@ -204,6 +204,8 @@ def _weights(run: Path, abstract: models.Segmenter, digest: str) -> Weights:
     try:
         saved = checkpoint.load(run / CHECKPOINT)
     except Exception as error:  # Orbax passes on whatever its storage raises
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{run / CHECKPOINT} is damaged ({reason}): {AGAIN}") from error
     params, stats = network.arrays(abstract)

@@ -16,7 +16,7 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import FROM_A_COPY, InputError
-from sharp_unet_jax.storage import description, lock, run_files
+from sharp_unet_jax.storage import description, lock, run_files, spreadsheet
 from sharp_unet_jax.storage.atomic import replacing, write_json, write_text
 from sharp_unet_jax.storage.contents import Cell, Folds
 from sharp_unet_jax.storage.description import flat
@@ -199,4 +199,6 @@ def read_weights(workdir: Path) -> dict[str, str]:
 
 def _cell(name: str, value: Any) -> Any:
     """Return a value of scores.csv; an overlap is null, and its cell empty, if empty="nan" left nothing to score."""
+    if isinstance(value, str):
+        return spreadsheet.cell(value)
     return f"{value:.6f}" if name in metrics.OVERLAPS and value is not None else value

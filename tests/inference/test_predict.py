@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict, trained
@@ -56,6 +57,7 @@ def test_large_images_are_predicted_a_few_at_once(run, monkeypatch, tile, width,
         given.append(len(images))
         return step(weights, images)
 
+    spied.lower = step.lower
     run.__dict__["step"] = {"cpu": spied}.__getitem__
     run.predict([np.zeros((16, width, 3), np.uint8)] * 5, tile=tile)
     assert given == batches
@@ -146,6 +148,29 @@ def test_the_platform_that_computes_decides_precision_and_options(run, dataset, 
 def test_a_wrong_tile_is_refused(run, dataset, tile):
     with pytest.raises(InputError, match="tile: give a height and a width"):
         list(run.predict([dataset.images[0]], tile=tile))
+
+
+@pytest.mark.parametrize("tile", [(99999999999, 16), (2000, 2000)])
+def test_a_tile_too_large_for_the_memory_is_refused_before_anything_is_taken(run, dataset, tile, monkeypatch):
+    """XLA would end the process, or the system would: most need more than there is only within the network."""
+    monkeypatch.setattr(memory, "free", lambda: 2**27)  # more than the second tile's pixels need
+    compiled = run.step("cpu")._cache_size()
+    with pytest.raises(InputError, match=r"GB of memory, and 0.1 GB are free: give a smaller tile"):
+        run.predict([dataset.images[0]], tile=tile)
+    assert run.step("cpu")._cache_size() == compiled, "nothing ran"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 9 b")])
+def test_memory_that_ends_on_the_way_is_said_so(run, finished, dataset, error, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(predict, "restore", fail)
+    with pytest.raises(InputError, match=r"predicting at 16x24 pixels needs more memory than is free"):
+        run.predict([dataset.images[0]])
+    monkeypatch.setattr(trained.checkpoint, "load", fail)
+    with pytest.raises(type(error)):  # it is no fault of the checkpoint
+        trained.load(finished / "runs" / run.name)
 
 
 @pytest.mark.parametrize("image", ["image.png", [[1, 2], [3, 4]]])

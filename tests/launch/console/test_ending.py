@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 
+import jax
 import pytest
 
 from datasets.files import DataError
@@ -26,6 +27,23 @@ def test_ctrl_c_is_one_line_too(capsys):
         raise KeyboardInterrupt
     assert end.value.code == 130
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 4 TiB"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"),
+        jax.errors.JaxRuntimeError(
+            "INTERNAL: Error dispatching computation: Out of memory allocating 64018142336 bytes."
+        ),
+        ValueError("RESOURCE_EXHAUSTED: Out of memory"),
+    ],
+)
+def test_too_little_memory_is_one_line(error):
+    with pytest.raises(SystemExit) as end, ending.in_one_line():
+        raise error
+    assert end.value.code == "error: there is too little memory: end other programs, or use a machine with more"
 
 
 def test_a_bug_is_not_hidden():

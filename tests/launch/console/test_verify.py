@@ -1,5 +1,8 @@
 """--verify: a finished run trained again, and its weights compared."""
 
+import signal
+import threading
+
 import pytest
 from rich.console import Console
 
@@ -10,6 +13,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps.events import Ended, Started
 from tests.edits import edit_record
+from tests.tiny_sweep import CONFIG, files
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -36,6 +40,24 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, dataset):
         cv.run([*arguments, again], console)
 
 
+@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_stops_it_at_the_end_of_the_epoch(done, monkeypatch, dataset, number, code):
+    console, before = Console(width=160, record=True, quiet=False), files(done)
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
+    monkeypatch.setattr("launch.console.config.load", lambda name: CONFIG)
+
+    def show(events, *_):
+        for event in events:
+            if isinstance(event, Started):
+                signal.raise_signal(number)
+
+    monkeypatch.setattr("launch.console.progress.show", show)
+    assert cv.run(["--config=tiny.py", f"--workdir={done}", "--verify=unet/repeat0-fold0"], console) == code
+    assert "stopped; the workdir is as it was" in console.export_text()
+    assert files(done) == before
+
+
 def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
     """The run's record and its second training stand for themselves: nothing is trained."""
     run, console = Run(0, 0, "unet"), Console(width=160, record=True, quiet=False)
@@ -46,6 +68,6 @@ def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
     monkeypatch.setattr(verify.trained, "load", lambda path: None)
     for digest, code, words in (("a", 0, "have the same bits"), ("b", 1, "DIFFER")):
         events = [Started(run, 1, 1, 8), Ended(run, record | {"weights_sha256": digest})]
-        monkeypatch.setattr(verify.sweep, "train", lambda *_, events=events, **__: iter(events))
-        assert verify.verify(Config(folds=2), dataset, tmp_path, run.name, [], console) == code
+        monkeypatch.setattr(verify.sweep, "train", lambda *_, events=events, **__: (event for event in events))
+        assert verify.verify(Config(folds=2), dataset, tmp_path, run.name, [], console, threading.Event()) == code
         assert f"unet/repeat0-fold0: trained again, the weights {words}" in console.export_text()
