@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 T = TypeVar("T")
 
@@ -94,9 +94,9 @@ def naming(path: Path, remedy: str) -> Iterator[None]:
     """Raise InputError, which says that the file `path` is damaged, for any error of the block but lack of memory."""
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:  # NumPy, pandas, pyarrow and zipfile raise many kinds
+        if is_out_of_memory(error):
+            raise
         raise damaged(path, _reason(error), remedy) from error
 
 
