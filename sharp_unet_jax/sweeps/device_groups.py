@@ -42,10 +42,11 @@ def deal(runs: Sequence[T], groups: Sequence[Group]) -> list[tuple[Group, Waitin
 def side_by_side(works: Sequence[Iterator[Event]], stop: threading.Event) -> Iterator[Event]:
     """Yield the events of all `works` as they come, each iterated in a thread of its own.
 
-    The calling thread only waits, so that Python handles signals at once. A work alone goes on when its event is dealt
-    with; one of several is an event ahead. An error in one of them sets `stop` and is raised when the other threads
-    have ended; so does closing this generator. A KeyboardInterrupt during that wait ends it. Raises Stopped if the
-    works stopped without an error.
+    The calling thread only waits, and so handles signals at once. A single work goes on when its event was dealt with;
+    one of several may be an event ahead. `stop` is set by an error in a work, by an interrupt of the calling thread,
+    and when this generator is closed. The generator then waits for the other threads; a second interrupt ends the wait.
+
+    Raises the error of a work, or Stopped if the works stopped without one.
     """
     events: queue.SimpleQueue[tuple[Event, threading.Semaphore] | None] = queue.SimpleQueue()
     errors: list[Exception] = []
@@ -68,8 +69,10 @@ def side_by_side(works: Sequence[Iterator[Event]], stop: threading.Event) -> Ite
         thread.start()
     try:
         yield from _taken(events, len(works))
-    finally:
+    except BaseException:  # an interrupt, or whoever listens has left
         stop.set()
+        raise
+    finally:
         for thread in threads:
             while thread.is_alive():
                 thread.join(PAUSE)

@@ -1,5 +1,6 @@
 """Tensors from weight files of PyTorch and Keras: neither library is needed, and no pickle is run."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +31,14 @@ def read(path: Path) -> WeightFile:
     Raises InputError for a file that is missing, damaged or of another format.
     """
     try:
+        if path.is_fifo() or path.is_char_device():  # to read one may wait for ever
+            raise OSError(errno.EINVAL, "No regular file")
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give the path of a weight file") from error
+    except ValueError as error:
+        raise InputError(f"weights: {str(path)!r} is no path: {error}") from error
     if not head:
         raise InputError(f"{path}: the file is empty; download it again")
     layout: Literal["torch", "keras"] = "torch"

@@ -51,9 +51,10 @@ def events(names, *, after=None, error=None, done=None):
 
 
 def test_events_of_all_works_come_whatever_the_order():
-    first = threading.Event()
+    first, stop = threading.Event(), threading.Event()
     works = [events("ab", after=first), events("cd", done=first)]
-    assert list(device_groups.side_by_side(works, threading.Event())) == ["c", "d", "a", "b"]
+    assert list(device_groups.side_by_side(works, stop)) == ["c", "d", "a", "b"]
+    assert not stop.is_set()  # it would stop the other processes of the sweep
 
 
 def stopping(stop, name, stopped=None):

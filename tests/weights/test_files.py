@@ -7,6 +7,7 @@ import re
 import warnings
 import zipfile
 import zlib
+from pathlib import Path
 
 import h5py
 import ml_dtypes
@@ -185,6 +186,11 @@ def test_files_that_keras_wrote(tmp_path, name):
 def test_a_missing_file_a_folder_an_empty_file_and_another_format(path, tmp_path):
     refused(path, "No such file or directory; give the path of a weight file")
     refused(tmp_path, "Is a directory")
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "No regular file")
+    refused(Path("/dev/zero"), "No regular file")
+    with pytest.raises(InputError, match="is no path: embedded null byte"):
+        files.read(Path("a\0b"))
     path.write_bytes(b"")
     refused(path, "the file is empty")
     path.write_bytes(b"<!DOCTYPE html><html>404</html>")
