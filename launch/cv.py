@@ -9,8 +9,14 @@ command again.
 
 import contextlib
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+
+from launch.console import signals
+
+if __name__ == "__main__":
+    signals.end_at_once()  # here, because the other imports take seconds
 
 import jax
 from rich.console import Console
@@ -41,12 +47,21 @@ def run(arguments: Sequence[str], console: Console) -> int:
     command = cv_arguments.parse(arguments, __doc__)
     config, folder = command.config, command.workdir
     devices = runtime.configure(command.cluster)
-    cv_process.leave_on_sigterm()
+    cv_process.leave_on_signals()
     check.config(config, len(devices))
     data = dataset.load(config.data, console)
-    if command.verify:
-        return verify.verify(config, data, folder, command.verify, devices[: config.devices_per_run], console)
-    code, trained = _train(command, data, devices, console)
+    stop, interrupted = cv_process.stop_on_signals(console)
+    try:
+        if command.verify:
+            devices = devices[: config.devices_per_run]
+            return verify.verify(config, data, folder, command.verify, devices, console, stop)
+        code, trained = _train(command, data, devices, console, stop)
+    except Stopped as stopped:
+        code, trained = signals.INTERRUPTED if interrupted.is_set() else signals.STOPPED, True
+        if command.verify:
+            console.print("stopped; the workdir is as it was")
+            return code
+        console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
     first = jax.process_index() == 0
     try:
         workdir.collect(folder, config)
@@ -63,27 +78,28 @@ def run(arguments: Sequence[str], console: Console) -> int:
             raise
         console.print(f"warning: the tables were not written ({error})")  # keep code 75: the job system restarts on it
     if first and code in (0, 1):
+        cv_process.leave_on_signals()  # no epoch is left to wait for
         _report(folder, console)
     return code
 
 
-def _train(command: Command, data: Dataset, devices: Sequence[jax.Device], console: Console) -> tuple[int, bool]:
-    """Train the command's runs and show them. Returns the exit code, and whether any run was trained."""
+def _train(
+    command: Command, data: Dataset, devices: Sequence[jax.Device], console: Console, stop: threading.Event
+) -> tuple[int, bool]:
+    """Train the command's runs and show them. Returns the exit code, and whether any run was trained.
+
+    Raises Stopped after `stop` was set.
+    """
     config, folder = command.config, command.workdir
     groups, number = len(device_groups.split(devices, config.devices_per_run)), len(plan.runs(config, command.shard))
     kind = devices[0].device_kind
     console.print(f"{number} runs on {groups} x {config.devices_per_run} {kind}, workdir {folder}")
     if idle := len(devices) % config.devices_per_run:
         console.print(f"{idle} of {len(devices)} devices have no work: --config.devices_per_run does not divide them")
-    stop, interrupted = cv_process.stop_on_signals(console)
     events = sweep.train(config, data, folder, devices, shard=command.shard, stop=stop)
-    try:
-        with contextlib.closing(events):  # which releases the workdir's lock
-            followed = tracking.follow(events, command.track, config, data, folder) if command.track else events
-            records = progress.show(followed, console, config.epochs, groups)
-    except Stopped as stopped:
-        console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
-        return ending.INTERRUPTED if interrupted.is_set() else cv_process.STOPPED, True
+    with contextlib.closing(events):  # which releases the workdir's lock
+        followed = tracking.follow(events, command.track, config, data, folder) if command.track else events
+        records = progress.show(followed, console, config.epochs, groups)
     failed = [record["run"] for record in records if record["status"] == "failed"]
     if failed:
         console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
@@ -104,6 +120,7 @@ def _report(folder: Path, console: Console) -> None:
 def main() -> None:
     """Run the command and exit with its code."""
     ending.replace_unprintable()
+    ending.shorten_warnings()
     # If there is no terminal, lines are wide enough for one line an epoch.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     cv_process.exit_with(lambda: run(sys.argv[1:], console))

@@ -17,11 +17,10 @@ from rich.console import Console
 
 import datasets
 from launch.console import ending, paths, runtime
-from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, model_card
 from sharp_unet_jax.inference.trained import Trained, load_all
-from sharp_unet_jax.storage import layout
-from sharp_unet_jax.storage.atomic import replacing, write_text
+from sharp_unet_jax.storage.atomic import clear_dead, replacing, write_text
 
 
 def run(arguments: Sequence[str], console: Console) -> None:
@@ -45,7 +44,8 @@ def run(arguments: Sequence[str], console: Console) -> None:
     }[known.format]
     if known.output.is_dir():
         raise InputError(f"--output={known.output} is a folder: name a file")
-    card, text = known.output.with_name(f"{known.output.name}.md"), _card(known.run, runs, known.format, known.output)
+    card, text = known.output.with_name(f"{known.output.name}.md"), _card(runs, known.format, known.output)
+    clear_dead(known.output.parent)
     with replacing(known.output) as temporary:
         temporary.touch()  # fails here, not after minutes of converting, where nothing can be written
         file = convert()
@@ -55,14 +55,9 @@ def run(arguments: Sequence[str], console: Console) -> None:
     console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}; see {card.name}", soft_wrap=True)
 
 
-def _card(path: Path, runs: Sequence[Trained], file_format: str, output: Path) -> str:
-    """Return the model card of the runs in `path`, a workdir or a run's folder. Raises InputError."""
-    folders = [path / "runs" / run.name if (path / layout.CONFIG).exists() else path for run in runs]
-    records = [layout.read_json(folder / layout.RECORD, remedy=AGAIN) for folder in folders]
-    try:
-        return model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a record.json is damaged ({error!r}): {AGAIN}") from error
+def _card(runs: Sequence[Trained], file_format: str, output: Path) -> str:
+    """Return the model card of the runs."""
+    return model_card.write(runs, file_format, output.name, [run.record for run in runs], _terms(runs[0].dataset))
 
 
 def _terms(dataset: str) -> str:

@@ -3,31 +3,32 @@
 INPUT is a file, a folder or a glob: PNG, JPG, BMP, TIF with one page or several, NIfTI, DICOM files or series. OUTPUT
 is a folder: it gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for.
 Images are read, resized and thresholded as they were when the run was trained and scored. With a workdir, the
-probabilities of all its finished runs of a model are averaged. Give the same command again to go on: files that are
-there are skipped. A file that cannot be read stops nothing; it is listed at the end. The rotation in a photo's EXIF
-data is not applied, as in training: the mask fits the pixels as they are stored. Exit code 0: all is done; 1: an input
-failed, or the command is wrong; 130: Ctrl-C.
+probabilities of all its finished runs of a model are averaged. Give the same command again to go on: inputs whose
+files and rows in areas.csv are there are skipped. A file that cannot be read stops nothing; it is listed at the end.
+The rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they are stored. Exit
+code 0: all is done; 1: an input failed, or the command is wrong; 130: Ctrl-C.
 """
 
 import argparse
 import contextlib
 import io
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from rich.console import Console
 
 from datasets.files import DataError
+from datasets.folder.pairs import first_few
 from datasets.formats import search
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from launch.prediction import areas, output, pipeline
 from launch.prediction.output import Output
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.inference import trained
 
 
@@ -65,7 +66,7 @@ def _tile(text: str | None) -> tuple[int, int] | None:
     if not text:
         return None
     sides = text.split(",")
-    if len(sides) != 2 or not all(side.strip().isdecimal() and int(side) > 0 for side in sides):
+    if len(sides) != 2 or not all(re.fullmatch(r"\s*0*[1-9][0-9]{0,14}\s*", side) for side in sides):
         raise InputError(f"--tile={text}: give a height and a width in pixels, such as --tile=512,512")
     return int(sides[0]), int(sides[1])
 
@@ -79,14 +80,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
     devices = runtime.configure()
     members = trained.load_all(command.run, command.model)
     output.begin(command.output, members, inputs, command.options)
-    todo = [one for one in inputs if not output.is_done(command.output, one)]
-    areas.sort(command.output, inputs)
+    done = areas.sort(command.output, inputs, members[0].classes)
+    todo = [one for one in inputs if one.name not in done]
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     console.print(
         f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
-    began, pictures = time.monotonic(), 0
+    began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:
         with contextlib.closing(outcomes):
@@ -94,40 +95,58 @@ def run(arguments: Sequence[str], console: Console) -> int:
                 if isinstance(outcome, Exception):
                     failed.append(_line(one, outcome))
                 else:
-                    pictures += outcome
-    finally:
-        areas.sort(command.output, inputs)
-    seconds = time.monotonic() - began
-    if pictures:
-        speed = f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s)"
-        console.print(f"{speed}, see {command.output.folder}")
-    for line in failed:
-        console.print(f"failed: {line}")
+                    written[one] = outcome.pictures
+                    unspaced += [] if outcome.spaced else [_where(one)]
+    finally:  # after Ctrl-C, or where the memory ends, too
+        done = areas.sort(command.output, inputs, members[0].classes)
+        lost = [_where(one) for one in written if one.name not in done]  # another command writes to the folder
+        failed += [f"{where}: its files or rows are gone again; give the same command again" for where in lost]
+        if written:
+            pictures, seconds = sum(written.values()), time.monotonic() - began
+            speed = f"{pictures} images in {seconds:.1f} s ({pictures / seconds:.1f} images/s)"
+            console.print(f"{speed}, see {command.output.folder}")
+        if unspaced:
+            why = "their pixel spacing is not finite and above 0, or differs between slices"
+            console.print(_shown(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
+        for line in failed:
+            console.print(f"failed: {_shown(line)}")
     return 1 if failed else 0
 
 
 def _line(one: search.Input, error: Exception) -> str:
     """Say what went wrong with an input, in a line that names its file once."""
     text = " ".join(str(error).split()) or type(error).__name__
-    where = str(one.paths[0] if len(one.paths) == 1 else one.paths[0].parent)
+    if is_out_of_memory(error):
+        text = "there is too little memory to read it or to write its mask; free memory, or save it in parts"
+    where = " ".join(_where(one).split())
     return text if where in text else f"{where}: {text}"
+
+
+def _where(one: search.Input) -> str:
+    return str(one.paths[0] if len(one.paths) == 1 else one.paths[0].parent)
+
+
+def _shown(text: str) -> str:
+    """Return a line of text as terminals may print it: characters that would steer them are escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def main() -> None:
     """Run the command and exit with its code; an error that the user can fix is one line and code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a file's name need not be UTF-8
+    ending.shorten_warnings()
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, soft_wrap=True)
     try:
         sys.exit(run(sys.argv[1:], console))
     except (InputError, DataError, OSError) as error:
-        message, code = f"error: {' '.join(str(error).split())}", 1
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        message, code = "error: the device is out of memory: give --tile=H,W with a smaller height and width", 1
+        message, code = f"error: {_shown(' '.join(str(error).split()))}", 1
     except KeyboardInterrupt:
         message, code = "interrupted: give the same command again to go on", ending.INTERRUPTED
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        message, code = f"error: {ending.OUT_OF_MEMORY}", 1
     print(message, file=sys.stderr)
     sys.exit(code)
 

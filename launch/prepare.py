@@ -26,7 +26,7 @@ from launch.preview import contact, findings, source, suggestions, training_size
 from sharp_unet_jax.advice import settings
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
-from sharp_unet_jax.storage import atomic
+from sharp_unet_jax.storage import atomic, spreadsheet
 from sharp_unet_jax.sweeps import check
 
 SHOWN = 20  # faults on the terminal; report.md lists all
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
         if len(found.classes) <= labels.MAX_CLASSES:
             notes.append(training_size.ceiling(suggestions.applied(config, changes), found, profile))
-        atomic.write_text(output / "images.csv", _images(profile).to_csv(index=False))
+        atomic.write_text(output / "images.csv", spreadsheet.csv(_images(profile)))
         with atomic.replacing(output / "contact.png") as path:
             contact.sheet(profile, found.read).save(path, "PNG")
     needed = {each.field: each.value for each in changes if suggestions.applied(config, [each]) != config}

@@ -126,7 +126,7 @@ def check_types(config: Any, prefix: str = "") -> None:
         value = getattr(config, name)
         if not _has_type(value, kind):
             expected = f"one of {', '.join(typing.get_args(kind))}" if typing.get_origin(kind) is Literal else str(kind)
-            raise InputError(f"{prefix}{name}: {value!r} is not {expected.replace('collections.abc.', '')}")
+            raise InputError(f"{prefix}{name}: {_text(value)} is not {expected.replace('collections.abc.', '')}")
         if is_dataclass(value):
             check_types(value, f"{prefix}{name}.")
 
@@ -161,6 +161,16 @@ def _has_type(value: Any, kind: Any) -> bool:
         return isinstance(value, Mapping) and all(
             _has_type(key, args[0]) and _has_type(value[key], args[1]) for key in value
         )
-    if kind in (int, float):
-        return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    if kind in (int, float) and isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < 10**100
+    if kind is str:
+        return isinstance(value, str) and "\0" not in value  # no path may hold it
     return isinstance(value, kind)
+
+
+def _text(value: Any) -> str:
+    """Return a value as Python writes it; Python refuses to write a number of more than 4300 digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"

@@ -1,7 +1,26 @@
-"""The error that the user can fix."""
+"""The error that the user can fix, and how to tell those that mean too little memory."""
 
-AGAIN = "delete the run's folder and give the sweep's command again"  # the remedy for a damaged file of a run
+import errno
+
+# Remedies for damaged files, for the end of a message.
+AGAIN = "delete the run's folder and give the sweep's command again"  # of a run
+FROM_A_COPY = "bring it back from a copy, or name another folder"
 
 
 class InputError(ValueError):
     """Input that is wrong. The message is one line, names it and says what to do."""
+
+
+class UncheckedWarning(UserWarning):
+    """Files that hold no digests, so that changes of them may go unnoticed."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether Python, NumPy, the system or XLA found too little memory.
+
+    XLA's class and text differ between platforms, and between a computation and the reading of its result.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error)
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory allocating" in text

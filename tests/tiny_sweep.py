@@ -25,7 +25,10 @@ def make(folder, dataset, config=CONFIG, devices=1):
 
 
 def files(folder):
-    """Return what must be the same whenever the sweep is trained again: bytes by name, records without `timing`."""
+    """Return what must be the same whenever the sweep is trained again: bytes by name, records without `timing`.
+
+    `record_sha256` covers it.
+    """
     runs = sorted(path.parent for path in folder.glob(f"runs/*/*/{RECORD}"))
     paths = [folder / name for name in OF_A_SWEEP] + [run / name for run in runs for name in OF_A_RUN]
     return {str(path.relative_to(folder)): _without_timing(path) for path in paths}
@@ -35,7 +38,8 @@ def _without_timing(path):
     if path.name != RECORD:
         return path.read_bytes()
     record = json.loads(path.read_text())
-    return json.dumps({key: value for key, value in record.items() if key != "timing"}).encode()
+    varies = ("timing", "record_sha256")
+    return json.dumps({key: value for key, value in record.items() if key not in varies}).encode()
 
 
 def stopped_after(epochs, folder, dataset, config=CONFIG, devices=1):

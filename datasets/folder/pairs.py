@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import files
+from sharp_unet_jax.storage import spreadsheet
 
 # Tools append these to an image's name to name its mask: "a.jpg" and "a_mask.png", "a-seg.png", "a_labels.tif".
 ENDING = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|labelmap|gt|groundtruth|ground_truth|annotation)$")
@@ -86,7 +87,7 @@ def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
         with files.regular(table).open(
             newline="", encoding="utf-8-sig"
         ) as text:  # Excel starts its CSV files with a byte-order mark
-            rows = [[cell.strip() for cell in row] for row in csv.reader(text) if row]
+            rows = [[spreadsheet.original(cell).strip() for cell in row] for row in csv.reader(text) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise files.DataError(f"{table}: cannot be read as a CSV file ({error})") from error
     if not rows or rows[0] != ["id", "group"]:

@@ -1,8 +1,10 @@
 """DICOM: a file, or the slices of a series. The mask is a DICOM SEG that refers to them. Needs the extra `dicom`."""
 
 import contextlib
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import numpy as np
 
 from datasets.files import DataError
 from datasets.formats import dicom_seg, tif
-from datasets.formats.stack import Stack
+from datasets.formats.stack import Stack, check_size, pixel_area, reading
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
+DEFLATE = 1032  # bytes that one byte of zlib's format becomes at most
 write_masks, write_probabilities, write_overlays = (
     dicom_seg.write_masks,
     dicom_seg.write_probabilities,
@@ -38,24 +42,35 @@ def series(paths: Iterable[Path], top: Path) -> list[tuple[str, tuple[Path, ...]
     read is one too; `read` then says why. Files whose headers name no picture are left out: a DICOMDIR, a report, a
     dose, a segmentation.
     """
-    found: dict[tuple[Path, str, str], list[Path]] = {}
+    found: dict[tuple[Path, str, str, str], list[Path]] = {}
     for path in sorted(paths):
         uid, orientation, kind = _header(path)
         if not kind.endswith("Storage") or "Image" in kind:  # the private kind of a manufacturer is a number
-            found.setdefault((path.parent, uid or path.name, orientation), []).append(path)
-    large = [(folder, uid) for (folder, uid, _), several in found.items() if len(several) > 1]
+            found.setdefault((path.parent, uid, "" if uid else path.name, orientation), []).append(path)
+    large = [(folder, uid) for (folder, uid, _, _), several in found.items() if len(several) > 1]
     folders = [folder for folder, _ in large]
     named = []
-    for (folder, uid, _), several in found.items():
+    for (folder, uid, _, _), several in found.items():
         below, first = folder.relative_to(top), several[0]
         if len(several) == 1 or large.count((folder, uid)) > 1:
             name = below / first.name.removesuffix(first.suffix if _known(first) else "")
         elif folders.count(folder) > 1:
-            name = below / uid
+            name = below / _file_name(uid)
         else:
             name = below if below != Path() else Path(folder.name)
         named.append((name.as_posix(), tuple(several)))
     return named
+
+
+def _file_name(uid: str) -> str:
+    """Return the name of a file for a UID. One with other characters than a UID may have could be a path elsewhere.
+
+    Its digest keeps it apart from others that are alike but for such characters.
+    """
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)*", uid) and len(uid) <= 64:
+        return uid
+    digest = hashlib.sha256(uid.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{re.sub('[^A-Za-z0-9]+', '_', uid)[:40]}-{digest}"
 
 
 def read(paths: Sequence[Path]) -> Stack:
@@ -67,21 +82,34 @@ def read(paths: Sequence[Path]) -> Stack:
     """
     pydicom = _pydicom()
     where = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
-    try:
-        with _quiet():
-            files = _in_order([pydicom.dcmread(path) for path in paths])
-            pictures = [_frames(file) for file in files]
-    except InputError:
-        raise
-    except pydicom.errors.InvalidDicomError as error:
-        raise DataError(f"{where}: cannot be read as DICOM pictures (it lacks the mark of a DICOM file)") from error
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{where}: cannot be read as DICOM pictures ({reason})") from error
+    with reading(where, "DICOM pictures"), np.errstate(all="ignore"):
+        try:
+            files = _in_order([_load(path) for path in paths])
+        except pydicom.errors.InvalidDicomError as error:
+            raise ValueError("it lacks the mark of a DICOM file") from error
+        size = sum(math.prod(_shape(file)) * max(file.BitsAllocated // 8, 1) for file in files)
+        for file in files:
+            check_size(file.filename, _shape(file), size)
+        pictures = [_frames(file) for file in files]
     if len({frames.shape[1:] for frames in pictures}) > 1:
         sizes = " and ".join(sorted({"x".join(map(str, frames.shape[1:])) for frames in pictures}))
         raise DataError(f"{paths[0].parent}: a series with pictures of {sizes}; give its files one by one")
-    return Stack(np.concatenate(pictures), _area(files[0]), files)
+    return Stack(np.concatenate(pictures), _area(files), files)
+
+
+def _load(path: Path, **options: Any) -> Any:
+    """Read a file by `pydicom.dcmread`. Raises DataError for a deflated one that may fill the memory."""
+    pydicom = _pydicom()
+    if path.stat().st_size * DEFLATE > memory.free():
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
+            raise DataError(f"{path}: is deflated, and may not fit into memory; inflate it first, as with dcmconv")
+    return pydicom.dcmread(path, **options)
+
+
+def _shape(file: Any) -> tuple[int, int, int, int]:
+    """Return the number of frames, their height, width and number of samples, by the header."""
+    return int(file.get("NumberOfFrames") or 1), file.Rows, file.Columns, file.SamplesPerPixel
 
 
 def _frames(file: Any) -> np.ndarray:
@@ -93,9 +121,12 @@ def _frames(file: Any) -> np.ndarray:
 
     try:
         array = pixels.pixel_array(file)
-    except RuntimeError as error:  # no decoder that is installed reads it
-        raise ValueError(
-            f"no decoder here reads its {file.file_meta.TransferSyntaxUID.name}: "
+    except RuntimeError as error:
+        syntax = file.file_meta.TransferSyntaxUID
+        if pixels.get_decoder(syntax).is_available:
+            raise
+        raise DataError(
+            f"{file.filename}: no decoder here reads its {syntax.name}: "
             "pip install pylibjpeg pylibjpeg-libjpeg (GPL), or decompress it first"
         ) from error
     colour = file.SamplesPerPixel > 1
@@ -133,20 +164,37 @@ def _in_order(files: list[Any]) -> list[Any]:
     return sorted(files, key=lambda file: int(file.get("InstanceNumber") or 0))
 
 
-def _area(file: Any) -> float | None:
-    """Return the area of a pixel in mm²; None for a projection, whose spacing is the detector's."""
-    spacing = file.get("PixelSpacing")
-    if spacing is None and "SharedFunctionalGroupsSequence" in file:
-        measures = file.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
-        spacing = measures[0].get("PixelSpacing") if measures else None
-    return float(spacing[0]) * float(spacing[1]) if spacing else None
+def _area(files: Sequence[Any]) -> float | None:
+    """Return the area of a pixel in mm²; None for a projection, whose spacing is the detector's.
+
+    It is NaN where the spacing is impossible, or differs between the files.
+    """
+    known = [sides for file in files if (sides := _spacing(file))]
+    if len(known) < len(files):
+        return None
+    return pixel_area(*known[0]) if np.allclose(known, known[0], rtol=1e-3, atol=0) else math.nan
+
+
+def _spacing(file: Any) -> tuple[float, float] | None:
+    """Return the height and width of a pixel in mm; None where the file does not say, NaN for what is no number."""
+    try:
+        spacing = file.get("PixelSpacing")
+        if spacing is None and "SharedFunctionalGroupsSequence" in file:
+            measures = file.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
+            spacing = measures[0].get("PixelSpacing") if measures else None
+        if spacing is None or spacing == "":
+            return None
+        height, width = map(float, spacing)
+    except (ValueError, TypeError, IndexError):
+        return math.nan, math.nan
+    return height, width
 
 
 def _header(path: Path) -> tuple[str, str, str]:
     """Return series UID, orientation and kind of object ("CT Image Storage"), each "" where the file does not say."""
-    with contextlib.suppress(Exception), _quiet():
+    with contextlib.suppress(Exception):
         tags = ["SeriesInstanceUID", "ImageOrientationPatient"]
-        header = _pydicom().dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        header = _load(path, stop_before_pixels=True, specific_tags=tags)
         kind = header.file_meta.get("MediaStorageSOPClassUID")
         orientation = np.round(np.array(header.get("ImageOrientationPatient") or [], float), 4) + 0.0
         return str(header.get("SeriesInstanceUID", "")), str(orientation), kind.name if kind else ""
@@ -163,12 +211,5 @@ def _pydicom() -> Any:
         import pydicom
     except ImportError as error:
         raise InputError('DICOM needs the extra "dicom": pip install ".[dicom]"') from error
+    dicom_seg.quiet()
     return pydicom
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the warnings of pydicom: few files follow the standard to the letter."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -1,5 +1,6 @@
 """DICOM segmentations (SEG) of masks and probabilities, which refer to the pictures they belong to, by highdicom."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,18 @@ import numpy as np
 from datasets.files import DataError
 from datasets.formats.stack import Stack
 from sharp_unet_jax import __version__
+from sharp_unet_jax.errors import is_out_of_memory
 from sharp_unet_jax.storage.atomic import replacing
 
 MAKER = "sharp_unet_jax"
+
+
+def quiet() -> None:
+    """Hide what pydicom and highdicom warn of and log, from now on: few files follow the standard to the letter."""
+    # `warnings.catch_warnings` in one thread would end that of another.
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom|datasets\.formats\.dicom)")
+    for name in ("pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
@@ -44,25 +54,26 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
         )
         for number, name in enumerate(classes[1:], 1)
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # few files follow the standard to the letter
-        try:
-            segmentation = seg.Segmentation(
-                source_images=stack.origin,
-                pixel_array=planes,
-                segmentation_type=kind,
-                segment_descriptions=segments,
-                series_instance_uid=UID(),
-                series_number=1000,
-                sop_instance_uid=UID(),
-                instance_number=1,
-                manufacturer=MAKER,
-                manufacturer_model_name=MAKER,
-                software_versions=__version__,
-                device_serial_number="0",
-                max_fractional_value=255,
-            )
-        except Exception as error:  # an attribute is missing; films, for one, have no position in space
-            raise DataError(f"no DICOM SEG can be written for it ({error}); save its pictures as TIF or PNG") from error
-        with replacing(path) as temporary:
-            segmentation.save_as(temporary)
+    quiet()
+    try:
+        segmentation = seg.Segmentation(
+            source_images=stack.origin,
+            pixel_array=planes,
+            segmentation_type=kind,
+            segment_descriptions=segments,
+            series_instance_uid=UID(),
+            series_number=1000,
+            sop_instance_uid=UID(),
+            instance_number=1,
+            manufacturer=MAKER,
+            manufacturer_model_name=MAKER,
+            software_versions=__version__,
+            device_serial_number="0",
+            max_fractional_value=255,
+        )
+    except Exception as error:  # an attribute is missing; films, for one, have no position in space
+        if is_out_of_memory(error):
+            raise
+        raise DataError(f"no DICOM SEG can be written for it ({error}); save its pictures as TIF or PNG") from error
+    with replacing(path) as temporary:
+        segmentation.save_as(temporary)

@@ -1,6 +1,8 @@
 """NIfTI: a volume as axial slices from the feet up. The mask has the same shape and affine."""
 
 import gzip
+import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ from nibabel import orientations
 
 from datasets.files import DataError
 from datasets.formats import tif
-from datasets.formats.stack import Stack
+from datasets.formats.stack import Stack, check_size, pixel_area, reading
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -19,8 +21,8 @@ MASK = PROBABILITIES = ".nii.gz"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
 # A radiologist's axial slices: columns run to the patient's left, rows to the back, slices to the head.
 AXIAL = orientations.axcodes2ornt("LPS")
-MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
-
+MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # by the header's code of a unit of length
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it logs what it repairs in a header
 
 write_overlays = tif.write_overlays
 
@@ -39,27 +41,37 @@ def read(paths: Sequence[Path]) -> Stack:
     Raises DataError for a file that is no NIfTI or holds more than one volume.
     """
     (path,) = paths
-    try:
+    with reading(path, "NIfTI"), np.errstate(all="ignore"):  # a damaged header holds NaN
         image: Any = nibabel.load(path)
-        voxels, header = np.asanyarray(image.dataobj), image.header
+        header, shape = image.header, _volume(path, image)
         placed = bool(header["qform_code"] or header["sform_code"])
         axes = orientations.io_orientation(image.affine) if placed else AXIAL
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{path}: cannot be read as NIfTI ({reason}); it is damaged, cut short, or of another kind"
-        ) from error
-    while voxels.ndim > 3 and voxels.shape[-1] == 1:
-        voxels = voxels[..., 0]
-    if voxels.ndim != 3 or voxels.dtype.fields:
-        kind = f"of shape {voxels.shape} and dtype {voxels.dtype}"
-        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart")
-    turn = orientations.ornt_transform(axes, AXIAL)
-    slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0)
-    unit = MILLIMETRES.get(header.get_xyzt_units()[0], 1.0 if placed else None)
-    sides = [float(side) for side, axis in zip(header.get_zooms()[:3], turn[:, 0], strict=True) if axis != 2]
-    area = None if unit is None else sides[0] * sides[1] * unit**2
+        turn = orientations.ornt_transform(axes, AXIAL)
+        x, y, z = np.argsort(turn[:, 0])  # the stored axes that become columns, rows and slices
+        check_size(path, [shape[axis] for axis in (z, y, x)], math.prod(shape) * image.get_data_dtype().itemsize)
+        voxels = np.asanyarray(image.dataobj).reshape(shape)
+        slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0)
+        unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0 if placed else None)
+        sides = _sides(image)
+    area = None if unit is None else pixel_area(sides[y] * unit, sides[x] * unit)
     return Stack(slices, area, Origin(header, image.affine, axes))
+
+
+def _volume(path: Path, image: Any) -> tuple[int, ...]:
+    """Return the shape of the only volume, by the header. Raises DataError for another number of volumes."""
+    shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or dtype.fields:
+        kind = f"of shape {shape} and dtype {dtype}"
+        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart")
+    return shape
+
+
+def _sides(image: Any) -> list[float]:
+    """Return the sides of a voxel as they are in the file: nibabel makes 1 of 0 and drops signs."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        return [float(side) for side in type(image.header).from_fileobj(file, check=False)["pixdim"][1:4]]
 
 
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:

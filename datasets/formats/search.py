@@ -27,11 +27,12 @@ class Input(NamedTuple):
 def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
     """Return the inputs that files, folders (with all below them) and globs name, in natural order.
 
-    Files that `launch.predict` wrote are skipped. A file that is named and of no known format is added to `faults`.
+    Files that `launch.predict` wrote are skipped. A file that is named and of no known format, or that is a pipe or a
+    device, whose reading may never end, is added to `faults`.
 
     Raises:
-        InputError: where nothing is found, where two inputs would have the same name, and for a file of no known
-            format if `faults` is None or there is no other file.
+        InputError: where nothing is found, where two inputs would have the same name, and for a fault if `faults` is
+            None or there is no other file.
     """
     paths = _named(given)
     files = [path for path in paths if not path.is_dir()]
@@ -40,7 +41,8 @@ def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
     families = {path: _family(path) for path in dict.fromkeys(files) if not _is_output(path)}
     known = {path: family for path, family in families.items() if family}
     unknown = [path for path in dict.fromkeys(paths) if path in families and path not in known]
-    messages = [f"{path}: is of no format known here ({KNOWN})" for path in unknown]
+    why = {True: f"is of no format known here ({KNOWN})", False: "is no file but a pipe or a device; remove it"}
+    messages = [f"{path}: {why[path.is_file()]}" for path in unknown]
     if messages and (faults is None or not known):
         raise InputError(messages[0])
     if not known:
@@ -76,6 +78,8 @@ def _is_output(path: Path) -> bool:
 
 
 def _family(path: Path) -> ModuleType | None:
+    if not path.is_file():
+        return None
     for family in FAMILIES:
         if path.name.lower().endswith(family.SUFFIXES):
             return family

@@ -1,13 +1,60 @@
 """A stack of pictures: what a file holds, be it one picture, pages, or the slices of a volume."""
 
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from datasets.files import MAX_PIXELS, DataError
+from sharp_unet_jax.advice import memory
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 
 class Stack(NamedTuple):
     """Pictures of one size as they are looked at, rows from top to bottom."""
 
     pictures: np.ndarray  # (n, H, W) or (n, H, W, 3) as stored; a CT in Hounsfield units
-    area: float | None = None  # of a pixel in mm²; None where the file does not say
+    area: float | None = None  # of a pixel in mm²; None where the file does not say, NaN where it says the impossible
     origin: Any = None  # what the format needs to write a mask that belongs to this file
+
+
+def pixel_area(height: float, width: float) -> float:
+    """Return the area in mm² of a pixel with sides in mm; NaN unless the sides and the area are finite and above 0."""
+    area = height * width
+    return area if min(height, width) > 0 and 0 < area < math.inf else math.nan
+
+
+def check_size(where: Path | str, shape: Sequence[int], size: int) -> None:
+    """Refuse pictures by what their header says, before they take any memory. Raises DataError.
+
+    Args:
+        where: the file, for the message.
+        shape: (n, H, W, ...) of the pictures.
+        size: bytes of all pictures.
+    """
+    number, height, width = shape[:3]
+    if min(shape) < 1:
+        raise DataError(f"{where}: holds no pictures, but {number} of {height}x{width} pixels; remove or repair it")
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{where}: is {height}x{width} pixels, and more than {MAX_PIXELS:,} are not read; crop it")
+    if size > (free := memory.free()):
+        gigabytes = f"{size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
+        raise DataError(f"{where}: needs {gigabytes}; free memory, or save it in parts")
+
+
+@contextlib.contextmanager
+def reading(where: Path | str, kind: str) -> Iterator[None]:
+    """Turn an error in reading the file `where` as `kind` into a DataError that names the file once."""
+    try:
+        yield
+    except (DataError, InputError):
+        raise
+    except Exception as error:  # the libraries raise errors of many kinds
+        if is_out_of_memory(error):
+            raise DataError(f"{where}: is too large for the memory; free memory, or save it in parts") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        fault = "it is damaged, cut short, or of another kind"
+        raise DataError(f"{where}: cannot be read as {kind} ({reason}); {fault}") from error

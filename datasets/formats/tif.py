@@ -1,6 +1,7 @@
 """TIF: one picture, or several pages. The mask is a TIF with as many pages and a palette."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import tifffile
 
 from datasets.files import TIF, DataError, check_series, read_image
 from datasets.folder import images
-from datasets.formats.stack import Stack
+from datasets.formats.stack import Stack, check_size, reading
 from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
@@ -24,14 +25,12 @@ def read(paths: Sequence[Path]) -> Stack:
     or whose pages differ in size.
     """
     (path,) = paths
-    try:
-        with tifffile.TiffFile(path) as file:
-            check_series(file, path)
-            axes = file.series[0].axes
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as a TIF ({error}); it is damaged or cut short") from error
+    with reading(path, "a TIF"), tifffile.TiffFile(path) as file:
+        check_series(file, path)
+        series = file.series[0]
+        axes, sides = series.axes, [series.shape[series.axes.index(axis)] for axis in "YX" if axis in series.axes]
+        if len(sides) == 2:  # `_pages` refuses all other axes
+            check_size(path, (math.prod(series.shape) // max(math.prod(sides), 1), *sides), series.nbytes)
     if set(axes) <= set("QCSYX") and _is_one_picture(path):  # any other axis, such as Z, T or I, means pages
         return Stack(images.pixels(path)[None])
     return _pages(path, axes)

@@ -33,8 +33,10 @@ def load(name: str) -> Config:
         )
     try:
         config = runpy.run_path(str(path)).get("config")
-    except Exception as error:  # the user's file may raise anything
-        raise InputError(f"--config: {path}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's file may raise anything, and SystemExit would end the command with 0
+        raise InputError(f"--config: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise InputError(f"--config: {path} does not define `config = Config(...)`")
     return config
@@ -87,7 +89,7 @@ def override(config: Any, field: str, text: str, prefix: str = "--config.") -> A
         raise InputError(f"{prefix}{field}: {name} has no fields")
     try:
         return dataclasses.replace(config, **{name: parse(text, hints[name])})
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{prefix}{name}={text}: {error}") from error
 
 
@@ -132,5 +134,5 @@ def parse(text: str, kind: Any) -> Any:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # as the documentation of ast warns
         return None

@@ -13,15 +13,14 @@ import jax
 from rich.console import Console
 
 from datasets.files import DataError
-from launch.console import ending
-from sharp_unet_jax.errors import InputError
-
-STOPPED = os.EX_TEMPFAIL  # 75: stopped by SIGTERM with the state saved; job files requeue on it
+from launch.console.signals import INTERRUPTED, STOPPED
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 
-def leave_on_sigterm() -> None:
-    """Leave at SIGTERM with code 75, from now on; for the time in which there is no training state to save."""
+def leave_on_signals() -> None:
+    """Leave at SIGTERM with code 75 and at Ctrl-C with 130, from now on; for the time without a state to save."""
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave(*_: Any) -> None:
@@ -35,16 +34,20 @@ def stop_on_signals(console: Console) -> tuple[threading.Event, threading.Event]
     """
     stop, interrupted = threading.Event(), threading.Event()
 
+    def terminate(*_: Any) -> None:
+        stop.set()
+        console.print("SIGTERM: stopping at the end of the epoch")
+
     def interrupt(*_: Any) -> None:
         if interrupted.is_set():
             console.show_cursor()
             # Nothing to clean up: files that are half written have other names, and locks end with the process.
-            os._exit(ending.INTERRUPTED)
-        console.print("stopping at the end of the epoch; Ctrl-C again to stop at once")
+            os._exit(INTERRUPTED)
         interrupted.set()
         stop.set()
+        console.print("stopping at the end of the epoch; Ctrl-C again to stop at once")
 
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGINT, interrupt)
     return stop, interrupted
 
@@ -61,15 +64,15 @@ def exit_with(command: Callable[[], int]) -> None:
     except (InputError, DataError, OSError) as error:
         message, code = f"error: {' '.join(str(error).split())}", 1
     except KeyboardInterrupt:
-        message, code = "interrupted: give the same command again to go on", ending.INTERRUPTED
+        message, code = "interrupted: give the same command again to go on", INTERRUPTED
     except SystemExit as end:
         if end.code != STOPPED or jax.process_count() == 1:
             raise
         message, code = "", STOPPED
     except Exception as error:
         code = 1
-        if _from_xla(error) and "RESOURCE_EXHAUSTED" in str(error):
-            message = "error: the device is out of memory: lower --config.batch_size or --config.data.size"
+        if is_out_of_memory(error):
+            message = "error: there is too little memory: lower --config.batch_size or --config.data.size"
         elif jax.process_count() == 1:
             raise
         elif _from_xla(error):

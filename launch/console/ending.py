@@ -3,12 +3,14 @@
 import contextlib
 import io
 import sys
+import warnings
 from collections.abc import Iterator
 
 from datasets.files import DataError
-from sharp_unet_jax.errors import InputError
+from launch.console.signals import INTERRUPTED
+from sharp_unet_jax.errors import InputError, UncheckedWarning, is_out_of_memory
 
-INTERRUPTED = 130  # the code of a shell after Ctrl-C
+OUT_OF_MEMORY = "there is too little memory: end other programs, or use a machine with more"
 
 
 def replace_unprintable() -> None:
@@ -22,6 +24,7 @@ def replace_unprintable() -> None:
 def in_one_line() -> Iterator[None]:
     """End the process with one line and code 1 at an error that the user can fix, and with code 130 at Ctrl-C."""
     replace_unprintable()
+    shorten_warnings()
     try:
         yield
     except (InputError, DataError, OSError) as error:
@@ -29,3 +32,21 @@ def in_one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted: nothing half written is left, give the same command again", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        sys.exit(f"error: {OUT_OF_MEMORY}")
+
+
+def shorten_warnings() -> None:
+    """Print a warning of files without digests as one line from now on, without the place in the code that warns."""
+    warnings.formatwarning = _line
+
+
+_whole = warnings.formatwarning
+
+
+def _line(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    if issubclass(category, UncheckedWarning):
+        return f"warning: {message}\n"
+    return _whole(message, category, filename, lineno, line)

@@ -1,6 +1,5 @@
 """environment.json of a workdir: the commands, versions, machine and devices that the sweep was trained with."""
 
-import json
 import platform
 import shlex
 import subprocess
@@ -12,8 +11,10 @@ from typing import Any
 import jax
 
 import sharp_unet_jax
-from sharp_unet_jax.storage import layout
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import description, layout
 from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.storage.contents import Environment
 
 PACKAGES = (  # that train, read and score
     *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas", "pillow", "tifffile"),
@@ -28,8 +29,7 @@ def write(
 
     A field reads "A; B" where runs were trained with both. A command that `trained` no run is added without the rest.
     """
-    path = workdir / layout.ENVIRONMENT
-    before = _read(path)
+    before = _read(workdir)
     commands = before.pop("commands", [])
     command = shlex.join(["python", "-m", module, *arguments])
     now = {
@@ -41,7 +41,9 @@ def write(
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
     said = _together([before, now] if trained else [before or now])
-    write_json(path, {"commands": [*commands, *([command] if command not in commands else [])], **said})
+    write_json(
+        workdir / layout.ENVIRONMENT, {"commands": [*commands, *([command] if command not in commands else [])], **said}
+    )
 
 
 def merge(workdir: Path, sources: Sequence[Path]) -> None:
@@ -49,21 +51,20 @@ def merge(workdir: Path, sources: Sequence[Path]) -> None:
 
     It lists all commands. A field reads "A; B" where they differ.
     """
-    paths = [folder / layout.ENVIRONMENT for folder in dict.fromkeys([workdir, *sources])]
-    several = [found for path in paths if (found := _read(path))]
+    several = [found for folder in dict.fromkeys([workdir, *sources]) if (found := _read(folder))]
     if several:
         commands = dict.fromkeys(command for each in several for command in each.get("commands", []))
         said = [{name: value for name, value in each.items() if name != "commands"} for each in several]
         write_json(workdir / layout.ENVIRONMENT, {"commands": [*commands], **_together(said)})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(workdir: Path) -> dict[str, Any]:
     """Return the file's fields; {} where it is missing or damaged, which must not keep a sweep from its tables."""
     try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        found = description.read_environment(workdir)
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: value for name, value in found.items() if name in Environment.__annotations__}
 
 
 def _together(several: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Train a finished run again and compare the weights."""
 
+import contextlib
 import dataclasses
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,27 +15,37 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
+from sharp_unet_jax.storage import description
 from sharp_unet_jax.storage.layout import run_folder
+from sharp_unet_jax.storage.run_files import read_record
 from sharp_unet_jax.sweeps import plan, sweep, workdir
 
 
 def verify(
-    config: Config, data: Dataset, folder: Path, name: str, devices: Sequence[jax.Device], console: Console
+    config: Config,
+    data: Dataset,
+    folder: Path,
+    name: str,
+    devices: Sequence[jax.Device],
+    console: Console,
+    stop: threading.Event,
 ) -> int:
     """Train the run `name` of the workdir `folder` again, in a temporary workdir, and compare its reported weights.
 
     Returns the exit code: 0 if the weights have the same bits, else 1. Raises InputError where the workdir has another
-    config or data set, or no such finished run.
+    config or data set, or no such finished run, and Stopped at the end of an epoch once `stop` is set.
     """
     workdir.check(folder, config, data, plan.split(config, data), {})
     runs = {run.name: run for run in plan.every(config)}
-    record = workdir.read_record(folder, runs[name]) if name in runs else None
+    record = read_record(description.read(folder), runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
     trained.load(run_folder(folder, runs[name]))  # refuses a checkpoint whose weights are not those of the record
     with tempfile.TemporaryDirectory() as elsewhere:
-        events = sweep.train(dataclasses.replace(config, max_runs=None), data, Path(elsewhere), devices, only=name)
-        (again,) = progress.show(events, console, config.epochs, 1)
+        whole = dataclasses.replace(config, max_runs=None)
+        events = sweep.train(whole, data, Path(elsewhere), devices, only=name, stop=stop)
+        with contextlib.closing(events):
+            (again,) = progress.show(events, console, config.epochs, 1)
     same = again.get("weights_sha256") == record["weights_sha256"]
     console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")
     return 0 if same else 1

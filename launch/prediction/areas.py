@@ -1,16 +1,21 @@
 """areas.csv: a row for each slice and class of every input, with its pixels, its share and, if known, its mm²."""
 
+import contextlib
 import csv
+import errno
 import io
-from collections.abc import Iterable, Sequence
+import math
+import os
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from datasets.formats.search import Input
-from launch.prediction.output import AREAS, Output, paths
+from launch.prediction.output import AREAS, Output, is_written
+from sharp_unet_jax.storage import spreadsheet
 from sharp_unet_jax.storage.atomic import replacing
 
-COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2")
+COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2", "slices")
 
 Row = tuple[str, ...]
 
@@ -22,7 +27,7 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
         name: of the input.
         labels: (n, H, W) uint8.
         classes: names, background first.
-        area: of a pixel in mm²; None where the file does not say.
+        area: of a pixel in mm²; None or NaN where it is not known.
     """
     counts = [np.bincount(one.ravel(), minlength=len(classes)) for one in labels]
     return [
@@ -32,7 +37,8 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
             classes[label],
             str(count[label]),
             f"{count[label] / labels[0].size:.6f}",
-            "" if area is None else f"{count[label] * area:.4f}",
+            "" if area is None or math.isnan(area) else f"{count[label] * area:.4f}",
+            str(len(counts)),
         )
         for number, count in enumerate(counts)
         for label in range(1, len(classes))
@@ -41,29 +47,51 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
 
 def append(output: Output, added: Iterable[Row]) -> None:
     """Append rows to the table."""
+    content = _csv(added)
     with open(output.folder / AREAS, "ab", buffering=0) as file:  # a single write: threads cannot interleave their rows
-        file.write(_csv(added))
+        if file.write(content) != len(content):  # the disk is full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
 
 
-def sort(output: Output, inputs: Sequence[Input]) -> None:
-    """Rewrite the table: the inputs in their order, after rows of earlier commands.
+def sort(output: Output, inputs: Sequence[Input], classes: Sequence[str]) -> set[str]:
+    """Rewrite the table, and return the names of the inputs that are done: all their files and rows are there.
 
-    Rows of inputs that have no mask are dropped. Where an input has rows twice, because it was predicted twice, the
-    later ones are kept.
+    The inputs are in their order, after rows of earlier commands. Rows of inputs that are not done are dropped.
     """
-    path, order = output.folder / AREAS, {one.name: number for number, one in enumerate(inputs)}
-    undone = {one.name for one in inputs if not paths(output, one)[0].exists()}
-    kept: dict[Row, Row] = {}
-    if path.exists():
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            # A command that was killed may leave a row that is cut off.
-            whole = (tuple(row) for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS))
-            kept = {row[:3]: row for row in whole if row[0] not in undone}  # by input, slice and class
-    with replacing(path) as temporary:
-        temporary.write_bytes(_csv([COLUMNS, *sorted(kept.values(), key=lambda row: order.get(row[0], -1))]))
+    found, order = _read(output, classes), {one.name: number for number, one in enumerate(inputs)}
+    done = {one.name for one in inputs if one.name in found and is_written(output, one)}
+    kept = sorted((name for name in found if name in done or name not in order), key=lambda name: order.get(name, -1))
+    with replacing(output.folder / AREAS) as temporary:
+        temporary.write_bytes(_csv([COLUMNS, *(row for name in kept for row in found[name])]))
+    return done
 
 
-def _csv(lines: Iterable[Row]) -> bytes:
+def _read(output: Output, classes: Sequence[str]) -> dict[str, Collection[Row]]:
+    """Return the rows of each input that has all of them: the table may have been deleted, cut short or edited."""
+    path = output.folder / AREAS
+    content = path.read_bytes() if path.exists() else b""
+    lines = content[: content.rfind(b"\n") + 1].decode(errors="surrogateescape")  # the last one may be cut off
+    found: dict[str, dict[Row, Row]] = {}
+    with contextlib.suppress(csv.Error):  # a quotation mark too many: inputs whose rows follow are predicted again
+        for cells in csv.reader(io.StringIO(lines, newline="")):
+            row = tuple(map(spreadsheet.original, cells))
+            if len(row) == len(COLUMNS) and row != COLUMNS:
+                found.setdefault(row[0], {})[row[1:3]] = row
+    return {name: rows.values() for name, rows in found.items() if _are_whole(rows, classes)}
+
+
+def _are_whole(rows: dict[Row, Row], classes: Sequence[str]) -> bool:
+    """Say whether these are all rows of an input, by slice and class."""
+    slices = len(rows) // len(classes[1:])
+    return {row[-1] for row in rows.values()} == {str(slices)} and set(rows) == {
+        (str(number), name) for number in range(slices) for name in classes[1:]
+    }
+
+
+def _csv(table: Iterable[Row]) -> bytes:
+    """Return rows as CSV. Names need not be UTF-8."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue().encode(errors="surrogateescape")  # a file's name need not be UTF-8
+    for row in table:
+        end = "\r\n" if "\r" in row[0] else "\n"  # a cell with a character of it gets quotation marks
+        csv.writer(text, lineterminator=end).writerow(map(spreadsheet.cell, row))
+    return text.getvalue().encode(errors="surrogateescape")

@@ -1,18 +1,33 @@
 """The output folder of `launch.predict`: which files it gets, and the record that keeps two predictions apart."""
 
 import json
-from collections.abc import Sequence
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from datasets.formats import search
 from datasets.formats.search import Input
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage import checkpoint
-from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.storage.atomic import clear_dead, write_json
+from sharp_unet_jax.storage.reading import read_json
 
 AREAS = "areas.csv"  # the table of areas, see launch.prediction.areas
+
+
+class Prediction(TypedDict):
+    """The content of prediction.json."""
+
+    classes: list[str]  # background first
+    threshold: float
+    runs: dict[str, str]  # digests of the weights by run
+    flips: bool
+    rotations: bool
+    tile: list[int] | None  # height and width
+    inputs: NotRequired[dict[str, str]]  # files by name
 
 
 class Output(NamedTuple):
@@ -23,14 +38,24 @@ class Output(NamedTuple):
 
 
 def paths(output: Output, one: Input) -> list[Path]:
-    """Return the files of an input: its mask first, then one file for each of the extras, in their order."""
+    """Return the files of an input: its mask first, then one file for each of the extras, in their order.
+
+    Every file that is written for an input is one of these. Raises InputError for one that would lie outside the
+    folder: names come from others, and a folder in it may be a link.
+    """
     suffixes = {"masks": one.family.MASK, "probabilities": one.family.PROBABILITIES, "overlays": one.family.OVERLAYS}
-    return [output.folder / kind / f"{one.name}{suffixes[kind]}" for kind in ("masks", *output.extras)]
+    names = [Path(f"{kind}/{one.name}{suffixes[kind]}") for kind in ("masks", *output.extras)]
+    folder = os.path.realpath(output.folder)
+    for name in names:
+        wanted = os.path.join(folder, name.parent)
+        if os.path.realpath(wanted) != wanted:
+            raise InputError(f"{output.folder / name} leads elsewhere, by a link or by its name: name another folder")
+    return [output.folder / name for name in names]
 
 
-def is_done(output: Output, one: Input) -> bool:
-    """Say whether all files of an input are there."""
-    return all(path.exists() for path in paths(output, one))
+def is_written(output: Output, one: Input) -> bool:
+    """Say whether all files of an input are there, and none is empty."""
+    return all(path.is_file() and path.stat().st_size for path in paths(output, one))
 
 
 def check(output: Output, given: Sequence[str]) -> None:
@@ -49,12 +74,12 @@ def check(output: Output, given: Sequence[str]) -> None:
 
 
 def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], options: dict[str, Any]) -> None:
-    """Write prediction.json: the runs, the options and the file of each input.
+    """Write prediction.json: the runs, the options and the file of each input. Clear what killed commands left.
 
-    Raises InputError where the folder's prediction.json names other runs or options, or another file for an input:
-    masks of two predictions would be mixed.
+    Raises InputError where the folder's prediction.json is damaged, names other runs or options, or another file for
+    an input: masks of two predictions would be mixed.
     """
-    now = {
+    now: dict[str, Any] = {
         "classes": list(members[0].classes),
         "threshold": members[0].config.threshold,
         "runs": {member.name: checkpoint.digest(member.weights) for member in members},
@@ -62,21 +87,45 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     }
     now = json.loads(json.dumps(now))  # tuples become lists, as in the file
     path = output.folder / search.PREDICTION
-    try:
-        before = json.loads(path.read_text()) if path.exists() else now
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): name another folder, or delete this one") from error
+    before: Mapping[str, Any] = now
+    if path.exists():
+        before = read_json(path, Prediction, remedy="name another folder, or delete this one")
     for field in now:
-        if before.get(field) != now[field]:
+        if before[field] != now[field]:
             raise InputError(
-                f"{output.folder} holds masks predicted with other {field}: name another folder, or delete this one"
+                f"{output.folder} holds a prediction with other {field}: name another folder, or delete this one"
             )
     sources = before.get("inputs", {})
     for one in inputs:
-        source = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0].parent} ({len(one.paths)} files)"
-        there = sources.setdefault(one.name, source)
+        paths(output, one)  # refuses the input before anything is written
+        file = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0].parent} ({len(one.paths)} files)"
+        name, source = _as_text(one.name), _as_text(file)
+        there = sources.setdefault(name, source)
         if there != source:
-            raise InputError(
-                f"{output.folder} holds {one.name} of {there}, and now it is {source}: name another folder"
-            )
+            raise InputError(f"{output.folder} holds {name} of {there}, and now it is {source}: name another folder")
     write_json(path, {**now, "inputs": sources})
+    if _ignores_case(output.folder):
+        _check_case(sources)
+    clear_dead(output.folder)
+    for kind in search.OUTPUTS:
+        for folder, _, _ in os.walk(output.folder / kind):
+            clear_dead(Path(folder))
+
+
+def _as_text(name: str) -> str:
+    """Return a name with bytes that are not UTF-8 as "\\xe9": JSON holds text."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Say whether A and a are one file in `folder`, as on most disks of macOS and Windows."""
+    return (folder / search.PREDICTION.upper()).exists()
+
+
+def _check_case(names: Iterable[str]) -> None:
+    """Refuse names that would be one file on a disk that ignores case. Raises InputError."""
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise InputError(f"{other} and {name} would be one file on a disk that ignores case: rename one")

@@ -1,10 +1,11 @@
 """Read, predict and write at the same time: threads read ahead and write behind while the device works."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from typing import Any, NamedTuple
 
 import jax
@@ -19,12 +20,21 @@ from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
 from sharp_unet_jax import decision
 from sharp_unet_jax.data.pixels import as_trained
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.inference.trained import Trained
 
 THREADS = 8  # threads that read, and threads that write; at most so many inputs wait in memory on either side
 
-Outcome = tuple[Input, int | Exception]  # an input, and the number of its pictures or what went wrong
+
+class Written(NamedTuple):
+    """An input whose files are written."""
+
+    pictures: int
+    spaced: bool  # False where the file's pixel spacing is impossible, and no mm² are given
+
+
+Outcome = tuple[Input, Written | Exception]
 
 
 class _Opened(NamedTuple):
@@ -52,6 +62,8 @@ def predict_files(
 ) -> Generator[Outcome, None, None]:
     """Predict all inputs and write their files; yield the outcome of each input as it ends.
 
+    Raises InputError, which names the input, where predicting it needs more memory than there is.
+
     Args:
         members: runs of one model; their probabilities are averaged.
         inputs: what to read, in this order.
@@ -74,15 +86,19 @@ def predict_files(
     try:
         probabilities = predict.predict(members, pictures(), **options, devices=devices)
         for first in probabilities:
-            one = opened.popleft()
+            one = opened[0]
             rest = islice(probabilities, len(one.images) - 1)
             predicted = _decide(one, chain([first], rest), members[0].config.threshold, output)
             writing = writers.submit(_write, predicted, output, members[0].classes)
             ended.append((one.input, writing))
+            opened.popleft()
             while len(ended) > THREADS:
                 yield _outcome(*ended.popleft())
-        while ended:
-            yield _outcome(*ended.popleft())
+        yield from starmap(_outcome, ended)
+    except (InputError, MemoryError) as error:
+        yield from starmap(_outcome, ended)
+        reason = str(error) if isinstance(error, InputError) else "there is too little memory to predict it"
+        raise InputError(f"{opened[0].input.paths[0]}: {reason}" if opened else reason) from error
     finally:  # after Ctrl-C too: files that are being written are finished
         readers.shutdown(cancel_futures=True)
         writers.shutdown(cancel_futures=True)
@@ -103,6 +119,8 @@ def _ahead(
 def _read(run: Trained, one: Input) -> _Opened:
     """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
     stack = one.family.read(one.paths)
+    if 0 in stack.pictures.shape:  # `predict_files` counts on a picture at least
+        raise DataError(f"{one.paths[0]}: holds no pictures, but an array {stack.pictures.shape}; remove or repair it")
     if run.dataset == "lung_ct/volumes" and one.family is nifti and _sliced_otherwise(stack.pictures.shape):
         raise DataError(
             f"{one.paths[0]}: by its header slices are {stack.pictures.shape[2]} wide and "
@@ -132,11 +150,8 @@ def _decide(one: _Opened, probabilities: Iterable[np.ndarray], threshold: float,
     return _Predicted(one, np.stack(labels), kept)
 
 
-def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> int:
-    """Write all files of an input and its rows of areas.csv; return the number of its pictures.
-
-    The mask comes last: an input whose mask is there is done.
-    """
+def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> Written:
+    """Write all files of an input and its rows of areas.csv. The mask comes last."""
     one, stack, images = predicted.opened
     mask, *extras = paths(output, one)
     for extra, path in zip(output.extras, extras, strict=True):
@@ -148,7 +163,7 @@ def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> int
     areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area))
     mask.parent.mkdir(parents=True, exist_ok=True)
     one.family.write_masks(mask, predicted.labels, stack, classes)
-    return len(predicted.labels)
+    return Written(len(predicted.labels), stack.area is None or not math.isnan(stack.area))
 
 
 def _outcome(one: Input, future: Future[Any]) -> Outcome:

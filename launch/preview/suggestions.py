@@ -13,7 +13,7 @@ from sharp_unet_jax.advice import memory, settings
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.storage import atomic
+from sharp_unet_jax.storage import atomic, spreadsheet
 
 
 def suggest(
@@ -59,7 +59,7 @@ def _groups(config: Config, source: Source, profile: Profile, output: Path) -> l
     with_groups = dataclasses.replace(profile, groups=groups)
     if not settings.fold_count(dataclasses.replace(config, grouped=True), with_groups)[0]:
         return []
-    path, table = output / "groups.csv", pd.DataFrame({"id": profile.ids, "group": groups}).to_csv(index=False)
+    path, table = output / "groups.csv", spreadsheet.csv(pd.DataFrame({"id": profile.ids, "group": groups}))
     why = f"{len(profile.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
     if path.exists() and path.read_text() != table:
         why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped again"

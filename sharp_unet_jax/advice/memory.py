@@ -1,6 +1,7 @@
-"""Memory of a training step, estimated by tracing: nothing is compiled or run."""
+"""Memory of a training step, estimated by tracing: nothing is compiled or run. Memory of this machine."""
 
 import math
+import resource
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,12 +56,20 @@ def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need
 
 def at_hand(device: jax.Device) -> int:
     """Return the bytes that a run may fill: the memory of a GPU or TPU, or the free memory of a CPU's machine."""
-    if own := (device.memory_stats() or {}).get("bytes_limit"):
-        return own
-    limit = Path("/sys/fs/cgroup/memory.max")  # a container's; "max" if it has none
-    most = limit.read_text().strip() if limit.exists() else ""
-    free = psutil.virtual_memory().available
-    return min(free, int(most)) if most.isdecimal() else free
+    return (device.memory_stats() or {}).get("bytes_limit") or free()
+
+
+def free() -> int:
+    """Return the free bytes of this machine, or what its container or a limit of the process leaves of them."""
+    found = [psutil.virtual_memory().available]
+    container = Path("/sys/fs/cgroup/memory.max")  # "max" if it has no limit
+    if container.exists() and (most := container.read_text().strip()).isdecimal():
+        found.append(int(most))
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # `ulimit -v`, as batch systems set it
+    if limit != resource.RLIM_INFINITY:
+        # XLA's CPU code maps about twice the addresses that it fills, and aborts where it gets none.
+        found.append(max(limit - psutil.Process().memory_info().vms, 0) // 2)
+    return min(found)
 
 
 def _bytes(tree: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import reading
+from sharp_unet_jax.storage import reading, spreadsheet
 
 FORMS = 'give a CSV file of "id,fold" lines, a JSON file {"id": fold, ...}, or the folds.json of a workdir'
 
@@ -94,7 +94,10 @@ def _csv(path: Path) -> tuple[Tested, set[str], bool]:
     """Return what `_json` returns."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # Excel starts its CSV files with a byte-order mark
-        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)] or [[]]
+        cells = [
+            [spreadsheet.original(cell).strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)
+        ]
+        header, *rows = cells or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV file ({error}): {FORMS}") from error
     if not {"id", "fold"} <= set(header):

@@ -21,7 +21,7 @@ from jax import lax
 
 from sharp_unet_jax import decision, ops
 from sharp_unet_jax.data.resize import Fit, Size
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import compile, network
 
@@ -63,6 +63,8 @@ def to_stablehlo(runs: Sequence[Trained]) -> bytes:
             exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
         return bytes(exported.serialize())
     except Exception as error:  # a network's operations may raise anything
+        if is_out_of_memory(error):
+            raise
         raise InputError(f"{runs[0].model} cannot be converted to StableHLO ({_reason(error)})") from error
 
 
@@ -97,6 +99,8 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         images = np.random.default_rng(0).integers(0, 256, (2, height + 3, width - 1, channels), np.uint8)
         _, there = session.run(None, {"images": images})
     except Exception as error:  # each of the three libraries raises its own
+        if is_out_of_memory(error):
+            raise
         raise InputError(
             f"{runs[0].model} cannot be converted to ONNX ({_reason(error)}); try --format=stablehlo"
         ) from error

@@ -6,6 +6,7 @@ do not fit into memory, and for runs that were trained at the images' own size. 
 shape (and its transpose, with quarter turns), so it is compiled once.
 """
 
+import functools
 import itertools
 import math
 from collections import deque
@@ -17,11 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.training import compile, distributed
+
+_REMEDY = "give a smaller tile (--tile=512,512), or free memory"
 
 
 class Member(Protocol):
@@ -53,8 +57,8 @@ class Member(Protocol):
         ...
 
     @property
-    def step(self) -> Callable[[str], Callable[..., jax.Array]]:
-        """Compiled step by platform: from weights and images (N, H, W, channels) uint8 to probabilities."""
+    def step(self) -> Callable[[str], Any]:
+        """Step by platform, of `jax.jit`: from weights and images (N, H, W, channels) uint8 to probabilities."""
         ...
 
 
@@ -91,11 +95,14 @@ def predict(
         Probabilities (h, w, num_classes) float32. One class is the foreground; several have the background first.
 
     Raises:
-        InputError: for a tile that is none and, when its turn comes, for an image that the run cannot read.
+        InputError: for a tile that is none, where a batch needs more memory than is free and, when its turn comes, for
+            an image that the run cannot read or that is too large for the memory.
     """
     members = list(runs) if isinstance(runs, Sequence) else [runs]
     first, devices = members[0], devices or jax.devices()[:1]
     tile = None if tile is None else _tile(tile, first.stride)
+    size = tile or first.config.data.size
+    _check_room(4 * first.channels * math.prod(size), devices[0], 1, size)  # the input as floats, before tiles are cut
     waiting: deque[_Views] = deque()
 
     def pictures() -> Iterator[np.ndarray]:
@@ -103,11 +110,17 @@ def predict(
             waiting.append(_views(image, first, tile))
             yield from waiting[-1].pictures
 
-    at_once = compile.eval_batch_size(first.config, tile or first.config.data.size, devices)
+    at_once = compile.eval_batch_size(first.config, size, devices)
     outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices), at_once, len(devices))
-    for output in outputs:
-        views = waiting.popleft()
-        yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
+    try:
+        for output in outputs:
+            views = waiting.popleft()
+            yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        at = f"{size[0]}x{size[1]} pixels"
+        raise InputError(f"predicting at {at} needs more memory than is free: {_REMEDY}") from error
 
 
 def _tile(tile: Size, stride: int) -> Size:
@@ -116,6 +129,16 @@ def _tile(tile: Size, stride: int) -> Size:
         raise InputError(f"tile: give a height and a width in pixels, not {tile}")
     height, width = (-(-side // stride) * stride for side in tile)
     return height, width
+
+
+def _check_room(needed: int, device: jax.Device, images: int, size: Size) -> None:
+    """Refuse a batch of `images` of `size` that needs more bytes than `device` has: XLA or the system might abort.
+
+    Raises InputError.
+    """
+    if needed > (free := memory.at_hand(device)):
+        gigabytes = f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
+        raise InputError(f"a batch of {images} at {size[0]}x{size[1]} pixels needs {gigabytes}: {_REMEDY}")
 
 
 def _views(image: np.ndarray, run: Member, tile: Size | None) -> _Views:
@@ -145,10 +168,18 @@ def _ensemble(
     if flips and not rotations:
         turns += [(2, False), (2, True)]  # both flips; half a turn of the mirrored image is the flip upside down
 
+    @functools.cache
+    def check(shape: tuple[int, int, int, int]) -> None:  # the step's next call uses the program compiled here
+        images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=shared)
+        if needed := step.lower(weights[0], images).compile().memory_analysis():
+            ends = needed.argument_size_in_bytes + needed.output_size_in_bytes
+            _check_room(needed.temp_size_in_bytes + ends, devices[0], shape[0], shape[1:3])
+
     def run(images: np.ndarray) -> jax.Array:
         total = jnp.zeros(())
         for quarter, mirror in turns:
             turned = np.rot90(images[:, :, ::-1] if mirror else images, quarter, (1, 2))
+            check(turned.shape)
             batch = distributed.put(np.ascontiguousarray(turned), shared)
             for member in weights:
                 back = jnp.rot90(step(member, batch), -quarter, (1, 2))

@@ -1,8 +1,8 @@
 """A finished run, read back from its folder: its network with the reported weights, and its settings."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from flax import nnx
 from sharp_unet_jax import decision, models, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
-from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.inference import predict
-from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage import checkpoint, description
 from sharp_unet_jax.storage.layout import CHECKPOINT, CONFIG, run_folder, run_of
+from sharp_unet_jax.storage.run_files import read_record
 from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile, network
 
@@ -41,6 +42,7 @@ class Trained:
     num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
+    record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
 
     @property
     def network(self) -> models.Segmenter:
@@ -138,8 +140,9 @@ def load(path: str | Path) -> Trained:
     if found is None or not path.is_dir():
         raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
     folder, run = found
-    config, folds, record = workdir.read_config(folder), workdir.read_folds(folder), workdir.read_record(folder, run)
-    if record is None or record.get("status") != "finished":
+    sweep, config = description.read(folder), workdir.read_config(folder)
+    folds, record = sweep.folds, read_record(sweep, run)
+    if record is None or record["status"] != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
     models.check(run.model)
     try:
@@ -160,10 +163,11 @@ def load(path: str | Path) -> Trained:
         classes,
         config,
         channels,
-        tuple(folds["window"]) if folds.get("window") else None,
+        (window[0], window[1]) if (window := folds.get("window")) else None,
         num_classes,
         nnx.graphdef(abstract),
         _weights(path, abstract, digest),
+        record,
     )
 
 
@@ -183,7 +187,8 @@ def load_all(path: str | Path, model: str = "") -> list[Trained]:
         if model not in ("", one.model):
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
         return [one]
-    records = {run: workdir.read_record(path, run) for run in plan.every(workdir.read_config(path))}
+    sweep = description.read(path)
+    records = {run: read_record(sweep, run) for run in plan.every(workdir.read_config(path))}
     finished = [run for run, record in records.items() if record and record["status"] == "finished"]
     known = list(dict.fromkeys(run.model for run in finished))
     if not known:
@@ -199,6 +204,8 @@ def _weights(run: Path, abstract: models.Segmenter, digest: str) -> Weights:
     try:
         saved = checkpoint.load(run / CHECKPOINT)
     except Exception as error:  # Orbax passes on whatever its storage raises
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{run / CHECKPOINT} is damaged ({reason}): {AGAIN}") from error
     params, stats = network.arrays(abstract)

@@ -5,23 +5,20 @@ lack the scores of single images too.
 """
 
 import functools
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import metrics
-from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.storage import layout
-from sharp_unet_jax.storage.layout import Run, read_json
-
-T = TypeVar("T")
-FROM_A_COPY = "bring it back from a copy"
+from sharp_unet_jax.data import digest
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import contents, description, layout, packed, run_files
+from sharp_unet_jax.storage.description import Description
+from sharp_unet_jax.storage.layout import Run
 
 
 class Kernel(NamedTuple):
@@ -43,12 +40,8 @@ class Model(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)  # a sweep is itself alone: it may be the key of a dict
-class Sweep:
+class Sweep(Description):
     """A sweep's records. Each part is read when it is first asked for."""
-
-    workdir: Path  # or the folder of packed results
-    config: dict[str, Any]  # config.json
-    folds: dict[str, Any]  # folds.json
 
     @property
     def dataset(self) -> str:
@@ -68,8 +61,7 @@ class Sweep:
     @functools.cached_property
     def environment(self) -> dict[str, Any]:
         """environment.json: the commands, and the versions they ran with; {} where it was not recorded."""
-        path = self.workdir / layout.ENVIRONMENT
-        return read_json(path, remedy="delete it") if path.exists() else {}
+        return dict(description.read_environment(self.workdir, self.sha256.get(layout.ENVIRONMENT)))
 
     @functools.cached_property
     def planned(self) -> dict[str, Run]:
@@ -82,13 +74,19 @@ class Sweep:
     def records(self) -> dict[str, dict[str, Any]]:
         """The records that are there, of failed runs too, by the run's name, in the plan's order."""
         if self.packed:
-            path = self.workdir / layout.RUNS
-            lines = [_checked(line, path, FROM_A_COPY) for line in _read(path, _json_lines, FROM_A_COPY)]
-            known = {record["run"]: record for record in lines}
+            known = packed.read_records(self, self.planned)
+            records = {name: known[name] for name in self.planned if name in known}
         else:
-            paths = {name: self.folder(name) / layout.RECORD for name in self.planned}
-            known = {name: _checked(read_json(p, remedy=AGAIN), p, AGAIN) for name, p in paths.items() if p.exists()}
-        return {name: known[name] for name in self.planned if name in known}
+            read = {name: run_files.read_record(self, run) for name, run in self.planned.items()}
+            records = {name: record for name, record in read.items() if record}
+        for name, record in records.items():
+            if lacking := [key for key in ("network", "encoder", "skip", "kernel") if key not in record]:
+                path = self.workdir / layout.RUNS if self.packed else self.folder(name) / layout.RECORD
+                raise InputError(
+                    f"{path} was written by another version of this project (it lacks {', '.join(lacking)}): "
+                    "python -m launch.merge --pack OUTPUT WORKDIR converts a finished sweep"
+                )
+        return records
 
     @functools.cached_property
     def finished(self) -> dict[str, dict[str, Any]]:
@@ -125,13 +123,23 @@ class Sweep:
         Columns: run, image_id, class, intersection, union, truth, predicted (pixels), the overlaps of
         metrics.OVERLAPS, and model, repeat, fold, group.
         """
-        table = self._of_all_runs(layout.PER_IMAGE, layout.PER_IMAGE, pd.read_parquet)
-        return _with_overlaps(table).assign(group=table["image_id"].map(self.groups))
+        if self.packed:
+            frames = packed.read_per_image(self, self.finished)
+        else:
+            frames = {name: run_files.read_per_image(self, record) for name, record in self.finished.items()}
+        table = _with_overlaps(self._of_all_runs(frames))
+        return table.assign(group=table["image_id"].map(self.groups))
 
     @functools.cached_property
     def epochs(self) -> pd.DataFrame:
         """A row a run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
-        return self._of_all_runs(layout.METRICS, layout.EPOCHS, _epochs)
+        if self.packed:
+            rows = packed.read_epochs(self, self.finished)
+        else:
+            read = run_files.read_epochs
+            rows = {name: read(self, self.planned[name], record) for name, record in self.finished.items()}
+        frames = {name: pd.DataFrame(each, dtype=float).astype({"epoch": int}) for name, each in rows.items()}
+        return self._of_all_runs(frames)
 
     @functools.cached_property
     def groups(self) -> dict[str, str]:
@@ -154,14 +162,13 @@ class Sweep:
         held_out = {*cell["test"], *cell["validation"]}
         return [image for image in self.groups if image not in held_out]
 
-    def _cell(self, name: str) -> dict[str, Any]:
+    def _cell(self, name: str) -> contents.Cell:
         run = self.planned[name]
-        return next(c for c in self.folds["folds"] if (c["repeat"], c["fold"]) == (run.repeat, run.fold))
+        return self.cell(run.repeat, run.fold)
 
     def predictions(self, name: str) -> np.ndarray | None:
         """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept."""
-        path = self.folder(name) / layout.PREDICTIONS
-        return _read(path, _probabilities) if path.exists() else None
+        return None if self.packed else run_files.read_predictions(self, self.finished[name])
 
     def scored(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Return a run's `predictions` and the labels (n, H, W) uint8 they are scored against; None without either."""
@@ -174,31 +181,30 @@ class Sweep:
     def prepared(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
         """Images (n, H, W, channels) and masks (n, H, W) at the training size, uint8, and the row of each id.
 
-        They lie outside the workdir, where they were prepared. None where they are not, or are not those trained on.
+        They lie outside the workdir, where they were prepared. None where they are not, or are not those trained on:
+        every pixel takes part in the digest in folds.json.
+
+        Raises InputError if data.json is damaged.
         """
+        folder, groups = description.read_prepared(self.workdir), self.folds.get("group_of")
+        if folder is None or groups is None:
+            return None
         try:
-            folder = Path(read_json(self.workdir / layout.DATA, "prepared")["prepared"])
-            names = read_json(folder / "names.json", "sha256", "ids")
             images, masks = (
                 np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks")
             )
-        except (FileNotFoundError, ValueError):  # InputError is a ValueError
+            if not images.dtype == masks.dtype == np.uint8:
+                return None
+            found = digest.of_pairs(images, masks, groups.keys(), groups.values(), self.classes)
+        except (OSError, ValueError, TypeError, EOFError, SyntaxError, OverflowError):  # missing, or a damaged header
             return None
-        if names["sha256"] != self.folds["sha256"]:
+        if found != self.folds["sha256"]:
             return None
-        return images, masks, {image: row for row, image in enumerate(names["ids"])}
+        return images, masks, {image: row for row, image in enumerate(groups)}
 
-    def _of_all_runs(self, of_a_run: str, packed: str, reader: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
-        """Return the rows of a file of every finished run, in the plan's order, with model, repeat and fold."""
-        if self.packed:
-            path = self.workdir / packed
-            parts = dict(iter(_read(path, reader, FROM_A_COPY).groupby("run", sort=False)))
-            if lacking := [name for name in self.finished if name not in parts]:
-                raise InputError(f"{path} is damaged (it lacks {lacking[0]}): {FROM_A_COPY}")
-            frames = [parts[name] for name in self.finished]
-        else:
-            frames = [_read(self.folder(name) / of_a_run, reader).assign(run=name) for name in self.finished]
-        table = pd.concat(frames, ignore_index=True)
+    def _of_all_runs(self, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+        """Return the rows of all finished runs, in the plan's order, with model, repeat and fold."""
+        table = pd.concat([frames[name].assign(run=name) for name in self.finished], ignore_index=True)
         return table.merge(self.runs[["model", "repeat", "fold"]], left_on="run", right_index=True)
 
 
@@ -207,58 +213,14 @@ def load(folder: Path) -> Sweep:
 
     Raises InputError where `folder` holds none, or where its config.json or folds.json is damaged.
     """
-    needed = {
-        layout.CONFIG: ("models", "repeats", "folds", "protocol", "data"),
-        layout.FOLDS: ("dataset", "classes", "folds"),
-    }
-    for name in needed:
-        if not (folder / name).exists():
-            raise InputError(f"{folder} holds no sweep: there is no {name}")
-    return Sweep(folder, *(read_json(folder / name, *keys) for name, keys in needed.items()))
-
-
-def _checked(record: dict[str, Any], path: Path, remedy: str) -> dict[str, Any]:
-    """Return a record of `path`; InputError where it lacks what every record of this version says."""
-    if lacking := [key for key in ("status", "run", "model") if key not in record]:
-        raise InputError(f"{path} is damaged (it lacks {', '.join(lacking)}): {remedy}")
-    if lacking := [key for key in ("network", "encoder", "skip", "kernel") if key not in record]:
-        raise InputError(
-            f"{path} was written by another version of this project (it lacks {', '.join(lacking)}): "
-            "python -m launch.merge --pack OUTPUT WORKDIR converts a finished sweep"
-        )
-    return record
+    found = description.read(folder)
+    return Sweep(found.workdir, found.config, found.folds, found.sha256)
 
 
 def _model(record: dict[str, Any]) -> Model:
-    kernel = record["kernel"]
-    return Model(record["network"], record["encoder"], record["skip"], Kernel(**kernel) if kernel else None)
-
-
-def _read(path: Path, reader: Callable[[Path], T], remedy: str = AGAIN) -> T:
-    """Return what `reader` makes of a file; InputError, with the remedy, where it is missing or damaged."""
-    try:
-        return reader(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: {remedy}") from error
-    except Exception as error:  # json, NumPy, pandas, pyarrow and zipfile raise many kinds
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise InputError(f"{path} is damaged ({reason}): {remedy}") from error
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _epochs(path: Path) -> pd.DataFrame:
-    """Return the rows of metrics.jsonl or epochs.csv. Python parses the numbers, as some of pandas' parsers round."""
-    table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.DataFrame(_json_lines(path))
-    kinds = {name: int if name == "epoch" else float for name in table if name != "run"}
-    return table.astype(kinds)
-
-
-def _probabilities(path: Path) -> np.ndarray:
-    with np.load(path) as file:
-        return file["probabilities"]
+    values = record["kernel"]
+    kernel = Kernel(*(values[name] for name in Kernel._fields)) if values else None
+    return Model(record["network"], record["encoder"], record["skip"], kernel)
 
 
 def _with_overlaps(table: pd.DataFrame) -> pd.DataFrame:

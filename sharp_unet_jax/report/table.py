@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from sharp_unet_jax.storage import spreadsheet
 from sharp_unet_jax.storage.atomic import write_text
 
 
@@ -75,7 +76,7 @@ def csv(table: Table) -> str:
     """
     comments = "\n".join(part for part in (table.title, table.provenance, table.note) if part).replace("**", "")
     columns = [_split(str(name), cells.astype(str)) for name, cells in table.frame.items()]
-    numbers = pd.concat(columns, axis=1).replace("-", "").to_csv(index=False, lineterminator="\n")
+    numbers = spreadsheet.csv(pd.concat(columns, axis=1).replace("-", ""))
     return "".join(f"# {line}\n" for line in comments.splitlines()) + numbers
 
 

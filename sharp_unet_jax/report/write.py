@@ -28,7 +28,7 @@ from sharp_unet_jax.report import (
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.storage.atomic import write_text
+from sharp_unet_jax.storage.atomic import clear_dead, write_text
 
 
 def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
@@ -51,6 +51,8 @@ def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
 
 
 def _write(sweeps: dict[str, Sweep], output: Path) -> None:
+    for place in (output, output / "tables", output / "figures"):
+        clear_dead(place)
     loaded = list(sweeps.values())
     general = [*paper_tables.tables(loaded), leakage.table(loaded)]
     drawn = [*forest.draw(sweeps), *figures.draw(sweeps)]

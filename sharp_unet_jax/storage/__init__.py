@@ -1,1 +1,1 @@
-"""Files: written atomically, locked, and named once."""
+"""Files: written atomically, locked, named once, and read by their types."""

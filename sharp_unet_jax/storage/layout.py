@@ -1,4 +1,4 @@
-"""The names of a sweep's files, and reading them. Sweeps write these files; sweeps, report and commands read them.
+"""The names of a sweep's files. Sweeps write these files; sweeps, report and commands read them.
 
 A workdir, the folder of a sweep:
 
@@ -19,22 +19,25 @@ A workdir, the folder of a sweep:
         resume/                        the last two states of a run that is not finished
         record.json                    the run's scores; written last: a run with it is finished or failed
 
-On a CPU, training a run again writes the same bytes, except `timing` in record.json and Orbax's metadata beside the
-weights.
+`storage.contents` lists the fields of these files. A record ties them to the run: it holds the settings that the run
+depends on and SHA-256 digests of its images (`folds_sha256`), of the files beside it (`sha256`), of the weights
+(`weights_sha256`), and of all its other fields (`record_sha256`). `storage.description` and `storage.run_files` read
+the files, and refuse what is damaged or of another run. Records of earlier versions hold no digests.
+
+On a CPU, training a run again writes the same bytes, except Orbax's metadata beside the weights and, in record.json,
+`timing` and `record_sha256`, which covers it.
 
 Packed results, the folder that `python -m launch.merge --pack` writes: config.json, folds.json, weights.json,
 environment.json, scores.csv, tables.md and per_image.parquet as above, and
 
     runs.jsonl                         a record a line, in the plan's order
     epochs.csv                         the lines of all metrics.jsonl, after a column `run`
+    sha256.json                        the digests of all other files, by name
 """
 
-import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from sharp_unet_jax.errors import InputError
+from typing import NamedTuple
 
 CONFIG = "config.json"
 FOLDS = "folds.json"
@@ -53,6 +56,7 @@ RESUME = "resume"
 
 RUNS = "runs.jsonl"
 EPOCHS = "epochs.csv"
+DIGESTS = "sha256.json"
 
 
 class Run(NamedTuple):
@@ -79,21 +83,3 @@ def run_of(folder: Path) -> tuple[Path, Run] | None:
 def run_folder(workdir: Path, run: Run) -> Path:
     """Return the folder of a run's files."""
     return workdir / "runs" / run.name
-
-
-def read_json(path: Path, *keys: str, remedy: str = "bring it back from a copy") -> dict[str, Any]:
-    """Return the object in the JSON file `path`, which must have `keys`.
-
-    Raises InputError, naming the file and the `remedy`, if it is missing, no JSON object, or lacks a key.
-    """
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(tree, dict):
-            raise ValueError("it is no object")
-        if missing := [key for key in keys if key not in tree]:
-            raise ValueError(f"it lacks {', '.join(missing)}")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: {remedy}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): {remedy}") from error
-    return tree

@@ -4,73 +4,112 @@ Files are damaged by disks, copied to the wrong place, and edited. Everything th
 file, so that a damaged file is one line with the file's name, and never a wrong figure.
 """
 
+import hashlib
 import io
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 T = TypeVar("T")
 
 
-def read_json(path: Path, kind: type[T], *, remedy: str) -> T:
+def read_json(path: Path, kind: type[T], *, remedy: str, sha256: str | None = None) -> T:
     """Return the value in the JSON file `path`, which must have the type `kind`, such as a TypedDict.
 
     Fields that a TypedDict does not name are kept unchecked.
 
     Raises InputError, naming the file, the field and the `remedy`, if the file is missing or is something else.
     """
-    return parse_json(_bytes(path, remedy), kind, path, remedy=remedy)
+    return parse_json(read_bytes(path, remedy=remedy, sha256=sha256), kind, path, remedy=remedy)
 
 
 def parse_json(text: bytes, kind: type[T], path: Path, *, remedy: str) -> T:
     """Return the value of the JSON `text`, read from `path`, as `read_json` does."""
     try:
         value = msgspec.json.decode(text)
-        msgspec.convert(value, kind)  # its result lacks the fields that `kind` does not name
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({_reason(error)}): {remedy}") from error
+        raise damaged(path, _reason(error), remedy) from error
+    return checked(value, kind, path, remedy=remedy)
+
+
+def checked(value: Any, kind: type[T], path: Path, *, remedy: str) -> T:
+    """Return `value`, read from the JSON file `path`. Raises InputError if it does not have the type `kind`."""
+    try:
+        msgspec.convert(value, kind)  # its result lacks the fields that `kind` does not name
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise damaged(path, _reason(error), remedy) from error
     return value
 
 
-def read_table(path: Path, columns: Mapping[str, pa.DataType], *, remedy: str) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: Mapping[str, pa.DataType], *, remedy: str, sha256: str | None = None
+) -> pd.DataFrame:
     """Return the Parquet file `path`, which must have `columns` of these types; only floats may be null, for NaN.
 
     Other columns are kept unchecked.
 
     Raises InputError, naming the file, the column and the `remedy`, if the file is missing or is something else.
     """
-    content = _bytes(path, remedy)  # pyarrow takes a folder for a table in parts, an empty folder for an empty table
-    try:
+    content = read_bytes(path, remedy=remedy, sha256=sha256)
+    with naming(path, remedy):
         table = pa.parquet.read_table(io.BytesIO(content))
         for name, kind in columns.items():
             if name not in table.column_names:
                 raise ValueError(f"it lacks the column {name}")
             found = table.schema.field(name).type
-            if found != kind and not (
-                pa.types.is_string(kind) and pa.types.is_large_string(found)
-            ):  # as pandas 3 writes
+            if not _alike(found, kind):
                 raise ValueError(f"its column {name} is {found}, not {kind}")
             if table[name].null_count and not pa.types.is_floating(kind):
                 raise ValueError(f"its column {name} has empty cells")
-        return table.to_pandas(ignore_metadata=True)  # pandas' own notes in the file may be damaged
-    except Exception as error:  # pyarrow and pandas raise many kinds
-        raise InputError(f"{path} is damaged ({_reason(error)}): {remedy}") from error
+        return table.replace_schema_metadata().to_pandas()  # pandas' own notes in the file may be damaged
 
 
-def _bytes(path: Path, remedy: str) -> bytes:
+def read_bytes(path: Path, *, remedy: str, sha256: str | None = None) -> bytes:
+    """Return the bytes of the file `path`, which must have the digest `sha256`, if one is given.
+
+    Raises InputError, naming the file and the `remedy`, if the file is missing, is no file, or has other bytes.
+    """
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
+        if not stat.S_ISREG(path.stat().st_mode):  # pyarrow takes a folder for a table; reading a pipe never ends
+            raise damaged(path, "it is no file", remedy)
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path} is missing: {remedy}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise damaged(path, "its bytes are not those recorded", remedy)
+    return content
+
+
+@contextmanager
+def naming(path: Path, remedy: str) -> Iterator[None]:
+    """Raise InputError, which says that the file `path` is damaged, for any error of the block but lack of memory."""
+    try:
+        yield
+    except Exception as error:  # NumPy, pandas, pyarrow and zipfile raise many kinds
+        if is_out_of_memory(error):
+            raise
+        raise damaged(path, _reason(error), remedy) from error
+
+
+def _alike(found: pa.DataType, kind: pa.DataType) -> bool:
+    """Return True for the same type: large strings, which pandas 3 writes, are strings; integers have any width."""
+    if pa.types.is_string(kind):
+        return pa.types.is_string(found) or pa.types.is_large_string(found)
+    return pa.types.is_integer(found) if pa.types.is_integer(kind) else found == kind
+
+
+def damaged(path: Path, why: str, remedy: str) -> InputError:
+    """Return the error that says that the file `path` is damaged, why, and what to do."""
+    return InputError(f"{path} is damaged ({why}): {remedy}")
 
 
 def _reason(error: BaseException) -> str:

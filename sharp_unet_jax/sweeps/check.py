@@ -3,11 +3,10 @@
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from operator import attrgetter
 
 from sharp_unet_jax import losses, models, ops
-from sharp_unet_jax.config import Augment, Config, check_types
+from sharp_unet_jax.config import Config, check_types
 from sharp_unet_jax.errors import InputError
 
 Rule = tuple[str, Callable[[float], bool]]  # what a field must be, in words and as a test; NaN passes no test
@@ -17,36 +16,46 @@ def _at_least(low: float) -> Rule:
     return f"at least {low} and finite", lambda value: low <= value < math.inf  # JSON has no infinity
 
 
-def _from_0_to(high: float) -> Rule:
-    return f"from 0 to {high}", lambda value: 0 <= value <= high and value < math.inf
+def _from(low: float, high: float) -> Rule:
+    return f"from {low} to {high}", lambda value: low <= value <= high
 
 
 _SHARE: Rule = "between 0 and 1", lambda value: 0 < value < 1
-_RATE: Rule = "above 0", lambda value: 0 < value < math.inf
+_FLOAT32: Rule = "above 0 and at most 1e38", lambda value: 0 < value <= 1e38  # float32 ends at 3.4e38
+_EPOCHS = 1_000_000
+_DIVISIONS = 10_000  # folds x repeats: each holds the indices of all images
 
 RULES: dict[str, Rule] = {
-    "frozen_epochs": _at_least(0),
-    "retries": _at_least(0),
+    "frozen_epochs": _from(0, _EPOCHS),
+    "retries": _from(0, 1000),
     "checkpoint_minutes": _at_least(0),
-    "accumulate": _at_least(1),
-    "repeats": _at_least(1),
-    "folds": _at_least(1),
-    "batch_size": _at_least(1),
-    "epochs": _at_least(1),
-    "patience": _at_least(1),
-    "plateau_patience": _at_least(1),
+    "accumulate": _from(1, 1000),
+    "repeats": _from(1, _DIVISIONS),
+    "folds": _from(1, _DIVISIONS),
+    "batch_size": _from(1, 1_000_000),
+    "epochs": _from(1, _EPOCHS),
+    "patience": _from(1, _EPOCHS),
+    "plateau_patience": _from(1, _EPOCHS),
     "min_delta": _at_least(0),
     "plateau_min_delta": _at_least(0),
     "min_learning_rate": _at_least(0),
+    "seed": _from(0, 2**32 - 1),
     "threshold": _SHARE,
     "inner_validation": _SHARE,
     "plateau_factor": _SHARE,
-    "learning_rate": _RATE,
-    "encoder_learning_rate_factor": _RATE,
-    **{
-        f"augment.{field.name}": _from_0_to(1 if field.name in ("flip", "turn") else math.inf)
-        for field in fields(Augment)
-    },
+    "learning_rate": _FLOAT32,
+    "encoder_learning_rate_factor": _FLOAT32,
+    "augment.flip": _from(0, 1),
+    "augment.turn": _from(0, 1),
+    "augment.rotate": _from(0, 180),
+    "augment.zoom": _from(0, 10),
+    "augment.shift": _from(0, 1),
+    "augment.elastic": _from(0, 100),
+    "augment.brightness": _from(0, 1),
+    "augment.contrast": _from(0, 10),
+    "augment.gamma": _from(0, 10),
+    "augment.blur": _from(0, 20),  # a filter of 6 x blur + 1 taps, each an operation of the compiled step
+    "augment.noise": _from(0, 1),
     "data.resident_gb": _at_least(0),
 }
 
@@ -65,14 +74,16 @@ def config(config: Config, devices: int) -> None:
         raise InputError(f"folds: split=authors is one division of the images, so set folds=1; got {config.folds}")
     if isinstance(config.loss, Mapping):
         weights = config.loss.values()
-        if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
-            raise InputError(f"loss: every weight must be a number from 0 on, and one above 0; got {config.loss}")
-    if min(config.data.size) < 16:
-        raise InputError(f"data.size: height and width must be at least 16 pixels, got {config.data.size}")
+        if not (all(0 <= weight <= 1e38 for weight in weights) and any(weights)):
+            raise InputError(f"loss: every weight must be a number from 0 to 1e38, and one above 0; got {config.loss}")
+    if config.folds * config.repeats > _DIVISIONS:
+        raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
+    if not all(16 <= side <= 16384 for side in config.data.size):
+        raise InputError(f"data.size: height and width must be from 16 to 16384 pixels, got {config.data.size}")
     for name in config.models:
         models.check_size(name, config.data.size, config.skip_kernel, config.skip_padding)
-    if config.max_runs is not None and config.max_runs < 1:
-        raise InputError(f"max_runs: must be at least 1, got {config.max_runs}")
+    if config.max_runs is not None and not 1 <= config.max_runs <= 1_000_000:
+        raise InputError(f"max_runs: must be from 1 to 1000000, or None; got {config.max_runs}")
     if not 1 <= config.devices_per_run <= devices:
         raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
 

@@ -14,6 +14,8 @@ T = TypeVar("T")
 Group: TypeAlias = Sequence[jax.Device]
 Waiting: TypeAlias = queue.SimpleQueue[T]
 
+PAUSE = 0.2  # seconds; not every system handles signals in a wait without end
+
 
 def split(devices: Sequence[jax.Device], size: int) -> list[Group]:
     """Return groups of `size` neighbouring devices; devices left over are in no group."""
@@ -40,19 +42,21 @@ def deal(runs: Sequence[T], groups: Sequence[Group]) -> list[tuple[Group, Waitin
 def side_by_side(works: Sequence[Iterator[Event]], stop: threading.Event) -> Iterator[Event]:
     """Yield the events of all `works` as they come, each iterated in a thread of its own.
 
-    An error in one of them sets `stop` and is raised when the other threads have ended. Raises Stopped if they
-    stopped without an error.
+    The calling thread only waits, so that Python handles signals at once. A work alone goes on when its event is dealt
+    with; one of several is an event ahead. An error in one of them sets `stop` and is raised when the other threads
+    have ended; so does closing this generator. A KeyboardInterrupt during that wait ends it. Raises Stopped if the
+    works stopped without an error.
     """
-    if len(works) == 1:
-        yield from works[0]
-        return
-    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    events: queue.SimpleQueue[tuple[Event, threading.Semaphore] | None] = queue.SimpleQueue()
     errors: list[Exception] = []
 
     def follow(work: Iterator[Event]) -> None:
+        ahead = threading.Semaphore(0 if len(works) == 1 else 1)
         try:
             for event in work:
-                events.put(event)
+                events.put((event, ahead))
+                while not (stop.is_set() or ahead.acquire(timeout=PAUSE)):
+                    pass
         except Exception as error:
             errors.append(error)
             stop.set()
@@ -63,14 +67,28 @@ def side_by_side(works: Sequence[Iterator[Event]], stop: threading.Event) -> Ite
     for thread in threads:
         thread.start()
     try:
-        for _ in works:
-            yield from iter(events.get, None)
+        yield from _taken(events, len(works))
     finally:
         stop.set()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(PAUSE)
     for error in errors:
         if not isinstance(error, Stopped):
             raise error
     if errors:
         raise Stopped(", ".join(sorted(map(str, errors))))
+
+
+def _taken(events: queue.SimpleQueue[tuple[Event, threading.Semaphore] | None], works: int) -> Iterator[Event]:
+    """Yield the events of so many works until None has come from each; let the event's work go on after it."""
+    while works:
+        try:
+            taken = events.get(timeout=PAUSE)
+        except queue.Empty:
+            continue
+        if taken is None:
+            works -= 1
+        else:
+            yield taken[0]
+            taken[1].release()

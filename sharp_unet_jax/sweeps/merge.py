@@ -4,13 +4,14 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import lock
-from sharp_unet_jax.storage.atomic import replacing_folder, write_json
-from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, WEIGHTS, Run, read_json, run_folder
+from sharp_unet_jax.storage import description, lock, run_files
+from sharp_unet_jax.storage.atomic import clear, replacing_folder, write_json
+from sharp_unet_jax.storage.contents import Folds
+from sharp_unet_jax.storage.description import Description
+from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, WEIGHTS, Run, run_folder
 from sharp_unet_jax.sweeps import plan, workdir
 
 SAME = ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")  # of a run that two workdirs hold
@@ -35,17 +36,18 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
         repeats=max(config.repeats for config in configs),
         max_runs=None,
     )
-    holders = dict(_holders(parts, config))
-    for run, part in holders.items():
-        workdir.read_per_image(part, run.name)  # a damaged one is refused before anything is copied
+    holders = dict(_holders(list(map(description.read, parts)), config))
+    prepared = _prepared(parts)
     copied = {run: part for run, part in holders.items() if part != target}
     with lock.held(target, (0, 1)):
+        for place in (target, *target.glob("runs/*")):
+            clear(place)
         write_json(target / CONFIG, dataclasses.asdict(config))
         write_json(target / FOLDS, folds)
         if weights:
             write_json(target / WEIGHTS, weights)
-        if data := _data(parts):
-            write_json(target / DATA, data)
+        if prepared:
+            write_json(target / DATA, {"prepared": str(prepared)})
         for run, part in copied.items():
             with replacing_folder(run_folder(target, run)) as temporary:
                 shutil.copytree(run_folder(part, run), temporary, dirs_exist_ok=True)
@@ -53,7 +55,7 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
     return len(copied)
 
 
-def _folds(parts: Sequence[Path], configs: Sequence[Config]) -> dict[str, Any]:
+def _folds(parts: Sequence[Path], configs: Sequence[Config]) -> Folds:
     """Return folds.json of the part with most repeats. Raises InputError if the parts are not of one sweep."""
     folds = [workdir.read_folds(part) for part in parts]
     longest = max(range(len(parts)), key=lambda index: configs[index].repeats)
@@ -77,17 +79,19 @@ def _weights(parts: Sequence[Path]) -> dict[str, str]:
     return weights
 
 
-def _data(parts: Sequence[Path]) -> dict[str, Any] | None:
-    """Return the first data.json whose prepared images are on this machine, else the first, None without any."""
-    known = [read_json(part / DATA, "prepared") for part in parts if (part / DATA).exists()]
-    return next((data for data in known if Path(data["prepared"]).is_dir()), known[0] if known else None)
+def _prepared(parts: Sequence[Path]) -> Path | None:
+    """Return the first folder of prepared images that is on this machine, else the first, None without any."""
+    known = [folder for part in parts if (folder := description.read_prepared(part))]
+    return next((folder for folder in known if folder.is_dir()), known[0] if known else None)
 
 
-def _holders(parts: Sequence[Path], config: Config) -> Iterator[tuple[Run, Path]]:
-    """Yield every finished run and the first part that holds it. Raises InputError if two parts hold it and differ."""
+def _holders(parts: Sequence[Description], config: Config) -> Iterator[tuple[Run, Path]]:
+    """Yield every finished run and the first part that holds it.
+
+    Raises InputError if two parts hold it and differ, or if files of a run are damaged.
+    """
     for run in plan.every(config):
-        records = [(part, workdir.read_record(part, run)) for part in parts]
-        finished = [(part, record) for part, record in records if record and record["status"] == "finished"]
+        finished = [(part.workdir, record) for part in parts if (record := _read(part, run))]
         if not finished:
             continue
         first, record = finished[0]
@@ -96,3 +100,16 @@ def _holders(parts: Sequence[Path], config: Config) -> Iterator[tuple[Run, Path]
                 what = "weights" if "weights_sha256" in different else "scores"
                 raise InputError(f"{first} and {part} both hold {run.name}, with other {what}: delete one")
         yield run, first
+
+
+def _read(part: Description, run: Run) -> run_files.Record | None:
+    """Return the record of a finished run, whose files are read too: damaged ones must not be copied."""
+    if run.repeat >= part.config["repeats"]:  # its folds.json does not say which images they are
+        return None
+    record = run_files.read_record(part, run)
+    if not record or record["status"] != "finished":
+        return None
+    run_files.read_per_image(part, record)
+    run_files.read_epochs(part, run, record)
+    run_files.read_predictions(part, record)
+    return record

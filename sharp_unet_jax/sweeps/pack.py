@@ -4,7 +4,7 @@ The report reads it like a workdir, but for the pictures of images. See `storage
 """
 
 import csv
-import json
+import hashlib
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,10 +14,12 @@ import pandas as pd
 
 from sharp_unet_jax import metrics, models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.storage.atomic import replacing_folder, to_json
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import description, run_files
+from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, to_json, write_json
 from sharp_unet_jax.storage.layout import (
     CONFIG,
+    DIGESTS,
     ENVIRONMENT,
     EPOCHS,
     FOLDS,
@@ -27,12 +29,11 @@ from sharp_unet_jax.storage.layout import (
     SCORES,
     TABLES,
     WEIGHTS,
-    Run,
     run_folder,
 )
 from sharp_unet_jax.sweeps import plan, workdir
 
-NEEDED = (CONFIG, FOLDS, SCORES, TABLES)
+NEEDED = (CONFIG, FOLDS, TABLES)
 COPIED = (*NEEDED, WEIGHTS, ENVIRONMENT)
 SMALL: dict[str, Any] = {  # two thirds of the size that pandas' defaults give
     "compression": "zstd",
@@ -50,46 +51,50 @@ def pack(output: Path, source: Path) -> int:
 
     Raises InputError if `output` holds other files, or if a file of `source` is missing or damaged.
     """
-    strange = {path.name for path in output.iterdir()} - {*COPIED, RUNS, EPOCHS, PER_IMAGE} if output.exists() else {}
-    if strange:
+    known = {*COPIED, SCORES, RUNS, EPOCHS, PER_IMAGE, DIGESTS}
+    if strange := {path.name for path in output.iterdir()} - known if output.exists() else {}:
         raise InputError(f"{output} holds {min(strange)}, which packed results have not: name another folder")
     config = workdir.read_config(source)
     for name in NEEDED:
         if not (source / name).exists():
             raise InputError(f"{source / name} is missing: give the sweep's command again")
-    runs = plan.every(config)
-    records = {run: _described(config, record) for run in runs if (record := workdir.read_record(source, run))}
-    finished = [run for run, record in records.items() if record["status"] == "finished"]
-    epochs = [row for run in runs for row in _epochs(source, run, needed=run in finished)]
+    sweep, planned = description.read(source), plan.every(config)
+    records = {run: record for run in planned if (record := run_files.read_record(sweep, run))}
+    finished = {run: record for run, record in records.items() if record["status"] == "finished"}
+    epochs = [
+        {"run": run.name, **row}
+        for run in planned
+        if run in finished or (run_folder(source, run) / METRICS).exists()
+        for row in run_files.read_epochs(sweep, run, records.get(run))
+    ]
+    workdir.read_weights(source)
+    description.read_environment(source)
+    clear_dead(output.parent)
     with replacing_folder(output) as folder:
         for name in COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, folder / name)
-        (folder / RUNS).write_text("".join(to_json(record) + "\n" for record in records.values()), encoding="utf-8")
+        lines = "".join(to_json(_described(config, record)) + "\n" for record in records.values())
+        (folder / RUNS).write_text(lines, encoding="utf-8")
+        (folder / SCORES).write_text(workdir.scores(workdir.in_order(finished.values())), encoding="utf-8")
         _write_csv(folder / EPOCHS, epochs)
         if any((run_folder(source, run) / PER_IMAGE).exists() for run in finished):
-            table = pd.concat([workdir.read_per_image(source, run.name) for run in finished], ignore_index=True)
-            table.to_parquet(folder / PER_IMAGE, **SMALL)
+            tables = [run_files.read_per_image(sweep, record) for record in finished.values()]
+            pd.concat(tables, ignore_index=True).to_parquet(folder / PER_IMAGE, **SMALL)
+        write_json(folder / DIGESTS, {path.name: _sha256(path) for path in sorted(folder.iterdir())})
     return len(records)
 
 
 def _described(config: Config, record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a run with what it may lack of its network's description."""
+    """Return the record of a run, with the description of its network if an earlier version wrote it without one."""
+    if "record_sha256" in record:
+        return record
     kernel = {"skip_kernel": config.skip_kernel, "skip_padding": config.skip_padding}
     return {**models.describe(record["model"], **kernel), **record}
 
 
-def _epochs(source: Path, run: Run, *, needed: bool) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics.jsonl, with the run's name; [] without the file, unless it is `needed`."""
-    path = run_folder(source, run) / METRICS
-    if not path.exists() and not needed:
-        return []
-    try:
-        return [{"run": run.name, **json.loads(line)} for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: {AGAIN}") from error
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): {AGAIN}") from error
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

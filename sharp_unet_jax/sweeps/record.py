@@ -1,5 +1,6 @@
 """The record and the files beside it that a run leaves at its end, and the folder that it starts in."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,28 +10,28 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import metrics, models
-from sharp_unet_jax.config import Config
+from sharp_unet_jax.config import MAY_CHANGE, Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage import checkpoint, description, run_files
 from sharp_unet_jax.storage.atomic import clear, replacing, write_json
-from sharp_unet_jax.storage.layout import CHECKPOINT, PER_IMAGE, PREDICTIONS, RECORD, RESUME, Run, run_folder
-from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.storage.layout import CHECKPOINT, PER_IMAGE, PREDICTIONS, RECORD, RESUME, Run
+from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import train
 
 
-def begin(workdir: Path, run: Run) -> None:
-    """Prepare the folder of a run: delete the record, checkpoint and temporary files of an earlier attempt."""
-    folder = run_folder(workdir, run)
+def begin(folder: Path) -> None:
+    """Prepare the folder of a run: delete what an earlier attempt left at its end, and temporary files."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
+    for name in (RECORD, PER_IMAGE, PREDICTIONS):  # the record first: what has one is whole
+        (folder / name).unlink(missing_ok=True)
     checkpoint.remove(folder / CHECKPOINT)
     clear(folder)
     clear(folder / RESUME)
 
 
 def finish(
-    workdir: Path,
+    folder: Path,
     config: Config,
     dataset: Dataset,
     run: Run,
@@ -39,9 +40,8 @@ def finish(
     predictions: np.ndarray | None,
     timing: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write all files of a run, its record last, and delete its saved states; return the record."""
-    folder = run_folder(workdir, run)
-    record = {"status": "finished", **_identity(config, dataset, run, split)}
+    """Write all files of a run to `folder`, its record last, and delete its saved states; return the record."""
+    record = {"status": "finished", **_description(config, dataset, run, split)}
     if isinstance(result, train.DivergedError):
         record |= {"status": "failed", "epoch": result.epoch, "reason": str(result)}
     else:
@@ -58,15 +58,23 @@ def finish(
         record["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(result.params))
         record["weights_sha256"] = checkpoint.digest(weights)
         record["timing"] = timing
+    record["sha256"] = run_files.digests(folder)
+    record = run_files.sealed(record)
     write_json(folder / RECORD, record)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
     return record
 
 
-def _identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
+def identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, str]:
+    """Return the run's name and the digest of its images, which tie its record and saved states to it."""
+    folds_json = workdir.folds_of(config, dataset, {(run.repeat, run.fold): split})
+    return {"run": run.name, "folds_sha256": description.digest(folds_json, folds_json["folds"][0])}
+
+
+def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
     """Return the part of a record that is known before the run: its network, images and rules."""
+    settings = description.flat(dataclasses.asdict(config))
     return {
-        "run": run.name,
         "dataset": dataset.name,
         "model": run.model,
         **models.describe(run.model, skip_kernel=config.skip_kernel, skip_padding=config.skip_padding),
@@ -77,6 +85,8 @@ def _identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) ->
         "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "channels": dataset.images.shape[-1],
         "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
+        "config": {name: value for name, value in settings.items() if name not in MAY_CHANGE},
+        **identity(config, dataset, run, split),
     }
 
 

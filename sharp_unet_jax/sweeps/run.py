@@ -47,7 +47,7 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
     config, split, folder = sweep.config, sweep.splits[run.repeat, run.fold], run_folder(sweep.folder, run)
     lead = distributed.processes(group)[0] == jax.process_index()
     if lead:
-        record.begin(sweep.folder, run)
+        record.begin(folder)
     result: train.Result | train.DivergedError
     for retries in reversed(range(1 + config.retries)):
         yield Started(run, number, sweep.total, len(split.train))
@@ -66,7 +66,7 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
         predictions = train.predict(program, result, split.test)
         timing["predict_seconds"] = round(time.monotonic() - began, 3)
     if lead:
-        yield Ended(run, record.finish(sweep.folder, config, sweep.dataset, run, split, result, predictions, timing))
+        yield Ended(run, record.finish(folder, config, sweep.dataset, run, split, result, predictions, timing))
 
 
 def _fit(
@@ -79,13 +79,14 @@ def _fit(
     yield from map(Warned, warnings)
     start: train.Progress | None = None
     seconds: list[tuple[float, float]] = []
+    identity = record.identity(config, sweep.dataset, run, split)
     if state := distributed.broadcast(state, group):
         counts = len(split.test), len(sweep.dataset.classes), 3
         try:
-            start, seconds = _restored(state, program, seed, counts)
-        except ValueError as error:  # the state is undamaged, but its arrays have other shapes
+            start, seconds = _restored(state, identity, program, seed, counts)
+        except ValueError as error:  # the state is undamaged, but has another identity, or arrays of other shapes
             raise InputError(
-                f"{folder / RESUME} is of another network or version: delete it to start the run again"
+                f"{folder / RESUME} is of another run, network or version: delete it to start the run again"
             ) from error
     fitting = train.fit(program, split, config, binary=sweep.dataset.num_classes == 1, seed=seed, start=start)
     saved = time.monotonic()
@@ -101,27 +102,32 @@ def _fit(
                 stopped = distributed.any_process(sweep.stop.is_set(), group)
                 if lead and (stopped or time.monotonic() - saved >= 60 * config.checkpoint_minutes):
                     saved = time.monotonic()
-                    _save(folder / RESUME, epoch.progress, seconds)
+                    _save(folder / RESUME, identity, epoch.progress, seconds)
                 if stopped:
                     raise Stopped(run.name)
         except StopIteration as end:
             return end.value, _timing(seconds, group, len(split.train))
 
 
-def _save(folder: Path, progress: train.Progress, seconds: list[tuple[float, float]]) -> None:
-    """Save all that the next epoch depends on, and the seconds of the epochs before."""
+def _save(folder: Path, identity: dict[str, str], progress: train.Progress, seconds: list[tuple[float, float]]) -> None:
+    """Save all that the next epoch depends on, whose it is, and the seconds of the epochs before."""
     notes = progress._asdict()
     arrays = notes.pop("state"), notes.pop("best")
-    resume.save(folder, len(progress.rows), arrays, {"progress": notes, "seconds": seconds})
+    resume.save(folder, len(progress.rows), arrays, {**identity, "progress": notes, "seconds": seconds})
 
 
 def _restored(
-    state: bytes, program: epochs.Program, seed: int, counts: tuple[int, ...]
+    state: bytes, identity: dict[str, str], program: epochs.Program, seed: int, counts: tuple[int, ...]
 ) -> tuple[train.Progress, list[tuple[float, float]]]:
-    """Return what `_save` saved; `counts` is the shape of the test fold's counts."""
+    """Return what `_save` saved; `counts` is the shape of the test fold's counts.
+
+    Raises ValueError for the state of another run, or for arrays of another size.
+    """
     like = program.init(seed)
     best = {"params": like.params, "stats": like.stats, "counts": np.zeros(counts, np.int32)}
     (saved, best), notes = resume.unpack(state, (like, best))
+    if any(notes.get(name, value) != value for name, value in identity.items()):  # earlier versions saved none
+        raise ValueError(f"the state is of {notes['run']}")
     # A copy: the first training step writes over its input, which may still share memory with `state`.
     placed = distributed.copied(distributed.put(saved, program.replicated))
     rows = notes["progress"]["rows"]

@@ -18,7 +18,7 @@ import numpy as np
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage import description, lock, run_files
 from sharp_unet_jax.storage.atomic import clear
 from sharp_unet_jax.storage.layout import RESUME, Run, run_folder
 from sharp_unet_jax.sweeps import device_groups, plan, workdir
@@ -137,8 +137,12 @@ def _check_alike(
 
 def _unfinished(folder: Path, runs: Sequence[Numbered], devices: Sequence[jax.Device]) -> list[Numbered]:
     """Return the runs that no process has finished; delete saved states that finished runs left."""
-    records = [workdir.read_record(folder, run) for _, run in runs]
+    described = description.read(folder)
+    records = [run_files.read_record(described, run) for _, run in runs]
     finished = np.array([record is not None and record["status"] == "finished" for record in records], np.int32)
+    for record in records:
+        if record and record["status"] == "finished":
+            run_files.read_per_image(described, record)  # refused now, not when all runs are collected in the end
     for (_, run), done in zip(runs, finished, strict=True):
         if done:  # the sweep may have been cut off between writing the record and deleting the states
             shutil.rmtree(run_folder(folder, run) / RESUME, ignore_errors=True)

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,19 @@ import pandas as pd
 from sharp_unet_jax import metrics
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.errors import AGAIN, InputError
-from sharp_unet_jax.storage import lock
+from sharp_unet_jax.errors import FROM_A_COPY, InputError
+from sharp_unet_jax.storage import description, lock, run_files, spreadsheet
 from sharp_unet_jax.storage.atomic import replacing, write_json, write_text
-from sharp_unet_jax.storage.layout import (
-    CONFIG,
-    DATA,
-    FOLDS,
-    PER_IMAGE,
-    RECORD,
-    SCORES,
-    WEIGHTS,
-    Run,
-    read_json,
-    run_folder,
-)
+from sharp_unet_jax.storage.contents import Cell, Folds
+from sharp_unet_jax.storage.description import flat
+from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, PER_IMAGE, SCORES, WEIGHTS
+from sharp_unet_jax.storage.reading import read_json
 from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.plan import Splits
 
 RUN_COLUMNS = ("dataset", "model", "protocol", "repeat", "fold")  # name a run in scores.csv and order its rows
 _FIRST = (*RUN_COLUMNS, "jaccard", "dice", "best_epoch", "epochs")
 SCORE_COLUMNS = (*_FIRST, *(name for name in metrics.OVERLAPS if name not in _FIRST))
-_COPY = "bring it back from a copy, or name another --workdir"
 
 
 def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weights: Mapping[str, str]) -> None:
@@ -46,7 +37,7 @@ def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
     """
     check(workdir, config, dataset, splits, weights)
     write_json(workdir / CONFIG, dataclasses.asdict(config))
-    write_json(workdir / FOLDS, _folds(config, dataset, splits))
+    write_json(workdir / FOLDS, folds_of(config, dataset, splits))
     if dataset.folder:
         write_json(workdir / DATA, {"prepared": str(dataset.folder.absolute())})
     if weights:
@@ -63,9 +54,9 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
             "name another --workdir, or give the config it was started with"
         )
     if (workdir / FOLDS).exists():
-        check_folds(workdir, read_folds(workdir), _folds(config, dataset, splits))
+        check_folds(workdir, read_folds(workdir), folds_of(config, dataset, splits))
     elif any(workdir.glob("runs/*/*/re*")):  # record.json or resume: no other file tells which images they are of
-        raise InputError(f"{workdir} has lost its {FOLDS}: {_COPY}")
+        raise InputError(f"{workdir} has lost its {FOLDS}: {FROM_A_COPY}")
     for model, digest in read_weights(workdir).items():
         if weights.get(model, digest) != digest:
             raise InputError(
@@ -80,13 +71,13 @@ def check_folder(workdir: Path) -> None:
         raise InputError(f"{workdir} is not empty and holds no sweep: name another --workdir")
 
 
-def check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+def check_folds(workdir: Path, old: Folds, new: Folds) -> None:
     """Refuse two folds.json of different data sets, or with different images in a fold; `old` is that of `workdir`.
 
     Raises InputError, which names the difference. One of the two may have more repeats.
     """
     if old["sha256"] != new["sha256"]:
-        old_groups, new_groups = old["group_of"], new["group_of"]
+        old_groups, new_groups = old.get("group_of", {}), new.get("group_of", {})
         common = old_groups.keys() & new_groups.keys()
         ids = {
             "gone": old_groups.keys() - new_groups.keys(),
@@ -100,6 +91,10 @@ def check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None
             f"{workdir} holds a sweep on other images or masks of {new['dataset']}: "
             f"{'; '.join(changed) or 'the same ids with other pixels'}: name another --workdir"
         )
+    if "window" in old and old["window"] != new.get("window"):
+        raise InputError(
+            f"{workdir} holds a sweep with the window {old['window']}, not {new.get('window')}: name another --workdir"
+        )
     known = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
     for cell in new["folds"]:
         repeat, fold = cell["repeat"], cell["fold"]
@@ -112,7 +107,7 @@ def check_folds(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None
 
 def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
     """Yield the fields, with both values, in which two configs differ and may not, if they are of one sweep."""
-    old_fields, new_fields = (_flat(dataclasses.asdict(config)) for config in (old, new))
+    old_fields, new_fields = (flat(dataclasses.asdict(config)) for config in (old, new))
     for field in sorted(old_fields):
         if old_fields[field] != new_fields[field] and field not in MAY_CHANGE:
             yield field, old_fields[field], new_fields[field]
@@ -121,91 +116,18 @@ def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
 def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
     """Return what processes that share a sweep must have in common: fields of the config, digests of the data."""
     places = ("split", "data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
-    fields = {name: value for name, value in _flat(dataclasses.asdict(config)).items() if name not in places}
-    division = json.dumps(_folds(config, dataset, splits)).encode()
+    fields = {name: value for name, value in flat(dataclasses.asdict(config)).items() if name not in places}
+    division = json.dumps(folds_of(config, dataset, splits)).encode()
     return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}
 
 
-def collect(workdir: Path, config: Config) -> None:
-    """Write scores.csv and per_image.parquet from the finished runs of the config, whatever its `max_runs`.
-
-    The same runs give the same bytes.
-    """
-    with lock.brief(workdir):  # if two shards end together, the last one to write has seen all records
-        records = [read_record(workdir, run) for run in plan.every(config)]
-        finished = [record for record in records if record and record["status"] == "finished"]
-        finished.sort(key=lambda record: [record[key] for key in RUN_COLUMNS])
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(SCORE_COLUMNS)
-        writer.writerows([_cell(name, record[name]) for name in SCORE_COLUMNS] for record in finished)
-        write_text(workdir / SCORES, text.getvalue())
-        if finished:
-            frames = [read_per_image(workdir, record["run"]) for record in finished]
-            with replacing(workdir / PER_IMAGE) as temporary:
-                pd.concat(frames, ignore_index=True).to_parquet(temporary)
-
-
-def read_config(workdir: Path) -> Config:
-    """Return the config of the sweep in `workdir`. Raises InputError if it is missing or of another version."""
-    path = workdir / CONFIG
-    if not path.exists():
-        raise InputError(f"{workdir} holds no sweep: there is no {CONFIG}")
-    tree = read_json(path, remedy=_COPY)
-    try:
-        config = config_of(tree)
-        check_types(config)
-    except (InputError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is of another version of this project, or none of its files ({error})") from error
-    return config
-
-
-def read_folds(workdir: Path) -> dict[str, Any]:
-    """Return folds.json of the sweep in `workdir`. Raises InputError if it is missing or damaged."""
-    if not (workdir / FOLDS).exists():
-        raise InputError(f"{workdir} holds no sweep: there is no {FOLDS}")
-    return read_json(workdir / FOLDS, "dataset", "sha256", "group_of", "classes", "folds", remedy=_COPY)
-
-
-def read_weights(workdir: Path) -> dict[str, str]:
-    """Return the digests of pretrained weights by model; {} if all runs start from scratch."""
-    path = workdir / WEIGHTS
-    return read_json(path, remedy=_COPY) if path.exists() else {}
-
-
-def read_record(workdir: Path, run: Run) -> dict[str, Any] | None:
-    """Return the record of a run, None if it has none yet. Raises InputError if it is damaged."""
-    path = run_folder(workdir, run) / RECORD
-    try:
-        return read_json(path, "status", remedy=AGAIN)
-    except InputError:
-        if path.exists():
-            raise
-        return None
-
-
-def read_per_image(workdir: Path, name: str) -> pd.DataFrame:
-    """Return the per-image counts of the run `name`. Raises InputError if they are missing or damaged."""
-    path = workdir / "runs" / name / PER_IMAGE
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
-        raise InputError(f"{path} is {reason}: {AGAIN}") from error
-
-
-def _cell(name: str, value: Any) -> Any:
-    """Return a value of scores.csv; an overlap is null, and its cell empty, if empty="nan" left nothing to score."""
-    return f"{value:.6f}" if name in metrics.OVERLAPS and value is not None else value
-
-
-def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
-    """Return folds.json: images that are in neither validation nor test of a fold are its training images."""
+def folds_of(config: Config, dataset: Dataset, splits: Splits) -> Folds:
+    """Return folds.json. Images that are in neither validation nor test of a fold are its training images."""
 
     def ids(indices: np.ndarray) -> list[str]:
         return [dataset.ids[index] for index in indices]
 
-    cells = [
+    cells: list[Cell] = [
         {"repeat": repeat, "fold": fold, "validation": ids(split.validation), "test": ids(split.test)}
         for (repeat, fold), split in splits.items()
     ]
@@ -215,20 +137,68 @@ def _folds(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
         "images": len(dataset.ids),
         "groups": len(set(dataset.groups)),
         "group_of": dict(zip(dataset.ids, dataset.groups, strict=True)),
-        "classes": dataset.classes,
-        "window": dataset.window,
+        "classes": list(dataset.classes),
+        "window": list(dataset.window) if dataset.window else None,
         "protocol": config.protocol,
         "grouped": config.grouped,
         "folds": cells,
     }
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return {"seed": 0, "data": {"size": x}} as {"seed": 0, "data.size": x}."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key in ("data", "augment"):
-            flat |= _flat(value, f"{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+def collect(workdir: Path, config: Config) -> None:
+    """Write scores.csv and per_image.parquet from the finished runs of the config, whatever its `max_runs`.
+
+    The same runs give the same bytes.
+    """
+    with lock.brief(workdir):  # if two shards end together, the last one to write has seen all records
+        sweep = description.read(workdir)
+        finished = in_order(run_files.read_record(sweep, run) for run in plan.every(config))
+        write_text(workdir / SCORES, scores(finished))
+        if finished:
+            frames = [run_files.read_per_image(sweep, record) for record in finished]
+            with replacing(workdir / PER_IMAGE) as temporary:
+                pd.concat(frames, ignore_index=True).to_parquet(temporary)
+
+
+def in_order(records: Iterable[run_files.Record | None]) -> list[run_files.Record]:
+    """Return the records of finished runs in the order of the rows of scores.csv."""
+    finished = [record for record in records if record and record["status"] == "finished"]
+    return sorted(finished, key=lambda record: [record[key] for key in RUN_COLUMNS])
+
+
+def scores(finished: Iterable[run_files.Record]) -> str:
+    """Return scores.csv from the records of finished runs, `in_order`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SCORE_COLUMNS)
+    writer.writerows([_cell(name, record.get(name)) for name in SCORE_COLUMNS] for record in finished)
+    return text.getvalue()
+
+
+def read_config(workdir: Path) -> Config:
+    """Return the config of the sweep in `workdir`. Raises InputError if it is missing or of another version."""
+    path, tree = workdir / CONFIG, description.read_config(workdir)
+    try:
+        config = config_of(tree)
+        check_types(config)
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is of another version of this project, or none of its files ({error})") from error
+    return config
+
+
+def read_folds(workdir: Path) -> Folds:
+    """Return folds.json of the sweep in `workdir`. Raises InputError if it is missing or damaged."""
+    return description.read_folds(workdir, description.read_config(workdir))
+
+
+def read_weights(workdir: Path) -> dict[str, str]:
+    """Return the digests of pretrained weights by model; {} if all runs start from scratch."""
+    path = workdir / WEIGHTS
+    return read_json(path, dict[str, str], remedy=FROM_A_COPY) if path.exists() else {}
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Return a value of scores.csv; an overlap is null, and its cell empty, if empty="nan" left nothing to score."""
+    if isinstance(value, str):
+        return spreadsheet.cell(value)
+    return f"{value:.6f}" if name in metrics.OVERLAPS and value is not None else value

@@ -1,14 +1,15 @@
 """Tensors from weight files of PyTorch and Keras: neither library is needed, and no pickle is run."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import safetensors
 
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.weights import keras_files, torch_files
+from sharp_unet_jax.weights import dtypes, keras_files, torch_files
 
 
 class WeightFile(NamedTuple):
@@ -54,6 +55,8 @@ def read(path: Path) -> WeightFile:
             raise InputError("holds no tensors; give a file of weights")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except MemoryError as error:
+        raise InputError(f"{path}: {kind} that does not fit into memory; free some, or use a larger machine") from error
     except Exception as error:  # the libraries raise almost anything for damaged files
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(f"{path}: {kind} that is damaged or cut short; download it again ({reason})") from error
@@ -61,10 +64,18 @@ def read(path: Path) -> WeightFile:
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
-    tensors = {}
-    for name, view in safetensors.deserialize(path.read_bytes()):
-        if view["dtype"] not in torch_files.SAFETENSORS_TYPES:
-            known = ", ".join(torch_files.SAFETENSORS_TYPES)
+    data, tensors = path.read_bytes(), {}
+    for name, view in safetensors.deserialize(data):
+        if view["dtype"] not in dtypes.SAFETENSORS:
+            known = ", ".join(dtypes.SAFETENSORS)
             raise InputError(f"{name!r:.200} is of type {view['dtype']}; convert it to one of {known}")
-        tensors[name] = np.frombuffer(view["data"], torch_files.SAFETENSORS_TYPES[view["dtype"]]).reshape(view["shape"])
+        tensors[name] = np.frombuffer(view["data"], dtypes.SAFETENSORS[view["dtype"]]).reshape(view["shape"])
+    json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=_check_names)
     return tensors
+
+
+def _check_names(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object of a header that names something twice: the library takes the last one."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("its header names something twice")

@@ -4,6 +4,7 @@ import itertools
 import mmap
 import re
 from pathlib import Path
+from typing import TypeAlias
 
 import h5py
 import numpy as np
@@ -16,6 +17,9 @@ KERAS_WEIGHT = re.compile(  # "block1_conv1_W_1" -> "W", "bn_conv1_running_std" 
     r"(?:.*?_)??(W|b|gamma|beta|(?:running|moving)_mean|running_std|moving_variance"
     r"|(?:depthwise_|pointwise_)?kernel|bias)(?:_\d+)?"
 )
+DEEPEST = 100  # groups inside groups; each model inside a model adds two
+
+Item: TypeAlias = h5py.Group | h5py.Dataset
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -25,11 +29,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """
     _check_heaps(path)
     with h5py.File(path) as file:
-        datasets: dict[str, h5py.Dataset] = {}  # visititems follows no links, and links could lead to other files
-        file.visititems(lambda name, item: datasets.update({name: item} if isinstance(item, h5py.Dataset) else {}))
-        root = file.get("model_weights", file)
-        named = _legacy_h5(root, datasets) if "layer_names" in root.attrs or "layer_names0" in root.attrs else None
-        return {name: _dataset(dataset) for name, dataset in (named or _weights_h5(datasets)).items()}
+        items = _items(file)
+        root = items.get("model_weights", file)
+        named = _legacy_h5(root, items) if "layer_names" in root.attrs or "layer_names0" in root.attrs else None
+        return {name: _dataset(dataset) for name, dataset in (named or _weights_h5(items)).items()}
 
 
 def _check_heaps(path: Path) -> None:
@@ -49,11 +52,38 @@ def _check_heaps(path: Path) -> None:
                 at += step
 
 
-def _legacy_h5(root: h5py.Group, datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+def _items(file: h5py.File) -> dict[str, Item]:
+    """Return the groups and datasets of a file by path, each once.
+
+    Links are not followed: they could lead to other files. Raises ValueError for groups nested deeper than any
+    network's, for which HDF5 takes minutes.
+    """
+    items: dict[str, Item] = {}
+    known = {h5py.h5o.get_info(file.id).addr}
+    waiting: list[tuple[str, h5py.Group]] = [("", file)]
+    while waiting:
+        path, group = waiting.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in known or not isinstance(item, h5py.Group | h5py.Dataset):
+                continue
+            known.add(address)
+            items[f"{path}{name}"] = item
+            if isinstance(item, h5py.Group):
+                if path.count("/") >= DEEPEST:
+                    raise ValueError(f"groups nested deeper than {DEEPEST}")
+                waiting.append((f"{path}{name}/", item))
+    return items
+
+
+def _legacy_h5(root: h5py.Group, items: dict[str, Item]) -> dict[str, h5py.Dataset]:
     """Read the weights that `layer_names` and `weight_names` list: keras.applications' files, `model.save("x.h5")`."""
     named: dict[str, h5py.Dataset] = {}
     for layer in _texts(root, "layer_names"):
-        paths = _texts(root[layer], "weight_names")
+        paths = _texts(items[f"{root.name}/{layer}".strip("/")], "weight_names")
         scopes = {path.rpartition("/")[0] for path in paths}
         for path in paths:
             scope, _, weight = path.partition(":")[0].rpartition("/")
@@ -62,16 +92,17 @@ def _legacy_h5(root: h5py.Group, datasets: dict[str, h5py.Dataset]) -> dict[str,
             owner = layer if len(scopes) == 1 else scope.rpartition("/")[2]  # several scopes: the layer is a model
             if f"{owner}/{weight}" in named:
                 raise InputError(f"two tensors are called {f'{owner}/{weight}'!r}; give its layers names of their own")
-            named[f"{owner}/{weight}"] = datasets[f"{root.name}/{layer}/{path}".strip("/")]
+            named[f"{owner}/{weight}"] = items[f"{root.name}/{layer}/{path}".strip("/")]
     return named
 
 
-def _weights_h5(datasets: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+def _weights_h5(items: dict[str, Item]) -> dict[str, h5py.Dataset]:
     """Read Keras 3's `layers/<class and number>/vars/<i>`; from Keras 3.6 on, the group `vars` has the layer's name."""
     layers: dict[str, dict[int, h5py.Dataset]] = {}
-    for path, dataset in datasets.items():
-        if found := re.fullmatch(r"(?!optimizer/)(.+)/vars/(\d+)", path):
-            layers.setdefault(found[1], {})[int(found[2])] = dataset
+    for path, item in items.items():
+        found = re.fullmatch(r"(?!optimizer/)(.+)/vars/(\d{1,4})", path)
+        if found and isinstance(item, h5py.Dataset):
+            layers.setdefault(found[1], {})[int(found[2])] = item
     if not layers:
         raise InputError("an HDF5 file, but no weights of Keras in it; save them with model.save_weights(path)")
     named: dict[str, h5py.Dataset] = {}
@@ -103,6 +134,8 @@ def _texts(group: h5py.Group, key: str) -> list[str]:
 def _dataset(dataset: h5py.Dataset) -> np.ndarray:
     if dataset.external or dataset.is_virtual:
         raise InputError(f"{dataset.name!r:.200} lies in another file; save the weights again into one")
+    if dataset.chunks is not None:  # a chunk of a few kB may unpack to gigabytes
+        raise InputError(f"{dataset.name!r:.200} is compressed, as Keras never does; save the weights again with Keras")
     known, size = dataset.dtype.kind in "fiub", dataset.nbytes
     if not known or size > dataset.file.id.get_filesize() or (size and not dataset.id.get_storage_size()):
         raise ValueError(f"{dataset.name}: {dataset.shape} of {dataset.dtype}")

@@ -1,15 +1,15 @@
 """All weights of a run of this project, as a start for other runs."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.storage import checkpoint, run_files
 from sharp_unet_jax.storage.layout import CHECKPOINT, RECORD
+from sharp_unet_jax.storage.reading import read_json
 
 
 def read(path: Path, heads: Iterable[str], shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -29,9 +29,9 @@ def read(path: Path, heads: Iterable[str], shapes: dict[str, tuple[int, ...]]) -
     folder = path / CHECKPOINT if (path / CHECKPOINT).is_dir() else path
     if not (folder / "_METADATA").exists():  # Orbax's
         raise InputError(f"weights: {path} is no run of this project; name one, as in WORKDIR/runs/unet/repeat0-fold0")
+    recorded = _recorded_digest(folder.parent)
     try:
         tree = checkpoint.load(folder)
-        recorded = _recorded_digest(folder.parent)
         if recorded and checkpoint.digest(_numbered({key: tree[key] for key in ("params", "stats")})) != recorded:
             raise ValueError("its bytes are not those recorded")
         found = {**_flat(tree["params"]), **_flat(tree["stats"])}
@@ -54,7 +54,9 @@ def read(path: Path, heads: Iterable[str], shapes: dict[str, tuple[int, ...]]) -
 def _recorded_digest(run: Path) -> str | None:
     """Return the digest of a run's weights, None if no record lies beside its checkpoint."""
     path = run / RECORD
-    return json.loads(path.read_text()).get("weights_sha256") if path.exists() else None
+    if not path.exists():
+        return None
+    return run_files.intact(read_json(path, dict[str, Any], remedy=AGAIN), path, remedy=AGAIN).get("weights_sha256")
 
 
 def _numbered(tree: Any) -> Any:

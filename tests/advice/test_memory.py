@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import psutil
 import pytest
 from flax import nnx
 
@@ -51,6 +52,9 @@ def test_the_estimate_is_close_to_what_xla_needs():
     assert 0.6 * actual < estimate < 2 * actual
 
 
-def test_memory_at_hand():
+def test_memory_at_hand(monkeypatch):
     (device,) = jax.devices()[:1]
     assert 2**20 < memory.at_hand(device) < 2**50
+    taken = psutil.Process().memory_info().vms
+    monkeypatch.setattr("resource.getrlimit", lambda _: (taken + 2**22, -1))
+    assert 0 <= memory.at_hand(device) <= 2**22, "what `ulimit -v` leaves"

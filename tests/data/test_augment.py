@@ -11,6 +11,7 @@ from scipy import ndimage
 from sharp_unet_jax.config import Augment, Config
 from sharp_unet_jax.data import augment, folds
 from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.sweeps import check
 from sharp_unet_jax.training import epochs, train
 
 MANY = Augment(flip=0.5, rotate=20, elastic=2, brightness=0.1, noise=0.05)
@@ -120,6 +121,16 @@ def test_colours_keep_to_their_limits():
     assert spread.min() < 0.8
     assert 1.3 < spread.max() < 2.5
     np.testing.assert_array_equal(labels, masks)
+
+
+def test_the_strongest_changes_that_a_config_may_have():
+    strongest = {"flip": 1, "turn": 1, "rotate": 180, "zoom": 10, "shift": 1, "elastic": 100, "brightness": 1}
+    settings = Augment(**strongest, contrast=10, gamma=10, blur=20, noise=1)
+    check.config(Config(augment=settings), devices=1)
+    images, masks = np.full((4, 16, 24, 3), 128, np.uint8), np.ones((4, 16, 24), np.uint8)
+    out, labels = changed(settings, images, masks)
+    assert (out.shape, labels.shape) == (images.shape, masks.shape)
+    assert set(np.unique(labels)) <= {1, IGNORE}
 
 
 def test_an_image_s_changes_are_its_own():

@@ -8,6 +8,7 @@ import pytest
 
 from sharp_unet_jax.data import split_file
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import spreadsheet
 
 IDS = ["a", "b", "c", "d", "e", "f"]
 FOLDS = {"c": 1, "a": 2, "b": 2, "d": 10, "e": 1, "f": 10}  # the fold called 10 is the last one
@@ -49,6 +50,13 @@ def test_a_file_without_repeats_holds_for_each(tmp_path, name):
     assert list(found) == [(repeat, fold) for repeat in range(2) for fold in range(3)]
     assert [test.tolist() for test in found.values()] == EXPECTED * 2
     assert all(test.dtype == np.int64 for test in found.values())
+
+
+def test_ids_may_come_from_a_table_that_spreadsheets_do_not_run(tmp_path):
+    ids = ["=a", "-b-", "'@c", "d"]
+    own = write(tmp_path / "own.csv", csv(f"{spreadsheet.cell(name)},{fold}" for fold, name in enumerate(ids)))
+    found = split_file.tests(own, ids, folds=4, repeats=1)
+    assert [test.tolist() for test in found.values()] == [[0], [1], [2], [3]]
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])

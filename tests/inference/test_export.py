@@ -1,5 +1,6 @@
 """Exported files against their runs, at sizes that the export did not see, and without this project."""
 
+import contextlib
 import functools
 import os
 import subprocess
@@ -51,6 +52,19 @@ def test_exported_resizing_is_that_of_training_and_back(fit, size):
     np.testing.assert_allclose(small, [resize_image(one, (16, 24), fit) for one in given], atol=1.6)
     ours = jax.jit(lambda x: export._restore(x, size, fit))(small / 255)
     np.testing.assert_allclose(ours, [restore(np.asarray(one) / 255, size, fit) for one in small], atol=1e-5)
+
+
+@pytest.mark.parametrize("convert", [export.to_stablehlo, export.to_onnx])
+def test_too_little_memory_is_no_fault_of_the_network(convert, monkeypatch):
+    @contextlib.contextmanager
+    def fail():
+        raise MemoryError
+        yield
+
+    run = fresh_run()
+    monkeypatch.setattr(ops, "by_definition", fail)
+    with pytest.raises(MemoryError):
+        convert([run])
 
 
 @pytest.mark.parametrize("num_classes", [1, pytest.param(4, marks=pytest.mark.slow)])

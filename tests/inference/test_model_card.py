@@ -1,7 +1,6 @@
 """The model card that the command writes: it says what the sweep recorded."""
 
 import io
-import json
 import re
 
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from launch import export
+from tests.edits import edit, follow
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 @pytest.fixture
 def sweep(done, monkeypatch):
     """Return the finished sweep under the name of a data set whose terms are known; export writes a name alone."""
-    folds = json.loads((done / "folds.json").read_text())
-    (done / "folds.json").write_text(json.dumps(folds | {"dataset": "isic2018/task1", "window": [-512.0, 512.0]}))
+    edit(done / "folds.json", dataset="isic2018/task1", window=[-512.0, 512.0])
+    follow(done)
     monkeypatch.setattr("sharp_unet_jax.inference.export.to_stablehlo", lambda runs: runs[0].model.encode())
     return done
 

@@ -1,17 +1,16 @@
 """Predictions for images of any size: resized, in tiles, over flips and turns, by one run and by several."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict, trained
 from sharp_unet_jax.report import records
-from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile
+from tests.edits import edit, follow
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -58,6 +57,7 @@ def test_large_images_are_predicted_a_few_at_once(run, monkeypatch, tile, width,
         given.append(len(images))
         return step(weights, images)
 
+    spied.lower = step.lower
     run.__dict__["step"] = {"cpu": spied}.__getitem__
     run.predict([np.zeros((16, width, 3), np.uint8)] * 5, tile=tile)
     assert given == batches
@@ -150,6 +150,29 @@ def test_a_wrong_tile_is_refused(run, dataset, tile):
         list(run.predict([dataset.images[0]], tile=tile))
 
 
+@pytest.mark.parametrize("tile", [(99999999999, 16), (2000, 2000)])
+def test_a_tile_too_large_for_the_memory_is_refused_before_anything_is_taken(run, dataset, tile, monkeypatch):
+    """XLA would end the process, or the system would: most need more than there is only within the network."""
+    monkeypatch.setattr(memory, "free", lambda: 2**27)  # more than the second tile's pixels need
+    compiled = run.step("cpu")._cache_size()
+    with pytest.raises(InputError, match=r"GB of memory, and 0.1 GB are free: give a smaller tile"):
+        run.predict([dataset.images[0]], tile=tile)
+    assert run.step("cpu")._cache_size() == compiled, "nothing ran"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("INTERNAL: Out of memory allocating 9 b")])
+def test_memory_that_ends_on_the_way_is_said_so(run, finished, dataset, error, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(predict, "restore", fail)
+    with pytest.raises(InputError, match=r"predicting at 16x24 pixels needs more memory than is free"):
+        run.predict([dataset.images[0]])
+    monkeypatch.setattr(trained.checkpoint, "load", fail)
+    with pytest.raises(type(error)):  # it is no fault of the checkpoint
+        trained.load(finished / "runs" / run.name)
+
+
 @pytest.mark.parametrize("image", ["image.png", [[1, 2], [3, 4]]])
 def test_an_image_that_is_no_array_is_refused(run, image):
     with pytest.raises(InputError, match="an image is an array of pixels, not a"):
@@ -158,9 +181,8 @@ def test_an_image_that_is_no_array_is_refused(run, image):
 
 def test_the_runs_window_is_used(run, done, dataset):
     deep = dataset.images[0].astype(np.int16) * 4 - 512
-    config = workdir.read_config(done)
-    windowed_set = dataclasses.replace(dataset, window=(-512.0, 508.0))
-    workdir.begin(done, config, windowed_set, plan.split(config, windowed_set), {})
+    edit(done / "folds.json", window=[-512.0, 508.0])
+    follow(done)
     windowed = trained.load(done / "runs" / run.name)
     np.testing.assert_allclose(windowed.predict([deep])[0], run.predict([dataset.images[0]])[0], atol=1e-6)
     with pytest.raises(InputError, match="trained on 8 bits"):

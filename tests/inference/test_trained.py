@@ -1,7 +1,6 @@
 """Runs read back: they predict what they predicted in their sweep, and damage is refused in one line."""
 
 import dataclasses
-import json
 import shutil
 
 import jax
@@ -14,6 +13,7 @@ from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import workdir
 from tests.conftest import shrink_models, squares
+from tests.edits import edit_record
 from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -57,8 +57,7 @@ def test_running_statistics_channels_and_classes_come_back(tmp_path, normed):
 
 
 def other_digest(run):
-    record = json.loads((run / "record.json").read_text())
-    (run / "record.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+    edit_record(run / "record.json", weights_sha256="0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,8 @@ def test_another_network_by_the_same_name_is_refused(finished, monkeypatch, widt
 def test_a_model_of_a_later_version_is_refused(done):
     config = dataclasses.asdict(dataclasses.replace(CONFIG, models=("later_unet",)))
     workdir.write_json(done / "config.json", config)
-    shutil.copytree(done / RUN, done / "runs/later_unet/repeat0-fold1")
+    run = shutil.copytree(done / RUN, done / "runs/later_unet/repeat0-fold1")
+    edit_record(run / "record.json", model="later_unet", run="later_unet/repeat0-fold1")
     with pytest.raises(InputError, match="no model 'later_unet'"):
         trained.load(done / "runs/later_unet/repeat0-fold1")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.sweeps.events import Ended
 from tests.conftest import squares
 from tests.launch.console.test_config import NAMES
+from tests.tiny_sweep import files
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"covid": 4}
@@ -96,6 +98,55 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, monkeypatch, conso
     lines = metrics.read_text().splitlines()
     assert len(lines) == 80
     assert lines[: len(before)] == before
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_ctrl_c_is_answered_within_a_second_and_a_second_one_ends_the_command(tmp_path, monkeypatch, console):
+    """A training step takes seconds here: a thread that waits for it handles no signal."""
+    height, workdir = 2000, tmp_path / "w"
+    arguments = ["--config=demo.py", "--config.models=unet", "--config.max_runs=1", "--config.epochs=2"]
+    arguments += ["--config.batch_size=12", "--config.checkpoint_minutes=0"]
+    command = [sys.executable, "-m", "tests.launch.tiny_cv", *arguments, f"--workdir={workdir}"]
+    environment = os.environ | {"DEVICES": "1", "JAX_PLATFORMS": "cpu", "HEIGHT": str(height)}
+    run = workdir / "runs" / "unet" / "repeat0-fold0"
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (run / "resume" / "1.state").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)  # until the second epoch's step runs
+        asked = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert any("stopping at the end of the epoch; Ctrl-C again to stop at once" in line for line in process.stdout)
+        answered = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=300) == 130
+        ended = time.monotonic()
+    assert answered - asked < 1
+    assert ended - answered < 1
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+    data = squares(size=(height, 24))
+    monkeypatch.setattr("launch.console.dataset.load", lambda *_: data)
+    for folder in (workdir, tmp_path / "whole"):
+        assert cv.run([*arguments, f"--workdir={folder}"], console) == 0
+    assert files(workdir) == files(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells a process's signals and libraries on Linux")
+def test_sigterm_is_handled_before_jax_is_imported(tmp_path):
+    """A job system may stop a job that has just started: it is to be given the same command again."""
+    command = [sys.executable, "-m", "launch.cv", "--config=no such config", f"--workdir={tmp_path}"]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        of_process = Path("/proc") / str(process.pid)
+        while process.poll() is None and not caught(of_process) >> signal.SIGTERM - 1 & 1:
+            time.sleep(0.001)
+        assert "jaxlib" not in (of_process / "maps").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=300) == 75
+
+
+def caught(of_process):
+    """Return the signals that a process handles, one bit each."""
+    (mask,) = re.findall(r"(?m)^SigCgt:\s+(\w+)", (of_process / "status").read_text())
+    return int(mask, 16)
 
 
 @pytest.mark.usefixtures("tiny_models")

@@ -13,7 +13,10 @@ from launch import explain
 from launch.console import image
 from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.sweeps import plan, workdir
 from tests.conftest import squares
+from tests.edits import edit, follow
+from tests.tiny_sweep import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -32,8 +35,6 @@ def prepared(done, tmp_path):
     (tmp_path / "prepared").mkdir()
     for part in ("images", "masks"):
         np.save(tmp_path / "prepared" / f"{part}.npy", getattr(dataset, part))
-    names = {"ids": dataset.ids, "sha256": dataset.sha256}
-    (tmp_path / "prepared" / "names.json").write_text(json.dumps(names))
     (done / "data.json").write_text(json.dumps({"prepared": str(tmp_path / "prepared")}))
     return done
 
@@ -52,10 +53,12 @@ def test_plain_beside_sharp(prepared, tmp_path, capsys):
 
 
 def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_path):
-    names = json.loads((tmp_path / "prepared/names.json").read_text())
-    names["ids"][:3] = ["scan.1", "scan.2", "b/scan.1"]
-    (tmp_path / "prepared/names.json").write_text(json.dumps(names))
-    for name in names["ids"][:3]:
+    names = ("scan.1", "scan.2", "b/scan.1")
+    dataset = dataclasses.replace(squares(), ids=(*names, *squares().ids[3:]))
+    folds = workdir.folds_of(CONFIG, dataset, plan.split(CONFIG, dataset))
+    (prepared / "folds.json").write_text(json.dumps(folds))
+    follow(prepared)
+    for name in names:
         explain.run([f"--run={prepared / PLAIN}", f"--image={name}", "--region=image", f"--output={tmp_path / 'out'}"])
     pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert pictures == {f"gradcam-{name}.png" for name in ("scan.1", "scan.2", "b-scan.1")}
@@ -99,7 +102,7 @@ def test_a_deep_image_is_read_by_the_runs_window(finished, tmp_path):
     ("file", "change", "message"),
     [
         ("folds.json", {"window": [-512.0, 512.0]}, r"window, None and \(-512\.0, 512\.0\)"),
-        ("config.json", {"data": {"size": [16, 32]}}, r"size, \(16, 24\) and \(16, 32\)"),
+        ("config.json", {"data": {"size": [16, 32], "fit": "stretch"}}, r"size, \(16, 24\) and \(16, 32\)"),
         ("config.json", {"data": {"size": [16, 24], "fit": "letterbox"}}, "fit, stretch and letterbox"),
     ],
 )
@@ -108,7 +111,8 @@ def test_runs_that_see_images_differently_are_not_drawn_together(
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
     other = shutil.copytree(prepared, tmp_path / "other")
-    (other / file).write_text(json.dumps(json.loads((other / file).read_text()) | change))
+    edit(other / file, **change)
+    follow(other)
     with pytest.raises(InputError, match=f"differ in {message}: compare apart"):
         explain.run([f"--run={prepared / PLAIN}", f"--run=~/other/{SHARP}", "--image=003", "--output=~/out"])
     assert not (tmp_path / "out").exists()

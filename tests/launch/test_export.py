@@ -8,6 +8,7 @@ from rich.console import Console
 
 from launch import export
 from sharp_unet_jax.errors import InputError
+from tests.edits import killed
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -21,6 +22,7 @@ def command(*arguments):
 
 
 def test_a_file_and_its_card(done, tmp_path):
+    killed(tmp_path / "out" / "model")
     said = command(f"--run={done / RUN}", "--format=safetensors", f"--output={tmp_path / 'out' / 'model'}")
     assert "out/model: 0.0 MB; see model.md" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model", "model.md"}

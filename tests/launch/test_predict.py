@@ -1,12 +1,14 @@
 """The command: masks of every format, nothing predicted twice, and no file that stops the others."""
 
 import csv
-import dataclasses
 import json
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import highdicom
@@ -20,11 +22,14 @@ from rich.console import Console
 
 from datasets.formats import picture
 from launch import predict
-from launch.prediction import pipeline
+from launch.prediction import areas, pipeline
 from sharp_unet_jax import decision
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import load_all
-from sharp_unet_jax.sweeps import plan, workdir
+from sharp_unet_jax.storage import spreadsheet
+from tests.datasets.formats.test_dicom import write_slice
+from tests.edits import edit, follow
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -148,7 +153,7 @@ def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path
     rest = [str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([f"--run={finished}", "--model=unet", *rest], console) == 0
     for other in (["--model=sharp_unet"], ["--model=unet", "--flips"], ["--model=unet", "--tile=16,16"]):
-        with pytest.raises(InputError, match="holds masks predicted with other"):
+        with pytest.raises(InputError, match="holds a prediction with other"):
             predict.run([f"--run={finished}", *other, *rest], console)
 
 
@@ -263,10 +268,7 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
 
 def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, dataset, tmp_path, console):
     """The lung CT volumes hold slice, row, column, and their headers need not say it."""
-    config, named = workdir.read_config(done), dataclasses.replace(dataset, name="lung_ct/volumes")
-    folds = json.loads((done / "folds.json").read_text())
-    (done / "folds.json").write_text(json.dumps(folds | {"dataset": named.name}))
-    assert config.data.size
+    edit(done / "folds.json", dataset="lung_ct/volumes")
     for name, shape in (("turned", (5, 24, 24)), ("fine", (24, 24, 5))):
         nibabel.save(nibabel.Nifti1Image(np.full(shape, 255, np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz")
         command = [f"--run={done / 'runs/unet/repeat0-fold0'}", str(tmp_path / f"{name}.nii.gz"), str(tmp_path / name)]
@@ -275,8 +277,8 @@ def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, d
 
 def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, console):
     """A run trained on a window of CT predicts pydicom's own slice, and the same pixels as a NIfTI volume."""
-    config, windowed = workdir.read_config(done), dataclasses.replace(dataset, window=(-1000.0, 400.0))
-    workdir.begin(done, config, windowed, plan.split(config, windowed), {})
+    edit(done / "folds.json", window=[-1000.0, 400.0])
+    follow(done)
     run, folder, output = done / "runs/sharp_unet/repeat0-fold1", tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     shutil.copy(Path(pydicom.data.__file__).parent / "test_files/CT_small.dcm", folder / "slice.dcm")
@@ -301,6 +303,161 @@ def test_a_ct_from_hounsfield_units_to_its_masks(done, dataset, tmp_path, consol
         assert float(row["mm2"]) == pytest.approx(expected.sum() * sizes[row["input"]], abs=1e-3)
 
 
+def failures(console):
+    return [line.removeprefix("failed: ") for line in console.export_text().splitlines() if line.startswith("failed: ")]
+
+
+def test_a_volume_of_no_slices_is_named_and_the_rest_is_done(finished, inputs, tmp_path, console):
+    """Between other inputs, and as the last one."""
+    header = bytearray(nibabel.Nifti1Image(np.zeros((20, 24, 3), np.uint8), np.eye(4)).to_bytes())
+    struct.pack_into("<h", header, 46, 0)  # the third dimension
+    for name in ("b0.nii", "z.nii"):
+        (inputs / name).write_bytes(header)
+    command = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
+    assert predict.run(command, console) == 1
+    assert [line.split(",")[0] for line in failures(console)] == [
+        f"{inputs}/{name}: holds no pictures" for name in ("b0.nii", "z.nii")
+    ]
+    assert {row["input"] for row in table(tmp_path / "out")} == {"a", "b", "deep/c", "pages"}
+
+
+def write_ct(path, pixels, uid, number, **elements):
+    """Write a CT slice of 8 bits, with elements that the standard may forbid."""
+    write_slice(path, pixels.astype(np.uint16), position=float(number), series="1.2.3", number=number)
+    file = pydicom.dcmread(path)
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit, file.RescaleIntercept, file.PixelData = 7, 0, pixels.tobytes()
+    with warnings.catch_warnings(action="ignore"):
+        file.SeriesInstanceUID = uid
+        for name, value in elements.items():
+            setattr(file, name, value)
+        file.save_as(path)
+
+
+@pytest.mark.parametrize("uid", ["../../escaped", "../masks/b", "{tmp_path}/escaped", "..", "x/y"])
+def test_a_uid_decides_nothing_outside_the_output(finished, dataset, tmp_path, console, uid):
+    """Two series in one folder are named by their UIDs, which whoever made the files has chosen."""
+    for name, series in (("a", uid.format(tmp_path=tmp_path)), ("b", "1.2.3.5")):
+        for number in range(2):
+            write_ct(tmp_path / "in" / f"{name}{number}.dcm", dataset.images[number, ..., 0], series, number)
+    before = set(tmp_path.rglob("*"))
+    extras = ["--overlays", "--probabilities"]
+    command = [
+        f"--run={finished / 'runs/unet/repeat0-fold0'}",
+        *extras,
+        str(tmp_path / "in"),
+        str(tmp_path / "deep/out"),
+    ]
+    for _ in range(2):
+        assert predict.run(command, console) == 0
+    assert "2 inputs, 2 of them done before" in console.export_text()
+    written = set(tmp_path.rglob("*")) - before - {tmp_path / "deep"}
+    assert all(path.is_relative_to(tmp_path / "deep/out") for path in written)
+    assert len(list((tmp_path / "deep/out/masks").glob("*.dcm"))) == 2
+    names = {row["input"] for row in table(tmp_path / "deep/out")}
+    assert len(names) == 2
+    assert "1.2.3.5" in names
+
+
+@pytest.mark.parametrize("spacing", [[-1, 1], [0, 0], ["1e200", "1e200"]])
+def test_impossible_spacing_gives_no_square_millimetres_and_a_note(finished, dataset, tmp_path, console, spacing):
+    write_ct(tmp_path / "in/fine.dcm", dataset.images[0, ..., 0], "1.2.1", 0)
+    write_ct(tmp_path / "in/odd.dcm", dataset.images[0, ..., 0], "1.2.2", 0, PixelSpacing=spacing)
+    command = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(tmp_path / "in"), str(tmp_path / "out")]
+    assert predict.run(command, console) == 0
+    fine, odd = table(tmp_path / "out")
+    assert float(fine["mm2"]) == pytest.approx(0.4 * int(fine["pixels"]))
+    assert (odd["pixels"], odd["mm2"]) == (fine["pixels"], "")
+    (note,) = (line for line in console.export_text().splitlines() if line.startswith("note: "))
+    assert note.startswith(
+        f"note: no mm2 in areas.csv for {tmp_path}/in/odd.dcm: their pixel spacing is not finite and"
+    )
+
+
+def test_areas_and_masks_that_are_lost_are_made_again(finished, inputs, tmp_path, console):
+    output = tmp_path / "out"
+    command = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(output)]
+    assert predict.run(command, console) == 0
+    whole = (output / "areas.csv").read_bytes()
+
+    def damage(change):
+        change()
+        assert predict.run(command, console) == 0
+        assert (output / "areas.csv").read_bytes() == whole
+        assert all(path.stat().st_size for path in (output / "masks").rglob("*.*"))
+        return int(re.search(r"4 inputs, (\d) of them done before", console.export_text()).group(1))
+
+    assert damage(lambda: (output / "areas.csv").unlink()) == 0
+    assert damage(lambda: (output / "areas.csv").write_bytes(b"")) == 0
+    assert damage(lambda: (output / "areas.csv").write_bytes(whole[:-20])) == 3  # within a row of the last input
+    assert damage(lambda: (output / "areas.csv").write_bytes(whole[: whole[:-1].rindex(b"\n") + 1])) == 3  # a row less
+    assert damage(lambda: (output / "masks/a.png").write_bytes(b"")) == 3
+    assert damage(lambda: (output / "masks/pages.tif").unlink()) == 3
+    assert damage(lambda: None) == 4
+
+
+def test_rows_that_another_command_took_away_are_said(finished, inputs, tmp_path, console, monkeypatch):
+    """Two commands write to one folder, and one sorts the table while the other adds to it."""
+    append = areas.append
+    monkeypatch.setattr(areas, "append", lambda output, rows: None if rows[0][0] == "b" else append(output, rows))
+    command = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")]
+    assert predict.run(command, console) == 1
+    assert failures(console) == [f"{inputs}/b.bmp: its files or rows are gone again; give the same command again"]
+
+
+def test_failures_are_listed_where_the_memory_ends_too(finished, inputs, tmp_path, console, monkeypatch):
+    (inputs / "0.png").write_text("not a picture")
+    monkeypatch.setattr(pipeline, "_decide", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(InputError, match=rf"{inputs}/a.png: there is too little memory to predict it"):
+        predict.run([f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs), str(tmp_path / "out")], console)
+    assert [line.split(":")[0] for line in failures(console)] == [f"{inputs}/0.png"]
+
+
+def test_names_that_spreadsheets_or_terminals_would_run(finished, dataset, tmp_path, console):
+    (tmp_path / "in").mkdir()
+    names = ["=cmd|' &C calc'!A0", "+1", "@x", "-a", "\x1b[31m", "a\rb", "'=b"]
+    for name in names:
+        Image.fromarray(dataset.images[0]).save(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in/\x1b]0;title\x07.png").write_text("no picture")
+    command = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(tmp_path / "in"), str(tmp_path / "out")]
+    for _ in range(2):
+        assert predict.run(command, console) == 1
+        text = console.export_text()
+        assert "\\x1b]0;title\\x07.png: cannot be read" in text
+        assert not set("\x1b\x07") & set(text)
+    assert "8 inputs, 7 of them done before" in text
+    cells = [row["input"] for row in table(tmp_path / "out")]
+    assert sorted(map(spreadsheet.original, cells)) == sorted(names)
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "-"))]
+
+
+def test_too_little_memory_is_one_line(finished, inputs, tmp_path, monkeypatch, capsys):
+    run, whole = f"--run={finished / 'runs/unet/repeat0-fold0'}", [str(inputs), str(tmp_path / "out")]
+    monkeypatch.setattr(memory, "free", lambda: 2**27)
+    for tile in ("--tile=2000,2000", "--tile=99999999999,16"):
+        monkeypatch.setattr(sys, "argv", ["predict", run, tile, str(inputs), str(tmp_path / tile)])
+        with pytest.raises(SystemExit) as ended:
+            predict.main()
+        assert ended.value.code == 1
+        error = capsys.readouterr().err
+        assert re.fullmatch(
+            r"error: .* GB of memory, and 0.1 GB are free: give a smaller tile \(--tile=512,512\).*\n", error
+        )
+    for at in ("load_all", None):
+        with monkeypatch.context() as patch:
+            if at:
+                patch.setattr(predict.trained, at, lambda *_: (_ for _ in ()).throw(MemoryError()))
+            else:
+                patch.setattr(picture, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
+            patch.setattr(sys, "argv", ["predict", run, *whole])
+            with pytest.raises(SystemExit) as ended:
+                predict.main()
+        assert ended.value.code == 1
+        said = capsys.readouterr()
+        assert "damaged" not in said.out + said.err
+        assert "there is too little memory" in (said.err if at else said.out)
+
+
 @pytest.mark.parametrize("name", ["areas.csv", "overlays"])
 def test_files_of_the_user_are_not_written_over(finished, inputs, tmp_path, console, name):
     (tmp_path / "out" / name).mkdir(parents=True)
@@ -322,6 +479,8 @@ def test_a_damaged_prediction_json_is_named(finished, inputs, tmp_path, console)
     ("arguments", "message"),
     [
         (["--run={run}", "--tile=64", "{inputs}", "out"], "--tile=64: give a height and a width"),
+        (["--run={run}", f"--tile={5000 * '9'},9", "{inputs}", "out"], "9,9: give a height and a width"),
+        (["--run={run}", "--tile=0,-9", "{inputs}", "out"], "--tile=0,-9: give a height and a width"),
         (["--run={run}", "{inputs}/none.png", "out"], "there is no such file"),
         (["--run={inputs}", "{inputs}", "out"], "is no run"),
         (["--run={run}", "{inputs}", "{inputs}/a.png"], "is a file: name a folder"),

@@ -58,8 +58,8 @@ def test_bad_input_is_one_line_and_exit_code_1(tmp_path):
         ("metrics.jsonl", b'{"epoch": 1', "metrics.jsonl is damaged"),
         ("predictions.npz", b"PK", "predictions.npz is damaged"),
         ("environment.json", b"{", "environment.json is damaged .*: delete it"),
-        ("folds.json", b"[]", r"folds.json is damaged \(it is no object\): bring it back"),
-        ("config.json", b"{}", r"config.json is damaged \(it lacks models, repeats"),
+        ("folds.json", b"[]", r"folds.json is damaged \(Expected `object`, got `array`\): bring it back"),
+        ("config.json", b"{}", r"config.json is damaged \(Object missing required field `data`"),
     ],
 )
 def test_a_damaged_file_is_named(workdir, name, content, message):

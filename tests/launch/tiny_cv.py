@@ -18,8 +18,10 @@ def main() -> None:
     runtime.HEARTBEAT = 10
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
+        height = int(os.environ.get("HEIGHT", "16"))  # thousands make steps of seconds
         patch.setattr(
-            "launch.console.dataset.load", lambda data, console: squares() if "FAULT" not in os.environ else 1 / 0
+            "launch.console.dataset.load",
+            lambda data, console: squares(size=(height, 24)) if "FAULT" not in os.environ else 1 / 0,
         )
         patch.setattr(cv, "_report", lambda folder, console: None)  # takes seconds, and has tests of its own
         cv.main()

@@ -10,8 +10,11 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.report import records
 from sharp_unet_jax.storage.layout import run_folder
+from sharp_unet_jax.storage.run_files import sealed
 from sharp_unet_jax.sweeps import plan, workdir
 from tests.report import sweep_writer
+
+EPOCHS = 4  # of every run
 
 
 def sweep(folder, dataset, predict=None, **fields):
@@ -37,11 +40,17 @@ def sweep(folder, dataset, predict=None, **fields):
         probabilities = predict(run, dataset.masks[test])
         np.savez_compressed(own / "predictions.npz", probabilities=probabilities)
         counts = _counts(probabilities, dataset.masks[test], config.threshold)
-        _per_image(run, dataset, test, counts).to_parquet(own / "per_image.parquet")
+        _per_image(run, dataset, test, counts, config.empty).to_parquet(own / "per_image.parquet")
         score = metrics.score(counts, empty=config.empty, binary=dataset.num_classes == 1)
         cell = {"run": run.name, "model": run.model, "repeat": run.repeat, "fold": run.fold}
-        record = {"status": "finished", **cell, **sweep_writer.MODELS[run.model], **score.means}
-        (own / "record.json").write_text(json.dumps(record))
+        images = {"train": len(dataset.ids) - len(test), "validation": len(test), "test": len(test)}
+        means = {name: None if np.isnan(value) else value for name, value in score.means.items()}
+        record = {
+            "status": "finished", **cell, "dataset": dataset.name, "protocol": config.protocol, "images": images,
+            **sweep_writer.MODELS[run.model], **means, "best_epoch": 2, "epochs": EPOCHS,
+            "best_on_test": {"epoch": 2} | means, "last": {"epoch": EPOCHS} | means,
+        }  # fmt: skip
+        (own / "record.json").write_text(json.dumps(sealed(record)))
     return records.load(folder)
 
 
@@ -55,8 +64,11 @@ def _counts(probabilities, labels, threshold):
     return np.stack([mask.sum(axis=(1, 2)) for mask in (truth & predicted, truth, predicted)], axis=-1)
 
 
-def _per_image(run, dataset, test, counts):
+def _per_image(run, dataset, test, counts, empty):
     n, classes, _ = counts.shape
     frame = pd.DataFrame(counts.reshape(-1, 3), columns=["intersection", "truth", "predicted"])
     ids = np.repeat([dataset.ids[index] for index in test], classes)
-    return frame.assign(**{"run": run.name, "image_id": ids, "class": np.tile(dataset.classes, n)})
+    scores = {name: values.ravel() for name, values in metrics.overlaps(counts, empty=empty).items()}
+    union = frame["truth"] + frame["predicted"] - frame["intersection"]
+    names = {"run": run.name, "image_id": ids, "class": np.tile(dataset.classes, n)}
+    return frame.assign(**names, union=union, **scores)

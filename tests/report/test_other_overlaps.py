@@ -1,12 +1,11 @@
 """The table and the figure of overlaps that the paper does not report, against the records."""
 
-import json
-
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
 from sharp_unet_jax.report import figures, other_overlaps, paper_tables, records
+from tests.edits import edit_record
 from tests.report import sweep_writer, whole
 from tests.report.sweep_writer import scores
 
@@ -50,9 +49,7 @@ def test_the_figure_has_every_run(tmp_path):
 def test_records_without_an_overlap_have_an_empty_cell(tmp_path):
     sweep_writer.write(tmp_path, MODELS)
     for path in tmp_path.rglob("record.json"):
-        record = json.loads(path.read_text())
-        del record["specificity"]
-        path.write_text(json.dumps(record))
+        edit_record(path, "specificity")
     frame = other_overlaps.table([records.load(tmp_path)]).frame
     assert frame["Specificity (%)"].tolist() == ["-", "-"]
     assert "-" not in frame["Precision (%)"].tolist()
@@ -61,8 +58,7 @@ def test_records_without_an_overlap_have_an_empty_cell(tmp_path):
 def test_records_without_any_of_them_have_no_table_and_no_figure(tmp_path):
     assert other_overlaps.table([sweep_writer.write(tmp_path, MODELS)]) is not None
     for path in tmp_path.rglob("record.json"):
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps({key: value for key, value in record.items() if key not in NAMES}))
+        edit_record(path, *NAMES)
     old = records.load(tmp_path)
     assert other_overlaps.table([old]) is None
     assert figures.more_bars({"mine": old}) is None

@@ -19,6 +19,7 @@ from sharp_unet_jax.report import figures, leakage, overlays, page, records, sty
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
 from tests.conftest import squares
+from tests.edits import edit_record
 from tests.report import browser, whole
 
 TABLE = Table(
@@ -279,6 +280,7 @@ def test_a_browser_shows_an_epoch_that_stands_alone(tmp_path):
     whole.sweep(tmp_path, folds=2, repeats=1)
     for path in tmp_path.glob("runs/*/*/metrics.jsonl"):
         path.write_text(path.read_text().splitlines(keepends=True)[0])
+        edit_record(path.with_name("record.json"), epochs=1)
     (page_path := tmp_path / "report.html").write_text(render(records.load(tmp_path)), encoding="utf-8")
     with browser.tab() as tab:
         tab.open(page_path)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import records
 from sharp_unet_jax.report.records import Kernel, Model
 from tests.conftest import squares
+from tests.edits import edit_record
 from tests.report import sweep_writer, whole
 from tests.report.sweep_writer import scores
 
@@ -84,6 +86,7 @@ def test_a_value_that_was_not_a_number_is_nan(workdir):
     path = workdir / "runs/unet/repeat0-fold0/metrics.jsonl"
     row = json.loads(path.read_text().splitlines()[0])
     path.write_text(json.dumps(row | {"validation_jaccard": None}) + "\n")
+    edit_record(path.with_name("record.json"), epochs=1)
     epochs = records.load(workdir).epochs
     assert epochs["validation_jaccard"].dtype == float
     assert np.isnan(epochs.loc[epochs["run"] == "unet/repeat0-fold0", "validation_jaccard"].item())
@@ -107,6 +110,7 @@ def test_numbers_of_epochs_are_read_exactly(workdir, tmp_path):
     path = workdir / "runs/unet/repeat0-fold0/metrics.jsonl"
     values = np.random.default_rng(0).random(200).tolist()
     path.write_text("".join(json.dumps({"epoch": e, "validation_jaccard": v}) + "\n" for e, v in enumerate(values, 1)))
+    edit_record(path.with_name("record.json"), epochs=200)
     for folder in (workdir, sweep_writer.pack(workdir, tmp_path / "packed")):
         epochs = records.load(folder).epochs
         assert epochs.loc[epochs["run"] == "unet/repeat0-fold0", "validation_jaccard"].tolist() == values
@@ -125,7 +129,7 @@ def test_packed_results_without_scores_of_images(workdir, tmp_path):
     ("file", "content", "line"),
     [
         ("runs.jsonl", "{", r"runs\.jsonl is damaged .*: bring it back from a copy"),
-        ("runs.jsonl", '{"status": "finished"}', r"runs\.jsonl is damaged \(it lacks run, model\)"),
+        ("runs.jsonl", '{"status": "finished"}', r"runs\.jsonl is damaged \(Object missing required field `run`\)"),
         ("epochs.csv", "run,epoch\n", r"epochs\.csv is damaged \(it lacks sharp_unet/repeat0-fold0\)"),
         ("epochs.csv", None, r"epochs\.csv is missing"),
         ("per_image.parquet", "x", r"per_image\.parquet is damaged .*: bring it back"),
@@ -140,10 +144,7 @@ def test_a_damaged_file_of_packed_results_is_named(workdir, tmp_path, file, cont
 
 
 def test_a_record_that_does_not_say_what_ran_is_of_another_version(workdir):
-    path = workdir / "runs/unet/repeat0-fold0/record.json"
-    record = json.loads(path.read_text())
-    del record["network"], record["skip"]
-    path.write_text(json.dumps(record))
+    edit_record(workdir / "runs/unet/repeat0-fold0/record.json", "network", "skip")
     with pytest.raises(InputError, match=r"record\.json was written by another version .*lacks network, skip.*--pack"):
         _ = records.load(workdir).runs
 
@@ -153,6 +154,26 @@ def test_prepared_images_of_other_data_are_not_shown(workdir):
     folds = json.loads((workdir / "folds.json").read_text())
     (workdir / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
     assert records.load(workdir).prepared is None
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+def test_prepared_images_and_masks_with_a_pixel_changed_are_not_shown(workdir, part):
+    path = Path(json.loads((workdir / "data.json").read_text())["prepared"]) / f"{part}.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert records.load(workdir).prepared is None
+    path.write_bytes(content)
+    assert records.load(workdir).prepared is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"junk"])
+def test_prepared_files_that_are_damaged_are_not_shown(workdir, content):
+    path = Path(json.loads((workdir / "data.json").read_text())["prepared"]) / "masks.npy"
+    whole = path.read_bytes()
+    for damaged in (content, whole.replace(b"|u1", b"|i1"), whole.replace(b"|u1", b"|O1"), whole.replace(b"(", b"[")):
+        path.write_bytes(damaged)
+        assert records.load(workdir).prepared is None
+    path.write_bytes(whole)  # other tests share it
 
 
 def test_without_known_groups_every_image_is_its_own(workdir):

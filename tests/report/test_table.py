@@ -47,6 +47,12 @@ def test_csv_holds_numbers_below_comment_lines():
     assert read["model"].tolist() == FRAME["model"].tolist()
 
 
+def test_a_label_that_looks_like_a_formula_is_text_in_csv():
+    frame = pd.DataFrame({"model": ["=cmd|' /C calc'!A0", "unet"], "difference": ["+1.20", "-"]})
+    lines = table.csv(table.Table("t", "Title", "", frame)).splitlines()
+    assert lines == ["# Title", "model,difference", "'=cmd|' /C calc'!A0,+1.20", "unet,"]
+
+
 def test_latex_is_a_booktabs_table_with_every_special_character_escaped():
     packages, _, text = table.latex(TABLE).partition("\n")
     assert packages == r"% \usepackage{booktabs,graphicx}"

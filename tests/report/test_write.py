@@ -7,6 +7,7 @@ import pytest
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures, provenance, write
 from tests.conftest import squares
+from tests.edits import killed
 from tests.report import sweep_writer, whole
 
 
@@ -54,6 +55,14 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
         file = name.replace(", ", "_")
         assert f"tables/rescored_jaccard-{file}.csv" in names
         assert (f"figures/examples-sharp_unet-{file}.png" in names) == ("grouped" not in name)
+
+
+def test_what_a_killed_report_left_is_cleared(tmp_path):
+    whole.sweep(tmp_path, repeats=1)
+    names = ("report.html", "tables/table1.csv", "figures/bars.png")
+    left = [killed(tmp_path / "report" / name) for name in names]
+    write.write([tmp_path])
+    assert not any(path.exists() for path in left)
 
 
 def test_packed_results_give_the_same_report_but_for_pictures(tmp_path):

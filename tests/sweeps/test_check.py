@@ -1,6 +1,7 @@
 """Configs that cannot run are refused, and the message names the field."""
 
 import dataclasses
+import typing
 
 import jax
 import pytest
@@ -26,12 +27,12 @@ from tests.tiny_sweep import CONFIG
         *(({"loss": {"dice": weight}}, "loss: every weight") for weight in (float("nan"), 0, -1.0)),
         ({"skip_kernel": "laplace"}, "did you mean 'laplacian'"),
         ({"folds": 1}, "folds: must be at least 2"),
-        ({"folds": 0, "split": "own.csv"}, "folds: must be at least 1"),
+        ({"folds": 0, "split": "own.csv"}, "folds: must be from 1 to 10000"),
         ({"folds": 2, "split": "authors"}, "folds: split=authors is one division of the images, so set folds=1; got 2"),
         ({"folds": 2.5}, "folds: 2.5 is not"),
-        ({"epochs": 0}, "epochs: must be at least 1"),
+        ({"epochs": 0}, "epochs: must be from 1 to 1000000"),
         ({"max_runs": 0}, "max_runs"),
-        ({"frozen_epochs": -1}, "frozen_epochs: must be at least 0"),
+        ({"frozen_epochs": -1}, "frozen_epochs: must be from 0 to 1000000"),
         ({"checkpoint_minutes": float("nan")}, "checkpoint_minutes: must be at least 0 and finite, got nan"),
         ({"checkpoint_minutes": float("inf")}, "checkpoint_minutes: must be at least 0 and finite, got inf"),
         ({"data": Data(resident_gb=float("nan"))}, "data.resident_gb: must be at least 0 and finite"),
@@ -43,13 +44,21 @@ from tests.tiny_sweep import CONFIG
         ({"plateau_min_delta": float("nan")}, "plateau_min_delta: must be at least 0"),
         ({"min_learning_rate": -1e-8}, "min_learning_rate: must be at least 0"),
         ({"threshold": 1.0}, "threshold: must be between 0 and 1"),
-        ({"learning_rate": 0.0}, "learning_rate: must be above 0, got 0.0"),
+        ({"learning_rate": 0.0}, "learning_rate: must be above 0 and at most 1e38, got 0.0"),
         ({"learning_rate": float("inf")}, "learning_rate: must be above 0"),
         ({"encoder_learning_rate_factor": 0.0}, "encoder_learning_rate_factor: must be above 0"),
         ({"augment": Augment(flip=1.5)}, "augment.flip: must be from 0 to 1, got 1.5"),
-        ({"augment": Augment(noise=-0.1)}, "augment.noise: must be from 0 to inf, got -0.1"),
-        ({"augment": Augment(rotate=float("inf"))}, "augment.rotate: must be from 0 to inf, got inf"),
-        ({"data": Data(size=(0, 64))}, "data.size"),
+        ({"augment": Augment(noise=-0.1)}, "augment.noise: must be from 0 to 1, got -0.1"),
+        ({"augment": Augment(rotate=float("inf"))}, "augment.rotate: must be from 0 to 180, got inf"),
+        ({"data": Data(size=(0, 64))}, "data.size: height and width must be from 16 to 16384 pixels"),
+        ({"data": Data(size=(64, 2**63))}, "data.size: height and width must be from 16 to 16384 pixels"),
+        ({"data": Data(data_dir="a\0b")}, "data.data_dir: 'a.*b' is not <class 'str'>"),
+        ({"seed": -1}, "seed: must be from 0 to 4294967295, got -1"),
+        ({"folds": 101, "repeats": 100}, "folds: folds x repeats must be at most 10000, got 10100"),
+        ({"max_runs": 2**63}, "max_runs: must be from 1 to 1000000, or None"),
+        ({"batch_size": 10**5000}, "batch_size: a number of thousands of digits is not <class 'int'>"),
+        ({"learning_rate": 10**400}, "learning_rate: 1000.* is not <class 'float'>"),
+        ({"loss": {"dice": 1e308}}, "loss: every weight must be a number from 0 to 1e38"),
         ({"devices_per_run": 3}, "3 asked for, 2 here"),
     ],
 )
@@ -67,6 +76,25 @@ def test_a_config_at_its_limits_is_accepted():
     augment = Augment(**dict.fromkeys((field.name for field in dataclasses.fields(Augment)), 1.0))
     least = {"frozen_epochs": 0, "checkpoint_minutes": 0.0, "patience": 1, "folds": 2, "max_runs": 1}
     check.config(dataclasses.replace(CONFIG, augment=augment, loss={"dice": 1.0, "jaccard": 0.0}, **least), devices=1)
+
+
+def numbers(kind):
+    """Return the names of all fields that hold a number of the type `kind`, as in "augment.blur"."""
+    parts = {"": Config, "data.": Data, "augment.": Augment}
+    hints = ((prefix, typing.get_type_hints(part)) for prefix, part in parts.items())
+    return [prefix + name for prefix, fields in hints for name, hint in fields.items() if hint in (kind, kind | None)]
+
+
+@pytest.mark.parametrize("field", [*numbers(int), *(name for name in numbers(float) if name.startswith("augment."))])
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**5000, 1e308], ids=["2**31", "2**63", "10**5000", "1e308"])
+def test_every_whole_number_and_every_augmentation_has_an_upper_bound(field, value):
+    if field == "seed" and value == 2**31:
+        pytest.skip("seeds have 32 bits")
+    part, _, name = field.rpartition(".")
+    inner = {name: value} if not part else {part: dataclasses.replace(getattr(CONFIG, part), **{name: value})}
+    with pytest.raises(InputError, match=f"^{field}: ") as refused:
+        check.config(dataclasses.replace(CONFIG, **inner), devices=2)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """Device groups, the runs that wait for them, and their threads: without training."""
 
+import os
+import signal
 import threading
+import time
 from types import SimpleNamespace
 
 import jax
@@ -77,9 +80,63 @@ def test_works_that_all_stop_are_named_together():
         list(device_groups.side_by_side([stopping(stop, "b"), stopping(stop, "a")], stop))
 
 
-def test_whoever_stops_listening_stops_the_works():
-    stop = threading.Event()
-    following = device_groups.side_by_side([stopping(stop, "a"), stopping(stop, "b")], stop)
+@pytest.mark.parametrize("names", ["a", "ab"])
+def test_whoever_stops_listening_stops_the_works(names):
+    stop, stopped = threading.Event(), []
+    following = device_groups.side_by_side([stopping(stop, name, stopped) for name in names], stop)
     next(following)
     following.close()
     assert stop.is_set()
+    assert sorted(stopped) == list(names)
+
+
+@pytest.mark.parametrize(("works", "ahead"), [(1, 0), (2, 1)])
+def test_no_work_runs_far_ahead_of_whoever_listens(works, ahead):
+    begun = dict.fromkeys(range(works), -1)
+
+    def counting(work):
+        for number in range(5):
+            begun[work] = number
+            yield work, number
+
+    for work, number in device_groups.side_by_side([counting(work) for work in begun], threading.Event()):
+        time.sleep(0.02)
+        assert begun[work] <= number + ahead
+    assert set(begun.values()) == {4}
+
+
+def test_a_work_alone_runs_in_another_thread_and_its_error_is_raised():
+    def work():
+        yield threading.current_thread()
+        raise OSError("no space")
+
+    following = device_groups.side_by_side([work()], threading.Event())
+    assert next(following) is not threading.current_thread()
+    with pytest.raises(OSError, match="no space"):
+        next(following)
+
+
+def test_an_interrupt_waits_for_the_works_and_a_second_one_does_not():
+    """It is raised in the thread that waits, as in a notebook."""
+    stop, finish, finished = threading.Event(), threading.Event(), []
+
+    def busy():
+        yield "begun"
+        finish.wait(10)  # as a compiled epoch does, whatever is asked
+        finished.append(stop.is_set())
+        yield "ended"
+
+    def interrupt(*times):
+        for seconds in times:
+            time.sleep(seconds)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for interrupts, waited in (((0.1,), True), ((0.1, 0.1), False)):
+        stop.clear(), finish.clear(), finished.clear()
+        following = device_groups.side_by_side([busy()], stop)
+        assert next(following) == "begun"
+        threading.Thread(target=interrupt, args=interrupts).start()
+        threading.Timer(0.6, finish.set).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(following)
+        assert finished == [True] * waited

@@ -149,7 +149,7 @@ def test_folds_drawn_otherwise_are_refused(done, dataset, monkeypatch):
         return {place: cells[place[0], 1 - place[1]] for place in cells}
 
     monkeypatch.setattr(plan, "split", other)
-    with pytest.raises(InputError, match="other images in repeat 0, fold 0: another version drew them"):
+    with pytest.raises(InputError, match="other images in repeat 0, fold 0: another split or another version"):
         make(done, dataset)
 
 

@@ -14,6 +14,7 @@ from sharp_unet_jax.report import figures, write
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import merge, plan, workdir
 from tests.conftest import squares
+from tests.edits import edit_record, killed
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -43,7 +44,9 @@ def test_shards_with_workdirs_of_their_own_are_merged(shards, tmp_path, finished
     assert f"report: {tmp_path / 'all' / 'report' / 'report.html'}" in printed
     assert "are finished" not in (tmp_path / "all" / "tables.md").read_text()
     assert make(tmp_path / "all", squares()) == []  # nothing is left to train
+    left = [killed(tmp_path / "all" / name) for name in ("folds.json", "runs/unet/repeat0-fold0")]
     assert merge.merge(tmp_path / "all", shards) == 0
+    assert not any(path.exists() for path in left)
 
 
 def test_a_sweep_on_one_split_resumes_and_merges(tmp_path):
@@ -121,7 +124,8 @@ def test_parts_of_other_sweeps_are_refused_and_nothing_is_written(shards, tmp_pa
     (shards[2] / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
     with pytest.raises(InputError, match=r"shard2 is of another sweep: .*shard0 holds a sweep on other images"):
         merge.merge(tmp_path / "all", shards)
-    folds["folds"][0]["test"] = folds["folds"][1]["test"]
+    first, second = folds["folds"]
+    first["test"], second["test"] = second["test"], first["test"]
     (shards[2] / "folds.json").write_text(json.dumps(folds))
     with pytest.raises(InputError, match=r"shard2 is of another sweep: .*other images in repeat 0, fold 0"):
         merge.merge(tmp_path / "all", shards)
@@ -151,8 +155,7 @@ def test_folds_are_compared_with_those_of_the_part_with_most_repeats(finished, t
 @pytest.mark.parametrize(("changes", "what"), [({"weights_sha256": "0"}, "weights"), ({"jaccard": 0.99}, "scores")])
 def test_a_run_with_other_weights_or_scores_is_refused(shards, tmp_path, finished, changes, what):
     shutil.copytree(finished, tmp_path / "other")
-    path = tmp_path / "other" / "runs" / "unet" / "repeat0-fold0" / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    edit_record(tmp_path / "other" / "runs" / "unet" / "repeat0-fold0" / "record.json", **changes)
     with pytest.raises(
         InputError, match=rf"shard0 and .*other both hold unet/repeat0-fold0, with other {what}: delete"
     ):
@@ -163,9 +166,7 @@ def test_records_without_scoring_are_merged(finished, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(finished, tmp_path / name)
         for path in (tmp_path / name).glob("runs/*/*/record.json"):
-            record = json.loads(path.read_text())
-            del record["scoring"]
-            path.write_text(json.dumps(record))
+            edit_record(path, "scoring")
     assert merge.merge(tmp_path / "all", [tmp_path / "one", tmp_path / "two"]) == 4
 
 

@@ -1,6 +1,7 @@
 """The results of a sweep packed into a few files: nothing is lost, and nothing is left half written."""
 
 import csv
+import hashlib
 import json
 import shutil
 
@@ -8,9 +9,10 @@ import pandas as pd
 import pytest
 
 from launch import merge as command
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, UncheckedWarning
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.sweeps import pack, plan
+from tests.edits import edit, killed
 from tests.tiny_sweep import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -34,11 +36,17 @@ def test_packed_results_hold_what_the_workdir_holds(done, tmp_path, capsys):
     assert capsys.readouterr().out == f"4 records are packed in {tmp_path / 'packed'}\n"
     packed = tmp_path / "packed"
     copied = ["config.json", "environment.json", "folds.json", "scores.csv", "tables.md"]
-    names = sorted([*copied, "epochs.csv", "per_image.parquet", "runs.jsonl"])
+    names = sorted([*copied, "epochs.csv", "per_image.parquet", "runs.jsonl", "sha256.json"])
     assert sorted(path.name for path in packed.iterdir()) == names
     assert all((packed / name).read_bytes() == (done / name).read_bytes() for name in copied)
     records = [json.loads((done / "runs" / run / "record.json").read_text()) for run in RUNS]
     assert lines(packed / "runs.jsonl") == records
+    digests = json.loads((packed / "sha256.json").read_text())
+    assert digests == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in packed.iterdir()
+        if path.name != "sha256.json"
+    }
     rows = [{"run": run} | row for run in RUNS for row in lines(done / "runs" / run / "metrics.jsonl")]
     with open(packed / "epochs.csv", newline="") as file:
         found = [
@@ -52,8 +60,10 @@ def test_packed_results_hold_what_the_workdir_holds(done, tmp_path, capsys):
 
 
 def test_the_same_workdir_gives_the_same_bytes(done, tmp_path):
+    left = killed(tmp_path / "one")
     for name in ("one", "two", "one"):  # the third replaces the first
         pack.pack(tmp_path / name, done)
+    assert not left.exists()
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
 
@@ -72,11 +82,13 @@ def test_a_command_without_shards_or_pack_says_what_is_missing(done, capsys):
 
 def test_failed_and_unfinished_runs_leave_what_they_have(done, tmp_path):
     failed, unfinished = (done / "runs" / run for run in RUNS[:2])
-    record = {"status": "failed", "run": RUNS[0], "model": "unet", "epoch": 2, "reason": "the loss became NaN"}
-    (failed / "record.json").write_text(json.dumps(record))
+    changes = {"status": "failed", "epoch": 2, "reason": "the loss became NaN"}
+    # As an earlier version wrote it.
+    edit(failed / "record.json", "jaccard", "dice", "skip", "record_sha256", "sha256", **changes)
     (failed / "per_image.parquet").unlink()
     (unfinished / "record.json").unlink()
-    assert pack.pack(tmp_path / "packed", done) == 3
+    with pytest.warns(UncheckedWarning, match="no digests"):
+        assert pack.pack(tmp_path / "packed", done) == 3
     records = lines(tmp_path / "packed" / "runs.jsonl")
     assert [(record["run"], record["status"]) for record in records] == [
         (RUNS[0], "failed"), (RUNS[2], "finished"), (RUNS[3], "finished"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -78,7 +79,17 @@ def test_a_state_of_another_network_is_refused(tmp_path, dataset, monkeypatch):
     stopped_after(1, tmp_path / "w", dataset, SIX)
     wider = models.MODELS["sharp_unet"]._replace(parts=models._unet((4, 16)))
     monkeypatch.setitem(models.MODELS, "sharp_unet", wider)
-    with pytest.raises(InputError, match=r"repeat0-fold0/resume is of another network or version: delete it"):
+    with pytest.raises(InputError, match=r"repeat0-fold0/resume is of another run, network or version: delete"):
+        make(tmp_path / "w", dataset, SIX)
+
+
+def test_a_state_of_another_fold_is_refused(tmp_path, dataset):
+    """It has learnt from the test images of this one."""
+    stopped_after(5, tmp_path / "w", dataset, SIX, devices=2)
+    runs = tmp_path / "w" / "runs" / "sharp_unet"
+    shutil.rmtree(runs / "repeat0-fold0" / "resume")
+    shutil.copytree(runs / "repeat0-fold1" / "resume", runs / "repeat0-fold0" / "resume")
+    with pytest.raises(InputError, match=r"repeat0-fold0/resume is of another run, network or version: delete it"):
         make(tmp_path / "w", dataset, SIX)
 
 

@@ -1,7 +1,6 @@
 """Pretrained weights: every value in its place, for any number of channels; wrong files are refused by name."""
 
 import gc
-import json
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import checkpoint
 from sharp_unet_jax.weights import pretrained
+from tests.edits import edit_record
 from tests.weights import weight_writers
 
 RNG = np.random.default_rng(0)
@@ -198,8 +198,7 @@ def test_a_run_whose_weights_are_not_those_recorded_is_refused(done):
     """Orbax keeps no checksum of arrays."""
     run = done / "runs/unet/repeat0-fold0"
     sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), weights=str(run))
-    record = json.loads((run / "record.json").read_text())
-    (run / "record.json").write_text(json.dumps(record | {"weights_sha256": "0" * 64}))
+    edit_record(run / "record.json", weights_sha256="0" * 64)
     for path in (run, run / "checkpoint"):
         with pytest.raises(InputError, match=r"checkpoint in .* is damaged: its bytes are not those recorded"):
             sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), weights=str(path))

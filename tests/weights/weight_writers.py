@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import safetensors.numpy
 
-from sharp_unet_jax.weights import keras_files, torch_files
+from sharp_unet_jax.weights import dtypes, keras_files
 
-KINDS = {dtype: kind for kind, dtype in torch_files.TORCH_TYPES.items()}
+KINDS = {dtype: kind for kind, dtype in dtypes.TORCH.items()}
 PICKLED_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
 ORDERED_DICT = b"ccollections\nOrderedDict\n"
 
 
@@ -58,8 +59,7 @@ def write_pth_parts(path: Path, pickled: bytes, storages: list[bytes], byteorder
 
 def write_legacy_pth_parts(path: Path, pickled: bytes, storages: list[tuple[int, bytes]]) -> None:
     """Write the file of torch.save below 1.6 around any pickle; a storage is its number of elements and its data."""
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
-    head = PICKLED_MAGIC + pickle.dumps(1001, 2) + pickle.dumps(system, 2) + pickled
+    head = PICKLED_MAGIC + pickle.dumps(1001, 2) + pickle.dumps(MACHINE, 2) + pickled
     keys = pickle.dumps([str(key) for key in range(len(storages))], 2)
     path.write_bytes(head + keys + b"".join(numel.to_bytes(8, "little") + data for numel, data in storages))
 

@@ -3,8 +3,10 @@
 Real files come with pydicom; slices whose pixels are known are written here.
 """
 
+import re
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import highdicom
@@ -14,6 +16,7 @@ import pytest
 
 from datasets.files import DataError
 from datasets.formats import dicom, search
+from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 from tests.datasets.formats.conftest import CLASSES, labels_of
 
@@ -252,6 +255,123 @@ def test_dicom_files_alone_and_series_side_by_side(tmp_path, rng):
     for k in range(4):
         write_slice(tmp_path / "x" / f"c{k}.dcm", rng.integers(0, 9, (4, 4)), series=f"1.{3 + k % 2}", number=k)
     assert [one.name for one in search.find([str(tmp_path)])] == ["x/1.3", "x/1.4", "x/a", "x/b"]
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "../../escaped",
+        "/tmp/escaped",
+        "..",
+        "1.2/3",
+        "a" * 300,
+        "C:\\x",
+        "1.2\n3",
+        "\u00e9",
+        "1." * 32 + "1",
+        "con",
+        "1..2",
+    ],
+)
+def test_a_uid_of_other_characters_is_no_path(tmp_path, rng, uid):
+    for name, series in (("a", uid), ("b", "1.2.3.5")):
+        for number in range(2):
+            pixels = rng.integers(0, 9, (4, 4))
+            write_slice(tmp_path / "x" / f"{name}{number}.dcm", pixels, series="1.2.3", number=number)
+            changed_series(tmp_path / "x" / f"{name}{number}.dcm", series)
+    first, second = sorted(one.name for one in search.find([str(tmp_path)]))
+    assert first == "x/1.2.3.5" or second == "x/1.2.3.5"
+    (other,) = {first, second} - {"x/1.2.3.5"}
+    assert re.fullmatch(r"x/[A-Za-z0-9_]{0,40}-[0-9a-f]{12}", other)
+    assert sorted(one.name for one in search.find([str(tmp_path)])) == [first, second], "the same in the next command"
+
+
+def changed_series(path: Path, uid: str) -> None:
+    file = pydicom.dcmread(path)
+    with warnings.catch_warnings(action="ignore"):
+        file.SeriesInstanceUID = uid
+        file.save_as(path)
+
+
+def test_uids_that_are_alike_but_for_such_characters_stay_apart():
+    names = [
+        dicom._file_name(uid) for uid in ("1.2/3", "1.2_3", "1.2\\3", "1.2.3", "1_2_3", "a" * 99, "a" * 100, "A" * 99)
+    ]
+    assert len({name.casefold() for name in names}) == len(names)
+    assert names[3] == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        [-1, 1],
+        [0, 1],
+        [1, 0],
+        [-1, -1],
+        ["nan", "1"],
+        ["1", "inf"],
+        ["-inf", "-inf"],
+        ["1e200", "1e200"],
+        [1],
+        ["x", "1"],
+        [1, 2, 3],
+    ],
+)
+def test_an_impossible_spacing_gives_no_area(scan, spacing):
+    folder, _ = scan
+    paths = sorted(folder.iterdir())
+    assert dicom.read(paths).area == pytest.approx(0.4)
+    file = pydicom.dcmread(paths[1])
+    file.add(pydicom.DataElement("PixelSpacing", "LO", list(map(str, spacing))))  # its own VR takes numbers alone
+    file.save_as(paths[1])
+    assert np.isnan(dicom.read(paths).area)
+    assert np.isnan(dicom.read(paths[1:2]).area)
+
+
+def test_slices_of_another_spacing_give_no_area(scan):
+    folder, _ = scan
+    paths = sorted(folder.iterdir())
+    for spacing, area in (([0.50001, 0.8], 0.4), ([0.6, 0.8], np.nan), (None, None)):
+        file = pydicom.dcmread(paths[1])
+        file.PixelSpacing = spacing
+        file.save_as(paths[1])
+        assert dicom.read(paths).area == (area if area is None else pytest.approx(area, rel=1e-3, nan_ok=True))
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ({"Rows": 0}, r"a\.dcm: holds no pictures, but 1 of 0x64 pixels"),
+        ({"Rows": 65535, "Columns": 65535}, r"a\.dcm: is 65535x65535 pixels, and more than"),
+        ({"NumberOfFrames": 2**31 - 1}, r"a\.dcm: needs [\d,.]+ GB of memory, and"),
+        ({"NumberOfFrames": -1}, r"a\.dcm: holds no pictures"),
+        ({"NumberOfFrames": 9}, r"a\.dcm: cannot be read as DICOM pictures"),
+    ],
+)
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm", "MR_small_jp2klossless.dcm"])
+def test_a_header_of_another_size(tmp_path, name, elements, message):
+    path = changed(name, tmp_path / "a.dcm", **elements)
+    with pytest.raises(DataError, match=message) as error:
+        dicom.read([path])
+    assert "\n" not in str(error.value)
+
+
+def test_a_deflated_file_that_may_fill_the_memory_is_refused(monkeypatch):
+    path = real("image_dfl.dcm")
+    assert dicom.read([path]).pictures.shape == (1, 512, 512)
+    monkeypatch.setattr(memory, "free", lambda: 2**20)
+    with pytest.raises(DataError, match=r"image_dfl\.dcm: is deflated, and may not fit into memory; inflate it first"):
+        dicom.read([path])
+
+
+def test_a_picture_that_is_cut_short_needs_no_other_decoder(tmp_path):
+    path = changed("SC_rgb_jpeg_dcmtk.dcm", tmp_path / "a.dcm")
+    file = pydicom.dcmread(path)
+    file.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8 no JPEG"])
+    file.save_as(path)
+    with pytest.raises(DataError, match=r"a\.dcm: cannot be read as DICOM pictures .*; it is damaged") as error:
+        dicom.read([path])
+    assert "pip install" not in str(error.value)
 
 
 def test_what_is_no_dicom_is_said(tmp_path):

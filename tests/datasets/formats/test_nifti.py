@@ -1,5 +1,8 @@
 """NIfTI: the same slices however the axes are stored, and masks that lie on their volume."""
 
+import gzip
+import math
+import struct
 from pathlib import Path
 
 import nibabel
@@ -60,6 +63,51 @@ def test_a_real_volume(tmp_path):
     np.testing.assert_allclose(mask.affine, image.affine)
     with pytest.raises(DataError, match=r"example4d.nii.gz: is of shape \(128, 96, 24, 2\).*save its volumes apart"):
         nifti.read([path.with_name("example4d.nii.gz")])
+
+
+def altered(path: Path, offset: int, code: str, *values: float) -> Path:
+    """Write a volume of 4x5x3 voxels with a change at `offset` of its header."""
+    content = bytearray(nibabel.Nifti1Image(np.zeros((4, 5, 3), np.uint8), np.diag([0.5, 0.8, 3, 1])).to_bytes())
+    struct.pack_into(f"<{code}", content, offset, *values)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("side", [-0.5, 0.0, math.nan, math.inf, -math.inf])
+def test_an_impossible_spacing_gives_no_area(tmp_path, capfd, ending, side):
+    for axis, offset in enumerate((80, 84, 88)):
+        stack = nifti.read([altered(tmp_path / f"a{ending}", offset, "f", side)])
+        assert stack.pictures.shape == (3, 5, 4)
+        assert stack.area == pytest.approx(math.nan if axis < 2 else 0.4, nan_ok=True)
+        nifti.write_masks(tmp_path / "m.nii.gz", np.ones((3, 5, 4), np.uint8), stack, CLASSES)
+        assert np.asarray(nibabel.load(tmp_path / "m.nii.gz").dataobj).sum() == 60
+    assert not capfd.readouterr().err
+
+
+def test_units_of_length(tmp_path):
+    for code, area in ((0, 0.4), (1, 4e5), (2, 0.4), (3, 4e-7), (5, 0.4)):
+        assert nifti.read([altered(tmp_path / "a.nii", 123, "B", code)]).area == pytest.approx(area)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        ((3, 4, 5, 0), r"a\.nii.*: holds no pictures, but 0 of 5x4 pixels"),
+        ((3, 0, 5, 3), r"holds no pictures"),
+        ((3, -4, 5, 3), r"holds no pictures|cannot be read as NIfTI"),
+        ((3, 32767, 32767, 1), r"is 32767x32767 pixels, and more than 268,435,456 are not read"),
+        ((5, 9999, 9999, 32767, 1, 1), r"needs 3,276.\d GB of memory, and [\d.]+ GB are free"),
+        ((4, 4, 5, 3, 32767), r"is of shape \(4, 5, 3, 32767\)"),
+        ((3, 40, 50, 30), r"cannot be read as NIfTI"),
+    ],
+)
+def test_a_header_of_other_dimensions(tmp_path, ending, dims, message):
+    path = altered(tmp_path / f"a{ending}", 40, f"{len(dims)}h", *dims)
+    with pytest.raises(DataError, match=message) as error:
+        nifti.read([path])
+    assert "\n" not in str(error.value)
 
 
 def test_what_is_no_volume_is_refused(tmp_path, rng):

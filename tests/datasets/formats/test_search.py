@@ -1,6 +1,7 @@
 """Inputs found on disk, and the names of their outputs."""
 
 import gzip
+import os
 
 import pytest
 
@@ -45,6 +46,25 @@ def test_what_is_named_and_no_image_is_noted(tmp_path):
         search.find(given)
     with pytest.raises(InputError, match=r"notes.txt: is of no format known here"):
         search.find(given[1:], [])
+
+
+def test_a_pipe_is_not_read_and_a_folder_may_have_the_name_of_a_picture(tmp_path):
+    """Reading a pipe may never end."""
+    for name in ("pipe.png", "pipe.dcm", "pipe"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="holds no images"):
+        search.find([str(tmp_path)])
+    (tmp_path / "x.png").mkdir()
+    (tmp_path / "x.png/a.png").touch()
+    assert [one.name for one in search.find([str(tmp_path)])] == ["x.png/a"]
+    faults: list[str] = []
+    assert [one.name for one in search.find([str(tmp_path / "*")], faults)] == ["a"]
+    pipes = [
+        f"{tmp_path}/pipe{suffix}: is no file but a pipe or a device; remove it" for suffix in ("", ".dcm", ".png")
+    ]
+    assert faults == pipes
+    with pytest.raises(InputError, match=r"pipe\.png: is no file but a pipe"):
+        search.find([str(tmp_path / "pipe.png")], faults)
 
 
 def test_inputs_that_are_none(tmp_path):

@@ -7,6 +7,7 @@ import tifffile
 from datasets.files import DataError
 from datasets.formats import tif
 from sharp_unet_jax import palette
+from sharp_unet_jax.advice import memory
 from tests.datasets.folder.test_images import BLOB, GREY, KINDS, RGB
 from tests.datasets.formats.conftest import CLASSES, labels_of
 
@@ -66,6 +67,26 @@ def test_a_tif_mask_has_the_pages_and_a_palette(tmp_path, rng):
     probabilities = rng.random((3, 6, 8, 3), np.float32)
     tif.write_probabilities(tmp_path / "p.tif", probabilities, tif.Stack(labels), CLASSES)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "p.tif")[3:6], np.moveaxis(probabilities[1], -1, 0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "message"),
+    [
+        ((6, 8), (0, 8), "a.tif: (holds no p|is )"),
+        ((6, 8), (2**20, 2**20), "a.tif: is 1048576x1048576"),
+        ((2, 6, 8), (2**14, 2**14), "a.tif: needs 4.3 GB of memory, and 1.1 GB are free"),
+    ],
+)
+def test_a_header_of_another_size(tmp_path, monkeypatch, shape, size, message):
+    """An array of gigabytes in a file of 1 kB."""
+    monkeypatch.setattr(memory, "free", lambda: 2**30)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.float64), photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        for page in file.pages:
+            page.tags["ImageLength"].overwrite(size[0])
+            page.tags["ImageWidth"].overwrite(size[1])
+    with pytest.raises(DataError, match=message):
+        tif.read([tmp_path / "a.tif"])
 
 
 def test_what_is_no_tif_is_refused(tmp_path):

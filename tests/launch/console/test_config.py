@@ -55,6 +55,33 @@ def test_a_config_with_an_error_is_one_line(tmp_path):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import sys\nsys.exit()", "SystemExit"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise ValueError", "ValueError"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("print('hello')\nconfig = 1 / 0", "ZeroDivisionError: division by zero"),
+        ("def again(): again()\nagain()", "RecursionError"),
+        ("config = (", "SyntaxError"),
+        ("\0", "source code"),
+        ("x = " + "(" * 10_000, "SyntaxError: too many nested parentheses"),
+        ("print('hello')", "does not define"),
+    ],
+)
+def test_a_config_that_does_anything_else_is_one_line(tmp_path, content, message):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message) as raised:
+        configs.load(str(path))
+    assert str(raised.value).startswith(f"--config: {path}")
+    path.write_text("raise KeyboardInterrupt")  # Ctrl-C at a config that takes long
+    with pytest.raises(KeyboardInterrupt):
+        configs.load(str(path))
+
+
 def test_a_misspelt_config_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"no file 'cvv.py'; did you mean 'cvc.py'"):
         configs.load("cvv.py")
@@ -103,6 +130,11 @@ def test_override_reaches_inner_fields():
         ("protocol", "papre", "expected one of paper, nested"),
         ("data.size", "96", "expected 2 values"),
         ("loss", "{'dice': 'x'}", "expected a mapping"),
+        ("loss", "{[1]: 1}", "expected a mapping"),
+        ("loss", "{" * 100_000, "expected a mapping"),
+        ("loss", "{'dice': " + "-" * 100_000 + "1}", "expected a mapping"),
+        ("loss", f"{{'dice': 1{400 * '0'}}}", "int too large to convert to float"),
+        ("folds", 5000 * "9", "expected a whole number"),
     ],
 )
 def test_override_refuses_in_one_line(field, text, message):

@@ -29,7 +29,7 @@ def handlers():
         # jaxlib raises it where it reads an array whose sum over processes failed.
         (ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer"), 2, "error: another process of the"),
         (jax.errors.JaxRuntimeError("INTERNAL: all-reduce\nfailed"), 2, "error: another process of the sweep failed"),
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 1, "error: the device is out of memory: lower"),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"), 1, "error: there is too little memory: lower"),
         (ValueError("axis 3 is out of bounds"), 2, "ValueError: axis 3 is out of bounds"),
     ],
 )
@@ -68,11 +68,13 @@ def test_a_fault_of_one_process_alone_is_raised(monkeypatch):
 
 
 @pytest.mark.usefixtures("handlers")
-def test_sigterm_before_training_leaves_with_75():
-    cv_process.leave_on_sigterm()
+def test_signals_before_training_leave_with_their_codes():
+    cv_process.leave_on_signals()
     with pytest.raises(SystemExit) as ended:
         signal.raise_signal(signal.SIGTERM)
     assert ended.value.code == 75
+    with pytest.raises(KeyboardInterrupt):  # `exit_with` makes it 130
+        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.usefixtures("handlers")
@@ -82,9 +84,10 @@ def test_a_signal_asks_to_stop_and_a_second_ctrl_c_leaves_at_once(monkeypatch):
     stop, interrupted = cv_process.stop_on_signals(console)
     signal.raise_signal(signal.SIGTERM)
     assert (stop.is_set(), interrupted.is_set()) == (True, False)
+    assert console.export_text() == "SIGTERM: stopping at the end of the epoch\n"
     stop, interrupted = cv_process.stop_on_signals(console)
     signal.raise_signal(signal.SIGINT)
     assert (stop.is_set(), interrupted.is_set(), codes) == (True, True, [])
-    assert "stopping at the end of the epoch" in console.export_text()
+    assert console.export_text() == "stopping at the end of the epoch; Ctrl-C again to stop at once\n"
     signal.raise_signal(signal.SIGINT)
     assert codes == [130]

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import warnings
 
+import jax
 import pytest
 
 from datasets.files import DataError
 from launch.console import ending
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, UncheckedWarning
 
 
 @pytest.mark.parametrize(
@@ -27,9 +29,33 @@ def test_ctrl_c_is_one_line_too(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 4 TiB"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB"),
+        jax.errors.JaxRuntimeError(
+            "INTERNAL: Error dispatching computation: Out of memory allocating 64018142336 bytes."
+        ),
+        ValueError("RESOURCE_EXHAUSTED: Out of memory"),
+    ],
+)
+def test_too_little_memory_is_one_line(error):
+    with pytest.raises(SystemExit) as end, ending.in_one_line():
+        raise error
+    assert end.value.code == "error: there is too little memory: end other programs, or use a machine with more"
+
+
 def test_a_bug_is_not_hidden():
     with pytest.raises(ZeroDivisionError), ending.in_one_line():
         print(1 / 0)
+
+
+def test_a_warning_of_files_without_digests_is_one_line(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    ending.shorten_warnings()
+    assert warnings.formatwarning("old files", UncheckedWarning, "a.py", 1) == "warning: old files\n"
+    assert warnings.formatwarning("old files", UserWarning, "a.py", 1).startswith("a.py:1: UserWarning")
 
 
 def test_a_character_that_the_terminal_lacks_is_printed_as_a_question_mark():

@@ -1,4 +1,7 @@
-"""areas.csv: its rows, and the table after several commands."""
+"""areas.csv: its rows, and the table after several commands, damaged or edited."""
+
+import csv
+import math
 
 import numpy as np
 import pytest
@@ -16,12 +19,13 @@ def test_a_row_for_each_slice_and_class_but_the_background():
     labels[0, 0] = 1
     labels[1] = [[1, 1, 2, 0], [1, 0, 0, 0]]
     assert areas.rows("a", labels, CLASSES, 0.5) == [
-        ("a", "0", "lung", "4", "0.500000", "2.0000"),
-        ("a", "0", "lesion", "0", "0.000000", "0.0000"),
-        ("a", "1", "lung", "3", "0.375000", "1.5000"),
-        ("a", "1", "lesion", "1", "0.125000", "0.5000"),
+        ("a", "0", "lung", "4", "0.500000", "2.0000", "2"),
+        ("a", "0", "lesion", "0", "0.000000", "0.0000", "2"),
+        ("a", "1", "lung", "3", "0.375000", "1.5000", "2"),
+        ("a", "1", "lesion", "1", "0.125000", "0.5000", "2"),
     ]
-    assert areas.rows("a", labels[:1], CLASSES[:2], None) == [("a", "0", "lung", "4", "0.500000", "")]
+    for unknown in (None, math.nan):
+        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [("a", "0", "lung", "4", "0.500000", "", "1")]
 
 
 @pytest.fixture
@@ -34,42 +38,124 @@ def inputs(*names):
     return [Input(name, (), picture) for name in names]
 
 
-def row(name, pixels="1", number="0", label="lung"):
-    return (name, number, label, pixels, "0.5", "")
+def rows(name, pixels="1", slices=1):
+    return [
+        (name, str(number), label, pixels, "0.5", "", str(slices)) for number in range(slices) for label in CLASSES[1:]
+    ]
+
+
+def written(output, *names):
+    """Give each input a mask and the rows of two slices; return the bytes of the table."""
+    for name in names:
+        (output.folder / f"masks/{name}.png").write_bytes(b"mask")
+    areas.sort(output, [], CLASSES)
+    for name in names:
+        areas.append(output, rows(name, slices=2))
+    return (output.folder / "areas.csv").read_bytes()
 
 
 def lines(output):
-    head, *rest = (output.folder / "areas.csv").read_text().splitlines()
-    assert head == "input,slice,class,pixels,share,mm2"
-    return [tuple(line.split(",")) for line in rest]
+    with open(output.folder / "areas.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        head, *rest = csv.reader(file)
+    assert head == ["input", "slice", "class", "pixels", "share", "mm2", "slices"]
+    return list(map(tuple, rest))
 
 
 def test_rows_are_sorted_by_input_after_those_of_earlier_commands(output):
-    areas.sort(output, [])  # writes the header
-    areas.append(output, [row("old"), row("b"), row("b", number="1")])
-    areas.append(output, [row("a")])
-    for name in ("a", "b"):
-        (output.folder / f"masks/{name}.png").touch()
-    areas.sort(output, inputs("a", "b"))
-    assert lines(output) == [row("old"), row("a"), row("b"), row("b", number="1")]
+    written(output, "old", "b", "a")
+    assert areas.sort(output, inputs("a", "b"), CLASSES) == {"a", "b"}
+    assert lines(output) == [row for name in ("old", "a", "b") for row in rows(name, slices=2)]
 
 
-def test_rows_without_a_mask_and_rows_cut_off_are_dropped_and_later_ones_win(output):
-    areas.sort(output, [])
-    areas.append(output, [row("gone"), row("a", "1"), row("a", "1", label="lesion")])
-    areas.append(output, [row("a", "2")])
-    with open(output.folder / "areas.csv", "a", encoding="utf-8") as file:
-        file.write("a,0,les")
-    (output.folder / "masks/a.png").touch()
-    areas.sort(output, inputs("a", "gone"))
-    assert lines(output) == [row("a", "2"), row("a", "1", label="lesion")]
+def test_an_input_is_done_if_its_mask_and_its_rows_are_there(output):
+    written(output, "whole", "no mask", "empty mask", "no rows")
+    (output.folder / "masks/no mask.png").unlink()
+    (output.folder / "masks/empty mask.png").write_bytes(b"")
+    kept = [row for row in lines(output) if row[0] != "no rows"]
+    (output.folder / "areas.csv").write_bytes(areas._csv([areas.COLUMNS, *kept]))
+    assert areas.sort(output, inputs("whole", "no mask", "empty mask", "no rows", "new"), CLASSES) == {"whole"}
+    assert lines(output) == rows("whole", slices=2)
+    (output.folder / "areas.csv").unlink()
+    assert areas.sort(output, inputs("whole"), CLASSES) == set()
+    assert lines(output) == []
 
 
-def test_names_with_commas_and_without_utf_8_survive(output):
-    names = ('a, "b"', b"\xe9".decode(errors="surrogateescape"))
-    areas.sort(output, [])
-    areas.append(output, [row(name) for name in names])
+def test_a_table_cut_short_anywhere_keeps_whole_inputs_alone(output):
+    whole = written(output, "a", "b")
+    ends = [whole.index(b"b,0"), len(whole)]
+    for length in range(len(whole)):
+        (output.folder / "areas.csv").write_bytes(whole[:length])
+        done = areas.sort(output, inputs("a", "b"), CLASSES)
+        assert done == {name for name, end in zip("ab", ends, strict=True) if length >= end}
+        assert lines(output) == [row for name in sorted(done) for row in rows(name, slices=2)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"b,1,lung,1,0.5,,2\n", b""),
+        (b"b,1,lung,1,0.5,,2\n", b"b,1,lung,1,0.5\n"),
+        (b"b,1,lung,1,0.5,,2\n", b"b,1,lung,1,0.5,,3\n"),
+        (b"b,1,lung,1,0.5,,2\n", b"b,1,liver,1,0.5,,2\n"),
+        (b"b,1,lung,1,0.5,,2\n", b"b,\xff\x00,lung,1,0.5,,2\n"),
+        (b"b,1,lung,1,0.5,,2\n", b"b,1,lung,1,0.5,,2\nb,2,lung,1,0.5,,2\n"),
+        (b"b,0,lung", b'"b,0,lung'),  # it goes on to the end of the table
+        (b"b,0,lung", b'"' + 200_000 * b"b"),
+    ],
+)
+def test_an_input_with_strange_rows_is_done_again(output, old, new):
+    whole = written(output, "a", "b")
+    assert old in whole
+    (output.folder / "areas.csv").write_bytes(whole.replace(old, new, 1))
+    assert areas.sort(output, inputs("a", "b"), CLASSES) == {"a"}
+    assert lines(output) == rows("a", slices=2)
+
+
+def test_the_later_of_two_predictions_wins(output):
+    written(output, "a")
+    areas.append(output, rows("a", "2", slices=2))
+    assert areas.sort(output, inputs("a"), CLASSES) == {"a"}
+    assert lines(output) == rows("a", "2", slices=2)
+
+
+NAMES = (
+    'a, "b"',
+    b"\xe9".decode(errors="surrogateescape"),
+    "=cmd|' /C calc'!A0",
+    "@x",
+    "'=y",
+    "a\rb",
+    "a\nb",
+    "\r\n=1",
+    "input",
+    "-1",
+)
+
+
+def test_names_of_every_kind_survive(output):
+    areas.sort(output, [], CLASSES)
+    areas.append(output, [row for name in NAMES for row in rows(name)])
     before = (output.folder / "areas.csv").read_bytes()
-    areas.sort(output, [])
+    areas.sort(output, inputs("unknown"), CLASSES)
     assert (output.folder / "areas.csv").read_bytes() == before
+    assert list(areas._read(output, CLASSES)) == list(NAMES)
     assert b"\xe9,0,lung" in before
+    assert not [row for row in lines(output) if row[0].startswith(("=", "@", "\r"))]
+
+
+def test_a_disk_that_takes_half_of_the_rows_is_full(output, monkeypatch):
+    class Full:
+        name = "areas.csv"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def write(self, content):
+            return len(content) // 2
+
+    monkeypatch.setattr("builtins.open", lambda *_, **__: Full())
+    with pytest.raises(OSError, match=r"No space left on device: 'areas\.csv'"):
+        areas.append(output, rows("a"))

@@ -1,6 +1,10 @@
 """The output folder: its files, what it refuses, and the record of its prediction."""
 
 import json
+import os
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,12 +41,101 @@ def test_each_format_has_its_files(tmp_path):
     assert output.paths(Output(tmp_path), Input("a", (), tif)) == [tmp_path / "masks/a.tif"]
 
 
-def test_an_input_is_done_when_all_its_files_are_there(tmp_path, one):
+def test_an_input_is_written_when_all_its_files_are_there_and_none_is_empty(tmp_path, one):
     with_overlays = Output(tmp_path, ("overlays",))
-    for kind, done in (("masks", False), ("overlays", True)):
-        (tmp_path / kind).mkdir()
-        (tmp_path / kind / "a.png").touch()
-        assert output.is_done(with_overlays, one) == done
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.png").write_bytes(b"x")
+    (tmp_path / "overlays/a.png").mkdir(parents=True)
+    assert not output.is_written(with_overlays, one), "a folder is no file"
+    (tmp_path / "overlays/a.png").rmdir()
+    for content in (b"", b"x"):
+        (tmp_path / "overlays/a.png").write_bytes(content)
+        assert output.is_written(with_overlays, one) == bool(content)
+
+
+@pytest.mark.parametrize("name", ["../a", "../../a", "x/../../../a", "x/../a", "/../a"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, one, name):
+    """Names come from files and folders, and formats may add some that come from within files."""
+    for family in (picture, tif, nifti):
+        other = one._replace(name=name, family=family)
+        with pytest.raises(InputError, match="leads elsewhere, by a link or by its name"):
+            output.paths(Output(tmp_path / "out"), other)
+        with pytest.raises(InputError, match="leads elsewhere"):
+            output.begin(Output(tmp_path / "out"), [member()], [other], OPTIONS)
+    assert not (tmp_path / "out").exists()
+    inside = output.paths(Output(tmp_path / "out"), one._replace(name="/etc/a"))
+    assert inside == [tmp_path / "out/masks/etc/a.png"]
+
+
+@pytest.mark.parametrize("link", ["masks", "masks/deep", "overlays"])
+def test_a_folder_that_is_a_link_is_refused(tmp_path, one, link):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out/masks").mkdir(parents=True)
+    (tmp_path / "other").symlink_to(tmp_path / "out")
+    deep = one._replace(name="deep/a")
+    output.paths(Output(tmp_path / "other", ("overlays",)), deep)  # the output itself may be one
+    if link == "masks":
+        (tmp_path / "out/masks").rmdir()
+    (tmp_path / "out" / link).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="leads elsewhere, by a link"):
+        output.paths(Output(tmp_path / "other", ("overlays",)), deep)
+
+
+def test_what_a_killed_command_left_is_cleared(tmp_path, one):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [f"out/{folder}.b.png.part.{platform.node()}.{ended.pid}" for folder in ("", "masks/deep/", "overlays/")]
+    for name in left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    mine = tmp_path / f"out/masks/.c.png.part.{platform.node()}.{os.getpid()}"
+    mine.touch()
+    output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert mine.exists()
+
+
+def test_names_that_differ_in_case_need_a_disk_that_sees_it(tmp_path, one, monkeypatch):
+    for name in ("A", "\u00e9", "e\u0301"):
+        output.begin(Output(tmp_path / "out"), [member()], [one._replace(name=name)], OPTIONS)
+    monkeypatch.setattr(output, "_ignores_case", lambda _: True)
+    with pytest.raises(
+        InputError, match="\u00e9 and e\u0301 would be one file on a disk that ignores case: rename one"
+    ):
+        output.begin(Output(tmp_path / "out"), [member()], [], OPTIONS)
+    with pytest.raises(InputError, match="A and a would be one file"):
+        output.begin(Output(tmp_path / "new"), [member()], [one._replace(name="A"), one], OPTIONS)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "1", "{}", '{"inputs": []}', b"\xff", b""])
+def test_a_damaged_prediction_json_is_named(tmp_path, one, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/prediction.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(
+        InputError, match=r"out/prediction\.json is damaged \(.*\): name another folder, or delete"
+    ) as end:
+        output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
+    assert "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("inputs", []),
+        ("inputs", {"a": 1}),
+        ("runs", []),
+        ("classes", "ab"),
+        ("threshold", "x"),
+        ("tile", {}),
+        ("flips", 2),
+    ],
+)
+def test_a_damaged_field_of_prediction_json_is_named(tmp_path, one, field, value):
+    output.begin(Output(tmp_path), [member()], [one], OPTIONS)
+    path = tmp_path / "prediction.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(InputError, match=rf"prediction\.json is damaged \(.*{field}"):
+        output.begin(Output(tmp_path), [member()], [one], OPTIONS)
 
 
 def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
@@ -66,7 +159,7 @@ def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
 def test_another_prediction_is_refused(tmp_path, one, members, options, field):
     output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
     before = (tmp_path / "out/prediction.json").read_bytes()
-    with pytest.raises(InputError, match=f"holds masks predicted with other {field}"):
+    with pytest.raises(InputError, match=f"holds a prediction with other {field}"):
         output.begin(Output(tmp_path / "out"), members, [one], OPTIONS | options)
     assert (tmp_path / "out/prediction.json").read_bytes() == before
 

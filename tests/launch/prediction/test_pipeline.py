@@ -1,5 +1,6 @@
 """The pipeline, with a network that finds bright pixels: order, errors, how far it reads ahead, and how it stops."""
 
+import re
 import threading
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from PIL import Image
 from datasets.formats import picture, search
 from launch.prediction import pipeline
 from launch.prediction.output import Output
+from sharp_unet_jax.errors import InputError
 
 RUN = SimpleNamespace(
     dataset="squares", channels=1, window=None, classes=("background", "bright"), config=SimpleNamespace(threshold=0.5)
@@ -48,7 +50,8 @@ def test_inputs_end_in_their_order_with_all_their_files(folder, tmp_path):
     tifffile.imwrite(folder / "10.tif", np.full((3, 4, 5), 200, np.uint8), metadata={"axes": "ZYX"}, imagej=True)
     (tmp_path / "out").mkdir()
     ended = list(outcomes(folder, tmp_path / "out", "probabilities", "overlays"))
-    assert [(one.name, number) for one, number in ended] == [*((str(n), 1) for n in range(1, 10)), ("10", 3)]
+    pictures = [(one.name, written.pictures) for one, written in ended]
+    assert pictures == [*((str(n), 1) for n in range(1, 10)), ("10", 3)]
     for number in range(1, 10):
         assert np.asarray(Image.open(tmp_path / f"out/masks/{number}.png")).sum() == number
         assert (tifffile.imread(tmp_path / f"out/probabilities/{number}.tif") > 0.5).sum() == number
@@ -68,14 +71,52 @@ def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path)
     assert len(ended) == 9
     assert "cannot be read" in str(ended.pop("3"))
     assert "RGB" in str(ended.pop("5"))
-    assert set(ended.values()) == {1}
+    assert set(ended.values()) == {pipeline.Written(1, True)}
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5, 3)])
+@pytest.mark.parametrize("name", ["1", "5", "9"])
+def test_a_stack_without_pictures_is_an_outcome_in_its_place(folder, tmp_path, monkeypatch, shape, name):
+    """The first, one between others, and the last: all others are done, each with its own mask."""
+    read = picture.read
+    empty = picture.Stack(np.zeros(shape, np.uint8))
+    monkeypatch.setattr(picture, "read", lambda paths: empty if paths[0].stem == name else read(paths))
+    (tmp_path / "out").mkdir()
+    ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
+    assert re.fullmatch(rf".*/{name}\.png: holds no pictures, .*; remove or repair it", str(ended.pop(name)))
+    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert len(ended) == 8
+    assert all(np.asarray(Image.open(tmp_path / f"out/masks/{one}.png")).sum() == int(one) for one in ended)
+
+
+def test_memory_that_is_too_little_for_one_file(folder, tmp_path, monkeypatch):
+    """Reading and writing stop at that file alone; predicting names it and ends."""
+    (tmp_path / "out").mkdir()
+
+    def fail(error, name, at):
+        def function(path, *rest):
+            if name in str(path):
+                raise error
+            return at(path, *rest)
+
+        return function
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture, "read", fail(MemoryError(), "3.png", picture.read))
+        patch.setattr(picture, "write_masks", fail(MemoryError(), "4.png", picture.write_masks))
+        ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
+    assert {name for name, outcome in ended.items() if isinstance(outcome, MemoryError)} == {"3", "4"}
+    for error, reason in ((MemoryError(), "too little memory"), (InputError("at 4x5: give a smaller tile"), "tile")):
+        monkeypatch.setattr(pipeline, "_decide", fail(error, "2.png", pipeline._decide))
+        with pytest.raises(InputError, match=rf"{folder}/2\.png: .*{reason}"):
+            list(outcomes(folder, tmp_path / "out"))
 
 
 def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
     (tmp_path / "out/masks/4.png").mkdir(parents=True)
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert isinstance(ended.pop("4"), OSError)
-    assert set(ended.values()) == {1}
+    assert set(ended.values()) == {pipeline.Written(1, True)}
 
 
 def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):

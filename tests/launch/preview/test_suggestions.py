@@ -4,6 +4,7 @@ import jax
 import pandas as pd
 import pytest
 
+from datasets.folder import pairs
 from launch.preview import suggestions
 from launch.preview.source import Source
 from sharp_unet_jax.advice.profile import Profile, profile_image
@@ -16,9 +17,9 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 CONFIG = Config(data=Data(builder="folder"), models=("unet",))
 
 
-def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=()):
+def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=(), ids=None):
     each = [profile_image(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)]
-    ids, classes = [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
+    ids, classes = ids or [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
     profile = Profile(ids, groups or ids, classes, each)
     source = Source("mine", ids, profile.groups, classes, 3, None, {}, "", list(faults), [], tuple(proposed))
     advice = suggestions.suggest(config, given, source, profile, tmp_path, jax.devices()[0])
@@ -37,6 +38,13 @@ def test_copies_are_put_into_one_group(tmp_path):
     table = pd.read_csv(tmp_path / "groups.csv").set_index("id")["group"]
     assert table["d"] == table["b"] == "b"
     assert table.nunique() == 11
+
+
+def test_ids_that_look_like_formulas_are_text_for_spreadsheets_and_come_back(tmp_path):
+    ids = [f"=cmd|' /C calc'!A{number}" for number in range(10)] + ["+1+1", "'@a"]
+    suggest(tmp_path, with_a_copy(), ids=ids)
+    assert not any(line.startswith(("=", "+", "@")) for line in (tmp_path / "groups.csv").read_text().splitlines())
+    assert pairs.groups(tmp_path / "groups.csv", ids) == {one: one for one in ids} | {ids[3]: ids[1]}
 
 
 def test_a_table_that_the_user_changed_is_kept(tmp_path):

@@ -1,0 +1,167 @@
+"""The fields and columns of a sweep's files, for `storage.reading`. `storage.layout` says what each file is.
+
+A field that is not required came with a later version, or belongs to failed or finished records alone.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import pyarrow as pa
+from msgspec import Meta
+
+from sharp_unet_jax import metrics
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Score = Share | None  # null: empty="nan" left nothing to score
+Count = Annotated[int, Meta(ge=0)]
+Number = Annotated[int, Meta(ge=1)]
+Size = Annotated[list[Number], Meta(min_length=2, max_length=2)]  # height, width
+Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
+Name = Annotated[str, Meta(pattern=r"^[^./\\][^/\\]*$")]  # names a folder
+
+
+class DataSettings(TypedDict):
+    """The field `data` of config.json."""
+
+    size: Size
+    fit: str
+
+
+class Settings(TypedDict):
+    """The fields of config.json that its readers need besides `config.Config`."""
+
+    data: DataSettings
+    augment: NotRequired[dict[str, float]]
+    models: list[Name]
+    repeats: Number
+    folds: Number
+    protocol: str
+    grouped: bool
+    threshold: Share
+    empty: metrics.Empty
+
+
+class Cell(TypedDict):
+    """A fold of a repeat: ids of images. Images in neither list are trained on."""
+
+    repeat: Count
+    fold: Count
+    validation: list[str]
+    test: list[str]
+
+
+class Folds(TypedDict):
+    """folds.json."""
+
+    dataset: str
+    sha256: str  # see `data.digest`
+    images: Number
+    groups: Number
+    group_of: NotRequired[dict[str, str]]  # by image id, in the data set's order
+    classes: Annotated[list[str], Meta(min_length=2)]  # background first
+    window: NotRequired[Pair | None]
+    protocol: NotRequired[str]
+    grouped: NotRequired[bool]
+    folds: list[Cell]
+
+
+class Images(TypedDict):
+    """Numbers of images of a run."""
+
+    train: Count
+    validation: Count
+    test: Count
+
+
+class Scoring(TypedDict):
+    """The rules that a run was scored by."""
+
+    size: Size
+    threshold: Share
+    empty: metrics.Empty
+
+
+class Kernel(TypedDict):
+    """The kernel of a network's sharp blocks."""
+
+    name: str
+    padding: str
+    sum: float
+    scale: float
+
+
+class EpochScores(TypedDict):
+    """Scores of an epoch of a record."""
+
+    epoch: Number
+    jaccard: Score
+    dice: Score
+
+
+class Record(TypedDict):
+    """record.json of any run."""
+
+    status: Literal["finished", "failed"]
+    run: str
+    dataset: str
+    model: Name
+    repeat: Count
+    fold: Count
+    protocol: str
+    images: Images
+    network: NotRequired[str]
+    encoder: NotRequired[str]
+    skip: NotRequired[str]
+    kernel: NotRequired[Kernel | None]
+    channels: NotRequired[Number]
+    scoring: NotRequired[Scoring]
+    config: NotRequired[dict[str, Any]]  # the settings that the run depends on, nested as in config.json
+    folds_sha256: NotRequired[str]  # see `description.digest`
+    sha256: NotRequired[dict[str, str]]  # digests of the files beside the record
+    record_sha256: NotRequired[str]  # digest of all other fields
+
+
+class Finished(Record):
+    """record.json of a finished run."""
+
+    jaccard: Score
+    dice: Score
+    sensitivity: NotRequired[Score]
+    precision: NotRequired[Score]
+    specificity: NotRequired[Score]
+    best_epoch: Number
+    epochs: Number
+    best_on_test: EpochScores
+    last: EpochScores
+    weights_sha256: NotRequired[str]
+    parameters: NotRequired[Count]
+    timing: NotRequired[dict[str, Any]]
+
+
+class Prepared(TypedDict):
+    """data.json."""
+
+    prepared: str  # a folder
+
+
+class Environment(TypedDict, total=False):
+    """environment.json. A text reads "A; B" where runs were trained with both."""
+
+    commands: list[str]
+    version: str
+    commit: str
+    python: str
+    system: str
+    devices: str
+    packages: dict[str, str]
+
+
+Epoch = dict[str, float | None]
+"""A line of metrics.jsonl: the number `epoch`, and values by name, null for NaN."""
+
+_COUNTS = ("intersection", "union", "truth", "predicted")
+PER_IMAGE: dict[str, pa.DataType] = {
+    **dict.fromkeys(("run", "image_id", "class"), pa.string()),
+    **dict.fromkeys(_COUNTS, pa.int64()),
+    **dict.fromkeys(("jaccard", "dice"), pa.float64()),
+}
+"""Columns of per_image.parquet; earlier versions wrote no other overlaps than these two."""
