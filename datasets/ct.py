@@ -39,11 +39,16 @@ def windowed(hounsfield: np.ndarray, window: tuple[float, float], where: str) ->
 
     Raises DataError, which names `where`, for values that are not finite and for values that are no Hounsfield units.
     """
-    if not np.isfinite(hounsfield).all():
-        raise files.DataError(f"{where}: holds voxels that are not numbers (NaN or infinite); repair or remove it")
+    check_finite(hounsfield, where)
     if hounsfield.min() >= 0:  # every CT slice of a chest shows air, which is -1000
         span = f"{hounsfield.min():g} to {hounsfield.max():g}"
         raise files.DataError(
             f"{where}: holds {span}, not Hounsfield units; use the file as published, not a converted one"
         )
     return pixels.windowed(hounsfield, window)
+
+
+def check_finite(voxels: np.ndarray, where: str) -> None:
+    """Refuse voxels that are not finite. Raises DataError, which names `where`."""
+    if not np.isfinite(voxels).all():
+        raise files.DataError(f"{where}: holds voxels that are not numbers (NaN or infinite); repair or remove it")

@@ -1,11 +1,12 @@
-"""Write into the manual's pages what the code says of itself: python docs/tables.py
+"""Write into the manual's pages what the code says of itself, and what records say: python docs/tables.py
 
 A page marks such a place by two lines, `<!-- KIND NAME -->` and `<!-- end -->`, where KIND is
 
 - fields: the fields of a dataclass, with a prefix for their names where one follows NAME,
 - names: the strings of a tuple,
 - options: what `python -m NAME --help` says,
-- modules: the modules of a package, or one module, each with its source and its docstrings.
+- modules: the modules of a package, or one module, each with its source and its docstrings,
+- runs, twins or protocols: tables of packed sweeps, see results/scores.py.
 
 tests/test_docs.py fails where a page and the code differ.
 """
@@ -18,6 +19,7 @@ import io
 import runpy
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,7 +32,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 import fields as dataclass_fields  # noqa: E402
 
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+from results import scores  # noqa: E402
+
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md"]
 COLUMNS = 80  # a code host cuts longer lines of a code block
 END = "<!-- end -->"
 
@@ -82,7 +86,19 @@ def modules(name: str) -> str:
     return "\n\n".join([_table(("file", "what it is"), rows), *sections])
 
 
+def scored(kind: str) -> Callable[..., str]:
+    """Return the function that writes a table of results/scores.py."""
+
+    def write(*patterns: str) -> str:
+        frame = getattr(scores, kind)(*patterns)
+        return _table(tuple(frame), [tuple(row) for row in frame.to_numpy()])
+
+    return write
+
+
+SCORES = ("runs", "twins", "protocols")
 KINDS = {"fields": fields, "names": names, "options": options, "modules": modules}
+KINDS |= {kind: scored(kind) for kind in SCORES}
 
 
 def _found(name: str) -> Any:

@@ -16,9 +16,9 @@ class Data:
     builder: str = "phantom"  # a TFDS builder in datasets/, or "builder/its_config"
     size: tuple[int, int] = (64, 64)  # (height, width) in pixels
     fit: Literal["stretch", "letterbox"] = "stretch"  # letterbox keeps the aspect; its padding is not scored
-    # The label of a pixel of a resized mask: that of its nearest neighbour, or the one with the largest share of the
-    # pixel, as in the paper's code.
-    mask_filter: Literal["nearest", "antialiased"] = "nearest"
+    # The label of a pixel of a resized mask: that of its nearest neighbour, or as in the paper's code the one with the
+    # largest share of the pixel, or any above 0 that has a share: objects grow.
+    mask_filter: Literal["nearest", "antialiased", "any"] = "nearest"
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch

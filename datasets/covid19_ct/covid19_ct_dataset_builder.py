@@ -8,7 +8,10 @@ import tensorflow_datasets as tfds
 from datasets import ct, examples, files
 
 CLASSES = ("background", "ground-glass", "consolidation", "pleural effusion")
-WINDOW = (-1250.0, 250.0)  # Hounsfield units: the lung window, level -500, width 1500
+WINDOWS = {  # Hounsfield units, by config; semiseg has 8 bits
+    "medseg": (-1250.0, 250.0),  # the lung window, level -500, width 1500
+    "hu512": (-512.0, 512.0),  # the paper's code
+}
 MEDSEG_FOLDERS = ("", "covid19_ct/", "13521488/")
 ARCHIVES = (  # figshare's "download all" gives the first; the last two are parts of the second
     "13521488.zip",
@@ -27,30 +30,31 @@ class Builder(examples.Builder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="medseg", description="100 slices of 512x512, four classes, Hounsfield units"),
         tfds.core.BuilderConfig(name="semiseg", description="98 slices cropped to the lungs, three classes, 8 bits"),
+        tfds.core.BuilderConfig(name="hu512", description="medseg in the window of the paper's code, [-512, 512]"),
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "for medseg put 'tr_im.nii.gz' and 'tr_mask.nii.gz' of 'MedSeg Covid Dataset 1' from "
+        "for medseg and hu512 put 'tr_im.nii.gz' and 'tr_mask.nii.gz' of 'MedSeg Covid Dataset 1' from "
         "https://figshare.com/articles/dataset/MedSeg_Covid_Dataset_1/13521488 into it; for semiseg put "
         "'COVID-SemiSeg.zip', linked at https://github.com/DengPingFan/Inf-Net, into it, as downloaded or extracted "
         "('COVID-SemiSeg/Dataset/TrainingSet/MultiClassInfection-Train/Imgs/0.jpg' and so on)"
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        window = WINDOW if self.builder_config.name == "medseg" else None
-        return examples.info(self, self._classes, channels=1, window=window)
+        return examples.info(self, self._classes, channels=1, window=WINDOWS.get(self.builder_config.name))
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
         return {"train": self._generate_examples(files.find(dl_manager, ARCHIVES))}
 
     def _generate_examples(self, tree: files.Tree) -> examples.Examples:
-        pairs = self._medseg(tree) if self.builder_config.name == "medseg" else self._semiseg(tree)
+        window = WINDOWS.get(self.builder_config.name)
+        pairs = self._medseg(tree, window) if window else self._semiseg(tree)
         return examples.generate(pairs, num_classes=len(self._classes))
 
     @property
     def _classes(self) -> tuple[str, ...]:
-        return CLASSES if self.builder_config.name == "medseg" else CLASSES[:3]
+        return CLASSES[:3] if self.builder_config.name == "semiseg" else CLASSES
 
-    def _medseg(self, tree: files.Tree) -> Iterator[examples.Pair]:
+    def _medseg(self, tree: files.Tree, window: tuple[float, float]) -> Iterator[examples.Pair]:
         image, mask = (self._nifti(tree, name) for name in ("tr_im", "tr_mask"))
         volume, labels = ct.read_nifti_pair(image, mask)
         if not np.isin(labels, range(len(CLASSES))).all():
@@ -58,7 +62,7 @@ class Builder(examples.Builder):
             raise files.DataError(f"{mask.where}: holds {values[0]:g} to {values[-1]:g}; the labels are 0, 1, 2 and 3")
         for index in range(volume.shape[2]):
             # Stored as x, y, slice, and a picture has its rows first. Transposed, the spine is at the bottom.
-            picture = ct.windowed(volume[:, :, index].T, WINDOW, f"{image.where}, slice {index}")
+            picture = ct.windowed(volume[:, :, index].T, window, f"{image.where}, slice {index}")
             name = f"slice-{index:03d}"
             yield examples.Pair(name, name, picture, labels[:, :, index].T.astype(np.uint8), f"{image.where}, {name}")
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from sharp_unet_jax.metrics import IGNORE
 
 Fit = Literal["stretch", "letterbox"]
-MaskFilter = Literal["nearest", "antialiased"]
+MaskFilter = Literal["nearest", "antialiased", "any"]
 Size = tuple[int, int]  # height, width
 
 
@@ -19,14 +19,17 @@ def resize(
     """Resize an image (h, w, C) uint8 and its mask (h, w) uint8 to `size` (H, W).
 
     Images are resized bilinearly; shrinking averages over the area of a pixel. A pixel of a mask gets the label of its
-    nearest neighbour, or by `antialiased` the label with the largest share. "stretch" changes the aspect. "letterbox"
-    keeps it and centres the picture. Its padding is 0 in the image and `IGNORE` in the mask, so it is neither trained
-    on nor scored.
+    nearest neighbour, or the label that the function `antialiased` or `dilated` gives it. "stretch" changes the aspect.
+    "letterbox" keeps it and centres the picture. Its padding is 0 in the image and `IGNORE` in the mask, so it is
+    neither trained on nor scored.
     """
     place = _place(image.shape[:2], size, fit)
     label = np.full(size, IGNORE, np.uint8)
-    antialias = mask_filter == "antialiased"
-    label[place] = antialiased(mask, label[place].shape) if antialias else _scale(mask, place, Image.Resampling.NEAREST)
+    if mask_filter == "nearest":
+        label[place] = _scale(mask, place, Image.Resampling.NEAREST)
+    else:
+        shared = {"antialiased": antialiased, "any": dilated}[mask_filter]
+        label[place] = shared(mask, label[place].shape)
     return resize_image(image, size, fit), label
 
 
@@ -36,15 +39,31 @@ def antialiased(mask: np.ndarray, size: Size) -> np.ndarray:
     The share of a label is what scikit-image's `resize` makes of the pixels that have it: a Gaussian against aliasing,
     then bilinear. Of two labels the higher one needs more than one half, as in the paper's code.
     """
+    labels, shares = _shares(mask, size)
+    return labels[np.argmax(shares, axis=0)]
+
+
+def dilated(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Resize a mask (h, w) uint8 to `size` (H, W): a pixel is 0 only if no other label has any share of it.
+
+    Shares are those of `antialiased`. Objects grow, as in the paper's code for Data Science Bowl 2018.
+    """
+    labels, shares = _shares(mask, size)
+    shares[labels == 0] = 0
+    return labels[np.argmax(shares, axis=0)]
+
+
+def _shares(mask: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels (n,) of a mask, ascending, and the share (n, H, W) of each in every pixel of `size`."""
     factors = np.divide(mask.shape, size)
-    lowest, *others = np.unique(mask)
+    labels = np.unique(mask)
     shares = []
-    for label in others:
+    for label in labels[1:]:
         smooth = ndimage.gaussian_filter(np.float64(mask == label), np.maximum(0, (factors - 1) / 2), mode="mirror")
         shares.append(ndimage.zoom(smooth, 1 / factors, order=1, mode="mirror", grid_mode=True))
     # The lowest label has the rest: its own sum rounds otherwise, and edges of objects leave many shares of one half.
     rest = np.ones(size) - sum(shares)
-    return np.array([lowest, *others])[np.argmax([rest, *shares], axis=0)]
+    return labels, np.array([rest, *shares])
 
 
 def resize_image(image: np.ndarray, size: Size, fit: Fit) -> np.ndarray:

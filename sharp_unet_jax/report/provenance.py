@@ -10,6 +10,8 @@ EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 """The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
 MONITORS = {"loss": "loss", "jaccard": "Jaccard index", "soft_jaccard": "soft Jaccard index"}
 """The config's `monitor` in words."""
+MASKS = {"nearest": "", "antialiased": ", masks antialiased", "any": ", masks dilated"}
+"""The config's `mask_filter` in words."""
 FIXED = "Runs differ in their seeds alone: ± and intervals say nothing about other images."
 
 
@@ -89,7 +91,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
         "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
-    masks = ", masks antialiased" if config["data"].get("mask_filter") == "antialiased" else ""
+    masks = MASKS[config["data"].get("mask_filter", "nearest")]
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
     start = f"Started from {config.get('weights') or 'scratch'}"

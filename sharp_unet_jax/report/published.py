@@ -20,12 +20,15 @@ OVERLAPS = ("jaccard", "dice")
 SOURCES = {"print": "paper", "outputs": "authors' outputs"}
 """The sources of paper.csv, and their names in headings."""
 
+PREPARED = {"covid19_ct/hu512": "covid19_ct", "lung_ct/minmax": "lung_ct"}
+"""Data sets prepared as in the authors' code, and the names under which paper.csv has their scores."""
+
 NOTE = "Authors' outputs: figures in the outputs that the authors' public notebooks keep, where they differ from print."
 
 
 def knows(sweep: Sweep) -> bool:
     """Return whether the paper reports scores on the sweep's data set."""
-    return bool((_paper()["dataset"] == sweep.dataset).any())
+    return bool((_paper()["dataset"] == _dataset(sweep)).any())
 
 
 def scores(sweep: Sweep, model: str, table: int = 1, source: str = "print") -> pd.Series:
@@ -43,7 +46,7 @@ def scores(sweep: Sweep, model: str, table: int = 1, source: str = "print") -> p
     paper, known = _paper(), sweep.models[model]
     same: dict[str, str | int] = {
         "source": source,
-        "dataset": sweep.dataset,
+        "dataset": _dataset(sweep),
         "network": known.network,
         "skip": known.skip,
     }
@@ -53,6 +56,10 @@ def scores(sweep: Sweep, model: str, table: int = 1, source: str = "print") -> p
     if rows.empty or not pairing.has_paper_kernel(sweep, model):
         return pd.Series(np.nan, paper.columns)
     return rows.iloc[(rows["table"] != table).argmin()]
+
+
+def _dataset(sweep: Sweep) -> str:
+    return PREPARED.get(sweep.dataset, sweep.dataset)
 
 
 @functools.cache

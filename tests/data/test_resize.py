@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax.data.resize import antialiased, resize
+from sharp_unet_jax.data.resize import antialiased, dilated, resize
 from sharp_unet_jax.metrics import IGNORE
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -17,7 +17,7 @@ sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
     source=sizes,
     target=sizes,
     fit=st.sampled_from(["stretch", "letterbox"]),
-    mask_filter=st.sampled_from(["nearest", "antialiased"]),
+    mask_filter=st.sampled_from(["nearest", "antialiased", "any"]),
     seed=st.integers(0, 99),
 )
 def test_size_type_and_labels(source, target, fit, mask_filter, seed):
@@ -32,7 +32,7 @@ def test_size_type_and_labels(source, target, fit, mask_filter, seed):
 def test_same_size_changes_nothing():
     rng = np.random.default_rng(0)
     image, mask = rng.integers(0, 256, (9, 7, 1), np.uint8), rng.integers(0, 3, (9, 7), np.uint8)
-    for fit, mask_filter in itertools.product(("stretch", "letterbox"), ("nearest", "antialiased")):
+    for fit, mask_filter in itertools.product(("stretch", "letterbox"), ("nearest", "antialiased", "any")):
         resized = resize(image, mask, (9, 7), fit, mask_filter)
         np.testing.assert_array_equal(resized[0], image)
         np.testing.assert_array_equal(resized[1], mask)
@@ -73,6 +73,33 @@ def test_antialiased_masks_keep_no_thin_line_and_take_the_largest_of_three_label
     np.testing.assert_array_equal(antialiased(mask, (4, 4)), [[0, 0, 2, 2]] * 4)
     mask[2:4] = IGNORE
     np.testing.assert_array_equal(antialiased(mask, (4, 4))[1], [IGNORE] * 4)
+
+
+def test_dilated_masks_are_those_of_scikit_image():
+    """The sizes are those of Data Science Bowl 2018, where the paper's code makes its masks so."""
+    skimage = pytest.importorskip("skimage.transform")
+    rng = np.random.default_rng(0)
+    for source in ((256, 256), (256, 320), (360, 360), (520, 696), (1040, 1388)):
+        mask = (rng.random(source) > 0.999).astype(np.uint8)
+        theirs = skimage.resize(255 * mask, (256, 256), mode="constant", preserve_range=True, anti_aliasing=True)
+        np.testing.assert_array_equal(dilated(mask, (256, 256)), theirs.astype(bool))
+
+
+def test_dilated_masks_reach_as_far_as_the_gaussian():
+    """At half the size its sigma is (2 - 1) / 2, and it ends after 4 sigma: 2 pixels on either side."""
+    mask = np.zeros((16, 16), np.uint8)
+    mask[8, 6] = 1  # the Gaussian fills rows 6 to 10 and columns 4 to 8: half of them are pixels 3 to 5 and 2 to 4
+    grown = np.zeros((8, 8), np.uint8)
+    grown[3:6, 2:5] = 1
+    np.testing.assert_array_equal(dilated(mask, (8, 8)), grown)
+    np.testing.assert_array_equal(antialiased(mask, (8, 8)), 0)
+
+
+def test_dilated_masks_take_the_largest_of_the_labels_above_0():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:2], mask[2:4] = 3, 2  # the pixel below gets a twentieth of the 2
+    np.testing.assert_array_equal(dilated(mask, (4, 8))[:, 0], [3, 2, 2, 0])
+    np.testing.assert_array_equal(dilated(np.full((8, 8), 3, np.uint8), (4, 4)), 3)
 
 
 def test_letterbox_keeps_the_aspect_and_centres():

@@ -60,6 +60,17 @@ def test_medseg_in_figshare_s_zip(tmp_path: Path, build_and_read: Callable[..., 
     assert_medseg(build_and_read("covid19_ct/medseg", manual_dir=tmp_path / "manual"))
 
 
+def test_hu512_is_medseg_in_the_window_of_the_paper_s_code(tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
+    built = build_and_read("covid19_ct/hu512", manual_dir=medseg(tmp_path / "manual"))
+    wide = build_and_read("covid19_ct", manual_dir=tmp_path / "manual")
+    assert (built.ids, built.classes) == (wide.ids, wide.classes)
+    assert list(built.builder.info.metadata["window"]) == [-512, 512]
+    for index, (image, mask) in enumerate(zip(built.images, built.masks, strict=True)):
+        expected = np.clip((HOUNSFIELD[:, :, index].T + 512.0) * 255 / 1024, 0, 255)
+        np.testing.assert_allclose(image[..., 0], expected, atol=0.5001)
+        np.testing.assert_array_equal(mask, wide.masks[index])
+
+
 def test_medseg_with_a_slope(tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
     folder = medseg(tmp_path / "manual")
     nifti(folder / "tr_im.nii.gz", HOUNSFIELD.astype(np.int16), slope=2.0)

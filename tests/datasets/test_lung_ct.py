@@ -72,6 +72,40 @@ def test_slices(dtype: type, tmp_path: Path, build_and_read: Callable[..., Any])
     assert_slices(build_and_read("lung_ct", manual_dir=kaggle(tmp_path / "manual", dtype)))
 
 
+def test_minmax_is_every_slice_by_itself(tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
+    """At twice the size each pixel is a sum of 8 by 8, at distances 0.5 to 3.5."""
+    ramp = np.add.outer(np.arange(512), np.zeros(512)) * 4 - 1000
+    spot = np.full((512, 512), -1000)
+    spot[100, 200] = 1000
+    lung = np.zeros((512, 512), np.uint8)
+    lung[100:103, 200:204] = 255
+    for name, pixels in (("ID_0000_Z_0142", ramp), ("ID_0001_Z_0146", spot)):
+        tif(tmp_path / "manual/2d_images" / f"{name}.tif", pixels.astype(np.int16))
+        tif(tmp_path / "manual/2d_masks" / f"{name}.tif", lung)
+    built = build_and_read("lung_ct/minmax", manual_dir=tmp_path / "manual")
+    slope, dot = (image[..., 0] for image in built.images)
+    assert slope.shape == (256, 256)
+    assert (slope.min(), slope.max()) == (dot.min(), dot.max()) == (0, 255)
+    np.testing.assert_allclose(slope[4:-4, 0], np.linspace(0, 255, 256)[4:-4], atol=0.7)
+    taps = np.sinc(np.arange(-3.5, 4)) * np.sinc(np.arange(-3.5, 4) / 4)
+    answer = np.outer(taps, taps)[::2, ::2]  # 3.5, 1.5, 0.5 and 2.5 pixels from the spot
+    np.testing.assert_allclose(dot[48:52, 98:102], (answer - answer.min()) * 255 / np.ptp(answer), atol=0.5001)
+    for mask in built.masks:
+        np.testing.assert_array_equal(np.argwhere(mask[..., 0]), [[50, 100], [50, 101], [51, 100], [51, 101]])
+    assert built.builder.info.metadata["window"] is None
+
+
+def test_minmax_is_opencv_s(tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
+    cv2 = pytest.importorskip("cv2")
+    built = build_and_read("lung_ct/minmax", manual_dir=kaggle(tmp_path / "manual"))
+    for image, mask, picture in zip(built.images, built.masks, PICTURES.values(), strict=True):
+        theirs = cv2.resize(picture.astype(np.float32), (256, 256), interpolation=cv2.INTER_LANCZOS4)
+        theirs = 255 * (theirs - theirs.min()) / np.ptp(theirs)
+        np.testing.assert_allclose(image[..., 0], theirs, atol=0.501)
+        nearest = cv2.resize(LUNG, (256, 256), interpolation=cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(mask[..., 0], nearest > 0)
+
+
 def test_volumes(tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
     kaggle(tmp_path / "manual" / "finding-lungs-in-ct-data")
     assert_volumes(build_and_read("lung_ct/volumes", manual_dir=tmp_path / "manual"))
@@ -162,6 +196,16 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "volumes",
         lambda root: cut(root / "3d_images/IMG_0031.nii.gz"),
         "IMG_0031.* be read as NIfTI",
+    ),
+    "not finite": (
+        "minmax",
+        lambda root: tif(root / FIRST.format("images"), np.full(SHAPE, np.nan, np.float32)),
+        r"ID_0000_Z_0142\.tif: holds voxels that are not numbers",
+    ),
+    "sizes differ, resized": (
+        "minmax",
+        lambda root: tif(root / FIRST.format("masks"), LUNG[1:]),
+        "ID_0000.* 5x6 but .* 5x5",
     ),
     "not Hounsfield units": (
         "slices",

@@ -24,7 +24,7 @@ from tests.tiny_sweep import files
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"covid": 4}
-CHANNELS = {"isbi": 1, "covid": 1, "lung": 1, "published/isbi": 1}
+CHANNELS = {"isbi": 1, "covid": 1, "lung": 1}
 
 
 @pytest.fixture
@@ -48,7 +48,8 @@ def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
 
     def load(data, console) -> Dataset:
         assert data.builder == shipped.data.builder
-        toy = squares(n=12, size=data.size, classes=CLASSES.get(name, 2), channels=CHANNELS.get(name, 3))
+        known = name.removeprefix("published/")
+        toy = squares(n=12, size=data.size, classes=CLASSES.get(known, 2), channels=CHANNELS.get(known, 3))
         return dataclasses.replace(toy, name=data.builder)
 
     monkeypatch.setattr(dataset, "load", load)

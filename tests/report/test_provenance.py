@@ -32,6 +32,10 @@ def write(path, models=SCORES, config=None, **options):
             {"data": {"size": [96, 128], "fit": "stretch", "mask_filter": "antialiased"}},
             "96x128 pixels (stretch, masks antialiased).",
         ),
+        (
+            {"data": {"size": [96, 128], "fit": "stretch", "mask_filter": "any"}},
+            "96x128 pixels (stretch, masks dilated).",
+        ),
         ({"threshold": 0.3}, "Threshold 0.3."),
         ({"empty": "one"}, "An image's class in neither truth nor prediction scores 1."),
         ({"empty": "zero"}, "An image's class in neither truth nor prediction scores 0."),

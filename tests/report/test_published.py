@@ -43,6 +43,15 @@ def test_outputs_of_the_authors_are_there_where_they_differ_from_the_table(tmp_p
     assert published.scores(isbi, "unet", 1, "outputs").isna().all()  # Table 1 prints it
 
 
+@pytest.mark.parametrize(
+    ("dataset", "jaccard"), [("lung_ct/minmax", 94.75), ("covid19_ct/hu512", 85.24), ("covid19_ct/semiseg", np.nan)]
+)
+def test_a_data_set_prepared_as_in_the_authors_code_has_its_scores(tmp_path, dataset, jaccard):
+    prepared = sweep_writer.write(tmp_path, {"unet": scores(0.7, shape=(1, 2, 2))}, dataset=dataset)
+    assert published.knows(prepared) == np.isfinite(jaccard)
+    np.testing.assert_equal(published.scores(prepared, "unet")["jaccard_mean"], jaccard)
+
+
 @pytest.mark.parametrize("model", ["sharp_unet+scaled", "unet_resnet34"])
 def test_other_kernels_and_other_networks_have_none(sweep, model):
     assert published.scores(sweep, model).isna().all()

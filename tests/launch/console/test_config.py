@@ -1,18 +1,35 @@
 """Configs: found by name or path, overridden by field, and misspellings answered with the nearest name."""
 
+import dataclasses
+
 import pytest
 
 from launch.console import config as configs
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.sweeps import check
 
-NAMES = ("cvc", "isbi", "covid", "isic", "dsb", "lung", "folder", "demo", "published/isbi")
+SETS = ("cvc", "isbi", "covid", "isic", "dsb", "lung")
+NAMES = (*SETS, "folder", "demo", *(f"published/{name}" for name in SETS))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_is_found_by_its_bare_name(name):
     assert configs.load(f"{name}.py") == configs.load(name)
     assert isinstance(configs.load(name), Config)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_published_configs_differ_in_the_data_and_in_what_decides(name):
+    """The paper's code decides by the loss, and sooner, on two sets."""
+    config, isbi = (configs.load(f"published/{each}") for each in (name, "isbi"))
+    decided = ("loss", 10) if name in ("isic", "covid") else ("soft_jaccard", 20)
+    assert (config.monitor, config.patience) == decided
+    assert dataclasses.replace(config, data=isbi.data, monitor=isbi.monitor, patience=isbi.patience) == isbi
+    usual = configs.load(name)
+    assert config.data.builder.partition("/")[0] == usual.data.builder
+    assert config.models == usual.models
+    check.config(config, 1)
 
 
 def test_a_config_is_found_by_its_path(tmp_path):

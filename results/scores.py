@@ -1,0 +1,154 @@
+"""The tables of scores in README.md, computed from the packed sweeps beside it.
+
+`python docs/tables.py` writes them between two lines: `<!-- KIND FOLDER ... -->` and `<!-- end -->`. KIND is `runs`,
+`twins`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed sweep or a pattern such as
+`isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure that they do not hold.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sharp_unet_jax.report.published import PREPARED
+from sharp_unet_jax.storage import layout
+
+RESULTS = Path(__file__).parent
+PAPER = RESULTS.parent / "sharp_unet_jax" / "report" / "paper.csv"
+CITED = {"print": "the paper", "outputs": "the authors' outputs"}  # sources of paper.csv, as heads of columns
+PROTOCOLS = ("as published", "paper", "nested, grouped")  # the order of columns; other protocols follow
+KEYS = ["dataset", "network", "skip"]
+CELL = ["repeat", "fold"]
+
+
+class Packed(NamedTuple):
+    """One packed sweep: what it is called in tables, and a row for each finished run."""
+
+    dataset: str  # with size, start and precision: sweeps in which these differ stand in rows of their own
+    protocol: str
+    runs: pd.DataFrame
+
+
+def runs(*patterns: str) -> pd.DataFrame:
+    """Return a row a model: its scores, the epochs that were trained, and what other epochs would have scored.
+
+    The columns of other epochs hold the Jaccard index.
+    """
+    rows = []
+    for sweep in _sweeps(patterns):
+        for _, own in sweep.runs.groupby("model", sort=False):
+            best, last = (own[epoch].map(lambda scores: scores["jaccard"]) for epoch in ("best_on_test", "last"))
+            rows.append(
+                {
+                    "model": own["model"].iloc[0],
+                    "runs": str(len(own)),
+                    "epochs": " to ".join(map(str, sorted({own["epochs"].min(), own["epochs"].max()}))),
+                    "Jaccard (%)": _cell(own["jaccard"]),
+                    "Dice (%)": _cell(own["dice"]),
+                    "best epoch on the test images": _cell(best),
+                    "last epoch": _cell(last),
+                    "paper: Jaccard": _cited(own.iloc[0], "jaccard", "print"),
+                    "paper: Dice": _cited(own.iloc[0], "dice", "print"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def twins(*patterns: str) -> pd.DataFrame:
+    """Return a row a sharp network and sweep: its Jaccard index minus that of its plain twin, over paired runs."""
+    rows = []
+    for sweep in _sweeps(patterns):
+        for _, of_network in sweep.runs.groupby("network", sort=False):
+            plain, sharp = (of_network[of_network["skip"] == skip] for skip in ("plain", "sharp"))
+            for model, own in sharp.groupby("model", sort=False):
+                pairs = own.merge(plain, on=CELL, validate="one_to_one")
+                if pairs.empty:
+                    continue
+                points = pairs["jaccard_x"] - pairs["jaccard_y"]
+                rows.append(
+                    {
+                        "data set": sweep.dataset,
+                        "protocol": sweep.protocol,
+                        "model": model,
+                        "minus plain, points of Jaccard": _cell(points, "+.2f"),
+                        "higher in": f"{(points > 0).sum()} of {len(points)}",
+                        "paper": _cited_difference(own.iloc[0], plain.iloc[0]),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def protocols(metric: str, *patterns: str) -> pd.DataFrame:
+    """Return a row a data set and model, a column a protocol: jaccard or dice in per cent, mean ± std (number of runs).
+
+    Raises ValueError for two sweeps that would share a cell.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for sweep in _sweeps(patterns):
+        for model, own in sweep.runs.groupby("model", sort=False):
+            row = cells.setdefault((sweep.dataset, str(model)), {})
+            if sweep.protocol in row:
+                raise ValueError(f"two sweeps have {model} on {sweep.dataset}, {sweep.protocol}: name one of them")
+            row |= {head: _cited(own.iloc[0], metric, source) for source, head in CITED.items()}
+            row[sweep.protocol] = f"{_cell(own[metric])} ({len(own)})"
+    heads = dict.fromkeys([*CITED.values(), *PROTOCOLS, *(head for row in cells.values() for head in row)])
+    filled = [head for head in heads if any(row.get(head) for row in cells.values())]
+    rows = [[*names, *(row.get(head, "") for head in filled)] for names, row in cells.items()]
+    return pd.DataFrame(rows, columns=["data set", "model", *filled])
+
+
+def _sweeps(patterns: Sequence[str]) -> Iterator[Packed]:
+    """Yield the packed sweeps by name, in the order of the patterns. Raises ValueError for a pattern without any."""
+    for pattern in patterns:
+        folders = sorted(path.parent for path in RESULTS.glob(f"{pattern}/{layout.RUNS}"))
+        if not folders:
+            raise ValueError(f"no packed sweep is called {pattern}")
+        for folder in folders:
+            lines = (folder / layout.RUNS).read_text(encoding="utf-8").splitlines()
+            records = [json.loads(line) for line in lines]
+            config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
+            finished = pd.DataFrame([record for record in records if record["status"] == "finished"])
+            name = _name(finished["dataset"].iloc[0], config)
+            yield Packed(name, _protocol(config), finished.replace({"dataset": PREPARED}))
+
+
+def _name(dataset: str, config: dict[str, Any]) -> str:
+    height, width = config["data"]["size"]
+    start = ", pretrained" if config.get("weights") else ""
+    precision = f", {config['precision']}" if config["precision"] != "float32" else ""
+    return f"{dataset}, {height}x{width}{start}{precision}"
+
+
+def _protocol(config: dict[str, Any]) -> str:
+    if config.get("split", "folds") == "authors":
+        return "as published"
+    return config["protocol"] if not config["grouped"] else f"{config['protocol']}, grouped"
+
+
+def _cell(values: pd.Series, form: str = ".2f") -> str:
+    """Return fractions as per cent, mean ± sample standard deviation; one value by itself."""
+    mean = f"{100 * values.mean():{form}}"
+    return f"{mean} ± {100 * values.std():.2f}" if len(values) > 1 else mean
+
+
+def _cited(run: pd.Series, metric: str, source: str) -> str:
+    """Return what a source has for a run's data set and network, from the paper's first table with it; "" for none."""
+    mean, std = ((_row(run, source) or {}).get(f"{metric}_{part}", np.nan) for part in ("mean", "std"))
+    return f"{mean:.2f} ± {std:.2f}" if np.isfinite(mean) else ""
+
+
+def _cited_difference(sharp: pd.Series, plain: pd.Series) -> str:
+    first, second = (_row(run, "print") for run in (sharp, plain))
+    return f"{first['jaccard_mean'] - second['jaccard_mean']:+.2f}" if first and second else ""
+
+
+def _row(run: pd.Series, source: str) -> dict[str, Any] | None:
+    """Return a source's row; None where it has none, and for sharp blocks of another kernel than the paper's."""
+    if run["kernel"] and (run["kernel"]["name"], run["kernel"]["padding"]) != ("laplacian", "zero"):
+        return None
+    paper = pd.read_csv(PAPER)
+    same = (paper[KEYS] == run[KEYS]).all(axis=1) & (paper["source"] == source)
+    return paper[same].iloc[0].to_dict() if same.any() else None

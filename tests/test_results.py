@@ -1,0 +1,131 @@
+"""results/README.md: its tables are those of the packed records, and its prose states figures of its tables alone."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from results import scores
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "results/README.md"
+CONFIG = {"data": {"size": [192, 256]}, "protocol": "paper", "grouped": False, "precision": "float32", "weights": ""}
+KERNEL = {"name": "laplacian", "padding": "zero"}
+
+
+def record(skip, fold, jaccard, **fields):
+    """A line of runs.jsonl; a finished run has scores for three of its epochs."""
+    name = "unet" if skip == "plain" else "sharp_unet"
+    kernel = KERNEL if skip == "sharp" else None
+    known = {"status": "finished", "dataset": "cvc_clinicdb", "model": name, "network": "unet", "skip": skip}
+    known |= {"kernel": kernel, "repeat": 0, "fold": fold, "jaccard": jaccard, "dice": jaccard + 0.1, "epochs": 40}
+    best, last = ({"jaccard": jaccard + more} for more in (0.01, -0.01))
+    return known | {"best_on_test": best, "last": last} | fields
+
+
+@pytest.fixture
+def packed(tmp_path, monkeypatch):
+    """Return a function that packs records into a folder; the page's own folders are out of sight."""
+    monkeypatch.setattr(scores, "RESULTS", tmp_path)
+
+    def write(name, records, **config):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(CONFIG | config))
+        (tmp_path / name / "runs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+
+    return write
+
+
+PAIRED = [record("plain", 0, 0.60), record("sharp", 0, 0.70), record("plain", 1, 0.70), record("sharp", 1, 0.74)]
+
+
+def test_runs(packed):
+    failed = {"status": "failed", "dataset": "cvc_clinicdb", "model": "unet", "reason": "loss became NaN"}
+    packed("cvc", [*PAIRED, record("plain", 2, 0.80, epochs=60), failed])
+    plain, sharp = scores.runs("cvc").to_dict("records")
+    assert plain == {
+        "model": "unet",
+        "runs": "3",
+        "epochs": "40 to 60",
+        "Jaccard (%)": "70.00 ± 10.00",
+        "Dice (%)": "80.00 ± 10.00",
+        "best epoch on the test images": "71.00 ± 10.00",
+        "last epoch": "69.00 ± 10.00",
+        "paper: Jaccard": "70.02 ± 9.37",
+        "paper: Dice": "78.75 ± 8.10",
+    }
+    assert (sharp["runs"], sharp["epochs"], sharp["Jaccard (%)"]) == ("2", "40", "72.00 ± 2.83")
+
+
+def test_twins_are_paired_by_fold(packed):
+    packed("cvc", [*PAIRED, record("plain", 2, 0.10)])
+    (row,) = scores.twins("cvc").to_dict("records")
+    assert row["minus plain, points of Jaccard"] == "+7.00 ± 4.24"
+    assert (row["higher in"], row["paper"]) == ("2 of 2", "+5.87")
+
+
+def test_protocols_side_by_side(packed):
+    packed("cvc-a", PAIRED, split="authors")
+    packed("cvc-b", PAIRED[:2])
+    packed("cvc-c", PAIRED[:1], protocol="nested", grouped=True)
+    packed("cvc-d", PAIRED[:1], precision="bfloat16")
+    packed("cvc-e", PAIRED[:1], data={"size": [96, 128]})
+    plain, sharp, other, small = scores.protocols("jaccard", "cvc-*").to_dict("records")
+    assert list(plain) == ["data set", "model", "the paper", "as published", "paper", "nested, grouped"]
+    assert list(plain.values())[1:] == ["unet", "70.02 ± 9.37", "65.00 ± 7.07 (2)", "60.00 (1)", "60.00 (1)"]
+    assert list(sharp.values())[1:] == ["sharp_unet", "75.89 ± 2.06", "72.00 ± 2.83 (2)", "70.00 (1)", ""]
+    assert other["data set"] == "cvc_clinicdb, 192x256, bfloat16"
+    assert (small["data set"], small["paper"]) == ("cvc_clinicdb, 96x128", "60.00 (1)")
+    assert scores.protocols("dice", "cvc-e")["paper"].item() == "70.00 (1)"
+    with pytest.raises(ValueError, match=r"two sweeps have unet on cvc_clinicdb, 192x256, paper"):
+        scores.protocols("jaccard", "cvc-*", "cvc-b")
+
+
+def test_what_has_no_score_of_the_paper_gets_none(packed):
+    other = {"kernel": KERNEL | {"name": "scaled"}, "model": "sharp_unet+scaled"}
+    packed("kernel", [record("sharp", 0, 0.7, **other)])
+    packed("semiseg", [record("plain", 0, 0.7, dataset="covid19_ct/semiseg")])
+    packed("hu512", [record("plain", 0, 0.7, dataset="covid19_ct/hu512")])
+    cited = [scores.runs(name)["paper: Jaccard"].item() for name in ("kernel", "semiseg", "hu512")]
+    assert cited == ["", "", "85.24 ± 1.96"]
+    packed("resnet", [record("sharp", 0, 0.7, network="unet_resnet50", model="sharp_unet_resnet50")])
+    table = scores.protocols("jaccard", "resnet")
+    assert (table["the paper"].item(), table["the authors' outputs"].item()) == ("83.98 ± 0.27", "83.75 ± 0.27")
+
+
+def test_a_folder_that_is_not_there_is_named(packed):
+    with pytest.raises(ValueError, match="no packed sweep is called isbi-\\*"):
+        scores.runs("isbi-*")
+
+
+def sections(page: str) -> dict[str, tuple[str, str]]:
+    """Return the tables and the prose of each section that holds tables of scores, by its heading."""
+    found = {}
+    for section in re.split(r"^(?=##+ )", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE), flags=re.M):
+        tables = re.findall(r"<!-- (?:runs|twins|protocols) .*?<!-- end -->", section, re.DOTALL)
+        if tables:
+            prose = "\n".join(line for line in section.splitlines() if not line.startswith("|"))
+            found[section.partition("\n")[0]] = "\n".join(tables), re.sub(r"\]\([^)]*\)|<!--.*?-->", "", prose)
+    return found
+
+
+def strange(page: str) -> list[str]:
+    """Return the decimal figures in the prose of such sections that their tables do not hold."""
+    return [
+        f"{heading}: {figure}"
+        for heading, (tables, prose) in sections(page).items()
+        for figure in re.findall(r"\d+\.\d+", prose)
+        if not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.])", tables)
+    ]
+
+
+def test_prose_states_figures_of_its_tables():
+    page = PAGE.read_text(encoding="utf-8")
+    assert len(sections(page)) >= 2
+    assert not strange(page)
+
+
+def test_a_figure_that_no_table_holds_is_found():
+    page = "## A\n\n87.72 and 7.72, jax 0.9\n\n<!-- runs a -->\n\n| 87.72 ± 0.79 |\n\n<!-- end -->\n\n## B\n\n99.99\n"
+    assert strange(page) == ["## A: 7.72", "## A: 0.9"]
