@@ -98,6 +98,8 @@ class Records(Sequence[dict[str, Any]]):
 
 
 def _sha256(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path.name} is no file")  # reading a pipe or a device may never end
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -15,6 +15,8 @@ from datasets.folder import images as image_files
 from datasets.folder import pairs
 from datasets.folder.scan import Scan, scan
 
+LARGEST_TABLE = 2**30  # bytes of a CSV file of groups
+
 
 @dataclasses.dataclass(eq=False)
 class Config(tfds.core.BuilderConfig):
@@ -43,6 +45,8 @@ def configure(
     table = files.local(groups).resolve() if groups else None
     if table is not None and not table.is_file():
         raise files.DataError(f"{table}: no such file; it should be a CSV file of 'id,group' lines")
+    if table is not None and table.stat().st_size > LARGEST_TABLE:
+        raise files.DataError(f"{table}: is too large for a CSV file of 'id,group' lines")
     fingerprint = hashlib.sha256(repr((table and table.read_bytes(), tuple(classes or ()))).encode())
     for folder in (image_dir, mask_dir):
         fingerprint.update(repr(str(folder)).encode())  # two raters' masks may agree in names, sizes and times

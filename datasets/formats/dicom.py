@@ -19,6 +19,7 @@ from sharp_unet_jax.errors import InputError
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MASK = PROBABILITIES = ".dcm"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
+SPARE = 2**28  # bytes that a file may hold beside its pictures
 DEFLATE = 1032  # bytes that one byte of zlib's format becomes at most
 write_masks, write_probabilities, write_overlays = (
     dicom_seg.write_masks,
@@ -98,12 +99,20 @@ def read(paths: Sequence[Path]) -> Stack:
 
 
 def _load(path: Path, **options: Any) -> Any:
-    """Read a file by `pydicom.dcmread`. Raises DataError for a deflated one that may fill the memory."""
-    pydicom = _pydicom()
-    if path.stat().st_size * DEFLATE > memory.free():
+    """Read a file by `pydicom.dcmread`.
+
+    Raises DataError for a deflated one that may fill the memory, and for one with far more bytes than its pictures:
+    pydicom reads what follows them element by element, which takes minutes for gigabytes of zeros.
+    """
+    pydicom, size = _pydicom(), path.stat().st_size
+    if size * DEFLATE > memory.free():
         meta = pydicom.filereader.read_file_meta_info(path)
         if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
             raise DataError(f"{path}: is deflated, and may not fit into memory; inflate it first, as with dcmconv")
+    if size > SPARE and not options:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        if size > SPARE + 2 * math.prod(_shape(header)) * header.BitsAllocated // 8:
+            raise DataError(f"{path}: is far larger than the pictures that its header names; it is damaged")
     return pydicom.dcmread(path, **options)
 
 
@@ -159,8 +168,9 @@ def _in_order(files: list[Any]) -> list[Any]:
     """Sort slices along their normal, axial ones from the feet to the head; without positions, by their numbers."""
     if len(files) > 1 and all("ImagePositionPatient" in file and "ImageOrientationPatient" in file for file in files):
         orientation = np.array(files[0].ImageOrientationPatient, float)
-        normal = np.cross(orientation[:3], orientation[3:])
-        return sorted(files, key=lambda file: float(normal @ np.array(file.ImagePositionPatient, float)))
+        with np.errstate(all="ignore"):  # of numbers near the largest float
+            normal = np.cross(orientation[:3], orientation[3:])
+            return sorted(files, key=lambda file: float(normal @ np.array(file.ImagePositionPatient, float)))
     return sorted(files, key=lambda file: int(file.get("InstanceNumber") or 0))
 
 
@@ -196,7 +206,8 @@ def _header(path: Path) -> tuple[str, str, str]:
         tags = ["SeriesInstanceUID", "ImageOrientationPatient"]
         header = _load(path, stop_before_pixels=True, specific_tags=tags)
         kind = header.file_meta.get("MediaStorageSOPClassUID")
-        orientation = np.round(np.array(header.get("ImageOrientationPatient") or [], float), 4) + 0.0
+        with np.errstate(all="ignore"):  # of numbers near the largest float
+            orientation = np.round(np.array(header.get("ImageOrientationPatient") or [], float), 4) + 0.0
         return str(header.get("SeriesInstanceUID", "")), str(orientation), kind.name if kind else ""
     return "", "", ""
 

@@ -211,6 +211,8 @@ def _load(folder: Path, name: str, classes: tuple[str, ...], size: tuple[int, in
     """Return the data set that was written to `folder`; None if it is missing or damaged: it is prepared again."""
     try:
         names = read_json(folder / "names.json", Names, remedy="it is written again")
+        if not all((folder / part).is_file() for part in PARTS):  # opening a pipe may never end
+            return None
         images, masks = (np.lib.format.open_memmap(folder / part, mode="r") for part in PARTS)
     except Exception:  # NumPy raises errors of many kinds for a damaged header
         return None

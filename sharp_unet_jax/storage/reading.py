@@ -20,6 +20,7 @@ import pyarrow.parquet
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 T = TypeVar("T")
+LARGEST_JSON = 2**30  # bytes; folds.json of a million images has a tenth
 
 
 def read_json(path: Path, kind: type[T], *, remedy: str, sha256: str | None = None) -> T:
@@ -29,6 +30,8 @@ def read_json(path: Path, kind: type[T], *, remedy: str, sha256: str | None = No
 
     Raises InputError, naming the file, the field and the `remedy`, if the file is missing or is something else.
     """
+    if path.exists() and path.stat().st_size > LARGEST_JSON:
+        raise damaged(path, "it is too large", remedy)
     return parse_json(read_bytes(path, remedy=remedy, sha256=sha256), kind, path, remedy=remedy)
 
 

@@ -74,6 +74,9 @@ def test_a_damaged_cache_is_written_again(tmp_path):
         ):
             (cache / name).write_bytes(damaged)
             assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
+        (cache / name).unlink()
+        os.mkfifo(cache / name)  # opening it would never end
+        assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole
     for odd in ("[]", "null", '{"ids": 3, "groups": [], "sha256": ""}', '{"ids": [], "groups": [], "sha256": ""}'):
         (cache / "names.json").write_text(odd)
         assert prepare(examples(), cache=cache, **OPTIONS).sha256 == whole

@@ -129,6 +129,15 @@ def test_a_damaged_file_is_one_line_that_names_the_folder(name, damage, builder,
         assert None not in lines.values()
 
 
+@pytest.mark.parametrize("name", JSON)
+def test_a_pipe_or_a_device_in_the_place_of_a_file_is_not_read(name, copied):
+    folder, data, expected = copied("phantom")
+    for make in (os.mkfifo, lambda path: os.symlink("/dev/zero", path)):
+        (folder / name).unlink()
+        make(folder / name)
+        assert None not in refusals(folder, data, expected).values()
+
+
 @pytest.mark.parametrize("builder", ["phantom", "folder"])
 @pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "flipped"])
 @pytest.mark.parametrize("name", [*JSON[:3], "records"])

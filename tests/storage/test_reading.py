@@ -67,6 +67,14 @@ def test_a_folder_or_a_pipe_is_no_file(tmp_path, make):
             read(tmp_path / "a")
 
 
+def test_json_too_large_to_be_ours_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "record.json"
+    path.touch()
+    os.truncate(path, 2**34)
+    with pytest.raises(InputError, match=r"record.json is damaged \(it is too large\): remedy"):
+        reading.read_json(path, dict[str, str], remedy="remedy")
+
+
 def test_other_bytes_than_those_recorded_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"{}")
     digest = hashlib.sha256(b"{}").hexdigest()

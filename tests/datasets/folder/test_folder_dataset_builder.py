@@ -266,6 +266,12 @@ def test_errors_of_groups_leave_nothing_behind(root: Path, tmp_path: Path) -> No
     assert_refused(tmp_path / "data", "no group for 1, 2", images=root, groups=tmp_path / "groups.csv")
 
 
+def test_a_table_of_groups_of_gigabytes_is_refused_before_it_is_read(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").touch()
+    os.truncate(tmp_path / "groups.csv", 2**34)
+    assert_refused(tmp_path / "data", r"groups\.csv: is too large", images=root, groups=tmp_path / "groups.csv")
+
+
 def test_real_lung_slices(real_data: Path, tmp_path: Path, build_and_read: Callable[..., Any]) -> None:
     sample = real_data / "samples" / "lung_ct_png"
     assert_refused(tmp_path / "data", r"no image in .* for 422\.png, 439\.png; add the missing", images=sample)

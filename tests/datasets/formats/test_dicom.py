@@ -3,6 +3,7 @@
 Real files come with pydicom; slices whose pixels are known are written here.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -177,7 +178,7 @@ def test_damaged_files_are_one_line(name, message):
     assert "\n" not in str(error.value)
 
 
-def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1):
+def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1, orientation=(1, 0, 0, 0, 1, 0)):
     """Write a CT slice as a scanner does."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -191,7 +192,7 @@ def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1):
     file.PatientID, file.PatientName, file.PatientBirthDate, file.PatientSex = "1", "A^B", "", ""
     file.StudyDate, file.StudyTime, file.StudyID, file.AccessionNumber = "20260101", "120000", "1", ""
     file.ReferringPhysicianName, file.InstanceNumber, file.SeriesNumber = "", number, 1
-    file.ImagePositionPatient, file.ImageOrientationPatient = [0.0, 0.0, position], [1, 0, 0, 0, 1, 0]
+    file.ImagePositionPatient, file.ImageOrientationPatient = [0.0, 0.0, position], [*orientation]
     file.PixelSpacing, file.SliceThickness = [0.5, 0.8], 2.0
     file.Rows, file.Columns = pixels.shape
     file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -362,6 +363,24 @@ def test_a_deflated_file_that_may_fill_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "free", lambda: 2**20)
     with pytest.raises(DataError, match=r"image_dfl\.dcm: is deflated, and may not fit into memory; inflate it first"):
         dicom.read([path])
+
+
+def test_gigabytes_after_the_pictures_are_refused_at_once(tmp_path):
+    path = tmp_path / "a.dcm"
+    write_slice(path, np.zeros((8, 8)))
+    os.truncate(path, 2**32)
+    with pytest.raises(DataError, match="far larger than the pictures that its header names"):
+        dicom.read([path])
+
+
+def test_numbers_near_the_largest_float_warn_of_nothing(tmp_path):
+    for number in range(2):
+        write_slice(
+            tmp_path / f"{number}.dcm", np.zeros((8, 8)), orientation=[1e300] * 6, position=1e300, number=number
+        )
+    paths = sorted(tmp_path.iterdir())
+    assert len(dicom.series(paths, tmp_path)) == 1
+    dicom.read(paths)
 
 
 def test_a_picture_that_is_cut_short_needs_no_other_decoder(tmp_path):
