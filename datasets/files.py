@@ -21,7 +21,9 @@ from datasets.errors import DataError, MissingError
 
 MAX_PIXELS = 2**28  # of one picture, as in 16384x16384: a file of 400 kB may hold more, and take minutes to decode
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS decides; Pillow would warn from a third of it on
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a DataError says in one line what it logs
+# A DataError says in one line what these log. nibabel logs what it repairs in a header, too.
+for library in ("tifffile", "nibabel.global"):
+    logging.getLogger(library).setLevel(logging.CRITICAL)
 
 JPEG = (".jpg", ".jpeg")
 TIF = (".tif", ".tiff")

@@ -1,7 +1,6 @@
 """NIfTI: a volume as axial slices from the feet up. The mask has the same shape and affine."""
 
 import gzip
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ OVERLAYS = ".tif"  # one file of all slices to scroll through
 # A radiologist's axial slices: columns run to the patient's left, rows to the back, slices to the head.
 AXIAL = orientations.axcodes2ornt("LPS")
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # by the header's code of a unit of length
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it logs what it repairs in a header
 
 write_overlays = tif.write_overlays
 
