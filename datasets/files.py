@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import re
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS decides; Pillow would warn from a th
 # A DataError says in one line what these log. nibabel logs what it repairs in a header, too.
 for library in ("tifffile", "nibabel.global"):
     logging.getLogger(library).setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module="nibabel")
 
 JPEG = (".jpg", ".jpeg")
 TIF = (".tif", ".tiff")

@@ -12,6 +12,8 @@ from datasets.files import MAX_PIXELS, DataError
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 
+SHORTEST, LONGEST = 1e-9, 1e6  # sides of a pixel in mm: a picometre, a kilometre
+
 
 class Stack(NamedTuple):
     """Pictures of one size as they are looked at, rows from top to bottom."""
@@ -22,9 +24,9 @@ class Stack(NamedTuple):
 
 
 def pixel_area(height: float, width: float) -> float:
-    """Return the area in mm² of a pixel with sides in mm; NaN unless the sides and the area are finite and above 0."""
-    area = height * width
-    return area if min(height, width) > 0 and 0 < area < math.inf else math.nan
+    """Return the area in mm² of a pixel with sides in mm; NaN for sides of no picture, such as 0, -1 or infinity."""
+    possible = all(SHORTEST <= side <= LONGEST for side in (height, width))
+    return height * width if possible else math.nan
 
 
 def check_size(where: Path | str, shape: Sequence[int], size: int) -> None:
