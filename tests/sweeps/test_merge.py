@@ -145,8 +145,6 @@ def test_folds_are_compared_with_those_of_the_part_with_most_repeats(finished, t
     """The first part, with one repeat, cannot tell two parts apart that differ in the second repeat."""
     shares = enumerate((1, 2, 2))
     parts = [part(tmp_path / f"{n}", finished, models=("unet",), repeats=repeats) for n, repeats in shares]
-        part(tmp_path / f"{n}", finished, models=("unet",), repeats=repeats) for n, repeats in enumerate((1, 2, 2))
-    ]
     folds = json.loads((parts[2] / "folds.json").read_text())
     last, before = folds["folds"][-1], folds["folds"][-2]
     last["test"], before["test"] = before["test"], last["test"]
