@@ -22,21 +22,29 @@ _DAY = 24 * 3600.0  # seconds
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path` to write to; rename it to `path` if the block ends without an error.
 
-    An OSError of the block, such as that of a full disk, names `path` if it names no file.
+    An OSError of the block is `named`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # without it, a power cut may leave an empty file under the new name
-        temporary.replace(path)
+        with named(path):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())  # without it, a power cut may leave an empty file under the new name
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an OSError of the block, such as that of a full disk, name `path` if it names no file."""
+    try:
+        yield
     except OSError as error:
         if error.errno and error.filename is None:
             error.filename = str(path)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ class DataSettings(TypedDict):
     """The field `data` of config.json."""
 
     size: Size
-    fit: str
+    fit: Literal["stretch", "letterbox"]
+    mask_filter: NotRequired[Literal["nearest", "antialiased", "any"]]
 
 
 class Settings(TypedDict):
@@ -31,13 +32,25 @@ class Settings(TypedDict):
 
     data: DataSettings
     augment: NotRequired[dict[str, float]]
-    models: list[Name]
-    repeats: Number
+    models: Annotated[list[Name], Meta(min_length=1)]  # each once
+    weights: NotRequired[str]
+    frozen_epochs: NotRequired[Count]
+    encoder_learning_rate_factor: NotRequired[float]
+    protocol: Literal["paper", "nested"]
+    split: NotRequired[str]
     folds: Number
-    protocol: str
+    repeats: Number
     grouped: bool
+    inner_validation: Share
     threshold: Share
     empty: metrics.Empty
+    loss: str | dict[str, float]
+    batch_size: Number
+    epochs: Number
+    monitor: NotRequired[Literal["loss", "jaccard", "soft_jaccard"]]
+    patience: Number
+    precision: str
+    seed: int
 
 
 class Cell(TypedDict):
@@ -114,7 +127,7 @@ class Record(TypedDict):
     kernel: NotRequired[Kernel | None]
     channels: NotRequired[Number]
     scoring: NotRequired[Scoring]
-    config: NotRequired[dict[str, Any]]  # the settings that the run depends on, nested as in config.json
+    config: NotRequired[dict[str, Any]]  # the settings that the run depends on, see `description.flat`
     folds_sha256: NotRequired[str]  # see `description.digest`
     sha256: NotRequired[dict[str, str]]  # digests of the files beside the record
     record_sha256: NotRequired[str]  # digest of all other fields

@@ -48,7 +48,10 @@ def read(folder: Path) -> Description:
 def read_config(folder: Path, sha256: str | None = None) -> dict[str, Any]:
     """Return config.json, which must have the fields of `contents.Settings`. Raises InputError."""
     _check_there(folder, CONFIG)
-    return dict(read_json(folder / CONFIG, Settings, remedy=FROM_A_COPY, sha256=sha256))
+    config = read_json(folder / CONFIG, Settings, remedy=FROM_A_COPY, sha256=sha256)
+    if len(set(config["models"])) < len(config["models"]):
+        raise damaged(folder / CONFIG, "one of its models stands there twice", FROM_A_COPY)
+    return dict(config)
 
 
 def read_folds(folder: Path, config: Mapping[str, Any], sha256: str | None = None) -> Folds:

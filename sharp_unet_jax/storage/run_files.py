@@ -44,6 +44,8 @@ def intact(record: Mapping[str, Any], path: Path, *, remedy: str) -> Record:
     kind = contents.Finished if record.get("status") == "finished" else contents.Record
     record = dict(checked(record, kind, path, remedy=remedy))
     if "record_sha256" not in record:
+        if "sha256" in record:
+            raise damaged(path, "it has lost its record_sha256", remedy)
         warn_of_no_digests()
     elif record["record_sha256"] != _digest(record):
         raise damaged(path, "it was changed after it was written", remedy)
@@ -64,6 +66,8 @@ def check_record(sweep: Description, run: Run, record: Record, path: Path, *, re
     """Raise InputError if a record of the file `path` is not that of `run`, or of another sweep."""
     if (record["run"], *(record[field] for field in Run._fields)) != (run.name, *run):
         raise damaged(path, f"it is the record of {record['run']}, not of {run.name}", remedy)
+    if record["dataset"] != sweep.folds["dataset"]:
+        raise damaged(path, f"it is of the data set {record['dataset']}, not of {sweep.folds['dataset']}", remedy)
     cell = sweep.cell(run.repeat, run.fold)
     if record["images"]["test"] != len(cell["test"]):
         raise damaged(path, f"it is of {record['images']['test']} test images, not {len(cell['test'])}", remedy)
@@ -152,13 +156,13 @@ def _recorded(record: Record | None, name: str) -> str | None:
 
 
 def _differences(config: Mapping[str, Any], record: Record) -> Iterator[tuple[str, Any, Any]]:
-    """Yield settings, with both values, that config.json and the record both hold and in which they differ."""
+    """Yield the settings of the record, with both values, that are others in config.json; None if it lacks them."""
     here, scoring = flat(config), record.get("scoring", {})
-    rules = {field: scoring[field] for field in ("threshold", "empty") if scoring}
+    rules = {field: scoring[field] for field in ("threshold", "empty") if scoring} | {"protocol": record["protocol"]}
     then = rules | ({"data.size": scoring["size"]} if scoring else {}) | record.get("config", {})
-    for field in sorted(here.keys() & then.keys()):
-        if here[field] != then[field]:
-            yield field, here[field], then[field]
+    for field in sorted(then):
+        if here.get(field) != then[field]:
+            yield field, here.get(field), then[field]
 
 
 def _faults(sweep: Description, record: Record, table: pd.DataFrame) -> Iterator[str]:

@@ -20,7 +20,7 @@ from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import resume
-from sharp_unet_jax.storage.atomic import to_json
+from sharp_unet_jax.storage.atomic import named, to_json
 from sharp_unet_jax.storage.layout import METRICS, RESUME, Run, run_folder
 from sharp_unet_jax.sweeps import plan, record
 from sharp_unet_jax.sweeps.device_groups import Group
@@ -90,7 +90,7 @@ def _fit(
             ) from error
     fitting = train.fit(program, split, config, binary=sweep.dataset.num_classes == 1, seed=seed, start=start)
     saved = time.monotonic()
-    with open(folder / METRICS if lead else os.devnull, "w", encoding="utf-8") as lines:
+    with named(folder / METRICS), open(folder / METRICS if lead else os.devnull, "w", encoding="utf-8") as lines:
         lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))
         try:
             while True:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.storage import checkpoint, run_files
 from sharp_unet_jax.storage.layout import CHECKPOINT, RECORD
 from sharp_unet_jax.storage.reading import read_json
@@ -36,6 +36,8 @@ def read(path: Path, heads: Iterable[str], shapes: dict[str, tuple[int, ...]]) -
             raise ValueError("its bytes are not those recorded")
         found = {**_flat(tree["params"]), **_flat(tree["stats"])}
     except Exception as error:  # Orbax passes on whatever its storage raises
+        if is_out_of_memory(error):
+            raise
         reason = str(error).partition("\n")[0]
         raise InputError(f"weights: the checkpoint in {path} is damaged: {reason}") from error
     for name in shapes:

@@ -23,7 +23,6 @@ def write(path, models=SCORES, config=None, **options):
     ("config", "sentence"),
     [
         ({}, "Protocol: paper (stopping, learning rate and weights decided on the reported fold: optimistic)."),
-        ({"protocol": "nested"}, "nested (decided on about 20% of the training folds; the test fold was held out)."),
         ({}, "3 random folds x 2 repeats."),
         ({}, "n = 12 images (12 groups)."),
         ({}, "192x256 pixels (stretch)."),
@@ -54,6 +53,11 @@ def write(path, models=SCORES, config=None, **options):
 )
 def test_settings_are_stated(tmp_path, config, sentence):
     assert sentence in provenance.describe([write(tmp_path, config=config)])
+
+
+def test_the_protocol_is_stated(tmp_path):
+    sentence = "nested (decided on about 20% of the training folds; the test fold was held out)."
+    assert sentence in provenance.describe([write(tmp_path, protocol="nested")])
 
 
 @pytest.mark.parametrize(

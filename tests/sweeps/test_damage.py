@@ -15,7 +15,7 @@ from sharp_unet_jax.report import paper_tables, records
 from sharp_unet_jax.storage.run_files import digests
 from sharp_unet_jax.sweeps import merge, pack
 from tests.conftest import squares
-from tests.edits import age, edit_record
+from tests.edits import age, edit, edit_record
 from tests.tiny_sweep import files, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -317,3 +317,47 @@ def test_packed_records_keep_their_digests(packed, done):
     lines = map(json.loads, (packed / "runs.jsonl").read_text().splitlines())
     for record in lines:
         assert record == json.loads((done / "runs" / record["run"] / "record.json").read_text())
+
+
+SETTINGS = ("seed", "loss", "batch_size", "epochs", "patience", "precision", "inner_validation", "protocol")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("value", [None, "gone"])
+def test_settings_of_a_sweep_that_are_lost_are_told(done, name, value):
+    age(done)  # no record says what they were
+    edit(done / "config.json", name) if value == "gone" else edit(done / "config.json", **{name: value})
+    with pytest.raises(InputError, match=f"config.json is damaged .*{name}.*: {FROM_A_COPY}"):
+        paper_tables.write(done)
+
+
+def test_a_setting_that_records_hold_may_not_be_missing(done):
+    edit_record(done / RECORD, config={"weights": "imagenet"})
+    edit(done / "config.json", "weights")  # an earlier version's config.json lacks it
+    with pytest.raises(InputError, match="weights=None, the record 'imagenet'"):
+        report(done)
+
+
+@pytest.mark.parametrize("models", [[], ["unet", "sharp_unet", "unet"]])
+@pytest.mark.parametrize("reader", BUT_CV)
+def test_models_that_no_sweep_has_are_refused(done, models, reader):
+    edit(done / "config.json", models=models)
+    with pytest.raises(InputError, match=r"config.json is damaged .*models"):
+        READERS[reader](done)
+
+
+@pytest.mark.parametrize(("field", "value"), [("protocol", "nested"), ("dataset", "other")])
+@pytest.mark.parametrize("reader", ALL)
+@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.UncheckedWarning")
+def test_an_old_record_of_another_protocol_or_data_set_is_refused(done, field, value, reader):
+    age(done)
+    edit(done / RECORD, **{field: value})
+    with pytest.raises(InputError, match=f"{value}"):
+        READERS[reader](done)
+
+
+@pytest.mark.parametrize("reader", ALL)
+def test_a_record_that_has_lost_its_own_digest_alone_is_none_of_an_earlier_version(done, reader):
+    edit(done / RECORD, "record_sha256", jaccard=0.5)
+    with pytest.raises(InputError, match=r"record.json is damaged .*record_sha256.*"):
+        READERS[reader](done)

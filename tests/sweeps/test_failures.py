@@ -64,6 +64,15 @@ def test_a_full_disk_stops_a_sweep_and_it_is_resumed_when_there_is_space(disk, t
     assert names(folder / "w") == names(tmp_path / "whole")
 
 
+def test_a_disk_that_is_full_at_a_line_of_an_epoch_names_the_file(tmp_path, dataset, monkeypatch):
+    def full(row):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as `write` raises it, without a path
+
+    monkeypatch.setattr("sharp_unet_jax.sweeps.run.to_json", full)
+    with pytest.raises(OSError, match=r"metrics\.jsonl"):
+        make(tmp_path / "w", dataset, ONE)
+
+
 def names(folder):
     """Return the names of all files but locks and those that Orbax draws at random."""
     found = (str(path.relative_to(folder)) for path in folder.rglob("*"))

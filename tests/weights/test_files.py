@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import re
+import sys
 import warnings
 import zipfile
 import zlib
@@ -364,6 +365,12 @@ def test_a_list_that_many_calls_copy_and_a_program_without_end_are_refused(path)
     refused(path, "'a' is list, not a tensor by name")
     write.write_pth_parts(path, b"\x80\x02" + b"N" * 1_000_001 + b".", [])
     refused(path, "more than 1000000 opcodes")
+
+
+def test_keys_that_share_a_hash_are_refused(path):
+    keys = b"".join(pickle.dumps(number * sys.hash_info.modulus, 2)[2:-1] + b"N" for number in range(1, 100))
+    write.write_pth_parts(path, b"\x80\x02}(" + keys + b"u.", [])
+    refused(path, "a key that is neither a text nor a small number")  # 100,000 of them would take minutes
 
 
 def test_a_state_dict_of_python_2(path):

@@ -204,6 +204,15 @@ def test_a_run_whose_weights_are_not_those_recorded_is_refused(done):
             sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), weights=str(path))
 
 
+def test_too_little_memory_for_a_run_is_no_damage(done, monkeypatch):
+    def load(path):
+        raise MemoryError
+
+    monkeypatch.setattr(checkpoint, "load", load)
+    with pytest.raises(MemoryError):
+        sharp_unet_jax.build("unet", rngs=nnx.Rngs(0), weights=str(done / "runs/unet/repeat0-fold0"))
+
+
 @pytest.mark.usefixtures("tiny_models")
 def test_a_runs_head_for_other_classes_is_left_out(saved_run):
     run, trained = saved_run
