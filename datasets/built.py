@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from datasets.errors import DamagedError, DataError
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.storage.atomic import write_json
 from sharp_unet_jax.storage.reading import read_json
 
@@ -67,13 +67,15 @@ def whole(folder: Path) -> Iterator[None]:
     """Turn any error in reading the built set in `folder` into a DamagedError, but not one that the machine causes."""
     try:
         yield
-    except (DamagedError, MemoryError, PermissionError):
+    except (DamagedError, PermissionError):
         raise
     except InputError as error:
         raise DamagedError(str(error)) from error
     except FileNotFoundError as error:
         raise DamagedError(f"{error.filename} is missing: {_remedy(folder)}") from error
     except Exception as error:  # TFDS, array_record and Pillow raise errors of many kinds
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedError(f"the built data set is damaged ({reason}): {_remedy(folder)}") from error
 

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from datasets import download
 from datasets.errors import DataError, MissingError
+from sharp_unet_jax.errors import is_out_of_memory
 
 MAX_PIXELS = 2**28  # of one picture, as in 16384x16384: a file of 400 kB may hold more, and take minutes to decode
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS decides; Pillow would warn from a third of it on
@@ -233,9 +234,9 @@ def reading(where: Path | str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except MemoryError as error:
-        raise DataError(f"{where}: is too large for the memory of this machine; crop or shrink it") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise DataError(f"{where}: is too large for the memory of this machine; crop or shrink it") from error
         reason = getattr(error, "strerror", None) or error  # str() of an OSError repeats the path
         if isinstance(error, UnidentifiedImageError):
             reason = "of no known format"

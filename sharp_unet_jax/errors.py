@@ -16,11 +16,11 @@ class UncheckedWarning(UserWarning):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether Python, NumPy, the system or XLA found too little memory.
+    """Say whether Python, NumPy, Pillow, the system or XLA found too little memory.
 
     XLA's class and text differ between platforms, and between a computation and the reading of its result.
     """
     if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
+        return error.errno == errno.ENOMEM or str(error).startswith("out of memory")  # Pillow's
     text = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory allocating" in text

@@ -28,7 +28,7 @@ def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
     """Return the inputs that files, folders (with all below them) and globs name, in natural order.
 
     Files that `launch.predict` wrote are skipped. A file that is named and of no known format, or that is a pipe or a
-    device, whose reading may never end, is added to `faults`.
+    device, whose reading may never end, is added to `faults`, and so is an image that is a link to nothing.
 
     Raises:
         InputError: where nothing is found, where two inputs would have the same name, and for a fault if `faults` is
@@ -37,12 +37,13 @@ def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
     paths = _named(given)
     files = [path for path in paths if not path.is_dir()]
     for folder in (path for path in paths if path.is_dir()):
-        files += [path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))]
+        below = (path for path in folder.rglob("*") if not _hidden(path.relative_to(folder)))
+        files += [path for path in below if path.is_file() or _leads_nowhere(path)]
     families = {path: _family(path) for path in dict.fromkeys(files) if not _is_output(path)}
     known = {path: family for path, family in families.items() if family}
-    unknown = [path for path in dict.fromkeys(paths) if path in families and path not in known]
-    why = {True: f"is of no format known here ({KNOWN})", False: "is no file but a pipe or a device; remove it"}
-    messages = [f"{path}: {why[path.is_file()]}" for path in unknown]
+    named = set(paths)
+    unknown = [path for path in families if path not in known and (path in named or _leads_nowhere(path))]
+    messages = [f"{path}: {_why(path)}" for path in unknown]
     if messages and (faults is None or not known):
         raise InputError(messages[0])
     if not known:
@@ -71,6 +72,19 @@ def _named(given: Sequence[str]) -> list[Path]:
 
 def _hidden(relative: Path) -> bool:
     return any(part.startswith(".") for part in relative.parts)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Say whether this is a link with the name of an image, and the file that it leads to is not there."""
+    return path.is_symlink() and not path.exists() and any(path.name.lower().endswith(one.SUFFIXES) for one in FAMILIES)
+
+
+def _why(path: Path) -> str:
+    if path.is_file():
+        return f"is of no format known here ({KNOWN})"
+    if path.is_symlink() and not path.exists():
+        return "is a link to a file that is not there; bring the file back, or remove the link"
+    return "is no file but a pipe or a device; remove it"
 
 
 def _is_output(path: Path) -> bool:

@@ -25,7 +25,7 @@ from sharp_unet_jax.data.resize import Size, resize_image, restore
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.training import compile, distributed
 
-_REMEDY = "give a smaller tile (--tile=512,512), or free memory"
+_REMEDY = "give a smaller tile (--tile=512,512), crop the image, or free memory"
 
 
 class Member(Protocol):

@@ -7,6 +7,7 @@ the probability is that of the most probable class, and a pixel is right if it h
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from sharp_unet_jax.metrics import IGNORE
@@ -73,6 +74,7 @@ def draw(sweep: Sweep) -> list[Captioned]:
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
     lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    lower.yaxis.set_minor_formatter(NullFormatter())
     caption = (
         "How often pixels of a predicted probability are right. On the diagonal they are right as often as predicted."
     )

@@ -23,6 +23,7 @@ RC: dict[Any, Any] = {
     "savefig.facecolor": "none",
     "svg.hashsalt": "sharp_unet_jax",  # the same records give the same bytes
     "text.color": INK,
+    "text.parse_math": False,  # folders, images and classes may have names such as "a$b^$"
     "xtick.color": INK,
     "xtick.major.width": 0.6,
     "ytick.color": INK,

@@ -1,6 +1,7 @@
 """A whole report: tables, figures and the page, in one folder."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,9 +62,7 @@ def _write(sweeps: dict[str, Sweep], output: Path) -> None:
         table.write(each, output / "tables")
     for figure in drawn:
         figures.save(figure, output / "figures")
-    for chapter in chapters:
-        # With several sweeps, files of one sweep end with its label.
-        suffix = "-" + re.sub(r"\W+", "_", chapter.label) if len(chapters) > 1 else ""
+    for chapter, suffix in zip(chapters, _suffixes(list(sweeps)), strict=True):
         for each in chapter.tables:
             table.write(each._replace(name=each.name + suffix), output / "tables")
         for figure in (*chapter.examples, *chapter.figures):
@@ -73,6 +72,18 @@ def _write(sweeps: dict[str, Sweep], output: Path) -> None:
     static = [each for each in drawn if each.name != "curves"]
     html = page.render(title, summary.paragraph(sweeps), general, static, chapters)
     write_text(output / "report.html", html)
+
+
+def _suffixes(labels: Sequence[str]) -> list[str]:
+    """Return the end of each sweep's file names: its label, "" for a single sweep.
+
+    Labels that are alike but for signs and capitals are numbered: one sweep's files would replace the other's.
+    """
+    if len(labels) == 1:
+        return [""]
+    names = [re.sub(r"\W+", "_", label) for label in labels]
+    times = Counter(name.casefold() for name in names)
+    return [f"-{name}" + f"-{number}" * (times[name.casefold()] > 1) for number, name in enumerate(names, 1)]
 
 
 def _chapter(label: str, sweep: Sweep) -> Chapter:

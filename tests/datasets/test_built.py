@@ -207,12 +207,13 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(copied, monkeypatch):
         content(data)
 
 
-def test_memory_that_is_short_is_not_called_damage(copied, monkeypatch):
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "is short")])
+def test_memory_that_is_short_is_not_called_damage(copied, monkeypatch, error):
     _, data, _ = copied("phantom")
 
     def short(*_, **__):
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr("PIL.Image.open", short)
-    with pytest.raises(MemoryError):
+    with pytest.raises(type(error), match=r"^$|is short"):
         content(data)

@@ -198,9 +198,14 @@ def test_a_format_that_runs_a_program_is_not_read(tmp_path):
         files.read_image(tmp_path / "a.png")
 
 
-def test_short_memory_is_not_called_damage(png, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(12, "Cannot allocate memory"), OSError("out of memory when reading image file")],
+    ids=["python", "system", "pillow"],
+)
+def test_short_memory_is_not_called_damage(png, tmp_path, monkeypatch, error):
     def short(*_, **__):
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr("PIL.Image.open", short)
     with pytest.raises(files.DataError, match=r"a\.png: is too large for the memory of this machine"):

@@ -1,4 +1,9 @@
-"""The look of models' lines."""
+"""The look of figures."""
+
+import io
+
+import matplotlib
+from matplotlib.figure import Figure
 
 from sharp_unet_jax import palette
 from sharp_unet_jax.report import style
@@ -18,3 +23,11 @@ def test_more_models_than_colours_are_told_apart_by_their_lines():
     looks = style.lines({str(number): PLAIN for number in range(9)})
     assert len({str(look) for look in looks.values()}) == 9
     assert looks["7"] == {"color": looks["0"]["color"], "linestyle": style.DOTTED}
+
+
+def test_a_name_with_dollar_signs_is_no_formula():
+    """Matplotlib would raise an error for one that it cannot read; folders and classes may have such names."""
+    with matplotlib.rc_context(style.RC):
+        figure = Figure()
+        figure.suptitle("a$b^$")
+        figure.savefig(io.BytesIO(), format="svg")

@@ -1,6 +1,7 @@
 """A whole report in one folder."""
 
 from html import unescape
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,14 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
         file = name.replace(", ", "_")
         assert f"tables/rescored_jaccard-{file}.csv" in names
         assert (f"figures/examples-sharp_unet-{file}.png" in names) == ("grouped" not in name)
+
+
+def test_labels_that_are_alike_but_for_signs_have_files_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.b", "a_b"):
+        whole.sweep(Path(name), repeats=1)
+    names = contents(write.write([Path("a.b"), Path("a_b")], Path("report")))
+    assert len([name for name in names if name.startswith("tables/rescored_jaccard-") and name.endswith(".csv")]) == 2
 
 
 def test_what_a_killed_report_left_is_cleared(tmp_path):

@@ -67,6 +67,20 @@ def test_a_pipe_is_not_read_and_a_folder_may_have_the_name_of_a_picture(tmp_path
         search.find([str(tmp_path / "pipe.png")], faults)
 
 
+def test_a_link_to_nothing_is_no_picture_that_may_be_missed(tmp_path):
+    (tmp_path / "a.png").touch()
+    for name in ("b.png", "c.dcm", "notes.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere" / name)
+    faults: list[str] = []
+    assert [one.name for one in search.find([str(tmp_path)], faults)] == ["a"]
+    why = "is a link to a file that is not there; bring the file back, or remove the link"
+    links = [f"{tmp_path}/{name}: {why}" for name in ("b.png", "c.dcm")]
+    assert sorted(faults) == links
+    faults.clear()
+    search.find([str(tmp_path / "*.png")], faults)
+    assert faults == links[:1]
+
+
 def test_inputs_that_are_none(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="there is no such file or folder"):
