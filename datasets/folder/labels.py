@@ -10,7 +10,7 @@ import numpy as np
 from datasets import files
 from datasets.folder import masks
 from datasets.folder.masks import Summary
-from datasets.folder.pairs import first_few
+from datasets.folder.pairs import first_few, is_text
 
 MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
 CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white
@@ -68,10 +68,13 @@ def decide(summaries: Sequence[Summary], classes: Sequence[str] | None, *, indic
         indices: whether the indices of palettes were read.
 
     Raises:
-        DataError: where the masks could mean two things: nothing is guessed.
+        DataError: where the masks could mean two things: nothing is guessed. For names that are no text, or not unique.
     """
     if classes is not None and len(set(classes)) < len(classes):
         raise files.DataError(f"data.classes names a class twice ({', '.join(classes)}); give each its own name")
+    for name in classes or ():
+        if not is_text(name):
+            raise files.DataError(f"data.classes names {name!a}, which is no line of text; rename it")
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
     if values[-1] >= masks.COLOUR:
         kind: Kind = "values"

@@ -93,7 +93,7 @@ def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
     if not rows or rows[0] != ["id", "group"]:
         first = ",".join(rows[0])[:80] if rows else ""
         raise files.DataError(f"{table}: the first line must be 'id,group', not {first!r}")
-    wrong = [",".join(row) for row in rows[1:] if len(row) != 2 or "" in row or not all(map(_is_text, row))]
+    wrong = [",".join(row) for row in rows[1:] if len(row) != 2 or "" in row or not all(map(is_text, row))]
     if wrong:
         raise files.DataError(f"{table}: every line is an id and its group, unlike {wrong[0][:80]!r}")
     group_of: dict[str, str] = {}
@@ -124,12 +124,13 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Say whether a name is one line of text: no control characters, nor bytes that are not UTF-8."""
     return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
 
 
 def _add(path_of: dict[str, Path], key: str, path: Path) -> None:
-    if not _is_text(path.name):
+    if not is_text(path.name):
         raise files.DataError(f"{path.parent}: the name {path.name!a} is not UTF-8, or no text; rename the file")
     if key in path_of:
         raise files.DataError(f"{path_of[key]} and {path.name} have the same name, {key}; remove one of them")

@@ -69,6 +69,7 @@ def _folder(data: Data, console: Console) -> Source:
     """Read a folder's files one by one: a fault in one of them does not hide the others."""
     if not data.images:
         raise MissingError("the data set 'folder' needs images: name the folder with --config.data.images=FOLDER")
+    local(data.data_dir)  # nothing is built there, but launch.cv will
     images = local(data.images)
     masks, groups = (local(path) if path else None for path in (data.masks, data.groups))
     checked = check.check(images, masks, groups, data.classes or None, track(console, "reading masks"))

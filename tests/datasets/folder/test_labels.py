@@ -166,6 +166,12 @@ def test_noise_on_both_sides_is_none_in_the_middle(with_masks: Callable[..., Pat
     np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask), BLOB)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "\x1b[31m", "\ud800"])
+def test_the_name_of_a_class_is_a_line_of_text(with_masks: Callable[..., Path], name: str) -> None:
+    with pytest.raises(DataError, match=r"data\.classes names '.*', which is no line of text; rename it"):
+        scan(with_masks([BLOB * 255]), classes=("background", name))
+
+
 def test_a_class_is_named_once(with_masks: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"names a class twice \(a, b, b\)"):
         scan(with_masks(THREE), classes=("a", "b", "b"))

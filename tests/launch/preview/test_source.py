@@ -68,6 +68,12 @@ def test_nothing_that_can_be_read(tmp_path, console):
         source.inspect(Data(builder="folder", images=str(tmp_path / "nowhere")), console)
 
 
+def test_a_folder_that_launch_cv_would_refuse_to_build_in(tmp_path, console):
+    top = write(tmp_path / "mine", pictures(3), squares(3))
+    with pytest.raises(DataError, match=r"gs://x: is an address"):
+        source.inspect(Data(builder="folder", images=str(top), data_dir="gs://x"), console)
+
+
 def test_a_data_set_with_a_builder(tmp_path, console):
     found, profile = source.inspect(Data(builder="phantom/multiclass", data_dir=str(tmp_path)), console)
     assert (found.name, len(found.ids), len(set(found.groups))) == ("phantom/multiclass", 60, 20)
