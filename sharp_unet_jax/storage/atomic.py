@@ -51,8 +51,10 @@ def named(path: Path) -> Iterator[None]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; rename it to `path` if the block ends without an error.
 
-    If several processes write the same folder at once, it is whole in the end, and any one of them may have won.
+    If several processes write the same folder at once, it is whole in the end, and any one of them may have won. Where
+    `path` is a link, the folder that it leads to is replaced.
     """
+    path = Path(os.path.realpath(path))  # the link's own place may be on another disk
     temporary, old = _beside(path), _beside(path.with_name(f"{path.name}.before"))
     shutil.rmtree(temporary, ignore_errors=True)  # a killed process with the same number may have left it
     temporary.mkdir(parents=True)

@@ -63,4 +63,4 @@ def unpack(state: bytes, like: Any) -> tuple[Any, dict[str, Any]]:
 
 def _states(folder: Path) -> list[Path]:
     """Return the states in `folder`, oldest first."""
-    return sorted(folder.glob("*.state"), key=lambda path: int(path.stem))
+    return sorted(folder.glob("[0-9]*.state"), key=lambda path: int(path.stem))

@@ -103,3 +103,17 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
         write_half()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "old")]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    with replacing_folder(tmp_path / "link") as temporary:
+        (temporary / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "disk",
+        "disk/real",
+        "disk/real/new",
+        "link",
+    ]

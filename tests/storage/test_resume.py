@@ -31,6 +31,11 @@ def test_the_last_two_states_are_kept_and_the_newest_comes_back(states):
     assert str(notes) == "{'epoch': 11, 'loss': [0.1, nan]}"
 
 
+def test_files_with_other_names_are_no_states(states):
+    (states / "._11.state").write_bytes(b"macOS leaves these beside files on a foreign disk")
+    assert last(states)[1]["epoch"] == 11
+
+
 def test_no_state_is_nothing(tmp_path):
     assert resume.load(tmp_path / "none", pytest.fail) == b""
 
