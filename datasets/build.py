@@ -50,7 +50,9 @@ def build(
     if name not in BUILDERS:
         begun = [one for one in BUILDERS if one.startswith(name)]
         near = (begun or difflib.get_close_matches(name, BUILDERS, n=1, cutoff=0))[0]
-        raise files.DataError(f"there is no data set {name!r}; did you mean {near!r}? (all: {', '.join(BUILDERS)})")
+        raise files.DataError(
+            f"there is no data set {name!r:.200}; did you mean {near!r}? (all: {', '.join(BUILDERS)})"
+        )
     module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
     chosen, config_name = _config(module, name, config, options)
     if manual_dir is not None and not files.local(manual_dir).is_dir():

@@ -169,8 +169,8 @@ def _has_type(value: Any, kind: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Return a value as Python writes it; Python refuses to write a number of more than 4300 digits."""
+    """Return how Python writes a value, cut to 200 letters; it refuses to write a number of more than 4300 digits."""
     try:
-        return repr(value)
+        return f"{value!r:.200}"
     except ValueError:
         return "a number of thousands of digits"

@@ -44,7 +44,7 @@ def get(name: str | Mapping[str, float]) -> Loss:
     for key in weights:
         if key not in LOSSES:
             near = difflib.get_close_matches(str(key), LOSSES, n=1, cutoff=0)[0]
-            raise ValueError(f"unknown loss {key!r}: did you mean {near!r}? There are {', '.join(LOSSES)}")
+            raise ValueError(f"unknown loss {key!r:.200}: did you mean {near!r}? There are {', '.join(LOSSES)}")
 
     def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
         total = jnp.float32(0)

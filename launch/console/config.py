@@ -29,7 +29,7 @@ def load(name: str) -> Config:
     if not path.is_file():
         near = difflib.get_close_matches(path.as_posix(), known, n=1, cutoff=0)
         raise InputError(
-            f"--config: no file {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path"
+            f"--config: no file {name!r:.200}; did you mean {near[0]!r}? Known: {', '.join(known)}, or any path"
         )
     try:
         config = runpy.run_path(str(path)).get("config")
@@ -79,7 +79,7 @@ def override(config: Any, field: str, text: str, prefix: str = "--config.") -> A
     hints = typing.get_type_hints(type(config))
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=1, cutoff=0)
-        raise InputError(f"{prefix}{name}: no such field; did you mean {prefix}{near[0]}?")
+        raise InputError(f"{prefix}{name:.200}: no such field; did you mean {prefix}{near[0]}?")
     value = getattr(config, name)
     if dataclasses.is_dataclass(value):
         if not rest:
@@ -90,7 +90,7 @@ def override(config: Any, field: str, text: str, prefix: str = "--config.") -> A
     try:
         return dataclasses.replace(config, **{name: parse(text, hints[name])})
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{prefix}{name}={text}: {error}") from error
+        raise InputError(f"{prefix}{name}={text:.200}: {error}") from error
 
 
 def parse(text: str, kind: Any) -> Any:

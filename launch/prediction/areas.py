@@ -12,10 +12,12 @@ import numpy as np
 
 from datasets.formats.search import Input
 from launch.prediction.output import AREAS, Output, is_written
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import spreadsheet
 from sharp_unet_jax.storage.atomic import replacing
 
 COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2", "slices")
+LARGEST = 2**30  # bytes of the table: some ten million rows
 
 Row = tuple[str, ...]
 
@@ -69,6 +71,8 @@ def sort(output: Output, inputs: Sequence[Input], classes: Sequence[str]) -> set
 def _read(output: Output, classes: Sequence[str]) -> dict[str, Collection[Row]]:
     """Return the rows of each input that has all of them: the table may have been deleted, cut short or edited."""
     path = output.folder / AREAS
+    if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST):
+        raise InputError(f"{path} is not the table that this command wrote: delete it, and give the command again")
     content = path.read_bytes() if path.exists() else b""
     lines = content[: content.rfind(b"\n") + 1].decode(errors="surrogateescape")  # the last one may be cut off
     found: dict[str, dict[Row, Row]] = {}

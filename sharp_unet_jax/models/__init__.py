@@ -91,7 +91,7 @@ def check(name: str) -> None:
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0)
         known = [*(each for each in MODELS if "+" not in each), "sharp_unet+KERNEL", "sharp_unet+KERNEL+reflect"]
-        raise InputError(f"models: no model {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}")
+        raise InputError(f"models: no model {name!r:.200}; did you mean {near[0]!r}? Known: {', '.join(known)}")
 
 
 def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding: str) -> None:

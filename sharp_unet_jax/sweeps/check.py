@@ -100,4 +100,4 @@ def _check_names(config: Config) -> None:
         raise InputError(f"loss: {error}") from error
     if config.skip_kernel not in ops.KERNELS:
         near = difflib.get_close_matches(config.skip_kernel, ops.KERNELS, n=1, cutoff=0)
-        raise InputError(f"skip_kernel: no kernel {config.skip_kernel!r}; did you mean {near[0]!r}?")
+        raise InputError(f"skip_kernel: no kernel {config.skip_kernel!r:.200}; did you mean {near[0]!r}?")

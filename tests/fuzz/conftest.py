@@ -36,6 +36,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 @pytest.fixture
 def fuzz(worker: Worker, tmp_path: Path) -> Callable[[Kind], None]:
     """Return a function that runs the cases of a kind, and fails with the causes that it found."""
+
     def check(kind: Kind) -> None:
         failing = harness.run(kind, worker, tmp_path, harness.numbers(kind))
         if failing:

@@ -141,3 +141,12 @@ def test_override_refuses_in_one_line(field, text, message):
     with pytest.raises(InputError, match=message) as raised:
         configs.override(Config(), field, text)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "field", ["augment.blur", "batch_size", "data.size", "loss", "models", "monitor", "skip_kernel"]
+)
+def test_a_value_of_thousands_of_letters_is_cut_in_the_message(field):
+    with pytest.raises(InputError, match=field.partition(".")[0]) as error:
+        check.config(configs.override(configs.load("demo.py"), field, 5000 * "x"), 1)
+    assert len(str(error.value)) < 600

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from datasets.formats import picture
 from datasets.formats.search import Input
 from launch.prediction import areas
 from launch.prediction.output import Output
+from sharp_unet_jax.errors import InputError
 
 CLASSES = ("background", "lung", "lesion")
 
@@ -88,6 +90,18 @@ def test_a_table_cut_short_anywhere_keeps_whole_inputs_alone(output):
         done = areas.sort(output, inputs("a", "b"), CLASSES)
         assert done == {name for name, end in zip("ab", ends, strict=True) if length >= end}
         assert lines(output) == [row for name in sorted(done) for row in rows(name, slices=2)]
+
+
+def test_what_cannot_be_the_table_is_refused_before_it_is_read(output):
+    path = output.folder / "areas.csv"
+    path.touch()
+    os.truncate(path, 2**34)
+    with pytest.raises(InputError, match=r"areas\.csv is not the table"):
+        areas.sort(output, inputs("a"), CLASSES)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"areas\.csv is not the table"):
+        areas.sort(output, inputs("a"), CLASSES)
 
 
 @pytest.mark.parametrize(
