@@ -22,8 +22,9 @@ def edit_record(path, *without, **changes):
 
 def follow(workdir):
     """Let records say nothing that config.json and folds.json, once edited, contradict."""
+    dataset = json.loads((workdir / "folds.json").read_text())["dataset"]
     for path in workdir.glob("runs/*/*/record.json"):
-        edit_record(path, "config", "scoring", "folds_sha256")
+        edit_record(path, "config", "scoring", "folds_sha256", dataset=dataset)
 
 
 def age(workdir):

@@ -269,6 +269,7 @@ def test_areas_are_in_square_millimetres_where_the_file_says(finished, tmp_path,
 def test_a_ct_volume_whose_header_turns_it_away_from_training_is_refused(done, dataset, tmp_path, console):
     """The lung CT volumes hold slice, row, column, and their headers need not say it."""
     edit(done / "folds.json", dataset="lung_ct/volumes")
+    follow(done)
     for name, shape in (("turned", (5, 24, 24)), ("fine", (24, 24, 5))):
         nibabel.save(nibabel.Nifti1Image(np.full(shape, 255, np.uint8), np.eye(4)), tmp_path / f"{name}.nii.gz")
         command = [f"--run={done / 'runs/unet/repeat0-fold0'}", str(tmp_path / f"{name}.nii.gz"), str(tmp_path / name)]
