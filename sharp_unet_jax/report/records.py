@@ -56,7 +56,7 @@ class Sweep(Description):
     @functools.cached_property
     def packed(self) -> bool:
         """True for packed results, False for a workdir."""
-        return (self.workdir / layout.RUNS).exists()
+        return layout.RUNS in self.sha256 or (self.workdir / layout.RUNS).exists()
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:

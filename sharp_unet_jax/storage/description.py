@@ -9,7 +9,7 @@ from typing import Any
 from sharp_unet_jax.errors import FROM_A_COPY, InputError
 from sharp_unet_jax.storage.atomic import to_json
 from sharp_unet_jax.storage.contents import Cell, Environment, Folds, Prepared, Settings
-from sharp_unet_jax.storage.layout import CONFIG, DATA, DIGESTS, ENVIRONMENT, FOLDS, RUNS
+from sharp_unet_jax.storage.layout import CONFIG, DATA, DIGESTS, ENVIRONMENT, FOLDS
 from sharp_unet_jax.storage.reading import damaged, read_json
 
 
@@ -36,8 +36,7 @@ def read(folder: Path) -> Description:
     Raises InputError if `folder` holds none, or if config.json or folds.json is damaged or they do not agree.
     """
     path = folder / DIGESTS
-    packed = (folder / RUNS).exists() and path.exists()
-    sha256 = read_json(path, dict[str, str], remedy=FROM_A_COPY) if packed else {}
+    sha256 = read_json(path, dict[str, str], remedy=FROM_A_COPY) if path.exists() else {}
     config = read_config(folder, sha256.get(CONFIG))
     description = Description(folder, config, read_folds(folder, config, sha256.get(FOLDS)), sha256)
     for place in range(min(config["repeats"] * config["folds"], 1 + len(description.folds["folds"]))):

@@ -20,7 +20,7 @@ import pyarrow.parquet
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 
 T = TypeVar("T")
-LARGEST_JSON = 2**30  # bytes; folds.json of a million images has a tenth
+LARGEST = 2**30  # bytes of a JSON or Parquet file; those of a million images have a tenth
 
 
 def read_json(path: Path, kind: type[T], *, remedy: str, sha256: str | None = None) -> T:
@@ -30,8 +30,7 @@ def read_json(path: Path, kind: type[T], *, remedy: str, sha256: str | None = No
 
     Raises InputError, naming the file, the field and the `remedy`, if the file is missing or is something else.
     """
-    if path.exists() and path.stat().st_size > LARGEST_JSON:
-        raise damaged(path, "it is too large", remedy)
+    check_size(path, remedy)
     return parse_json(read_bytes(path, remedy=remedy, sha256=sha256), kind, path, remedy=remedy)
 
 
@@ -62,6 +61,7 @@ def read_table(
 
     Raises InputError, naming the file, the column and the `remedy`, if the file is missing or is something else.
     """
+    check_size(path, remedy)
     content = read_bytes(path, remedy=remedy, sha256=sha256)
     with naming(path, remedy):
         table = pa.parquet.read_table(io.BytesIO(content))
@@ -74,6 +74,12 @@ def read_table(
             if table[name].null_count and not pa.types.is_floating(kind):
                 raise ValueError(f"its column {name} has empty cells")
         return table.replace_schema_metadata().to_pandas()  # pandas' own notes in the file may be damaged
+
+
+def check_size(path: Path, remedy: str) -> None:
+    """Refuse a file that is larger than LARGEST, before it is read into memory. Raises InputError."""
+    if path.exists() and path.stat().st_size > LARGEST:
+        raise damaged(path, "it is too large", remedy)
 
 
 def read_bytes(path: Path, *, remedy: str, sha256: str | None = None) -> bytes:

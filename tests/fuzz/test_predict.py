@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from launch import predict as launch_predict
+from launch.prediction.output import AREAS
 from tests.fuzz import commands, inputs
 from tests.fuzz.harness import Act, Kind
 
@@ -138,13 +139,14 @@ def begun(box: Path) -> None:
 
 
 def whole(figures, original, box: Path, target: Path) -> str:
-    """Going on gives what was there before the change, or a refusal."""
+    """Going on gives what was there before the change, or a refusal; numbers edited in areas.csv are the user's."""
     for field in ("code", "failed", "masks"):
         if figures[field] != original[field]:
             return f"other {field} in the end"
     if len(figures["rows"]) != len(original["rows"]):
         return "rows are missing"
-    return "" if figures["rows"] == original["rows"] else "rows have other numbers"
+    edited = target.name == AREAS
+    return "" if edited or figures["rows"] == original["rows"] else "rows have other numbers"
 
 
 OUTPUT = Kind(

@@ -73,6 +73,8 @@ def test_json_too_large_to_be_ours_is_refused_before_it_is_read(tmp_path):
     os.truncate(path, 2**34)
     with pytest.raises(InputError, match=r"record.json is damaged \(it is too large\): remedy"):
         reading.read_json(path, dict[str, str], remedy="remedy")
+    with pytest.raises(InputError, match="too large"):
+        reading.read_table(path, {}, remedy="remedy")
 
 
 def test_other_bytes_than_those_recorded_are_refused(tmp_path):

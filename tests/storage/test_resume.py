@@ -1,6 +1,7 @@
 """Saved states: the last two of them, signed, and a damaged one is named."""
 
 import errno
+import os
 from pathlib import Path
 
 import jax
@@ -67,6 +68,15 @@ def test_without_an_undamaged_state_there_is_nothing(states, damage):
 def test_a_deleted_state_is_the_one_before(states):
     (states / "11.state").unlink()
     assert last(states)[1]["epoch"] == 10
+
+
+def test_a_pipe_in_the_place_of_a_state_is_not_waited_for(states):
+    newest = max(states.glob("*.state"), key=lambda path: int(path.stem))
+    newest.unlink()
+    os.mkfifo(newest)
+    said = []
+    assert resume.load(states, said.append)
+    assert "is damaged" in said[0]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])

@@ -10,7 +10,7 @@ import pytest
 
 from launch import merge as command
 from sharp_unet_jax.errors import InputError, UncheckedWarning
-from sharp_unet_jax.report import paper_tables
+from sharp_unet_jax.report import paper_tables, records
 from sharp_unet_jax.sweeps import pack, plan
 from tests.edits import edit, killed
 from tests.tiny_sweep import CONFIG
@@ -137,3 +137,10 @@ def test_a_folder_with_other_files_is_refused_and_kept(done, tmp_path):
     with pytest.raises(InputError, match=r"w holds .*, which packed results have not"):
         pack.pack(done, shutil.copytree(done, tmp_path / "v"))
     assert (tmp_path / "packed" / "notes.txt").read_text() == "mine"
+
+
+def test_packed_results_that_lost_their_records_are_no_workdir_without_runs(done, tmp_path):
+    pack.pack(tmp_path / "packed", done)
+    (tmp_path / "packed/runs.jsonl").unlink()
+    with pytest.raises(InputError, match=r"runs\.jsonl is missing: bring it back from a copy"):
+        _ = records.load(tmp_path / "packed").records

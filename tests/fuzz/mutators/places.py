@@ -96,7 +96,7 @@ def all_files_of_another(path: Path, random: np.random.Generator) -> None:
     others = [
         each for each in sorted(path.parent.parent.iterdir()) if (each / path.name).exists() and each != path.parent
     ]
-    if not others:
+    if not others or (path.parent / "runs").exists():  # a whole workdir: the command would name the other one
         raise UnsuitableError
     shutil.rmtree(path.parent)
     shutil.copytree(pick(random, others), path.parent, symlinks=True)
