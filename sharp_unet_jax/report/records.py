@@ -114,7 +114,8 @@ class Sweep(Description):
     @functools.cached_property
     def has_images(self) -> bool:
         """True where there are scores of single images; packed results may lack them."""
-        return bool(self.finished) and (not self.packed or (self.workdir / layout.PER_IMAGE).exists())
+        held = layout.PER_IMAGE in self.sha256 or (self.workdir / layout.PER_IMAGE).exists()
+        return bool(self.finished) and (held or not self.packed)
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:

@@ -144,3 +144,12 @@ def test_packed_results_that_lost_their_records_are_no_workdir_without_runs(done
     (tmp_path / "packed/runs.jsonl").unlink()
     with pytest.raises(InputError, match=r"runs\.jsonl is missing: bring it back from a copy"):
         _ = records.load(tmp_path / "packed").records
+
+
+def test_packed_results_that_lost_their_table_of_images_are_refused(done, tmp_path):
+    pack.pack(tmp_path / "packed", done)
+    (tmp_path / "packed/per_image.parquet").unlink()
+    sweep = records.load(tmp_path / "packed")
+    assert sweep.has_images
+    with pytest.raises(InputError, match=r"per_image\.parquet is missing: bring it back from a copy"):
+        _ = sweep.per_image
