@@ -67,7 +67,7 @@ def program(tiny_models, dataset):
 class NormedEncoder(nnx.Module):
     """Two convolutions with stride 2 and batch normalisation: all that networks with pretrained encoders have."""
 
-    first_stride = 2
+    stride = 4
     widths = (4, 6)
 
     def __init__(self, in_channels, *, rngs):

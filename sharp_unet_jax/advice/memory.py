@@ -1,5 +1,6 @@
 """Memory of a training step, estimated by tracing: nothing is compiled or run. Memory of this machine."""
 
+import functools
 import math
 import resource
 from pathlib import Path
@@ -39,8 +40,9 @@ def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need
 
     def residuals(params: Any, stats: Any, image: jax.Array, mask: jax.Array) -> Any:
         def objective(params: Any) -> jax.Array:
-            logits = nnx.merge(graph, params, stats, copy=True)(network.scaled(image), jnp.ones(len(image)))
-            return jnp.sum(loss(logits, mask))
+            model = nnx.merge(graph, params, stats, copy=True)
+            heads = model.outputs(network.scaled(image), jnp.ones(len(image)))
+            return functools.reduce(jnp.add, [jnp.sum(loss(logits, mask)) for logits in heads])
 
         return jax.vjp(objective, params)[1]
 

@@ -70,8 +70,7 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     """Return an image's feature maps before and after each skip connection, coarsest first; image (H, W, C) uint8."""
     calls = jax.device_get(_skips(run, run.platform)(run.weights, image[None]))
-    pairs = [(call.x[0], call.joined[0, ..., -call.x.shape[-1] :]) for call in calls]
-    return [Skip(before.astype(np.float32), after.astype(np.float32)) for before, after in pairs]
+    return [Skip(call.x[0].astype(np.float32), call.filtered[0].astype(np.float32)) for call in calls]
 
 
 def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,13 +99,13 @@ def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (edges[:-1] + edges[1:]) / 2, total / max(power.sum(), np.finfo(np.float64).tiny)
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "joined"], meta_fields=["level"])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["x", "filtered", "joined"], meta_fields=[])
 @dataclass(frozen=True)
 class _Call:
     """A call of a network's skip connections."""
 
-    level: int  # 0 is the finest
     x: jax.Array  # the encoder's map, (N, h, w, C)
+    filtered: jax.Array  # the same after the sharp block
     joined: jax.Array  # what the decoder goes on with, (N, h, w, D)
 
 
@@ -120,9 +119,12 @@ class _Recorder(nnx.Module):
         self.skip, self.zeros = skip, nnx.data(zeros)
         self.calls: list[_Call] = nnx.static([])
 
-    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
-        joined = self.skip(level, x, below)
-        self.calls.append(_Call(level, x, joined))
+    def __call__(
+        self, level: int, x: jax.Array, below: jax.Array, join: segmenter.Join = segmenter.concatenated
+    ) -> jax.Array:
+        filtered = self.skip(level, x, below, lambda _, x: x)
+        joined = join(below, filtered)
+        self.calls.append(_Call(x, filtered, joined))
         return joined if self.zeros is None else joined + self.zeros[len(self.calls) - 1]
 
 
@@ -149,14 +151,13 @@ def _gradcam(run: Trained, platform: str) -> Callable[..., Maps]:
         _, shapes = jax.eval_shape(lambda: score(None))
         zeros = [jnp.zeros(call.joined.shape, call.joined.dtype) for call in shapes]
         gradients, calls = jax.grad(score, has_aux=True)(zeros)
-        strides, (height, width) = _network(run, weights).strides, images.shape[1:3]
+        stride, (height, width) = run.stride, images.shape[1:3]
+        padded = [-(-side // stride) * stride for side in (height, width)]
         maps = []
         for gradient, call in zip(gradients, calls, strict=True):
             each = jnp.mean(gradient.astype(jnp.float32), axis=(1, 2))
             coarse = jax.nn.relu(jnp.einsum("nk,nhwk->nhw", each, call.joined.astype(jnp.float32)))
-            stride = strides[call.level]
-            whole = (len(coarse), coarse.shape[1] * stride, coarse.shape[2] * stride)
-            maps.append(jax.image.resize(coarse, whole, "bilinear")[:, :height, :width])
+            maps.append(jax.image.resize(coarse, (len(coarse), *padded), "bilinear")[:, :height, :width])
         return maps
 
     return run.compiled(heat, platform)

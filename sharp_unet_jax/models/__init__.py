@@ -1,9 +1,10 @@
 """The networks by name: `models.build("sharp_unet", num_classes=1, in_channels=3, rngs=nnx.Rngs(0))`."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -14,7 +15,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models import segmenter, unet
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
-from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip
+from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip, Skip
 from sharp_unet_jax.models.vgg import VGG16, VGG19, VGGEncoder
 
 Parts = tuple[Encoder, segmenter.Decoder]
@@ -101,13 +102,26 @@ def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding:
     if network.skip == "plain" or padding == "zero":
         return
     built = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0), skip_kernel=kernel, skip_padding=padding))
-    padded = -(-min(size) // built.stride) * built.stride
-    coarsest, side = padded // built.strides[-2], len(ops.KERNELS[kernel])
+    height, width = (-(-each // built.stride) * built.stride for each in size)
+    maps = segmenter.skipped(built.encoder, built.decoder, (height, width, 3)).values()
+    coarsest, side = min(min(map_[:2]) for map_ in maps), len(ops.KERNELS[kernel])
     if coarsest <= side // 2:
         raise InputError(
             f"data.size: at {size[0]}x{size[1]} the coarsest sharp block of {name} sees {coarsest} pixels, too few to "
             f"reflect for a kernel of {side}: take a larger size, or zero padding"
         )
+
+
+def check_heads(name: str, weights: Sequence[float]) -> None:
+    """Refuse weights of heads whose number is not that of the network's heads: raise InputError.
+
+    A network with a single head has no use for them, and accepts any.
+    """
+    built = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0)))
+    image = jax.ShapeDtypeStruct((1, built.stride, built.stride, 3), jnp.float32)
+    heads = len(jax.eval_shape(lambda model, x: model.outputs(x), built, image))
+    if weights and heads > 1 and len(weights) != heads:
+        raise InputError(f"deep_supervision: {name} has {heads} heads, so give as many weights; got {len(weights)}")
 
 
 def describe(name: str, *, skip_kernel: str = "laplacian", skip_padding: str = "zero") -> dict[str, Any]:
@@ -150,6 +164,7 @@ def build(
     skip_padding: str = "zero",
     dtype: DTypeLike = jnp.float32,
     remat: bool = False,
+    head: str = "mean",
 ) -> Segmenter:
     """Build the network `name` with fresh weights; `sharp_unet_jax.build` starts from pretrained ones.
 
@@ -168,6 +183,7 @@ def build(
         skip_padding: "zero" or "reflect", for the same networks.
         dtype: of the arithmetic; parameters are float32.
         remat: recompute activations in the backward pass: training takes less memory and more time.
+        head: "mean" or "last": what a network with several heads answers, see `Segmenter`.
 
     Raises:
         InputError: for an unknown name, kernel or padding.
@@ -180,9 +196,12 @@ def build(
             f"skip_kernel is one of {', '.join(ops.KERNELS)}, skip_padding zero or reflect: not {kernel}, {padding}"
         )
     encoder, decoder = network.parts(num_classes=num_classes, in_channels=in_channels, rngs=rngs)
-    plain = network.skip == "plain"
-    skip = PlainSkip() if plain else SharpSkip(encoder.widths[:-1], kernel=kernel, padding=padding)
-    built = Segmenter(encoder, skip, decoder, in_channels=in_channels, dtype=dtype)
+    skip: Skip = PlainSkip()
+    if network.skip == "sharp":
+        maps = segmenter.skipped(encoder, decoder, (encoder.stride, encoder.stride, in_channels))
+        widths = {level: width for level, (_, _, width) in maps.items()}
+        skip = SharpSkip(widths, kernel=kernel, padding=padding)
+    built = Segmenter(encoder, skip, decoder, in_channels=in_channels, dtype=dtype, head=head)
     for _, module in nnx.iter_modules(built):
         if hasattr(module, "remat"):
             module.remat = remat

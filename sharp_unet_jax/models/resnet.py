@@ -65,7 +65,7 @@ Block = type[Basic] | type[Bottleneck]
 class ResNetEncoder(nnx.Module):
     """7x7 convolution with stride 2, 3x3 max-pooling, and four stages of residual blocks."""
 
-    first_stride = 2
+    stride = 32
 
     def __init__(self, in_channels: int, block: Block, counts: tuple[int, ...], *, rngs: nnx.Rngs):
         self.widths = (64, *(block.expansion * width for width in (64, 128, 256, 512)))

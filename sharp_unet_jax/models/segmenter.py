@@ -4,7 +4,8 @@ Every part takes `weight` (N,): how much each image counts in the batch statisti
 `None` means prediction. Nothing else tells training from prediction.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import jax
@@ -16,17 +17,41 @@ from jax.typing import DTypeLike
 from sharp_unet_jax import ops
 
 Maps = list[jax.Array]  # feature maps (N, h, w, C), finest first
-Skip = Callable[[int, jax.Array, jax.Array], jax.Array]  # skip(level, x, below), see `PlainSkip`
+Join = Callable[[jax.Array, jax.Array], jax.Array]  # (below, x) to what the decoder goes on with
 
 
 class Encoder(Protocol):
     """Interface of encoders."""
 
     widths: tuple[int, ...]  # channels of its feature maps, finest first
-    first_stride: int  # height of the image over height of the finest map
+    stride: int  # height and width of its images are multiples of it
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None, /) -> Maps:
-        """Map (N, H, W, C) to feature maps, finest first, each half the size of the one before."""
+        """Map (N, H, W, C) to feature maps, finest first. The decoder starts from the last one."""
+        ...
+
+
+def concatenated(below: jax.Array, x: jax.Array) -> jax.Array:
+    """Join the decoder's map (N, H, W, D) and the encoder's (N, H, W, C) to (N, H, W, D + C), as a U-Net does."""
+    return jnp.concatenate([below, x], axis=-1)
+
+
+class Skip(Protocol):
+    """Interface of skip connections: the only thing in which twins differ."""
+
+    def __call__(self, level: int, x: jax.Array, below: jax.Array, join: Join = concatenated, /) -> jax.Array:
+        """Filter the encoder's map and join it with the decoder's.
+
+        Args:
+            level: index of x among the encoder's maps; 0 is the finest.
+            x: the encoder's map, (N, H, W, C).
+            below: the decoder's map that x meets.
+            join: what happens when they meet, of `below` and the filtered x. It holds what a network has on this way: a
+                sum, an attention gate, convolutions of x.
+
+        Returns:
+            What `join` returns.
+        """
         ...
 
 
@@ -35,30 +60,21 @@ class Decoder(Protocol):
 
     heads: tuple[str, ...]  # names of the layers whose outputs are logits, `num_classes` channels each
 
-    def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None, /) -> jax.Array:
-        """Map the encoder's maps, finest first, to logits (N, H, W, num_classes).
+    def __call__(self, maps: Maps, skip: Skip, weight: jax.Array | None = None, /) -> jax.Array | list[jax.Array]:
+        """Map the encoder's maps to logits (N, H, W, num_classes); H and W are the image's.
 
-        H and W are those of the finest map times the encoder's `first_stride`. The decoder calls `skip` wherever a map
-        joins another of its level, as often as it likes. Grad-CAM looks at what each call returns.
+        The decoder calls `skip` wherever a map joins another, as often as it likes. Grad-CAM looks at what each call
+        returns. A decoder with deep supervision returns the logits of every head, the most trusted one last.
         """
         ...
 
 
 class PlainSkip(nnx.Module):
-    """U-Net's skip connections: concatenation."""
+    """U-Net's skip connections: no filter."""
 
-    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:  # noqa: ARG002
-        """Join the decoder's map and the encoder's.
-
-        Args:
-            level: 0 is the finest; maps of the next level are half the size.
-            x: the encoder's map, (N, H, W, C).
-            below: the decoder's map, up-sampled to this level, (N, H, W, D).
-
-        Returns:
-            (N, H, W, D + C).
-        """
-        return jnp.concatenate([below, x], axis=-1)
+    def __call__(self, level: int, x: jax.Array, below: jax.Array, join: Join = concatenated) -> jax.Array:  # noqa: ARG002
+        """Join the maps, see `Skip`."""
+        return join(below, x)
 
 
 class SharpSkip(nnx.Module):
@@ -68,16 +84,36 @@ class SharpSkip(nnx.Module):
     the Laplacian. No other kernel adds parameters.
     """
 
-    def __init__(self, widths: Sequence[int], *, kernel: str, padding: str):
-        self.kernel, self.padding = kernel, padding
+    def __init__(self, widths: Mapping[int, int], *, kernel: str, padding: str):
+        """Build them for maps of `widths` channels, by level."""
+        self.kernel, self.padding, self.levels = kernel, padding, tuple(widths)
         if kernel == "learnable":
             start = jnp.asarray(ops.KERNELS[kernel])[:, :, None]
-            self.kernels = nnx.List([nnx.Param(jnp.tile(start, (1, 1, width))) for width in widths])
+            self.kernels = nnx.List([nnx.Param(jnp.tile(start, (1, 1, width))) for width in widths.values()])
 
-    def __call__(self, level: int, x: jax.Array, below: jax.Array) -> jax.Array:
-        """Join the maps as `PlainSkip` does, with x filtered by the kernel."""
-        kernel = self.kernels[level][...] if self.kernel == "learnable" else self.kernel
-        return ops.sharp_skip(below, x, kernel, self.padding)
+    def __call__(self, level: int, x: jax.Array, below: jax.Array, join: Join = concatenated) -> jax.Array:
+        """Join the maps, see `Skip`, with x filtered by the kernel."""
+        kernel = self.kernels[self.levels.index(level)][...] if self.kernel == "learnable" else self.kernel
+        if join is concatenated:
+            return ops.sharp_skip(below, x, kernel, self.padding)
+        return join(below, ops.sharpen(x, kernel, self.padding))
+
+
+def skipped(encoder: Encoder, decoder: Decoder, image: tuple[int, int, int]) -> dict[int, tuple[int, int, int]]:
+    """Return the shapes (h, w, C) of the maps that skip connections take from images (H, W, channels), by level.
+
+    H and W are multiples of the encoder's stride. Nothing is computed.
+    """
+    shapes: dict[int, tuple[int, int, int]] = {}
+
+    def record(level: int, x: jax.Array, below: jax.Array, join: Join = concatenated) -> jax.Array:
+        _, height, width, channels = x.shape
+        shapes[level] = height, width, channels
+        return join(below, x)
+
+    x = jax.ShapeDtypeStruct((1, *image), jnp.float32)
+    jax.eval_shape(lambda encoder, decoder, x: decoder(encoder(x), record), encoder, decoder, x)
+    return dict(sorted(shapes.items()))
 
 
 class Normalisation(nnx.Variable):
@@ -88,29 +124,39 @@ class Segmenter(nnx.Module):
     """A segmentation network, for images of any size.
 
     The network computes in `dtype`; parameters and logits are float32. It normalises images by `mean` and `std`, which
-    are 0 and 1 or come with pretrained weights.
+    are 0 and 1 or come with pretrained weights. `head` says what a network with several heads answers: "last", the last
+    one's logits, or "mean", the logits of their mean probability.
     """
 
     def __init__(
-        self, encoder: Encoder, skip: Skip, decoder: Decoder, *, in_channels: int, dtype: DTypeLike = jnp.float32
+        self,
+        encoder: Encoder,
+        skip: Skip,
+        decoder: Decoder,
+        *,
+        in_channels: int,
+        dtype: DTypeLike = jnp.float32,
+        head: str = "mean",
     ):
         self.encoder, self.skip, self.decoder = encoder, skip, decoder
         self.mean = Normalisation(jnp.zeros(in_channels, jnp.float32))
         self.std = Normalisation(jnp.ones(in_channels, jnp.float32))
-        self.dtype = dtype
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Height of the padded image over the height of each level's maps, finest first."""
-        return tuple(self.encoder.first_stride * 2**level for level in range(len(self.encoder.widths)))
+        self.dtype, self.head = dtype, head
 
     @property
     def stride(self) -> int:
-        """The coarsest level's stride: the network pads height and width of images to multiples of it."""
-        return self.strides[-1]
+        """The network pads height and width of images to multiples of it."""
+        return self.encoder.stride
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None, *, freeze_encoder: bool = False) -> jax.Array:
-        """Compute the logits of images.
+        """Compute the logits of images, (N, H, W, num_classes) float32; see `outputs` for the arguments."""
+        *others, last = self.outputs(x, weight, freeze_encoder=freeze_encoder)
+        return last if self.head == "last" else mean_of_heads([*others, last])
+
+    def outputs(
+        self, x: jax.Array, weight: jax.Array | None = None, *, freeze_encoder: bool = False
+    ) -> list[jax.Array]:
+        """Compute the logits of every head: a single one, but for networks with deep supervision.
 
         Args:
             x: (N, H, W, in_channels), float in [0, 1]. Where H and W are no multiples of `stride`, the lower and right
@@ -119,13 +165,26 @@ class Segmenter(nnx.Module):
             freeze_encoder: the encoder predicts, whatever `weight` is.
 
         Returns:
-            (N, H, W, num_classes) float32.
+            (N, H, W, num_classes) float32 each.
         """
         height, width = x.shape[1:3]
         x = (x - self.mean[...].reshape(1, 1, 1, -1)) / self.std[...].reshape(1, 1, 1, -1)
         x = _extend(_extend(x.astype(self.dtype), 1, self.stride), 2, self.stride)
         maps = self.encoder(x, None if freeze_encoder else weight)
-        return self.decoder(maps, self.skip, weight)[:, :height, :width].astype(jnp.float32)
+        logits = self.decoder(maps, self.skip, weight)
+        heads = logits if isinstance(logits, list) else [logits]
+        return [each[:, :height, :width].astype(jnp.float32) for each in heads]
+
+
+def mean_of_heads(logits: Sequence[jax.Array]) -> jax.Array:
+    """Return the logits of the mean of several heads' probabilities; all are (N, H, W, num_classes) float32."""
+    if len(logits) == 1:
+        return logits[0]
+    heads = jnp.stack(logits)
+    if heads.shape[-1] > 1:
+        return jax.nn.logsumexp(jax.nn.log_softmax(heads), axis=0) - math.log(len(heads))
+    foreground, background = (jax.nn.logsumexp(jax.nn.log_sigmoid(each), axis=0) for each in (heads, -heads))
+    return foreground - background
 
 
 def _extend(x: jax.Array, axis: int, multiple: int) -> jax.Array:

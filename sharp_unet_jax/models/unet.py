@@ -46,10 +46,8 @@ class UpConv(nnx.Module):
 class UNetEncoder(nnx.Module):
     """A block for each width, with 2x2 max-pooling between them."""
 
-    first_stride = 1
-
     def __init__(self, in_channels: int, widths: tuple[int, ...] = WIDTHS, *, rngs: nnx.Rngs):
-        self.widths = widths
+        self.widths, self.stride = widths, 2 ** (len(widths) - 1)
         inputs = (in_channels, *widths[:-1])
         self.blocks = nnx.List([Block(i, o, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
 

@@ -19,7 +19,7 @@ class VGGEncoder(nnx.Module):
     The first block's map, which has the image's size, is no skip connection: the paper's 23.7 M parameters need this.
     """
 
-    first_stride = 2
+    stride = 32
 
     def __init__(self, in_channels: int, convolutions: tuple[int, ...], *, rngs: nnx.Rngs):
         self.widths: tuple[int, ...] = (128, 256, 512, 512, 512)

@@ -76,6 +76,14 @@ def config(config: Config, devices: int) -> None:
         weights = config.loss.values()
         if not (all(0 <= weight <= 1e38 for weight in weights) and any(weights)):
             raise InputError(f"loss: every weight must be a number from 0 to 1e38, and one above 0; got {config.loss}")
+    if config.deep_supervision:
+        if not (all(0 <= weight <= 1e38 for weight in config.deep_supervision) and any(config.deep_supervision)):
+            raise InputError(
+                f"deep_supervision: every weight must be a number from 0 to 1e38, and one above 0; got "
+                f"{config.deep_supervision}"
+            )
+        for name in config.models:
+            models.check_heads(name, config.deep_supervision)
     if config.folds * config.repeats > _DIVISIONS:
         raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
     if not all(16 <= side <= 16384 for side in config.data.size):

@@ -1,5 +1,6 @@
 """The network of a config, and the steps from images to probabilities and counts: for training and for prediction."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import chex
@@ -24,7 +25,14 @@ def build(config: Config, model: str, *, num_classes: int, channels: int, rngs: 
         skip_padding=config.skip_padding,
         dtype=jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
         remat=config.remat,
+        head=config.prediction_head,
     )
+
+
+def head_shares(weights: Sequence[float], heads: int) -> list[float]:
+    """Return each head's share of the loss, from weights or, without any, the same for all; they sum to 1."""
+    weights = weights if weights and heads > 1 else [1.0] * heads
+    return [each / sum(weights) for each in weights]
 
 
 def arrays(network: models.Segmenter) -> tuple[dict[str, Any], dict[str, Any]]:

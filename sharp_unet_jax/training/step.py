@@ -180,8 +180,10 @@ def objective(
     """
     # copy=True: the variables are new, so batch normalisation may write its statistics inside of a gradient.
     model = nnx.merge(definition.graph, {**used, **trained}, stats, copy=True)
-    logits = model(network.scaled(images), weight, freeze_encoder=frozen)
-    total = jnp.sum(image_losses(definition, logits, masks) * weight)
+    outputs = model.outputs(network.scaled(images), weight, freeze_encoder=frozen)
+    shares = network.head_shares(definition.config.deep_supervision, len(outputs))
+    values = [share * image_losses(definition, each, masks) for share, each in zip(shares, outputs, strict=True)]
+    total = jnp.sum(functools.reduce(jnp.add, values) * weight)
     return total / count, (network.arrays(model)[1], total)
 
 

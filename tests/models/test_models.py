@@ -11,6 +11,7 @@ from flax import nnx
 
 from sharp_unet_jax import models, ops
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.models import segmenter
 from sharp_unet_jax.models.resnet import Basic
 
 PARAMETERS = {
@@ -134,12 +135,16 @@ def test_padding_repeats_the_edge_and_is_cropped():
 
 
 @pytest.mark.parametrize("name", ["unet", "ternausnet16", "ternausnet19", "unet_resnet18", "unet_resnet50"])
-def test_encoders_have_the_strides_and_widths_that_they_declare(name):
+def test_encoders_have_the_stride_and_widths_that_they_declare(name):
     model = abstract(name)
     maps = jax.eval_shape(lambda m, x: m.encoder(x), model, jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32))
-    pairs = zip(model.strides, model.encoder.widths, strict=True)
+    finest = {"unet": 1}.get(name, 2)
+    strides = [finest * 2**level for level in range(5)]
+    assert model.stride == strides[-1]
+    pairs = zip(strides, model.encoder.widths, strict=True)
     assert [m.shape for m in maps] == [(2, 64 // stride, 96 // stride, width) for stride, width in pairs]
-    assert model.stride == {"unet": 16}.get(name, 32)
+    skipped = segmenter.skipped(model.encoder, model.decoder, (64, 96, 3))
+    assert skipped == {level: m.shape[1:] for level, m in enumerate(maps[:-1])}
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -191,6 +196,31 @@ def test_twins_share_weights_and_differ_in_the_skips_alone():
     sharpened = [ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"])) for x in maps[:-1]]
     expected = plain.decoder([*sharpened, maps[-1]], concatenate)
     np.testing.assert_allclose(sharp(image), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("classes", "to_probabilities"), [(1, jax.nn.sigmoid), (3, jax.nn.softmax)])
+def test_several_heads_answer_with_their_mean_probability_or_the_last_one(classes, to_probabilities):
+    heads = list(jnp.asarray(np.random.default_rng(0).normal(0, 5, (3, 2, 4, 5, classes)), jnp.float32))
+    expected = np.mean([to_probabilities(each) for each in heads], axis=0)
+    np.testing.assert_allclose(to_probabilities(segmenter.mean_of_heads(heads)), expected, rtol=1e-5, atol=1e-7)
+    extreme = segmenter.mean_of_heads([jnp.full((1, 1, 1, classes), 90.0), jnp.full((1, 1, 1, classes), 110.0)])
+    assert np.isfinite(extreme).all()
+    encoder, skip = (lambda x, _: [x]), segmenter.PlainSkip()
+    encoder.stride = 1
+    for head, answer in (("last", heads[-1]), ("mean", segmenter.mean_of_heads(heads))):
+        model = segmenter.Segmenter(encoder, skip, lambda *_: heads, in_channels=3, head=head)
+        np.testing.assert_array_equal(model(jnp.zeros((2, 4, 5, 3))), answer)
+        chex.assert_trees_all_equal(model.outputs(jnp.zeros((2, 4, 5, 3))), heads)
+
+
+@pytest.mark.parametrize("kernel", ["laplacian", "learnable"])
+def test_a_network_says_how_the_filtered_map_joins(kernel):
+    x, below = (jnp.asarray(np.random.default_rng(seed).normal(size=(1, 6, 5, 2)), jnp.float32) for seed in (0, 1))
+    sharp = segmenter.SharpSkip({3: 2}, kernel=kernel, padding="zero")
+    sharpened = ops.depthwise(x, jnp.asarray(ops.KERNELS["laplacian"]))
+    for join in (segmenter.concatenated, jnp.subtract):
+        chex.assert_trees_all_close(sharp(3, x, below, join), join(below, sharpened), rtol=1e-5, atol=1e-5)
+        chex.assert_trees_all_equal(segmenter.PlainSkip()(3, x, below, join), join(below, x))
 
 
 @pytest.mark.usefixtures("tiny_models")

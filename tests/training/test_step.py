@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from sharp_unet_jax import losses, models, ops
+from sharp_unet_jax.models import layers, unet
 from sharp_unet_jax.training import step, train
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make
@@ -61,6 +62,56 @@ def test_a_loss_that_is_a_mean_over_images_is_refused(tiny_models, dataset, monk
         program.train_step(False, state, program.pairs, *batch)
     with pytest.raises(AssertionError, match=r"shape \(\) but expected \(4,?\)"):
         program.eval_step(state, program.pairs, batch[0])
+
+
+class TwoHeads(nnx.Module):
+    """The decoder of a U-Net with deep supervision: its head, and one that sees the image's finest map."""
+
+    heads: tuple[str, ...] = ("early", "inner.head")
+
+    def __init__(self, widths, *, num_classes, rngs):
+        self.inner = unet.UNetDecoder(widths, num_classes=num_classes, rngs=rngs)
+        self.early = layers.Conv(widths[0], num_classes, 1, rngs=rngs)
+
+    def __call__(self, maps, skip, weight=None):
+        return [self.early(maps[0]), self.inner(maps, skip, weight)]
+
+
+@pytest.fixture
+def two_heads(monkeypatch):
+    def parts(*, num_classes, in_channels, rngs):
+        encoder = unet.UNetEncoder(in_channels, (4, 6), rngs=rngs)
+        return encoder, TwoHeads(encoder.widths, num_classes=num_classes, rngs=rngs)
+
+    monkeypatch.setitem(models.MODELS, "two_heads", models.Network(parts, "two_heads", "plain", "unet"))
+    return "two_heads"
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"), [((), (0.5, 0.5)), ((1.0, 3.0), (0.25, 0.75)), ((0.0, 2.0), (0.0, 1.0))]
+)
+def test_the_loss_of_several_heads_is_their_weighted_mean(two_heads, dataset, weights, shares):
+    program = make(dataclasses.replace(CONFIG, deep_supervision=weights), two_heads, dataset)
+    state = program.init(0)
+    model = nnx.merge(program.definition.graph, *map(jax.device_get, (state.params, state.stats)))
+    heads = model.outputs(jnp.asarray(dataset.images[:4], jnp.float32) / 255)
+    expected = [losses.cross_entropy(logits, jnp.asarray(dataset.masks[:4])).sum() for logits in heads]
+    assert abs(expected[0] - expected[1]) > 1e-3
+    _, total = program.train_step(False, state, program.pairs, ALL[:4], np.ones(4, np.float32), np.float32(0.01))
+    assert float(total) == pytest.approx(np.dot(shares, expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("head", ["mean", "last"])
+def test_several_heads_are_evaluated_by_what_they_predict(two_heads, dataset, head):
+    program = make(dataclasses.replace(CONFIG, prediction_head=head), two_heads, dataset)
+    state = program.init(0)
+    model = nnx.merge(program.definition.graph, *map(jax.device_get, (state.params, state.stats)))
+    first, last = (jax.nn.sigmoid(each) for each in model.outputs(jnp.asarray(dataset.images[:4], jnp.float32) / 255))
+    expected = last if head == "last" else (first + last) / 2
+    found = program.predict(*map(jax.device_get, (state.params, state.stats)), ALL[None, :4])
+    np.testing.assert_allclose(found[0] / 255, expected, atol=0.6 / 255)
+    loss = losses.cross_entropy(jnp.log(expected / (1 - expected)), jnp.asarray(dataset.masks[:4]))
+    np.testing.assert_allclose(program.eval_step(state, program.pairs, ALL[:4])[0], loss, rtol=1e-4)
 
 
 def test_padding_changes_nothing(tiny_models, dataset):
