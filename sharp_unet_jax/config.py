@@ -75,10 +75,9 @@ class Config:
     empty: Literal["one", "zero", "nan"] = "one"  # score of 0/0, as with empty truth and prediction; nan excludes it
 
     loss: str | Mapping[str, float] = "cross_entropy"  # a name in sharp_unet_jax.losses, or {name: weight, ...}
-    # Networks with several heads (deep supervision): each head's share of the loss, the last head's last, in any unit;
-    # () gives all the same. Their prediction is the mean of the heads' probabilities, or the last head's.
+    # Networks with several heads alone: each head's share of the loss, the last head's last; () is the same for all.
     deep_supervision: tuple[float, ...] = ()
-    prediction_head: Literal["mean", "last"] = "mean"
+    prediction_head: Literal["mean", "last"] = "mean"  # the same networks: mean probability of the heads, or the last's
     batch_size: int = 16  # images a step, over all devices of the run; the paper does not say
     learning_rate: float = 1e-3  # Adam
     epochs: int = 150  # at most; the paper does not say

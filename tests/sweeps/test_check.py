@@ -59,7 +59,7 @@ from tests.tiny_sweep import CONFIG
         ({"batch_size": 10**5000}, "batch_size: a number of thousands of digits is not <class 'int'>"),
         ({"learning_rate": 10**400}, "learning_rate: 1000.* is not <class 'float'>"),
         ({"loss": {"dice": 1e308}}, "loss: every weight must be a number from 0 to 1e38"),
-        ({"deep_supervision": (0.0, 0.0)}, "deep_supervision: every weight must be a number from 0 to 1e38, and one ab"),
+        ({"deep_supervision": (0.0, 0.0)}, "deep_supervision: every weight must be a number from 0 to 1e38, and one"),
         ({"deep_supervision": (float("nan"), 1.0)}, "deep_supervision: every weight must be a number from 0"),
         ({"prediction_head": "first"}, "prediction_head: 'first' is not one of mean, last"),
         ({"devices_per_run": 3}, "3 asked for, 2 here"),
