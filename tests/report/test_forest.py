@@ -52,8 +52,9 @@ def labels(axes):
 
 def test_several_sweeps_have_a_panel_each_under_their_labels(tmp_path):
     made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.8, seed=2)}
-    sweeps = {name: sweep_writer.write(tmp_path / name, made, dataset=name) for name in ("a", "b")}
-    (drawn,) = forest.draw(sweeps)
+    worse = made | {"sharp_unet": scores(0.6, seed=2)}
+    each = {"a": made, "b": worse}
+    (drawn,) = forest.draw({name: sweep_writer.write(tmp_path / name, of, dataset=name) for name, of in each.items()})
     assert [axes.get_title(loc="left") for axes in drawn.figure.axes] == ["a", "b"]
     assert [labels(axes) for axes in drawn.figure.axes] == [["unet"], ["unet"]]
     assert drawn.figure.axes[0].get_xlim() == drawn.figure.axes[1].get_xlim()
