@@ -4,6 +4,7 @@ A page marks such a place by two lines, `<!-- KIND NAME -->` and `<!-- end -->`,
 
 - fields: the fields of a dataclass, with a prefix for their names where one follows NAME,
 - names: the strings of a tuple,
+- networks: the pairs of twins in `sharp_unet_jax.models`, without a NAME,
 - options: what `python -m NAME --help` says,
 - modules: the modules of a package, or one module, each with its source and its docstrings,
 - runs, twins or protocols: tables of packed sweeps, see results/scores.py.
@@ -31,8 +32,11 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 import fields as dataclass_fields  # noqa: E402
+import jax  # noqa: E402
+from flax import nnx  # noqa: E402
 
 from results import scores  # noqa: E402
+from sharp_unet_jax import models  # noqa: E402
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md"]
 COLUMNS = 80  # a code host cuts longer lines of a code block
@@ -63,6 +67,22 @@ def fields(name: str, prefix: str = "") -> str:
 def names(name: str) -> str:
     """Return a list of the strings of a tuple."""
     return textwrap.fill(", ".join(f"`{each}`" for each in _found(name)) + ".", 120, break_on_hyphens=False)
+
+
+def networks() -> str:
+    """Return a table of the networks, a row a pair of twins; parameters are those for RGB images and one class."""
+    rows = []
+    for name, network in models.MODELS.items():
+        if network.skip == "plain" or network.kernel:
+            continue
+        built = nnx.eval_shape(lambda name=name: models.build(name, rngs=nnx.Rngs(0)))
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(built, nnx.Param)))
+        authors, _, address = network.paper.rpartition(", ")
+        pretrained = f"`{network.encoder}`" if network.hub else ""
+        widths = f"{built.encoder.widths[0]} to {built.encoder.widths[-1]}"
+        paper = f"[{authors}]({address})" if address else ""
+        rows.append((f"`{network.network}`", f"`{name}`", widths, f"{parameters:,}", pretrained, paper))
+    return _table(("plain", "sharp", "encoder's widths", "parameters", "ImageNet encoder", "from"), rows)
 
 
 def options(module: str) -> str:
@@ -97,7 +117,7 @@ def scored(kind: str) -> Callable[..., str]:
 
 
 SCORES = ("runs", "twins", "protocols")
-KINDS = {"fields": fields, "names": names, "options": options, "modules": modules}
+KINDS = {"fields": fields, "names": names, "networks": networks, "options": options, "modules": modules}
 KINDS |= {kind: scored(kind) for kind in SCORES}
 
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.inference.trained import Trained
 
@@ -62,7 +63,7 @@ an image with neither truth nor prediction counts as `{empty}`.
 |---|---|---|---|
 {scores}
 {ensemble}
-Made by sharp_unet_jax. The Sharp U-Net: <https://doi.org/10.1016/j.compbiomed.2021.104699>.
+{sources}Made by sharp_unet_jax.
 """
 
 _ENSEMBLE = "\nThe file averages these runs. The average itself was not scored: no image is new to all of them.\n"
@@ -103,7 +104,15 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         empty=config.empty,
         scores=_scores(records),
         ensemble=_ENSEMBLE if len(runs) > 1 else "",
+        sources=_sources(models.MODELS[first.model]),
     )
+
+
+def _sources(network: models.Network) -> str:
+    """Return a line for each paper that a network is from."""
+    papers = {"Network": network.paper, "Sharp blocks": models.ZUNAIR if network.skip == "sharp" else ""}
+    split = {what: paper.rpartition(", ") for what, paper in papers.items() if paper}
+    return "".join(f"{what}: {authors}, <{address}>.\n" for what, (authors, _, address) in split.items())
 
 
 def _protocol(config: Config) -> str:

@@ -20,6 +20,12 @@ from sharp_unet_jax.models.vgg import VGG16, VGG19, VGGEncoder
 
 Parts = tuple[Encoder, segmenter.Decoder]
 
+# Papers that networks are from.
+RONNEBERGER = "Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597"
+ZUNAIR = "Zunair & Ben Hamza 2021, https://doi.org/10.1016/j.compbiomed.2021.104699"
+IGLOVIKOV = "Iglovikov & Shvets 2018, https://arxiv.org/abs/1801.05746"
+HE = "He et al. 2016 (the encoder), https://arxiv.org/abs/1512.03385"
+
 
 class Network(NamedTuple):
     """A line of the registry."""
@@ -31,6 +37,7 @@ class Network(NamedTuple):
     hub: str = ""  # repository of the Hugging Face hub with ImageNet weights of the encoder
     kernel: str = ""  # of a sharp skip; "" takes the config's
     padding: str = ""  # of a sharp skip, "zero" or "reflect"; "" takes the config's
+    paper: str = ""  # that the plain network is from: "authors year, address"
 
 
 def _unet(widths: tuple[int, ...], up_widths: tuple[int, ...] = ()) -> Callable[..., Parts]:
@@ -57,29 +64,31 @@ def _resnet(block: Block, counts: tuple[int, ...]) -> Callable[..., Parts]:
     return parts
 
 
-def _twins(plain: str, sharp: str, parts: Callable[..., Parts], encoder: str, hub: str = "") -> dict[str, Network]:
+def _twins(
+    plain: str, sharp: str, parts: Callable[..., Parts], encoder: str, hub: str = "", paper: str = ""
+) -> dict[str, Network]:
     return {
-        plain: Network(parts, plain, "plain", encoder, hub),
-        sharp: Network(parts, plain, "sharp", encoder, hub),
+        plain: Network(parts, plain, "plain", encoder, hub, paper=paper),
+        sharp: Network(parts, plain, "sharp", encoder, hub, paper=paper),
     }
 
 
 MODELS: dict[str, Network] = {
-    **_twins("unet", "sharp_unet", _unet(unet.WIDTHS), "unet"),
+    **_twins("unet", "sharp_unet", _unet(unet.WIDTHS), "unet", paper=RONNEBERGER),
     # The authors' wide network keeps the up-convolutions of the narrow one: 9,131,106 parameters, the paper's 9.1 M.
-    **_twins("wide_unet", "wide_sharp_unet", _unet(unet.WIDE_WIDTHS, unet.WIDTHS[:-1]), "wide_unet"),
-    **_twins("ternausnet16", "sharp_ternausnet16", _vgg(VGG16), "vgg16", "timm/vgg16.tv_in1k"),
-    **_twins("ternausnet19", "sharp_ternausnet19", _vgg(VGG19), "vgg19", "timm/vgg19.tv_in1k"),
-    **_twins("unet_resnet18", "sharp_unet_resnet18", _resnet(Basic, RESNET18), "resnet18", "timm/resnet18.tv_in1k"),
-    **_twins("unet_resnet34", "sharp_unet_resnet34", _resnet(Basic, RESNET34), "resnet34", "timm/resnet34.tv_in1k"),
+    **_twins("wide_unet", "wide_sharp_unet", _unet(unet.WIDE_WIDTHS, unet.WIDTHS[:-1]), "wide_unet", paper=ZUNAIR),
+    **_twins("ternausnet16", "sharp_ternausnet16", _vgg(VGG16), "vgg16", "timm/vgg16.tv_in1k", IGLOVIKOV),
+    **_twins("ternausnet19", "sharp_ternausnet19", _vgg(VGG19), "vgg19", "timm/vgg19.tv_in1k", IGLOVIKOV),
+    **_twins("unet_resnet18", "sharp_unet_resnet18", _resnet(Basic, RESNET18), "resnet18", "timm/resnet18.tv_in1k", HE),
+    **_twins("unet_resnet34", "sharp_unet_resnet34", _resnet(Basic, RESNET34), "resnet34", "timm/resnet34.tv_in1k", HE),
     **_twins(
-        "unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "resnet50", "timm/resnet50.tv_in1k"
+        "unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "resnet50", "timm/resnet50.tv_in1k", HE
     ),
     # Sharp U-Nets with a kernel of their own: a sweep can compare them. Every other sharp network has its config's
     # kernel.
     **{
         f"sharp_unet+{kernel}{suffix}": Network(
-            _unet(unet.WIDTHS), "unet", "sharp", "unet", kernel=kernel, padding=padding
+            _unet(unet.WIDTHS), "unet", "sharp", "unet", kernel=kernel, padding=padding, paper=RONNEBERGER
         )
         for kernel in ops.KERNELS
         for padding, suffix in (("zero", ""), ("reflect", "+reflect"))

@@ -56,7 +56,7 @@ def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
     panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.panels(sweep)]
     if not panels:
         return None
-    figure, all_axes = _grid(len(panels), width=3.0, height=2.3)
+    figure, all_axes = _grid(len(panels), width=3.0, height=2.45)
     bottom = 100.0  # of all panels, so that they can be compared
     for axes, (label, sweep, models) in zip(all_axes, panels, strict=True):
         for model in models:
@@ -68,10 +68,11 @@ def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
         axes.set(xlabel="epoch", ylabel="validation Jaccard (%)")
-        axes.set_title(label, loc="left", pad=17)
+        axes.set_title(label, loc="left", pad=27)
         axes.margins(x=0.01)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), ncols=2, columnspacing=1, borderpad=0.2)
+        # A line a model: two names of networks side by side can be wider than the panel.
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), labelspacing=0.15, borderpad=0.2)
     for axes in all_axes:
         axes.set_ylim(max(bottom, 0), 100)
     caption = (

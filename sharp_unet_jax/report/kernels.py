@@ -13,15 +13,15 @@ from sharp_unet_jax.report.table import Table, interval, narrow, p_value, plus_m
 NOTE = (
     "Sum: of the kernel's values; a kernel with sum 0 gives 0 in a uniform area. Scale: the root of the sum of their "
     "squares; the kernel multiplies the standard deviation of white noise by it. A learnable kernel starts with both. "
-    "The table of sharp against plain tests the column “minus plain”. Intervals and p are those of the difference from "
-    "{reference}."
+    "Intervals and p are those of the difference from {reference}; the table of sharp against plain has those from "
+    "plain skips."
 )
 
 
 def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     """Return "kernels": a row a kernel, and the plain network, of sweeps that compare kernels; None where none does.
 
-    Each kernel is tested against the paper's; the table "significance" tests each against plain skips.
+    Each kernel is tested against the paper's; the table "twins" tests each against plain skips.
 
     Args:
         sweeps: those without several kernels in one network are left out.
@@ -30,12 +30,7 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     sweeps = [sweep for sweep in sweeps if pairing.kernel_variants(sweep)]
     if not sweeps:
         return None
-    wanted = [
-        (sweep, model, pairing.reference_kernel(sweep))
-        for sweep in sweeps
-        for model in pairing.kernel_variants(sweep)
-        if model != pairing.reference_kernel(sweep)
-    ]
+    wanted = [(sweep, *pair) for sweep in sweeps for pair in pairs(sweep)]
     tested = zip(wanted, statistics.comparisons(wanted), strict=True)
     compared = {(sweep, model): each for (sweep, model, _), each in tested}
     rows = [
@@ -52,6 +47,13 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     title = "Kernels of the sharp block: Jaccard and its differences in points, over runs"
     frame = narrow(pd.DataFrame(rows)).rename(columns={"minus reference": f"minus {reference}"})
     return Table("kernels", title, describe(sweeps), frame, "\n".join(filter(None, note)))
+
+
+def pairs(sweep: Sweep) -> list[tuple[str, str]]:
+    """Return every kernel's model and the model that it is compared with; [] where no kernels are compared."""
+    variants = pairing.kernel_variants(sweep)
+    reference = pairing.reference_kernel(sweep) if variants else ""
+    return [(model, reference) for model in variants if model != reference]
 
 
 def sum_and_scale(kernel: Kernel | None) -> tuple[str, str]:
@@ -75,7 +77,7 @@ def _reference_name(sweep: Sweep) -> str:
 
 def _row(sweep: Sweep, model: str) -> dict[str, object]:
     scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
-    kernel, plain = sweep.models[model].kernel, pairing.plain_twin(sweep, model)
+    kernel = sweep.models[model].kernel
     total, scale = sum_and_scale(kernel)
     return {
         "kernel": kernel.name.replace("_", " ") if kernel else f"none: {model}",
@@ -84,7 +86,6 @@ def _row(sweep: Sweep, model: str) -> dict[str, object]:
         "scale": scale,
         "runs": len(scores),
         "Jaccard (%)": plus_minus(scores.mean(), scores.std(ddof=1)),
-        "minus plain": signed(statistics.differences(sweep, model, plain).mean()) if plain else "-",
     }
 
 

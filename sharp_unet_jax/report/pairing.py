@@ -46,6 +46,19 @@ def twins(sweep: Sweep) -> list[tuple[str, str]]:
     return [(first, second) for first, second in pairs(sweep, list(sweep.models)) if plain_twin(sweep, first) == second]
 
 
+def one_a_network(sweep: Sweep) -> list[tuple[str, str]]:
+    """Return `twins` where there are several networks and each has a single sharp twin, else []."""
+    pairs = twins(sweep)
+    return pairs if 1 < len(pairs) == len({plain for _, plain in pairs}) else []
+
+
+def twin_names(sweep: Sweep) -> dict[tuple[str, str], str]:
+    """Return the name of each of `twins`: its plain model's where that and one kernel say it all, else both models'."""
+    pairs, kernels = twins(sweep), {model.kernel for model in sweep.models.values() if model.kernel}
+    clear = len(kernels) == 1 and len({plain for _, plain in pairs}) == len(pairs)
+    return {(sharp, plain): plain if clear else f"{sharp} minus {plain}" for sharp, plain in pairs}
+
+
 def kernel_variants(sweep: Sweep) -> list[str]:
     """Return the sharp models of the first network whose sharp models differ in kernel; [] if none does."""
     of_network: dict[str, dict[str, Kernel]] = {}

@@ -34,7 +34,7 @@ class Block(NamedTuple):
 def tables(sweeps: Sequence[Sweep]) -> list[Table]:
     """Return all tables of the sweeps, in the report's order; [] where no run is finished.
 
-    The order is: the paper's tables, other overlaps, significance, kernels, pairs, images, optimism, protocols.
+    The order is: the paper's tables, other overlaps, twins, kernels, pairs, images, optimism, protocols.
     """
     finished = [sweep for sweep in sweeps if sweep.finished]
     overlaps = other_overlaps.table(finished)

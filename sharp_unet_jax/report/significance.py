@@ -1,10 +1,10 @@
-"""Tables of differences between models: sharp against plain, kernels, every two models; over runs and over images."""
+"""Tables of differences between models: twins, kernels, other pairs of models; over runs and over images."""
 
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from sharp_unet_jax.report import kernels, pairing, statistics
+from sharp_unet_jax.report import kernels, pairing, statistics, twins
 from sharp_unet_jax.report.provenance import describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, p_value, signed
@@ -38,17 +38,18 @@ ONE_SIDED = (
 def tables(sweeps: Sequence[Sweep]) -> list[Table]:
     """Return the tables that there is something for; [] where no two models have finished runs.
 
-    "significance" is sharp against plain, "kernels" compares kernels, "pairs" is every two models where that is more,
-    and "images" is the same pairs over images.
+    "twins" is sharp against plain, "kernels" compares kernels, "pairs" is every pair of models that neither of them
+    holds, and "images" is every pair over images.
     """
     every_pair = [(sweep, *pair) for sweep in sweeps for pair in pairing.pairs(sweep, list(sweep.models))]
-    twins = [(sweep, *pair) for sweep in sweeps for pair in pairing.twins(sweep)]
+    shown = {(sweep, *sorted(pair)) for sweep in sweeps for pair in (*pairing.twins(sweep), *kernels.pairs(sweep))}
+    others = [each for each in every_pair if (each[0], *sorted(each[1:])) not in shown]
     by_image = [each for each in every_pair if each[0].has_images]
-    rules = f"Bold: differs from zero by the {TEST}.", INTERVAL, split_groups(filter(pairing.kernel_variants, sweeps))
+    rules = f"Bold: differs from zero by the {TEST}.", INTERVAL
     found = [
-        _by_run("significance", "Sharp against plain", twins) if twins else None,
-        kernels.table(sweeps, *rules),
-        _by_run("pairs", "Every two models", every_pair) if len(every_pair) > len(twins) else None,
+        twins.table(sweeps, *rules, split_groups(filter(pairing.twins, sweeps))),
+        kernels.table(sweeps, *rules, split_groups(filter(pairing.kernel_variants, sweeps))),
+        _by_run(others) if others else None,
         _by_image(by_image) if by_image else None,
     ]
     return [each for each in found if each is not None]
@@ -59,7 +60,7 @@ def split_groups(sweeps: Iterable[Sweep]) -> str:
     return SPLIT_GROUPS if any(map(statistics.splits_groups, sweeps)) else ""
 
 
-def _by_run(name: str, title: str, wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
+def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     labels = named(sweep for sweep, _, _ in wanted)
     rows = []
     for (sweep, first, second), made in zip(wanted, statistics.comparisons(wanted), strict=True):
@@ -78,8 +79,8 @@ def _by_run(name: str, title: str, wanted: Sequence[tuple[Sweep, str, str]]) -> 
         )
     bold = f"Bold: differs from zero by the {TEST.format(count=len(rows))}."
     note = [bold, INTERVAL, split_groups(labels), unfinished(list(labels))]
-    title = f"{title}: differences in points of Jaccard, over runs"
-    return Table(name, title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    title = "Other pairs of models: differences in points of Jaccard, over runs"
+    return Table("pairs", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
 
 
 def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:

@@ -170,18 +170,44 @@ class Comparison(NamedTuple):
     higher: int  # runs in which first is higher
 
 
-def differences(sweep: Sweep, first: str, second: str) -> pd.Series:
-    """Return first minus second model in points of Jaccard, index repeat, fold; nan unless both have a score."""
+def paired(sweep: Sweep, first: str, second: str) -> pd.DataFrame:
+    """Return the Jaccard in per cent of two models, a column each, over the runs that both have a score of.
+
+    The index is repeat, fold.
+    """
     runs = sweep.runs.astype({"jaccard": float}).pivot(index=["repeat", "fold"], columns="model", values="jaccard")
-    return 100 * (runs[first] - runs[second])
+    return 100 * runs[[first, second]].dropna()
+
+
+def differences(sweep: Sweep, first: str, second: str) -> pd.Series:
+    """Return first minus second model in points of Jaccard, index repeat, fold, over the runs of `paired`."""
+    scores = paired(sweep, first, second)
+    return scores[first] - scores[second]
+
+
+def mean_differences(sweep: Sweep, pairs: Iterable[tuple[str, str]]) -> pd.Series:
+    """Return the mean over pairs of first minus second, index repeat, fold, over the runs that every pair has."""
+    return pd.concat([differences(sweep, *pair) for pair in pairs], axis=1, join="inner").mean(axis=1)
 
 
 def comparisons(wanted: Iterable[tuple[Sweep, str, str]]) -> list[Comparison]:
     """Return one comparison for each (sweep, first model, second model), adjusted for all of them."""
-    found = []
-    for sweep, first, second in wanted:
-        delta = differences(sweep, first, second)
-        test = corrected_t(delta, test_ratio(sweep))
-        found.append(Comparison(first, second, test, np.nan, int((delta > 0).sum())))
+    return _adjusted(_compare(sweep, (a, b), differences(sweep, a, b)) for sweep, a, b in wanted)
+
+
+def mean_comparisons(wanted: Iterable[tuple[Sweep, Sequence[tuple[str, str]]]]) -> list[Comparison]:
+    """Return one comparison "sharp" minus "plain" for each (sweep, pairs), adjusted for all of them.
+
+    It tests `mean_differences`: networks share the test folds, so a fold's differences are no independent runs.
+    """
+    return _adjusted(_compare(sweep, ("sharp", "plain"), mean_differences(sweep, pairs)) for sweep, pairs in wanted)
+
+
+def _compare(sweep: Sweep, models: tuple[str, str], delta: pd.Series) -> Comparison:
+    return Comparison(*models, corrected_t(delta, test_ratio(sweep)), np.nan, int((delta > 0).sum()))
+
+
+def _adjusted(compared: Iterable[Comparison]) -> list[Comparison]:
+    found = list(compared)
     adjusted = holm([each.test.p for each in found])
     return [each._replace(holm=float(p)) for each, p in zip(found, adjusted, strict=True)]

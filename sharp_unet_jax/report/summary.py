@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from sharp_unet_jax.report import pairing, statistics
+from sharp_unet_jax.report import pairing, statistics, twins
 from sharp_unet_jax.report.provenance import division, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
 FEW = 3  # differences, each of which gets a sentence
+MANY = 9  # models, of which only the lowest and the highest score are named
 TEST = "corrected resampled t-test, adjusted by Holm"
 
 
@@ -18,6 +19,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
     compared = iter(
         statistics.comparisons((finished[label], *pair) for label, pairs in wanted.items() for pair in pairs)
     )
+    means = twins.over_networks(list(finished.values()))
     lines = []
     for label, sweep in finished.items():
         config = sweep.config
@@ -25,6 +27,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
         sentences = [
             f"**{label}**: {sweep.folds['images']} images, {division(sweep)}, protocol {config['protocol']}. "
             f"Jaccard on the test images: {_scores(sweep)}.",
+            *([_mean(len(differences), means[sweep])] if sweep in means else []),
             *(map(_difference, differences) if len(differences) <= FEW else _differences(differences)),
         ]
         if any(each.holm < statistics.LEVEL for each in differences) and statistics.splits_groups(sweep):
@@ -36,17 +39,27 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
 
 
 def _scores(sweep: Sweep) -> str:
-    scored, number = [], sweep.runs["model"].value_counts()
+    scored, number = {}, sweep.runs["model"].value_counts()
     for model in sweep.models:
         scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
         over = "" if number.nunique() == 1 else f" ({number[model]} run{'s' if number[model] > 1 else ''})"
-        scored.append(f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %{over}")
+        scored[f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %{over}"] = scores.mean()
+    if len(scored) > MANY:
+        return f"from {min(scored, key=scored.__getitem__)} to {max(scored, key=scored.__getitem__)}"
     return ", ".join(scored)
 
 
 def _difference(compared: statistics.Comparison) -> str:
+    return _tested(f"`{compared.first}` minus `{compared.second}`", compared)
+
+
+def _mean(number: int, compared: statistics.Comparison) -> str:
+    return _tested(f"The mean of sharp minus plain over the {number} networks, which share their folds,", compared)
+
+
+def _tested(what: str, compared: statistics.Comparison) -> str:
     test = compared.test
-    points = f"`{compared.first}` minus `{compared.second}` is {signed(test.mean)} points"
+    points = f"{what} is {signed(test.mean)} points"
     if test.n < statistics.FEWEST:
         return f"{points}, over {test.n} paired run{'s' if test.n > 1 else ''}: too few to tell it from chance."
     verdict = "more than chance explains" if compared.holm < statistics.LEVEL else "within what chance explains"

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from launch import export
+from sharp_unet_jax.models import MODELS
 from tests.edits import edit, follow
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -54,6 +55,9 @@ def test_a_run(sweep, tmp_path):
     assert [float(jaccard), float(dice)] == pytest.approx([scores["jaccard"], scores["dice"]], abs=1e-4)
     assert "| mean |" not in text
     assert "averages these runs" not in text
+    assert text.endswith(
+        "Network: Ronneberger et al. 2015, <https://arxiv.org/abs/1505.04597>. Made by sharp_unet_jax."
+    )
 
 
 def test_a_workdir(sweep, tmp_path):
@@ -65,6 +69,13 @@ def test_a_workdir(sweep, tmp_path):
     mean = re.search(r"\| mean \| \| ([\d.]+) \| ([\d.]+) \|", text)
     assert [float(each) for each in mean.groups()] == pytest.approx(scores[["jaccard", "dice"]].mean(), abs=1e-4)
     assert "The file averages these runs. The average itself was not scored" in text
+    network, sharp = re.findall(r"(?:Network|Sharp blocks): (.+?), <https://", text)
+    assert (network, sharp) == ("Ronneberger et al. 2015", "Zunair & Ben Hamza 2021")
+
+
+def test_a_network_of_ones_own_cites_nothing(done, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "unet", MODELS["unet"]._replace(paper=""))
+    assert "Network:" not in card(done / "runs/unet/repeat0-fold0", tmp_path, "safetensors")
 
 
 def test_what_is_not_known_is_said(done, tmp_path):

@@ -24,7 +24,7 @@ from tests.tiny_sweep import files
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"covid": 4}
-CHANNELS = {"isbi": 1, "covid": 1, "lung": 1}
+CHANNELS = {"isbi": 1, "sharp_lab": 1, "zoo": 1, "covid": 1, "lung": 1}
 
 
 @pytest.fixture

@@ -39,6 +39,17 @@ def test_curves_are_the_mean_over_runs(sweep):
     assert lines["unet"].get_linestyle() != lines["sharp_unet"].get_linestyle()  # told apart in grey
 
 
+def test_long_names_above_curves_stay_within_the_figure(sweep, monkeypatch):
+    long = {"unet": "unet_resnet50", "sharp_unet": "sharp_unet_resnet50"}
+    monkeypatch.setattr(pairing, "short_names", lambda sweep: long)
+    with matplotlib.rc_context(style.RC):
+        figure = figures.curves(dict.fromkeys("abc", sweep)).figure
+        figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_legend().get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_curves_of_high_scores_are_not_flat(sweep):
     scores = sweep.epochs["validation_jaccard"] / 10 + 0.85
     high = dataclasses.replace(sweep)

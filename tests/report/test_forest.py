@@ -1,10 +1,14 @@
 """Forest plots, against differences computed by hand."""
 
+import itertools
+
+import matplotlib
 import numpy as np
 import pytest
+import scipy.stats
 
 from sharp_unet_jax import palette
-from sharp_unet_jax.report import forest, statistics
+from sharp_unet_jax.report import forest, statistics, style
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -42,19 +46,77 @@ def test_the_figure_has_a_line_a_kernel_and_a_dot_a_run(tmp_path):
             assert any(line == pytest.approx([test.low, test.high]) for line in lines if len(line) == 2)
 
 
-def test_several_differences_of_other_models_stand_in_one_figure(tmp_path):
+def labels(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_several_sweeps_have_a_panel_each_under_their_labels(tmp_path):
     made = {"unet": scores(0.7, seed=1), "sharp_unet": scores(0.8, seed=2)}
-    sweeps = {name: sweep_writer.write(tmp_path / name, made, dataset=name) for name in ("a", "b")}
-    (drawn,) = forest.draw(sweeps)
-    (axes,) = drawn.figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "a: sharp_unet minus unet", "b: sharp_unet minus unet"
-    ]  # fmt: skip
+    worse = made | {"sharp_unet": scores(0.6, seed=2)}
+    each = {"a": made, "b": worse}
+    (drawn,) = forest.draw({name: sweep_writer.write(tmp_path / name, of, dataset=name) for name, of in each.items()})
+    assert [axes.get_title(loc="left") for axes in drawn.figure.axes] == ["a", "b"]
+    assert [labels(axes) for axes in drawn.figure.axes] == [["unet"], ["unet"]]
+    assert drawn.figure.axes[0].get_xlim() == drawn.figure.axes[1].get_xlim()
     few = {name: each[:1, :2] for name, each in made.items()}
     (drawn,) = forest.draw({name: sweep_writer.write(tmp_path / f"few-{name}", few, dataset=name) for name in "ab"})
+    for axes in drawn.figure.axes:
+        assert len(intervals(axes)) == 1
+        assert np.isnan(intervals(axes)).all()
+
+
+def eleven():
+    """Scores of eleven pairs by model, and what their records say; long names among them."""
+    names = [*(f"network{number}" for number in range(10)), "unet_with_a_long_name_50"]
+    known = {name: facts(name, "unet") for name in names}
+    known |= {f"sharp_{name}": facts(name, "unet", "laplacian") for name in names}
+    return {name: scores(0.7, seed=seed, shape=(1, 5, 2)) for seed, name in enumerate(known)}, known
+
+
+def test_a_sweep_of_many_networks_ends_with_their_mean(tmp_path):
+    made, known = eleven()
+    (drawn,) = forest.draw({"mine": sweep_writer.write(tmp_path, made, models=known)})
     (axes,) = drawn.figure.axes
-    assert len(intervals(axes)) == 2
-    assert np.isnan(intervals(axes)).all()
+    plain = [name for name in made if not name.startswith("sharp_")]
+    assert labels(axes) == [*plain, "mean of 11 networks"]
+    assert axes.get_title(loc="left") == ""
+    each = np.stack([100 * (made[f"sharp_{name}"] - made[name]).mean(axis=2).ravel() for name in plain])
+    assert len(intervals(axes)) == 11
+    for ends, delta in zip(intervals(axes), each, strict=True):
+        assert ends == pytest.approx(corrected(delta))
+    (diamond,) = axes.patches
+    (left, right), below = corrected(each.mean(axis=0)), diamond.get_xy()[:, 1]
+    assert (diamond.get_xy()[:, 0].min(), diamond.get_xy()[:, 0].max()) == pytest.approx((left, right))
+    assert 10.5 < below.min() < below.max() < 11.5
+    np.testing.assert_allclose(axes.collections[11].get_offsets()[:, 0], each.mean(axis=0))
+
+
+def corrected(delta):
+    """Return the interval of Nadeau & Bengio for five folds."""
+    error = np.sqrt((1 / len(delta) + 1 / 4) * np.var(delta, ddof=1))
+    return scipy.stats.t.interval(0.95, len(delta) - 1, loc=delta.mean(), scale=error)
+
+
+def test_no_label_of_many_networks_is_cut_or_covers_another(tmp_path):
+    made, known = eleven()
+    with matplotlib.rc_context(style.RC):
+        (drawn,) = forest.draw({"mine": sweep_writer.write(tmp_path, made, models=known)})
+        drawn.figure.draw_without_rendering()
+    (axes,) = drawn.figure.axes
+    texts = [*axes.get_yticklabels(), axes.xaxis.label, *drawn.figure.legends[0].get_texts()]
+    boxes = [text.get_window_extent() for text in texts]
+    (left, bottom), (right, top) = drawn.figure.bbox.min, drawn.figure.bbox.max
+    assert all(left <= box.x0 < box.x1 <= right and bottom <= box.y0 < box.y1 <= top for box in boxes)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_too_few_runs_for_an_interval_leave_the_mean_over_networks_a_point(tmp_path):
+    made, known = eleven()
+    few = {name: each[:, :2] for name, each in made.items()}
+    (drawn,) = forest.draw({"mine": sweep_writer.write(tmp_path, few, models=known)})
+    points = [line for line in drawn.figure.axes[0].lines if line.get_marker() is forest.WIDE]
+    mean = np.mean([100 * (few[f"sharp_{name}"] - few[name]).mean() for name in known if f"sharp_{name}" in known])
+    assert [line.get_xdata()[0] for line in points] == pytest.approx([mean])
 
 
 def test_a_difference_is_the_sharp_model_minus_its_own_plain_twin(tmp_path):
@@ -69,7 +131,7 @@ def test_a_difference_is_the_sharp_model_minus_its_own_plain_twin(tmp_path):
     made = {name: scores(0.6 + place / 20, seed=place) for place, name in enumerate(known)}
     (drawn,) = forest.draw({"mine": sweep_writer.write(tmp_path, made, models=known)})
     (axes,) = drawn.figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["mine: a minus b", "mine: sharp_two minus c"]
+    assert labels(axes) == ["b", "c", "mean of 2 networks"]
     for ends, (first, second) in zip(intervals(axes), (("a", "b"), ("sharp_two", "c")), strict=True):
         test = statistics.corrected_t(100 * (made[first] - made[second]).mean(axis=2), 1 / 4)
         assert ends == pytest.approx([test.low, test.high])

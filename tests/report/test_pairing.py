@@ -27,6 +27,7 @@ def test_every_sharp_twin_stands_by_its_plain_model(of):
     ]
     assert pairing.panels(sweep) == pairing.families(sweep)
     assert pairing.twins(sweep) == [("sharp_unet", "unet")]
+    assert pairing.one_a_network(sweep) == []
     assert pairing.kernel_variants(sweep) == []
     assert pairing.short_names(sweep)["sharp_unet"] == "sharp_unet"
 
@@ -58,6 +59,12 @@ def test_a_sharp_model_comes_before_its_twin(of):
     pairs = pairing.pairs(of(*names), names)
     assert len(pairs) == 10
     assert {("sharp_unet", "unet"), ("wide_sharp_unet", "wide_unet"), ("sharp_unet", "unet_resnet50")} <= {*pairs}
+
+
+def test_several_networks_with_a_single_sharp_twin_each(of):
+    pairs = [("sharp_unet", "unet"), ("wide_sharp_unet", "wide_unet")]
+    sweep = of("unet", "unet_resnet34", "sharp_unet", "wide_unet", "wide_sharp_unet", "sharp_unet_resnet50")
+    assert pairing.one_a_network(sweep) == pairing.twins(sweep) == pairs
 
 
 def test_models_without_a_finished_run_are_left_out(of):

@@ -24,7 +24,7 @@ def by_name(sweeps):
 
 
 def test_every_table_in_the_order_of_the_report(cvc):
-    assert [*by_name([cvc])] == ["table1", "table3", "overlaps", "significance", "pairs", "images", "optimism"]
+    assert [*by_name([cvc])] == ["table1", "table3", "overlaps", "twins", "pairs", "images", "optimism"]
 
 
 def test_cells_are_mean_and_deviation_over_runs_beside_the_papers(cvc):
@@ -60,7 +60,7 @@ def test_higher_without_the_test_is_not_bold(tmp_path):
     delta = sweep.runs.pivot(index=["repeat", "fold"], columns="model", values="jaccard").diff(axis=1).iloc[:, 1]
     assert statistics.corrected_t(delta, 0).p < 0.05
     assert "**" not in paper_tables.paper([sweep])[0].frame["Jaccard (%)"].sum()
-    assert "**" not in significance.tables([sweep])[0].frame["difference"].sum()
+    assert "**" not in significance.tables([sweep])[0].frame["sharp minus plain"].sum()
 
 
 def test_several_data_sets_share_a_table_and_their_differences_are_named(cvc, tmp_path):
@@ -85,8 +85,8 @@ def test_the_papers_own_tables_are_told_apart(tmp_path):
     assert made["table3"].frame.loc[0, "paper: Dice"] == "91.13 ± 2.11"
     assert made["table2"].frame["model"].tolist() == ["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"]
     assert "(2)" in made["table2"].note  # comparisons: within each pair, not across encoders
-    assert "(6)" in made["pairs"].note
-    assert made["pairs"].frame["p (Holm)"].tolist() == ["1.000"] * 6
+    assert "(4)" in made["pairs"].note  # across encoders
+    assert made["pairs"].frame["p (Holm)"].tolist() == ["1.000"] * 4
 
 
 def test_outputs_of_the_authors_stand_beside_the_print_that_differs(cvc, tmp_path):
@@ -105,11 +105,10 @@ def test_data_sets_that_are_not_the_papers_have_no_columns_of_the_paper(tmp_path
     assert [*paper_tables.paper([sweep])[0].frame] == ["model", "runs", "Jaccard (%)", "95 % interval", "Dice (%)"]
 
 
-def test_significance_says_what_each_test_says(cvc):
-    row = significance.tables([cvc])[0].frame.iloc[0]
-    delta = 100 * (scores(0.76, seed=2) - scores(0.70, seed=1))
+def test_other_pairs_say_what_each_test_says(cvc):
+    row = by_name([cvc])["pairs"].frame.set_index("models").loc["sharp_unet minus wide_unet"]
+    delta = 100 * (scores(0.76, seed=2) - scores(0.70, seed=3))
     test = statistics.corrected_t(delta.mean(axis=2), 1 / 4)
-    assert row["models"] == "sharp_unet minus unet"
     assert row["difference"] == f"**{test.mean:+.2f}**"
     assert row["95 % interval"] == f"{test.low:.2f} to {test.high:.2f}"
     assert row["t"] == f"{test.t:.2f}"
@@ -160,7 +159,7 @@ def test_two_runs_have_no_interval_and_no_test(tmp_path):
     sweep = sweep_writer.write(tmp_path, made)
     table1, row = paper_tables.paper([sweep])[0].frame, significance.tables([sweep])[0].frame.iloc[0]
     assert table1["95 % interval"].tolist() == ["-", "-"]
-    assert (row["difference"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
+    assert (row["sharp minus plain"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
     said = summary.paragraph({"mine": sweep})
     assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
     assert "2 random folds x 1 repeat, protocol paper" in said
@@ -172,7 +171,7 @@ def test_a_model_without_any_score(tmp_path):
     )
     made = by_name([sweep])
     assert made["table1"].frame.loc[0, "Jaccard (%)"] == "-"
-    assert made["significance"].frame.loc[0, "difference"] == "-"
+    assert made["twins"].frame.loc[0, "sharp minus plain"] == "-"
     for each in made.values():
         assert "nan" not in table.markdown(each) + table.csv(each)
 
@@ -215,7 +214,7 @@ def test_encoders_of_table_2_come_from_the_records(tmp_path):
     assert tables["table1"].frame["model"].tolist() == ["ternausnet16"]
     assert tables["table1"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37"]
     assert tables["table2"].frame["model"].tolist() == ["a", "b", "ternausnet16"]
-    assert tables["significance"].frame["models"].tolist() == ["b minus a"]
+    assert tables["twins"].frame["network"].tolist() == ["a"]
     plain = {name: made[name] for name in ("ternausnet16", "wide_unet")}
     assert "table2" not in by_name([sweep_writer.write(tmp_path / "plain", plain, models=known)])
 

@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from sharp_unet_jax.report import statistics, summary
 from tests.report import sweep_writer
-from tests.report.sweep_writer import scores
+from tests.report.sweep_writer import facts, scores
 
 
 def test_it_names_images_folds_protocol_and_scores(tmp_path):
@@ -89,3 +90,25 @@ def test_the_summary_sorts_many_kernels_by_what_the_test_says(tmp_path):
     assert order == sorted(order)
     assert "`sharp_unet+scaled`" in within
     assert "p = " not in said
+
+
+def test_the_summary_of_many_networks_is_their_mean_and_the_range_of_scores(tmp_path):
+    known = {f"plain{number}": facts(f"plain{number}", "unet") for number in range(5)}
+    known |= {f"sharp{number}": facts(f"plain{number}", "unet", "laplacian") for number in range(5)}
+    made = {name: scores(0.7, seed=seed) for seed, name in enumerate(known)}
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, made, models=known)})
+    each = [100 * (made[f"sharp{number}"] - made[f"plain{number}"]).mean(axis=2).ravel() for number in range(5)]
+    delta = np.mean(each, axis=0)
+    error = np.sqrt((1 / 10 + 1 / 4) * delta.var(ddof=1))
+    low, high = scipy.stats.t.interval(0.95, 9, loc=delta.mean(), scale=error)
+    p = 2 * scipy.stats.t.sf(abs(delta.mean()) / error, 9)
+    assert (
+        "The mean of sharp minus plain over the 5 networks, which share their folds, is "
+        f"{delta.mean():+.2f} points (95 % interval {low:.2f} to {high:.2f}, "
+    ) in said
+    assert f"p = {p:.3f}): within what chance explains. Sharp minus plain in points" in said
+    means = {name: 100 * each.mean() for name, each in made.items()}
+    lowest, highest = min(means, key=means.get), max(means, key=means.get)
+    assert f"from `{lowest}` {means[lowest]:.2f} ± " in said
+    assert f"% to `{highest}` {means[highest]:.2f} ± " in said
+    assert said.count(" ± ") == 2

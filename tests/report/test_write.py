@@ -48,7 +48,7 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
     names = set(contents(output))
     assert {"report.html", "tables/table1.md", "tables/table1.tex", "tables/table1.csv"} <= names
     assert {f"figures/{name}.{kind}" for name in ("curves", "bars", "scatter") for kind in ("svg", "png")} <= names
-    assert {"tables/significance.csv", "tables/protocols.csv", "tables/audit.csv"} <= names
+    assert {"tables/twins.csv", "tables/protocols.csv", "tables/audit.csv"} <= names
     pages = (output / "report.html").read_text()
     assert pages.count('class="sweep"') == 3
     for name in ("squares, paper, random", "squares, nested, random", "squares, paper, grouped"):

@@ -1,0 +1,42 @@
+"""A zoo of networks, plain and sharp: does the sharp block help my network?
+
+One pair of twins of every family. All train from scratch with the same seed, folds and batches, so twins differ in
+their skip connections alone.
+
+    python -m launch.cv --config=zoo.py --config.data.manual_dir=DOWNLOADS
+    python -m launch.cv --config=zoo.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 ...
+
+Data, unless you name another set: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. A group is a
+block of six neighbouring slices. The protocol is nested and folds keep groups whole. The batch is 4, as in isbi.py;
+other sets have 16.
+
+Cost: not measured. Expected: there are no published figures for nested folds.
+
+KiU-Net is left out: its second branch computes at up to eight times the image's side. To add it, train it by itself
+with the same settings, and report both: the folds are the same.
+
+    python -m launch.cv --config=zoo.py --config.models=kiunet,sharp_kiunet --workdir=work/kiunet ...
+    python -m launch.report work/zoo work/kiunet --output=report
+"""
+
+from sharp_unet_jax.config import Config, Data
+
+config = Config(
+    data=Data(builder="isbi2012", size=(128, 128)),
+    models=(
+        *("unet", "sharp_unet"),
+        *("wide_unet", "wide_sharp_unet"),
+        *("ternausnet16", "sharp_ternausnet16"),
+        *("unet_resnet18", "sharp_unet_resnet18"),
+        *("unet_resnet34", "sharp_unet_resnet34"),
+        *("unet_resnet50", "sharp_unet_resnet50"),
+        *("unetpp", "sharp_unetpp"),
+        *("unetpp_deep", "sharp_unetpp_deep"),
+        *("multiresunet", "sharp_multiresunet"),
+        *("attention_unet", "sharp_attention_unet"),
+    ),
+    protocol="nested",
+    grouped=True,
+    repeats=1,
+    batch_size=4,
+)
