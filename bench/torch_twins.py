@@ -11,12 +11,14 @@ import numpy as np
 import torch
 import torch_resnet50
 import torch_unet
+import torch_unetpp
 from torch import nn
 
 # By the name that twins share: from `sharp` to the network with fresh weights.
 TWINS: dict[str, Callable[[bool], nn.Module]] = {
     "unet": torch_unet.UNet,
     "unet_resnet50": torch_resnet50.build,
+    "unetpp": torch_unetpp.UNetPlusPlus,
 }
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
 
