@@ -1,11 +1,11 @@
 """UNet++: a U-Net whose skip connections are blocks too (Zhou et al. 2018, arXiv:1807.10165; 2020, arXiv:1912.05074).
 
 X(i, 0) is the encoder's map of level i. X(i, j) is a block on the up-convolution of X(i+1, j-1) joined with X(i, 0) to
-X(i, j-1). A sharp twin filters X(i, 0) wherever it is joined. The logits are a 1x1 convolution of the last X(0, n); with
-deep supervision each X(0, 1) to X(0, n) has logits.
+X(i, j-1). A sharp twin filters X(i, 0) wherever it is joined. A head is a 1x1 convolution: of X(0, 4), or with deep
+supervision one of each X(0, 1) to X(0, 4).
 
-Kernels of convolutions are He normal as published, those of up-convolutions Glorot uniform, Keras's default. The
-authors' dropout and weight decay are left out: all networks here train under one recipe.
+Kernels are He normal as published; those of up-convolutions are Glorot uniform, Keras's default. The authors' dropout
+and weight decay are left out: all networks here train under one recipe.
 """
 
 import functools
@@ -66,6 +66,41 @@ def parts(
     return encoder, UNetPlusPlusDecoder(widths, deep=deep, num_classes=num_classes, rngs=rngs)
 
 
+def pruned(segmenter: Segmenter, level: int) -> Segmenter:
+    """Return the part of a UNet++ with deep supervision that the head of X(0, level) needs: a smaller, faster network.
+
+    >>> from sharp_unet_jax import models
+    >>> model = models.build("unetpp_deep", rngs=nnx.Rngs(0))
+    >>> small = models.unetpp.pruned(model, 2)
+    >>> image = jnp.zeros((1, 32, 32, 3))
+    >>> bool(jnp.allclose(small(image), model.outputs(image)[1], atol=1e-6))
+    True
+
+    Args:
+        segmenter: `unetpp_deep` or `sharp_unetpp_deep`, from `build` or the `network` of a finished run.
+        level: 1 to 4.
+
+    Returns:
+        A network with copies of the weights. Its logits are those of the head, for images of any size: it pads images
+        as `segmenter` does.
+
+    Raises:
+        InputError: for a network without deep supervision, and for another level.
+    """
+    small = nnx.clone(segmenter)
+    encoder, decoder = small.encoder, small.decoder
+    if not (isinstance(encoder, UNetEncoder) and isinstance(decoder, UNetPlusPlusDecoder) and len(decoder.heads) > 1):
+        raise InputError("pruned: the network has no head to prune to: take unetpp_deep or sharp_unetpp_deep")
+    if level not in range(1, len(decoder.paths) + 1):
+        raise InputError(f"pruned: level must be from 1 to {len(decoder.paths)}, got {level}")
+    encoder.widths = encoder.widths[: level + 1]
+    encoder.blocks = nnx.List(encoder.blocks[: level + 1])
+    decoder.paths = nnx.List(decoder.paths[:level])
+    decoder.classifiers = nnx.List([decoder.classifiers[level - 1]])
+    decoder.heads = decoder.heads[:1]
+    return small
+
+
 def _joined(others: Maps, below: jax.Array, x: jax.Array) -> jax.Array:
-    """Concatenate the map from below, the encoder's x and the other maps between them and the block."""
+    """Concatenate the map from below, X(i, 0) and the others of its row, X(i, 1) to X(i, j-1)."""
     return jnp.concatenate([below, x, *others], axis=-1)
