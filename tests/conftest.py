@@ -49,7 +49,7 @@ def real_data() -> Path:
 def shrink_models(patch: pytest.MonkeyPatch, widths: tuple[int, ...] = (4, 8)) -> None:
     """Give `unet` and every `sharp_unet` these widths: two levels run the code of five, and compile in seconds."""
     for name, network in list(models.MODELS.items()):
-        if network.encoder == "unet":
+        if network.network == "unet":
             patch.setitem(models.MODELS, name, network._replace(parts=models._unet(widths)))
 
 

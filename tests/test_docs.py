@@ -208,7 +208,7 @@ def size(name):
 print(json.dumps({
     "loss": "log_cosh_dice" in losses.LOSSES,
     "metric": float(metrics.of_masks("f2", [[1, 1, 0]], [[0, 1, 1]])),
-    "sizes": [size(name) for name in ("unet_strided", "sharp_unet_strided", "nested_unet", "sharp_nested_unet")],
+    "sizes": [size(name) for name in ("unet_strided", "sharp_unet_strided", "unet_3plus", "sharp_unet_3plus")],
     "kernel": float(ops.KERNELS["isotropic"].sum()),
     "format": list(formats.FAMILIES[-1].SUFFIXES),
     "data set": build.BUILDERS[-1],
@@ -218,9 +218,9 @@ print(json.dumps({
 
 def test_ten_changes_are_registered(extended):
     found = json.loads(python(extended, "-c", ASK))
-    plain, sharp, nested, sharp_nested = found.pop("sizes")
+    plain, sharp, full_scale, sharp_full_scale = found.pop("sizes")
     assert plain == sharp
-    assert nested == sharp_nested > 7_760_097  # of the U-Net without dense skips
+    assert full_scale == sharp_full_scale < 7_760_097  # of the U-Net: its authors' point
     assert found == {
         "loss": True,
         "metric": pytest.approx(5 / 10),  # intersection 1, truth 2, predicted 2
@@ -240,10 +240,10 @@ def test_changes_train_report_and_predict(extended):
         "--config.epochs=1",
         "--config.max_runs=3",
         "--config.loss=log_cosh_dice",
-        "--config.models=sharp_unet_strided,sharp_nested_unet,sharp_unet+isotropic",
+        "--config.models=sharp_unet_strided,sharp_unet_3plus,sharp_unet+isotropic",
         "--workdir=work",
     )
-    assert "sharp_nested_unet/repeat0-fold0: Jaccard" in said
+    assert "sharp_unet_3plus/repeat0-fold0: Jaccard" in said
     record = json.loads((extended / "work/runs/sharp_unet+isotropic/repeat0-fold0/record.json").read_text())
     assert 0 <= record["f2"] <= 1
     assert record["kernel"]["name"] == "isotropic"

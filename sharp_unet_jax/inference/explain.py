@@ -37,7 +37,7 @@ def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
 
 
 def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | None = None) -> np.ndarray:
-    """Compute Grad-CAM at what each skip connection returns, in the decoder's order: the coarsest first.
+    """Compute Grad-CAM at what each skip connection returns, in the decoder's order.
 
     At a map A (h, w, K) Grad-CAM is relu(sum over k of a_k A_k), resized to the image (bilinear). a_k is the mean, over
     the pixels of A_k, of the gradient of the class's logit summed over the region. In a network with one class the
@@ -68,7 +68,7 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
 
 
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
-    """Return an image's feature maps before and after each skip connection, coarsest first; image (H, W, C) uint8."""
+    """Return an image's maps before and after each skip connection, in the decoder's order; image (H, W, C) uint8."""
     calls = jax.device_get(_skips(run, run.platform)(run.weights, image[None]))
     return [Skip(call.x[0].astype(np.float32), call.filtered[0].astype(np.float32)) for call in calls]
 

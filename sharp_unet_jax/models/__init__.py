@@ -1,6 +1,7 @@
 """The networks by name: `models.build("sharp_unet", num_classes=1, in_channels=3, rngs=nnx.Rngs(0))`."""
 
 import difflib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import segmenter, unet
+from sharp_unet_jax.models import segmenter, unet, unetpp
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
 from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip, Skip
@@ -25,6 +26,10 @@ RONNEBERGER = "Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597"
 ZUNAIR = "Zunair & Ben Hamza 2021, https://doi.org/10.1016/j.compbiomed.2021.104699"
 IGLOVIKOV = "Iglovikov & Shvets 2018, https://arxiv.org/abs/1801.05746"
 HE = "He et al. 2016 (the encoder), https://arxiv.org/abs/1512.03385"
+ZHOU = "Zhou et al. 2020, https://arxiv.org/abs/1912.05074"
+IBTEHAZ = "Ibtehaz & Rahman 2020, https://arxiv.org/abs/1902.04049"
+ABRAHAM = "Abraham & Khan 2019, https://arxiv.org/abs/1810.07842"
+VALANARASU = "Valanarasu et al. 2020, https://arxiv.org/abs/2006.04878"
 
 
 class Network(NamedTuple):
@@ -84,6 +89,8 @@ MODELS: dict[str, Network] = {
     **_twins(
         "unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "resnet50", "timm/resnet50.tv_in1k", HE
     ),
+    **_twins("unetpp", "sharp_unetpp", unetpp.parts, "unet", paper=ZHOU),
+    **_twins("unetpp_deep", "sharp_unetpp_deep", functools.partial(unetpp.parts, deep=True), "unet", paper=ZHOU),
     # Sharp U-Nets with a kernel of their own: a sweep can compare them. Every other sharp network has its config's
     # kernel.
     **{

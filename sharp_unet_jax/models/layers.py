@@ -12,7 +12,7 @@ from jax import lax
 from sharp_unet_jax import ops
 
 glorot = nnx.initializers.glorot_uniform()  # Keras's default, as in the authors' notebook
-he = nnx.initializers.he_normal()  # for networks that can have pretrained encoders
+he = nnx.initializers.he_normal()  # for networks that can have pretrained encoders, and for UNet++
 
 
 class Weight(nnx.Param):

@@ -20,9 +20,9 @@ class Block(nnx.Module):
 
     remat = False
 
-    def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
-        self.first = Conv(in_channels, out_channels, rngs=rngs)
-        self.second = Conv(out_channels, out_channels, rngs=rngs)
+    def __init__(self, in_channels: int, out_channels: int, *, init: nnx.Initializer = glorot, rngs: nnx.Rngs):
+        self.first = Conv(in_channels, out_channels, init=init, rngs=rngs)
+        self.second = Conv(out_channels, out_channels, init=init, rngs=rngs)
 
     @rematerialised
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -46,10 +46,12 @@ class UpConv(nnx.Module):
 class UNetEncoder(nnx.Module):
     """A block for each width, with 2x2 max-pooling between them."""
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...] = WIDTHS, *, rngs: nnx.Rngs):
+    def __init__(
+        self, in_channels: int, widths: tuple[int, ...] = WIDTHS, *, init: nnx.Initializer = glorot, rngs: nnx.Rngs
+    ):
         self.widths, self.stride = widths, 2 ** (len(widths) - 1)
         inputs = (in_channels, *widths[:-1])
-        self.blocks = nnx.List([Block(i, o, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
+        self.blocks = nnx.List([Block(i, o, init=init, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:  # noqa: ARG002
         """Map (N, H, W, in_channels) to a feature map a width, finest first, each half the size of the one before."""

@@ -70,6 +70,16 @@ def test_a_config_that_cannot_run_is_refused(changes, message):
         check.config(dataclasses.replace(CONFIG, **changes), devices=2)
 
 
+def test_each_head_of_a_network_needs_a_weight():
+    """UNet++ with deep supervision has four heads; networks with one head take any weights."""
+    both = dataclasses.replace(CONFIG, models=("unet", "sharp_unetpp_deep"))
+    message = "^deep_supervision: sharp_unetpp_deep has 4 heads, so give as many weights; got 3$"
+    with pytest.raises(InputError, match=message):
+        check.config(dataclasses.replace(both, deep_supervision=(1.0, 1.0, 1.0)), devices=1)
+    check.config(dataclasses.replace(both, deep_supervision=(1.0, 1.0, 1.0, 2.0)), devices=1)
+    check.config(both, devices=1)
+
+
 @pytest.mark.parametrize("split", ["authors", "own.csv"])
 def test_a_given_split_may_have_one_fold(split):
     check.config(dataclasses.replace(CONFIG, folds=1, split=split), devices=1)
