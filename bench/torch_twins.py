@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch_attention_unet
 import torch_resnet50
 import torch_unet
 import torch_unetpp
@@ -16,6 +17,7 @@ from torch import nn
 
 # By the name that twins share: from `sharp` to the network with fresh weights.
 TWINS: dict[str, Callable[[bool], nn.Module]] = {
+    "attention_unet": torch_attention_unet.AttentionUNet,
     "unet": torch_unet.UNet,
     "unet_resnet50": torch_resnet50.build,
     "unetpp": torch_unetpp.UNetPlusPlus,
