@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch_kiunet
 from torch import nn
 from torch.nn import functional
 
@@ -94,8 +95,10 @@ def build(name: str) -> nn.Module:
     sharp = name.startswith("sharp_")
     if name.removeprefix("sharp_") == "unet":
         return UNet(sharp)
+    if name.removeprefix("sharp_") == "kiunet":
+        return torch_kiunet.KiUNet(Laplacian() if sharp else nn.Identity())
     if name.removeprefix("sharp_") != "unet_resnet50":
-        raise ValueError(f"{name} has no twin in PyTorch here; known: [sharp_]unet, [sharp_]unet_resnet50")
+        raise ValueError(f"{name} has no twin in PyTorch here; known: [sharp_]unet, kiunet, unet_resnet50")
     model = _smp().Unet("resnet50", encoder_weights=None, classes=1)
     if sharp:
         # smp's first map is the image, which its decoder ignores. Its last map is no skip connection.

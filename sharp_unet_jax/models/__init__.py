@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import segmenter, unet
+from sharp_unet_jax.models import kiunet, segmenter, unet
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
 from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip, Skip
@@ -75,6 +75,7 @@ MODELS: dict[str, Network] = {
     **_twins(
         "unet_resnet50", "sharp_unet_resnet50", _resnet(Bottleneck, RESNET50), "resnet50", "timm/resnet50.tv_in1k"
     ),
+    **_twins("kiunet", "sharp_kiunet", kiunet.parts, "kiunet"),
     # Sharp U-Nets with a kernel of their own: a sweep can compare them. Every other sharp network has its config's
     # kernel.
     **{
