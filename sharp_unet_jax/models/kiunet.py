@@ -5,16 +5,13 @@ blocks of a level, a cross residual fusion block (CRFB) adds to each branch's ma
 connections add the encoder's maps to the decoder's, two in either branch. The branches' sum gives the logits.
 
 The parameter count settles the structure. The network that its authors built for one grey channel and two classes has
-290,658 parameters (0.29 M are published). A fusion block of 64 channels that no forward pass uses has 74,112 of them.
-It is left out here. The rest are all in convolutions with bias, and in batch normalisation with scale and bias:
+290,658 parameters (0.29 M are published). A fusion block of 64 channels that no forward pass uses has 74,112 of them:
+it is left out here. The other 216,546 are in convolutions with bias and in batch normalisation with scale and bias:
 
-| layers | parameters |
-|---|---|
-| 3x3 convolutions of two branches, from 1 channel to 16, 32, 64, 32, 16 and 8 | 95,088 |
-| batch normalisation behind each | 672 |
-| 3x3 convolutions of fusion blocks, 16, 32, 64, 32 and 16 channels, two each, with batch normalisation | 120,768 |
-| 1x1 convolution from 8 channels to 2 classes | 18 |
-| together | 216,546 |
+- 95,088 in the 3x3 convolutions of two branches, from 1 channel to 16, 32, 64, 32, 16 and 8
+- 672 in batch normalisation behind each of them
+- 120,768 in fusion blocks of 16, 32, 64, 32 and 16 channels: two 3x3 convolutions each, with batch normalisation
+- 18 in a 1x1 convolution from 8 channels to two classes
 
 RGB adds 576, and one class takes 9 away: 217,113.
 
@@ -30,7 +27,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sharp_unet_jax import ops
-from sharp_unet_jax.models.bilinear import centres, enlarge
 from sharp_unet_jax.models.layers import BatchNorm, Conv, he, rematerialised
 from sharp_unet_jax.models.segmenter import Maps, Skip
 
@@ -50,7 +46,7 @@ class Block(nnx.Module):
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """Map (N, H, W, in_channels) to (N, 2H, 2W, out_channels) if it grows, else to (N, H / 2, W / 2, ...)."""
         x = self.conv(x)
-        return ops.relu(self.norm(enlarge(x, 2) if self.grows else ops.max_pool(x), weight))
+        return ops.relu(self.norm(ops.enlarge(x, 2) if self.grows else ops.max_pool(x), weight))
 
 
 class ToFine(nnx.Module):
@@ -65,7 +61,7 @@ class ToFine(nnx.Module):
     @rematerialised
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """Map (N, H, W, C) to (N, factor H, factor W, C)."""
-        return enlarge(ops.relu(self.norm(self.conv(x), weight)), self.factor)
+        return ops.enlarge(ops.relu(self.norm(self.conv(x), weight)), self.factor)
 
 
 class ToCoarse(nnx.Module):
@@ -156,6 +152,18 @@ class KiUNetDecoder(nnx.Module):
             coarse = skip(len(maps) - 1 - number, maps[-1 - number], coarse, jnp.add)
             fine, coarse = level(fine, coarse, weight)
         return self.head(fine + coarse)
+
+
+def centres(x: jax.Array, factor: int, size: int) -> jax.Array:
+    """Cut x (N, factor h, factor w, C) into squares and keep size x size pixels in each middle: (N, size h, size w, C).
+
+    The mean of the middle 2x2 pixels is the bilinear reduction by an even factor.
+    """
+    n, height, width, channels = x.shape
+    height, width, start = height // factor, width // factor, (factor - size) // 2
+    squares = x.reshape(n, height, factor, width, factor, channels)
+    middle = squares[:, :, start : start + size, :, start : start + size]
+    return middle.reshape(n, size * height, size * width, channels)
 
 
 def parts(

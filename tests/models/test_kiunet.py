@@ -1,4 +1,4 @@
-"""KiU-Net: parameters by its authors' count, bilinear resizing by hand, and the whole network against Keras."""
+"""KiU-Net: parameters by its authors' count, resizing by hand, and the whole network against Keras."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.inference import explain
-from sharp_unet_jax.models import bilinear, kiunet
+from sharp_unet_jax.models import kiunet
 from sharp_unet_jax.training import train
 from tests.inference.test_export import check_onnx, fresh_run
 from tests.training.fits import ALL, CONFIG, make
@@ -78,34 +78,10 @@ def test_parameter_counts_are_those_that_the_authors_network_uses(name):
     assert size(model, nnx.BatchStat) == 2 * 2 * ((16 + 32 + 64 + 32 + 16 + 8) + (16 + 32 + 64 + 32 + 16))
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(2, [0, 2, 6, 8]), (4, [0, 0, 1, 3, 5, 7, 8, 8])])
-def test_enlarging_by_hand(factor, expected):
-    """Pixel i lies at (i + 1/2) / factor - 1/2 between two pixels, 0 and 8; beyond them the nearer one counts."""
-    row = jnp.array([0.0, 8]).reshape(1, 1, 2, 1)
-    for x, axis in ((row, 2), (row.reshape(1, 2, 1, 1), 1)):
-        answer = np.asarray(bilinear.enlarge(x, factor)).take(0, axis=3 - axis)
-        np.testing.assert_array_equal(answer.ravel(), expected)
-
-
-@pytest.mark.parametrize("factor", [2, 4, 16, 64])
-@pytest.mark.parametrize("shape", [(2, 3, 5, 3), (1, 1, 2, 1)])
-def test_enlarging_and_its_gradient_are_those_of_bilinear_resizing(factor, shape):
-    n, height, width, channels = shape
-    x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
-    large = (n, factor * height, factor * width, channels)
-    resize = functools.partial(jax.image.resize, shape=large, method="linear", antialias=False)
-    g = jnp.asarray(RNG.normal(size=large), jnp.float32)
-    for answer, expected in zip(
-        *([y, *vjp(g)] for y, vjp in (jax.vjp(lambda x: bilinear.enlarge(x, factor), x), jax.vjp(resize, x))),
-        strict=True,
-    ):
-        np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5 * float(jnp.abs(expected).max()))
-
-
 @pytest.mark.parametrize("factor", [4, 16, 64])
 def test_the_bilinear_reduction_averages_the_middle_of_each_square(factor):
     x = RNG.normal(size=(2, 2 * factor, 3 * factor, 3)).astype(np.float32)
-    middle = np.asarray(bilinear.centres(jnp.asarray(x), factor, 2)).reshape(2, 2, 2, 3, 2, 3).mean((2, 4))
+    middle = np.asarray(kiunet.centres(jnp.asarray(x), factor, 2)).reshape(2, 2, 2, 3, 2, 3).mean((2, 4))
     first, second = x[:, factor // 2 - 1 :: factor], x[:, factor // 2 :: factor]
     rows = (first + second) / 2
     expected = (rows[:, :, factor // 2 - 1 :: factor] + rows[:, :, factor // 2 :: factor]) / 2
