@@ -13,11 +13,13 @@ import torch_attention_unet
 import torch_resnet50
 import torch_unet
 import torch_unetpp
+import torch_kiunet
 from torch import nn
 
 # By the name that twins share: from `sharp` to the network with fresh weights.
 TWINS: dict[str, Callable[[bool], nn.Module]] = {
     "attention_unet": torch_attention_unet.AttentionUNet,
+    "kiunet": torch_kiunet.KiUNet,
     "unet": torch_unet.UNet,
     "unet_resnet50": torch_resnet50.build,
     "unetpp": torch_unetpp.UNetPlusPlus,

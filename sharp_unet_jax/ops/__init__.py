@@ -14,6 +14,7 @@ from sharp_unet_jax.ops.norm import normalised
 from sharp_unet_jax.ops.platform import by_definition
 from sharp_unet_jax.ops.pointwise import add_bias, relu
 from sharp_unet_jax.ops.pool import max_pool
+from sharp_unet_jax.ops.resize import enlarge
 from sharp_unet_jax.ops.sharp import sharp_skip, sharpen
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "conv1x1",
     "conv3x3",
     "depthwise",
+    "enlarge",
     "max_pool",
     "normalised",
     "relu",

@@ -13,7 +13,7 @@ from flax import nnx
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from sharp_unet_jax.ops import kernels
+from sharp_unet_jax.ops import bilinear, kernels
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -79,6 +79,11 @@ def max_pool(x: Array, size: int = 2) -> Array:
     if size == 3:  # jax2onnx ignores the padding option of nnx.max_pool
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
     return nnx.max_pool(x, window_shape=(size, size), strides=(2, 2))
+
+
+def enlarge(x: Array, factor: int) -> Array:
+    """Bilinear resizing to `factor` times the size, an even number: interpolate along both axes."""
+    return bilinear.along(bilinear.along(x, factor, 1), factor, 2)
 
 
 def relu(x: Array) -> Array:

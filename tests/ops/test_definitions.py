@@ -74,6 +74,25 @@ def test_max_pool_is_laxs_reduce_window(size):
     np.testing.assert_array_equal(definitions.max_pool(x, size), expected)
 
 
+@pytest.mark.parametrize(("factor", "expected"), [(2, [0, 2, 6, 8]), (4, [0, 0, 1, 3, 5, 7, 8, 8])])
+def test_enlarging_by_hand(factor, expected):
+    """Pixel i lies at (i + 1/2) / factor - 1/2 between two pixels, 0 and 8. Beyond them the nearer one counts alone."""
+    row = jnp.array([0.0, 8])
+    columns = definitions.enlarge(row.reshape(1, 1, 2, 1), factor)
+    np.testing.assert_array_equal(columns[0, :, :, 0], factor * [expected])
+    np.testing.assert_array_equal(definitions.enlarge(row.reshape(1, 2, 1, 1), factor), columns.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("factor", [2, 4, 16, 64])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 3), (1, 1, 2, 1)])
+def test_enlarge_is_jaxs_bilinear_resizing(factor, shape):
+    """It is PyTorch's too: a network with every one of these factors gives the same logits there (bench/)."""
+    n, height, width, channels = shape
+    x = normal(0, *shape)
+    expected = jax.image.resize(x, (n, factor * height, factor * width, channels), "linear", antialias=False)
+    np.testing.assert_allclose(definitions.enlarge(x, factor), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_relu_is_jaxs_and_the_gradient_at_zero_is_zero():
     x = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0])
     np.testing.assert_array_equal(definitions.relu(x), jax.nn.relu(x))
@@ -146,6 +165,8 @@ CASES = {
     "up_conv to one channel": (lambda o: o.up_conv, [(3, 5, 2, 8), (2, 2, 8, 1)], ONE),
     "max_pool": (lambda o: o.max_pool, [(3, 9, 7, 2)], BOTH),
     "max_pool of 3x3": (lambda o: functools.partial(o.max_pool, size=3), [(3, 9, 7, 2)], BOTH),
+    "enlarge": (lambda o: functools.partial(o.enlarge, factor=2), [(2, 5, 3, 4)], BOTH),
+    "enlarge by 16": (lambda o: functools.partial(o.enlarge, factor=16), [(2, 3, 1, 4)], BOTH),
     "relu": (lambda o: o.relu, [(2, 5, 3, 4)], BOTH),
     "add_bias": (lambda o: o.add_bias, [(2, 5, 3, 4), (4,)], BOTH),
     "normalised": (lambda o: normalised(o, 7), [(3, 7, 5), (5,), (5,)], ONE),
