@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch_attention_unet
+import torch_kiunet
 import torch_resnet50
 import torch_unet
 import torch_unetpp
-import torch_kiunet
 from torch import nn
 
 # By the name that twins share: from `sharp` to the network with fresh weights.

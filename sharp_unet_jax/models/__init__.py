@@ -91,10 +91,8 @@ MODELS: dict[str, Network] = {
     ),
     **_twins("unetpp", "sharp_unetpp", unetpp.parts, "unet", paper=ZHOU),
     **_twins("unetpp_deep", "sharp_unetpp_deep", functools.partial(unetpp.parts, deep=True), "unet", paper=ZHOU),
-    **_twins(
-        "attention_unet", "sharp_attention_unet", attention_unet.parts, "attention_unet", paper=ABRAHAM
-    ),
-    **_twins("kiunet", "sharp_kiunet", kiunet.parts, "kiunet"),
+    **_twins("attention_unet", "sharp_attention_unet", attention_unet.parts, "attention_unet", paper=ABRAHAM),
+    **_twins("kiunet", "sharp_kiunet", kiunet.parts, "kiunet", paper=VALANARASU),
     # Sharp U-Nets with a kernel of their own: a sweep can compare them. Every other sharp network has its config's
     # kernel.
     **{
