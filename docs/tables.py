@@ -79,7 +79,7 @@ def networks() -> str:
         parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(built, nnx.Param)))
         authors, _, address = network.paper.rpartition(", ")
         pretrained = f"`{network.encoder}`" if network.hub else ""
-        widths = f"{built.encoder.widths[0]} to {built.encoder.widths[-1]}"
+        widths = f"{min(built.encoder.widths)} to {max(built.encoder.widths)}"
         paper = f"[{authors}]({address})" if address else ""
         rows.append((f"`{network.network}`", f"`{name}`", widths, f"{parameters:,}", pretrained, paper))
     return _table(("plain", "sharp", "encoder's widths", "parameters", "ImageNet encoder", "from"), rows)

@@ -4,29 +4,29 @@ An attention gate multiplies every pixel of an encoder's map by a number from 0 
 The gate computes the number from the map itself and from a coarser map, its signal. The finest map has no gate. A sharp
 block filters the map before its gate.
 
-The published counts are 847,076 trained parameters, and 849,316 with the running statistics. They are those of RGB
-images and one class: no regular structure fits them with one channel. They decide these details, together with the
-counts of the same authors' larger network (5,640,103 and 5,647,143, for RGB images and four outputs), whose decoder is
-the same:
+The published counts are 847,076 trained parameters, and 849,316 with the running statistics. The same authors' larger
+network, whose decoder is the same, has 5,640,103 and 5,647,143 with four outputs. One regular structure was found that
+has all of these counts, both networks with RGB images. It decides these details:
 
 - every convolution has a bias; batch normalisation has scale and bias, and follows all convolutions of the encoder,
   those of the signals and the last one of each gate;
 - a signal has as many channels as the map that it comes from: the encoder's coarsest map for the coarsest gate, and
   what the coarsest gate's level hands on for both other gates;
 - inside the gates maps have 128, 64 and 32 channels, coarsest first;
-- every gate has a transposed convolution of its signal, with stride 1 where the size is the right one already;
+- every gate has a 3x3 transposed convolution of its signal, with stride 1 if the size is the right one already;
 - the decoder has no blocks.
 
-For the widths of the up-convolutions, coarsest first, the counts leave a choice: 32, 64, 32, 32 or 32, 32, 64, 32. It
-is the former here, because its second and third width are those inside the gates of their levels. The sources say
-nothing of the initialisation: kernels are Glorot uniform, and the epsilon of batch normalisation is 1e-3, as in Keras,
-in which the published network is written. Its momentum is this project's 0.9: an epoch has a few steps, and with
-Keras's 0.99 the first epochs would be validated on the statistics of the start.
+It leaves a choice for the widths of the up-convolutions, coarsest first: 32, 64, 32, 32 or 32, 32, 64, 32. It is
+the former here, because its second and third width are those inside the gates of their levels. The counts say nothing
+of the initialisation and the epsilon of batch normalisation. Kernels are Glorot uniform and epsilon is 1e-3, Keras's
+defaults: the published network is written in Keras. The momentum is this project's 0.9: an epoch has a few steps, and
+with Keras's 0.99 the first epochs would be validated on the statistics of the start.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, Weight, add_bias, glorot, rematerialised, twice
@@ -66,22 +66,17 @@ class Block(nnx.Module):
 
 
 class DownConv(nnx.Module):
-    """2x2 convolution with stride 2, for maps with an even height and width: it halves the size."""
+    """2x2 convolution with stride 2, padded as Keras's "same": it halves the size."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
         self.kernel = Weight(glorot(rngs.params(), (2, 2, in_channels, out_channels), jnp.float32))
         self.bias = Weight(jnp.zeros(out_channels, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map (N, H, W, in_channels) to (N, H / 2, W / 2, out_channels).
-
-        It is the sum of two matrix products, one for each row of a window. The input's gradient of
-        `lax.conv_general_dilated` with a stride takes XLA's CPU code many times as long.
-        """
-        n, height, width, channels = x.shape
-        rows = x.reshape(n, height // 2, 2, width // 2, 2 * channels)
-        upper, lower = self.kernel[...].astype(x.dtype).reshape(2, 1, 1, 2 * channels, -1)
-        return add_bias(ops.conv1x1(rows[:, :, 0], upper) + ops.conv1x1(rows[:, :, 1], lower), self.bias)
+        """Map (N, H, W, in_channels) to (N, ceil(H / 2), ceil(W / 2), out_channels)."""
+        layout = ("NHWC", "HWIO", "NHWC")
+        x = lax.conv_general_dilated(x, self.kernel[...].astype(x.dtype), (2, 2), "SAME", dimension_numbers=layout)
+        return add_bias(x, self.bias)
 
 
 class UpConv(nnx.Module):
@@ -104,19 +99,17 @@ def transposed(x: jax.Array, w: jax.Array) -> jax.Array:
     code some 20 times as long. Keras stores the same w as (3, 3, O, I).
     """
     n, height, width, inputs = x.shape
-    above = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
-    rows = w.swapaxes(1, 2).reshape(3, inputs, -1)  # the products of a row of the kernel, (I, 3 O)
-    # Even rows of the result see a row of x and the one above it. Odd rows see one row.
-    even = ops.conv1x1(jnp.concatenate([x, above], axis=-1), rows[::2].reshape(1, 1, 2 * inputs, -1))
-    odd = ops.conv1x1(x, rows[1][None, None])
-    return jnp.stack([_columns(even), _columns(odd)], axis=2).reshape(n, 2 * height, 2 * width, -1)
+    taps = w.swapaxes(1, 2).reshape(3, 1, 1, inputs, -1)  # the three taps of a row of the kernel side by side
+    first, second, third = (_columns(ops.conv1x1(x, row)) for row in taps)
+    even = first + jnp.pad(third[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+    return jnp.stack([even, second], axis=2).reshape(n, 2 * height, 2 * width, -1)
 
 
 def _columns(products: jax.Array) -> jax.Array:
-    """Return the even and odd columns of rows of the result, (N, H, W, 2 O), from their products (N, H, W, 3 O)."""
+    """Return even and odd columns, (N, H, W, 2 O), from the products with three taps (N, H, W, 3 O)."""
     first, second, third = jnp.split(products, 3, axis=-1)
-    left = jnp.pad(third[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
-    return jnp.concatenate([first + left, second], axis=-1)
+    even = first + jnp.pad(third[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    return jnp.concatenate([even, second], axis=-1)
 
 
 class Gate(nnx.Module):
