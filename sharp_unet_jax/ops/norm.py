@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from sharp_unet_jax.ops import cpu_norm, definitions
+from sharp_unet_jax.ops.cpu_barrier import unfused
 from sharp_unet_jax.ops.platform import by_platform
 
 
@@ -25,13 +26,14 @@ def normalised(x: Array, share: Array, scale: Array, bias: Array, eps: float) ->
 
 
 def _normalised_forward(x: Array, share: Array, scale: Array, bias: Array, eps: float) -> Any:
+    x = _computed(x)
     y, mean, var = normalised(x, share, scale, bias, eps)
     return (y, mean, var), (x, share, scale, mean, var)
 
 
 def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
     x, share, scale, mean, var = residuals
-    g, inverse = gradients[0], lax.rsqrt(var + eps)
+    g, inverse = _computed(gradients[0]), lax.rsqrt(var + eps)
     centred, ones = (x - mean[None, None]) * inverse[None, None], jnp.ones_like(share)
     dscale, dbias = _weighted_sum(ones, g * centred), _weighted_sum(ones, g)
     # Each pixel also changes the mean and the variance, in proportion to its share.
@@ -41,6 +43,11 @@ def _normalised_backward(eps: float, residuals: Any, gradients: Any) -> Any:
 
 
 normalised.defvjp(_normalised_forward, _normalised_backward)
+
+
+def _computed(x: Array) -> Array:
+    """Return x, on a CPU computed once: three loops read it, and if fused each would compute it again."""
+    return by_platform(x, cpu=unfused, default=lambda x: x)
 
 
 def _weighted_sum(share: Array, x: Array) -> Array:
