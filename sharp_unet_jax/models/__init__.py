@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 
 from sharp_unet_jax import ops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.models import attention_unet, kiunet, segmenter, unet, unetpp
+from sharp_unet_jax.models import attention_unet, kiunet, multiresunet, segmenter, unet, unetpp
 from sharp_unet_jax.models.decoder import Decoder
 from sharp_unet_jax.models.resnet import RESNET18, RESNET34, RESNET50, Basic, Block, Bottleneck, ResNetEncoder
 from sharp_unet_jax.models.segmenter import Encoder, PlainSkip, Segmenter, SharpSkip, Skip
@@ -91,6 +91,7 @@ MODELS: dict[str, Network] = {
     ),
     **_twins("unetpp", "sharp_unetpp", unetpp.parts, "unet", paper=ZHOU),
     **_twins("unetpp_deep", "sharp_unetpp_deep", functools.partial(unetpp.parts, deep=True), "unet", paper=ZHOU),
+    **_twins("multiresunet", "sharp_multiresunet", multiresunet.parts, "multiresunet", paper=IBTEHAZ),
     **_twins("attention_unet", "sharp_attention_unet", attention_unet.parts, "attention_unet", paper=ABRAHAM),
     **_twins("kiunet", "sharp_kiunet", kiunet.parts, "kiunet", paper=VALANARASU),
     # Sharp U-Nets with a kernel of their own: a sweep can compare them. Every other sharp network has its config's

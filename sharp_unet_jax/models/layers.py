@@ -62,17 +62,19 @@ class BatchNorm(nnx.Module):
     torchvision's.
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9):
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, scale: bool = True):
+        """Build it for maps of `channels`; with `scale=False` it has a bias alone."""
         self.eps, self.momentum = eps, momentum
         zeros, ones = jnp.zeros(channels, jnp.float32), jnp.ones(channels, jnp.float32)
-        self.scale, self.bias = nnx.Param(ones), nnx.Param(zeros)
+        self.scale, self.bias = nnx.Param(ones) if scale else None, nnx.Param(zeros)
         self.mean, self.var = nnx.BatchStat(zeros), nnx.BatchStat(ones)
 
     def __call__(self, x: jax.Array, weight: jax.Array | None) -> jax.Array:
         """Normalise x (N, H, W, C); `weight` (N,) trains and updates the running statistics, None predicts."""
         pixels = x.astype(jnp.float32).reshape(x.shape[0], -1, x.shape[3])
+        factor = jnp.ones_like(self.bias[...]) if self.scale is None else self.scale[...]
         if weight is None:
-            mean, var, scale, bias = (a[None, None] for a in (self.mean, self.var, self.scale, self.bias))
+            mean, var, scale, bias = (a[None, None] for a in (self.mean, self.var, factor, self.bias))
             y = (pixels - mean) * lax.rsqrt(var + self.eps) * scale + bias
         else:
             count = jnp.sum(weight)
@@ -80,7 +82,7 @@ class BatchNorm(nnx.Module):
             # leaves the running statistics unchanged.
             counted = jnp.where(count > 0, weight, 1).astype(jnp.float32)
             share = counted / (jnp.sum(counted) * pixels.shape[1])
-            y, mean, var = ops.normalised(pixels, share, self.scale[...], self.bias[...], self.eps)
+            y, mean, var = ops.normalised(pixels, share, factor, self.bias[...], self.eps)
             momentum = jnp.where(count > 0, self.momentum, 1)
             for running, batch in ((self.mean, mean), (self.var, var)):
                 running[...] = momentum * running[...] + (1 - momentum) * batch

@@ -1,7 +1,7 @@
 """Convolutions on the CPU: matrix products, and Winograd's algorithm where it pays."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from sharp_unet_jax.ops import cpu_winograd, definitions
 
@@ -25,18 +25,49 @@ def up_conv(x: Array, w: Array) -> Array:
 
 
 def conv3x3(x: Array, w: Array, bias: Array | None) -> Array:
-    """3x3 convolution, by Winograd's algorithm where it pays."""
-    if not _winograd_pays(x, w):
+    """3x3 convolution, by Winograd's algorithm or by columns where that pays."""
+    if _winograd_pays(x, w):
+        y = cpu_winograd.convolve(x, w)
+    elif x.dtype == jnp.float32 and 4 <= w.shape[3] <= w.shape[2] // 3:
+        y = _by_columns(x, w)
+    else:
         return definitions.conv3x3(x, w, bias)
-    y = cpu_winograd.convolve(x, w)
     return y if bias is None else definitions.add_bias(y, bias)
 
 
 def conv3x3_gradients(x: Array, w: Array, g: Array) -> tuple[Array, ...]:
     """Return the gradients of `conv3x3` for x and w."""
-    if not _winograd_pays(x, w):
-        return definitions.gradients(definitions.conv3x3, x, w, g)
-    return cpu_winograd.input_gradient(w, g), cpu_winograd.filter_gradient(x, g)
+    if _winograd_pays(x, w):
+        return cpu_winograd.input_gradient(w, g), cpu_winograd.filter_gradient(x, g)
+    dx, dw = definitions.gradients(definitions.conv3x3, x, w, g)
+    few = w.shape[3] < w.shape[2] and 9 * w.shape[3] < x.shape[0] * x.shape[1] * x.shape[2]
+    return dx, _filter_gradient_of_few_outputs(x, g) if few else dw
+
+
+def _by_columns(x: Array, w: Array) -> Array:
+    """3x3 convolution to few outputs: a 3x1 one with the columns of w as outputs, and the sum of three shifted results.
+
+    XLA copies each input nine times for a 3x3 convolution, three times for a 3x1 one. With few outputs the copies cost
+    more than the products.
+    """
+    tall = w.swapaxes(1, 2).reshape(3, 1, w.shape[2], -1)
+    y = lax.conv_general_dilated(x, tall, (1, 1), ((1, 1), (0, 0)), dimension_numbers=definitions.NHWC)
+    left, centre, right = (y.reshape(*x.shape[:3], 3, -1)[:, :, :, column] for column in range(3))
+    beside = (0, 0, 0), (0, 0, 0)
+    left = lax.pad(left, jnp.zeros((), x.dtype), (*beside, (1, -1, 0), (0, 0, 0)))
+    right = lax.pad(right, jnp.zeros((), x.dtype), (*beside, (-1, 1, 0), (0, 0, 0)))
+    return left + centre + right
+
+
+def _filter_gradient_of_few_outputs(x: Array, g: Array) -> Array:
+    """Return the gradient of the convolution for w, as the gradient of one from g to x, turned by 180 degrees.
+
+    The two gradients correlate the same pixels. XLA copies the input of the convolution nine times, and g is smaller
+    than x.
+    """
+    w = jnp.zeros((3, 3, g.shape[3], x.shape[3]), x.dtype)
+    _, turned = definitions.gradients(definitions.conv3x3, g, w, x)
+    return turned[::-1, ::-1].swapaxes(2, 3)
 
 
 def _winograd_pays(x: Array, w: Array) -> bool:

@@ -1,5 +1,7 @@
 """Layers against NumPy; batch statistics of real images alone, whatever pads the batch."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sharp_unet_jax import ops
 from sharp_unet_jax.models.layers import BatchNorm, Conv, twice
 
 RNG = np.random.default_rng(0)
@@ -112,6 +115,47 @@ def test_statistics_are_float32_under_bfloat16():
     exact = np.asarray(x, np.float64)
     np.testing.assert_allclose(layer.mean[...], 0.1 * exact.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(layer.var[...], 0.9 + 0.1 * exact.var((0, 1, 2)), rtol=1e-4)
+
+
+def outcomes(layer, x, weight):
+    """Return the result in training, its gradients for x and the bias, the new statistics, and the prediction."""
+    graph, params, rest = nnx.split(layer, nnx.Param, ...)
+
+    @jax.jit
+    def run(params, x):
+        def total(params, x):
+            model = nnx.merge(graph, params, rest, copy=True)
+            y = model(x, weight)
+            return jnp.sum(jnp.sin(y.astype(jnp.float32)) * weight.reshape(-1, 1, 1, 1)), (y, nnx.state(model))
+
+        gradients, (y, state) = jax.grad(total, (0, 1), has_aux=True)(params, x)
+        predicted = nnx.merge(graph, params, rest, copy=True)(x, None)
+        return y, gradients[1], gradients[0]["bias"][...], state["mean"][...], state["var"][...], predicted
+
+    return run(params, x)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("lowering", [contextlib.nullcontext, ops.by_definition])
+def test_without_scale_it_is_one(dtype, lowering):
+    """In value, gradient and statistics, with padding, by the CPU's lowering and by the definition."""
+    scaled, bare = BatchNorm(3, eps=1e-3), BatchNorm(3, eps=1e-3, scale=False)
+    for layer in (scaled, bare):
+        layer.bias[...] = jnp.asarray([0.5, -1, 2], jnp.float32)
+        layer.mean[...], layer.var[...] = jnp.asarray([1.0, 2, 3]), jnp.asarray([4.0, 9, 2])
+    assert sorted(nnx.to_pure_dict(nnx.state(bare, nnx.Param))) == ["bias"]
+    x, weight = jnp.asarray(X, dtype).at[3].set(100), jnp.asarray([1.0, 1, 1, 0])
+    with lowering():
+        ours, theirs = outcomes(bare, x, weight), outcomes(scaled, x, weight)
+        alone = outcomes(bare, x[:3], weight[:3])
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(ours, alone, strict=True):
+        one, other = (np.asarray(each[:3], np.float32) for each in (one, other))
+        np.testing.assert_allclose(one, other, rtol=1e-2 if dtype == jnp.bfloat16 else 1e-4, atol=1e-5)
+    mean, var = (f(np.float32(x[:3]), axis=(0, 1, 2)) for f in (np.mean, np.var))
+    expected = (np.float32(x) - mean) / np.sqrt(var + 1e-3) + [0.5, -1, 2]
+    np.testing.assert_allclose(np.float32(ours[0]), expected, rtol=1e-2 if dtype == jnp.bfloat16 else 1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (1, 1), (3, 2), (7, 2), (1, 2)])

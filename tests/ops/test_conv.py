@@ -31,6 +31,35 @@ def test_winograd_where_channels_width_and_pixels_are_enough(shape, outputs, dty
     assert traced.lower(lowering_platforms=("cpu",)).as_text().count("stablehlo.convolution") == products
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "dtype", "columns"),
+    [
+        (13, 4, jnp.float32, True),
+        (11, 4, jnp.float32, False),  # too many outputs
+        (13, 3, jnp.float32, False),  # too few
+        (13, 4, jnp.bfloat16, False),  # too few digits
+    ],
+)
+def test_few_outputs_are_convolved_by_columns_on_a_cpu(inputs, outputs, dtype, columns):
+    traced = jax.jit(conv3x3).trace(
+        normal(0, 2, 8, 6, inputs, dtype=dtype), normal(1, 3, 3, inputs, outputs, dtype=dtype)
+    )
+    text = traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert text.count("stablehlo.convolution") == 1
+    assert (f"<3x1x{inputs}x{3 * outputs}x" in text) == columns
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "turned"), [((2, 8, 6, 5), 4, True), ((2, 8, 6, 5), 5, False), ((1, 6, 6, 5), 4, False)]
+)
+def test_the_filter_gradient_of_few_outputs_has_the_smaller_array_as_its_image(shape, outputs, turned):
+    """The result is then (3, 3, outputs, inputs), and must be turned: with few pixels that costs more."""
+    args = normal(0, *shape), normal(1, 3, 3, shape[3], outputs)
+    gradient = jax.grad(lambda w, x: jnp.sum(conv3x3(x, w) ** 2))
+    text = jax.jit(gradient).trace(*args[::-1]).lower(lowering_platforms=("cpu",)).as_text()
+    assert ("stablehlo.reverse" in text) == turned
+
+
 def test_few_channels_are_convolved_by_columns_on_a_gpu():
     """In bfloat16, 32 channels take two columns at once, and blocks of two columns for the filter's gradient."""
     args = [a.astype(jnp.bfloat16) for a in (normal(0, 2, 6, 16, 32), normal(1, 3, 3, 32, 32))]

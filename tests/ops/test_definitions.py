@@ -151,6 +151,8 @@ CASES = {
     # fewer channels, images of one row, few rows in all.
     "conv3x3": (lambda o: o.conv3x3, [(3, 7, 9, 4), (3, 3, 4, 1), (1,)], BOTH),
     "conv3x3 of one pixel": (lambda o: o.conv3x3, [(1, 1, 1, 3), (3, 3, 3, 3)], ONE),
+    "conv3x3 to few outputs": (lambda o: o.conv3x3, [(2, 7, 9, 12), (3, 3, 12, 4), (4,)], BOTH),
+    "conv3x3 to few outputs, one column": (lambda o: o.conv3x3, [(9, 6, 1, 15), (3, 3, 15, 5)], ONE),
     "conv3x3 32 to 33": (lambda o: o.conv3x3, [(2, 32, 8, 32), (3, 3, 32, 33), (33,)], ONE),
     "conv3x3 70 to 32": (lambda o: o.conv3x3, [(1, 47, 11, 70), (3, 3, 70, 32)], ONE),
     "conv3x3 128 to 64": (lambda o: o.conv3x3, [(64, 1, 9, 128), (3, 3, 128, 64)], ONE),
