@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch_attention_unet
 import torch_kiunet
+import torch_multiresunet
 import torch_resnet50
 import torch_unet
 import torch_unetpp
@@ -20,6 +21,7 @@ from torch import nn
 TWINS: dict[str, Callable[[bool], nn.Module]] = {
     "attention_unet": torch_attention_unet.AttentionUNet,
     "kiunet": torch_kiunet.KiUNet,
+    "multiresunet": torch_multiresunet.MultiResUNet,
     "unet": torch_unet.UNet,
     "unet_resnet50": torch_resnet50.build,
     "unetpp": torch_unetpp.UNetPlusPlus,
