@@ -28,6 +28,8 @@ RELATED = {
     "unetpp": ({"widths": (4, 6, 8)}, 3),
     "unetpp_deep": ({"widths": (4, 6, 8)}, 3),
     "multiresunet": ({"units": (12, 14, 18)}, 2),
+    "attention_unet": ({"widths": (4, 4, 6, 6, 8), "ups": (4, 4, 6, 4), "gates": (4, 6, 8)}, 4),
+    "kiunet": ({"widths": (3, 4, 5, 6)}, 4),
 }
 PLAIN = list(RELATED)
 BOTH = [name for plain in PLAIN for name in (plain, f"sharp_{plain}")]
