@@ -12,7 +12,7 @@ from flax import nnx
 from jax import lax
 
 from sharp_unet_jax import models, ops
-from sharp_unet_jax.models import attention_unet
+from sharp_unet_jax.models import attention_unet, segmenter
 
 os.environ["KERAS_BACKEND"] = "jax"
 import keras
@@ -190,3 +190,11 @@ def test_logits_and_new_statistics_equal_those_of_keras(name):
         for (*path, kind), leaf in nnx.to_flat_state(stats)
     }
     chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_each_skip_names_the_level_of_its_map():
+    model = nnx.eval_shape(lambda: models.build("attention_unet", rngs=nnx.Rngs(0)))
+    shapes = segmenter.skipped(model.encoder, model.decoder, (*SIZE, 3))
+    height, width = SIZE
+    assert shapes == {level: (height >> level, width >> level, WIDTHS[level]) for level in range(4)}
