@@ -65,7 +65,7 @@ def gradcam(
     asked = "in the whole image" if region is not None and region.all() else "in the white box"
     where = "where it is predicted" if region is None else asked
     shown = "orange: prediction" + ("" if truth is None else "; blue dashes: truth")
-    text = f"Grad-CAM for {label} {where}, at each concatenation, from 0 (black) to its own maximum; {shown}"
+    text = f"Grad-CAM for {label} {where}, at each join of maps, from 0 (black) to its own maximum; {shown}"
     figure.suptitle(text, fontsize=7, color=INK)
     return figure
 

@@ -15,11 +15,10 @@ it is left out here. The other 216,546 are in convolutions with bias and in batc
 
 RGB adds 576, and one class takes 9 away: 217,113.
 
-In a block the order is convolution, resizing, batch normalisation, ReLU. The paper says that a convolution is followed
-by the resizing; batch normalisation right before the ReLU is a choice. In a fusion block the resizing is last. Skip
-connections take maps behind the encoder's fusion and add them behind the decoder's: a choice. Kernels are He normal
-and `eps` is 1e-5, as in this project's other networks from PyTorch. PyTorch's default kernels are uniform, with a sixth
-of that variance.
+The count does not settle the order. Here a block is convolution, resizing, batch normalisation, ReLU; in a fusion block
+the resizing is last, and both directions read the maps before the fusion; skip connections take maps behind the
+encoder's fusion and add them behind the decoder's. Kernels are He normal and `eps` is 1e-5, as in this project's other
+networks from PyTorch. PyTorch's default kernels are uniform, with a sixth of that variance.
 """
 
 import jax

@@ -27,7 +27,7 @@ class Encoder(Protocol):
     stride: int  # height and width of its images are multiples of it
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None, /) -> Maps:
-        """Map (N, H, W, C) to feature maps, finest first. The decoder starts from the last one."""
+        """Map (N, H, W, C) to feature maps, finest first."""
         ...
 
 
