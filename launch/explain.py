@@ -111,8 +111,11 @@ def _region(text: str, size: tuple[int, int]) -> np.ndarray | None:
 
 
 def _sharp_block(run: Trained, picture: np.ndarray) -> Figure | None:
-    """Draw the encoder's maps before and after the skip connections; None for a plain network, where both are equal."""
-    pairs = explain.skips(run, picture)
+    """Draw each encoder map before and after its skip connection; None for a plain network, where both are equal."""
+    pairs: list[explain.Skip] = []
+    for pair in explain.skips(run, picture):
+        if not any(np.array_equal(pair.before, drawn.before) for drawn in pairs):  # UNet++ joins a map several times
+            pairs.append(pair)
     if all(np.array_equal(*pair) for pair in pairs):
         return None
     spectra = [(explain.spectrum(pair.before), explain.spectrum(pair.after)) for pair in pairs]

@@ -52,6 +52,18 @@ def test_plain_beside_sharp(prepared, tmp_path, capsys):
     assert "gradcam-003" in capsys.readouterr().out
 
 
+def test_a_map_that_joins_several_times_is_drawn_once(prepared, tmp_path, monkeypatch):
+    """UNet++ joins a map at several places."""
+    found, drawn = explain.explain.skips, []
+    monkeypatch.setattr(explain.explain, "skips", lambda run, picture: 2 * found(run, picture))
+    draw = explain.saliency.sharp_block
+    monkeypatch.setattr(explain.saliency, "sharp_block", lambda *given: drawn.append(given) or draw(*given))
+    explain.run([f"--run={prepared / SHARP}", "--image=003", f"--output={tmp_path / 'out'}"])
+    ((_, before, after, spectra),) = drawn
+    shapes = [each.shape for each in before]
+    assert len(shapes) == len(set(shapes)) == len(after) == len(spectra)
+
+
 def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_path):
     names = ("scan.1", "scan.2", "b/scan.1")
     dataset = dataclasses.replace(squares(), ids=(*names, *squares().ids[3:]))
