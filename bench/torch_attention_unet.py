@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_unet import Laplacian
+from torch_unet import Encoder, Segmenter
 
 WIDTHS = (32, 32, 64, 64, 128)
 UPS = (32, 32, 64, 32)
@@ -65,21 +65,6 @@ class Gate(nn.Module):
         return self.norm(self.result(x * functional.interpolate(attention, scale_factor=2, mode="nearest")))
 
 
-class Encoder(nn.Module):
-    """The encoder: a block at each width, with 2x2 max-pooling between blocks."""
-
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(i, o) for i, o in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True))
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return five maps, finest first, from images (N, 3, H, W)."""
-        maps = [self.blocks[0](x)]
-        for block in self.blocks[1:]:
-            maps.append(block(functional.max_pool2d(maps[-1], 2)))
-        return maps
-
-
 class Decoder(nn.Module):
     """The decoder: at each level a transposed convolution, and concatenation with the gated skip; a 1x1 head."""
 
@@ -104,15 +89,7 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-class AttentionUNet(nn.Module):
-    """The Attention U-Net, or with `sharp` its sharp twin."""
-
-    def __init__(self, sharp: bool):
-        super().__init__()
-        self.encoder, self.decoder = Encoder(), Decoder()
-        self.skip = Laplacian() if sharp else nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, 1, H, W) from images (N, 3, H, W)."""
-        *skips, x = self.encoder(x)
-        return self.decoder(x, [self.skip(skip) for skip in skips])
+def build(sharp: bool) -> nn.Module:
+    """Return the Attention U-Net, or with `sharp` its sharp twin."""
+    blocks = (Block(i, o) for i, o in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True))
+    return Segmenter(Encoder(blocks), Decoder(), sharp)

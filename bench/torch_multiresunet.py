@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_unet import Laplacian
+from torch_unet import Encoder, Segmenter
 
 UNITS = (32, 64, 128, 256, 512)
 EPSILON = 1e-3
@@ -73,21 +73,6 @@ class Step(nn.Module):
         return self.norm(functional.relu(y + self.shortcut(x), inplace=True))
 
 
-class Encoder(nn.Module):
-    """A block for each unit, with 2x2 max-pooling between blocks."""
-
-    def __init__(self, widths: tuple[int, ...]):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(i, unit) for i, unit in zip((3, *widths[:-1]), UNITS, strict=True))
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return five maps, finest first, from images (N, 3, H, W)."""
-        maps = [self.blocks[0](x)]
-        for block in self.blocks[1:]:
-            maps.append(block(functional.max_pool2d(maps[-1], 2)))
-        return maps
-
-
 class Decoder(nn.Module):
     """At each level an up-convolution, concatenation with what left the residual path, a block; a 1x1 head."""
 
@@ -108,19 +93,11 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-class MultiResUNet(nn.Module):
-    """The network; with `sharp` the Laplacian filters each of the encoder's maps before its residual path."""
-
-    def __init__(self, sharp: bool):
-        super().__init__()
-        widths = tuple(sum(shares(unit)) for unit in UNITS)
-        self.encoder, self.decoder = Encoder(widths), Decoder(widths)
-        self.skip = Laplacian() if sharp else nn.Identity()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, 1, H, W) from images (N, 3, H, W)."""
-        *skips, x = self.encoder(x)
-        return self.decoder(x, [self.skip(skip) for skip in skips])
+def build(sharp: bool) -> nn.Module:
+    """Return MultiResUNet; with `sharp` the Laplacian filters each of the encoder's maps before its residual path."""
+    widths = tuple(sum(shares(unit)) for unit in UNITS)
+    blocks = (Block(i, unit) for i, unit in zip((3, *widths[:-1]), UNITS, strict=True))
+    return Segmenter(Encoder(blocks), Decoder(widths), sharp)
 
 
 def shares(unit: int) -> tuple[int, int, int]:

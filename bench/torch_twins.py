@@ -19,10 +19,10 @@ from torch import nn
 
 # By the name that twins share: from `sharp` to the network with fresh weights.
 TWINS: dict[str, Callable[[bool], nn.Module]] = {
-    "attention_unet": torch_attention_unet.AttentionUNet,
+    "attention_unet": torch_attention_unet.build,
     "kiunet": torch_kiunet.KiUNet,
-    "multiresunet": torch_multiresunet.MultiResUNet,
-    "unet": torch_unet.UNet,
+    "multiresunet": torch_multiresunet.build,
+    "unet": torch_unet.build,
     "unet_resnet50": torch_resnet50.build,
     "unetpp": torch_unetpp.UNetPlusPlus,
 }

@@ -3,6 +3,8 @@
 Images are (N, 3, H, W). This project's network pads them to a multiple of 16; this one does not.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -38,14 +40,14 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The encoder: a block at each width, with 2x2 max-pooling between blocks."""
+    """An encoder: blocks with 2x2 max-pooling between them."""
 
-    def __init__(self):
+    def __init__(self, blocks: Iterable[nn.Module]):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(i, o) for i, o in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True))
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return five maps, finest first, from images (N, 3, H, W)."""
+        """Return a map a block, finest first, from images (N, 3, H, W)."""
         maps = [self.blocks[0](x)]
         for block in self.blocks[1:]:
             maps.append(block(functional.max_pool2d(maps[-1], 2)))
@@ -69,12 +71,22 @@ class Decoder(nn.Module):
         return self.head(x)
 
 
-class UNet(nn.Module):
-    """The U-Net, or with `sharp` the paper's Sharp U-Net."""
+def encoder() -> Encoder:
+    """Return the U-Net's encoder: a block at each width."""
+    return Encoder(Block(i, o) for i, o in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True))
 
-    def __init__(self, sharp: bool):
+
+def build(sharp: bool) -> nn.Module:
+    """Return the U-Net, or with `sharp` the paper's Sharp U-Net."""
+    return Segmenter(encoder(), Decoder(), sharp)
+
+
+class Segmenter(nn.Module):
+    """An encoder and a decoder; with `sharp` the Laplacian filters the encoder's maps on their way, but the last."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, sharp: bool):
         super().__init__()
-        self.encoder, self.decoder = Encoder(), Decoder()
+        self.encoder, self.decoder = encoder, decoder
         self.skip = Laplacian() if sharp else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

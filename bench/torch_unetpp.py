@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch_unet import WIDTHS, Block, Encoder, Laplacian
+from torch_unet import WIDTHS, Block, Laplacian, encoder
 
 
 class Path(nn.Module):
@@ -41,7 +41,7 @@ class UNetPlusPlus(nn.Module):
 
     def __init__(self, sharp: bool):
         super().__init__()
-        self.encoder, self.decoder = Encoder(), Decoder()
+        self.encoder, self.decoder = encoder(), Decoder()
         self.skip = Laplacian() if sharp else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

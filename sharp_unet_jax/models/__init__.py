@@ -139,7 +139,7 @@ def check_heads(name: str, weights: Sequence[float]) -> None:
     built = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0)))
     image = jax.ShapeDtypeStruct((1, built.stride, built.stride, 3), jnp.float32)
     heads = len(jax.eval_shape(lambda model, x: model.outputs(x), built, image))
-    if weights and heads > 1 and len(weights) != heads:
+    if heads > 1 and len(weights) != heads:
         raise InputError(f"deep_supervision: {name} has {heads} heads, so give as many weights; got {len(weights)}")
 
 
