@@ -22,10 +22,24 @@ class Data:
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
-    images: str = ""  # builder "folder" only: a folder of images, or one holding images/ and masks/
-    masks: str = ""  # builder "folder" only: a folder of masks
-    groups: str = ""  # builder "folder" only: a CSV with the columns id,group
-    classes: tuple[str, ...] = ()  # builder "folder" only: class names, background first; () finds them in the masks
+    # The settings below are for files of your own, builder "folder", alone; datasets/folder/README.md has examples.
+    images: str = ""  # a folder of images, or one holding images/ and masks/
+    masks: str = ""  # a folder of masks, or a COCO file
+    table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
+    groups: str = ""  # a CSV with the columns id,group
+    image_prefix: str = ""  # beginning of the names of images that those of their masks do not have
+    image_suffix: str = ""  # ending of the same, before ".png"
+    mask_prefix: str = ""  # beginning of the names of masks that those of their images do not have
+    mask_suffix: str = ""  # ending of the same, such as "_lesion"
+    channel_files: tuple[str, ...] = ()  # endings of names, if each channel of an image is a file of its own
+    class_files: tuple[str, ...] = ()  # folders or endings of masks, if each class is a file of its own; the first wins
+    classes: tuple[str, ...] = ()  # names, background first, or name=#rrggbb, name=128; () finds them in the masks
+    labels: Literal["classes", "any"] = "classes"  # any: every label above 0 is the one foreground
+    ignore: str = ""  # mask value or colour "#rrggbb" of pixels that are neither trained on nor scored
+    pages: Literal["", "channels", "slices"] = ""  # the pages of a TIF, if the file does not say
+    axis: Literal["axial", "coronal", "sagittal"] = "axial"  # of the slices that a NIfTI volume is cut into
+    # low,high that become 0 and 255, for several channels low,high,low,high; () finds it
+    window: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +133,7 @@ MAY_CHANGE = (
     "data.data_dir",
     "data.images",
     "data.masks",
+    "data.table",
     "data.groups",
 )
 

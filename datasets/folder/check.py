@@ -3,7 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from datasets import files
 from datasets.folder import images as image_files
 from datasets.folder import labels, masks, pairs
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
+from datasets.folder.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -28,44 +29,42 @@ class Checked:
 
 
 def check(
-    image_folder: Path,
-    mask_folder: Path | None = None,
-    groups: Path | None = None,
-    classes: Sequence[str] | None = None,
+    given: Settings,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Checked:
     """Pair the files and read every mask. Raises DataError only where there are no folders, or nothing in them."""
-    folders = pairs.folders(image_folder, mask_folder)
+    given = pairs.folders(given)
+    folders = (given.images or Path(), given.masks or Path())
     faults: list[str] = []
-    scanned, indices = scan_pairs(*folders, faults, track)
+    scanned, indices = scan_pairs(given, faults, track)
     group_of: dict[str, str] = {}
-    if groups is not None:
+    if given.groups is not None:
         with files.collecting(faults):
-            group_of = pairs.groups(groups, [path.stem for path in pairs.listing(folders[0])])
-    scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, faults)]
+            group_of = pairs.groups(given.groups, [path.stem for path in pairs.listing(folders[0])])
+    scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):
-            if not pairs.pairs(*folders, []):
+            if not pairs.pairs(given, []):
                 faults += _naming(folders)
         return Checked(faults, [], None, {}, group_of, ())
-    reading, names = _read(scanned, classes, indices, faults)
+    reading, names = _read(scanned, given, indices, faults)
     whole = None
     with files.collecting(faults):
-        whole = assemble(folders, scanned, reading)
+        whole = assemble(given, scanned, reading)
     kinds = Counter(one.header.kind for one in scanned)
     return Checked(faults, _notes(folders, scanned, reading), whole, dict(kinds.most_common()), group_of, names)
 
 
-def _can_be_decoded(one: Scanned, faults: list[str]) -> bool:
+def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:
     """Decode an image of more than 8 bits: the window of all such images needs every one of them."""
     before = len(faults)
     with files.collecting(faults):
-        image_files.pixels(one.pair.image)
+        image_files.stored(one.pair.image, given.how)
     return len(faults) == before
 
 
 def _read(
-    scanned: Sequence[Scanned], classes: Sequence[str] | None, indices: bool, faults: list[str]
+    scanned: Sequence[Scanned], given: Settings, indices: bool, faults: list[str]
 ) -> tuple[labels.Reading, tuple[str, ...]]:
     """Return how the masks are read and, where they are refused, the names with which they would not be.
 
@@ -73,7 +72,7 @@ def _read(
     """
     summaries = [one.mask for one in scanned]
     with files.collecting(faults):
-        return labels.decide(summaries, classes, indices=indices), ()
+        return labels.decide(summaries, given, indices=indices), ()
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
     names = [("background", "foreground")]
     if len(values) <= labels.MAX_CLASSES:
@@ -82,7 +81,7 @@ def _read(
         names.append(("background", *(f"class{label}" for label in range(1, int(values[-1]) + 1))))
     for proposed in names:
         with contextlib.suppress(files.DataError):
-            reading = labels.decide(summaries, proposed, indices=indices)
+            reading = labels.decide(summaries, replace(given, classes=proposed), indices=indices)
             if any(reading.decode(mask.values).any() for mask in summaries):
                 return reading, proposed
     values = np.unique(masks.as_colours(values)) if values[-1] >= masks.COLOUR else values
@@ -121,7 +120,7 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
             f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: check on the "
             "contact sheet that the right side is foreground"
         )
-    if rotated := [one.pair.image.name for one in scanned if one.header.rotated]:
+    if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:
         notes.append(
             f"the EXIF data of {pairs.first_few(rotated)} ask to show them rotated or mirrored, which is not done "
             "here, to image or mask: check on the contact sheet that the masks fit"

@@ -11,6 +11,8 @@ from datasets import files
 from datasets.folder import masks
 from datasets.folder.masks import Summary
 from datasets.folder.pairs import first_few, is_text
+from datasets.folder.settings import Settings
+from datasets.formats.stack import PLAIN, How
 
 MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
 CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white
@@ -27,9 +29,9 @@ class Reading:
     classes: tuple[str, ...]  # names, background first
     indices: bool  # whether the indices of palettes are read, not their colours
 
-    def labels(self, path: Path) -> np.ndarray:
-        """Return the labels of one mask, uint8 (H, W)."""
-        return self.decode(masks.read(path, indices=self.indices))
+    def labels(self, paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:
+        """Return the labels of one mask, uint8 (n, H, W)."""
+        return self.decode(masks.read(paths, how, indices=self.indices))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the labels of codes, uint8 of their shape."""
@@ -59,17 +61,18 @@ def show(code: int) -> str:
     return f"#{code - masks.COLOUR:06x}" if code >= masks.COLOUR else str(code)
 
 
-def decide(summaries: Sequence[Summary], classes: Sequence[str] | None, *, indices: bool) -> Reading:
+def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> Reading:
     """Return the rule by which all masks can be read.
 
     Args:
         summaries: of all masks.
-        classes: their names, background first; None gives them default names.
+        given: has the names of the classes, background first; () gives them default names.
         indices: whether the indices of palettes were read.
 
     Raises:
         DataError: where the masks could mean two things: nothing is guessed. For names that are no text, or not unique.
     """
+    classes = given.classes or None
     if classes is not None and len(set(classes)) < len(classes):
         raise files.DataError(f"data.classes names a class twice ({', '.join(classes)}); give each its own name")
     for name in classes or ():

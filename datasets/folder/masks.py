@@ -1,6 +1,6 @@
-"""The content of a mask file: a two-dimensional array of codes, each a grey value, a palette index or a colour."""
+"""The content of a mask: an array of codes, each a grey value, a palette index or a colour."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 
 from datasets import files
+from datasets.formats.stack import PLAIN, How
 
 COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
 
@@ -16,7 +17,8 @@ COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equa
 class Summary:
     """One mask, summarised."""
 
-    path: Path
+    path: Path  # of its first file
+    slices: int
     size: tuple[int, int]  # width, height
     values: np.ndarray  # its codes, ascending
     counts: np.ndarray  # pixels of each code
@@ -25,9 +27,9 @@ class Summary:
     jpeg: bool = False  # compressed with loss, whatever the file's name
 
 
-def summarise(path: Path, *, indices: bool) -> Summary:
+def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> Summary:
     """Read and summarise a mask; `indices` takes the indices of a palette, not its colours. Raises DataError."""
-    codes = read(path, indices=indices)
+    path, codes = paths[0], read(paths, how, indices=indices)
     values, counts = _count(codes)
     palette, inverted, jpeg = {}, False, False
     if path.suffix.lower() in files.TIF:
@@ -39,14 +41,16 @@ def summarise(path: Path, *, indices: bool) -> Summary:
             if indices and image.mode in ("P", "PA"):
                 table = np.array(image.getpalette("RGB")).reshape(-1, 3)
                 palette = {int(v): int(_packed(table[v])) for v in values if v < len(table)}
-    return Summary(path, (codes.shape[1], codes.shape[0]), values, counts, palette, inverted, jpeg)
+    return Summary(path, len(codes), (codes.shape[2], codes.shape[1]), values, counts, palette, inverted, jpeg)
 
 
-def read(path: Path, *, indices: bool) -> np.ndarray:
-    """Return the codes of a mask, int32 (H, W). Raises DataError.
+def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarray:
+    """Return the codes of a mask, int32 (n, H, W). Raises DataError.
 
     A colour picture with R = G = B everywhere is read as a grey one. One bit becomes 0 and 255.
     """
+    del how
+    (path,) = paths
     array = files.read_image(path, "RGB" if not indices and _has_palette(path) else None)
     array = array * np.uint8(255) if array.dtype == bool else array
     if array.ndim == 3:
@@ -61,7 +65,7 @@ def read(path: Path, *, indices: bool) -> np.ndarray:
         raise files.DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
     if whole.ndim == 3 and whole.max() > 255:
         raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
-    return whole if whole.ndim == 2 else _packed(whole)
+    return (whole if whole.ndim == 2 else _packed(whole))[None]
 
 
 def palettes_agree(masks: Iterable[Summary]) -> bool:

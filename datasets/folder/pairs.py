@@ -1,13 +1,14 @@
-"""The mask and the group of each image in the user's folders, matched by file name."""
+"""The mask and the group of each image of the user, matched by file name."""
 
 import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import files
+from datasets.folder.settings import Settings
 from sharp_unet_jax.storage import spreadsheet
 
 # Tools append these to an image's name to name its mask: "a.jpg" and "a_mask.png", "a-seg.png", "a_labels.tif".
@@ -19,27 +20,38 @@ class Pair:
     """An image and its mask."""
 
     id: str  # the image's name without suffix
-    image: Path
-    mask: Path
+    image: tuple[Path, ...]  # one file, or the files of its channels, or of a DICOM series
+    mask: tuple[Path, ...]  # one file, or one a class
+    group: str = ""  # "" where the files do not say
 
 
-def folders(images: Path, masks: Path | None) -> tuple[Path, Path]:
-    """Return the two folders: both as given, or `images/` and `masks/` in the only one given. Raises DataError."""
-    if masks is not None:
-        return images, masks
+def folders(given: Settings) -> Settings:
+    """Return the settings with both folders: as given, or `images/` and `masks/` in the only one given.
+
+    Raises DataError.
+    """
+    images = given.images
+    if images is None:
+        raise files.MissingError("the data set 'folder' needs images, the folder of your images")
+    if given.masks is not None:
+        return given
     if not images.is_dir():
         raise files.DataError(f"{images}: no such folder; check the path")
     for name in ("images", "masks"):
         if not (images / name).is_dir():
             raise files.DataError(f"{images}: holds no folder '{name}'; name the folder of the masks, or add '{name}'")
-    return images / "images", images / "masks"
+    return replace(given, images=images / "images", masks=images / "masks")
 
 
-def pairs(images: Path, masks: Path, faults: list[str] | None = None) -> tuple[Pair, ...]:
+def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
     """Return all pairs in natural order. No file is dropped: one without its partner is a fault.
 
     Faults are raised as DataError or, where there is a list `faults`, added to it.
     """
+    given = folders(given)
+    assert given.images is not None  # `folders` sees to it
+    assert given.masks is not None
+    images, masks = given.images, given.masks
     image_of: dict[str, Path] = {}
     for path in listing(images):
         with files.collecting(faults):
@@ -62,7 +74,7 @@ def pairs(images: Path, masks: Path, faults: list[str] | None = None) -> tuple[P
     if alone:
         with files.collecting(faults):
             raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
-    return tuple(Pair(path.stem, path, mask_of[key]) for key, path in image_of.items() if key in mask_of)
+    return tuple(Pair(path.stem, (path,), (mask_of[key],)) for key, path in image_of.items() if key in mask_of)
 
 
 def listing(folder: Path) -> list[Path]:

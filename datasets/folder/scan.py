@@ -1,22 +1,26 @@
-"""The user's two folders scanned before anything is built: the pairs, and how their files are read."""
+"""The user's files scanned before anything is built: the pairs, and how their files are read."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from datasets import files
+import numpy as np
+
+from datasets import files, formats
 from datasets.folder import images as image_files
 from datasets.folder import labels, pairs
 from datasets.folder import masks as mask_files
+from datasets.folder.settings import Settings
+from datasets.formats.stack import Header
 
 
 @dataclass(frozen=True)
 class Scan:
     """A set of images and masks that can be built."""
 
-    folders: tuple[Path, Path]  # of the images, of the masks
+    settings: Settings  # with both folders
     pairs: tuple[pairs.Pair, ...]
+    slices: tuple[int, ...]  # of each pair
     sizes: tuple[tuple[int, int], tuple[int, int]]  # smallest and largest, (width, height)
     channels: int  # 1 if all images are grey, else 3
     window: tuple[float, float] | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
@@ -31,80 +35,95 @@ class Scan:
         depth = f", deeper than 8 bits: {window[0]:.4g} to {window[1]:.4g} becomes 0 to 255" if window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
         return (
-            f"{len(self.pairs)} images in {self.folders[0]} with masks in {self.folders[1]}; {size} (width x height), "
+            f"{len(self.pairs)} images in {self.settings.images} with masks in {self.settings.masks}; {size} "
+            "(width x height), "
             f"{'grey' if self.channels == 1 else 'RGB'}{depth}; {self.reading.describe()}{empty}."
         )
+
+    @property
+    def names(self) -> list[tuple[int, int, str]]:
+        """The pair, the slice and the id of each example: a pair of one slice has its own id."""
+        return [
+            (number, index, pair.id if slices == 1 else f"{pair.id}-{index:03}")
+            for number, (pair, slices) in enumerate(zip(self.pairs, self.slices, strict=True))
+            for index in range(slices)
+        ]
+
+    def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the image (n, H, W, C) and the labels (n, H, W) of a pair, both uint8. Raises DataError."""
+        pair, how = self.pairs[number], self.settings.how
+        image = image_files.read(pair.image, self.channels, self.window, how)
+        return image, self.reading.labels(pair.mask, how)
 
 
 class Scanned(NamedTuple):
     """A pair and what its files say of themselves."""
 
     pair: pairs.Pair
-    header: image_files.Header
+    header: Header
     mask: mask_files.Summary
 
 
-def scan(images: Path, masks: Path | None = None, classes: Sequence[str] | None = None) -> Scan:
+def scan(given: Settings) -> Scan:
     """Pair the files, read every mask, and every image's header; images of more than 8 bits are read whole.
 
     Raises DataError for the first fault.
     """
-    folders = pairs.folders(images, masks)
-    scanned, indices = scan_pairs(*folders)
-    return assemble(folders, scanned, labels.decide([each.mask for each in scanned], classes, indices=indices))
+    given = pairs.folders(given)
+    scanned, indices = scan_pairs(given)
+    return assemble(given, scanned, labels.decide([each.mask for each in scanned], given, indices=indices))
 
 
 def scan_pairs(
-    images: Path,
-    masks: Path,
+    given: Settings,
     faults: list[str] | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> tuple[list[Scanned], bool]:
     """Return every pair, and whether palettes are read as indices.
 
     Args:
-        images: folder.
-        masks: folder.
+        given: the user's settings.
         faults: gets the faults, and pairs with a fault are left out; without it the first fault is raised as DataError.
         track: `track(items, total)` may wrap the iteration to show its progress.
     """
-    paired = pairs.pairs(images, masks, faults)
+    paired, how = pairs.pairs(given, faults), given.how
     scanned = []
     for pair in track(paired, len(paired)):
         with files.collecting(faults):
-            one = Scanned(pair, image_files.header(pair.image), mask_files.summarise(pair.mask, indices=True))
+            header = formats.header(pair.image, how)
+            one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True))
             _check_sizes(one)
             scanned.append(one)
     indices = mask_files.palettes_agree([one.mask for one in scanned])
     if not indices:
-        scanned = [one._replace(mask=mask_files.summarise(one.pair.mask, indices=False)) for one in scanned]
+        scanned = [one._replace(mask=mask_files.summarise(one.pair.mask, how, indices=False)) for one in scanned]
     return scanned, indices
 
 
-def assemble(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading) -> Scan:
+def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading) -> Scan:
     """Return the set of all these pairs. Raises DataError where all masks are empty."""
-    images, masks = folders
     empty = sum(not reading.decode(one.mask.values).any() for one in scanned)
     if empty == len(scanned):
-        raise files.DataError(f"{masks}: all {empty} masks are empty; are these the masks of {images}?")
+        raise files.DataError(f"{given.masks}: all {empty} masks are empty; are these the masks of {given.images}?")
     deep = [one.pair.image for one in scanned if one.header.deep]
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
-        folders=folders,
+        settings=given,
         pairs=tuple(one.pair for one in scanned),
+        slices=tuple(one.header.slices for one in scanned),
         sizes=(by_area[0], by_area[-1]),
         channels=max(one.header.channels for one in scanned),
-        window=image_files.common_window(deep) if deep else None,
+        window=image_files.common_window(deep, given.how) if deep else None,
         reading=reading,
         empty=empty,
     )
 
 
 def _check_sizes(one: Scanned) -> None:
-    if one.header.size == one.mask.size:
+    if (one.header.slices, one.header.size) == (one.mask.slices, one.mask.size):
         return
     sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (one.header.size, one.mask.size))
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     raise files.DataError(
-        f"{one.pair.image} is {sizes.format(one.pair.mask.name)} (width x height){rotated}; they must be equal"
+        f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"
     )

@@ -1,11 +1,42 @@
-"""File formats that `launch.predict` reads and writes, a module each.
+"""File formats, a module each: images are read here for training and for prediction, and predictions written.
 
-A module has SUFFIXES, `read(paths)`, which returns a `Stack`, and `write_masks`, `write_probabilities` and
-`write_overlays`, whose files have the suffixes MASK, PROBABILITIES and OVERLAYS.
+A module has SUFFIXES, `header(paths, how)` and `read(paths, how)`, which return a `Header` and a `Stack`, and
+`write_masks`, `write_probabilities` and `write_overlays`, whose files have the suffixes MASK, PROBABILITIES and
+OVERLAYS.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from datasets.formats import dicom, nifti, picture, tif
+from datasets.formats.stack import PLAIN, Header, How, Stack
 
 FAMILIES: tuple[ModuleType, ...] = (picture, tif, nifti, dicom)
+SUFFIXES: tuple[str, ...] = tuple(suffix for family in FAMILIES for suffix in family.SUFFIXES)
+
+
+def family(path: Path) -> ModuleType | None:
+    """Return the format of a file by its name, or by its content where DICOM has no suffix; None for an unknown one."""
+    if not path.is_file():
+        return None
+    for one in FAMILIES:
+        if path.name.lower().endswith(one.SUFFIXES):
+            return one
+    return dicom if not path.suffix[1:].isalpha() and dicom.is_dicom(path) else None
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its suffix, which may be ".nii.gz"."""
+    suffix = next((one for one in SUFFIXES if path.name.lower().endswith(one)), path.suffix)
+    return path.name.removesuffix(path.name[len(path.name) - len(suffix) :])
+
+
+def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
+    """Return the header of an image: one file, or the files of a DICOM series. Raises DataError."""
+    return (family(paths[0]) or picture).header(paths, how)
+
+
+def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
+    """Return the pictures of an image: one file, or the files of a DICOM series. Raises DataError."""
+    return (family(paths[0]) or picture).read(paths, how)

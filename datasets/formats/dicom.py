@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.files import DataError
 from datasets.formats import dicom_seg, tif
-from datasets.formats.stack import Stack, check_size, pixel_area, reading
+from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, pixel_area, reading
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 
@@ -74,13 +74,25 @@ def _file_name(uid: str) -> str:
     return f"{re.sub('[^A-Za-z0-9]+', '_', uid)[:40]}-{digest}"
 
 
-def read(paths: Sequence[Path]) -> Stack:
+def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
+    """Return the header of a file or a series. Raises DataError."""
+    stack = read(paths, how)
+    slices, height, width, channels = stack.pictures.shape
+    kind = f"DICOM {stack.pictures.dtype}"
+    patient = str(stack.origin[0].get("PatientID") or "")
+    return Header(
+        slices, (width, height), channels, stack.pictures.dtype not in (np.uint8, bool), kind, patient=patient
+    )
+
+
+def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     """Return the slices in the order of space, or the frames of one file; a CT in Hounsfield units.
 
     Raises:
         DataError: for files that hold no pictures, or pictures of several sizes.
         InputError: without the extra `dicom`.
     """
+    del how
     pydicom = _pydicom()
     where = paths[0] if len(paths) == 1 else f"{paths[0].parent} ({len(paths)} files)"
     with reading(where, "DICOM pictures"), np.errstate(all="ignore"):
@@ -95,7 +107,8 @@ def read(paths: Sequence[Path]) -> Stack:
     if len({frames.shape[1:] for frames in pictures}) > 1:
         sizes = " and ".join(sorted({"x".join(map(str, frames.shape[1:])) for frames in pictures}))
         raise DataError(f"{paths[0].parent}: a series with pictures of {sizes}; give its files one by one")
-    return Stack(np.concatenate(pictures), _area(files), files)
+    joined = np.concatenate(pictures)
+    return Stack(joined if joined.ndim == 4 else joined[..., None], _area(files), files)
 
 
 def _load(path: Path, **options: Any) -> Any:

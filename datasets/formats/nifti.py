@@ -12,7 +12,7 @@ from nibabel import orientations
 
 from datasets.files import DataError
 from datasets.formats import tif
-from datasets.formats.stack import Stack, check_size, pixel_area, reading
+from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, pixel_area, reading
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -33,11 +33,20 @@ class Origin(NamedTuple):
     axes: np.ndarray  # orientation of the stored axes, as nibabel has it
 
 
-def read(paths: Sequence[Path]) -> Stack:
+def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
+    """Return a volume's header. Raises DataError."""
+    pictures = read(paths, how).pictures
+    slices, height, width, channels = pictures.shape
+    deep = pictures.dtype not in (np.uint8, bool)
+    return Header(slices, (width, height), channels, deep, f"NIfTI {pictures.dtype}")
+
+
+def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     """Return the axial slices, from the feet up; without an orientation in the file, the slices of its last axis.
 
     Raises DataError for a file that is no NIfTI or holds more than one volume.
     """
+    del how
     (path,) = paths
     with reading(path, "NIfTI"), np.errstate(all="ignore"):  # a damaged header holds NaN
         image: Any = nibabel.load(path)
@@ -52,7 +61,7 @@ def read(paths: Sequence[Path]) -> Stack:
         unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0 if placed else None)
         sides = _sides(image)
     area = None if unit is None else pixel_area(sides[y] * unit, sides[x] * unit)
-    return Stack(slices, area, Origin(header, image.affine, axes))
+    return Stack(slices[..., None], area, Origin(header, image.affine, axes))
 
 
 def _volume(path: Path, image: Any) -> tuple[int, ...]:

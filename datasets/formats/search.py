@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from datasets import formats
 from datasets.files import natural
 from datasets.formats import FAMILIES, dicom
 from sharp_unet_jax.errors import InputError
@@ -39,7 +40,7 @@ def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
     for folder in (path for path in paths if path.is_dir()):
         below = (path for path in folder.rglob("*") if not _hidden(path.relative_to(folder)))
         files += [path for path in below if path.is_file() or _leads_nowhere(path)]
-    families = {path: _family(path) for path in dict.fromkeys(files) if not _is_output(path)}
+    families = {path: formats.family(path) for path in dict.fromkeys(files) if not _is_output(path)}
     known = {path: family for path, family in families.items() if family}
     named = set(paths)
     unknown = [path for path in families if path not in known and (path in named or _leads_nowhere(path))]
@@ -89,15 +90,6 @@ def _why(path: Path) -> str:
 
 def _is_output(path: Path) -> bool:
     return any(folder.name in OUTPUTS and (folder.parent / PREDICTION).exists() for folder in path.parents)
-
-
-def _family(path: Path) -> ModuleType | None:
-    if not path.is_file():
-        return None
-    for family in FAMILIES:
-        if path.name.lower().endswith(family.SUFFIXES):
-            return family
-    return dicom if not path.suffix[1:].isalpha() and dicom.is_dicom(path) else None
 
 
 def _stem(path: Path, family: ModuleType, top: Path) -> str:

@@ -1,8 +1,9 @@
-"""A stack of pictures: what a file holds, be it one picture, pages, or the slices of a volume."""
+"""A stack of pictures: what a file holds, be it one picture, pages, or the slices of a volume; and its header."""
 
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,33 @@ from sharp_unet_jax.errors import InputError, is_out_of_memory
 SHORTEST, LONGEST = 1e-9, 1e6  # sides of a pixel in mm: a picometre, a kilometre
 
 
+class How(NamedTuple):
+    """Settings of a data set that say how its files are read where these do not say it themselves."""
+
+    pages: str = ""  # of a TIF: "channels" or "slices"; "" refuses pages that could be both
+    axis: str = "axial"  # along which a volume is cut into slices: "axial", "coronal" or "sagittal"
+
+
+PLAIN = How()
+
+
+@dataclass(frozen=True)
+class Header:
+    """Facts of a file that need no decoding of its pixels."""
+
+    slices: int  # pictures in the file
+    size: tuple[int, int]  # width, height of each
+    channels: int  # of each; alpha is not one
+    deep: bool  # more than 8 bits a channel
+    kind: str  # as its library names it: "PNG RGBA", "TIF uint16 x 3"
+    rotated: bool = False  # its EXIF data ask to show it rotated or mirrored; this is not done
+    patient: str = ""  # DICOM's PatientID
+
+
 class Stack(NamedTuple):
     """Pictures of one size as they are looked at, rows from top to bottom."""
 
-    pictures: np.ndarray  # (n, H, W) or (n, H, W, 3) as stored; a CT in Hounsfield units
+    pictures: np.ndarray  # (n, H, W, C) as stored; a CT in Hounsfield units
     area: float | None = None  # of a pixel in mm²; None where the file does not say, NaN where it says the impossible
     origin: Any = None  # what the format needs to write a mask that belongs to this file
 

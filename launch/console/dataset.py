@@ -9,6 +9,7 @@ from rich.console import Console
 
 from datasets.build import build
 from datasets.files import MissingError
+from datasets.folder import settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data.resident import Dataset, prepare
@@ -46,15 +47,18 @@ def load(data: Data, console: Console) -> Dataset:
 
 def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
     """Return the builder of the data set that `data` names, built. Raises DataError for faults in its files."""
-    options: dict[str, Any] = {}
-    if data.builder == "folder":
-        options = {"images": data.images, "masks": data.masks, "groups": data.groups, "classes": data.classes}
+    options = folder_options(data) if data.builder == "folder" else {}
     console.print(f"data set {data.builder} (built from its files on first use, which can take minutes)")
     try:
         return build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
     except MissingError as error:
         field = "images" if data.builder == "folder" else "manual_dir"
         raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
+
+
+def folder_options(data: Data) -> dict[str, Any]:
+    """Return the options of the builder "folder"."""
+    return {name: getattr(data, name) for name in settings.NAMES}
 
 
 def name_of(builder: tfds.core.DatasetBuilder) -> str:

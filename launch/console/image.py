@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.folder import images
+from datasets import formats
+from datasets.formats.stack import How
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
@@ -25,9 +26,11 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
         InputError: for a file that the run cannot read, and where there is no such file or id.
     """
     if Path(name).is_file():
-        stored = images.pixels(Path(name))
+        stored = formats.read((Path(name),), How(run.config.data.pages, run.config.data.axis)).pictures
+        if len(stored) != 1:
+            raise InputError(f"{name}: holds {len(stored)} pictures; save the one that you mean as a file")
         try:
-            image = pixels.as_trained(stored[..., None] if stored.ndim == 2 else stored, run.channels, run.window)
+            image = pixels.as_trained(stored[0], run.channels, run.window)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         return resize_image(image, run.config.data.size, run.config.data.fit), None

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from datasets import formats
 from datasets.files import DataError
 from datasets.formats import nifti
 from datasets.formats.search import Input
-from datasets.formats.stack import Stack
+from datasets.formats.stack import How, Stack
 from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
@@ -118,7 +119,8 @@ def _ahead(
 
 def _read(run: Trained, one: Input) -> _Opened:
     """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
-    stack = one.family.read(one.paths)
+    data = run.config.data
+    stack = formats.read(one.paths, How(data.pages, data.axis))
     if 0 in stack.pictures.shape:  # `predict_files` counts on a picture at least
         raise DataError(f"{one.paths[0]}: holds no pictures, but an array {stack.pictures.shape}; remove or repair it")
     if run.dataset == "lung_ct/volumes" and one.family is nifti and _sliced_otherwise(stack.pictures.shape):
@@ -127,7 +129,7 @@ def _read(run: Trained, one: Input) -> _Opened:
             f"{stack.pictures.shape[1]} high, but the volumes this run was trained on hold slice, row, column "
             "whatever their headers say: fix the header, or give the slices as pictures"
         )
-    pictures = stack.pictures[..., None] if stack.pictures.ndim == 3 else stack.pictures
+    pictures = stack.pictures
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
     return _Opened(one, stack._replace(pictures=none), as_trained(pictures, run.channels, run.window))
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from datasets.errors import DamagedError, DataError, MissingError
 from datasets.files import local
 from datasets.folder import check, labels
-from datasets.folder import images as image_files
+from datasets.folder.settings import settings
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice.profile import ImageProfile, Profile, profile_image
@@ -70,23 +70,25 @@ def _folder(data: Data, console: Console) -> Source:
     if not data.images:
         raise MissingError("the data set 'folder' needs images: name the folder with --config.data.images=FOLDER")
     local(data.data_dir)  # nothing is built there, but launch.cv will
+    given = settings(**dataset.folder_options(data))
     images = local(data.images)
-    masks, groups = (local(path) if path else None for path in (data.masks, data.groups))
-    checked = check.check(images, masks, groups, data.classes or None, track(console, "reading masks"))
+    checked = check.check(given, track(console, "reading masks"))
     found = checked.found
     name = images.resolve().parent.name if images.name == "images" else images.resolve().name
     if found is None:
         return Source(name, [], [], (), 1, _nothing, {}, "", checked.faults, checked.notes)
-    pairs, reading = found.pairs, found.reading
+    pairs, reading, names = found.pairs, found.reading, found.names
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return image_files.read(pairs[index].image, found.channels, found.window), reading.labels(pairs[index].mask)
+        number, at, _ = names[index]
+        image, mask = found.read(number)
+        return image[at], mask[at]
 
-    ids = [pair.id for pair in pairs]
+    of_pairs = [pairs[number] for number, _, _ in names]
     return Source(
         name=name,
-        ids=ids,
-        groups=[checked.groups.get(name, name) for name in ids],
+        ids=[name for _, _, name in names],
+        groups=[checked.groups.get(pair.id) or pair.group or pair.id for pair in of_pairs],
         classes=reading.classes,
         channels=found.channels,
         read=read,

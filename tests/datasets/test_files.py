@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets import files
+from datasets import files, formats
 from datasets.folder import images
+from datasets.formats.stack import Header
 
 
 def names(found):
@@ -151,11 +152,22 @@ def test_any_path_is_local(path):
     assert files.local("~/x") == Path.home() / "x"
 
 
+def header(path: Path) -> Header:
+    return formats.header([path])
+
+
+def stored(path: Path) -> np.ndarray:
+    return images.stored([path])
+
+
 SUFFIXES = (".png", ".jpg", ".bmp", ".tif")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("read", [files.read_image, files.read_binary, images.header, images.pixels])
+@pytest.mark.parametrize(
+    "read",
+    [files.read_image, files.read_binary, header, stored],
+)
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_not_read(make, read, suffix, tmp_path):
     make(tmp_path / f"a{suffix}")
@@ -164,7 +176,10 @@ def test_what_is_no_file_is_not_read(make, read, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("read", [files.read_image, files.read_binary, images.header, images.pixels])
+@pytest.mark.parametrize(
+    "read",
+    [files.read_image, files.read_binary, header, stored],
+)
 def test_the_pixels_of_a_picture_are_bounded(read, suffix, tmp_path, monkeypatch):
     path = tmp_path / f"a{suffix}"
     (tifffile.imwrite if suffix == ".tif" else lambda path, array: Image.fromarray(array).save(path))(
@@ -182,7 +197,7 @@ def test_a_large_picture_is_no_bomb(tmp_path):
     Image.new("1", (10_000, 9_000)).save(tmp_path / "a.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert images.header(tmp_path / "a.png").size == (10_000, 9_000)
+        assert formats.header([tmp_path / "a.png"]).size == (10_000, 9_000)
 
 
 def test_a_stack_of_many_pages_is_no_large_picture(tmp_path, monkeypatch):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.folder import images as image_files
+from datasets import formats
 from datasets.folder.check import check
 from datasets.folder.scan import scan
+from datasets.folder.settings import settings
 
 BLOB = np.zeros((12, 10), np.uint8)
 BLOB[3:8, 2:6] = 255
@@ -27,7 +28,7 @@ def test_all_faults_are_named_and_the_rest_is_there(with_masks: Callable[..., Pa
     save(root / "images/5.bmp", BLOB)
     save(root / "images/deep.tif", np.full((12, 10), np.nan, np.float32))
     save(root / "masks/deep.png", BLOB)
-    checked = check(root)
+    checked = check(settings(images=root))
     assert checked.found is not None
     assert [pair.id for pair in checked.found.pairs] == ["0", "5", "6", "7", "8"]
     expected = (
@@ -44,9 +45,9 @@ def test_all_faults_are_named_and_the_rest_is_there(with_masks: Callable[..., Pa
 
 def test_what_scan_accepts_has_no_faults(with_masks: Callable[..., Path]) -> None:
     root = with_masks([BLOB, BLOB * 0, BLOB[::-1]])
-    checked = check(root)
+    checked = check(settings(images=root))
     assert checked.faults == checked.notes == []
-    assert checked.found == scan(root)
+    assert checked.found == scan(settings(images=root))
     assert checked.kinds == {"PNG RGB": 3}
 
 
@@ -63,20 +64,20 @@ REFUSED = {
 def test_names_for_masks_that_are_refused(kind: str, with_masks: Callable[..., Path]) -> None:
     masks, names = REFUSED[kind]
     root = with_masks([np.asarray(mask, np.uint8) for mask in masks])
-    checked = check(root)
+    checked = check(settings(images=root))
     assert len(checked.faults) == 1
     assert checked.classes == names
-    assert checked.found == scan(root, classes=names)
-    assert check(root, classes=names).faults == []
+    assert checked.found.reading == scan(settings(images=root, classes=names)).reading
+    assert check(settings(images=root, classes=names)).faults == []
 
 
 def test_masks_that_cannot_be_read_are_shown_value_by_value(with_masks: Callable[..., Path]) -> None:
     numbers = np.arange(120, dtype=np.uint8).reshape(12, 10)
-    checked = check(with_masks([numbers, numbers]))
+    checked = check(settings(images=with_masks([numbers, numbers])))
     assert len(checked.faults) == 1
     assert checked.classes == ()
     assert checked.found is not None
-    np.testing.assert_array_equal(checked.found.reading.labels(checked.found.pairs[0].mask), numbers)
+    np.testing.assert_array_equal(checked.found.reading.labels(checked.found.pairs[0].mask)[0], numbers)
 
 
 def test_surprises(with_masks: Callable[..., Path]) -> None:
@@ -92,27 +93,28 @@ def test_surprises(with_masks: Callable[..., Path]) -> None:
     photo.save(root / "images/1.jpg", exif=exif)
     (root / "images/2.webp").touch()
     grey, jpeg, turned, other = (
-        next(note for note in check(root).notes if word in note) for word in ("greys", "JPEG", "EXIF", "format")
+        next(note for note in check(settings(images=root)).notes if word in note)
+        for word in ("greys", "JPEG", "EXIF", "format")
     )
     assert grey.startswith(("1 of 2", "2 of 2"))
     assert jpeg.startswith("1 masks")
     assert "1.jpg" in turned
     assert "2.webp" in other
-    assert image_files.header(root / "images/1.jpg").rotated
+    assert formats.header([root / "images/1.jpg"]).rotated
 
 
 def test_no_pairs_at_all_say_how_masks_are_named(with_masks: Callable[..., Path]) -> None:
     root = with_masks([BLOB] * 2)
     for index in range(2):
         (root / f"masks/{index}.png").rename(root / f"masks/mask{index}.png")
-    checked = check(root)
+    checked = check(settings(images=root))
     assert checked.found is None
     assert "the first image is 0.png and the first mask mask0.png" in checked.faults[-1]
 
 
 def test_files_that_all_failed_are_not_said_to_have_no_partner(with_masks: Callable[..., Path]) -> None:
     root = with_masks([BLOB[:5]] * 2)
-    checked = check(root)
+    checked = check(settings(images=root))
     assert len(checked.faults) == 2
     assert all("they must be equal" in fault for fault in checked.faults)
 
@@ -120,4 +122,4 @@ def test_files_that_all_failed_are_not_said_to_have_no_partner(with_masks: Calla
 def test_pictures_in_subfolders_are_noted(with_masks: Callable[..., Path], save: Callable[..., None]) -> None:
     root = with_masks([BLOB] * 3)
     save(root / "images/more/9.png", BLOB)
-    assert check(root).notes == [f"{root / 'images'}: 1 pictures in its subfolders are not read"]
+    assert check(settings(images=root)).notes == [f"{root / 'images'}: 1 pictures in its subfolders are not read"]

@@ -20,6 +20,7 @@ from datasets.build import build
 from datasets.files import DataError
 from datasets.folder import folder_dataset_builder
 from datasets.folder.scan import scan
+from datasets.folder.settings import settings
 
 BLOB = np.zeros((12, 10), np.uint8)
 BLOB[3:8, 2:6] = 255
@@ -67,7 +68,7 @@ def test_once_built_the_files_are_not_read_again(root: Path, tmp_path: Path, mon
     again = build("folder", images=root, data_dir=tmp_path / "data")
     for builder in (first, again, pickle.loads(pickle.dumps(again)), tfds.builder_from_directory(first.data_dir)):
         assert list(builder.info.metadata["classes"]) == ["background", "foreground"]
-        assert builder.info.metadata["found"] == scan(root).describe()
+        assert builder.info.metadata["found"] == scan(settings(images=root)).describe()
         assert builder.info.features["image"].shape == (None, None, 3)
         assert [example["id"] for example in builder.as_data_source(split="train")] == [b"0", b"1", b"2"]
 

@@ -9,9 +9,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets import files
+from datasets import files, formats
 from datasets.folder import images, masks
 from datasets.folder.scan import scan
+from datasets.folder.settings import settings
 from sharp_unet_jax.data.pixels import as_trained
 
 SHAPE = (12, 10)
@@ -51,8 +52,8 @@ def read(tmp_path: Path, save: Callable[..., None]) -> Callable[..., np.ndarray]
     def through_a_file(name: str, pixels: np.ndarray | Image.Image, **options: Any) -> np.ndarray:
         save(tmp_path / "images" / name, pixels, **options)
         save(tmp_path / "masks" / f"{Path(name).stem}.png", BLOB)
-        found = scan(tmp_path)
-        return images.read(tmp_path / "images" / name, found.channels, found.window)
+        found = scan(settings(images=tmp_path))
+        return images.read([tmp_path / "images" / name], found.channels, found.window)[0]
 
     return through_a_file
 
@@ -85,10 +86,10 @@ def test_deep_images_share_one_window(
     alone = read(f"a{suffix}", low)
     assert (alone.shape, alone.min(), alone.max()) == ((*SHAPE, 1), 0, 255)
     bright = read(f"b{suffix}", low + dtype(1000))
-    found = scan(tmp_path)
+    found = scan(settings(images=tmp_path))
     assert found.window == pytest.approx((100, 2100), abs=3)
     assert bright.min() > 120  # brighter than the first, as stored
-    assert images.read(tmp_path / "images" / f"a{suffix}", 1, found.window).max() < 135
+    assert images.read([tmp_path / "images" / f"a{suffix}"], 1, found.window).max() < 135
     assert "deeper than 8 bits: 10" in found.describe()
 
 
@@ -100,8 +101,8 @@ def test_images_of_8_bits_are_left_alone_among_deep_ones(read: Callable[..., np.
 @pytest.mark.parametrize("window", [(100.119, 2100.5), (-3.0, 507.0), (0.0, 65535.0)])
 def test_a_deep_image_has_the_same_pixels_in_training_and_prediction(tmp_path: Path, window, save) -> None:
     save(tmp_path / "a.tif", np.arange(65536, dtype=np.uint16).reshape(256, 256))
-    trained = images.read(tmp_path / "a.tif", 1, window)
-    np.testing.assert_array_equal(trained, as_trained(images.pixels(tmp_path / "a.tif")[..., None], 1, window))
+    trained = images.read([tmp_path / "a.tif"], 1, window)
+    np.testing.assert_array_equal(trained, as_trained(images.stored([tmp_path / "a.tif"]), 1, window))
     low, high = window
     exact = np.clip((np.arange(65536) - low) / (high - low), 0, 1) * 255
     assert np.abs(trained.ravel() - exact).max() < 0.501
@@ -111,15 +112,15 @@ def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[...
     hot = np.tile(np.arange(1000, 1100, dtype=np.uint16), (100, 1))
     hot[0, 0] = 65535
     save(tmp_path / "a.tif", hot)
-    assert images.common_window([tmp_path / "a.tif"]) == (1000, 1099)
+    assert images.common_window([[tmp_path / "a.tif"]]) == (1000, 1099)
 
 
-@pytest.mark.parametrize("read", [images.header, images.pixels])
+@pytest.mark.parametrize("read", [formats.header, images.stored])
 @pytest.mark.parametrize("name", ["text.png", "gone.png"])
 def test_an_unreadable_picture_is_named_once(tmp_path, read, name):
     (tmp_path / "text.png").write_text("not a picture")
     with pytest.raises(files.DataError) as error:
-        read(tmp_path / name)
+        read([tmp_path / name])
     assert str(error.value).count(str(tmp_path)) == 1
     assert ("of no known format" if name == "text.png" else "No such file") in str(error.value)
 
@@ -134,23 +135,23 @@ def test_a_tif_of_which_a_part_would_be_read_is_refused(tmp_path: Path) -> None:
     alpha_or_not = "4 channels, of which none is said to be alpha"
     for path, message in ((several, "holds 2 series"), (channels, alpha_or_not), (pages, alpha_or_not)):
         with pytest.raises(files.DataError, match=message):
-            images.header(path)
+            formats.header([path])
     with pytest.raises(files.DataError, match="holds 2 series"):
-        masks.summarise(several, indices=True)
+        masks.summarise([several], indices=True)
     alpha = tmp_path / "alpha.tif"
     tifffile.imwrite(alpha, np.zeros((4, 12, 10), np.uint8), photometric="rgb", planarconfig="separate")
-    assert images.header(alpha).channels == 3
+    assert formats.header([alpha]).channels == 3
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "0.tif", np.zeros((12, 10), np.complex64))
     with pytest.raises(files.DataError, match="numbers of type complex64"):
-        images.pixels(tmp_path / "0.tif")
+        images.stored([tmp_path / "0.tif"])
 
 
 def test_zero_shown_white_is_told_and_read_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "0.tif"
     tifffile.imwrite(path, np.eye(12, dtype=np.uint8), photometric="miniswhite")
-    assert images.header(path).kind == "TIF uint8 x 1, 0 is white"
-    assert masks.summarise(path, indices=True).inverted
-    np.testing.assert_array_equal(images.pixels(path), np.eye(12))
+    assert formats.header([path]).kind == "TIF uint8 x 1, 0 is white"
+    assert masks.summarise([path], indices=True).inverted
+    np.testing.assert_array_equal(images.stored([path])[0, ..., 0], np.eye(12))

@@ -11,6 +11,7 @@ from PIL import Image
 from datasets.files import DataError
 from datasets.folder.labels import Reading
 from datasets.folder.scan import scan
+from datasets.folder.settings import settings
 
 SHAPE = (12, 10)
 BLOB = np.zeros(SHAPE, np.uint8)
@@ -64,9 +65,9 @@ ENCODINGS: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, Sequence[
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_every_encoding_of_masks(name: str, with_masks: Callable[..., Path]) -> None:
     masks, suffix, classes, expected = ENCODINGS[name]
-    found = scan(with_masks(masks, suffix), classes=classes)
+    found = scan(settings(images=with_masks(masks, suffix), classes=classes))
     for pair, labels in zip(found.pairs, expected, strict=True):
-        np.testing.assert_array_equal(found.reading.labels(pair.mask), labels)
+        np.testing.assert_array_equal(found.reading.labels(pair.mask)[0], labels)
     assert len(found.reading.classes) == len(classes or {0, 1} | {int(label) for label in np.unique(expected)})
     assert "\n" not in found.describe()
 
@@ -75,9 +76,9 @@ def test_blurred_masks_are_cut_in_the_middle(tmp_path: Path, save: Callable[...,
     disc = np.hypot(*np.mgrid[-60:60, -60:60]) < 40
     save(tmp_path / "masks" / "0.jpg", disc * np.uint8(255), quality=60)
     save(tmp_path / "images" / "0.png", disc)
-    found = scan(tmp_path)
+    found = scan(settings(images=tmp_path))
     assert len(found.reading.values) > 32
-    assert np.mean(found.reading.labels(found.pairs[0].mask) != disc) < 0.01
+    assert np.mean(found.reading.labels(found.pairs[0].mask)[0] != disc) < 0.01
     assert "above 127 is foreground" in found.describe()
 
 
@@ -87,9 +88,9 @@ def test_few_greys_are_black_and_white_if_two_classes_are_named(tmp_path: Path, 
     save(tmp_path / "images" / "0.png", mask)
     save(tmp_path / "masks" / "0.png", mask)
     with pytest.raises(DataError, match="0, 90, 170, 255, which are neither 0 and 255"):
-        scan(tmp_path)
-    found = scan(tmp_path, classes=("background", "cell"))
-    np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask), mask > 127)
+        scan(settings(images=tmp_path))
+    found = scan(settings(images=tmp_path, classes=("background", "cell")))
+    np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask)[0], mask > 127)
 
 
 DISC = (np.hypot(*np.mgrid[-30:30, -30:30]) < 20).astype(np.uint8)
@@ -134,9 +135,9 @@ def test_masks_that_are_not_black_and_white_are_refused(name: str, tmp_path: Pat
         save(tmp_path / "images" / f"{number}.png", np.zeros(shape, np.uint8))
         save(tmp_path / "masks" / f"{number}{suffix}", mask)
     with pytest.raises(DataError, match=message):
-        scan(tmp_path)
+        scan(settings(images=tmp_path))
     with pytest.raises(DataError):  # two names cut black from white, and these masks are neither
-        scan(tmp_path, classes=("background", "object"))
+        scan(settings(images=tmp_path, classes=("background", "object")))
 
 
 def test_a_jpeg_called_png_is_one(tmp_path: Path, save: Callable[..., None]) -> None:
@@ -144,37 +145,37 @@ def test_a_jpeg_called_png_is_one(tmp_path: Path, save: Callable[..., None]) -> 
         save(tmp_path / "images" / f"{number}.png", DISC)
         save(tmp_path / "masks" / f"{number}.png", DISC, format=kind)
     with pytest.raises(DataError, match=r"1\.png: JPEG changes labels"):
-        scan(tmp_path)
+        scan(settings(images=tmp_path))
 
 
 def test_the_mask_with_a_value_of_its_own_is_named(with_masks: Callable[..., Path]) -> None:
     odd = BLOB * 255
     odd[0, 0] = 90
     with pytest.raises(DataError, match=r"2\.png: masks hold 3 grey values, 0, 90, 255"):
-        scan(with_masks([BLOB * 255, CORNER * 255, odd, BLOB * 255]))
+        scan(settings(images=with_masks([BLOB * 255, CORNER * 255, odd, BLOB * 255])))
 
 
 def test_black_and_white_of_1_and_of_8_bits_are_one(with_masks: Callable[..., Path]) -> None:
-    found = scan(with_masks([BLOB == 1, CORNER * 255]))
+    found = scan(settings(images=with_masks([BLOB == 1, CORNER * 255])))
     for pair, mask in zip(found.pairs, TWO, strict=True):
-        np.testing.assert_array_equal(found.reading.labels(pair.mask), mask)
+        np.testing.assert_array_equal(found.reading.labels(pair.mask)[0], mask)
 
 
 def test_noise_on_both_sides_is_none_in_the_middle(with_masks: Callable[..., Path]) -> None:
     noisy = BLOB * 253 + np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8) * (BLOB + (CORNER > 0))
     found = scan(with_masks([noisy.astype(np.uint8), BLOB * 255]))
-    np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask), BLOB)
+    np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask)[0], BLOB)
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\rb", "\x1b[31m", "\ud800"])
 def test_the_name_of_a_class_is_a_line_of_text(with_masks: Callable[..., Path], name: str) -> None:
     with pytest.raises(DataError, match=r"data\.classes names '.*', which is no line of text; rename it"):
-        scan(with_masks([BLOB * 255]), classes=("background", name))
+        scan(settings(images=with_masks([BLOB * 255]), classes=("background", name)))
 
 
 def test_a_class_is_named_once(with_masks: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=r"names a class twice \(a, b, b\)"):
-        scan(with_masks(THREE), classes=("a", "b", "b"))
+        scan(settings(images=with_masks(THREE), classes=("a", "b", "b")))
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
@@ -200,7 +201,7 @@ REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {
 def test_masks_that_could_mean_two_things_are_refused(name: str, with_masks: Callable[..., Path]) -> None:
     masks, suffix, classes, message = REFUSED[name]
     with pytest.raises(DataError, match=message) as error:
-        scan(with_masks(masks, suffix), classes=classes)
+        scan(settings(images=with_masks(masks, suffix), classes=classes))
     assert "\n" not in str(error.value)
 
 
@@ -213,11 +214,11 @@ def test_masks_that_could_mean_two_things_are_refused(name: str, with_masks: Cal
     ],
 )
 def test_names_of_classes(name: str, classes: tuple[str, ...], with_masks: Callable[..., Path]) -> None:
-    assert scan(with_masks(*ENCODINGS[name][:2])).reading.classes == classes
+    assert scan(settings(images=with_masks(*ENCODINGS[name][:2]))).reading.classes == classes
 
 
 def test_real_palette_masks(real_data: Path) -> None:
     part = real_data / "manual/COVID-SemiSeg/Dataset/TrainingSet/MultiClassInfection-Train"
-    found = scan(part / "Imgs", part / "GT")
+    found = scan(settings(images=part / "Imgs", masks=part / "GT"))
     assert found.reading == Reading("labels", (0, 1, 2), ("background", "class 1", "class 2"), indices=True)
     assert (len(found.pairs), found.channels, found.sizes) == (50, 1, ((191, 221), (456, 487)))

@@ -29,10 +29,10 @@ def coloured(tmp_path: Path) -> Callable[..., Path]:
 
 def test_a_palette_is_read_as_indices_or_as_colours(coloured: Callable[..., Path]) -> None:
     path = coloured("a.png", 0, 0, 0, 255, 0, 0, 0, 255, 0)
-    summary = masks.summarise(path, indices=True)
+    summary = masks.summarise([path], indices=True)
     assert (summary.values.tolist(), summary.counts.tolist(), summary.size) == ([0, 1, 2], [2, 2, 2], (3, 2))
     assert summary.palette == {0: masks.COLOUR, 1: RED, 2: GREEN}
-    assert masks.summarise(path, indices=False).values.tolist() == [masks.COLOUR, GREEN, RED]
+    assert masks.summarise([path], indices=False).values.tolist() == [masks.COLOUR, GREEN, RED]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_palettes_agree_or_only_their_colours_can_be_trusted(
     coloured: Callable[..., Path], other: tuple[int, ...], agree: bool
 ) -> None:
     paths = coloured("a.png", 0, 0, 0, 255, 0, 0, 0, 255, 0), coloured("b.png", *other)
-    assert masks.palettes_agree([masks.summarise(path, indices=True) for path in paths]) == agree
-    assert masks.palettes_agree([masks.summarise(paths[1], indices=True)]) == (other[:3] == (0, 0, 0))
+    assert masks.palettes_agree([masks.summarise([path], indices=True) for path in paths]) == agree
+    assert masks.palettes_agree([masks.summarise([paths[1]], indices=True)]) == (other[:3] == (0, 0, 0))
 
 
 def test_greys_and_colours_have_codes_of_their_own() -> None:
@@ -67,11 +67,11 @@ def test_greys_and_colours_have_codes_of_their_own() -> None:
 )
 def test_codes_of_bits_greys_and_colours(pixels: np.ndarray, codes: list[int], tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = masks.read(tmp_path / "a.png", indices=True)
-    assert (found.tolist(), found.dtype) == ([codes], np.int32)
+    found = masks.read([tmp_path / "a.png"], indices=True)
+    assert (found.tolist(), found.dtype) == ([[codes]], np.int32)
 
 
 def test_fractions_are_no_codes(tmp_path: Path, save: Callable[..., None]) -> None:
     save(tmp_path / "a.tif", np.full((2, 3), 0.5, np.float32))
     with pytest.raises(DataError, match=r"a\.tif: holds 0\.5 to 0\.5; a mask holds whole numbers"):
-        masks.read(tmp_path / "a.tif", indices=True)
+        masks.read([tmp_path / "a.tif"], indices=True)

@@ -12,6 +12,8 @@ import pytest
 
 from datasets.files import DataError
 from datasets.folder import pairs
+from datasets.folder.pairs import Pair
+from datasets.folder.settings import settings
 
 ENDINGS = (
     "",
@@ -29,6 +31,10 @@ ENDINGS = (
 )
 
 
+def paired(images: Path, masks: Path) -> tuple[Pair, ...]:
+    return pairs.pairs(settings(images=images, masks=masks))
+
+
 def touch(folder: Path, *names: str) -> Path:
     folder.mkdir(exist_ok=True)
     for name in names:
@@ -39,8 +45,8 @@ def touch(folder: Path, *names: str) -> Path:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_endings_of_mask_names(ending: str, tmp_path: Path) -> None:
     images, masks = touch(tmp_path / "i", "Case 7.jpg"), touch(tmp_path / "m", f"case 7{ending}.png")
-    (pair,) = pairs.pairs(images, masks)
-    assert (pair.id, pair.image.name, pair.mask.name) == ("Case 7", "Case 7.jpg", f"case 7{ending}.png")
+    (pair,) = paired(images, masks)
+    assert (pair.id, pair.image[0].name, pair.mask[0].name) == ("Case 7", "Case 7.jpg", f"case 7{ending}.png")
 
 
 stems = st.text(st.sampled_from("aA1é_-m"), min_size=1, max_size=4).filter(lambda stem: not pairs.ENDING.search(stem))
@@ -59,7 +65,7 @@ def test_case_accents_suffixes_and_endings_do_not_matter(stems: list[str], rando
             Path(root, "i"), "._a.png", *(f"{stem}{random.choice(('.png', '.JPG', '.tif'))}" for stem in stems)
         )
         masks = touch(Path(root, "m"), ".DS_Store", *(f"{mask}.BMP" for mask in mask_of.values()))
-        assert {pair.id: pair.mask.stem for pair in pairs.pairs(images, masks)} == mask_of
+        assert {pair.id: pair.mask[0].stem for pair in paired(images, masks)} == mask_of
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
@@ -74,34 +80,34 @@ def test_no_file_is_ever_dropped(image_stems: set[str], mask_stems: set[str]) ->
             for name, stems in (("i", image_stems), ("m", mask_stems))
         )
         try:
-            found = pairs.pairs(images, masks)
+            found = paired(images, masks)
         except DataError:
             return
     assert len(found) == len(image_stems) == len(mask_stems)
-    assert {pair.image.stem for pair in found} == image_stems
-    assert {pair.mask.stem for pair in found} == mask_stems
+    assert {pair.image[0].stem for pair in found} == image_stems
+    assert {pair.mask[0].stem for pair in found} == mask_stems
 
 
 def test_an_image_may_be_named_like_a_mask(tmp_path: Path) -> None:
     images, masks = (touch(tmp_path / kind, "a_seg.png", "b.png") for kind in ("i", "m"))
-    assert [(pair.id, pair.mask.name) for pair in pairs.pairs(images, masks)] == [
+    assert [(pair.id, pair.mask[0].name) for pair in paired(images, masks)] == [
         ("a_seg", "a_seg.png"),
         ("b", "b.png"),
     ]
-    assert len(pairs.pairs(touch(tmp_path / "i", "a.png"), touch(tmp_path / "m", "a_mask.png"))) == 3
+    assert len(paired(touch(tmp_path / "i", "a.png"), touch(tmp_path / "m", "a_mask.png"))) == 3
 
 
 def test_order_is_natural(tmp_path: Path) -> None:
     names = [f"{stem}.png" for stem in ("10", "2", "1b", "1", "b1", "a", "01")]
-    found = pairs.pairs(touch(tmp_path / "i", *names), touch(tmp_path / "m", *names))
+    found = paired(touch(tmp_path / "i", *names), touch(tmp_path / "m", *names))
     assert [pair.id for pair in found] == ["01", "1", "1b", "2", "10", "a", "b1"]
 
 
 def test_real_names_with_endings(real_data: Path) -> None:
     manual = real_data / "manual"
-    found = pairs.pairs(manual / "ISIC2018_Task1-2_Training_Input", manual / "ISIC2018_Task1_Training_GroundTruth")
+    found = paired(manual / "ISIC2018_Task1-2_Training_Input", manual / "ISIC2018_Task1_Training_GroundTruth")
     assert len(found) == 300
-    assert all(pair.mask.stem == f"{pair.image.stem}_segmentation" for pair in found)
+    assert all(pair.mask[0].stem == f"{pair.image[0].stem}_segmentation" for pair in found)
 
 
 def test_groups(tmp_path: Path) -> None:
@@ -122,13 +128,13 @@ def test_a_name_that_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
     for folder in (images, masks):
         Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).touch()
     with pytest.raises(DataError, match=r"/i: the name 'caf\\udce9\.png' is|/i: the name 'a\\nb\.png' is") as error:
-        pairs.pairs(images, masks)
+        paired(images, masks)
     assert str(error.value).isprintable()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        pairs.folders(tmp_path / "nowhere", None)
+        pairs.folders(settings(images=tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(

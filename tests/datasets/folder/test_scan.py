@@ -9,6 +9,7 @@ from PIL import Image
 
 from datasets.files import DataError
 from datasets.folder.scan import scan, scan_pairs
+from datasets.folder.settings import settings
 
 BLOB = np.zeros((12, 10), np.uint8)
 BLOB[3:8, 2:6] = 255
@@ -20,7 +21,7 @@ def test_a_set_is_described_in_a_paragraph(with_masks: Callable[..., Path], save
     save(root / "masks" / "0.png", BLOB * 0)
     for kind in ("images", "masks"):
         save(root / kind / "1.png", np.zeros((20, 30), np.uint8))
-    assert scan(root).describe() == (
+    assert scan(settings(images=root)).describe() == (
         f"3 images in {root}/images with masks in {root}/masks; 10x12 to 30x20 (width x height), RGB; "
         "mask values: 0 is background, 255 is foreground; 2 of the masks are empty."
     )
@@ -31,9 +32,9 @@ def test_faults_are_collected_or_the_first_is_raised(with_masks: Callable[..., P
     Image.fromarray(BLOB[:5]).save(root / "masks" / "0.png")
     (root / "masks" / "2.png").write_text("no image")
     with pytest.raises(DataError, match=r"0\.png is 10x12 but its mask 0\.png is 10x5"):
-        scan_pairs(root / "images", root / "masks")
+        scan_pairs(settings(images=root))
     faults: list[str] = []
-    scanned, indices = scan_pairs(root / "images", root / "masks", faults)
+    scanned, indices = scan_pairs(settings(images=root), faults)
     assert [one.pair.id for one in scanned] == ["1"]
     assert len(faults) == 2
     assert indices
@@ -43,5 +44,5 @@ def test_faults_are_collected_or_the_first_is_raised(with_masks: Callable[..., P
 
 def test_the_iteration_can_be_tracked(with_masks: Callable[..., Path]) -> None:
     root, seen = with_masks(MASKS), []
-    scan_pairs(root / "images", root / "masks", track=lambda items, total: seen.append(total) or items)
+    scan_pairs(settings(images=root), track=lambda items, total: seen.append(total) or items)
     assert seen == [3]

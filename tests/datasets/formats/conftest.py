@@ -11,6 +11,7 @@ from PIL import Image
 
 from datasets.folder import images
 from datasets.folder.scan import scan
+from datasets.folder.settings import settings
 from datasets.formats import search
 from sharp_unet_jax.data.pixels import as_trained
 from tests.datasets.folder.test_images import BLOB
@@ -44,11 +45,10 @@ def check_as_trained(tmp_path: Path) -> Callable[..., None]:
             tifffile.imwrite(path, pixels, **options)
         else:
             (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path)
-        found = scan(tmp_path)
+        found = scan(settings(images=tmp_path))
         (one,) = search.find([str(path)])
         pictures = one.family.read(one.paths).pictures
-        pictures = pictures[..., None] if pictures.ndim == 3 else pictures
-        expected = images.read(path, found.channels, found.window)[None]
+        expected = images.read([path], found.channels, found.window)
         np.testing.assert_array_equal(as_trained(pictures, found.channels, found.window), expected)
 
     return check

@@ -58,7 +58,7 @@ def test_slope_and_intercept_are_applied(tmp_path):
     """A PET or a CT of another maker has a slope that is not 1."""
     path = changed("CT_small.dcm", tmp_path / "a.dcm", RescaleSlope="2.5", RescaleIntercept="-7")
     raw = np.frombuffer(pydicom.dcmread(path).PixelData, "<i2").reshape(1, 128, 128)
-    np.testing.assert_allclose(dicom.read([path]).pictures, 2.5 * raw - 7, rtol=1e-6)
+    np.testing.assert_allclose(dicom.read([path]).pictures[..., 0], 2.5 * raw - 7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["RLE", "jp2klossless", "jpeg_ls_lossless", "bigendian", "implicit"])
@@ -359,7 +359,7 @@ def test_a_header_of_another_size(tmp_path, name, elements, message):
 
 def test_a_deflated_file_that_may_fill_the_memory_is_refused(monkeypatch):
     path = real("image_dfl.dcm")
-    assert dicom.read([path]).pictures.shape == (1, 512, 512)
+    assert dicom.read([path]).pictures.shape == (1, 512, 512, 1)
     monkeypatch.setattr(memory, "free", lambda: 2**20)
     with pytest.raises(DataError, match=r"image_dfl\.dcm: is deflated, and may not fit into memory; inflate it first"):
         dicom.read([path])

@@ -27,9 +27,9 @@ def test_a_nifti_is_seen_alike_however_its_axes_are_stored(tmp_path, rng, axes):
     stored.set_sform(stored.affine, 1)
     nibabel.save(stored, tmp_path / "a.nii.gz")
     stack = nifti.read([tmp_path / "a.nii.gz"])
-    np.testing.assert_array_equal(stack.pictures, body.transpose(2, 1, 0))
+    np.testing.assert_array_equal(stack.pictures[..., 0], body.transpose(2, 1, 0))
     assert stack.area == pytest.approx(1.0)
-    labels = (stack.pictures > 0).astype(np.uint8)
+    labels = (stack.pictures[..., 0] > 0).astype(np.uint8)
     nifti.write_masks(tmp_path / "m.nii.gz", labels, stack, CLASSES)
     mask = nibabel.load(tmp_path / "m.nii.gz")
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(stored.dataobj) > 0)
@@ -44,7 +44,7 @@ def test_a_nifti_that_does_not_say_where_it_lies_is_taken_as_stored(tmp_path, rn
     image = nibabel.Nifti1Image(voxels, None)
     nibabel.save(image, tmp_path / "a.nii")
     stack = nifti.read([tmp_path / "a.nii"])
-    np.testing.assert_array_equal(stack.pictures, voxels.transpose(2, 1, 0))
+    np.testing.assert_array_equal(stack.pictures[..., 0], voxels.transpose(2, 1, 0))
     assert stack.area is None
 
 
@@ -54,9 +54,9 @@ def test_a_real_volume(tmp_path):
     image, stack = nibabel.load(path), nifti.read([path])
     voxels = np.asarray(image.dataobj)
     assert nibabel.aff2axcodes(image.affine) == ("L", "A", "S")
-    np.testing.assert_array_equal(stack.pictures, voxels[:, ::-1].transpose(2, 1, 0))
+    np.testing.assert_array_equal(stack.pictures[..., 0], voxels[:, ::-1].transpose(2, 1, 0))
     assert stack.area == pytest.approx(4.0)
-    labels = (stack.pictures > 9000).astype(np.uint8)
+    labels = (stack.pictures[..., 0] > 9000).astype(np.uint8)
     nifti.write_masks(tmp_path / "m.nii.gz", labels, stack, CLASSES)
     mask = nibabel.load(tmp_path / "m.nii.gz")
     np.testing.assert_array_equal(np.asarray(mask.dataobj), voxels > 9000)
@@ -78,9 +78,9 @@ def altered(path: Path, offset: int, code: str, *values: float) -> Path:
 def test_an_impossible_spacing_gives_no_area(tmp_path, capfd, ending, side):
     for axis, offset in enumerate((80, 84, 88)):
         stack = nifti.read([altered(tmp_path / f"a{ending}", offset, "f", side)])
-        assert stack.pictures.shape == (3, 5, 4)
+        assert stack.pictures.shape == (3, 5, 4, 1)
         assert stack.area == pytest.approx(math.nan if axis < 2 else 0.4, nan_ok=True)
-        nifti.write_masks(tmp_path / "m.nii.gz", np.ones((3, 5, 4), np.uint8), stack, CLASSES)
+        nifti.write_masks(tmp_path / "m.nii.gz", np.ones((3, 5, 4, 1), np.uint8), stack, CLASSES)
         assert np.asarray(nibabel.load(tmp_path / "m.nii.gz").dataobj).sum() == 60
     assert not capfd.readouterr().err
 

@@ -19,7 +19,7 @@ def test_a_picture_is_read_as_in_training(check_as_trained, kind):
 
 @pytest.mark.parametrize(
     ("mode", "shape"),
-    [("L", (1, 6, 8)), ("LA", (1, 6, 8)), ("RGB", (1, 6, 8, 3)), ("RGBA", (1, 6, 8, 3)), ("P", (1, 6, 8, 3))],
+    [("L", (1, 6, 8, 1)), ("LA", (1, 6, 8, 1)), ("RGB", (1, 6, 8, 3)), ("RGBA", (1, 6, 8, 3)), ("P", (1, 6, 8, 3))],
 )
 def test_pictures_of_every_mode(tmp_path, rng, mode, shape):
     Image.fromarray(rng.integers(0, 255, (6, 8, 4), np.uint8)).convert("RGB").convert(mode).save(tmp_path / "a.png")

@@ -29,11 +29,11 @@ def test_a_picture_is_read_as_in_training(check_as_trained, kind):
 @pytest.mark.parametrize(
     ("array", "options", "shape"),
     [
-        (np.zeros((6, 8), np.uint16), {}, (1, 6, 8)),
-        (np.zeros((5, 6, 8), np.uint8), {"photometric": "minisblack"}, (5, 6, 8)),
+        (np.zeros((6, 8), np.uint16), {}, (1, 6, 8, 1)),
+        (np.zeros((5, 6, 8), np.uint8), {"photometric": "minisblack"}, (5, 6, 8, 1)),
         (np.zeros((3, 6, 8), np.uint8), {"photometric": "minisblack"}, (1, 6, 8, 3)),
-        (np.zeros((3, 6, 8), np.uint8), {"photometric": "minisblack", "metadata": None}, (3, 6, 8)),
-        (np.zeros((3, 6, 8), np.uint8), {"imagej": True, "metadata": {"axes": "ZYX"}}, (3, 6, 8)),
+        (np.zeros((3, 6, 8), np.uint8), {"photometric": "minisblack", "metadata": None}, (3, 6, 8, 1)),
+        (np.zeros((3, 6, 8), np.uint8), {"imagej": True, "metadata": {"axes": "ZYX"}}, (3, 6, 8, 1)),
         (np.zeros((6, 8, 3), np.uint8), {"photometric": "rgb"}, (1, 6, 8, 3)),
         (np.zeros((6, 8, 4), np.uint8), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, (1, 6, 8, 3)),
         (np.zeros((2, 6, 8, 3), np.uint8), {"photometric": "rgb"}, (2, 6, 8, 3)),
