@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -11,8 +11,9 @@ import tifffile
 from datasets import files
 from datasets.files import DataError
 from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, reading
-from datasets.formats.tif_axes import CHANNELS, Layout, layout, undecided
+from datasets.formats.tif_axes import CHANNELS, Layout, layout, letters, undecided
 from datasets.formats.tif_colours import Colours, colours
+from datasets.formats.tif_ome import own_pages
 from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
@@ -56,22 +57,22 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     with _open(path, how) as opened:
         array = opened.series.asarray()
         pictures = array.transpose(opened.layout.order).reshape(opened.layout.shape)
-        converted = opened.colours.convert(pictures[..., opened.colours.kept])
-        return Stack(converted.reshape(*pictures.shape[:3], -1))
+        kept = opened.colours.kept
+        pictures = pictures[..., kept] if len(kept) < pictures.shape[-1] else pictures
+        return Stack(opened.colours.convert(pictures).reshape(*pictures.shape[:3], -1))
 
 
 @contextlib.contextmanager
 def _open(path: Path, how: How) -> Iterator[_Opened]:
-    """Open a TIF; its pixels are not decoded yet. Pages that lie in other files are none of its own."""
-    own = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
-    with reading(path, "a TIF"), tifffile.TiffFile(files.regular(path), **own) as tif:
+    """Open a TIF; its pixels are not decoded yet."""
+    with reading(path, "a TIF"), tifffile.TiffFile(path, **_alone(path)) as tif:
         files.check_series(tif, path)
         series = tif.series[0]
         if not all(level.keyframe.is_subifd or level.keyframe.is_reduced for level in series.levels[1:]):
             raise DataError(f"{path}: holds {len(series.levels)} pictures of different sizes; save them apart")
         if series.dtype is None or series.dtype.kind not in "buif":
             raise DataError(f"{path}: holds numbers of type {series.dtype}; save whole or real ones")
-        if series.kind == "ome" and any(page is None for page in series):
+        if series.kind == "ome" and any(page is None for page in series):  # they would be read as zeros
             raise DataError(f"{path}: its OME metadata tell of pages that it does not hold; export it again")
         opened = _interpret(path, series, how)
         check_size(path, opened.layout.shape, series.nbytes)
@@ -83,6 +84,14 @@ def _open(path: Path, how: How) -> Iterator[_Opened]:
         yield opened
 
 
+def _alone(path: Path) -> dict[str, Any]:
+    """Return tifffile's options that leave out pages of other files, which OME, Micro-Manager and NDTiff name."""
+    options: dict[str, Any] = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
+    with tifffile.TiffFile(files.regular(path), **options) as tif:
+        xml = tif.ome_metadata
+    return options | ({"omexml": own_pages(xml, path.name)} if xml else {})
+
+
 def _interpret(path: Path, series: tifffile.TiffPageSeries, how: How) -> _Opened:
     """Decide between slices and channels. Raises DataError where neither the file nor `how` does."""
 
@@ -91,17 +100,19 @@ def _interpret(path: Path, series: tifffile.TiffPageSeries, how: How) -> _Opened
         return _Opened(series, order, colours(path, series, order.shape[4], order.shape[3]))
 
     if how.pages == "channels":
-        return with_channels(series.axes)
+        return with_channels(letters(series))
     opened, pages = with_channels(CHANNELS), undecided(series)
+    height, width = opened.layout.shape[1:3]
+    what = f"its {pages} pages of {width}x{height}"
     several = opened.layout.shape[3] * len(opened.colours.kept) > 1  # a page of several channels is a picture
     if how.pages == "slices" or pages == 1 or several:
         return opened
     if how.channels is None:
         decide = "--config.data.pages=channels or --config.data.pages=slices decides"
-        raise DataError(f"{path}: its {pages} pages may be slices or channels, and it does not say which; {decide}")
+        raise DataError(f"{path}: {what} may be slices or channels, and the file does not say which; {decide}")
     if how.channels == pages:
         decide = "save it as an ImageJ or OME TIF, whose axes say which, or each page as a file"
-        raise DataError(f"{path}: its {pages} pages may be slices, or the channels of this run's images; {decide}")
+        raise DataError(f"{path}: {what} may be slices, or the channels of this run's images; {decide}")
     return opened
 
 

@@ -13,6 +13,8 @@ CHANNELS = "SCE"  # samples, channels, wavelengths
 SLICES = "ZTPRMA"  # depth, time, phase or position, tile, mosaic, angle
 # Any other letter, such as I and Q, is a row of pages of which the file does not say what they are.
 
+NARROW = 4  # pixels
+
 
 class Layout(NamedTuple):
     """The order of axes that makes pictures of an array."""
@@ -21,12 +23,22 @@ class Layout(NamedTuple):
     shape: tuple[int, int, int, int, int]  # after it: slices, height, width, channels by pages, samples of a page
 
 
+def letters(series: tifffile.TiffPageSeries) -> str:
+    """Return a letter for each axis.
+
+    tifffile writes an array (H, W, 3), unless told that it is RGB, as H pages 3 pixels wide. No picture is so narrow.
+    """
+    axes = str(series.axes)
+    narrow = series.kind == "shaped" and axes.endswith("QYX") and series.shape[-1] <= NARROW
+    return axes[:-3] + "YXS" if narrow else axes
+
+
 def layout(where: Path, series: tifffile.TiffPageSeries, channels: str) -> Layout:
     """Return the layout in which the axes `channels` and the samples are channels, and all others slices.
 
     Raises DataError for an array that has no rows and columns.
     """
-    axes, shape = series.axes, series.shape
+    axes, shape = letters(series), series.shape
     if axes.count("Y") != 1 or axes.count("X") != 1:
         raise DataError(f"{where}: its axes {axes} of {shape} are not those of pictures; save it as PNG, or with axes")
     row, column = axes.index("Y"), axes.index("X")
@@ -43,5 +55,5 @@ def layout(where: Path, series: tifffile.TiffPageSeries, channels: str) -> Layou
 
 def undecided(series: tifffile.TiffPageSeries) -> int:
     """Return the number of pages of which the file does not say whether they are slices or channels."""
-    sizes = zip(series.axes, series.shape, strict=True)
+    sizes = zip(letters(series), series.shape, strict=True)
     return math.prod(size for axis, size in sizes if axis not in f"YX{CHANNELS}{SLICES}")

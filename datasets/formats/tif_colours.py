@@ -24,7 +24,7 @@ LOSSLESS = (
     COMPRESSION.LZMA,
     COMPRESSION.ZSTD,
 )
-PLAIN = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.MASK)  # these are channels as they are
+AS_STORED = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.MASK)  # these are channels as they are
 
 
 class Colours(NamedTuple):
@@ -56,7 +56,7 @@ def colours(where: Path, series: tifffile.TiffPageSeries, samples: int, planes: 
     kept = tuple(at for at in range(samples) if at < samples - len(extra) or extra[at - samples] not in ALPHA)
     said = page.photometric if "PhotometricInterpretation" in page.tags else PHOTOMETRIC.MINISBLACK
     as_stored = Colours(kept, len(kept))
-    if said in PLAIN or (said == PHOTOMETRIC.YCBCR and page.compression in JPEG and not extra):
+    if said in AS_STORED or (said == PHOTOMETRIC.YCBCR and page.compression in JPEG and not extra):
         return as_stored
     if said == PHOTOMETRIC.MINISWHITE:
         return as_stored._replace(note="0 is white", convert=partial(_first, 1, partial(_inverted, page.bitspersample)))
