@@ -92,7 +92,7 @@ def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, mon
     with open(tmp_path / "out/areas.csv", "a", encoding="utf-8") as file:
         file.write("deep/c,0,squ")  # cut off in the middle of a line
     read, times = picture.read, []
-    monkeypatch.setattr(picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: times.append(paths[0].name) or read(paths, how))
     assert predict.run(arguments, console) == 0
     assert times == ["b.bmp"]
     assert table(tmp_path / "out") == before
