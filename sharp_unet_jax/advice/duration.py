@@ -23,7 +23,9 @@ class Pace(NamedTuple):
     scoring: float  # an image
 
 
-def measure(config: Config, model: str, *, channels: int, classes: Sequence[str], devices: Sequence[jax.Device]) -> Pace:
+def measure(
+    config: Config, model: str, *, channels: int, classes: Sequence[str], devices: Sequence[jax.Device]
+) -> Pace:
     """Compile `model`, train it on noise for a few steps on `devices`, and time them.
 
     Args:

@@ -16,7 +16,12 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
 RUN = SimpleNamespace(
-    dataset="squares", channels=1, window=None, classes=("background", "bright"), config=Config(threshold=0.5)
+    dataset="squares",
+    channels=1,
+    window=None,
+    clipped=None,
+    classes=("background", "bright"),
+    config=Config(threshold=0.5),
 )
 
 
@@ -72,7 +77,7 @@ def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path)
     assert len(ended) == 9
     assert "cannot be read" in str(ended.pop("3"))
     assert "RGB" in str(ended.pop("5"))
-    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5, 3)])
@@ -85,7 +90,7 @@ def test_a_stack_without_pictures_is_an_outcome_in_its_place(folder, tmp_path, m
     (tmp_path / "out").mkdir()
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert re.fullmatch(rf".*/{name}\.png: holds no pictures, .*; remove or repair it", str(ended.pop(name)))
-    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
     assert len(ended) == 8
     assert all(np.asarray(Image.open(tmp_path / f"out/masks/{one}.png")).sum() == int(one) for one in ended)
 
@@ -117,7 +122,7 @@ def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
     (tmp_path / "out/masks/4.png").mkdir(parents=True)
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert isinstance(ended.pop("4"), OSError)
-    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
 
 
 def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
