@@ -9,6 +9,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
 
 from datasets import files
 from datasets.formats import tif
@@ -67,13 +68,15 @@ def _open(path: Path) -> Iterator[Image.Image]:
 
 def _cut_to_8_bits(image: Image.Image) -> str:
     """Return RGB, RGBA or LA for a PNG of 16 bits of which Pillow would read the upper 8 alone; "" for all others."""
-    kind, _, bits = str(image.tile[0][3]).partition(";") if image.format == "PNG" else ("", "", "")
+    if not isinstance(image, PngImageFile):
+        return ""
+    kind, _, bits = str(image.tile[0][3]).partition(";")
     return kind if bits == "16B" and kind in ("RGB", "RGBA", "LA") else ""
 
 
 def _is_rotated(path: Path, image: Image.Image) -> bool:
     """Say whether the EXIF data, as far as they can be read, ask to show the picture rotated or mirrored."""
-    if image.format == "PNG" and "exif" not in image.info and (exif := _exif(path)):
+    if isinstance(image, PngImageFile) and "exif" not in image.info and (exif := _exif(path)):
         image.info["exif"] = exif
     with contextlib.suppress(Exception):  # damaged EXIF data make no picture unreadable
         # The method of the base class: that of a PNG decodes all pixels, in case that EXIF data come after them.

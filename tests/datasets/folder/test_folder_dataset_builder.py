@@ -231,7 +231,10 @@ def test_errors_name_the_file(name: str, root: Path, tmp_path: Path) -> None:
         (lambda save, path: [save(path, BLOB), tag(path, ImageLength=0)], "holds no pixels|cannot be read"),
         (lambda save, path: [save(path, BLOB), tag(path, StripOffsets=9999)], "holds no pixels|cannot be read"),
         (lambda save, path: [save(path, BLOB), tag(path, ImageWidth=65_000, ImageLength=65_000)], "65000x65000; a pic"),
-        (lambda save, path: [save(path, BLOB), tag(path, SamplesPerPixel=60_000)], "shape|cannot be read|too large|60000 channels"),
+        (
+            lambda save, path: [save(path, BLOB), tag(path, SamplesPerPixel=60_000)],
+            "shape|cannot be|too large|60000 cha",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["images", "masks"])

@@ -38,7 +38,9 @@ def test_pictures_of_every_mode(tmp_path, rng, mode, shape):
 
 def test_colours_of_gif_and_webp(tmp_path):
     FEW_COLOURS.save(tmp_path / "a.gif")
-    np.testing.assert_array_equal(picture.read([tmp_path / "a.gif"]).pictures[0], np.asarray(FEW_COLOURS.convert("RGB")))
+    np.testing.assert_array_equal(
+        picture.read([tmp_path / "a.gif"]).pictures[0], np.asarray(FEW_COLOURS.convert("RGB"))
+    )
     Image.fromarray(RGB).save(tmp_path / "a.webp", lossless=True)
     np.testing.assert_array_equal(picture.read([tmp_path / "a.webp"]).pictures[0], RGB)
     assert [picture.header([tmp_path / name]).kind for name in ("a.gif", "a.webp")] == ["GIF P", "WEBP RGB"]

@@ -59,9 +59,7 @@ def test_a_picture_is_read_as_in_training(check_as_trained, kind):
 
 @pytest.mark.parametrize("axes", ["QYX", "ZYX", "TYX", "CYX"])
 def test_pages_that_are_channels_by_a_setting_are_read_as_in_training(check_as_trained, axes):
-    check_as_trained(
-        "a.tif", FIRST[:3], {"photometric": "minisblack", "metadata": {"axes": axes}}, pages="channels"
-    )
+    check_as_trained("a.tif", FIRST[:3], {"photometric": "minisblack", "metadata": {"axes": axes}}, pages="channels")
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
@@ -190,7 +188,11 @@ def test_header_and_pixels_agree_in_every_layout(shape, dtype, layout, alpha):
     [
         (GREY, {"photometric": "palette", "colormap": COLOURS}, (COLOURS >> 8).T[GREY]),
         (GREY, {"photometric": "palette", "colormap": COLOURS >> 8}, (COLOURS >> 8).T[GREY]),
-        (GREY, {"photometric": "palette", "colormap": np.array([np.arange(256)[::-1] << 8] * 3)}, 255 - GREY[..., None]),
+        (
+            GREY,
+            {"photometric": "palette", "colormap": [np.arange(255, -1, -1) << 8] * 3},
+            255 - GREY[..., None],
+        ),
         (FIRST[3:], {"imagej": True, "metadata": {"axes": "CYX"}, "colormap": COLOURS >> 8}, FIVE[..., 3:]),
         (GREY, {"photometric": "miniswhite"}, 255 - GREY[..., None]),
         (GREY * np.uint16(16), {"photometric": "miniswhite"}, 65535 - GREY[..., None] * np.int32(16)),
@@ -297,7 +299,8 @@ def ome(path: Path, own: int, pages: np.ndarray, planes: list[tuple[int, ...]], 
 @pytest.mark.parametrize(("channels", "slices"), [(1, 1), (2, 1), (1, 3), (2, 3)])
 def test_a_file_of_an_ome_tiff_of_several_is_its_own_pages(tmp_path, uuid, channels, slices):
     planes = [
-        (time, z * channels + c, c, z, time) for time, z, c in itertools.product(range(3), range(slices), range(channels))
+        (time, z * channels + c, c, z, time)
+        for time, z, c in itertools.product(range(3), range(slices), range(channels))
     ]
     sizes = {"X": 8, "Y": 6, "C": channels, "Z": slices, "T": 3}
     pictures = np.random.default_rng(0).integers(0, 255, (3, slices, channels, 6, 8), np.uint8)
