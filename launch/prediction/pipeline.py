@@ -123,7 +123,7 @@ def _ahead(
 def _read(run: Trained, one: Input) -> _Opened:
     """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
     data = run.config.data
-    stack = formats.read(one.paths, How(data.pages, data.axis))
+    stack = formats.read(one.paths, How(data.pages, data.axis, run.channels))
     if 0 in stack.pictures.shape:  # `predict_files` counts on a picture at least
         raise DataError(f"{one.paths[0]}: holds no pictures, but an array {stack.pictures.shape}; remove or repair it")
     if run.dataset == "lung_ct/volumes" and one.family is nifti and _sliced_otherwise(stack.pictures.shape):

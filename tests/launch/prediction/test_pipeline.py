@@ -52,6 +52,24 @@ def outcomes(folder, output, *extras, run=RUN):
     return pipeline.predict_files([run], inputs, Output(output, extras), [], {})
 
 
+@pytest.mark.parametrize(
+    ("channels", "metadata", "masks"),
+    [(1, {}, (3, 4, 5)), (5, {}, (3, 4, 5)), (3, {}, None), (3, {"axes": "CYX"}, (4, 5))],
+)
+def test_plain_pages_are_slices_unless_they_may_be_the_runs_channels(tmp_path, monkeypatch, channels, metadata, masks):
+    monkeypatch.setattr(pipeline, "as_trained", lambda pictures, *_: pictures)
+    monkeypatch.setattr(pipeline.predict, "predict", lambda _, images, **__: (each[..., :1] / 255 for each in images))
+    pages = np.stack([np.full((4, 5), 100 * number, np.uint8) for number in range(3)])
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", metadata=metadata)
+    (tmp_path / "out").mkdir()
+    run = SimpleNamespace(**{**vars(RUN), "channels": channels})
+    ((_, outcome),) = outcomes(tmp_path / "a.tif", tmp_path / "out", run=run)
+    if masks is None:
+        assert "its 3 pages of 5x4 may be slices, or the channels of this run's images; save it as" in str(outcome)
+    else:
+        assert tifffile.imread(tmp_path / "out/masks/a.tif").shape == masks
+
+
 def test_inputs_end_in_their_order_with_all_their_files(folder, tmp_path):
     tifffile.imwrite(folder / "10.tif", np.full((3, 4, 5), 200, np.uint8), metadata={"axes": "ZYX"}, imagej=True)
     (tmp_path / "out").mkdir()
