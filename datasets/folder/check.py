@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets import files
+from datasets import annotations, files
 from datasets.folder import drawn, labels, masks, pairs
 from datasets.folder import images as image_files
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
@@ -45,7 +45,7 @@ def check(
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):
-            if not pairs.pairs(given, []):
+            if not annotations.listing(*folders) and not pairs.pairs(given, []):
                 faults += _naming(folders)
         return Checked(faults, [], None, {}, group_of, ())
     reading, names = _read(scanned, given, indices, faults)
@@ -103,9 +103,15 @@ def _naming(folders: tuple[Path, Path]) -> list[str]:
 
 
 def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading | drawn.Drawn) -> list[str]:
-    notes = []
-    for folder in folders:
+    notes, drawn_in = [], set(annotations.listing(*folders))
+    if folders[1] in drawn_in and (unused := annotations.unused(pairs.listing(folders[0]), folders[1])):
+        notes.append(
+            f"{folders[1].name}: {len(unused)} of its images are not in the folder, and are not used: "
+            f"{pairs.first_few(unused)}"
+        )
+    for folder in dict.fromkeys(folder for folder in folders if folder.is_dir()):
         others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
+        others = [path for path in others if path not in drawn_in]
         if names := sorted(path.name for path in others if not path.name.startswith(".")):
             notes.append(f"{folder}: {pairs.first_few(names)} are of no format that is read, and are skipped")
         if below := sum(path.suffix.lower() in files.IMAGES for path in folder.glob("*/**/*")):

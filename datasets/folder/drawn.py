@@ -73,10 +73,8 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
         DataError: where they could mean two things, and for names that are not in the annotations.
     """
     known, found, where = _names(summaries), _found(summaries), given.masks
-    if odd := [name for name in known if not is_text(name) or "," in name]:
-        raise files.DataError(
-            f"{where}: calls a class {odd[0]!a}, which holds a comma or is no line of text; rename it"
-        )
+    if odd := [name for name in known if not is_text(name)]:
+        raise files.DataError(f"{where}: calls a class {odd[0]!a}, which is no line of text; rename it")
     ignored = {IGNORED, given.ignore} & {*known, given.ignore} - {""}
     for field, names in (("ignore", ignored), ("classes", given.classes[1:] if given.labels == "classes" else ())):
         if unknown := [name for name in names if name not in known]:

@@ -92,7 +92,7 @@ class Builder(examples.Builder):
         return {"train": self._generate_examples(group_of)}
 
     def _generate_examples(self, group_of: dict[str, str]) -> examples.Examples:
-        return examples.generate(self._pairs(group_of), len(self.found.reading.classes))
+        return examples.generate(self._pairs(group_of), len(self.found.reading.classes), ignoring=True)
 
     def _pairs(self, group_of: dict[str, str]) -> Iterator[examples.Pair]:
         for number, named in itertools.groupby(self.found.names, key=lambda name: name[0]):
