@@ -57,9 +57,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
             height, width = config.data.size
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
         if lost := training_size.unscored(config, found, profile):
-            faults.append(
-                f"{config.data.size}: no pixel of {first_few(lost)} is scored; remove it, or raise --config.data.size"
-            )
+            height, width = config.data.size
+            faults.append(f"at {height}x{width} all pixels of {first_few(lost)} are ignored: raise --config.data.size")
         if len(found.classes) <= labels.MAX_CLASSES:
             notes.append(training_size.ceiling(suggestions.applied(config, changes), found, profile))
         atomic.write_text(output / "images.csv", spreadsheet.csv(_images(profile)))

@@ -167,9 +167,8 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
         if shape not in (None, image.shape):
             raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
         if (mask == IGNORE).all():  # any prediction would do
-            raise InputError(
-                f"{name}: no pixel of {id_!r} is scored at {mask.shape}; remove the image or enlarge the size"
-            )
+            at = "x".join(map(str, mask.shape))
+            raise InputError(f"{name}: at {at} all pixels of {id_!r} are ignored: remove the image or raise the size")
         label = int(np.max(mask, where=mask != IGNORE, initial=0))
         if label >= len(classes):
             raise InputError(
