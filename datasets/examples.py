@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import built, files
+from sharp_unet_jax.metrics import IGNORE, foreground
 
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
@@ -31,7 +32,7 @@ class Pair:
     id: str
     group: str  # images of one group must not be split across folds
     image: np.ndarray  # uint8 (H, W), (H, W, 1) or (H, W, 3)
-    mask: np.ndarray  # uint8 (H, W) of labels
+    mask: np.ndarray  # uint8 (H, W) of labels, and perhaps IGNORE
     where: str  # the image's file, for messages
     encoded: bytes | None = None  # the image's own JPEG or PNG bytes, kept instead of encoding `image`
 
@@ -71,23 +72,35 @@ def info(
     return described
 
 
-def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
-    """Check and encode pairs for TFDS. Raises DataError for a pair that does not fit, and if all masks are empty."""
-    count = foreground = 0
+def generate(pairs: Iterable[Pair], num_classes: int, *, ignoring: bool = False) -> Examples:
+    """Check and encode pairs for TFDS.
+
+    Args:
+        pairs: images and masks.
+        num_classes: labels are below it.
+        ignoring: masks may hold IGNORE, too. Without it, such a label is a fault of the files.
+
+    Raises:
+        DataError: for a pair that does not fit, for a mask of IGNORE alone, and if all masks are empty.
+    """
+    count = objects = 0
     for pair in pairs:
         check_sizes(pair.image, pair.mask, pair.where)
         if pair.image.dtype != np.uint8:
             raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits a channel")
-        if pair.mask.max() >= num_classes:
-            highest = f"the mask of {pair.where} holds label {pair.mask.max()}"
+        scored = pair.mask != IGNORE if ignoring else np.ones_like(pair.mask, bool)
+        if not scored.any():
+            raise files.DataError(f"{pair.where}: all pixels of its mask are ignored; remove the image")
+        if (label := int(pair.mask.max(where=scored, initial=0))) >= num_classes:
+            highest = f"the mask of {pair.where} holds label {label}"
             raise files.DataError(f"{highest}; {num_classes} classes end at {num_classes - 1}")
         count += 1
-        foreground += int(np.count_nonzero(pair.mask))
+        objects += int(np.count_nonzero(foreground(pair.mask)))
         image = io.BytesIO(pair.encoded) if pair.encoded is not None else files.png(pair.image)
         yield pair.id, {"image": image, "mask": files.png(pair.mask), "id": pair.id, "group": pair.group}
     if count == 0:
         raise files.DataError("no images found")
-    if foreground == 0:
+    if objects == 0:
         raise files.DataError(f"all {count} masks are empty; are these the masks, with the foreground painted white?")
 
 

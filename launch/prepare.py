@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from datasets.folder import labels
+from datasets.folder.pairs import first_few
 from launch.console import config as configs
 from launch.console import ending, paths, runtime
 from launch.preview import contact, findings, hours, source, suggestions, training_size
@@ -56,6 +57,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if training_size.all_empty(config, found, profile):
             height, width = config.data.size
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
+        if lost := training_size.unscored(config, found, profile):
+            height, width = config.data.size
+            faults.append(f"at {height}x{width} all pixels of {first_few(lost)} are ignored: raise --config.data.size")
         if len(found.classes) <= labels.MAX_CLASSES:
             notes.append(training_size.ceiling(suggestions.applied(config, changes), found, profile))
         atomic.write_text(output / "images.csv", spreadsheet.csv(_images(profile)))

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from datasets import files
+from datasets import annotations, files
+from datasets.folder import drawn, labels, masks, pairs
 from datasets.folder import images as image_files
-from datasets.folder import labels, masks, pairs
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 from datasets.folder.settings import Settings
+from sharp_unet_jax.metrics import foreground
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def check(
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):
-            if not pairs.pairs(given, []):
+            if not annotations.listing(*folders) and not pairs.pairs(given, []):
                 faults += _naming(folders)
         return Checked(faults, [], None, {}, group_of, ())
     reading, names = _read(scanned, given, indices, faults)
@@ -65,7 +66,7 @@ def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:
 
 def _read(
     scanned: Sequence[Scanned], given: Settings, indices: bool, faults: list[str]
-) -> tuple[labels.Reading, tuple[str, ...]]:
+) -> tuple[labels.Reading | drawn.Drawn, tuple[str, ...]]:
     """Return how the masks are read and, where they are refused, the names with which they would not be.
 
     Where no names help, every value is read as a class.
@@ -73,6 +74,10 @@ def _read(
     summaries = [one.mask for one in scanned]
     with files.collecting(faults):
         return labels.decide(summaries, given, indices=indices), ()
+    if any(mask.drawn for mask in summaries):
+        proposed = drawn.proposed(summaries, given)
+        plain = replace(given, classes=proposed, labels="classes", ignore="")
+        return drawn.decide(summaries, plain), proposed
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
     names = [("background", "foreground")]
     if len(values) <= labels.MAX_CLASSES:
@@ -82,7 +87,7 @@ def _read(
     for proposed in names:
         with contextlib.suppress(files.DataError):
             reading = labels.decide(summaries, replace(given, classes=proposed), indices=indices)
-            if any(reading.decode(mask.values).any() for mask in summaries):
+            if any(foreground(reading.found(mask)).any() for mask in summaries):
                 return reading, proposed
     values = np.unique(masks.as_colours(values)) if values[-1] >= masks.COLOUR else values
     few = tuple(values[:255].tolist())  # labels have 8 bits
@@ -97,10 +102,16 @@ def _naming(folders: tuple[Path, Path]) -> list[str]:
     ]
 
 
-def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading) -> list[str]:
-    notes = []
-    for folder in folders:
+def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading | drawn.Drawn) -> list[str]:
+    notes, drawn_in = [], set(annotations.listing(*folders))
+    if folders[1] in drawn_in and (unused := annotations.unused(pairs.listing(folders[0]), folders[1])):
+        notes.append(
+            f"{folders[1].name}: {len(unused)} of its images are not in the folder, and are not used: "
+            f"{pairs.first_few(unused)}"
+        )
+    for folder in dict.fromkeys(folder for folder in folders if folder.is_dir()):
         others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
+        others = [path for path in others if path not in drawn_in]
         if names := sorted(path.name for path in others if not path.name.startswith(".")):
             notes.append(f"{folder}: {pairs.first_few(names)} are of no format that is read, and are skipped")
         if below := sum(path.suffix.lower() in files.IMAGES for path in folder.glob("*/**/*")):

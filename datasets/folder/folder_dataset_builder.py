@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from datasets import built, examples, files
+from datasets import annotations, built, examples, files
 from datasets.folder import pairs
 from datasets.folder.scan import Scan, scan
 from datasets.folder.settings import NAMES, PATHS, Settings, settings
@@ -40,9 +40,10 @@ def configure(**values: Any) -> Config:
     if table is not None and table.stat().st_size > LARGEST_TABLE:
         raise files.DataError(f"{table}: is too large for a CSV file of 'id,group' lines")
     fingerprint = hashlib.sha256(repr((given, table and table.read_bytes())).encode())
-    for folder in filter(None, (given.images, given.masks)):
-        for path in pairs.listing(folder):
-            fingerprint.update(repr((path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
+    assert given.images is not None and given.masks is not None  # noqa: PT018  (`folders` sees to it)
+    masks = annotations.listing(given.images, given.masks) or pairs.listing(given.masks)
+    for path in (*pairs.listing(given.images), *masks):
+        fingerprint.update(repr((path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
     called = re.sub(r"\W+", "_", top.parent.name if top.name == "images" else top.name) or "data"
     return Config(
         name=f"{called}-{fingerprint.hexdigest()[:12]}",
@@ -91,7 +92,7 @@ class Builder(examples.Builder):
         return {"train": self._generate_examples(group_of)}
 
     def _generate_examples(self, group_of: dict[str, str]) -> examples.Examples:
-        return examples.generate(self._pairs(group_of), len(self.found.reading.classes))
+        return examples.generate(self._pairs(group_of), len(self.found.reading.classes), ignoring=True)
 
     def _pairs(self, group_of: dict[str, str]) -> Iterator[examples.Pair]:
         for number, named in itertools.groupby(self.found.names, key=lambda name: name[0]):

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 
 from datasets import files
-from datasets.folder import masks
+from datasets.folder import drawn, masks
+from datasets.folder.drawn import Drawn
 from datasets.folder.masks import Summary
 from datasets.folder.pairs import first_few, is_text
-from datasets.folder.settings import Settings
+from datasets.folder.settings import MAX_CLASSES, Settings
 from datasets.formats.stack import PLAIN, How
 
-MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
 CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white
 
 Kind = Literal["labels", "binary", "values"]
@@ -32,6 +32,10 @@ class Reading:
     def labels(self, paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:
         """Return the labels of one mask, uint8 (n, H, W)."""
         return self.decode(masks.read(paths, how, indices=self.indices))
+
+    def found(self, mask: Summary) -> np.ndarray:
+        """Return the label of each of the mask's `values`."""
+        return self.decode(mask.values)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the labels of codes, uint8 of their shape."""
@@ -61,7 +65,7 @@ def show(code: int) -> str:
     return f"#{code - masks.COLOUR:06x}" if code >= masks.COLOUR else str(code)
 
 
-def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> Reading:
+def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> Reading | Drawn:
     """Return the rule by which all masks can be read.
 
     Args:
@@ -78,6 +82,8 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
     for name in classes or ():
         if not is_text(name):
             raise files.DataError(f"data.classes names {name!a}, which is no line of text; rename it")
+    if any(mask.drawn for mask in summaries):
+        return drawn.decide(summaries, given)
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
     if values[-1] >= masks.COLOUR:
         kind: Kind = "values"

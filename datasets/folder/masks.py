@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from datasets import files
+from datasets import annotations, files
 from datasets.formats.stack import PLAIN, How
 
 COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
@@ -25,10 +25,15 @@ class Summary:
     palette: dict[int, int]  # the colour of each index in it; {} without a palette
     inverted: bool = False  # a TIF that asks to show 0 as white; the codes stay as they are
     jpeg: bool = False  # compressed with loss, whatever the file's name
+    drawn: annotations.Contents | None = None  # of annotations: the regions that the codes stand for
 
 
 def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> Summary:
     """Read and summarise a mask; `indices` takes the indices of a palette, not its colours. Raises DataError."""
+    if annotations.are(paths):
+        codes, drawn = annotations.read(paths)
+        values, counts = np.unique(codes, return_counts=True)
+        return Summary(paths[0], 1, (codes.shape[1], codes.shape[0]), values, counts, {}, drawn=drawn)
     path, codes = paths[0], read(paths, how, indices=indices)
     values, counts = _count(codes)
     palette, inverted, jpeg = {}, False, False

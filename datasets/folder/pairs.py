@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datasets import files
+from datasets import annotations, files
 from datasets.folder.settings import Settings
 from sharp_unet_jax.storage import spreadsheet
 
@@ -37,6 +37,8 @@ def folders(given: Settings) -> Settings:
         return given
     if not images.is_dir():
         raise files.DataError(f"{images}: no such folder; check the path")
+    if not (images / "masks").is_dir() and annotations.beside(images):
+        return replace(given, masks=images)
     for name in ("images", "masks"):
         if not (images / name).is_dir():
             raise files.DataError(f"{images}: holds no folder '{name}'; name the folder of the masks, or add '{name}'")
@@ -52,6 +54,9 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
     assert given.images is not None  # `folders` sees to it
     assert given.masks is not None
     images, masks = given.images, given.masks
+    if annotations.listing(images, masks):
+        found = annotations.pair(listing(images), images, masks, faults)
+        return tuple(Pair(image.stem, (image,), mask) for image, mask in found.items())
     image_of: dict[str, Path] = {}
     for path in listing(images):
         with files.collecting(faults):

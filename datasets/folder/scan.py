@@ -10,8 +10,10 @@ from datasets import files, formats
 from datasets.folder import images as image_files
 from datasets.folder import labels, pairs
 from datasets.folder import masks as mask_files
+from datasets.folder.drawn import Drawn
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
+from sharp_unet_jax.metrics import IGNORE, foreground
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Scan:
     sizes: tuple[tuple[int, int], tuple[int, int]]  # smallest and largest, (width, height)
     channels: int  # 1 if all images are grey, else 3
     window: tuple[float, float] | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
-    reading: labels.Reading
+    reading: labels.Reading | Drawn
     empty: int  # masks without foreground
 
     def describe(self) -> str:
@@ -100,9 +102,14 @@ def scan_pairs(
     return scanned, indices
 
 
-def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading) -> Scan:
-    """Return the set of all these pairs. Raises DataError where all masks are empty."""
-    empty = sum(not reading.decode(one.mask.values).any() for one in scanned)
+def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading | Drawn) -> Scan:
+    """Return the set of all these pairs.
+
+    Raises DataError where all masks are empty, and for masks without a pixel that is scored: any prediction would do.
+    """
+    if unscored := [one.pair.id for one in scanned if (reading.found(one.mask) == IGNORE).all()]:
+        raise files.DataError(f"{given.masks}: all pixels of {pairs.first_few(unscored)} are ignored; remove the image")
+    empty = sum(not foreground(reading.found(one.mask)).any() for one in scanned)
     if empty == len(scanned):
         raise files.DataError(f"{given.masks}: all {empty} masks are empty; are these the masks of {given.images}?")
     deep = [one.pair.image for one in scanned if one.header.deep]

@@ -107,8 +107,8 @@ def prepare(
         track: `track(items, total)` may wrap the iteration, to show its progress.
 
     Raises:
-        InputError: for no examples, grey images among coloured ones, labels beyond `classes`, masks that are all empty,
-            or a full disk.
+        InputError: for no examples, grey images among coloured ones, labels beyond `classes`, a mask of `IGNORE` alone,
+            masks that are all empty, or a full disk.
     """
     if cache is not None:
         clear_dead(cache.parent)
@@ -163,13 +163,17 @@ def _text(value: str | bytes) -> str:
 def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -> Iterator[Example]:
     """Yield the examples unchanged.
 
-    Raises InputError for one with other channels or with labels beyond the classes, and if all masks are empty.
+    Raises InputError for one with other channels, with labels beyond the classes or with nothing to score, and if all
+    masks are empty.
     """
     shape, highest = None, 0
     number = 0
     for image, mask, id_, group in examples:
         if shape not in (None, image.shape):
             raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
+        if (mask == IGNORE).all():  # any prediction would do
+            at = "x".join(map(str, mask.shape))
+            raise InputError(f"{name}: at {at} all pixels of {id_!r} are ignored: remove the image or raise the size")
         label = int(np.max(mask, where=mask != IGNORE, initial=0))
         if label >= len(classes):
             raise InputError(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sharp_unet_jax import decision
 from sharp_unet_jax.metrics import IGNORE
-from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS, rgb
+from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, IGNORED, OTHER_CLASS, rgb
 from sharp_unet_jax.report import statistics
 from sharp_unet_jax.report.records import Sweep
 
@@ -57,6 +57,11 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
         FALSE_NEGATIVE: wrong & (predicted == 0),
         OTHER_CLASS: wrong & (truth != 0) & (predicted != 0),
     }
+
+
+def ignored(truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Return where a label map (H, W) is not scored, as a mask (H, W) by its colour, for `paint`."""
+    return {IGNORED: truth == IGNORE}
 
 
 def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75) -> np.ndarray:

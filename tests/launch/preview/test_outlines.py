@@ -36,9 +36,13 @@ def test_five_colours_are_told_apart_and_repeat():
     np.testing.assert_array_equal(drawn(mask)[1, :12:2], COLOURS[[0, 1, 2, 3, 4, 0]])
 
 
-def test_ignored_pixels_are_filled_and_have_no_outline():
-    mask = np.full((6, 6), IGNORE, np.uint8)
+def test_ignored_pixels_are_striped_and_have_no_outline():
+    mask = np.full((6, 11), IGNORE, np.uint8)
     mask[:, :3] = 0
-    picture = drawn(mask)[:6, :6]
-    assert (picture[:, 3:] == IGNORED).all()
+    picture = drawn(mask)[:6, :11]
     assert (picture[:, :3] == GREY).all()
+    rows, columns = np.indices(mask.shape)
+    stripes = (rows + columns) // 4 % 2 == 0
+    assert (picture[:, 3:][stripes[:, 3:]] == IGNORED).all()
+    assert (picture[:, 3:][~stripes[:, 3:]] == GREY // 2 + IGNORED // 2).all()  # the image shows between them
+    assert 0.3 < stripes[:, 3:].mean() < 0.7
