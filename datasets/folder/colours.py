@@ -50,8 +50,8 @@ def check(
             "--config.data.labels=any reads each colour but black as foreground)"
         )
     if BLACK not in values:
-        message = f"{summaries[0].path}: masks hold {class_names.shares(pixels)} and no black, which would be background; name it first"
-        raise UndecidedError(message, classes=class_names.proposed(order, classes))
+        found = f"{class_names.shares(pixels)} and no black, which would be background; name it first"
+        raise UndecidedError(f"{summaries[0].path}: masks hold {found}", classes=class_names.proposed(order, classes))
 
 
 def blended(summaries: Sequence[Summary], rest: Sequence[int], known: Mapping[int, int]) -> tuple[str, ...]:

@@ -91,9 +91,9 @@ def _black_and_white(
 
 def objects(summaries: Sequence[Summary], found: str) -> UndecidedError:
     """Return the error for masks that number objects."""
-    largest = max(summaries, key=lambda mask: int(mask.values[-1]))
+    largest = max(summaries, key=lambda mask: int(mask.values.max(initial=0)))
     message = f"{largest.path}: masks hold {found}; read each object as foreground"
-    return UndecidedError(message, "or name the classes, if they are", labels="any")
+    return UndecidedError(message, "if they are classes, name these instead", labels="any")
 
 
 def is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) -> bool:

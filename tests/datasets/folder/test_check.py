@@ -66,7 +66,7 @@ def test_names_for_masks_that_are_refused(kind: str, with_masks: Callable[..., P
     root = with_masks([np.asarray(mask, np.uint8) for mask in masks])
     checked = check(settings(images=root))
     assert len(checked.faults) == 1
-    assert checked.classes == names
+    assert checked.suits == {"classes": names}
     assert checked.found.reading == scan(settings(images=root, classes=names)).reading
     assert check(settings(images=root, classes=names)).faults == []
 
@@ -75,7 +75,7 @@ def test_masks_that_cannot_be_read_are_shown_value_by_value(with_masks: Callable
     numbers = np.arange(120, dtype=np.uint8).reshape(12, 10)
     checked = check(settings(images=with_masks([numbers, numbers])))
     assert len(checked.faults) == 1
-    assert checked.classes == ()
+    assert checked.suits == {}
     assert checked.found is not None
     np.testing.assert_array_equal(checked.found.reading.labels(checked.found.pairs[0].mask)[0], numbers)
 
