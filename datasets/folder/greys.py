@@ -76,16 +76,15 @@ def _black_and_white(
         return "binary"
     where = first_beyond(summaries, values, len(classes)) if classes else _oddest(summaries, values)
     found = f"{number} grey values, {first_few(values)}"
+    maybe_instances = "instances? --config.data.labels=any reads each value above 0 as foreground"
     if number > MAX_CLASSES:
         if instances.numbered(summaries, given.how, indices=indices):
             raise objects(summaries, f"{found}, which seem to number objects (instances)")
-        raise DataError(
-            f"{where}: masks hold {found}; at most {MAX_CLASSES} can be classes (instances? --config.data.labels=any "
-            "reads each value above 0 as foreground)"
-        )
+        raise DataError(f"{where}: masks hold {found}; at most {MAX_CLASSES} can be classes ({maybe_instances})")
     odd = f"but {named(classes)}" if classes else "which are neither 0 and 255 nor labels 0, 1, 2, ..."
     or_two = ", or two to cut them in the middle" if is_binary(summaries, values, named=True) else ""
     advice = f"name {number} classes to make each value one{or_two}"
+    advice += f" ({maybe_instances})" if number > instances.MANY else ""
     raise DataError(f"{where}: masks hold {found}, {odd}; {advice}")
 
 
