@@ -35,10 +35,8 @@ def check(
     order = sorted(pixels, key=lambda one: one != BLACK)  # black, then the most frequent
     worst = max(summaries, key=lambda mask: len(mask.values)).path
     if len(few) < number:
-        message = (
-            f"{worst}: masks hold {number} colours, which seem to be blends of {class_names.shares(pixels)}: name these"
-        )
-        raise UndecidedError(message, classes=class_names.proposed(order, classes))
+        message = f"masks hold {number} colours, as it seems blends of {class_names.shares(pixels)}; name these"
+        raise UndecidedError(f"{worst}: {message}", classes=class_names.proposed(order, classes))
     objects = not classes and instances.numbered(summaries, given.how, indices=indices)
     if objects:
         raise greys.objects(summaries, f"{number} colours, which seem to be one for each object (instances)")
