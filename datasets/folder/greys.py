@@ -61,7 +61,7 @@ def _black_and_white(
 ) -> Kind:
     """Return "binary". Raises DataError for masks that are not black and white."""
     number, light = len(values), values[_is_light(values, values)]
-    if not given.ignore and _is_void(summaries, values):
+    if number <= MAX_CLASSES and not given.ignore and _is_void(summaries, values):
         where, labels = holding(summaries, light), first_few(values[:-1])
         message = f"{where}: masks hold {light[-1]} beside labels {labels}; leave these pixels out"
         raise UndecidedError(message, f"or name {number} classes to make each value one", ignore=str(light[-1]))

@@ -43,6 +43,9 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
     if TRANSPARENT in values and TRANSPARENT not in named.label_of:
         left, values = _transparent_as_black(left, values, given)
     jpeg = next((mask.path for mask in left if mask.jpeg and mask.values.any()), None)
+    changed = DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
+    if jpeg and in_colour:
+        raise changed
     if given.class_files:
         reading = _a_file_a_class(left, values, named, given, indices=indices)
     elif given.labels == "any" and not jpeg:
@@ -55,7 +58,7 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
     else:
         reading = _unvalued(left, values, named.names, given, indices=indices)
     if jpeg and reading.kind != "binary":
-        raise DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
+        raise changed
     return replace(reading, ignore=ignore, notes=(*notes, *reading.notes))
 
 
@@ -127,8 +130,8 @@ def _a_file_a_class(
     if len(classes) != len(given.class_files) + 1:
         number = f"data.class_files has {len(given.class_files)} classes"
         raise DataError(f"{number}, but {greys.named(classes)}; name one more, the background first")
-    no_black = len(values) > 1 and _black(values) not in values
-    if named.label_of or values[-1] >= COLOUR or given.labels == "any" or no_black:
+    blurred = len(values) > 2 and _black(values) in values and values[-1] < COLOUR
+    if named.label_of or given.labels == "any" or not blurred:
         reading = _any(summaries, values, named._replace(names=classes), indices=indices)
     else:
         reading = _unvalued(summaries, values, (), given, indices=indices)

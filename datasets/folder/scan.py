@@ -125,8 +125,8 @@ def _check_sizes(one: Scanned) -> None:
     if (one.header.slices, one.header.size) == (one.mask.slices, one.mask.size):
         return
     if one.header.size == one.mask.size:
-        slices = f"{one.pair.image[0]} has {one.header.slices} slices but its mask {one.pair.mask[0].name} has"
-        raise files.DataError(f"{slices} {one.mask.slices}; they must be equal")
+        image, mask = f"{one.pair.image[0]} is of {one.header.slices}", f"its mask {one.pair.mask[0].name} is of"
+        raise files.DataError(f"{image} slices but {mask} {one.mask.slices}; they must be equal")
     sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (one.header.size, one.mask.size))
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     raise files.DataError(

@@ -91,7 +91,7 @@ def test_surprises(with_masks: Callable[..., Path]) -> None:
     exif[0x0112] = 6
     (root / "images/1.png").unlink()
     photo.save(root / "images/1.jpg", exif=exif)
-    (root / "images/2.webp").touch()
+    (root / "images/2.xcf").touch()
     grey, jpeg, turned, other = (
         next(note for note in check(settings(images=root)).notes if word in note)
         for word in ("greys", "JPEG", "EXIF", "format")
@@ -99,7 +99,7 @@ def test_surprises(with_masks: Callable[..., Path]) -> None:
     assert grey.startswith(("1 of 2", "2 of 2"))
     assert jpeg.startswith("1 masks")
     assert "1.jpg" in turned
-    assert "2.webp" in other
+    assert "2.xcf" in other
     assert formats.header([root / "images/1.jpg"]).rotated
 
 
