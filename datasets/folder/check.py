@@ -15,6 +15,7 @@ from datasets.folder import images as image_files
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 from datasets.folder.settings import Settings
+from sharp_unet_jax.metrics import IGNORE
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _read(
     for proposed in settings:
         with contextlib.suppress(files.DataError):
             reading = labels.decide(summaries, replace(given, **proposed), indices=indices)
-            if not all(reading.is_empty(mask) for mask in summaries):
+            if not all(np.isin(reading.found(mask), (0, IGNORE)).all() for mask in summaries):
                 return reading, proposed
     values = np.unique(masks.as_colours(values)) if values[-1] >= masks.COLOUR else values
     few = tuple(values[:255].tolist())  # labels have 8 bits

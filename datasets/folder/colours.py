@@ -8,8 +8,8 @@ import numpy as np
 from datasets.errors import DataError
 from datasets.folder import blends, class_names, greys, instances, masks
 from datasets.folder.class_names import UndecidedError
-from datasets.folder.masks import BLACK, Summary
-from datasets.folder.settings import Settings
+from datasets.folder.masks import BLACK, WHITE, Summary
+from datasets.folder.settings import MAX_CLASSES, Settings
 
 
 def recoded(mask: Summary) -> Summary:
@@ -20,8 +20,8 @@ def recoded(mask: Summary) -> Summary:
 
 def check(
     summaries: Sequence[Summary], values: np.ndarray, classes: Sequence[str], given: Settings, *, indices: bool
-) -> None:
-    """Refuse colours whose meaning is not plain. Raises DataError.
+) -> tuple[str, ...]:
+    """Return notes on colours, and refuse those whose meaning is not plain. Raises DataError.
 
     Args:
         summaries: of all masks.
@@ -40,16 +40,20 @@ def check(
     objects = not classes and instances.numbered(summaries, given.how, indices=indices)
     if objects:
         raise greys.objects(summaries, f"{number} colours, which seem to be one for each object (instances)")
-    if number > greys.MAX_CLASSES:
+    if number > MAX_CLASSES:
         most = max(len(mask.values) for mask in summaries)
         raise DataError(
-            f"{worst}: {most} colours in this mask and {number} in all, at most {greys.MAX_CLASSES} can be classes; "
+            f"{worst}: {most} colours in this mask and {number} in all, at most {MAX_CLASSES} can be classes; "
             "save masks as PNG, since JPEG blurs colours, and check that these are masks (instances? "
             "--config.data.labels=any reads each colour but black as foreground)"
         )
     if BLACK not in values:
         found = f"{class_names.shares(pixels)} and no black, which would be background; name it first"
         raise UndecidedError(f"{summaries[0].path}: masks hold {found}", classes=class_names.proposed(order, classes))
+    if next(iter(pixels)) != WHITE:
+        return ()
+    paper = ",".join(class_names.proposed(list(pixels)))
+    return (f"most pixels are white, and black is read as background; if white is: --config.data.classes={paper}",)
 
 
 def blended(summaries: Sequence[Summary], rest: Sequence[int], known: Mapping[int, int]) -> tuple[str, ...]:

@@ -11,9 +11,8 @@ from datasets.folder import class_names, instances
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import Summary
 from datasets.folder.pairs import first_few
-from datasets.folder.settings import Settings
+from datasets.folder.settings import MAX_CLASSES, Settings
 
-MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
 CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white
 
 Kind = Literal["labels", "binary", "values"]

@@ -12,10 +12,9 @@ from datasets.folder.masks import BLACK, COLOUR, TRANSPARENT, Summary
 from datasets.folder.pairs import first_few
 from datasets.folder.reading import Kind
 from datasets.folder.reading import Reading as Reading
+from datasets.folder.settings import MAX_CLASSES as MAX_CLASSES
 from datasets.folder.settings import Settings
 from sharp_unet_jax.metrics import IGNORE
-
-MAX_CLASSES = greys.MAX_CLASSES
 
 
 def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> Reading:
@@ -67,8 +66,9 @@ def _unvalued(
 ) -> Reading:
     """Decide how masks are read whose classes carry no values. Raises DataError."""
     kind: Kind = "values"
+    notes: tuple[str, ...] = ()
     if values[-1] >= COLOUR:
-        colours.check(summaries, values, classes, given, indices=indices)
+        notes = colours.check(summaries, values, classes, given, indices=indices)
     else:
         kind = greys.kind(summaries, values, classes, given, indices=indices)
     found = tuple(values.tolist())
@@ -82,7 +82,9 @@ def _unvalued(
             kind, found, classes or tuple(class_names.default(label, count) for label in range(count)), indices
         )
     if kind == "values":
-        return Reading(kind, found, classes or class_names.defaults(found), indices, tuple(range(len(found))))
+        return Reading(
+            kind, found, classes or class_names.defaults(found), indices, tuple(range(len(found))), notes=notes
+        )
     white = sum(int(mask.counts[mask.values > greys.white(values) // 2].sum()) for mask in summaries)
     share = white / sum(int(mask.counts.sum()) for mask in summaries)
     classes = classes or ("background", "foreground")

@@ -67,9 +67,9 @@ class Reading:
             at[blend] = blends.nearest(codes[blend], self.values)
         return np.array(self.labels_of, np.uint8)[at]
 
-    def is_empty(self, mask: Summary) -> bool:
-        """Say whether no pixel of a mask is foreground."""
-        return not np.isin(self.decode(mask.values), (0, IGNORE), invert=True).any()
+    def found(self, mask: Summary) -> np.ndarray:
+        """Return the label of each of the mask's `values`."""
+        return self.decode(mask.values)
 
     def describe(self) -> str:
         """Describe the values found and how they are read, in one clause."""

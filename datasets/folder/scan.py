@@ -12,6 +12,7 @@ from datasets.folder import images as image_files
 from datasets.folder import masks as mask_files
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
+from sharp_unet_jax.metrics import IGNORE
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def scan_pairs(
 
 def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading) -> Scan:
     """Return the set of all these pairs. Raises DataError where all masks are empty."""
-    empty = sum(reading.is_empty(one.mask) for one in scanned)
+    empty = sum(bool(np.isin(reading.found(one.mask), (0, IGNORE)).all()) for one in scanned)
     if empty == len(scanned):
         raise files.DataError(f"{given.masks}: all {empty} masks are empty; are these the masks of {given.images}?")
     deep = [one.pair.image for one in scanned if one.header.deep]

@@ -248,3 +248,19 @@ def test_white_that_covers_most_is_noted(with_masks: Callable[..., Path]) -> Non
     (note,) = check(settings(images=with_masks([255 - 255 * BLOB]))).notes
     assert note.startswith("white, read as foreground, covers 83% of all pixels; if black is: ")
     assert note.endswith("--config.data.classes=background=255,foreground=0")
+
+
+def test_paper_with_black_on_it_is_noted(with_masks: Callable[..., Path]) -> None:
+    """Black may be an outline, and white the background."""
+    (note,) = check(settings(images=with_masks([COLOURS[BLOB + 3 * CORNER]]))).notes
+    assert note.endswith("--config.data.classes=background=#ffffff,class1=#c80000,class2=#000000")
+
+
+def test_names_in_a_built_set_have_no_values(
+    with_masks: Callable[..., Path], build_and_read: Callable[..., Any]
+) -> None:
+    root = with_masks([COLOURS[BOTH], COLOURS[BLOB], COLOURS[CORNER * 2]])
+    built = build_and_read("folder", images=root, classes=("background=#ffffff", "cell=#c80000", "rest=#0000fa"))
+    assert list(built.classes) == ["background", "cell", "rest"]
+    for found, mask in zip(built.masks, (BOTH, BLOB, CORNER * 2), strict=True):
+        np.testing.assert_array_equal(found[..., 0], mask)
