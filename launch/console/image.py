@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import formats
+from datasets.formats import channel_files, search
 from datasets.formats.stack import How
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.data.resize import resize_image
@@ -20,13 +21,13 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
     Args:
         folder: of the run; the records of its workdir say where the prepared images are.
         run: says the channels, the window and the size.
-        name: a file, whose mask is None, or an id in the run's data set.
+        name: a file, whose mask is None, or an id in the run's data set. If channels are files of their own, any one.
 
     Raises:
         InputError: for a file that the run cannot read, and where there is no such file or id.
     """
     if Path(name).is_file():
-        stored = formats.read((Path(name),), How(run.config.data.pages, run.config.data.axis)).pictures
+        stored = formats.read(_files(Path(name), run), How(run.config.data.pages, run.config.data.axis)).pictures
         if len(stored) != 1:
             raise InputError(f"{name}: holds {len(stored)} pictures; save the one that you mean as a file")
         try:
@@ -45,3 +46,19 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
             f"--image={name}: there is no such file, nor id in {run.dataset}; test images are {known}, ..."
         )
     return np.asarray(prepared[row_of[name]]), np.asarray(masks[row_of[name]])
+
+
+def _files(path: Path, run: Trained) -> tuple[Path, ...]:
+    """Return the files of the channels of an image, of which `path` is one; itself alone where it is the whole image.
+
+    Raises InputError where a channel is missing.
+    """
+    stem, set_ones = formats.stem(path), run.config.data.channel_files
+    endings = set_ones or tuple(f"_{channel:04}" for channel in range(run.channels))
+    place = channel_files.stripped(stem, endings)
+    if place is None:
+        return (path,)
+    beside = [path.with_name(f"{place[0]}{ending}{path.name[len(stem) :]}") for ending in endings]
+    there = [str(one) for one in beside if one.is_file()]
+    found = search.find(there, endings=set_ones, channels=run.channels)
+    return found[0].paths if len(found) == 1 else (path,)

@@ -15,7 +15,7 @@ Score = Share | None  # null: empty="nan" left nothing to score
 Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
 Size = Annotated[list[Number], Meta(min_length=2, max_length=2)]  # height, width
-Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
+Window = Annotated[list[float], Meta(min_length=2)]  # low, high, or such a pair a channel
 Name = Annotated[str, Meta(pattern=r"^[^./\\][^/\\]*$")]  # names a folder
 
 
@@ -71,7 +71,7 @@ class Folds(TypedDict):
     groups: Number
     group_of: NotRequired[dict[str, str]]  # by image id, in the data set's order
     classes: Annotated[list[str], Meta(min_length=2)]  # background first
-    window: NotRequired[Pair | None]
+    window: NotRequired[Window | None]
     protocol: NotRequired[str]
     grouped: NotRequired[bool]
     folds: list[Cell]
