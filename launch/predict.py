@@ -84,12 +84,10 @@ def run(arguments: Sequence[str], console: Console) -> int:
     output.begin(command.output, members, inputs, command.options)
     done = areas.sort(command.output, inputs, members[0].classes)
     todo = [one for one in inputs if one.name not in done]
-    joined = "".join(
-        {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
-    )
+    joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     console.print(
-        f"{len(inputs)} inputs{joined}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
+        f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()

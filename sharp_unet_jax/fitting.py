@@ -134,14 +134,15 @@ def _pairs(
 
 
 def _window(window: Any) -> pixels.Window | None:
-    """Return a pair (low, high), or one for each channel, as one tuple; InputError for anything else."""
+    """Return (low, high), or such a pair for each channel, as one flat tuple; InputError for anything else."""
     if window is None:
         return None
     with contextlib.suppress(InputError, TypeError, ValueError):
         ends = np.asarray(window, float)
-        if ends.shape == (2,) or ends.shape[1:] == (2,):
-            pixels.check_window("window", ends.ravel())
-            return tuple(ends.ravel().tolist())
+        if ends.ndim == 1 or ends.shape[1:] == (2,):
+            given = tuple(ends.ravel().tolist())
+            pixels.check_window("window", given)
+            return given
     raise InputError(f"window: give (low, high), not {window}; or such a pair for each channel")
 
 

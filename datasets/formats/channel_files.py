@@ -54,7 +54,7 @@ def split(
     for name, by_channel in found.items():
         with files.collecting(faults):
             if lacking := [ending for number, ending in enumerate(endings) if number not in by_channel]:
-                raise DataError(f"{next(iter(by_channel.values()))}: the image has no file {name}{lacking[0]}; add it")
+                raise DataError(f"{by_channel[min(by_channel)]}: the image has no file {name}{lacking[0]}; add it")
             whole[name] = tuple(by_channel[number] for number in range(len(endings)))
     return whole
 

@@ -92,7 +92,8 @@ def _numbered(single: Sequence[Input], channels: int) -> tuple[str, ...]:
 def _joined(single: Sequence[Input], endings: tuple[str, ...], faults: list[str] | None) -> list[Input]:
     """Return an input for each image whose channels are `single` files; InputError for a fault, if all are."""
     wrong: list[str] = []
-    files_of = channel_files.split([(one.name, one.paths[0]) for one in single], endings, wrong)
+    named = sorted(((one.name, one.paths[0]) for one in single), key=lambda each: natural(each[0]))
+    files_of = channel_files.split(named, endings, wrong)
     if wrong and (faults is None or not files_of):
         raise InputError(wrong[0])
     if faults is not None:

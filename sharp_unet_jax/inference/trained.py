@@ -100,10 +100,8 @@ class Trained:
         Raises:
             InputError: for an image that the run cannot read.
         """
-        single = isinstance(images, np.ndarray) and (
-            images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3, self.channels))
-        )
-        if single:
+        one = (1, 3, self.channels)
+        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
             raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
         return list(predict.predict(self, images, **options))
 
