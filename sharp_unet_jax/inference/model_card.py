@@ -85,7 +85,7 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     size = "x".join(map(str, config.data.size))
     window = ""
     if first.window:
-        window = f" Deeper images are first clipped to {pixels.ranges(first.window)}, which becomes 0 to 255."
+        window = f" Deeper images are windowed before: {pixels.ranges(first.window)} becomes 0 to 255."
     use = USES[format].format(
         file=file,
         channels=first.channels,

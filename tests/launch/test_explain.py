@@ -110,6 +110,23 @@ def test_a_deep_image_is_read_by_the_runs_window(finished, tmp_path):
         image.load(finished / SHARP, dataclasses.replace(run, window=None), str(tmp_path / "mine.tif"))
 
 
+@pytest.mark.parametrize("endings", [("_DAPI", "_GFP", "_RFP"), ()])
+def test_an_image_whose_channels_are_files_is_named_by_any_of_them(endings, finished, tmp_path):
+    wanted = squares(n=1).images[0]
+    files = [tmp_path / f"mine{ending}.png" for ending in endings or ("_0000", "_0001", "_0002")]
+    for path, plane in zip(files, np.moveaxis(wanted, -1, 0), strict=True):
+        Image.fromarray(plane).save(path)
+    run = explain.trained.load(finished / SHARP)
+    data = dataclasses.replace(run.config.data, channel_files=endings)
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+    for path in files:
+        np.testing.assert_array_equal(image.load(finished / SHARP, run, str(path))[0], wanted)
+    files[1].unlink()
+    if endings:
+        with pytest.raises(InputError, match="the image has no file mine_GFP; add it"):
+            image.load(finished / SHARP, run, str(files[0]))
+
+
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [

@@ -90,8 +90,9 @@ def test_a_damaged_set_of_many_channels_is_refused(damage: str, root: Path, tmp_
         save(root, "abc"[number], planes(number, 5))
     folder = Path(build("folder", images=root, data_dir=tmp_path / "data").data_dir)
     (records,) = folder.glob("*.array_record*")
-    content = records.read_bytes()
-    records.write_bytes(content[:-1000] if damage == "cut" else content[:900] + bytes([content[900] ^ 1]) + content[901:])
+    content = bytearray(records.read_bytes())
+    content[900] ^= 1
+    records.write_bytes(content[:-1000] if damage == "cut" else content)
     with pytest.raises(built.DamagedError, match="delete the folder"):
         [example["image"] for example in build("folder", images=root, data_dir=tmp_path / "data").as_data_source()]
 
