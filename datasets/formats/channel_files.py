@@ -5,6 +5,7 @@ The endings of the names say which channel a file is: those of `config.Data.chan
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,12 +19,20 @@ from datasets.formats.stack import Header, Stack
 def stripped(stem: str, endings: Sequence[str]) -> tuple[str, int] | None:
     """Return a file's name without the ending of its channel, and the channel's number; None without such an ending.
 
-    `stem` is the name without suffix. Upper and lower case are alike, and the longest ending counts.
+    The longest ending counts. Upper and lower case do not matter, nor how accents are encoded. An ending that begins
+    with a letter or digit needs a space, "_", "." or "-" before it, which is no part of the name: "a_DAPI" is the
+    channel "DAPI" of "a".
     """
-    for ending in sorted(endings, key=len, reverse=True):
-        rest = len(stem) - len(ending)
-        if rest > 0 and stem[rest:].casefold() == ending.casefold():
-            return stem[:rest], endings.index(ending)
+    stem = unicodedata.normalize("NFC", stem)
+    for channel, ending in sorted(enumerate(endings), key=lambda each: -len(each[1])):
+        ending = unicodedata.normalize("NFC", ending)
+        name, end = stem[: -len(ending)], stem[-len(ending) :]
+        if ending[:1].isalnum():
+            name, apart = name[:-1], name[-1:] in tuple(" _.-")
+        else:
+            apart = True
+        if name and apart and end.casefold() == ending.casefold():
+            return name, channel
     return None
 
 
@@ -54,25 +63,18 @@ def split(
     for name, by_channel in found.items():
         with files.collecting(faults):
             if lacking := [ending for number, ending in enumerate(endings) if number not in by_channel]:
-                raise DataError(f"{by_channel[min(by_channel)]}: the image has no file {name}{lacking[0]}; add it")
+                raise DataError(f"{by_channel[min(by_channel)]}: the image has no file of {lacking[0]}; add it")
             whole[name] = tuple(by_channel[number] for number in range(len(endings)))
     return whole
 
 
 def numbered(stems: Iterable[str]) -> tuple[str, ...]:
-    """Return nnU-Net's endings _0000, _0001, ... if all names have them, and each image all of them; else ().
+    """Return nnU-Net's endings _0000, _0001, ... if all names have one, and none is left out; else ().
 
     The frames of a video may have such names too: the caller must see that the files are channels.
     """
-    channels: dict[str, set[int]] = {}
-    for stem in stems:
-        if not (parts := re.fullmatch(r"(.+)_(\d{4})", stem)):
-            return ()
-        channels.setdefault(parts[1], set()).add(int(parts[2]))
-    number = max(map(len, channels.values()), default=0)
-    if any(found != set(range(number)) for found in channels.values()):
-        return ()
-    return tuple(f"_{channel:04}" for channel in range(number))
+    found = sorted({end[0] if (end := re.search(r"_\d{4}$", stem)) else "" for stem in stems})
+    return tuple(found) if found == [f"_{channel:04}" for channel in range(len(found))] else ()
 
 
 def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:

@@ -1,6 +1,5 @@
 """The inputs that files, folders and globs name: pictures, volumes and DICOM series on disk."""
 
-import contextlib
 import glob
 import os
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from datasets import formats
-from datasets.files import DataError, natural
+from datasets.files import natural
 from datasets.formats import FAMILIES, channel_files, dicom
 from sharp_unet_jax.errors import InputError
 
@@ -28,7 +27,8 @@ class Input(NamedTuple):
     @property
     def where(self) -> str:
         """The file, the first of several channels, or the folder of a DICOM series."""
-        return str(self.paths[0].parent if self.family is dicom and len(self.paths) > 1 else self.paths[0])
+        alone = len(self.paths) == 1 or formats.are_channels(self.paths)
+        return str(self.paths[0] if alone else self.paths[0].parent)
 
 
 def find(
@@ -42,9 +42,9 @@ def find(
     Args:
         given: files, folders and globs.
         faults: gets a line for each file that is skipped, and for each image that lacks a channel.
-        endings: of the names of files that are channels, in their order; several files are then one input. By default
-            nnU-Net's _0000, _0001, ... are recognised if all names have them, each image as many as `channels`.
-        channels: of the images that the run was trained on.
+        endings: of the names of files that are channels, in their order; several files are then one input.
+        channels: of the images that the run was trained on. If they are neither grey nor RGB, and there are no
+            `endings`, nnU-Net's _0000, _0001, ... are recognised where all names have them, and as many as `channels`.
 
     Raises:
         InputError: where nothing is found, where two inputs would have the same name, and for a fault if `faults` is
@@ -79,14 +79,9 @@ def find(
 
 
 def _numbered(single: Sequence[Input], channels: int) -> tuple[str, ...]:
-    """Return nnU-Net's endings where all files have them, and are grey: so many for each image as `channels`."""
+    """Return nnU-Net's endings where files have them, as many as `channels`. Grey and RGB may be frames of a video."""
     endings = channel_files.numbered(one.name for one in single)
-    if len(endings) != channels or channels == 1:
-        return ()
-    with contextlib.suppress(DataError):
-        if all(formats.header(one.paths).channels == 1 for one in single[:channels]):
-            return endings
-    return ()
+    return endings if len(endings) == channels and channels not in (1, 3) else ()
 
 
 def _joined(single: Sequence[Input], endings: tuple[str, ...], faults: list[str] | None) -> list[Input]:

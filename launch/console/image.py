@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import formats
-from datasets.formats import channel_files, search
+from datasets.formats import channel_files
 from datasets.formats.stack import How
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.data.resize import resize_image
@@ -25,6 +25,7 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
 
     Raises:
         InputError: for a file that the run cannot read, and where there is no such file or id.
+        DataError: for a file that is damaged, and where a channel is missing.
     """
     if Path(name).is_file():
         stored = formats.read(_files(Path(name), run), How(run.config.data.pages, run.config.data.axis)).pictures
@@ -51,14 +52,13 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
 def _files(path: Path, run: Trained) -> tuple[Path, ...]:
     """Return the files of the channels of an image, of which `path` is one; itself alone where it is the whole image.
 
-    Raises InputError where a channel is missing.
+    Raises DataError where a channel is missing.
     """
-    stem, set_ones = formats.stem(path), run.config.data.channel_files
-    endings = set_ones or tuple(f"_{channel:04}" for channel in range(run.channels))
-    place = channel_files.stripped(stem, endings)
-    if place is None:
+    endings = run.config.data.channel_files
+    if not endings and run.channels not in (1, 3):
+        endings = tuple(f"_{channel:04}" for channel in range(run.channels))  # nnU-Net's
+    beside = {one: channel_files.stripped(formats.stem(one), endings) for one in sorted(path.parent.iterdir())}
+    if not (place := beside.get(path)):
         return (path,)
-    beside = [path.with_name(f"{place[0]}{ending}{path.name[len(stem) :]}") for ending in endings]
-    there = [str(one) for one in beside if one.is_file()]
-    found = search.find(there, endings=set_ones, channels=run.channels)
-    return found[0].paths if len(found) == 1 else (path,)
+    named = [(formats.stem(one), one) for one, other in beside.items() if other and other[0] == place[0]]
+    return channel_files.split(named, endings)[place[0]]

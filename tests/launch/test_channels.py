@@ -57,7 +57,7 @@ def test_a_sweep_predicts_a_mask_an_image(tmp_path, monkeypatch):
     (source / "b_RFP.png").unlink()
     console = Console(record=True, width=1000)
     assert predict.run([f"--run={tmp_path / 'w'}", str(source), str(tmp_path / "rest")], console) == 1
-    assert f"failed: {source}/b_DAPI.png: the image has no file b_RFP; add it" in console.export_text()
+    assert f"failed: {source}/b_DAPI.png: the image has no file of _RFP; add it" in console.export_text()
     assert sorted(path.name for path in (tmp_path / "rest/masks").iterdir()) == ["a.png", "c.png"]
 
 

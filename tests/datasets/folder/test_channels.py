@@ -143,6 +143,8 @@ def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
     assert found.window == window
     check_read_alike(found)
     np.testing.assert_array_equal(found.read(1)[0][0], np.dstack(planes(1, 2)))
+    (note,) = check.check(settings(images=root, window=window)).notes
+    assert note.startswith("b_0.png have 8 bits a channel and stay as they are, and the other images are deeper")
     low, high = np.reshape(window, (-1, 2)).T
     exact = 255 * np.clip((np.dstack(planes(0, 2, np.uint16)) - low) / (high - low), 0, 1)
     np.testing.assert_allclose(found.read(0)[0][0], exact, atol=0.51)
