@@ -98,7 +98,7 @@ def test_a_damaged_set_of_many_channels_is_refused(damage: str, root: Path, tmp_
 
 
 def test_deep_channels_have_a_window_each(root: Path) -> None:
-    """Of 8 bits and 16 bits: each channel is scaled by its own values in the whole set."""
+    """Channels of 8 bits and of 16: each is scaled by its own values in the whole set."""
     for name, offset in (("a", 0), ("b", 1000)):
         dim = np.arange(120, dtype=np.uint8).reshape(SHAPE)
         bright = 20_000 + offset + 10 * dim.astype(np.uint16)
