@@ -47,5 +47,5 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
 
 
 def are_channels(paths: Sequence[Path]) -> bool:
-    """Say whether several files are the channels of an image: those of a DICOM series are its slices."""
-    return len(paths) > 1 and family(paths[0]) is not dicom
+    """Say, by the name of the first, whether files are the channels of an image: those of a DICOM series are slices."""
+    return len(paths) > 1 and paths[0].name.lower().endswith(tuple(set(SUFFIXES) - set(dicom.SUFFIXES)))
