@@ -139,6 +139,12 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
             f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: check on the "
             "contact sheet that the right side is foreground"
         )
+    shallow = [one.pair.image[0].name for one in scanned if not one.header.deep]
+    if 0 < len(shallow) < len(scanned):
+        notes.append(
+            f"{pairs.first_few(shallow)} have 8 bits a channel and stay as they are, and the other images are deeper: "
+            "these are scaled to 8 bits by the window; check on the contact sheet that both are as bright"
+        )
     if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:
         notes.append(
             f"the EXIF data of {pairs.first_few(rotated)} ask to show them rotated or mirrored, which is not done "

@@ -13,6 +13,8 @@ from datasets.folder import masks as mask_files
 from datasets.folder.drawn import Drawn
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
+from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE, foreground
 
 
@@ -24,8 +26,8 @@ class Scan:
     pairs: tuple[pairs.Pair, ...]
     slices: tuple[int, ...]  # of each pair
     sizes: tuple[tuple[int, int], tuple[int, int]]  # smallest and largest, (width, height)
-    channels: int  # 1 if all images are grey, else 3
-    window: tuple[float, float] | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
+    channels: int  # of all images; 3 where some are grey and some RGB
+    window: Window | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
     reading: labels.Reading | Drawn
     empty: int  # masks without foreground
 
@@ -33,13 +35,12 @@ class Scan:
         """Describe the set in one paragraph."""
         small, large = (f"{width}x{height}" for width, height in self.sizes)
         size = f"all {small}" if small == large else f"{small} to {large}"
-        window = self.window
-        depth = f", deeper than 8 bits: {window[0]:.4g} to {window[1]:.4g} becomes 0 to 255" if window else ""
+        depth = f", deeper than 8 bits: {ranges(self.window)} becomes 0 to 255" if self.window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
         return (
             f"{len(self.pairs)} images in {self.settings.images} with masks in {self.settings.masks}; {size} "
             "(width x height), "
-            f"{'grey' if self.channels == 1 else 'RGB'}{depth}; {self.reading.describe()}{empty}."
+            f"{kind(self.channels)}{depth}; {self.reading.describe()}{empty}."
         )
 
     @property
@@ -107,25 +108,62 @@ def scan_pairs(
 def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading | Drawn) -> Scan:
     """Return the set of all these pairs.
 
-    Raises DataError where all masks are empty, and for masks without a pixel that is scored: any prediction would do.
+    Raises DataError where all masks are empty, for masks without a pixel that is scored, since any prediction would
+    do, and where channels differ.
     """
     if unscored := [one.pair.id for one in scanned if (reading.found(one.mask) == IGNORE).all()]:
         raise files.DataError(f"{given.masks}: all pixels of {pairs.first_few(unscored)} are ignored; remove the image")
     empty = sum(not foreground(reading.found(one.mask)).any() for one in scanned)
     if empty == len(scanned):
         raise files.DataError(f"{given.masks}: all {empty} masks are empty; are these the masks of {given.images}?")
-    deep = [one.pair.image for one in scanned if one.header.deep]
+    channels = _channels(scanned)
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
         settings=given,
         pairs=tuple(one.pair for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
         sizes=(by_area[0], by_area[-1]),
-        channels=max(one.header.channels for one in scanned),
-        window=image_files.common_window(deep, given.how) if deep else None,
+        channels=channels,
+        window=_window(given, scanned, channels),
         reading=reading,
         empty=empty,
     )
+
+
+def _channels(scanned: Sequence[Scanned]) -> int:
+    """Return the number of channels of all images: grey ones count as RGB among RGB. Raises DataError."""
+    first_of: dict[int, Scanned] = {}
+    for one in scanned:
+        first_of.setdefault(one.header.channels, one)
+    joined = any(formats.are_channels(one.pair.image) for one in first_of.values())
+    if len(first_of) > 1 and (joined or first_of.keys() != {1, 3}):
+        few, many = (first_of[number] for number in sorted(first_of)[:2])
+        raise files.DataError(
+            f"{few.pair.image[0]} is {_kind(few)} but {many.pair.image[0]} is {_kind(many)}; all images of a set have "
+            "the same channels: save them alike, or apart"
+        )
+    return max(first_of)
+
+
+def _kind(one: Scanned) -> str:
+    channels = one.header.channels
+    return kind(channels) if channels in (1, 3) else f"of {kind(channels)}"
+
+
+def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Window | None:
+    """Return the window of images of more than 8 bits: as set, or found; None without such images. Raises DataError."""
+    deep = [one.pair.image for one in scanned if one.header.deep]
+    if given.window:
+        try:
+            check_window("data.window", given.window)
+            check_pairs("data.window", given.window, channels)
+        except InputError as error:
+            raise files.DataError(str(error)) from error
+        if not deep:
+            raise files.DataError("data.window: all images have 8 bits a channel, which stay as they are; leave it out")
+        return given.window
+    by_channel = channels not in (1, 3) or any(map(formats.are_channels, deep))
+    return image_files.common_window(deep, given.how, by_channel=by_channel) if deep else None
 
 
 def _check_sizes(one: Scanned) -> None:

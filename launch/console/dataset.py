@@ -1,5 +1,6 @@
 """The data set that a config names: built by its TFDS builder on first use, then read into memory."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from datasets.build import build
 from datasets.files import MissingError
-from datasets.folder import settings
+from datasets.folder import folder_dataset_builder, settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data.resident import Dataset, prepare
@@ -54,6 +55,14 @@ def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
     except MissingError as error:
         field = "images" if data.builder == "folder" else "manual_dir"
         raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
+
+
+def completed(data: Data) -> Data:
+    """Return the settings with those that the files of a folder decide: predictions read other files by them."""
+    if data.builder != "folder" or not (data.images or data.table):
+        return data
+    found = folder_dataset_builder.configure(**folder_options(data)).settings
+    return dataclasses.replace(data, channel_files=found.channel_files)
 
 
 def folder_options(data: Data) -> dict[str, Any]:

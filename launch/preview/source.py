@@ -19,6 +19,7 @@ from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice.profile import ImageProfile, Profile, profile_image
 from sharp_unet_jax.config import Data
+from sharp_unet_jax.data import pixels
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _built(data: Data, console: Console) -> Source:
         classes=tuple(builder.info.metadata["classes"]),
         channels=channels,
         read=read,
-        kinds={"grey" if channels == 1 else "RGB": len(names)},
+        kinds={pixels.kind(channels): len(names)},
         description=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
         faults=[],
         notes=[],

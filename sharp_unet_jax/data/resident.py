@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, TypedDict
 import grain
 import numpy as np
 
-from sharp_unet_jax.data import digest, grey_range
+from sharp_unet_jax.data import digest, grey_range, pixels
 from sharp_unet_jax.data.resize import Fit, MaskFilter, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
@@ -52,7 +52,7 @@ class Dataset:
     groups: tuple[str, ...]  # what must not be split across folds
     classes: tuple[str, ...]  # names, background first
     folder: Path | None = None  # of images.npy, masks.npy and names.json, if they were kept
-    window: tuple[float, float] | None = None  # intensities that became 0 and 255, see `pixels.windowed`
+    window: pixels.Window | None = None  # intensities that became 0 and 255
 
     @property
     def num_classes(self) -> int:
@@ -89,7 +89,7 @@ def prepare(
     fit: Fit,
     mask_filter: MaskFilter = "nearest",
     cache: Path | None = None,
-    window: tuple[float, float] | None = None,
+    window: pixels.Window | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Dataset:
     """Read and resize a data set through Grain.
@@ -107,7 +107,7 @@ def prepare(
         track: `track(items, total)` may wrap the iteration, to show its progress.
 
     Raises:
-        InputError: for no examples, grey images among coloured ones, labels beyond `classes`, a mask of `IGNORE` alone,
+        InputError: for no examples, images of different channels, labels beyond `classes`, a mask of `IGNORE` alone,
             masks that are all empty, or a full disk.
     """
     if cache is not None:
@@ -170,7 +170,8 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
     number = 0
     for image, mask, id_, group in examples:
         if shape not in (None, image.shape):
-            raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
+            kinds = " and some ".join(f"are {pixels.kind(channels)}" for channels in (shape[-1], image.shape[-1]))
+            raise InputError(f"{name}: some images {kinds}; make them all one or the other")
         if (mask == IGNORE).all():  # any prediction would do
             at = "x".join(map(str, mask.shape))
             raise InputError(f"{name}: at {at} all pixels of {id_!r} are ignored: remove the image or raise the size")

@@ -42,7 +42,7 @@ class Member(Protocol):
         ...
 
     @property
-    def window(self) -> tuple[float, float] | None:
+    def window(self) -> pixels.Window | None:
         """Intensities that became 0 and 255 in training; None if all images were uint8."""
         ...
 

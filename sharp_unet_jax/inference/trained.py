@@ -12,7 +12,7 @@ from flax import nnx
 
 from sharp_unet_jax import decision, models, ops
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import resident
+from sharp_unet_jax.data import pixels, resident
 from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.storage import checkpoint, description
@@ -38,7 +38,7 @@ class Trained:
     classes: tuple[str, ...]  # names, background first
     config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized
     channels: int  # of the images
-    window: tuple[float, float] | None  # intensities that became 0 and 255, see `data.pixels.windowed`
+    window: pixels.Window | None  # intensities that became 0 and 255
     clipped: tuple[float, float] | None  # the largest shares of a training image that the window clipped, if known
     num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
@@ -101,7 +101,8 @@ class Trained:
         Raises:
             InputError: for an image that the run cannot read.
         """
-        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3))):
+        one = (1, 3, self.channels)
+        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
             raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
         return list(predict.predict(self, images, **options))
 
@@ -164,7 +165,7 @@ def load(path: str | Path) -> Trained:
         classes,
         config,
         channels,
-        (window[0], window[1]) if (window := folds.get("window")) else None,
+        tuple(window) if (window := folds.get("window")) else None,
         (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
         num_classes,
         nnx.graphdef(abstract),

@@ -47,7 +47,7 @@ def read(builder: tfds.core.DatasetBuilder) -> Built:
     for image, mask in zip(built.images, built.masks, strict=True):
         assert image.dtype == mask.dtype == np.uint8
         assert image.ndim == mask.ndim == 3
-        assert image.shape[-1] in (1, 3)
+        assert image.shape[-1] == built.images[0].shape[-1]
         assert mask.shape == (*image.shape[:2], 1)
         assert mask.max() < len(built.classes)
     assert any(mask.any() for mask in built.masks)

@@ -1,8 +1,10 @@
 """Outlines of masks in images."""
 
 import numpy as np
+import pytest
 
 from launch.preview.outlines import COLOURS, GAP, IGNORED, outlined
+from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 
 GREY = 100
@@ -20,6 +22,13 @@ def test_the_outline_of_a_region_lies_inside_it():
     ring[3:6, 4:8] = False
     np.testing.assert_array_equal((picture[:9, :12] == COLOURS[0]).all(axis=-1), ring)
     assert (picture[:9, :12][~ring] == GREY).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_images_of_any_number_of_channels_are_drawn(channels):
+    image = np.arange(12 * channels, dtype=np.uint8).reshape(3, 4, channels)
+    picture = outlined(image, np.zeros((3, 4), np.uint8))
+    np.testing.assert_array_equal(picture[:3, :4], np.broadcast_to(shown(image), (3, 4, 3)))
 
 
 def test_white_lies_to_the_right_and_below():
