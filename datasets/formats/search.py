@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from datasets import formats
 from datasets.files import natural
-from datasets.formats import FAMILIES, dicom
+from datasets.formats import FAMILIES, dicom, picture, tif
 from sharp_unet_jax.errors import InputError
 
 KNOWN = f"{', '.join(suffix for family in FAMILIES for suffix in family.SUFFIXES)}, and DICOM without a suffix"
@@ -22,7 +22,8 @@ class Input(NamedTuple):
 
     name: str  # of its files below the output folder, without a suffix
     paths: tuple[Path, ...]  # absolute; several are the slices of a DICOM series
-    family: ModuleType  # one of FAMILIES
+    family: ModuleType  # one of FAMILIES, that of its files below the output folder
+    note: str = ""  # why that is not the family of its own files
 
 
 def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
@@ -53,11 +54,20 @@ def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
         faults += messages
     top = paths[0] if len(paths) == 1 and paths[0].is_dir() else Path(os.path.commonpath([p.parent for p in known]))
     series = dicom.series((path for path, family in known.items() if family is dicom), top)
-    inputs = [Input(name, several, dicom) for name, several in series]
+    inputs = [_of_series(name, several) for name, several in series]
     inputs += [Input(_stem(path, one, top), (path,), one) for path, one in known.items() if one is not dicom]
     if not inputs:
         raise InputError(f"{' '.join(given)}: holds DICOM files, but none with pictures")
     return _by_name(inputs)
+
+
+def _of_series(name: str, paths: tuple[Path, ...]) -> Input:
+    """Return a DICOM series, whose mask is no DICOM SEG where its headers lack what one needs."""
+    why, pictures = dicom.without_seg(paths)
+    if not why:
+        return Input(name, paths, dicom)
+    family = tif if pictures > 1 else picture
+    return Input(name, paths, family, f"no DICOM SEG can hold its mask ({why.rstrip('.')}), a {family.MASK} does")
 
 
 def _named(given: Sequence[str]) -> list[Path]:

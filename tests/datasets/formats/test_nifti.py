@@ -80,7 +80,7 @@ def test_an_impossible_spacing_gives_no_area(tmp_path, capfd, ending, side):
         stack = nifti.read([altered(tmp_path / f"a{ending}", offset, "f", side)])
         assert stack.pictures.shape == (3, 5, 4, 1)
         assert stack.area == pytest.approx(math.nan if axis < 2 else 0.4, nan_ok=True)
-        nifti.write_masks(tmp_path / "m.nii.gz", np.ones((3, 5, 4, 1), np.uint8), stack, CLASSES)
+        nifti.write_masks(tmp_path / "m.nii.gz", np.ones((3, 5, 4), np.uint8), stack, CLASSES)
         assert np.asarray(nibabel.load(tmp_path / "m.nii.gz").dataobj).sum() == 60
     assert not capfd.readouterr().err
 
