@@ -81,12 +81,18 @@ def run(arguments: Sequence[str], console: Console) -> int:
     members = trained.load_all(command.run, command.model)
     output.begin(command.output, members, inputs, command.options)
     done = areas.sort(command.output, inputs, members[0].classes)
+    noted: dict[str, list[str]] = {}
+    for one in inputs:
+        if one.note:
+            noted.setdefault(one.note, []).append(_where(one))
     todo = [one for one in inputs if one.name not in done]
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     console.print(
         f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
+    for note, names in noted.items():
+        console.print(_shown(f"note: for {first_few(names)}: {note}"))
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:

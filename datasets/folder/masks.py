@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from datasets import files
+from datasets import files, formats
 from datasets.formats.stack import PLAIN, How
 
+ROUNDING = 1e-3  # of whole numbers that were stored as floats, or with a slope
 COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
 
 
@@ -35,7 +36,7 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> Summ
     if path.suffix.lower() in files.TIF:
         with tifffile.TiffFile(path) as tif:
             inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-    else:
+    elif not _is_volume(path):
         with files.picture(path) as image:
             jpeg = image.format in ("JPEG", "MPO")
             if indices and image.mode in ("P", "PA"):
@@ -49,7 +50,8 @@ def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarra
 
     A colour picture with R = G = B everywhere is read as a grey one. One bit becomes 0 and 255.
     """
-    del how
+    if _is_volume(paths[0]):
+        return _volume(paths, how)
     (path,) = paths
     array = files.read_image(path, "RGB" if not indices and _has_palette(path) else None)
     array = array * np.uint8(255) if array.dtype == bool else array
@@ -66,6 +68,26 @@ def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarra
     if whole.ndim == 3 and whole.max() > 255:
         raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
     return (whole if whole.ndim == 2 else _packed(whole))[None]
+
+
+def _volume(paths: Sequence[Path], how: How) -> np.ndarray:
+    """Return the codes of a NIfTI or DICOM mask, int32 (n, H, W). Raises DataError.
+
+    Floats may be off a whole number by what a slope in the header leaves.
+    """
+    labels = formats.read(paths, how).pictures
+    if labels.shape[-1] != 1:
+        raise files.DataError(f"{paths[0]}: a mask has one label a voxel, and this has {labels.shape[-1]} channels")
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(labels[..., 0]).astype(np.int32)
+        if not (np.abs(whole - labels[..., 0]) < ROUNDING).all() or whole.min() < 0 or whole.max() > 65535:
+            span = f"{labels.min():g} to {labels.max():g}"
+            raise files.DataError(f"{paths[0]}: holds {span}; a mask holds whole numbers, 0 to 65535")
+    return whole
+
+
+def _is_volume(path: Path) -> bool:
+    return formats.family(path) in (formats.nifti, formats.dicom)
 
 
 def palettes_agree(masks: Iterable[Summary]) -> bool:

@@ -1,14 +1,16 @@
 """The user's files scanned before anything is built: the pairs, and how their files are read."""
 
+import functools
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from datasets import files, formats
 from datasets.folder import images as image_files
-from datasets.folder import labels, pairs
+from datasets.folder import labels, pairs, volumes
 from datasets.folder import masks as mask_files
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
@@ -34,13 +36,14 @@ class Scan:
         window = self.window
         depth = f", deeper than 8 bits: {window[0]:.4g} to {window[1]:.4g} becomes 0 to 255" if window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
+        slices = f" ({len(self.names)} slices)" if len(self.names) > len(self.pairs) else ""
         return (
-            f"{len(self.pairs)} images in {self.settings.images} with masks in {self.settings.masks}; {size} "
+            f"{len(self.pairs)} images{slices} in {self.settings.images} with masks in {self.settings.masks}; {size} "
             "(width x height), "
             f"{'grey' if self.channels == 1 else 'RGB'}{depth}; {self.reading.describe()}{empty}."
         )
 
-    @property
+    @functools.cached_property
     def names(self) -> list[tuple[int, int, str]]:
         """The pair, the slice and the id of each example: a pair of one slice has its own id."""
         return [
@@ -54,6 +57,25 @@ class Scan:
         pair, how = self.pairs[number], self.settings.how
         image = image_files.read(pair.image, self.channels, self.window, how)
         return image, self.reading.labels(pair.mask, how)
+
+
+def by_slice(found: Scan) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Return the function that reads an example of `found.names`: image (H, W, C) and labels (H, W), both uint8.
+
+    Threads may call it. The volumes read last are kept, two at most, since their next slices are wanted next.
+    """
+    volume, lock = functools.lru_cache(maxsize=2)(found.read), threading.Lock()
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        number, at, _ = found.names[index]
+        if found.slices[number] == 1:
+            image, labels = found.read(number)
+        else:
+            with lock:  # or each thread would read the volume
+                image, labels = volume(number)
+        return image[at], labels[at]
+
+    return read
 
 
 class Scanned(NamedTuple):
@@ -93,6 +115,7 @@ def scan_pairs(
             header = formats.header(pair.image, how)
             one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True))
             _check_sizes(one)
+            volumes.check_grids(pair, header, how)
             scanned.append(one)
     indices = mask_files.palettes_agree([one.mask for one in scanned])
     if not indices:
@@ -109,7 +132,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
         settings=given,
-        pairs=tuple(one.pair for one in scanned),
+        pairs=tuple(replace(one.pair, group=one.pair.group or one.header.patient) for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
         sizes=(by_area[0], by_area[-1]),
         channels=max(one.header.channels for one in scanned),
@@ -120,9 +143,10 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
 
 
 def _check_sizes(one: Scanned) -> None:
-    if (one.header.slices, one.header.size) == (one.mask.slices, one.mask.size):
+    held = (one.header.slices, one.header.size), (one.mask.slices, one.mask.size)
+    if held[0] == held[1]:
         return
-    sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (one.header.size, one.mask.size))
+    sizes = " but its mask {} is ".join(f"{w}x{h}{volumes.times(n)}" for n, (w, h) in held)
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     raise files.DataError(
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"

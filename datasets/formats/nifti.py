@@ -113,25 +113,21 @@ def _layout(path: Path, how: How) -> _Layout:
 
 def _axes(path: Path, image: Any, how: How) -> tuple[tuple[int, int, int], int, np.dtype]:
     """Return the grid, the channels and the dtype of the pixels, by the header. Raises DataError for more volumes."""
-    shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
+    shape, dtype, channels = list(map(int, image.shape)), image.get_data_dtype(), 1
+    if (image.dataobj.slope, image.dataobj.inter) != (1, 0):
+        dtype = np.result_type(dtype, np.float64)  # as nibabel scales
     if dtype.fields:
         channels, dtype = 3, np.dtype(np.uint8)  # RGB; alpha is dropped
-    elif len(shape) == 5 and shape[3] == 1:  # the fifth axis is that of a vector
-        shape, channels = shape[:3], shape[4]
-    elif len(shape) == 4 and shape[3] > 1 and how.pages == "channels":
-        shape, channels = shape[:3], shape[3]
-    else:
-        channels = 1
+    elif (len(shape) == 5 and shape[3] == 1) or (len(shape) == 4 and shape[3] > 1 and how.pages == "channels"):
+        channels = shape.pop()  # the fifth axis is that of a vector
     while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+        shape.pop()
     if len(shape) not in (2, 3) or dtype.kind not in "buif":
-        channels_of = "; if these are its channels, give --config.data.pages=channels" if len(shape) == 4 else ""
-        kind = f"of shape {shape} and dtype {dtype}"
-        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart{channels_of}")
-    slope, inter = image.dataobj.slope, image.dataobj.inter
-    if (slope, inter) != (1, 0) and not image.get_data_dtype().fields:
-        dtype = np.result_type(dtype, np.float64)  # as nibabel scales
-    return (shape[0], shape[1], (*shape, 1)[2]), channels, dtype
+        kind = f"of shape {tuple(shape)} and dtype {dtype}"
+        hint = "; if these are its channels, give --config.data.pages=channels" if len(shape) == 4 else ""
+        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart{hint}")
+    width, height, slices = [*shape, 1][:3]
+    return (width, height, slices), channels, dtype
 
 
 def _sides(image: Any) -> list[float]:

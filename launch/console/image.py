@@ -26,6 +26,10 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
         InputError: for a file that the run cannot read, and where there is no such file or id.
     """
     if Path(name).is_file():
+        if run.config.data.context:
+            raise InputError(
+                f"--image={name}: the run was trained on slices with their neighbours; name an id of its data set"
+            )
         stored = formats.read((Path(name),), How(run.config.data.pages, run.config.data.axis)).pictures
         if len(stored) != 1:
             raise InputError(f"{name}: holds {len(stored)} pictures; save the one that you mean as a file")

@@ -20,6 +20,7 @@ from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
 from sharp_unet_jax import decision
+from sharp_unet_jax.data import neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict
@@ -43,7 +44,7 @@ class _Opened(NamedTuple):
 
     input: Input
     stack: Stack  # without its pictures
-    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them
+    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them but for neighbouring slices
 
 
 class _Predicted(NamedTuple):
@@ -82,7 +83,7 @@ def predict_files(
                 ended.append((one, future))
             else:
                 opened.append(future.result())
-                yield from opened[-1].images
+                yield from neighbours.stacked(opened[-1].images, members[0].config.data.context)
 
     try:
         probabilities = predict.predict(members, pictures(), **options, devices=devices)
@@ -130,8 +131,13 @@ def _read(run: Trained, one: Input) -> _Opened:
             "whatever their headers say: fix the header, or give the slices as pictures"
         )
     pictures = stack.pictures
+    if data.context and len(pictures) == 1:
+        raise DataError(
+            f"{one.paths[0]}: is a single picture, and the run was trained on slices with their neighbours "
+            f"(data.context={data.context}); give the volume"
+        )
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
-    return _Opened(one, stack._replace(pictures=none), as_trained(pictures, run.channels, run.window))
+    return _Opened(one, stack._replace(pictures=none), as_trained(pictures, run.slice_channels, run.window))
 
 
 def _sliced_otherwise(shape: tuple[int, ...]) -> bool:

@@ -83,6 +83,11 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     config = first.config
     size = "x".join(map(str, config.data.size))
     window = f" Deeper images are first clipped to {first.window}, which becomes 0 and 255." if first.window else ""
+    if context := config.data.context:
+        window += (
+            f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
+            "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
+        )
     use = USES[format].format(
         file=file,
         channels=first.channels,

@@ -296,7 +296,8 @@ def changed_series(path: Path, uid: str) -> None:
 
 def test_uids_that_are_alike_but_for_such_characters_stay_apart():
     names = [
-        dicom_series.file_name(uid) for uid in ("1.2/3", "1.2_3", "1.2\\3", "1.2.3", "1_2_3", "a" * 99, "a" * 100, "A" * 99)
+        dicom_series.file_name(uid)
+        for uid in ("1.2/3", "1.2_3", "1.2\\3", "1.2.3", "1_2_3", "a" * 99, "a" * 100, "A" * 99)
     ]
     assert len({name.casefold() for name in names}) == len(names)
     assert names[3] == "1.2.3"

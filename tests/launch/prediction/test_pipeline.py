@@ -12,10 +12,11 @@ from PIL import Image
 from datasets.formats import picture, search
 from launch.prediction import pipeline
 from launch.prediction.output import Output
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
 RUN = SimpleNamespace(
-    dataset="squares", channels=1, window=None, classes=("background", "bright"), config=SimpleNamespace(threshold=0.5)
+    dataset="squares", channels=1, slice_channels=1, window=None, classes=("background", "bright"), config=Config()
 )
 
 
@@ -80,7 +81,7 @@ def test_a_stack_without_pictures_is_an_outcome_in_its_place(folder, tmp_path, m
     """The first, one between others, and the last: all others are done, each with its own mask."""
     read = picture.read
     empty = picture.Stack(np.zeros(shape, np.uint8))
-    monkeypatch.setattr(picture, "read", lambda paths: empty if paths[0].stem == name else read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: empty if paths[0].stem == name else read(paths, how))
     (tmp_path / "out").mkdir()
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert re.fullmatch(rf".*/{name}\.png: holds no pictures, .*; remove or repair it", str(ended.pop(name)))
@@ -123,7 +124,7 @@ def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
     """The images of a folder need not fit into memory, however slow the network is."""
     monkeypatch.setattr(pipeline, "THREADS", 2)
     begun, read = [], picture.read
-    monkeypatch.setattr(picture, "read", lambda paths: begun.append(paths[0]) or read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: begun.append(paths[0]) or read(paths, how))
     (tmp_path / "out").mkdir()
     ahead = []
 
