@@ -97,10 +97,10 @@ def _layout(path: Path, how: How) -> _Layout:
     grid, channels, dtype = _axes(path, image, how)
     placed = bool(image.header["qform_code"] or image.header["sform_code"])
     # The affine of a single picture that is a bare spacing, as np.eye(4), places it in no patient.
-    flat = grid[2] == 1 and np.array_equal(image.affine, np.diag(np.abs(np.diag(image.affine))))
-    stored = orientations.io_orientation(image.affine) if placed and not flat else orientations.axcodes2ornt("LPS")
-    seen = SEEN["axial" if flat else how.axis]
-    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(seen))
+    bare = not placed or np.array_equal(image.affine, np.diag(np.abs(np.diag(image.affine))))
+    picture = bare and grid[2] == 1
+    stored = orientations.io_orientation(image.affine) if placed and not picture else orientations.axcodes2ornt("LPS")
+    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(SEEN["axial" if picture else how.axis]))
     width, height, slices = (grid[axis] for axis in np.argsort(turn[:, 0]))
     check_size(path, [slices, height, width], math.prod(grid) * channels * dtype.itemsize)
     if min(height, width) == 1 < max(grid):
