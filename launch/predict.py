@@ -92,7 +92,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
     for note, names in noted.items():
-        console.print(_shown(f"note: for {first_few(names)}: {note}"))
+        console.print(_shown(f"note: {first_few(names)}: {note}"))
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:

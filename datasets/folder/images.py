@@ -9,13 +9,16 @@ from datasets import files, formats
 from datasets.formats.stack import PLAIN, How
 from sharp_unet_jax.data.pixels import windowed
 
+SAMPLE = 32  # slices of a volume, and fewer than twice as many, that its percentiles are computed from
+
 
 def common_window(images: Sequence[Sequence[Path]], how: How = PLAIN) -> tuple[float, float]:
     """Return the range that becomes 0 to 255 for images of more than 8 bits: one for all, so that brightness compares.
 
-    It goes from the lowest 0.1st percentile of any image to the highest 99.9th: dead and hot pixels are left out.
+    It goes from the lowest 0.1st percentile of any image to the highest 99.9th: dead and hot pixels are left out. Of a
+    volume with many slices, every second or third one and so on counts.
     """
-    ends = np.array([np.percentile(stored(paths, how), (0.1, 99.9)) for paths in images])
+    ends = np.array([np.percentile(_sample(stored(paths, how)), (0.1, 99.9)) for paths in images])
     return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
@@ -27,6 +30,10 @@ def read(paths: Sequence[Path], channels: int, window: tuple[float, float] | Non
     elif array.dtype != np.uint8:
         array = windowed(array, window or (0.0, 255.0))
     return np.repeat(array, channels, axis=-1) if array.shape[-1] < channels else array
+
+
+def _sample(slices: np.ndarray) -> np.ndarray:
+    return slices[:: max(1, len(slices) // SAMPLE)]
 
 
 def stored(paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:

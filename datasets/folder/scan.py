@@ -36,7 +36,8 @@ class Scan:
         window = self.window
         depth = f", deeper than 8 bits: {window[0]:.4g} to {window[1]:.4g} becomes 0 to 255" if window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
-        slices = f" ({len(self.names)} slices)" if len(self.names) > len(self.pairs) else ""
+        axis = f"{self.settings.axis} " if any(volumes.is_nifti(pair) for pair in self.pairs) else ""
+        slices = f" ({len(self.names)} {axis}slices)" if len(self.names) > len(self.pairs) else ""
         return (
             f"{len(self.pairs)} images{slices} in {self.settings.images} with masks in {self.settings.masks}; {size} "
             "(width x height), "

@@ -67,7 +67,8 @@ def _of_series(name: str, paths: tuple[Path, ...]) -> Input:
     if not why:
         return Input(name, paths, dicom)
     family = tif if pictures > 1 else picture
-    return Input(name, paths, family, f"no DICOM SEG can hold its mask ({why.rstrip('.')}), a {family.MASK} does")
+    note = f"masks are {family.MASK} files, since no DICOM SEG can refer to these pictures ({why.rstrip('.')})"
+    return Input(name, paths, family, note)
 
 
 def _named(given: Sequence[str]) -> list[Path]:

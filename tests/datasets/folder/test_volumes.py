@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from datasets.files import DataError
-from datasets.folder import pairs, scan
+from datasets.folder import check, images, pairs, scan
 from datasets.folder.pairs import Pair
 from datasets.folder.settings import settings
 from datasets.formats import search
@@ -61,7 +61,7 @@ def test_volumes_become_slices_with_their_labels(volumes: Path, build_and_read: 
     expected = np.concatenate([axial(body(volume)) for volume in range(3)])
     np.testing.assert_array_equal(np.stack(built.images)[..., 0], expected)
     np.testing.assert_array_equal(np.stack(built.masks)[..., 0], np.concatenate([axial(LABELS)] * 3))
-    assert "3 images (12 slices) in" in built.builder.info.metadata["found"]
+    assert "3 images (12 axial slices) in" in built.builder.info.metadata["found"]
 
 
 def test_slices_along_another_axis(volumes: Path, build_and_read: Callable[..., Any]) -> None:
@@ -279,3 +279,21 @@ def test_slices_are_read_volume_by_volume(volumes: Path, monkeypatch: pytest.Mon
 
 def test_how_is_that_of_the_settings() -> None:
     assert settings(axis="coronal").how == How(axis="coronal")
+
+
+def test_what_was_recognised_is_said(volumes: Path) -> None:
+    assert "3 images (51 coronal slices) in" in scan.scan(settings(images=volumes, axis="coronal")).describe()
+    assert not [note for note in check.check(settings(images=volumes)).notes if "lie in the patient" in note]
+    for path in ("images/p1.nii.gz", "masks/p1_seg.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(LABELS, None), volumes / path)
+    (note,) = (note for note in check.check(settings(images=volumes)).notes if "lie in the patient" in note)
+    assert "it is not known where the volumes p1 lie" in note
+
+
+def test_the_window_of_many_slices_is_that_of_a_sample(tmp_path: Path) -> None:
+    """Every third slice of a hundred; 63 slices count one and all."""
+    for slices, step in ((100, 3), (63, 1)):
+        voxels = np.random.default_rng(slices).normal(0, 100, (9, 8, slices)).astype(np.float32)
+        path = placed(tmp_path / "a.nii", voxels)
+        expected = np.percentile(axial(voxels)[::step], (0.1, 99.9))
+        np.testing.assert_allclose(images.common_window([[path]]), expected)
