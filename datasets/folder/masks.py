@@ -79,7 +79,7 @@ def _volume(paths: Sequence[Path], how: How) -> np.ndarray:
     if labels.shape[-1] != 1:
         raise files.DataError(f"{paths[0]}: a mask has one label a voxel, and this has {labels.shape[-1]} channels")
     with np.errstate(invalid="ignore"):
-        whole = np.rint(labels[..., 0]).astype(np.int32)
+        whole = (np.rint(labels[..., 0]) if labels.dtype.kind == "f" else labels[..., 0]).astype(np.int32)
         if not (np.abs(whole - labels[..., 0]) < ROUNDING).all() or whole.min() < 0 or whole.max() > 65535:
             span = f"{labels.min():g} to {labels.max():g}"
             raise files.DataError(f"{paths[0]}: holds {span}; a mask holds whole numbers, 0 to 65535")
