@@ -35,6 +35,7 @@ class Pair:
     image: np.ndarray  # uint8 (H, W) or (H, W, C)
     mask: np.ndarray  # uint8 (H, W) of labels, and perhaps IGNORE
     where: str  # the image's file, for messages
+    volume: str = ""  # whose slices follow each other; "" for a picture without neighbours
     encoded: bytes | None = None  # the image's own JPEG or PNG bytes, kept instead of encoding `image`
 
 
@@ -55,15 +56,18 @@ def info(
         encoding: of the images, "png" or "jpeg", if they have 1 or 3 channels.
         window: the values that became 0 and 255 where the files hold more than 8 bits; predictions need it again.
     """
+    features = {
+        "image": _image(channels, encoding),
+        "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+        "id": tfds.features.Text(),
+        "group": tfds.features.Text(),
+        "volume": tfds.features.Text(),
+    }
+    folder = Path(builder.data_dir)
+    if folder.exists() and "volume" not in tfds.features.FeaturesDict.from_config(folder):
+        del features["volume"]  # an earlier version has built the set
     described = builder.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(
-            {
-                "image": _image(channels, encoding),
-                "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-                "id": tfds.features.Text(),
-                "group": tfds.features.Text(),
-            }
-        ),
+        features=tfds.features.FeaturesDict(features),
         supervised_keys=("image", "mask"),
         disable_shuffling=True,  # otherwise a hash of the ids decides the order
         metadata=tfds.core.MetadataDict({"classes": list(classes), "window": window}),
@@ -104,7 +108,8 @@ def generate(pairs: Iterable[Pair], num_classes: int, *, ignoring: bool = False)
             raise files.DataError(f"{highest}; {num_classes} classes end at {num_classes - 1}")
         count += 1
         objects += int(np.count_nonzero(foreground(pair.mask)))
-        yield pair.id, {"image": _encoded(pair), "mask": files.png(pair.mask), "id": pair.id, "group": pair.group}
+        names = {"id": pair.id, "group": pair.group, "volume": pair.volume}
+        yield pair.id, {"image": _encoded(pair), "mask": files.png(pair.mask), **names}
     if count == 0:
         raise files.DataError("no images found")
     if objects == 0:

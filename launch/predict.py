@@ -80,9 +80,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     devices = runtime.configure()
     members = trained.load_all(command.run, command.model)
     endings = members[0].config.data.channel_files
-    inputs = search.find(command.inputs, failed, endings=endings, channels=members[0].channels)
+    inputs = search.find(command.inputs, failed, endings=endings, channels=members[0].slice_channels)
     output.begin(command.output, members, inputs, command.options)
     done = areas.sort(command.output, inputs, members[0].classes)
+    noted: dict[str, list[str]] = {}
+    for one in inputs:
+        if one.note:
+            noted.setdefault(one.note, []).append(one.where)
     todo = [one for one in inputs if one.name not in done]
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
@@ -90,6 +94,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
+    for note, names in noted.items():
+        console.print(_shown(f"note: {first_few(names)}: {note}"))
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
     outside: list[str] = []  # of the range of the training
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets import annotations, files
-from datasets.folder import class_names, drawn, labels, masks, pairs
+from datasets.folder import class_names, drawn, labels, masks, pairs, volumes
 from datasets.folder import images as image_files
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
@@ -132,6 +132,7 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
             f"{np.count_nonzero(grey)} of {len(scanned)} masks hold greys between black and white "
             f"({sum(grey) / pixels:.2%} of all pixels): edges were blurred, and are cut in the middle"
         )
+    notes += volumes.notes([(one.pair, one.header) for one in scanned])
     if blurred := sum(one.mask.jpeg for one in scanned):
         notes.append(f"{blurred} masks are JPEG, which blurs edges: better export them as PNG")
     if inverted := sum(one.mask.inverted for one in scanned):

@@ -1,13 +1,15 @@
 """The user's files scanned before anything is built: the pairs, and how their files are read."""
 
+import functools
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from datasets import files, formats
-from datasets.folder import class_names, labels, pairs, palettes
+from datasets.folder import class_names, labels, pairs, palettes, volumes
 from datasets.folder import images as image_files
 from datasets.folder import masks as mask_files
 from datasets.folder.drawn import Drawn
@@ -37,13 +39,15 @@ class Scan:
         size = f"all {small}" if small == large else f"{small} to {large}"
         depth = f", deeper than 8 bits: {ranges(self.window)} becomes 0 to 255" if self.window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
+        axis = f"{self.settings.axis} " if any(volumes.is_nifti(pair) for pair in self.pairs) else ""
+        slices = f" ({len(self.names)} {axis}slices)" if len(self.names) > len(self.pairs) else ""
         return (
-            f"{len(self.pairs)} images in {self.settings.images} with masks in {self.settings.masks}; {size} "
+            f"{len(self.pairs)} images{slices} in {self.settings.images} with masks in {self.settings.masks}; {size} "
             "(width x height), "
             f"{kind(self.channels)}{depth}; {self.reading.describe()}{empty}."
         )
 
-    @property
+    @functools.cached_property
     def names(self) -> list[tuple[int, int, str]]:
         """The pair, the slice and the id of each example: a pair of one slice has its own id."""
         return [
@@ -57,6 +61,25 @@ class Scan:
         pair, how = self.pairs[number], self.settings.how
         image = image_files.read(pair.image, self.channels, self.window, how)
         return image, self.reading.labels(pair.mask, how)
+
+
+def by_slice(found: Scan) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Return the function that reads an example of `found.names`: image (H, W, C) and labels (H, W), both uint8.
+
+    Threads may call it. The volumes read last are kept, two at most, since their next slices are wanted next.
+    """
+    volume, lock = functools.lru_cache(maxsize=2)(found.read), threading.Lock()
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        number, at, _ = found.names[index]
+        if found.slices[number] == 1:
+            image, labels = found.read(number)
+        else:
+            with lock:  # or each thread would read the volume
+                image, labels = volume(number)
+        return image[at], labels[at]
+
+    return read
 
 
 class Scanned(NamedTuple):
@@ -96,6 +119,7 @@ def scan_pairs(
             header = formats.header(pair.image, how)
             one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True, apart=apart))
             _check_sizes(one)
+            volumes.check_grids(pair, header, how)
             scanned.append(one)
     indices = palettes.by_index([one.mask for one in scanned], class_names.codes(given))
     if not indices:
@@ -120,7 +144,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
         settings=given,
-        pairs=tuple(one.pair for one in scanned),
+        pairs=tuple(replace(one.pair, group=one.pair.group or one.header.patient) for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
         sizes=(by_area[0], by_area[-1]),
         channels=channels,
@@ -167,12 +191,10 @@ def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Windo
 
 
 def _check_sizes(one: Scanned) -> None:
-    if (one.header.slices, one.header.size) == (one.mask.slices, one.mask.size):
+    held = (one.header.slices, one.header.size), (one.mask.slices, one.mask.size)
+    if held[0] == held[1]:
         return
-    if one.header.size == one.mask.size:
-        image, mask = f"{one.pair.image[0]} is of {one.header.slices}", f"its mask {one.pair.mask[0].name} is of"
-        raise files.DataError(f"{image} slices but {mask} {one.mask.slices}; they must be equal")
-    sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (one.header.size, one.mask.size))
+    sizes = " but its mask {} is ".join(f"{w}x{h}{volumes.times(n)}" for n, (w, h) in held)
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     raise files.DataError(
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from datasets import formats
 from datasets.files import natural
-from datasets.formats import FAMILIES, channel_files, dicom
+from datasets.formats import FAMILIES, channel_files, dicom, picture, tif
 from sharp_unet_jax.errors import InputError
 
 KNOWN = f"{', '.join(suffix for family in FAMILIES for suffix in family.SUFFIXES)}, and DICOM without a suffix"
@@ -22,7 +22,8 @@ class Input(NamedTuple):
 
     name: str  # of its files below the output folder, without a suffix
     paths: tuple[Path, ...]  # absolute; several are the slices of a DICOM series, or the channels of an image
-    family: ModuleType  # one of FAMILIES
+    family: ModuleType  # one of FAMILIES, that of its files below the output folder
+    note: str = ""  # why that is not the family of its own files
 
     @property
     def where(self) -> str:
@@ -68,7 +69,7 @@ def find(
         faults += messages
     top = paths[0] if len(paths) == 1 and paths[0].is_dir() else Path(os.path.commonpath([p.parent for p in known]))
     series = dicom.series((path for path, family in known.items() if family is dicom), top)
-    inputs = [Input(name, several, dicom) for name, several in series]
+    inputs = [_of_series(name, several) for name, several in series]
     single = [Input(_stem(path, one, top), (path,), one) for path, one in known.items() if one is not dicom]
     if endings := endings or _numbered(single, channels):
         single = _joined(single, endings, faults)
@@ -95,6 +96,16 @@ def _joined(single: Sequence[Input], endings: tuple[str, ...], faults: list[str]
         faults += wrong
     family_of = {one.paths[0]: one.family for one in single}
     return [Input(name, paths, family_of[paths[0]]) for name, paths in files_of.items()]
+
+
+def _of_series(name: str, paths: tuple[Path, ...]) -> Input:
+    """Return a DICOM series, whose mask is no DICOM SEG where its headers lack what one needs."""
+    why, pictures = dicom.without_seg(paths)
+    if not why:
+        return Input(name, paths, dicom)
+    family = tif if pictures > 1 else picture
+    note = f"masks are {family.MASK} files, since no DICOM SEG can refer to these pictures ({why.rstrip('.')})"
+    return Input(name, paths, family, note)
 
 
 def _named(given: Sequence[str]) -> list[Path]:

@@ -28,12 +28,16 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
         DataError: for a file that is damaged, and where a channel is missing.
     """
     if Path(name).is_file():
-        how = How(run.config.data.pages, run.config.data.axis, run.channels)
+        if run.config.data.context:
+            raise InputError(
+                f"--image={name}: the run was trained on slices with their neighbours; name an id of its data set"
+            )
+        how = How(run.config.data.pages, run.config.data.axis, run.slice_channels)
         stored = formats.read(_files(Path(name), run), how).pictures
         if len(stored) != 1:
             raise InputError(f"{name}: holds {len(stored)} pictures; save the one that you mean as a file")
         try:
-            image = pixels.as_trained(stored[0], run.channels, run.window)
+            image = pixels.as_trained(stored[0], run.slice_channels, run.window)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         return resize_image(image, run.config.data.size, run.config.data.fit), None
@@ -56,8 +60,8 @@ def _files(path: Path, run: Trained) -> tuple[Path, ...]:
     Raises DataError where a channel is missing.
     """
     endings = run.config.data.channel_files
-    if not endings and run.channels not in (1, 3):
-        endings = tuple(f"_{channel:04}" for channel in range(run.channels))  # nnU-Net's
+    if not endings and run.slice_channels not in (1, 3):
+        endings = tuple(f"_{channel:04}" for channel in range(run.slice_channels))  # nnU-Net's
     beside = {one: channel_files.stripped(formats.stem(one), endings) for one in sorted(path.parent.iterdir())}
     if not (place := beside.get(path)):
         return (path,)

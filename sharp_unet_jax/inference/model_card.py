@@ -86,6 +86,11 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     window = ""
     if first.window:
         window = f" Deeper images are windowed before: {pixels.ranges(first.window)} becomes 0 to 255."
+    if context := config.data.context:
+        window += (
+            f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
+            "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
+        )
     use = USES[format].format(
         file=file,
         channels=first.channels,

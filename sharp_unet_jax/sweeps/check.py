@@ -58,6 +58,7 @@ RULES: dict[str, Rule] = {
     "augment.blur": _from(0, 20),  # a filter of 6 x blur + 1 taps, each an operation of the compiled step
     "augment.noise": _from(0, 1),
     "data.resident_gb": _at_least(0),
+    "data.context": _from(0, 8),
 }
 
 

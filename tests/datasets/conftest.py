@@ -26,6 +26,7 @@ class Built:
     masks: list[np.ndarray]
     ids: list[str]
     groups: list[str]
+    volumes: list[str]
 
     @property
     def classes(self) -> list[str]:
@@ -41,6 +42,7 @@ def read(builder: tfds.core.DatasetBuilder) -> Built:
         [example["mask"] for example in examples],
         [example["id"].decode() for example in examples],
         [example["group"].decode() for example in examples],
+        [example["volume"].decode() for example in examples],
     )
     assert set(builder.info.splits) == {"train"}
     assert len(examples) == builder.info.splits["train"].num_examples > 0
