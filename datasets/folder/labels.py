@@ -78,13 +78,11 @@ def _unvalued(
         raise DataError(f"{where}: masks hold {held} but {greys.named(classes)}; name one for each, background first")
     if kind == "labels":
         count = max(2, found[-1] + 1)
-        return Reading(
-            kind, found, classes or tuple(class_names.default(label, count) for label in range(count)), indices
-        )
+        classes = classes or tuple(class_names.default(label, count) for label in range(count))
+        return Reading(kind, found, classes, indices)
     if kind == "values":
-        return Reading(
-            kind, found, classes or class_names.defaults(found), indices, tuple(range(len(found))), notes=notes
-        )
+        classes = classes or class_names.defaults(found)
+        return Reading(kind, found, classes, indices, tuple(range(len(found))), notes=notes)
     white = sum(int(mask.counts[mask.values > greys.white(values) // 2].sum()) for mask in summaries)
     share = white / sum(int(mask.counts.sum()) for mask in summaries)
     classes = classes or ("background", "foreground")

@@ -151,7 +151,7 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     elif alpha is not None and (array == array[:, :1, :1]).all():
         hidden[:] = True
     array = np.where(hidden[..., None], 0, array).astype(array.dtype) if hidden.any() else array
-    array = array[..., :1] if (array == array[..., :1]).all() else array
+    array = array[..., :1] if array.shape[-1] == 3 and (array == array[..., :1]).all() else array
     with np.errstate(invalid="ignore"):
         whole = array.astype(np.int32)
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
@@ -159,7 +159,8 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     if whole.shape[-1] == 3 and whole.max() > 255:
         raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
     codes = whole[..., 0] if whole.shape[-1] == 1 else _packed(whole)
-    return np.where(hidden, TRANSPARENT, codes)
+    codes[hidden] = TRANSPARENT
+    return codes
 
 
 def _facts(path: Path) -> tuple[frozenset[tuple[int, int]], bool, bool]:

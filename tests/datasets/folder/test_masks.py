@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from datasets.files import DataError
@@ -89,6 +90,23 @@ def test_pages_of_a_tif_are_slices(options: dict[str, bool], tmp_path: Path, sav
     save(tmp_path / "a.tif", pages, metadata={"axes": "ZYX"}, **{"photometric": "minisblack", **options})
     np.testing.assert_array_equal(masks.read([tmp_path / "a.tif"], indices=True), pages)
     assert masks.summarise([tmp_path / "a.tif"], indices=True).slices == 3
+
+
+def test_an_ome_tif_of_several_files_is_the_page_in_it(tmp_path: Path) -> None:
+    uuid = "urn:uuid:00000000-0000-0000-0000-00000000000"
+    planes = "".join(
+        f'<TiffData FirstT="{n}" IFD="0" PlaneCount="1"><UUID FileName="{n}.ome.tif">{uuid}{n}</UUID></TiffData>'
+        for n in range(2)
+    )
+    for n in range(2):
+        xml = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}{n}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="3" SizeY="2" SizeC="1" SizeZ="1" '
+            f'SizeT="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / f"{n}.ome.tif", INDICES + n, description=xml.encode(), metadata=None)
+    for n in range(2):
+        assert masks.read([tmp_path / f"{n}.ome.tif"], indices=True).tolist() == [(INDICES + n).tolist()]
 
 
 @pytest.mark.parametrize("planar", [False, True])
