@@ -51,6 +51,7 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
         two = named.names or ("background", "foreground")
         if len(two) != 2:
             raise DataError(f"data.labels=any reads background and foreground, but {greys.named(two)}; name two")
+        greys.check_void(left, values, given)
         reading = _any(left, values, named._replace(names=two), indices=indices)
     elif named.label_of:
         reading = _valued(left, values, named, ignore, indices=indices)
