@@ -22,6 +22,16 @@ def test_the_outline_of_a_region_lies_inside_it():
     assert (picture[:9, :12][~ring] == GREY).all()
 
 
+def test_every_region_has_an_outline_of_its_own():
+    for outer, inner in ((1, 2), (2, 1)):
+        mask = np.full((12, 12), outer, np.uint8)
+        mask[3:9, 3:9] = inner
+        picture = drawn(mask)
+        assert (picture[3, 3:9] == COLOURS[inner - 1]).all()
+        assert (picture[2, 2:10] == COLOURS[outer - 1]).all()
+        assert (picture[5, 5] == GREY).all()
+
+
 def test_white_lies_to_the_right_and_below():
     picture = drawn(np.zeros((9, 12), np.uint8))
     assert picture.shape == (9 + GAP, 12 + GAP, 3)
