@@ -58,7 +58,7 @@ def decode(codes: np.ndarray, regions: Sequence[Region], label_of: Mapping[str, 
     layers += [(IGNORE - label, label, bit) for bit, region, label in known if label != IGNORE and not region.crowd]
     layers += [(IGNORE + 1, IGNORE, bit) for bit, _, label in known if label == IGNORE]
     for _, label, bit in sorted(layers):
-        labels[(codes >> bit) & 1 == 1] = label
+        labels[codes & codes.dtype.type(1 << bit) > 0] = label
     return labels
 
 

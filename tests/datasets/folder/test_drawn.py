@@ -219,6 +219,18 @@ def test_an_image_without_a_scored_pixel_is_refused(images: Path, coco: Callable
         scan(settings(images=images, masks=coco([(1, NUCLEUS)], crowds=(0, 1))))
 
 
+def test_all_faults_of_a_file_are_told_at_once(images: Path, coco: Callable[..., Path]) -> None:
+    sizes = [{"id": n, "file_name": f"{x}.png", "width": WIDTH, "height": HEIGHT} for n, x in enumerate("ac")]
+    checked = check(settings(images=images, masks=coco([(1, CELL)], images=sizes)))
+    assert len(checked.faults) == 1
+    assert f"has no image called b.png; add it, or remove {images}/b.png" in checked.faults[0]
+    assert checked.notes == ["instances.json: 1 of its images are not in the folder, and are not used: c.png"]
+    (images.parent / "instances.json").write_text("{")
+    checked = check(settings(images=images, masks=images.parent / "instances.json"))
+    assert len(checked.faults) == 1
+    assert "instances.json is damaged" in checked.faults[0]
+
+
 def test_unused_images_of_the_file_are_noted(images: Path, coco: Callable[..., Path]) -> None:
     (images / "b.png").unlink()
     checked = check(settings(images=images, masks=coco([(1, CELL)])))
