@@ -88,6 +88,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
+    outside: list[str] = []  # of the range of the training
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:
         with contextlib.closing(outcomes):
@@ -97,6 +98,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
                 else:
                     written[one] = outcome.pictures
                     unspaced += [] if outcome.spaced else [_where(one)]
+                    if outcome.note:
+                        outside.append(_where(one))
+                        console.print(_shown(f"note: {_where(one)}: {outcome.note}"))
     finally:  # after Ctrl-C, or where the memory ends, too
         done = areas.sort(command.output, inputs, members[0].classes)
         lost = [_where(one) for one in written if one.name not in done]  # another command writes to the folder
@@ -108,6 +112,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if unspaced:
             why = "their pixel spacing is not finite and above 0, or differs between slices"
             console.print(_shown(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
+        if outside:
+            several = f"{len(outside)} of {len(written)} inputs"
+            console.print(
+                _shown(
+                    f"note: {several} do not hold values as the run was trained on: {first_few(outside)}; look at "
+                    "their masks before you use them"
+                )
+            )
         for line in failed:
             console.print(f"failed: {_shown(line)}")
     return 1 if failed else 0

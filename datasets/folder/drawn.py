@@ -29,6 +29,7 @@ class Drawn:
     label_of: Mapping[str, int]  # by the annotations' names; names that are not there are left out
     text: str  # for `describe`
     kind: Literal["drawn"] = "drawn"
+    notes: tuple[str, ...] = ()
 
     def labels(self, paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:
         """Return the labels of one mask, uint8 (1, H, W)."""

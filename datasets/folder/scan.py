@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets import files, formats
+from datasets.folder import class_names, labels, pairs, palettes
 from datasets.folder import images as image_files
-from datasets.folder import labels, pairs
 from datasets.folder import masks as mask_files
 from datasets.folder.drawn import Drawn
 from datasets.folder.settings import Settings
@@ -88,17 +88,19 @@ def scan_pairs(
         faults: gets the faults, and pairs with a fault are left out; without it the first fault is raised as DataError.
         track: `track(items, total)` may wrap the iteration to show its progress.
     """
-    paired, how = pairs.pairs(given, faults), given.how
+    paired, how, apart = pairs.pairs(given, faults), given.how, bool(given.class_files)
     scanned = []
     for pair in track(paired, len(paired)):
         with files.collecting(faults):
             header = formats.header(pair.image, how)
-            one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True))
+            one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True, apart=apart))
             _check_sizes(one)
             scanned.append(one)
-    indices = mask_files.palettes_agree([one.mask for one in scanned])
+    indices = palettes.by_index([one.mask for one in scanned], class_names.codes(given))
     if not indices:
-        scanned = [one._replace(mask=mask_files.summarise(one.pair.mask, how, indices=False)) for one in scanned]
+        scanned = [
+            one._replace(mask=mask_files.summarise(one.pair.mask, how, indices=False, apart=apart)) for one in scanned
+        ]
     return scanned, indices
 
 
@@ -129,6 +131,9 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
 def _check_sizes(one: Scanned) -> None:
     if (one.header.slices, one.header.size) == (one.mask.slices, one.mask.size):
         return
+    if one.header.size == one.mask.size:
+        image, mask = f"{one.pair.image[0]} is of {one.header.slices}", f"its mask {one.pair.mask[0].name} is of"
+        raise files.DataError(f"{image} slices but {mask} {one.mask.slices}; they must be equal")
     sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (one.header.size, one.mask.size))
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     raise files.DataError(

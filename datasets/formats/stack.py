@@ -21,6 +21,7 @@ class How(NamedTuple):
 
     pages: str = ""  # of a TIF: "channels" or "slices"; "" refuses pages that could be both
     axis: str = "axial"  # along which a volume is cut into slices: "axial", "coronal" or "sagittal"
+    channels: int | None = None  # of the run that is to predict; None in training, which takes them from the files
 
 
 PLAIN = How()

@@ -26,7 +26,8 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
         InputError: for a file that the run cannot read, and where there is no such file or id.
     """
     if Path(name).is_file():
-        stored = formats.read((Path(name),), How(run.config.data.pages, run.config.data.axis)).pictures
+        how = How(run.config.data.pages, run.config.data.axis, run.channels)
+        stored = formats.read((Path(name),), how).pictures
         if len(stored) != 1:
             raise InputError(f"{name}: holds {len(stored)} pictures; save the one that you mean as a file")
         try:

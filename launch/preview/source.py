@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -34,7 +35,7 @@ class Source:
     description: str  # what the files are and how they are read, in one paragraph
     faults: list[str]  # why launch.cv would refuse the data set
     notes: list[str]  # what launch.cv would not refuse, but the user should know
-    proposed: tuple[str, ...] = ()  # names of classes with which refused masks can be read
+    proposed: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of data, to read refused masks with
 
 
 def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
@@ -96,7 +97,7 @@ def _folder(data: Data, console: Console) -> Source:
         description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
         faults=checked.faults,
         notes=checked.notes,
-        proposed=checked.classes,
+        proposed=checked.suits,
     )
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, TypedDict
 import grain
 import numpy as np
 
-from sharp_unet_jax.data import digest
+from sharp_unet_jax.data import digest, grey_range
 from sharp_unet_jax.data.resize import Fit, MaskFilter, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
@@ -63,6 +63,11 @@ class Dataset:
     def gigabytes(self) -> float:
         """Size of images and masks, in 1e9 bytes."""
         return (self.images.nbytes + self.masks.nbytes) / 1e9
+
+    @functools.cached_property
+    def clipped(self) -> tuple[float, float] | None:
+        """The largest share of an image that the window clips at either end; None without a window."""
+        return grey_range.largest_shares(self.images, self.masks) if self.window else None
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -39,6 +39,7 @@ class Trained:
     config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized
     channels: int  # of the images
     window: tuple[float, float] | None  # intensities that became 0 and 255, see `data.pixels.windowed`
+    clipped: tuple[float, float] | None  # the largest shares of a training image that the window clipped, if known
     num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
@@ -164,6 +165,7 @@ def load(path: str | Path) -> Trained:
         config,
         channels,
         (window[0], window[1]) if (window := folds.get("window")) else None,
+        (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
         num_classes,
         nnx.graphdef(abstract),
         _weights(path, abstract, digest),

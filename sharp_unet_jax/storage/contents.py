@@ -72,6 +72,7 @@ class Folds(TypedDict):
     group_of: NotRequired[dict[str, str]]  # by image id, in the data set's order
     classes: Annotated[list[str], Meta(min_length=2)]  # background first
     window: NotRequired[Pair | None]
+    clipped: NotRequired[Pair | None]  # see `data.grey_range.largest_shares`; None without a window
     protocol: NotRequired[str]
     grouped: NotRequired[bool]
     folds: list[Cell]

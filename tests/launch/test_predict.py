@@ -92,7 +92,7 @@ def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, mon
     with open(tmp_path / "out/areas.csv", "a", encoding="utf-8") as file:
         file.write("deep/c,0,squ")  # cut off in the middle of a line
     read, times = picture.read, []
-    monkeypatch.setattr(picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: times.append(paths[0].name) or read(paths, how))
     assert predict.run(arguments, console) == 0
     assert times == ["b.bmp"]
     assert table(tmp_path / "out") == before
@@ -510,3 +510,26 @@ def test_as_a_user_gives_it(tmp_path):
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
+
+
+def test_values_outside_those_of_the_training_are_noted(done, tmp_path, console):
+    """Fractions and a range of 16 bits, for a run that was trained on 12 bits: by image, at the end, in areas.csv."""
+    edit(done / "folds.json", window=[0.0, 4095.0], clipped=[0.02, 0.01])
+    follow(done)
+    scene = np.random.default_rng(0).integers(0, 4000, (20, 30))
+    (tmp_path / "in").mkdir()
+    images = {
+        "fine": scene.astype(np.uint16),
+        "full": (scene * 16).astype(np.uint16),
+        "part": (scene / 4095).astype("f"),
+    }
+    for name, image in images.items():
+        tifffile.imwrite(tmp_path / f"in/{name}.tif", image)
+    assert predict.run([f"--run={done}", "--model=unet", str(tmp_path / "in"), str(tmp_path / "out")], console) == 0
+    text = " ".join(console.export_text().split())
+    share = f"{(scene * 16 >= 4087).mean():.0%}"  # the last grey level, rounded
+    assert f"full.tif: {share} of the values are at or above the high end of the range of the training" in text
+    assert "part.tif: 100% of the values are at or below the low end" in text
+    assert "note: 2 of 3 inputs do not hold values as the run was trained on" in text
+    notes = {row["input"]: row["note"][:20] for row in table(tmp_path / "out")}
+    assert notes == {"fine": "", "full": f"{share} of the values ar", "part": "100% of the values a"}

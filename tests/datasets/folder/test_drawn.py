@@ -127,7 +127,7 @@ def test_the_order_of_named_classes_says_which_wins(images: Path, coco: Callable
 def test_prepare_is_told_all_and_proposes_the_smallest_first(images: Path, coco: Callable[..., Path]) -> None:
     checked = check(settings(images=images, masks=coco([(2, NUCLEUS), (1, CELL)])))
     assert len(checked.faults) == 1
-    assert checked.classes == ("background", "nucleus", "cell")
+    assert checked.suits == {"classes": ("background", "nucleus", "cell")}
     assert checked.found is not None
     np.testing.assert_array_equal(labels(checked.found), filled((2, CELL), (1, NUCLEUS)))
 
