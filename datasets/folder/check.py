@@ -82,9 +82,8 @@ def _read(
     except files.DataError as error:
         faults.append(str(error))
     if any(mask.drawn for mask in summaries):
-        classes = drawn.proposed(summaries, given)
-        plain = replace(given, classes=classes, labels="classes", ignore="")
-        return drawn.decide(summaries, plain), {"classes": classes}
+        plain = replace(given, classes=drawn.proposed(summaries, given), labels="classes", ignore="")
+        return drawn.decide(summaries, plain), settings[0] if settings else {}
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
     settings.append({"classes": ("background", "foreground")})
     if len(values) <= labels.MAX_CLASSES:
