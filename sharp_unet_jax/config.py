@@ -21,6 +21,7 @@ class Data:
     mask_filter: Literal["nearest", "antialiased", "any"] = "nearest"
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
+    context: int = 0  # neighbours of each slice of a volume, on either side, that are channels of it too (2.5-D)
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
     # Builder "folder" alone, as all of the following: a folder of images, or one holding images/ and masks/.
     images: str = ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets import annotations, files
-from datasets.folder import class_names, drawn, labels, masks, pairs
+from datasets.folder import class_names, drawn, labels, masks, pairs, volumes
 from datasets.folder import images as image_files
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
@@ -131,12 +131,19 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
             f"{np.count_nonzero(grey)} of {len(scanned)} masks hold greys between black and white "
             f"({sum(grey) / pixels:.2%} of all pixels): edges were blurred, and are cut in the middle"
         )
+    notes += volumes.notes([(one.pair, one.header) for one in scanned])
     if blurred := sum(one.mask.jpeg for one in scanned):
         notes.append(f"{blurred} masks are JPEG, which blurs edges: better export them as PNG")
     if inverted := sum(one.mask.inverted for one in scanned):
         notes.append(
             f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: check on the "
             "contact sheet that the right side is foreground"
+        )
+    shallow = [one.pair.image[0].name for one in scanned if not one.header.deep]
+    if 0 < len(shallow) < len(scanned):
+        notes.append(
+            f"{pairs.first_few(shallow)} have 8 bits a channel and stay as they are, and the other images are deeper: "
+            "these are scaled to 8 bits by the window; check on the contact sheet that both are as bright"
         )
     if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:
         notes.append(

@@ -100,4 +100,5 @@ class Builder(examples.Builder):
             for (_, index, name), image, mask in zip(named, images, labels, strict=True):
                 group = group_of.get(pair.id) or pair.group or pair.id
                 where = str(pair.image[0]) + (f", slice {index}" if len(images) > 1 else "")
-                yield examples.Pair(id=name, group=group, image=image, mask=mask, where=where)
+                volume = pair.id if len(images) > 1 else ""
+                yield examples.Pair(id=name, group=group, image=image, mask=mask, where=where, volume=volume)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datasets import annotations, files
+from datasets import annotations, files, formats
 from datasets.folder.settings import Settings
 from sharp_unet_jax.storage import spreadsheet
 
@@ -79,7 +79,7 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
     if alone:
         with files.collecting(faults):
             raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
-    return tuple(Pair(path.stem, (path,), (mask_of[key],)) for key, path in image_of.items() if key in mask_of)
+    return tuple(Pair(formats.stem(path), (path,), (mask_of[key],)) for key, path in image_of.items() if key in mask_of)
 
 
 def listing(folder: Path) -> list[Path]:
@@ -87,7 +87,7 @@ def listing(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise files.DataError(f"{folder}: no such folder; check the path")
     # macOS puts a dot file beside each real file.
-    found = [p for p in folder.iterdir() if p.suffix.lower() in files.IMAGES and not p.name.startswith(".")]
+    found = [p for p in folder.iterdir() if p.name.lower().endswith(formats.SUFFIXES) and not p.name.startswith(".")]
     if not found:
         below = sum(path.suffix.lower() in files.IMAGES for path in folder.rglob("*"))
         hint = f"; {below} are in its subfolders, which are not read" if below else ""
@@ -133,7 +133,7 @@ def first_few(names: Iterable[object]) -> str:
 
 
 def _key(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.stem).casefold()
+    return unicodedata.normalize("NFC", formats.stem(path)).casefold()
 
 
 def _normal(name: str) -> str:

@@ -20,7 +20,7 @@ from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
 from sharp_unet_jax import decision
-from sharp_unet_jax.data import grey_range
+from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict
@@ -45,7 +45,7 @@ class _Opened(NamedTuple):
 
     input: Input
     stack: Stack  # without its pictures
-    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them
+    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them but for neighbouring slices
     note: str  # see Written
 
 
@@ -85,7 +85,7 @@ def predict_files(
                 ended.append((one, future))
             else:
                 opened.append(future.result())
-                yield from opened[-1].images
+                yield from neighbours.stacked(opened[-1].images, members[0].config.data.context)
 
     try:
         probabilities = predict.predict(members, pictures(), **options, devices=devices)
@@ -123,7 +123,7 @@ def _ahead(
 def _read(run: Trained, one: Input) -> _Opened:
     """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
     data = run.config.data
-    stack = formats.read(one.paths, How(data.pages, data.axis, run.channels))
+    stack = formats.read(one.paths, How(data.pages, data.axis, run.slice_channels))
     if 0 in stack.pictures.shape:  # `predict_files` counts on a picture at least
         raise DataError(f"{one.paths[0]}: holds no pictures, but an array {stack.pictures.shape}; remove or repair it")
     if run.dataset == "lung_ct/volumes" and one.family is nifti and _sliced_otherwise(stack.pictures.shape):
@@ -133,8 +133,13 @@ def _read(run: Trained, one: Input) -> _Opened:
             "whatever their headers say: fix the header, or give the slices as pictures"
         )
     pictures = stack.pictures
+    if data.context and len(pictures) == 1:
+        raise DataError(
+            f"{one.paths[0]}: is a single picture, and the run was trained on slices with their neighbours "
+            f"(data.context={data.context}); give the volume"
+        )
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
-    images = as_trained(pictures, run.channels, run.window)
+    images = as_trained(pictures, run.slice_channels, run.window)
     return _Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from sharp_unet_jax import palette
+from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 
 GAP = 4  # white pixels between two pictures
@@ -21,7 +22,7 @@ def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Returns (H + GAP, W + GAP, 3) uint8.
     """
-    picture = np.broadcast_to(image, (*mask.shape, 3)).copy()
+    picture = np.broadcast_to(shown(image), (*mask.shape, 3)).copy()
     ignored = mask == IGNORE
     picture[ignored] = picture[ignored] // 2 + IGNORED // 2
     rows, columns = np.indices(mask.shape)

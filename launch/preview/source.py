@@ -14,11 +14,13 @@ from rich.console import Console
 from datasets.errors import DamagedError, DataError, MissingError
 from datasets.files import local
 from datasets.folder import check, labels
+from datasets.folder.scan import by_slice
 from datasets.folder.settings import settings
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice.profile import ImageProfile, Profile, profile_image
 from sharp_unet_jax.config import Data
+from sharp_unet_jax.data import neighbours, pixels
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,7 @@ def _folder(data: Data, console: Console) -> Source:
     if found is None:
         return Source(name, [], [], (), 1, _nothing, {}, "", checked.faults, checked.notes)
     pairs, reading, names = found.pairs, found.reading, found.names
-
-    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        number, at, _ = names[index]
-        image, mask = found.read(number)
-        return image[at], mask[at]
-
+    alone = [pair.id for pair, slices in zip(pairs, found.slices, strict=True) if slices == 1]
     of_pairs = [pairs[number] for number, _, _ in names]
     return Source(
         name=name,
@@ -92,10 +89,10 @@ def _folder(data: Data, console: Console) -> Source:
         groups=[checked.groups.get(pair.id) or pair.group or pair.id for pair in of_pairs],
         classes=reading.classes,
         channels=found.channels,
-        read=read,
+        read=by_slice(found),
         kinds=checked.kinds,
         description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
-        faults=checked.faults,
+        faults=checked.faults + ([neighbours.missing(alone[0], data.context)] if data.context and alone else []),
         notes=checked.notes,
         proposed=checked.suits,
     )
@@ -104,11 +101,13 @@ def _folder(data: Data, console: Console) -> Source:
 def _built(data: Data, console: Console) -> Source:
     """Read what a builder has built; it has checked the files."""
     builder = dataset.built(data, console)
+    dataset.check_context(builder, data)
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it decodes without OpenCV
     examples, features = builder.as_data_source(split="train"), builder.info.features
     undecoded = {key: tfds.decode.SkipDecoding() for key in ("image", "mask")}
     plain = builder.as_data_source(split="train", decoders=undecoded)
     names = [(example["id"].decode(), example["group"].decode()) for example in plain]
+    alone = [example["id"].decode() for example in plain if data.context and not example["volume"]]
     channels = features["image"].shape[-1]
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,9 +120,9 @@ def _built(data: Data, console: Console) -> Source:
         classes=tuple(builder.info.metadata["classes"]),
         channels=channels,
         read=read,
-        kinds={"grey" if channels == 1 else "RGB": len(names)},
+        kinds={pixels.kind(channels): len(names)},
         description=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
-        faults=[],
+        faults=[neighbours.missing(alone[0], data.context)] if alone else [],
         notes=[],
     )
 

@@ -27,8 +27,8 @@ def suggest(
     # The settings of a built-in data set are its paper's.
     kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
     room, fast = memory.at_hand(device), device.platform != "cpu"
-    better = applied(config, changes)
-    return changes + settings.settings(better, profile, channels=source.channels, room=room, fast=fast, kept=kept)
+    better, channels = applied(config, changes), source.channels * (2 * config.data.context + 1)
+    return changes + settings.settings(better, profile, channels=channels, room=room, fast=fast, kept=kept)
 
 
 def applied(config: Config, changes: Sequence[Advice]) -> Config:

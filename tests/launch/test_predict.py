@@ -533,3 +533,27 @@ def test_values_outside_those_of_the_training_are_noted(done, tmp_path, console)
     assert "note: 2 of 3 inputs do not hold values as the run was trained on" in text
     notes = {row["input"]: row["note"][:20] for row in table(tmp_path / "out")}
     assert notes == {"fine": "", "full": f"{share} of the values ar", "part": "100% of the values a"}
+
+
+def test_what_no_dicom_seg_can_hold_is_said_before_it_is_predicted(finished, tmp_path, console, monkeypatch):
+    """A film and a picture of ultrasound: the masks are a TIF and a PNG, and the command resumes."""
+    (tmp_path / "in").mkdir()
+    files = Path(pydicom.data.__file__).parent / "test_files"
+    for name in ("examples_ybr_color", "examples_rgb_color"):
+        shutil.copy(files / f"{name}.dcm", tmp_path / "in")
+    picture = pydicom.dcmread(tmp_path / "in/examples_rgb_color.dcm")
+    del picture.StudyInstanceUID
+    picture.save_as(tmp_path / "in/examples_rgb_color.dcm")
+    arguments = [f"--run={finished / 'runs/sharp_unet/repeat0-fold1'}", str(tmp_path / "in"), str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "predict_files", lambda *_: (_ for _ in ()))
+        predict.run(arguments, console)
+    said = console.export_text()
+    assert re.search(r"note: .*examples_ybr_color.dcm: masks are \.tif files, .*\(Only a single frame", said)
+    assert re.search(r"note: .*examples_rgb_color.dcm: masks are \.png files, .*\(it has no StudyInstanceUID", said)
+    assert predict.run(arguments, console) == 0
+    assert tifffile.imread(tmp_path / "out/masks/examples_ybr_color.tif").shape == (30, 240, 320)
+    with Image.open(tmp_path / "out/masks/examples_rgb_color.png") as mask:
+        assert mask.size == (320, 240)
+    assert predict.run(arguments, console) == 0
+    assert "2 inputs, 2 of them done before" in console.export_text()

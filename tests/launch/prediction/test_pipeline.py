@@ -18,6 +18,7 @@ from sharp_unet_jax.errors import InputError
 RUN = SimpleNamespace(
     dataset="squares",
     channels=1,
+    slice_channels=1,
     window=None,
     clipped=None,
     classes=("background", "bright"),

@@ -1,8 +1,10 @@
 """Outlines of masks in images."""
 
 import numpy as np
+import pytest
 
 from launch.preview.outlines import COLOURS, GAP, IGNORED, outlined
+from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 
 GREY = 100
@@ -30,6 +32,13 @@ def test_every_region_has_an_outline_of_its_own():
         assert (picture[3, 3:9] == COLOURS[inner - 1]).all()
         assert (picture[2, 2:10] == COLOURS[outer - 1]).all()
         assert (picture[5, 5] == GREY).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_images_of_any_number_of_channels_are_drawn(channels):
+    image = np.arange(12 * channels, dtype=np.uint8).reshape(3, 4, channels)
+    picture = outlined(image, np.zeros((3, 4), np.uint8))
+    np.testing.assert_array_equal(picture[:3, :4], np.broadcast_to(shown(image), (3, 4, 3)))
 
 
 def test_white_lies_to_the_right_and_below():
