@@ -144,7 +144,9 @@ def test_a_set_of_an_earlier_version_is_read_and_has_no_neighbours(
         patch.setattr(
             examples,
             "generate",
-            lambda *args: ((key, {k: v for k, v in one.items() if k != "volume"}) for key, one in generate(*args)),
+            lambda *args, **options: (
+                (key, {k: v for k, v in one.items() if k != "volume"}) for key, one in generate(*args, **options)
+            ),
         )
         whole = dataset.load(data, Console(quiet=True))
     assert dataset.load(data, Console(quiet=True)).sha256 == whole.sha256
