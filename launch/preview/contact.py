@@ -67,7 +67,7 @@ def sheet(profile: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]
         draw.rectangle((x, 6, x + 12, 18), fill=tuple(COLOURS[label % len(COLOURS)].tolist()))
         draw.text((x + 18, 4), name, "black", font)
         x += 30 + int(draw.textlength(name, font))
-    if (profile.counts.sum(axis=1) < profile.sizes.prod(axis=1)).any():
+    if (profile.labelled < 1).any():
         draw.rectangle((x, 6, x + 12, 18), fill=tuple(IGNORED.tolist()))
         draw.text((x + 18, 4), "not scored", "black", font)
     for number, (index, why) in enumerate(chosen):
