@@ -27,7 +27,7 @@ def test_a_row_for_each_slice_and_class_but_the_background():
         ("a", "1", "lesion", "1", "0.125000", "0.5000", "", "2"),
     ]
     for unknown in (None, math.nan):
-        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [("a", "0", "lung", "4", "0.500000", "", "1")]
+        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [("a", "0", "lung", "4", "0.500000", "", "", "1")]
 
 
 @pytest.fixture
