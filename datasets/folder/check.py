@@ -82,9 +82,8 @@ def _read(
     except files.DataError as error:
         faults.append(str(error))
     if any(mask.drawn for mask in summaries):
-        classes = drawn.proposed(summaries, given)
-        plain = replace(given, classes=classes, labels="classes", ignore="")
-        return drawn.decide(summaries, plain), {"classes": classes}
+        plain = replace(given, classes=drawn.proposed(summaries, given), labels="classes", ignore="")
+        return drawn.decide(summaries, plain), settings[0] if settings else {}
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
     if not any("=" in name for name in given.classes):
         settings += [{"classes": ("background", *rest)} for rest in _plain_names(values)]
