@@ -1,6 +1,6 @@
 """The colours of a TIF: what its photometric tag and its ExtraSamples say of the samples of a pixel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 from datasets.files import DataError
 
 ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-# tifffile's JPEG decoders make RGB of YCbCr; these compressions give the samples as they were.
+INK_SET, CMYK = 332, 1  # the tag, and its value for CMYK, or without the tag
+# tifffile's JPEG decoders make RGB of YCbCr; the compressions after them give the samples as they were.
 JPEG = (COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.JPEG_LOSSY, COMPRESSION.ALT_JPEG)
 LOSSLESS = (
     COMPRESSION.NONE,
@@ -65,7 +66,8 @@ def colours(where: Path, series: tifffile.TiffPageSeries, samples: int, planes: 
     if said == PHOTOMETRIC.PALETTE and len(kept) == 1:
         table = _table(where, series)
         return Colours(kept, table.shape[1], "palette", partial(_looked_up, table))
-    if said == PHOTOMETRIC.SEPARATED and len(kept) > 3 and series.dtype.kind == "u" and page.tags.valueof(332, 1) == 1:
+    inks = page.tags.valueof(INK_SET, CMYK)
+    if said == PHOTOMETRIC.SEPARATED and inks == CMYK and len(kept) > 3 and series.dtype.kind == "u":
         return Colours(kept, len(kept) - 1, "CMYK", partial(_first, 4, _from_cmyk))
     if said == PHOTOMETRIC.YCBCR and len(kept) > 2 and series.dtype == np.uint8 and page.compression in LOSSLESS:
         return as_stored._replace(note="YCbCr", convert=partial(_first, 3, _from_ycbcr))
@@ -110,6 +112,6 @@ def _from_cmyk(array: np.ndarray) -> np.ndarray:
 
 
 def _from_ycbcr(array: np.ndarray) -> np.ndarray:
-    size: Sequence[int] = (array.shape[2], array.size // 3 // array.shape[2])
-    rgb = Image.frombytes("YCbCr", (size[0], size[1]), array.tobytes()).convert("RGB")
+    width = array.shape[2]  # the pictures become one, below each other
+    rgb = Image.frombytes("YCbCr", (width, array.size // 3 // width), array.tobytes()).convert("RGB")
     return np.asarray(rgb).reshape(array.shape)
