@@ -7,7 +7,8 @@ import numpy as np
 
 from datasets import files, formats
 from datasets.formats.stack import PLAIN, How
-from sharp_unet_jax.data.pixels import Window, windowed
+from sharp_unet_jax.data.pixels import Window, as_trained
+from sharp_unet_jax.errors import InputError
 
 SAMPLE = 32  # slices of a volume, and fewer than twice as many, that its percentiles are computed from
 
@@ -28,13 +29,14 @@ def common_window(images: Sequence[Sequence[Path]], how: How = PLAIN, *, by_chan
 
 
 def read(paths: Sequence[Path], channels: int, window: Window | None, how: How = PLAIN) -> np.ndarray:
-    """Return an image as uint8 (n, H, W, channels); `window` is for images of more than 8 bits. Raises DataError."""
-    array = stored(paths, how)
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype != np.uint8:
-        array = windowed(array, window or (0.0, 255.0))
-    return np.repeat(array, channels, axis=-1) if array.shape[-1] < channels else array
+    """Return an image as uint8 (n, H, W, channels), as predictions read it; `window` is for more than 8 bits.
+
+    Raises DataError.
+    """
+    try:
+        return as_trained(stored(paths, how), channels, window or (0.0, 255.0))
+    except InputError as error:
+        raise files.DataError(f"{paths[0]}: {error}, or set another window with --config.data.window") from error
 
 
 def _sample(slices: np.ndarray) -> np.ndarray:

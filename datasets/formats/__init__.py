@@ -42,7 +42,8 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     """Return the pictures of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
     if are_channels(paths):
-        return channel_files.joined([read((path,), how) for path in paths], paths)
+        one = how._replace(channels=None)  # each file is one of the run's channels
+        return channel_files.joined([read((path,), one) for path in paths], paths)
     return (family(paths[0]) or picture).read(paths, how)
 
 

@@ -121,6 +121,6 @@ def _refuse_offset(image: np.ndarray, window: Window) -> None:
     for plane, (low, high) in zip(planes, np.reshape(window, (-1, 2)).tolist(), strict=True):
         if low <= _OF_CT and plane.min() >= 0:
             raise InputError(
-                f"the pixels are {plane.min():g} to {plane.max():g}, and the run was trained on values from {low:g} "
-                f"to {high:g} (of a CT: Hounsfield units): give the file as it was measured"
+                f"the pixels are {plane.min():g} to {plane.max():g}, and the window is from {low:g} to {high:g} (of a "
+                "CT: Hounsfield units): give the file as it was measured"
             )

@@ -108,6 +108,19 @@ def test_a_deep_image_has_the_same_pixels_in_training_and_prediction(tmp_path: P
     assert np.abs(trained.ravel() - exact).max() < 0.501
 
 
+def test_a_ct_stored_with_an_offset_is_refused_in_training_as_in_prediction(tmp_path: Path, save) -> None:
+    """Or it would be brighter than the others of the set, without a word."""
+    measured = np.linspace(-1000, 400, 120).reshape(SHAPE).astype(np.int16)
+    for name, values in (("a.tif", measured), ("b.tif", measured + 1024)):
+        save(tmp_path / "images" / name, values)
+        save(tmp_path / "masks" / name.replace("tif", "png"), BLOB)
+    for given in ((), (-1000.0, 400.0)):
+        found = scan(settings(images=tmp_path, window=given))
+        assert found.read(0)[0].max() > 140
+        with pytest.raises(files.DataError, match=r"b\.tif: the pixels are 24 to 1424, and the window is from -"):
+            found.read(1)
+
+
 def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[..., None]) -> None:
     hot = np.tile(np.arange(1000, 1100, dtype=np.uint16), (100, 1))
     hot[0, 0] = 65535

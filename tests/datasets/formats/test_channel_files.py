@@ -11,6 +11,7 @@ from PIL import Image
 from datasets import formats
 from datasets.files import DataError
 from datasets.formats import channel_files
+from datasets.formats.stack import How
 
 GREY = np.random.default_rng(0).integers(0, 256, (2, 12, 10), np.uint8)
 
@@ -98,6 +99,17 @@ def test_volumes_become_channels_slice_by_slice(tmp_path):
     assert found.pictures.shape[0] == formats.header(paths).slices == 3
     assert (found.area, formats.header(paths).channels) == (one.area, 2)
     assert found.origin is not None
+
+
+def test_a_file_of_a_channel_has_no_channels_of_the_run(tmp_path):
+    """Its pages are refused, as in training, although there are as many as the run has channels."""
+    for number in range(2):
+        tifffile.imwrite(tmp_path / f"a_{number}.tif", GREY, photometric="minisblack", metadata=None)
+    paths = [tmp_path / f"a_{number}.tif" for number in range(2)]
+    for how in (How(), How(channels=2)):
+        with pytest.raises(DataError, match=r"data\.pages"):
+            formats.read(paths, how)
+    assert formats.read(paths, How("slices", channels=2)).pictures.shape == (2, 12, 10, 2)
 
 
 @pytest.mark.parametrize("read", [formats.header, formats.read])
