@@ -42,6 +42,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     """Return the pictures of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
     if are_channels(paths):
+        header(paths, how)  # refuses volumes that lie apart
         return channel_files.joined([read((path,), how) for path in paths], paths)
     return (family(paths[0]) or picture).read(paths, how)
 
