@@ -92,6 +92,8 @@ def _images(profile: Profile) -> pd.DataFrame:
     columns["height"], columns["width"] = profile.sizes.T
     columns["brightness"] = [round(one.brightness, 1) for one in profile.images]
     columns |= {f"share of {name}": share[:, label].round(6) for label, name in enumerate(profile.classes)}
+    if (profile.labelled < 1).any():
+        columns["share ignored"] = (1 - profile.labelled).round(6)
     return pd.DataFrame(columns)
 
 

@@ -3,6 +3,7 @@
 The mask of an image is its LabelMe file, or two files: the COCO file, and the image that it is to be looked up for.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +82,14 @@ def pair(
     """
     if not masks.is_file():
         return _labelme(images, folder, masks, faults)
-    whole, found, image_of = coco.load(masks), dict[Path, tuple[Path, ...]](), dict[str, Path]()
+    found, image_of = dict[Path, tuple[Path, ...]](), dict[str, Path]()
+    try:
+        whole = coco.load(masks)
+    except DataError as error:
+        if faults is None:
+            raise
+        faults.append(str(error))
+        return found
     for image in images:
         with files.collecting(faults):
             name = coco.picture(whole, image)["file_name"]
@@ -94,7 +102,11 @@ def pair(
 def unused(images: Sequence[Path], masks: Path) -> list[str]:
     """Return the names in the COCO file `masks` of images that are not among `images`. Raises DataError."""
     whole = coco.load(masks)
-    return sorted(coco.pictures(whole) - {coco.picture(whole, image)["file_name"] for image in images})
+    names = coco.pictures(whole)
+    for image in images:
+        with contextlib.suppress(DataError):  # `pair` tells of it
+            names.discard(coco.picture(whole, image)["file_name"])
+    return sorted(names)
 
 
 def _labelme(

@@ -15,7 +15,7 @@ from sharp_unet_jax.data.resize import Size
 
 FINE = 5  # steps a pixel, as in rleFrPoly of pycocotools
 LONGEST = 2**26  # steps of an outline: a hundred times around the largest picture
-MOST = 62  # regions of different kinds in an image: each is a bit of a code
+MOST = 64  # regions of different kinds in an image: each is a bit of a code
 
 
 class Patch(NamedTuple):
@@ -100,17 +100,19 @@ def uncompressed(text: str) -> list[int]:
 
 
 def codes(parts: Iterable[tuple[Region, Patch]], size: Size) -> tuple[np.ndarray, tuple[Region, ...]]:
-    """Return what each pixel lies in, int64 (H, W): the bit k is set where it lies in the kth of the regions returned.
+    """Return what each pixel lies in, (H, W): the bit k is set where it lies in the kth of the regions returned.
 
-    Raises ValueError for more than MOST different regions.
+    Codes have the smallest unsigned dtype that holds all bits. Raises ValueError for more than MOST different regions.
     """
-    painted, bit_of = np.zeros(size, np.int64), dict[Region, int]()
+    painted, bit_of = np.zeros(size, np.uint8), dict[Region, int]()
     for region, (top, left, mask) in parts:
         bit = bit_of.setdefault(region, len(bit_of))
         if bit == MOST:
             raise ValueError(f"more than {MOST} classes are in one image")
+        if bit == 8 * painted.itemsize:
+            painted = painted.astype(f"u{2 * painted.itemsize}")
         box = painted[top : top + mask.shape[0], left : left + mask.shape[1]]
-        box |= mask.astype(np.int64) << bit
+        box |= mask.astype(painted.dtype) << painted.dtype.type(bit)
     return painted, tuple(bit_of)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from datasets import annotations, files
 from datasets.annotations.labelme import IGNORED
 from datasets.annotations.raster import Region
+from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import Summary
 from datasets.folder.pairs import first_few, is_text
 from datasets.folder.settings import MAX_CLASSES, Settings
@@ -59,7 +60,7 @@ def decode(codes: np.ndarray, regions: Sequence[Region], label_of: Mapping[str, 
     layers += [(IGNORE - label, label, bit) for bit, region, label in known if label != IGNORE and not region.crowd]
     layers += [(IGNORE + 1, IGNORE, bit) for bit, _, label in known if label == IGNORE]
     for _, label, bit in sorted(layers):
-        labels[(codes >> bit) & 1 == 1] = label
+        labels[codes & codes.dtype.type(1 << bit) > 0] = label
     return labels
 
 
@@ -71,7 +72,8 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
         given: `classes`, `labels` and `ignore`; see README.md.
 
     Raises:
-        DataError: where they could mean two things, and for names that are not in the annotations.
+        DataError: for names that are not in the annotations.
+        UndecidedError: where the annotations could mean two things.
     """
     known, found, where = _names(summaries), _found(summaries), given.masks
     if odd := [name for name in known if not is_text(name)]:
@@ -90,11 +92,10 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
     else:
         label_of = {name: label for label, name in enumerate(classes) if name in known}
         if not given.classes and (twice := [name for name in objects if name.casefold() in BACKGROUND]):
-            rest = ",".join(name for name in objects if name not in twice)
-            raise files.DataError(
-                f"{where}: a class is called {twice[0]}; give --config.data.classes={twice[0]},{rest} if it covers "
-                f"other classes, or ground,{rest} to leave it out"
-            )
+            rest = [name for name in objects if name not in twice]
+            left_out = f"to leave it out, --config.data.classes={','.join(['ground', *rest])}"
+            called = f"{where}: a class is called {twice[0]}; if it cuts holes into others"
+            raise UndecidedError(called, left_out, classes=(twice[0], *rest))
     if len(classes) > MAX_CLASSES:
         raise files.DataError(
             f"{where}: {len(objects)} classes are annotated, and at most {MAX_CLASSES} with the background are read; "
@@ -105,11 +106,8 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
     both = _both(summaries, label_of)
     if both and not given.classes and sum(both.values()) > TOUCHING * _objects(summaries, label_of):
         (one, other), pixels = both.most_common(1)[0]
-        order = ",".join(["background", *_smallest_first(summaries, objects)])
-        raise files.DataError(
-            f"{where}: {classes[one]} and {classes[other]} overlap in {pixels:,} pixels; say which wins by the order "
-            f"of the classes: --config.data.classes={order}"
-        )
+        overlap = f"{where}: {classes[one]} and {classes[other]} overlap in {pixels:,} pixels, and the first class wins"
+        raise UndecidedError(overlap, classes=proposed(summaries, given))
     return Drawn(classes, label_of, _text(summaries, classes, label_of, sum(both.values())))
 
 

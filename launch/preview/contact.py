@@ -67,13 +67,15 @@ def sheet(profile: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]
         draw.rectangle((x, 6, x + 12, 18), fill=tuple(COLOURS[label % len(COLOURS)].tolist()))
         draw.text((x + 18, 4), name, "black", font)
         x += 30 + int(draw.textlength(name, font))
-    if (profile.counts.sum(axis=1) < profile.sizes.prod(axis=1)).any():
+    if (profile.labelled < 1).any():
         draw.rectangle((x, 6, x + 12, 18), fill=tuple(IGNORED.tolist()))
         draw.text((x + 18, 4), "not scored", "black", font)
     for number, (index, why) in enumerate(chosen):
         left, top = number % COLUMNS * side, 2 * LINE + number // COLUMNS * (side + 3 * LINE)
-        paper.paste(Image.fromarray(outlined(*resize(*read(index), (TILE, TILE), "letterbox"))), (left, top))
-        height, width = profile.sizes[index]
+        height, width = profile.sizes[index].tolist()
+        size = max(1, round(TILE * height / max(height, width))), max(1, round(TILE * width / max(height, width)))
+        picture = Image.fromarray(outlined(*resize(*read(index), size, "stretch")))
+        paper.paste(picture, (left + (TILE - size[1]) // 2, top + (TILE - size[0]) // 2))
         lines = f"{profile.ids[index]}  {width}x{height}, {profile.foreground[index]:.1%}", ", ".join(why)
         for line, text in enumerate(lines):
             draw.text((left + 2, top + TILE + line * LINE), _short(text, draw, font), "black", font)

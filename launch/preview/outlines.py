@@ -28,6 +28,6 @@ def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     rows, columns = np.indices(mask.shape)
     picture[ignored & ((rows + columns) // STRIPE % 2 == 0)] = IGNORED
     labels = np.where(mask == IGNORE, 0, mask)
-    edges = (labels > 0) & (ndimage.grey_erosion(labels, 3) != labels)
+    edges = (labels > 0) & ((ndimage.grey_erosion(labels, 3) != labels) | (ndimage.grey_dilation(labels, 3) != labels))
     picture[edges] = COLOURS[(labels[edges] - 1) % len(COLOURS)]
     return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)

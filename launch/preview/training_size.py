@@ -23,8 +23,8 @@ def all_empty(config: Config, source: Source, profile: Profile) -> bool:
 
 def unscored(config: Config, source: Source, profile: Profile) -> list[str]:
     """Return the ids of images of which no pixel is scored at the training size: the rest of them is ignored."""
-    data, labelled = config.data, profile.counts.sum(axis=1) / profile.sizes.prod(axis=1)
-    masks = {index: source.read(index)[1] for index in np.flatnonzero(labelled < FEW).tolist()}
+    data = config.data
+    masks = {index: source.read(index)[1] for index in np.flatnonzero(profile.labelled < FEW).tolist()}
     resized = {
         index: resize(mask[..., None], mask, data.size, data.fit, data.mask_filter)[1] for index, mask in masks.items()
     }

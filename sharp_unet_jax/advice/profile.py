@@ -66,6 +66,11 @@ class Profile:
         """Share of the labelled pixels that are not background, (n,)."""
         return self.counts[:, 1:].sum(axis=1) / np.maximum(self.counts.sum(axis=1), 1)
 
+    @cached_property
+    def labelled(self) -> NDArray[np.float64]:
+        """Share of the pixels that are not ignored, (n,)."""
+        return self.counts.sum(axis=1) / self.sizes.prod(axis=1)
+
     @property
     def grouped(self) -> bool:
         """True if two images are in one group."""

@@ -3,6 +3,7 @@
 import errno
 import functools
 import io
+import json
 import os
 import platform
 import shlex
@@ -22,6 +23,7 @@ from launch.console import config as configs
 from launch.console import cv_arguments, dataset
 from sharp_unet_jax.advice import duration, memory
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.sweeps import plan
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares, write
@@ -97,6 +99,50 @@ def test_what_is_suggested_can_be_trained(mine, check, tmp_path):
     splits = plan.split(config, data)
     assert len(splits) == config.folds
     assert data.images.shape == (12, *config.data.size, 3)
+
+
+def coco(masks, crowd):
+    """Return a COCO file of the rectangles `masks`; of the first image, `crowd` = (left, top, right, bottom) is one."""
+    objects = []
+    for number, mask in enumerate(masks):
+        (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=1 - axis))[[0, -1]] + [0, 1] for axis in (0, 1))
+        objects.append((number, 0, (left, top, right, bottom)))
+    return {
+        "images": [
+            {"id": n, "file_name": f"{chr(97 + n)}_i.png", "width": 48, "height": 40} for n, _ in enumerate(masks)
+        ],
+        "categories": [{"id": 1, "name": "cell"}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": 1,
+                "iscrowd": many,
+                "segmentation": [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]).ravel().tolist()],
+            }
+            for number, (image, many, (x0, y0, x1, y1)) in enumerate([*objects, (0, 1, crowd)])
+        ],
+    }
+
+
+def test_a_coco_file_with_a_crowd_is_prepared_as_it_is_trained(mine, check, tmp_path):
+    annotations = tmp_path / "instances.json"
+    annotations.write_text(json.dumps(coco(squares(12), (30, 0, 48, 40))))
+    where = f"--config.data.masks={annotations}"
+    code, text, out = check(mine / "images", where, f"--config.data.data_dir={tmp_path / 'tfds'}")
+    assert code == 0
+    text = " ".join(text.split())
+    assert "annotations of instances.json are labels: 0 is background, 1 is cell; not scored: crowds" in text
+    assert "3.1% of all pixels, in 1 of 12 masks, are ignored: neither trained on nor scored" in text
+    table = pd.read_csv(out / "images.csv")
+    assert table["share ignored"].tolist() == pytest.approx([18 / 48, *[0] * 11], abs=1e-6)
+    config = configs.override(configs.load("folder.py"), "data.images", str(mine / "images"))
+    for field, value in (("masks", annotations), ("data_dir", tmp_path / "tfds"), ("size", "40,48")):
+        config = configs.override(config, f"data.{field}", str(value))
+    data = dataset.load(config.data, Console(file=io.StringIO()))
+    expected = squares(12, value=1)
+    expected[0, :, 30:] = IGNORE
+    np.testing.assert_array_equal(data.masks, expected)
 
 
 def test_copies_are_named_and_grouped(mine, check):

@@ -5,7 +5,7 @@ import pytest
 
 from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
-from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
+from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, IGNORED, OTHER_CLASS, rgb
 from sharp_unet_jax.report import overlays
 from tests.conftest import squares
 from tests.report import whole
@@ -24,6 +24,15 @@ def test_every_wrong_pixel_has_one_colour():
             OTHER_CLASS: (label, other) in {(1, 2), (2, 1)},
         }
         assert {colour: mask[row, column] for colour, mask in masks.items()} == expected
+
+
+def test_pixels_that_are_not_scored_have_a_colour_and_no_error():
+    truth = np.array([[0, 1, IGNORE]])
+    (colour, mask), *rest = overlays.ignored(truth).items()
+    assert (colour, mask.tolist(), rest) == (IGNORED, [[False, False, True]], [])
+    assert not any(errors[0, 2] for errors in overlays.errors(truth, np.array([[0, 1, 1]])).values())
+    painted = overlays.paint(np.zeros((1, 3, 1), np.uint8), overlays.ignored(truth), opacity=1)
+    assert painted[0].tolist() == [[0, 0, 0], [0, 0, 0], list(rgb(IGNORED))]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

@@ -102,7 +102,9 @@ def test_a_code_says_all_regions_of_a_pixel():
     assert codes.tolist() == [[1, 3, 2, 0], [0, 0, 0, 0]]
     assert regions == (Region("a"), Region("b", crowd=True))
     many = [(Region(str(number)), left) for number in range(raster.MOST + 1)]
-    with pytest.raises(ValueError, match="more than 62 classes are in one image"):
+    assert raster.codes(many[:9], (1, 4))[0].tolist() == [[511, 511, 0, 0]]
+    assert raster.codes(many[:-1], (1, 4))[0].tolist() == [[2**64 - 1, 2**64 - 1, 0, 0]]
+    with pytest.raises(ValueError, match="more than 64 classes are in one image"):
         raster.codes(many, (1, 4))
 
 

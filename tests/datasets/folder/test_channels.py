@@ -30,16 +30,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder whose images are files a channel: a_0.png, a_1.png, ... are the image "a"."""
 
     def joined(given: Any, faults: list[str] | None = None) -> tuple[pairs.Pair, ...]:
-        given = pairs.folders(given)
-        named = [(formats.stem(path), path) for path in pairs.listing(given.images)]
+        del given
+        named = [(formats.stem(path), path) for path in sorted((root / "images").iterdir())]
         endings = sorted({name[1:] for name, _ in named if "_" in name})
-        mask_of = {path.stem: path for path in pairs.listing(given.masks)}
+        mask_of = {path.stem: path for path in (root / "masks").iterdir()}
         whole = channel_files.split([(n, p) for n, p in named if n not in mask_of], endings, faults)
         plain = {name: (path,) for name, path in named if name in mask_of}
         return tuple(pairs.Pair(name, paths, (mask_of[name],)) for name, paths in sorted((whole | plain).items()))
 
+    root = tmp_path / "mine"
     monkeypatch.setattr(pairs, "pairs", joined)
-    return tmp_path / "mine"
+    return root
 
 
 def planes(number: int, channels: int, dtype: type = np.uint8) -> list[np.ndarray]:

@@ -110,7 +110,7 @@ def test_labelme_files_beside_the_images_are_read_as_labels(images: Path, labelm
 def test_the_order_of_named_classes_says_which_wins(images: Path, coco: Callable[..., Path]) -> None:
     masks = coco([(2, NUCLEUS), (1, CELL), (7, (0, 0, 12, 1))])
     message = (
-        "instances.json: cell and nucleus overlap in 18 pixels; say which wins by the order of the classes: "
+        "instances.json: cell and nucleus overlap in 18 pixels, and the first class wins: "
         "--config.data.classes=background,nucleus,vessel,cell"
     )
     with pytest.raises(DataError, match=message):
@@ -130,6 +130,15 @@ def test_prepare_is_told_all_and_proposes_the_smallest_first(images: Path, coco:
     assert checked.suits == {"classes": ("background", "nucleus", "cell")}
     assert checked.found is not None
     np.testing.assert_array_equal(labels(checked.found), filled((2, CELL), (1, NUCLEUS)))
+
+
+def test_prepare_proposes_nothing_where_no_class_helps(images: Path, coco: Callable[..., Path]) -> None:
+    checked = check(settings(images=images, masks=coco([(1, CELL)]), ignore="void"))
+    assert checked.faults == [
+        f"{images.parent}/instances.json: data.ignore names void, but there are cell, nucleus, vessel"
+    ]
+    assert checked.suits == {}
+    assert checked.found is not None
 
 
 def test_touching_outlines_are_no_question(images: Path, coco: Callable[..., Path]) -> None:
@@ -172,8 +181,13 @@ def test_any_object_is_the_one_foreground(images: Path, coco: Callable[..., Path
 
 def test_a_class_called_background_cuts_holes_or_is_left_out(images: Path, labelme: Callable[..., Path]) -> None:
     labelme([("cell", CELL), ("background", NUCLEUS)])
-    with pytest.raises(DataError, match=r"is called background; give --config\.data\.classes=background,cell if it"):
+    message = (
+        f"{images}: a class is called background; if it cuts holes into others: --config.data.classes=background,cell; "
+        "to leave it out, --config.data.classes=ground,cell"
+    )
+    with pytest.raises(DataError, match=message):
         scan(settings(images=images))
+    assert check(settings(images=images)).suits == {"classes": ("background", "cell")}
     hole = scan(settings(images=images, classes=("background", "cell")))
     np.testing.assert_array_equal(labels(hole), filled((1, CELL), (0, NUCLEUS)))
     left_out = scan(settings(images=images, classes=("ground", "cell")))
@@ -217,6 +231,18 @@ def test_an_image_without_a_scored_pixel_is_refused(images: Path, coco: Callable
         scan(settings(images=images, masks=coco([(1, CELL)], [(1, whole)], crowds=(1,))))
     with pytest.raises(DataError, match="all 2 masks are empty"):
         scan(settings(images=images, masks=coco([(1, NUCLEUS)], crowds=(0, 1))))
+
+
+def test_all_faults_of_a_file_are_told_at_once(images: Path, coco: Callable[..., Path]) -> None:
+    sizes = [{"id": n, "file_name": f"{x}.png", "width": WIDTH, "height": HEIGHT} for n, x in enumerate("ac")]
+    checked = check(settings(images=images, masks=coco([(1, CELL)], images=sizes)))
+    assert len(checked.faults) == 1
+    assert f"has no image called b.png; add it, or remove {images}/b.png" in checked.faults[0]
+    assert checked.notes == ["instances.json: 1 of its images are not in the folder, and are not used: c.png"]
+    (images.parent / "instances.json").write_text("{")
+    checked = check(settings(images=images, masks=images.parent / "instances.json"))
+    assert len(checked.faults) == 1
+    assert "instances.json is damaged" in checked.faults[0]
 
 
 def test_unused_images_of_the_file_are_noted(images: Path, coco: Callable[..., Path]) -> None:

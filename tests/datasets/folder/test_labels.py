@@ -239,7 +239,7 @@ REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {
     "fractions": ([BLOB * np.float32(0.5)], ".tif", None, "0.0 to 0.5; a mask holds whole numbers"),
     "below zero": ([BLOB * np.int16(-1)], ".tif", None, "-1 to 0; a mask holds whole numbers"),
     "not a number": ([BLOB * np.float32(np.nan)], ".tif", None, "a mask holds whole numbers"),
-    "a stack": ([np.stack([BLOB] * 5)], ".tif", None, r"0\.png is of 1 slices but its mask 0\.tif is of 5"),
+    "a stack": ([np.stack([BLOB] * 5)], ".tif", None, r"0\.png is 10x12 but its mask 0\.tif is 10x12 x 5 slices"),
     "colours without black": (
         [RGB[m + 1] for m in TWO],
         ".png",

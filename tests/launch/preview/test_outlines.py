@@ -24,6 +24,16 @@ def test_the_outline_of_a_region_lies_inside_it():
     assert (picture[:9, :12][~ring] == GREY).all()
 
 
+def test_every_region_has_an_outline_of_its_own():
+    for outer, inner in ((1, 2), (2, 1)):
+        mask = np.full((12, 12), outer, np.uint8)
+        mask[3:9, 3:9] = inner
+        picture = drawn(mask)
+        assert (picture[3, 3:9] == COLOURS[inner - 1]).all()
+        assert (picture[2, 2:10] == COLOURS[outer - 1]).all()
+        assert (picture[5, 5] == GREY).all()
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_images_of_any_number_of_channels_are_drawn(channels):
     image = np.arange(12 * channels, dtype=np.uint8).reshape(3, 4, channels)
