@@ -307,7 +307,7 @@ def test_the_window_of_many_slices_is_that_of_a_sample(tmp_path: Path) -> None:
 
 
 def test_channels_that_are_files_lie_in_one_grid(tmp_path: Path) -> None:
-    """As nnU-Net has them: each channel may be stored in axes of its own, and none may lie elsewhere."""
+    """Each channel may be stored in axes of its own, as nnU-Net allows, and none may lie elsewhere."""
     paths = [placed(tmp_path / f"a_{k:04}.nii.gz", body(k), axes) for k, axes in enumerate(("RAS", "PIR"))]
     how = How(axis="coronal")
     pictures, header = formats.read(paths, how).pictures, formats.header(paths, how)
