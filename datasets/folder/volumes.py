@@ -1,15 +1,11 @@
 """Volumes and their masks, which must lie in one grid of voxels."""
 
 from collections.abc import Sequence
-from itertools import product
 
-import numpy as np
-
-from datasets import files, formats
+from datasets import formats
 from datasets.folder.pairs import Pair, first_few
+from datasets.formats import grid
 from datasets.formats.stack import Header, How
-
-NEAR = 0.5  # of a voxel's shortest side: voxels of a mask that lie farther off could be others
 
 
 def check_grids(pair: Pair, image: Header, how: How) -> None:
@@ -20,25 +16,9 @@ def check_grids(pair: Pair, image: Header, how: How) -> None:
         image: header of its image.
         how: files are read.
     """
-    path, placed = pair.mask[0], is_nifti(pair) or formats.family(pair.image[0]) is formats.dicom
-    if not placed or formats.family(path) is not formats.nifti:
-        return
-    mask = formats.header(pair.mask, how)
-    if image.grid is not None and mask.grid is not None:
-        last = image.size[0] - 1, image.size[1] - 1, image.slices - 1
-        corners = np.array([(*corner, 1) for corner in product(*((0, each) for each in last))])
-        apart = np.linalg.norm((corners @ (image.grid - mask.grid).T)[:, :3], axis=1).max()
-        if not apart <= NEAR * np.linalg.norm(image.grid[:3, :3], axis=0).min():
-            raise files.DataError(
-                f"{path}: lies {apart:.3g} mm from its image {pair.image[0].name}, by their affines; export the mask "
-                "in the grid of the image"
-            )
-    elif is_nifti(pair) and (image.grid is None) != (mask.grid is None):
-        lost, known = (path, pair.image[0]) if mask.grid is None else (pair.image[0], path)
-        raise files.DataError(
-            f"{lost}: does not say where it lies in the patient, and {known.name} does, so they may be turned against "
-            "each other; save both with one affine"
-        )
+    known = is_nifti(pair) or image.grid is not None  # a DICOM film lies nowhere
+    if known and formats.family(pair.mask[0]) is formats.nifti:
+        grid.check(formats.header(pair.mask, how), image, pair.mask[0], pair.image[0])
 
 
 def is_nifti(pair: Pair) -> bool:

@@ -43,6 +43,7 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     """Return the pictures of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
     if are_channels(paths):
         one = how._replace(channels=None)  # each file is one of the run's channels
+        header(paths, one)  # refuses volumes that lie apart
         return channel_files.joined([read((path,), one) for path in paths], paths)
     return (family(paths[0]) or picture).read(paths, how)
 

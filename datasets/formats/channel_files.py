@@ -13,6 +13,7 @@ import numpy as np
 
 from datasets import files
 from datasets.files import DataError
+from datasets.formats import grid
 from datasets.formats.stack import Header, Stack
 
 
@@ -82,6 +83,7 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
     first = headers[0]
     for one, path in zip(headers, paths, strict=True):
         _check_alike((first.slices, *first.size), (one.slices, *one.size), paths[0], path)
+        grid.check(one, first, path, paths[0])
     return Header(
         first.slices,
         first.size,
@@ -90,6 +92,7 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         " + ".join(dict.fromkeys(one.kind for one in headers)),
         any(one.rotated for one in headers),
         first.patient,
+        first.grid,
     )
 
 

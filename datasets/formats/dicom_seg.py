@@ -52,9 +52,11 @@ def refusal(headers: Sequence[Any]) -> str:
     for header in headers:
         header.Rows = header.Columns = 1
     frames = sum(int(header.get("NumberOfFrames") or 1) for header in headers)
+    planes = np.ones((frames, 1, 1, 1), np.uint8)
     try:
-        planes = np.ones((frames, 1, 1, 1), np.uint8)
-        seg.Segmentation.from_dataset(_segmentation(headers, planes, "BINARY", ("", "foreground")), copy=False)
+        tried = _segmentation(headers, planes, "BINARY", ("background", "foreground"))
+        with np.errstate(all="ignore"):
+            seg.Segmentation.from_dataset(tried, copy=False)
     except DataError as error:
         return str(error)
     except AttributeError:
@@ -95,21 +97,22 @@ def _segmentation(files: Sequence[Any], planes: np.ndarray, kind: str, classes: 
         if name not in files[0]:
             setattr(files[0], name, "")
     try:
-        return seg.Segmentation(
-            source_images=files,
-            pixel_array=planes,
-            segmentation_type=kind,
-            segment_descriptions=segments,
-            series_instance_uid=UID(),
-            series_number=1000,
-            sop_instance_uid=UID(),
-            instance_number=1,
-            manufacturer=MAKER,
-            manufacturer_model_name=MAKER,
-            software_versions=__version__,
-            device_serial_number="0",
-            max_fractional_value=255,
-        )
+        with np.errstate(all="ignore"):  # of positions near the largest float
+            return seg.Segmentation(
+                source_images=files,
+                pixel_array=planes,
+                segmentation_type=kind,
+                segment_descriptions=segments,
+                series_instance_uid=UID(),
+                series_number=1000,
+                sop_instance_uid=UID(),
+                instance_number=1,
+                manufacturer=MAKER,
+                manufacturer_model_name=MAKER,
+                software_versions=__version__,
+                device_serial_number="0",
+                max_fractional_value=255,
+            )
     except AttributeError as error:
         raise DataError(f"it has no {error.name}") from error
     except Exception as error:  # films, for one, have no position in space

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from datasets import formats
 from datasets.files import DataError
-from datasets.folder import check, images, pairs, scan
+from datasets.folder import check, images, pairs, scan, volumes
 from datasets.folder.pairs import Pair
 from datasets.folder.settings import settings
 from datasets.formats import search
@@ -42,7 +43,7 @@ def axial(voxels: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def volumes(tmp_path: Path) -> Path:
+def scans(tmp_path: Path) -> Path:
     """Return a folder of three scans, each stored in its own way, and of masks, each stored in another way."""
     root = tmp_path / "scans"
     for part in ("images", "masks"):
@@ -53,8 +54,8 @@ def volumes(tmp_path: Path) -> Path:
     return root
 
 
-def test_volumes_become_slices_with_their_labels(volumes: Path, build_and_read: Callable[..., Any]) -> None:
-    built = build_and_read("folder", images=volumes)
+def test_volumes_become_slices_with_their_labels(scans: Path, build_and_read: Callable[..., Any]) -> None:
+    built = build_and_read("folder", images=scans)
     assert built.ids == [f"p{volume}-{index:03}" for volume in range(3) for index in range(4)]
     assert built.groups == built.volumes == [f"p{volume}" for volume in range(3) for _ in range(4)]
     assert built.classes == ["background", "class 1", "class 2"]
@@ -64,17 +65,17 @@ def test_volumes_become_slices_with_their_labels(volumes: Path, build_and_read: 
     assert "3 images (12 axial slices) in" in built.builder.info.metadata["found"]
 
 
-def test_slices_along_another_axis(volumes: Path, build_and_read: Callable[..., Any]) -> None:
-    built = build_and_read("folder", images=volumes, axis="sagittal")
+def test_slices_along_another_axis(scans: Path, build_and_read: Callable[..., Any]) -> None:
+    built = build_and_read("folder", images=scans, axis="sagittal")
     assert len(built.ids) == 3 * 18
     seen = LABELS[::-1].transpose(0, 2, 1)[:, ::-1]
     np.testing.assert_array_equal(np.stack(built.masks[:18])[..., 0], seen)
 
 
-def test_deep_volumes_share_a_window(volumes: Path, build_and_read: Callable[..., Any]) -> None:
+def test_deep_volumes_share_a_window(scans: Path, build_and_read: Callable[..., Any]) -> None:
     for number in range(3):
-        placed(volumes / f"images/p{number}.nii.gz", body(number, np.int16) * 10 - 1000)
-    built = build_and_read("folder", images=volumes)
+        placed(scans / f"images/p{number}.nii.gz", body(number, np.int16) * 10 - 1000)
+    built = build_and_read("folder", images=scans)
     low, high = built.builder.info.metadata["window"]
     hounsfield = axial(body(0, float) * 10 - 1000)
     expected = np.clip((hounsfield - low) * 255 / (high - low), 0, 255)
@@ -97,12 +98,10 @@ def test_pictures_in_nifti_files(tmp_path: Path, build_and_read: Callable[..., A
 
 @pytest.mark.parametrize("context", [0, 1, 2])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
-def test_a_run_predicts_from_the_pixels_that_it_was_trained_on(volumes: Path, dtype: Any, context: int) -> None:
+def test_a_run_predicts_from_the_pixels_that_it_was_trained_on(scans: Path, dtype: Any, context: int) -> None:
     for number in range(3):
-        placed(volumes / f"images/p{number}.nii.gz", body(number, dtype), "PIR")
-    data = Data(
-        builder="folder", images=str(volumes), data_dir=str(volumes / "built"), size=SHAPE[1::-1], context=context
-    )
+        placed(scans / f"images/p{number}.nii.gz", body(number, dtype), "PIR")
+    data = Data(builder="folder", images=str(scans), data_dir=str(scans / "built"), size=SHAPE[1::-1], context=context)
     trained = dataset.load(data, Console(quiet=True))
     assert trained.images.shape == (12, 17, 18, 2 * context + 1)
     run = SimpleNamespace(
@@ -112,32 +111,32 @@ def test_a_run_predicts_from_the_pixels_that_it_was_trained_on(volumes: Path, dt
         window=trained.window,
         clipped=trained.clipped,
     )
-    inputs = search.find([str(volumes / "images")])
+    inputs = search.find([str(scans / "images")])
     opened = [pipeline._read(run, one) for one in inputs]
     given = [image for one in opened for image in neighbours.stacked(one.images, context)]
     np.testing.assert_array_equal(np.stack(given), trained.images)
 
 
-def test_neighbours_of_single_pictures_are_refused_everywhere(volumes: Path) -> None:
-    nibabel.save(nibabel.Nifti1Image(body(0)[..., :1], np.eye(4)), volumes / "images/q.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(LABELS[..., 1:2], np.eye(4)), volumes / "masks/q.nii.gz")
-    data = Data(builder="folder", images=str(volumes), data_dir=str(volumes / "built"), size=(16, 16), context=1)
+def test_neighbours_of_single_pictures_are_refused_everywhere(scans: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(body(0)[..., :1], np.eye(4)), scans / "images/q.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(LABELS[..., 1:2], np.eye(4)), scans / "masks/q.nii.gz")
+    data = Data(builder="folder", images=str(scans), data_dir=str(scans / "built"), size=(16, 16), context=1)
     with pytest.raises(InputError, match=r"q is a single picture, no slice of a volume"):
         dataset.load(data, Console(quiet=True))
     found, _ = source.inspect(data, Console(quiet=True))
     assert [fault for fault in found.faults if "q is a single picture" in fault]
     run = SimpleNamespace(config=Config(data=data), dataset="folder/scans", slice_channels=1, window=None)
     with pytest.raises(DataError, match=r"q\.nii\.gz: is a single picture.*give the volume"):
-        pipeline._read(run, search.find([str(volumes / "images/q.nii.gz")])[0])
+        pipeline._read(run, search.find([str(scans / "images/q.nii.gz")])[0])
 
 
 def test_a_set_of_an_earlier_version_is_read_and_has_no_neighbours(
-    volumes: Path, monkeypatch: pytest.MonkeyPatch
+    scans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Examples had no volume."""
     from datasets import examples
 
-    data = Data(builder="folder", images=str(volumes), data_dir=str(volumes / "built"), size=(16, 16))
+    data = Data(builder="folder", images=str(scans), data_dir=str(scans / "built"), size=(16, 16))
     info, generate = examples.info, examples.generate
 
     def earlier(*args: Any, **options: Any) -> Any:
@@ -163,58 +162,58 @@ def test_a_set_of_an_earlier_version_is_read_and_has_no_neighbours(
 @pytest.mark.parametrize(
     ("move", "message"),
     [
-        (lambda image: image.affine[:3, 3].__iadd__([0, 0, 3]), r"lies 3 mm from its image p1.nii.gz"),
-        (lambda image: image.affine[:3, 0].__imul__(-1), r"lies [\d.]+ mm from its image p1.nii.gz"),
-        (lambda image: image.affine[:3, :3].__imul__(1.2), r"lies [\d.]+ mm from its image p1.nii.gz"),
+        (lambda image: image.affine[:3, 3].__iadd__([0, 0, 3]), r"lies 3 mm from p1.nii.gz"),
+        (lambda image: image.affine[:3, 0].__imul__(-1), r"lies [\d.]+ mm from p1.nii.gz"),
+        (lambda image: image.affine[:3, :3].__imul__(1.2), r"lies [\d.]+ mm from p1.nii.gz"),
     ],
 )
-def test_a_mask_that_lies_elsewhere_is_refused(volumes: Path, move: Callable[[Any], Any], message: str) -> None:
-    path = volumes / "masks/p1_seg.nii.gz"
+def test_a_mask_that_lies_elsewhere_is_refused(scans: Path, move: Callable[[Any], Any], message: str) -> None:
+    path = scans / "masks/p1_seg.nii.gz"
     image = nibabel.load(placed(path, LABELS))
     affine = image.affine.copy()
     move(SimpleNamespace(affine=affine))
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), path)
     with pytest.raises(DataError, match=message) as error:
-        scan.scan(settings(images=volumes))
+        scan.scan(settings(images=scans))
     assert "\n" not in str(error.value)
 
 
-def test_a_mask_that_is_off_by_rounding_is_taken(volumes: Path) -> None:
-    path = volumes / "masks/p1_seg.nii.gz"
+def test_a_mask_that_is_off_by_rounding_is_taken(scans: Path) -> None:
+    path = scans / "masks/p1_seg.nii.gz"
     image = nibabel.load(placed(path, LABELS))
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine + 1e-4), path)
-    assert scan.scan(settings(images=volumes)).slices == (4, 4, 4)
+    assert scan.scan(settings(images=scans)).slices == (4, 4, 4)
 
 
 @pytest.mark.parametrize("part", ["images/p1.nii.gz", "masks/p1_seg.nii.gz"])
-def test_one_of_two_files_that_does_not_say_where_it_lies(volumes: Path, part: str) -> None:
-    nibabel.save(nibabel.Nifti1Image(LABELS, None), volumes / part)
+def test_one_of_two_files_that_does_not_say_where_it_lies(scans: Path, part: str) -> None:
+    nibabel.save(nibabel.Nifti1Image(LABELS, None), scans / part)
     with pytest.raises(DataError, match=rf"{part}: does not say where it lies .*, and p1.*\.nii\.gz does"):
-        scan.scan(settings(images=volumes))
+        scan.scan(settings(images=scans))
 
 
-def test_other_numbers_of_slices_are_said(volumes: Path) -> None:
-    placed(volumes / "masks/p1_seg.nii.gz", LABELS[..., :3])
+def test_other_numbers_of_slices_are_said(scans: Path) -> None:
+    placed(scans / "masks/p1_seg.nii.gz", LABELS[..., :3])
     with pytest.raises(
         DataError, match=r"p1.nii.gz is 18x17 x 4 slices but its mask p1_seg.nii.gz is 18x17 x 3 slices"
     ):
-        scan.scan(settings(images=volumes))
+        scan.scan(settings(images=scans))
 
 
-def test_labels_that_are_stored_as_floats(volumes: Path, build_and_read: Callable[..., Any]) -> None:
-    placed(volumes / "masks/p0_seg.nii.gz", LABELS.astype(np.float64))
-    scaled = nibabel.load(placed(volumes / "masks/p1_seg.nii.gz", LABELS * 100))
+def test_labels_that_are_stored_as_floats(scans: Path, build_and_read: Callable[..., Any]) -> None:
+    placed(scans / "masks/p0_seg.nii.gz", LABELS.astype(np.float64))
+    scaled = nibabel.load(placed(scans / "masks/p1_seg.nii.gz", LABELS * 100))
     scaled.header.set_slope_inter(0.01, 0)
     scaled = nibabel.Nifti1Image(LABELS * 100, scaled.affine, scaled.header)
     scaled.header.set_slope_inter(0.01, 0)
-    (volumes / "masks/p1_seg.nii.gz").unlink()
-    nibabel.save(scaled, volumes / "masks/p1_seg.nii")
-    assert np.abs(np.asarray(nibabel.load(volumes / "masks/p1_seg.nii").dataobj) - LABELS).max() < 1e-6
-    built = build_and_read("folder", images=volumes)
+    (scans / "masks/p1_seg.nii.gz").unlink()
+    nibabel.save(scaled, scans / "masks/p1_seg.nii")
+    assert np.abs(np.asarray(nibabel.load(scans / "masks/p1_seg.nii").dataobj) - LABELS).max() < 1e-6
+    built = build_and_read("folder", images=scans)
     np.testing.assert_array_equal(np.stack(built.masks)[..., 0], np.concatenate([axial(LABELS)] * 3))
-    placed(volumes / "masks/p2_seg.nii.gz", LABELS * 0.5)
+    placed(scans / "masks/p2_seg.nii.gz", LABELS * 0.5)
     with pytest.raises(DataError, match=r"p2_seg.nii.gz: holds 0(\.0)? to 1(\.0)?; a mask holds whole numbers"):
-        scan.scan(settings(images=volumes))
+        scan.scan(settings(images=scans))
 
 
 @pytest.fixture
@@ -260,13 +259,13 @@ def test_a_nifti_mask_beside_its_dicom_series_is_refused(
 ) -> None:
     dicom_pairs(["A", "B"])
     placed(tmp_path / "s1.nii.gz", LABELS, "RAS", sides=(0.8, 0.6, 2.0))
-    with pytest.raises(DataError, match=r"s1.nii.gz: lies 1.6 mm from its image"):
+    with pytest.raises(DataError, match=r"s1.nii.gz: lies 1.6 mm from"):
         scan.scan(settings(images=tmp_path, masks=tmp_path))
 
 
-def test_slices_are_read_volume_by_volume(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slices_are_read_volume_by_volume(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices that are wanted in order decode each volume once, and so do threads that want one volume."""
-    found = scan.scan(settings(images=volumes))
+    found = scan.scan(settings(images=scans))
     read, lock, seen = scan.Scan.read, threading.Lock(), []
 
     def counted(self: scan.Scan, number: int) -> Any:
@@ -289,12 +288,12 @@ def test_how_is_that_of_the_settings() -> None:
     assert settings(axis="coronal").how == How(axis="coronal")
 
 
-def test_what_was_recognised_is_said(volumes: Path) -> None:
-    assert "3 images (51 coronal slices) in" in scan.scan(settings(images=volumes, axis="coronal")).describe()
-    assert not [note for note in check.check(settings(images=volumes)).notes if "lie in the patient" in note]
+def test_what_was_recognised_is_said(scans: Path) -> None:
+    assert "3 images (51 coronal slices) in" in scan.scan(settings(images=scans, axis="coronal")).describe()
+    assert not [note for note in check.check(settings(images=scans)).notes if "lie in the patient" in note]
     for path in ("images/p1.nii.gz", "masks/p1_seg.nii.gz"):
-        nibabel.save(nibabel.Nifti1Image(LABELS, None), volumes / path)
-    (note,) = (note for note in check.check(settings(images=volumes)).notes if "lie in the patient" in note)
+        nibabel.save(nibabel.Nifti1Image(LABELS, None), scans / path)
+    (note,) = (note for note in check.check(settings(images=scans)).notes if "lie in the patient" in note)
     assert "it is not known where the volumes p1 lie" in note
 
 
@@ -305,3 +304,32 @@ def test_the_window_of_many_slices_is_that_of_a_sample(tmp_path: Path) -> None:
         path = placed(tmp_path / "a.nii", voxels)
         expected = np.percentile(axial(voxels)[::step], (0.1, 99.9))
         np.testing.assert_allclose(images.common_window([[path]]), expected)
+
+
+def test_channels_that_are_files_lie_in_one_grid(tmp_path: Path) -> None:
+    """Each channel may be stored in axes of its own, as nnU-Net allows, and none may lie elsewhere."""
+    paths = [placed(tmp_path / f"a_{k:04}.nii.gz", body(k), axes) for k, axes in enumerate(("RAS", "PIR"))]
+    how = How(axis="coronal")
+    pictures, header = formats.read(paths, how).pictures, formats.header(paths, how)
+    for channel in (0, 1):
+        np.testing.assert_array_equal(pictures[..., channel], body(channel).transpose(1, 2, 0)[:, ::-1])
+    np.testing.assert_allclose(header.grid, formats.header(paths[:1], how).grid)
+    mask = placed(tmp_path / "a.nii.gz", LABELS, "SLA")
+    volumes.check_grids(Pair("a", tuple(paths), (mask,)), header, how)
+    affine = nibabel.load(placed(paths[1], body(1))).affine
+    for other in (affine + 2 * np.eye(4, k=3), None):
+        nibabel.save(nibabel.Nifti1Image(body(1), other), paths[1])
+        for read in (formats.read, formats.header):
+            with pytest.raises(DataError, match=r"a_0001.nii.gz: (lies 2 mm from a_0000|does not say where it lies)"):
+                read(paths)
+
+
+def test_files_of_classes_lie_in_the_grid_of_the_image(tmp_path: Path) -> None:
+    image = placed(tmp_path / "a.nii.gz", body(0), "RAS")
+    masks = tuple(
+        placed(tmp_path / f"a_{k}.nii.gz", (k == LABELS).astype(np.uint8), axes) for k, axes in ((1, "RAS"), (2, "SLA"))
+    )
+    volumes.check_grids(Pair("a", (image,), masks), formats.header([image]), How())
+    moved = placed(masks[1], (LABELS == 2).astype(np.uint8), sides=(0.5, 2.0, 4.0))
+    with pytest.raises(DataError, match=r"a_2.nii.gz: lies 3 mm from a_1.nii.gz"):
+        volumes.check_grids(Pair("a", (image,), (masks[0], moved)), formats.header([image]), How())

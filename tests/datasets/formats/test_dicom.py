@@ -382,6 +382,8 @@ def test_numbers_near_the_largest_float_warn_of_nothing(tmp_path):
     paths = sorted(tmp_path.iterdir())
     assert len(dicom.series(paths, tmp_path)) == 1
     dicom.read(paths)
+    dicom.header(paths)
+    dicom.without_seg(paths)
 
 
 def test_a_picture_that_is_cut_short_needs_no_other_decoder(tmp_path):
