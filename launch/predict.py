@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from datasets.files import DataError
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from datasets.formats import search
 from launch.console import ending, paths, runtime
 from launch.console.progress import track

@@ -4,14 +4,14 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets import files
+from datasets.folder import groups, labels, layout, masks, pairs
 from datasets.folder import images as image_files
-from datasets.folder import labels, masks, pairs
+from datasets.folder.names import first_few
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 from datasets.folder.settings import Settings
 
@@ -33,26 +33,24 @@ def check(
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Checked:
     """Pair the files and read every mask. Raises DataError only where there are no folders, or nothing in them."""
-    given = pairs.folders(given)
-    folders = (given.images or Path(), given.masks or Path())
+    given = layout.complete(given)
     faults: list[str] = []
     scanned, indices = scan_pairs(given, faults, track)
     group_of: dict[str, str] = {}
-    if given.groups is not None:
-        with files.collecting(faults):
-            group_of = pairs.groups(given.groups, [path.stem for path in pairs.listing(folders[0])])
+    with files.collecting(faults):
+        group_of = groups.groups(given.groups, pairs.ids(given))
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):
-            if not pairs.pairs(given, []):
-                faults += _naming(folders)
+            if not given.table and not pairs.pairs(given, []):
+                faults += _naming(given)
         return Checked(faults, [], None, {}, group_of, ())
     reading, names = _read(scanned, given, indices, faults)
     whole = None
     with files.collecting(faults):
         whole = assemble(given, scanned, reading)
     kinds = Counter(one.header.kind for one in scanned)
-    return Checked(faults, _notes(folders, scanned, reading), whole, dict(kinds.most_common()), group_of, names)
+    return Checked(faults, _notes(given, scanned, reading), whole, dict(kinds.most_common()), group_of, names)
 
 
 def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:
@@ -89,22 +87,16 @@ def _read(
     return labels.Reading("values", few, tuple(map(labels.show, few)), indices), ()
 
 
-def _naming(folders: tuple[Path, Path]) -> list[str]:
-    names = [pairs.listing(folder)[0].name for folder in folders]
+def _naming(given: Settings) -> list[str]:
+    names = [several[0].name for several in layout.names(given, series=False)]
     return [
         f"no pair is left: a mask has its image's name, with or without an ending such as _mask; here the first image "
         f"is {names[0]} and the first mask {names[1]}"
     ]
 
 
-def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading) -> list[str]:
-    notes = []
-    for folder in folders:
-        others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
-        if names := sorted(path.name for path in others if not path.name.startswith(".")):
-            notes.append(f"{folder}: {pairs.first_few(names)} are of no format that is read, and are skipped")
-        if below := sum(path.suffix.lower() in files.IMAGES for path in folder.glob("*/**/*")):
-            notes.append(f"{folder}: {below} pictures in its subfolders are not read")
+def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading) -> list[str]:
+    notes = pairs.notes(given)
     if reading.kind == "binary" and len(reading.values) > 2:
         ends = 0, 255 if reading.values[-1] <= 255 else 65535
         grey = [int(one.mask.counts[~np.isin(one.mask.values, ends)].sum()) for one in scanned]
@@ -122,7 +114,7 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
         )
     if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:
         notes.append(
-            f"the EXIF data of {pairs.first_few(rotated)} ask to show them rotated or mirrored, which is not done "
+            f"the EXIF data of {first_few(rotated)} ask to show them rotated or mirrored, which is not done "
             "here, to image or mask: check on the contact sheet that the masks fit"
         )
     return notes

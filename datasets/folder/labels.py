@@ -10,7 +10,7 @@ import numpy as np
 from datasets import files
 from datasets.folder import masks
 from datasets.folder.masks import Summary
-from datasets.folder.pairs import first_few, is_text
+from datasets.folder.names import first_few, is_text
 from datasets.folder.settings import Settings
 from datasets.formats.stack import PLAIN, How
 

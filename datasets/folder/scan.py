@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets import files, formats
 from datasets.folder import images as image_files
-from datasets.folder import labels, pairs
+from datasets.folder import labels, layout, pairs
 from datasets.folder import masks as mask_files
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
@@ -35,8 +35,7 @@ class Scan:
         depth = f", deeper than 8 bits: {window[0]:.4g} to {window[1]:.4g} becomes 0 to 255" if window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
         return (
-            f"{len(self.pairs)} images in {self.settings.images} with masks in {self.settings.masks}; {size} "
-            "(width x height), "
+            f"{pairs.describe(self.settings, self.pairs)}; {size} (width x height), "
             f"{'grey' if self.channels == 1 else 'RGB'}{depth}; {self.reading.describe()}{empty}."
         )
 
@@ -69,7 +68,7 @@ def scan(given: Settings) -> Scan:
 
     Raises DataError for the first fault.
     """
-    given = pairs.folders(given)
+    given = layout.complete(given)
     scanned, indices = scan_pairs(given)
     return assemble(given, scanned, labels.decide([each.mask for each in scanned], given, indices=indices))
 
@@ -104,7 +103,8 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     """Return the set of all these pairs. Raises DataError where all masks are empty."""
     empty = sum(not reading.decode(one.mask.values).any() for one in scanned)
     if empty == len(scanned):
-        raise files.DataError(f"{given.masks}: all {empty} masks are empty; are these the masks of {given.images}?")
+        images = given.images or given.table
+        raise files.DataError(f"{given.masks or images}: all {empty} masks are empty; are these the masks of {images}?")
     deep = [one.pair.image for one in scanned if one.header.deep]
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(

@@ -92,7 +92,7 @@ def test_images_that_no_fold_of_a_folds_json_tests_are_known(tmp_path):
         ("own.csv", csv(["a,"]), "the line 'a,' has no fold"),
         ("own.csv", csv(["a"]), "the line 'a' has no fold"),
         ("own.csv", csv(["1,a,0", "2,b,0"], "repeat,id,fold"), "'b' has a fold in one repeat and none in another"),
-        ("own.csv", csv(LINES, "image,fold"), "'image,fold' does not name the columns id and fold: give a CSV file of"),
+        ("own.csv", csv(LINES, "name,fold"), "'name,fold' does not name the columns id and fold: give a CSV file of"),
         ("own.csv", "", "does not name the columns id and fold"),
         ("own.json", {**FOLDS, "a": 1.5}, r"own.json is damaged \(.*\): give a CSV file of"),
         ("own.json", "[1, 2]", "own.json is damaged"),
