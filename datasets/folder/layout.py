@@ -26,11 +26,11 @@ def complete(given: Settings) -> Settings:
     given = _with_folders(given)
     if given.channel_files:
         return given
-    images, masks = names(given, series=False)
-    if endings := matching.numbered(images):
-        joined = replace(given, channel_files=endings)
+    with contextlib.suppress(files.DataError):  # `pairs` raises it again
+        images, masks = names(given, series=False)
+        joined = replace(given, channel_files=matching.numbered(images))
         plain, better = (matching.match(images, masks, each).pairs for each in (given, joined))
-        return joined if better > plain == 0 else given
+        return joined if better > plain == 0 else given  # the frames of a video have such names, too
     return given
 
 
@@ -38,7 +38,7 @@ def _with_folders(given: Settings) -> Settings:
     images = given.images
     if images is None:
         raise files.MissingError("the data set 'folder' needs images, the folder of your images")
-    pattern = bool(given.mask_prefix or given.mask_suffix)
+    pattern = any(getattr(given, affix) for affix in proposal.AFFIXES)
     if given.masks is not None:
         if given.masks.resolve() == images.resolve() and not pattern:
             raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
@@ -58,8 +58,7 @@ def _with_folders(given: Settings) -> Settings:
 
 
 def called(given: Settings) -> str:
-    """Return a name for the data: that of the folder of images, of the one around it if it is `images`, or the table's.
-    """
+    """Return a name for the data: that of the table, of the folder of images, or of the one around `images`."""
     if given.table is not None:
         return given.table.stem
     top = (given.images or Path()).resolve()
@@ -76,7 +75,8 @@ def names(given: Settings, *, series: bool) -> tuple[list[Named], list[Named]]:
     images = walk.named(given.images, walk.listing(given.images), series=series)
     if given.masks.resolve() == given.images.resolve():
         return matching.split(images, given)
-    return images, walk.named(given.masks, walk.listing(given.masks), series=series, keep=given.class_files)
+    keep = {*given.class_files, *(folder for image in images for folder in image.folders)}
+    return images, walk.named(given.masks, walk.listing(given.masks), series=series, keep=keep)
 
 
 def paths(given: Settings) -> list[Path]:

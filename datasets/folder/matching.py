@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from datasets.folder.names import ENDING, Named, ending, first_few, plain, stripped, without
+from datasets.folder.names import ENDING, Named, ending, first_few, plain, stripped
 from datasets.folder.settings import Settings
 
 Key = tuple[str, ...]  # folders, and what is left of a name without its pattern, as `names.plain` has them
@@ -52,13 +52,8 @@ def match(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> M
         images, faults = _joined(images, given.channel_files)
     named_images = [(image, _bare(plain(image.stem), given.image_prefix, given.image_suffix)) for image in images]
     named_masks = [_mask(mask, given) for mask in masks]
-    for kind, named in (("image", named_images), ("mask", named_masks)):
-        if odd := [one.files[0] for one, names in named if not names]:
-            classes = (
-                f", and with a class of {','.join(given.class_files)}" if kind == "mask" and given.class_files else ""
-            )
-            pattern = f"data.{kind}_prefix={getattr(given, f'{kind}_prefix')} and {kind}_suffix"
-            faults.append(f"{first_few(odd)}: not named as {pattern}={getattr(given, f'{kind}_suffix')} say{classes}")
+    faults += _odd(named_images, given, ("image_prefix", "image_suffix"))
+    faults += _odd(named_masks, given, ("mask_prefix", "mask_suffix", "class_files"))
     deepest = max((len(one.folders) for one in (*images, *masks)), default=0)
     found = [_at(depth, named_images, named_masks) for depth in range(deepest + 1)]
     # Images must differ; then the fewer files are without partner or place, the better.
@@ -67,15 +62,27 @@ def match(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> M
 
 
 def split(both: Sequence[Named], given: Settings) -> tuple[list[Named], list[Named]]:
-    """Return the images and the masks of one folder: masks are those whose names have the pattern of masks."""
-    masks = [one for one in both if stripped(plain(one.stem), given.mask_prefix, given.mask_suffix) is not None]
-    return [one for one in both if one not in set(masks)], masks
+    """Return the images and the masks of one folder: one of the two have a pattern, and the others do not."""
+    masks = bool(given.mask_prefix or given.mask_suffix)
+    pattern = (given.mask_prefix, given.mask_suffix) if masks else (given.image_prefix, given.image_suffix)
+    fitting = [one for one in both if _bare(plain(one.stem), *pattern)]
+    are_fitting = set(fitting)
+    others = [one for one in both if one not in are_fitting]
+    return (others, fitting) if masks else (fitting, others)
 
 
 def numbered(images: Sequence[Named]) -> tuple[str, ...]:
     """Return the endings _0000, _0001, ... of images whose channels are files of their own; () for other names."""
     found = sorted({end[0] if (end := NUMBER.search(one.stem)) else "" for one in images})
     return tuple(found) if found == [f"_{index:04}" for index in range(len(found))] else ()
+
+
+def _odd(named: Candidates, given: Settings, fields: Sequence[str]) -> list[str]:
+    """Return a fault for files whose names do not have what the `fields` of the settings say, if there are any."""
+    odd = [one.files[0] for one, names in named if not names]
+    values = {name: value if isinstance(value := getattr(given, name), str) else ",".join(value) for name in fields}
+    say = " ".join(f"data.{name}={value}" for name, value in values.items() if value)
+    return [f"{first_few(odd)}: not named as {say} says; rename or remove them"] if odd else []
 
 
 def _at(depth: int, images: Candidates, masks: Candidates) -> Match:
@@ -90,9 +97,10 @@ def _at(depth: int, images: Candidates, masks: Candidates) -> Match:
     for mask, names in masks:
         keys = [_key(depth, mask, name) for name in names]
         if keys:
-            there = masks_of.setdefault(next((key for key in keys if key in image_of), keys[-1]), [])
+            key = next((key for key in keys if key in image_of), keys[-1])
+            there = masks_of.setdefault(key, [])
             if others := [other for other in there if other.place == mask.place]:
-                faults.append(_twice(others[0], mask, keys[-1][-1]))
+                faults.append(_twice(others[0], mask, key[-1]))
             else:
                 there.append(mask)
     for several in masks_of.values():
@@ -126,10 +134,11 @@ def _mask(mask: Named, given: Settings) -> tuple[Named, list[str]]:
     if not classes:
         return mask, bare(name)
     ended = [(place, each) for each in (name, *bare(name)) if (place := ending(each, classes)) is not None]
-    shorter = [(place, without(each, classes[place])) for place, each in ended]
-    found = [(place, each) for place, rest in shorter for each in (*bare(rest), rest)]
+    shorter = [(place, each[: -len(classes[place])]) for place, each in ended]
+    shorter += [(place, each.rstrip(" _.-")) for place, each in shorter]
+    found = [(place, each) for place, short in reversed(shorter) for each in (*bare(short), short)]
     inside = [index for index, folder in enumerate(mask.folders) if plain(folder) in classes]
-    if inside:  # the folder decides, whatever the name ends in
+    if inside and (inside[-1] == len(mask.folders) - 1 or not found):  # its own folder decides before its name
         place = classes.index(plain(mask.folders[inside[-1]]))
         folders = mask.folders[: inside[-1]] + mask.folders[inside[-1] + 1 :]
         names = bare(name) + [each for of, each in found if of == place]
@@ -145,7 +154,7 @@ def _joined(images: Sequence[Named], endings: Sequence[str]) -> tuple[list[Named
         if (channel := ending(image.stem, endings)) is None:
             faults.append(f"{image.files[0]}: ends in none of data.channel_files={','.join(endings)}")
             continue
-        stem = without(image.stem, endings[channel])
+        stem = image.stem[: -len(endings[channel])]
         there = channels_of.setdefault((image.folders, plain(stem)), {})
         if (other := there.setdefault(channel, image._replace(stem=stem))).files != image.files:
             faults.append(_twice(other, image, plain(image.stem)))

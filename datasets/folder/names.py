@@ -38,25 +38,10 @@ def stripped(name: str, prefix: str, suffix: str) -> str | None:
 
 
 def ending(name: str, endings: Sequence[str]) -> int | None:
-    """Return the index of the longest of `endings` that a name ends in; None if there is none.
-
-    An ending that begins with a letter or digit needs a space, "_", "." or "-" before it: "a_nucleus" ends in
-    "nucleus", and "anucleus" does not.
-    """
-    name = plain(name)
-    fitting = [
-        (len(each), index)
-        for index, each in enumerate(map(plain, endings))
-        if name.endswith(each) and len(each) < len(name)
-        if not each[:1].isalnum() or name[-len(each) - 1] in " _.-"
-    ]
-    return max(fitting)[1] if fitting else None
-
-
-def without(name: str, end: str) -> str:
-    """Return a name without the ending `end` that it has, nor the "_", "." or "-" before it."""
-    shorter = name[: len(name) - len(end)]
-    return shorter[:-1] if end[:1].isalnum() else shorter
+    """Return the index of the longest of `endings` that a name ends in, and is not all of it; None if there is none."""
+    name, lengths = plain(name), {index: len(each) for index, each in enumerate(endings)}
+    fitting = [index for index, each in enumerate(map(plain, endings)) if name.endswith(each) and name != each]
+    return max(fitting, key=lengths.__getitem__) if fitting else None
 
 
 def is_text(name: str) -> bool:

@@ -16,6 +16,8 @@ AFFIXES = ("image_prefix", "image_suffix", "mask_prefix", "mask_suffix")
 
 def of_two(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> str:
     """Return the settings by which every image and mask has its partner, in words; "" where none are found."""
+    if not (images and masks):
+        return ""
     for found in (*_patterns(images, masks, given), *_endings(images, masks)):
         if (matched := match(images, masks, replace(given, **found))).whole:
             return _words(found, matched.pairs)
@@ -36,7 +38,7 @@ def of_one(both: Sequence[Named], given: Settings) -> str:
 def _words(found: dict[str, Any], pairs: int) -> str:
     values = {name: value if isinstance(value, str) else ",".join(value) for name, value in found.items()}
     fields = " ".join(f"--config.data.{name}={value}" for name, value in values.items())
-    return f"{fields} pairs all {pairs}"
+    return f"{fields}, which pairs all {pairs}"
 
 
 def _patterns(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> Iterator[dict[str, Any]]:

@@ -37,8 +37,8 @@ def read(
     for line in lines:
         cells = {name: line[index] if index < len(line) else "" for name, index in place.items()}
         if not all(map(is_text, cells.values())) or not all(cells[name] for name in needed):
-            each = " and ".join(needed)
-            raise files.DataError(f"{table}: every line has its {each}, unlike {','.join(line)[:80]!r}")
+            each = " and its ".join(needed)
+            raise files.DataError(f"{table}: every line is an {each}, unlike {','.join(line)[:80]!r}")
         found.append({name: cells.get(name, "") for name in wanted})
     return found, [heading for index, heading in enumerate(headings) if index not in place.values() and heading]
 

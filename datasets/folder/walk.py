@@ -2,14 +2,12 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from datasets import files, formats
 from datasets.folder.names import Named, first_few, is_text, plain
 from datasets.formats import dicom
-
-PICTURES = tuple(dict.fromkeys((*files.IMAGES, *formats.SUFFIXES, ".gif")))
 
 
 def listing(folder: Path) -> list[Path]:
@@ -22,13 +20,13 @@ def listing(folder: Path) -> list[Path]:
     found = [path for path in folder.iterdir() if _is_shown(path.name) and _is_picture(path)]
     found = found or [path for path in _below(folder) if _is_picture(path)]
     if not found:
-        raise files.DataError(f"{folder}: holds no images ({' '.join(PICTURES)})")
+        raise files.DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
     return sorted(
         found, key=lambda path: (files.natural(path.relative_to(folder).with_suffix("").as_posix()), path.name)
     )
 
 
-def named(folder: Path, paths: Sequence[Path], *, series: bool, keep: Sequence[str] = ()) -> list[Named]:
+def named(folder: Path, paths: Sequence[Path], *, series: bool, keep: Iterable[str] = ()) -> list[Named]:
     """Return the names of pictures below `folder`; with `series`, the files of a DICOM series have one name.
 
     Names that are no text are left out, and so are the outer folders that all of the pictures lie in, but for those
@@ -38,7 +36,8 @@ def named(folder: Path, paths: Sequence[Path], *, series: bool, keep: Sequence[s
     if not paths:
         return []
     shared = Path(os.path.commonpath([path.parent for path in paths])).relative_to(folder).parts
-    top = folder.joinpath(*itertools.takewhile(lambda name: plain(name) not in map(plain, keep), shared))
+    kept = set(map(plain, keep))
+    top = folder.joinpath(*itertools.takewhile(lambda name: plain(name) not in kept, shared))
     scans = {path for path in paths if path.is_file() and formats.family(path) is dicom} if series else set()
     found = [
         Named(path.parent.relative_to(top).parts, formats.stem(path), (path,)) for path in paths if path not in scans
@@ -90,4 +89,4 @@ def _is_shown(name: str) -> bool:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.name.lower().endswith(PICTURES) or formats.family(path) is not None
+    return path.name.lower().endswith(formats.SUFFIXES) or formats.family(path) is not None
