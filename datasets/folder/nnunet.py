@@ -30,6 +30,8 @@ def settings(given: Settings, folder: Path) -> Settings:
         channels = content.get("channel_names") or content["modality"]
         indices = sorted(int(index) for index in channels)
         label_of = _labels(path, content["labels"])
+    except files.DataError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise files.DataError(f"{path}: cannot be read as nnU-Net's ({type(error).__name__}: {reason})") from error

@@ -16,7 +16,7 @@ AFFIXES = ("image_prefix", "image_suffix", "mask_prefix", "mask_suffix")
 
 def of_two(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> str:
     """Return the settings by which every image and mask has its partner, in words; "" where none are found."""
-    if not (images and masks):
+    if min(len(images), len(masks)) < 2:  # any two names differ by some beginning and ending
         return ""
     for found in (*_patterns(images, masks, given), *_endings(images, masks)):
         if (matched := match(images, masks, replace(given, **found))).whole:

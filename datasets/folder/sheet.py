@@ -27,9 +27,9 @@ def read(
     try:
         headings, *lines = spreadsheet.rows(content(table, names)) or [[]]
         place = spreadsheet.columns(headings, wanted)
+    except files.DataError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, files.DataError):
-            raise
         raise files.DataError(f"{table}: cannot be read as a CSV file ({error})") from error
     if needed.keys() - place.keys():
         raise files.DataError(f"{table}: the first line must be '{names}', not {','.join(headings)[:80]!r}")

@@ -24,12 +24,15 @@ class Row(NamedTuple):
 def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
     """Return the lines of a table in natural order of their ids. Paths may be relative to the table's folder.
 
-    Without a column `id`, an image's id is its name without suffix. A file that is not there is raised as DataError or,
-    where there is a list `faults`, added to it. Raises DataError for a file that is no such table.
+    Without a column `id`, an image's id is its name without suffix. Faults are raised as DataError or, where there is a
+    list `faults`, added to it.
     """
+    lines: list[dict[str, str]] = []
+    with files.collecting(faults):
+        lines = sheet.read(table, NEEDED, MORE)[0]
     found: dict[str, Row] = {}
     id_of: dict[Path, str] = {}  # by an image's first file
-    for line in sheet.read(table, NEEDED, MORE)[0]:
+    for line in lines:
         with files.collecting(faults):
             row = _row(table, line)
             if row.id in found:
