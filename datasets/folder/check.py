@@ -37,8 +37,9 @@ def check(
     faults: list[str] = []
     scanned, indices = scan_pairs(given, faults, track)
     group_of: dict[str, str] = {}
-    with files.collecting(faults):
-        group_of = groups.groups(given.groups, pairs.ids(given))
+    if given.groups not in (None, groups.FOLDERS):
+        with files.collecting(faults):
+            group_of = groups.groups(given.groups, pairs.ids(given))
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):

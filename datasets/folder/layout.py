@@ -76,7 +76,7 @@ def names(given: Settings, *, series: bool) -> tuple[list[Named], list[Named]]:
     if given.masks.resolve() == given.images.resolve():
         return matching.split(images, given)
     keep = {*given.class_files, *(folder for image in images for folder in image.folders)}
-    return images, walk.named(given.masks, walk.listing(given.masks), series=series, keep=keep)
+    return images, walk.named(given.masks, walk.listing(given.masks), series=series, every=True, keep=keep)
 
 
 def paths(given: Settings) -> list[Path]:

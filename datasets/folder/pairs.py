@@ -86,15 +86,18 @@ def notes(given: Settings) -> list[str]:
         return found + table.notes(given.table)
     found += [note for folder in layout.folders(given) for note in walk.notes(folder)]
     images, masks = layout.names(given, series=True)
+    named = {path for one in (*images, *masks) for path in one.files}
+    if left := [path for path in layout.paths(given) if path not in named]:
+        found.append(f"{first_few(left)}: are DICOM files without pictures, and are skipped")
     inside = Counter(groups.folder(image) for image in images)
     if given.groups is None and len(inside) > 1 and max(inside.values()) > 1 and "" not in inside:
         sizes = f"{len(inside)} folders of {min(inside.values())} to {max(inside.values())}"
         found.append(f"images lie in {sizes}: if a folder is a patient, give --config.data.groups=folders")
-    named = sorted({mask.folders[-1] for mask in masks if mask.folders})
-    if not given.class_files and len(named) > 1 and not any(image.folders for image in images):
+    around = sorted({mask.folders[-1] for mask in masks if mask.folders})
+    if not given.class_files and len(around) > 1 and not any(image.folders for image in images):
         found.append(
-            f"masks lie in the folders {first_few(named)}, and images in none: if a folder is a class, give "
-            f"--config.data.class_files={','.join(named)}"
+            f"masks lie in the folders {first_few(around)}, and images in none: if a folder is a class, give "
+            f"--config.data.class_files={','.join(around)}"
         )
     return found
 

@@ -26,11 +26,18 @@ def listing(folder: Path) -> list[Path]:
     )
 
 
-def named(folder: Path, paths: Sequence[Path], *, series: bool, keep: Iterable[str] = ()) -> list[Named]:
-    """Return the names of pictures below `folder`; with `series`, the files of a DICOM series have one name.
+def named(
+    folder: Path, paths: Sequence[Path], *, series: bool, every: bool = False, keep: Iterable[str] = ()
+) -> list[Named]:
+    """Return the names of pictures below `folder`.
 
-    Names that are no text are left out, and so are the outer folders that all of the pictures lie in, but for those
-    called as `keep` says.
+    Args:
+        folder: their top.
+        paths: the pictures. Names that are no text are left out.
+        series: the files of a DICOM series have one name. DICOM files that are no pictures, such as reports, are left
+            out.
+        every: these have a name, too.
+        keep: folders whose names matter; the outer folders that all pictures lie in are otherwise left out.
     """
     paths = [path for path in paths if is_text(str(path.relative_to(folder)))]
     if not paths:
@@ -39,12 +46,13 @@ def named(folder: Path, paths: Sequence[Path], *, series: bool, keep: Iterable[s
     kept = set(map(plain, keep))
     top = folder.joinpath(*itertools.takewhile(lambda name: plain(name) not in kept, shared))
     scans = {path for path in paths if path.is_file() and formats.family(path) is dicom} if series else set()
-    found = [
-        Named(path.parent.relative_to(top).parts, formats.stem(path), (path,)) for path in paths if path not in scans
-    ]
+    found = []
     for name, several in dicom.series(scans, top):
         below = PurePosixPath(name)
         found.append(Named(below.parent.parts, below.name, several))
+    left = (scans - {path for one in found for path in one.files}) if every else set()
+    single = [path for path in paths if path not in scans or path in left]
+    found += [Named(path.parent.relative_to(top).parts, formats.stem(path), (path,)) for path in single]
     return sorted(found, key=lambda one: (files.natural("/".join((*one.folders, one.stem))), one.name))
 
 
