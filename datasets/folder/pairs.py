@@ -116,7 +116,7 @@ def _match(given: Settings) -> tuple[Match, list[str]]:
         alone = [
             f"no {kind} in {folder} for {first_few(one.name for one in left)}" for kind, folder, left in kinds if left
         ]
-        faults.append(f"{'; '.join(alone)}; add the missing files or remove these")
+        faults.append(f"{'; '.join(alone)}; add the missing files, remove these, or name the pairs in data.table")
     if faults and (better := proposal.of_two(images, masks, given)):
         faults = [f"{faults[0]}; or give {better}"]
     return found, layout.no_text(given) + faults

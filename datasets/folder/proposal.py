@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from datasets.folder.matching import match, split
+from datasets.folder.matching import Match, match, split
 from datasets.folder.names import Named, plain
 from datasets.folder.settings import Settings
 
@@ -15,45 +15,49 @@ AFFIXES = ("image_prefix", "image_suffix", "mask_prefix", "mask_suffix")
 
 
 def of_two(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> str:
-    """Return the settings by which every image and mask has its partner, in words; "" where none are found."""
+    """Return settings by which images and masks pair that do not pair as they are given, in words; "" for none."""
     if min(len(images), len(masks)) < 2:  # any two names differ by some beginning and ending
         return ""
-    for found in (*_patterns(images, masks, given), *_endings(images, masks)):
-        if (matched := match(images, masks, replace(given, **found))).whole:
-            return _words(found, matched.pairs)
+    before = match(images, masks, given).pairs
+    for found in (_pattern(images, masks, given), *_endings(images, masks)):
+        matched = match(images, masks, replace(given, **found))
+        if found and (matched.whole or (not before and matched.pairs * 2 >= len(matched.image_of))):
+            return _words(found, matched)
     return ""
 
 
 def of_one(both: Sequence[Named], given: Settings) -> str:
-    """Return the ending that tells masks from images in one folder, in words; "" where none is found."""
+    """Return the ending that tells masks from images in one folder, in words; "" where there is none."""
     stems = {plain(one.stem) for one in both}
     endings = Counter(stem[at:] for stem in stems for at in range(1, len(stem)) if stem[:at] in stems)
-    for end, _ in endings.most_common(3):
+    for end, number in endings.most_common(3):
         setting = replace(given, mask_suffix=end)
-        if (matched := match(*split(both, setting), setting)).whole:
-            return _words({"mask_suffix": end}, matched.pairs)
+        matched = match(*split(both, setting), setting)
+        if number > 1 and not (matched.faults or matched.alone[1]):
+            return _words({"mask_suffix": end}, matched)
     return ""
 
 
-def _words(found: dict[str, Any], pairs: int) -> str:
+def _words(found: dict[str, Any], matched: Match) -> str:
     values = {name: value if isinstance(value, str) else ",".join(value) for name, value in found.items()}
     fields = " ".join(f"--config.data.{name}={value}" for name, value in values.items())
-    return f"{fields}, which pairs all {pairs}"
+    number = f"all {matched.pairs}" if matched.whole else f"{matched.pairs} of {len(matched.image_of)} images"
+    return f"{fields}, which pairs {number}"
 
 
-def _patterns(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the beginnings and endings that all images, or all masks, have, but for what they share: the fewest."""
+def _pattern(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> dict[str, Any]:
+    """Return the beginnings and endings that all images, or all masks, have, but for what they share: the fewest."""
     (image_prefix, image_suffix), (mask_prefix, mask_suffix) = map(_affixes, (images, masks))
     while image_prefix and mask_prefix and image_prefix[-1] == mask_prefix[-1]:
         image_prefix, mask_prefix = image_prefix[:-1], mask_prefix[:-1]
     while image_suffix and mask_suffix and image_suffix[0] == mask_suffix[0]:
         image_suffix, mask_suffix = image_suffix[1:], mask_suffix[1:]
     found: dict[str, Any] = dict(zip(AFFIXES, (image_prefix, image_suffix, mask_prefix, mask_suffix), strict=True))
-    if match(images, masks, replace(given, **found)).whole:
-        for name in AFFIXES:
-            if match(images, masks, replace(given, **{**found, name: ""})).whole:
-                found[name] = ""
-        yield {name: value for name, value in found.items() if value}
+    pairs = match(images, masks, replace(given, **found)).pairs
+    for name in AFFIXES:
+        if match(images, masks, replace(given, **{**found, name: ""})).pairs == pairs:
+            found[name] = ""
+    return {name: value for name, value in found.items() if value}
 
 
 def _affixes(several: Sequence[Named]) -> tuple[str, str]:

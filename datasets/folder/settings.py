@@ -31,7 +31,7 @@ class Settings:
 
     @property
     def how(self) -> How:
-        """How files are read."""
+        """Return how files are read."""
         return How(self.pages, self.axis)
 
 

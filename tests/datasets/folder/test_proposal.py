@@ -40,15 +40,33 @@ def test_what_is_proposed_pairs_all(expected: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "proposed"),
+    [
+        (
+            ("images/1.png", "images/2.png", "images/3.png", "masks/1_lesion.png", "masks/2_lesion.png"),
+            "--config.data.mask_suffix=_lesion, which pairs 2 of 3 images",
+        ),
+        (
+            ("1/1.png", "1/1_lesion.png", "1/1_roi.png", "2/2.png", "2/2_lesion.png"),
+            "--config.data.mask_suffix=_lesion, which pairs 2 of 3 images",
+        ),
+    ],
+)
+def test_a_few_files_that_stay_alone_hide_no_pattern(names: tuple[str, ...], proposed: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"; or give {proposed}$"):
+        pairs.pairs(settings(images=touch(tmp_path, *names)))
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ("images/a.png", "images/b.png", "masks/c.png", "masks/d.png"),
-        ("images/image_1.png", "images/image_2.png", "masks/mask_1.png"),
+        ("images/1.png", "images/2.png", "images/3.png", "masks/1.png", "masks/2_x.png", "masks/3_x.png"),
         ("a.png", "b.png", "a_lesion.png"),
         ("images/a.png", "masks/b.png"),
     ],
 )
-def test_nothing_is_proposed_that_leaves_a_file_alone(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_nothing_is_proposed_that_helps_little(names: tuple[str, ...], tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         pairs.pairs(settings(images=touch(tmp_path, *names)))
     assert "--config" not in str(error.value)
