@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import built, files
+from sharp_unet_jax.data.pixels import Window
+from sharp_unet_jax.metrics import IGNORE, foreground
 
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
@@ -30,9 +32,10 @@ class Pair:
 
     id: str
     group: str  # images of one group must not be split across folds
-    image: np.ndarray  # uint8 (H, W), (H, W, 1) or (H, W, 3)
-    mask: np.ndarray  # uint8 (H, W) of labels
+    image: np.ndarray  # uint8 (H, W) or (H, W, C)
+    mask: np.ndarray  # uint8 (H, W) of labels, and perhaps IGNORE
     where: str  # the image's file, for messages
+    volume: str = ""  # whose slices follow each other; "" for a picture without neighbours
     encoded: bytes | None = None  # the image's own JPEG or PNG bytes, kept instead of encoding `image`
 
 
@@ -42,7 +45,7 @@ def info(
     *,
     channels: int,
     encoding: str = "png",
-    window: tuple[float, float] | None = None,
+    window: Window | None = None,
 ) -> tfds.core.DatasetInfo:
     """Return the schema that all data sets share.
 
@@ -50,18 +53,21 @@ def info(
         builder: of the data set.
         classes: names; the index of a class is its label.
         channels: of the images.
-        encoding: of the images, "png" or "jpeg".
+        encoding: of the images, "png" or "jpeg", if they have 1 or 3 channels.
         window: the values that became 0 and 255 where the files hold more than 8 bits; predictions need it again.
     """
+    features = {
+        "image": _image(channels, encoding),
+        "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+        "id": tfds.features.Text(),
+        "group": tfds.features.Text(),
+        "volume": tfds.features.Text(),
+    }
+    folder = Path(builder.data_dir)
+    if folder.exists() and "volume" not in tfds.features.FeaturesDict.from_config(folder):
+        del features["volume"]  # an earlier version has built the set
     described = builder.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(None, None, channels), encoding_format=encoding),
-                "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
-                "id": tfds.features.Text(),
-                "group": tfds.features.Text(),
-            }
-        ),
+        features=tfds.features.FeaturesDict(features),
         supervised_keys=("image", "mask"),
         disable_shuffling=True,  # otherwise a hash of the ids decides the order
         metadata=tfds.core.MetadataDict({"classes": list(classes), "window": window}),
@@ -71,24 +77,51 @@ def info(
     return described
 
 
-def generate(pairs: Iterable[Pair], num_classes: int) -> Examples:
-    """Check and encode pairs for TFDS. Raises DataError for a pair that does not fit, and if all masks are empty."""
-    count = foreground = 0
+def _image(channels: int, encoding: str) -> tfds.features.FeatureConnector:
+    """Return the feature of images. A PNG holds grey or RGB; other numbers of channels are an array, deflated."""
+    if channels in (1, 3):
+        return tfds.features.Image(shape=(None, None, channels), encoding_format=encoding)
+    return tfds.features.Tensor(shape=(None, None, channels), dtype=np.uint8, encoding="zlib")
+
+
+def generate(pairs: Iterable[Pair], num_classes: int, *, ignoring: bool = False) -> Examples:
+    """Check and encode pairs for TFDS.
+
+    Args:
+        pairs: images and masks.
+        num_classes: labels are below it.
+        ignoring: masks may hold IGNORE, too. Without it, such a label is a fault of the files.
+
+    Raises:
+        DataError: for a pair that does not fit, for a mask of IGNORE alone, and if all masks are empty.
+    """
+    count = objects = 0
     for pair in pairs:
         check_sizes(pair.image, pair.mask, pair.where)
         if pair.image.dtype != np.uint8:
             raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits a channel")
-        if pair.mask.max() >= num_classes:
-            highest = f"the mask of {pair.where} holds label {pair.mask.max()}"
+        scored = pair.mask != IGNORE if ignoring else np.ones_like(pair.mask, bool)
+        if not scored.any():
+            raise files.DataError(f"{pair.where}: all pixels of its mask are ignored; remove the image")
+        if (label := int(pair.mask.max(where=scored, initial=0))) >= num_classes:
+            highest = f"the mask of {pair.where} holds label {label}"
             raise files.DataError(f"{highest}; {num_classes} classes end at {num_classes - 1}")
         count += 1
-        foreground += int(np.count_nonzero(pair.mask))
-        image = io.BytesIO(pair.encoded) if pair.encoded is not None else files.png(pair.image)
-        yield pair.id, {"image": image, "mask": files.png(pair.mask), "id": pair.id, "group": pair.group}
+        objects += int(np.count_nonzero(foreground(pair.mask)))
+        names = {"id": pair.id, "group": pair.group, "volume": pair.volume}
+        yield pair.id, {"image": _encoded(pair), "mask": files.png(pair.mask), **names}
     if count == 0:
         raise files.DataError("no images found")
-    if foreground == 0:
+    if objects == 0:
         raise files.DataError(f"all {count} masks are empty; are these the masks, with the foreground painted white?")
+
+
+def _encoded(pair: Pair) -> io.BytesIO | np.ndarray:
+    """Return the image as its feature takes it, see `_image`."""
+    if pair.encoded is not None:
+        return io.BytesIO(pair.encoded)
+    plain = pair.image.ndim == 2 or pair.image.shape[-1] in (1, 3)
+    return files.png(pair.image) if plain else pair.image
 
 
 def check_sizes(image: np.ndarray, mask: np.ndarray, where: str) -> None:

@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore", module="nibabel")
 
 JPEG = (".jpg", ".jpeg")
 TIF = (".tif", ".tiff")
-IMAGES = (".png", *JPEG, ".bmp", *TIF)
+IMAGES = (".png", *JPEG, ".bmp", ".gif", ".webp", *TIF)
 # The content of a file may be of another format than its name says. Pillow knows more, and runs a program for some.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 
@@ -107,7 +107,7 @@ class Tree:
         on_disk = (File.at(self.folder / name, self.folder) for name in names if (self.folder / name).is_file())
         return next(on_disk, None) or next((self._members[name] for name in names if name in self._members), None)
 
-    def below(self, name: str, suffixes: Sequence[str] = IMAGES) -> list[File]:
+    def below(self, name: str, suffixes: Sequence[str] = (".png", *JPEG, ".bmp", *TIF)) -> list[File]:
         """Return the files in the folder `name` and its subfolders, in natural order; [] if there is no such folder."""
         found = [File.at(path, self.folder / name) for path in (self.folder / name).rglob("*") if path.is_file()]
         if not found:

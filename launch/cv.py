@@ -8,6 +8,7 @@ command again.
 """
 
 import contextlib
+import dataclasses
 import sys
 import threading
 from collections.abc import Sequence
@@ -50,6 +51,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
     cv_process.leave_on_signals()
     check.config(config, len(devices))
     data = dataset.load(config.data, console)
+    if config.data.builder == "folder" and not config.grouped and len(set(data.groups)) < len(data.ids):
+        console.print(
+            f"warning: {len(data.ids)} images are of {len(set(data.groups))} groups (volumes, patients); images of one "
+            "group are tested beside those trained on, and score too high: --config.grouped=true keeps groups whole"
+        )
+    config = dataclasses.replace(config, data=dataset.completed(config.data))
+    command = command._replace(config=config)
     stop, interrupted = cv_process.stop_on_signals(console)
     try:
         if command.verify:

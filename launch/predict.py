@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from datasets import formats
 from datasets.files import DataError
 from datasets.folder.names import first_few
 from datasets.formats import search
@@ -76,18 +77,27 @@ def run(arguments: Sequence[str], console: Console) -> int:
     command = parse(arguments)
     output.check(command.output, command.inputs)
     failed: list[str] = []
-    inputs = search.find(command.inputs, failed)
     devices = runtime.configure()
     members = trained.load_all(command.run, command.model)
+    endings = members[0].config.data.channel_files
+    inputs = search.find(command.inputs, failed, endings=endings, channels=members[0].slice_channels)
     output.begin(command.output, members, inputs, command.options)
     done = areas.sort(command.output, inputs, members[0].classes)
+    noted: dict[str, list[str]] = {}
+    for one in inputs:
+        if one.note:
+            noted.setdefault(one.note, []).append(one.where)
     todo = [one for one in inputs if one.name not in done]
+    joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     console.print(
-        f"{len(inputs)} inputs, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
+        f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
     )
+    for note, names in noted.items():
+        console.print(_shown(f"note: {first_few(names)}: {note}"))
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
+    outside: list[str] = []  # of the range of the training
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:
         with contextlib.closing(outcomes):
@@ -96,10 +106,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
                     failed.append(_line(one, outcome))
                 else:
                     written[one] = outcome.pictures
-                    unspaced += [] if outcome.spaced else [_where(one)]
+                    unspaced += [] if outcome.spaced else [one.where]
+                    if outcome.note:
+                        outside.append(one.where)
+                        console.print(_shown(f"note: {one.where}: {outcome.note}"))
     finally:  # after Ctrl-C, or where the memory ends, too
         done = areas.sort(command.output, inputs, members[0].classes)
-        lost = [_where(one) for one in written if one.name not in done]  # another command writes to the folder
+        lost = [one.where for one in written if one.name not in done]  # another command writes to the folder
         failed += [f"{where}: its files or rows are gone again; give the same command again" for where in lost]
         if written:
             pictures, seconds = sum(written.values()), time.monotonic() - began
@@ -108,6 +121,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if unspaced:
             why = "their pixel spacing is not finite and above 0, or differs between slices"
             console.print(_shown(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
+        if outside:
+            several = f"{len(outside)} of {len(written)} inputs"
+            console.print(
+                _shown(
+                    f"note: {several} do not hold values as the run was trained on: {first_few(outside)}; look at "
+                    "their masks before you use them"
+                )
+            )
         for line in failed:
             console.print(f"failed: {_shown(line)}")
     return 1 if failed else 0
@@ -118,12 +139,8 @@ def _line(one: search.Input, error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if is_out_of_memory(error):
         text = "there is too little memory to read it or to write its mask; free memory, or save it in parts"
-    where = " ".join(_where(one).split())
+    where = " ".join(one.where.split())
     return text if where in text else f"{where}: {text}"
-
-
-def _where(one: search.Input) -> str:
-    return str(one.paths[0] if len(one.paths) == 1 else one.paths[0].parent)
 
 
 def _shown(text: str) -> str:

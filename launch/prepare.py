@@ -2,7 +2,8 @@
 
 Reads every image and mask of the config's data set, says what it found, what launch.cv would refuse and which settings
 suit, and ends with the command to give next. --output (default: prepared/NAME) gets report.md, contact.png, images.csv
-(a row for each image) and, where images look like copies of others, groups.csv. Nothing is trained. Exit code 0:
+(a row for each image) and, where images look like copies of others, groups.csv. A few steps of training are run to
+say how long all of it will take; no network is kept. Exit code 0:
 launch.cv can train on the data set as it is; 1: launch.cv would refuse it.
 """
 
@@ -20,9 +21,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from datasets.folder import labels
+from datasets.folder.names import first_few
 from launch.console import config as configs
 from launch.console import ending, paths, runtime
-from launch.preview import contact, findings, source, suggestions, training_size
+from launch.preview import contact, findings, hours, source, suggestions, training_size
 from sharp_unet_jax.advice import settings
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
@@ -55,6 +57,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if training_size.all_empty(config, found, profile):
             height, width = config.data.size
             faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
+        if lost := training_size.unscored(config, found, profile):
+            height, width = config.data.size
+            faults.append(f"at {height}x{width} all pixels of {first_few(lost)} are ignored: raise --config.data.size")
         if len(found.classes) <= labels.MAX_CLASSES:
             notes.append(training_size.ceiling(suggestions.applied(config, changes), found, profile))
         atomic.write_text(output / "images.csv", spreadsheet.csv(_images(profile)))
@@ -63,8 +68,11 @@ def run(arguments: Sequence[str], console: Console) -> int:
     needed = {each.field: each.value for each in changes if suggestions.applied(config, [each]) != config}
     fields = [f"--config.{field}={value}" for field, value in (given | needed).items()]
     command = shlex.join(["python", "-m", "launch.cv", f"--config={known.config}", *fields])
+    time = hours.text(suggestions.applied(config, changes), found, [device, *others]) if folds else ""
     whole = findings.text(found, profile, faults, notes, changes)
-    atomic.write_text(output / "report.md", whole + (f"\n## Run it\n\n```\n{command}\n```\n" if folds else ""))
+    atomic.write_text(
+        output / "report.md", whole + (f"\n## Run it\n\n{time}\n\n```\n{command}\n```\n" if folds else "")
+    )
     more = [f"{len(faults) - SHOWN} more, all in {output / 'report.md'}"] if len(faults) > SHOWN else []
     console.print(Markdown(findings.text(found, profile, [*faults[:SHOWN], *more], notes, changes)))
     console.print(f"\n{output}: report.md{', contact.png, images.csv' if profile.ids else ''}")
@@ -72,6 +80,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         then = " Then:" if folds else ""
         console.print(f"Fix what is above, or take the settings that suit, and give this command again.{then}")
     if folds:
+        console.print(time)
         console.print(command, soft_wrap=True)
     return 1 if faults else 0
 

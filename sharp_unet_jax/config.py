@@ -21,9 +21,10 @@ class Data:
     mask_filter: Literal["nearest", "antialiased", "any"] = "nearest"
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
+    context: int = 0  # neighbours of each slice of a volume, on either side, that are channels of it too (2.5-D)
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
-    # The settings below are for files of your own, builder "folder", alone; datasets/folder/README.md has examples.
-    images: str = ""  # a folder of images, or one holding images/ and masks/, or one of nnU-Net's
+    # Builder "folder" alone, as all of the following: a folder of images, or holding images/ and masks/, or nnU-Net's.
+    images: str = ""
     masks: str = ""  # a folder of masks, or a COCO file
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
     groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in

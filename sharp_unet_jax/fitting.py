@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from sharp_unet_jax.config import Config, Data
-from sharp_unet_jax.data import arrays, folds, resident
+from sharp_unet_jax.data import arrays, folds, pixels, resident
 from sharp_unet_jax.data.arrays import Arrays
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.errors import InputError
@@ -39,7 +39,7 @@ def fit(
     classes: Sequence[str] = ("background", "foreground"),
     size: Size | None = None,
     letterbox: bool = False,
-    window: tuple[float, float] | None = None,
+    window: Sequence[float] | Sequence[tuple[float, float]] | None = None,
     name: str = "arrays",
     folder: str | Path | None = None,
     on_epoch: Callable[[dict[str, float]], object] | None = None,
@@ -70,8 +70,8 @@ def fit(
         size: (height, width) in pixels that images are resized to; by default their own. Predictions come at each
             image's own size.
         letterbox: resize without changing the aspect, and pad; by default images are stretched.
-        window: the values that become 0 and 255: (0, 1) for fractions, (-512, 512) for a lung in Hounsfield units.
-            The model predicts from such images too.
+        window: the values that become 0 and 255: (0, 1) for fractions, (-512, 512) for a lung in Hounsfield units,
+            or such a pair for each channel. uint8 images stay as they are. The model predicts from such images too.
         name: of the data, for records and model cards.
         folder: where to keep the run, as a sweep does, for `launch.predict`, `launch.export`, `launch.report` and
             `load(folder/runs/model/repeat0-fold0)`. An interrupted call continues there when it is repeated; several
@@ -87,7 +87,8 @@ def fit(
             that became NaN.
     """
     settings = _settings(settings)
-    pairs, held, share = _pairs(images, masks, groups, validation, window)
+    ends = _window(window)
+    pairs, held, share = _pairs(images, masks, groups, validation, ends)
     _check_classes(classes)
     devices = devices or jax.local_devices()[:1]
     config = Config(
@@ -100,7 +101,7 @@ def fit(
         **{"predictions": folder is not None, **settings},
     )
     check.config(config, len(devices))
-    dataset = _dataset(pairs + held, config, name, classes, window)
+    dataset = _dataset(pairs + held, config, name, classes, ends)
     return _train(config, dataset, _split(dataset, config, len(held)), folder, devices, on_epoch)
 
 
@@ -117,14 +118,12 @@ def _pairs(
     masks: Arrays,
     groups: Sequence[Hashable] | None,
     validation: float | tuple[Arrays, Arrays],
-    window: tuple[float, float] | None,
+    window: pixels.Window | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
     """Return examples to train on, examples to validate on, and the share of the former that validates instead.
 
     Raises InputError.
     """
-    if window is not None and not (np.shape(window) == (2,) and window[0] < window[1]):
-        raise InputError(f"window: give (low, high), not {window}")
     examples = arrays.examples(images, masks, "", groups, window)
     if isinstance(validation, (tuple, list)) and len(validation) == 2:
         return examples, arrays.examples(*validation, "validation ", None, window), Config.inner_validation
@@ -132,6 +131,19 @@ def _pairs(
         value = validation if isinstance(validation, (int, float)) else f"a {type(validation).__name__}"
         raise InputError(f"validation: give a share between 0 and 1, or a pair (images, masks), not {value}")
     return examples, [], validation
+
+
+def _window(window: Any) -> pixels.Window | None:
+    """Return (low, high), or such a pair for each channel, as one flat tuple; InputError for anything else."""
+    if window is None:
+        return None
+    with contextlib.suppress(InputError, TypeError, ValueError):
+        ends = np.asarray(window, float)
+        if ends.ndim == 1 or ends.shape[1:] == (2,):
+            given = tuple(ends.ravel().tolist())
+            pixels.check_window("window", given)
+            return given
+    raise InputError(f"window: give (low, high), not {window}; or such a pair for each channel")
 
 
 def _check_classes(classes: Sequence[str]) -> None:
@@ -156,7 +168,7 @@ def _dataset(
     config: Config,
     name: str,
     classes: Sequence[str],
-    window: tuple[float, float] | None,
+    window: pixels.Window | None,
 ) -> resident.Dataset:
     """Return the examples at the size of training, in memory."""
     size, fit = config.data.size, config.data.fit

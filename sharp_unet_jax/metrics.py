@@ -27,6 +27,16 @@ class Counts(NamedTuple):
     pixels: NDArray[Any]  # labelled pixels of all classes
 
 
+def foreground(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where labels are a class other than the background, class 0; IGNORE is no class.
+
+    >>> from sharp_unet_jax import metrics
+    >>> print(metrics.foreground(np.array([0, 1, 2, metrics.IGNORE])))
+    [False  True  True False]
+    """
+    return (labels > 0) & (labels != IGNORE)
+
+
 Ratio = tuple[NDArray[Any], NDArray[Any]]  # numerator, denominator
 
 

@@ -17,6 +17,7 @@ MODELS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # a sweep's model
 PLAIN, SHARP = BLUE, VERMILION  # where only the skip is told apart
 INK = "#262626"  # text and axes
 FALSE_POSITIVE, FALSE_NEGATIVE, OTHER_CLASS = "#ffb000", "#3d6dff", "#dc267f"  # IBM's: light, dark, between them
+IGNORED = "#5a5a6e"  # neither trained on nor scored
 _CLASSES = (BLACK, SKY, ORANGE, GREEN, YELLOW, BLUE, VERMILION, PURPLE)  # label 0, the background, is black
 _HUES = [colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95) for k in range(256 - len(_CLASSES))]  # for more classes
 

@@ -123,6 +123,30 @@ def test_images_of_any_size_grey_and_of_other_numbers():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("channels", [2, 5])
+def test_images_of_any_number_of_channels_with_a_window_each(channels, tmp_path):
+    eight_bits = squares(channels=channels).images
+    scale, offset = 2.0 ** np.arange(channels), 100.0 * np.arange(channels)
+    deep = eight_bits * scale + offset
+    window = [(low, low + 255 * step) for step, low in zip(scale, offset, strict=True)]
+    run = fit(deep, window=window, validation=0.3, epochs=1, folder=tmp_path / "w")
+    assert (run.channels, run.window) == (channels, tuple(np.ravel(window)))
+    assert trained.load(tmp_path / "w/runs/sharp_unet/repeat0-fold0").window == run.window
+    other = fit(eight_bits, validation=0.3, epochs=1)
+    assert_same_weights(run, other)
+    for one, same in zip(run.predict(deep[:3]), other.predict(eight_bits[:3]), strict=True):
+        assert one.shape == (16, 24, 1)
+        np.testing.assert_array_equal(one, same)
+    with pytest.raises(InputError, match=r"predict takes several images, and this is one"):
+        run.predict(deep[0])
+    with pytest.raises(InputError, match=rf"is RGB, and the run was trained on images that are of {channels} channels"):
+        run.predict([np.zeros((16, 24, 3), np.uint8)])
+    to = tmp_path / "model.safetensors"
+    export.run([f"--run={tmp_path / 'w'}", "--format=safetensors", f"--output={to}"], Console(quiet=True))
+    card = to.with_name("model.safetensors.md").read_text()
+    assert run.name in card
+
+
 def test_numpy_numbers_are_taken_as_pythons():
     assert_same_weights(
         fit(
@@ -160,7 +184,7 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ({"images": IMAGES[..., None]}, r"image 0 is \(16, 24, 3, 1\): give \(height, width\) or"),
         ({"images": IMAGES[:5]}, "5 images, but 12 masks: every image needs one"),
         ({"images": [], "masks": []}, "there are no images"),
-        ({"images": [*IMAGES[:11], IMAGES[11, :, :, 0]]}, "some images are grey and some have colours"),
+        ({"images": [*IMAGES[:11], IMAGES[11, :, :, 0]]}, "some images are RGB and some are grey"),
         ({"images": [*IMAGES[:11], np.zeros((9, 9, 3), np.uint8)]}, r"mask 11 is \(16, 24\), and its image is \(9, 9"),
         ({"masks": MASKS[..., None]}, r"mask 0 is \(16, 24, 1\), and its image is .*: a mask is \(height, width\)"),
         ({"masks": MASKS / 2}, "mask 0 is float64, from 0.0 to 0.5: give the class of each pixel"),
@@ -182,6 +206,9 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ),
         ({"classes": (0, 1)}, "classes: give names"),
         ({"window": 3}, r"window: give \(low, high\), not 3"),
+        ({"window": (0, 1, 0)}, r"window: give \(low, high\), not \(0, 1, 0\); or such a pair for each channel"),
+        ({"window": [(0, 1), (2, 2)]}, r"window: give \(low, high\), not"),
+        ({"window": (0, 1, 0, 2)}, "image 0: window: has 2 pairs of low,high, and the images are RGB"),
         ({"window": (1, 0)}, r"window: give \(low, high\), not \(1, 0\)"),
         ({"size": 64}, "data.size: 64 is not"),
         ({"size": (16.5, 24)}, r"data.size: \(16.5, 24\) is not"),

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from datasets import files
-from datasets.folder import groups, labels, layout, masks, pairs
+from datasets.folder import class_names, drawn, groups, labels, layout, masks, pairs, volumes
 from datasets.folder import images as image_files
+from datasets.folder.class_names import UndecidedError
 from datasets.folder.names import first_few
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 from datasets.folder.settings import Settings
+from sharp_unet_jax.metrics import foreground
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Checked:
     found: Scan | None  # None where no pair is left
     kinds: dict[str, int]  # images of each format, mode and depth
     groups: dict[str, str]  # by id; {} where no table was given, or it was refused
-    classes: tuple[str, ...]  # names with which refused masks can be read; () where there are none
+    suits: dict[str, Any]  # settings with which refused masks can be read, by their names; {} where there are none
 
 
 def check(
@@ -43,15 +45,15 @@ def check(
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):
-            if not given.table and not pairs.pairs(given, []):
+            if not (given.table or layout.annotations_of(given) or pairs.pairs(given, [])):
                 faults += _naming(given)
-        return Checked(faults, [], None, {}, group_of, ())
-    reading, names = _read(scanned, given, indices, faults)
+        return Checked(faults, [], None, {}, group_of, {})
+    reading, suits = _read(scanned, given, indices, faults)
     whole = None
     with files.collecting(faults):
         whole = assemble(given, scanned, reading)
     kinds = Counter(one.header.kind for one in scanned)
-    return Checked(faults, _notes(given, scanned, reading), whole, dict(kinds.most_common()), group_of, names)
+    return Checked(faults, _notes(given, scanned, reading), whole, dict(kinds.most_common()), group_of, suits)
 
 
 def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:
@@ -64,28 +66,38 @@ def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:
 
 def _read(
     scanned: Sequence[Scanned], given: Settings, indices: bool, faults: list[str]
-) -> tuple[labels.Reading, tuple[str, ...]]:
-    """Return how the masks are read and, where they are refused, the names with which they would not be.
+) -> tuple[labels.Reading | drawn.Drawn, dict[str, Any]]:
+    """Return how the masks are read and, where they are refused, the settings with which they would not be.
 
-    Where no names help, every value is read as a class.
+    Where no settings help, every value is read as a class.
     """
     summaries = [one.mask for one in scanned]
-    with files.collecting(faults):
-        return labels.decide(summaries, given, indices=indices), ()
+    settings: list[dict[str, Any]] = []
+    try:
+        return labels.decide(summaries, given, indices=indices), {}
+    except UndecidedError as error:
+        faults.append(str(error))
+        settings.append(error.settings)
+    except files.DataError as error:
+        faults.append(str(error))
+    if any(mask.drawn for mask in summaries):
+        classes = drawn.proposed(summaries, given)
+        plain = replace(given, classes=classes, labels="classes", ignore="")
+        return drawn.decide(summaries, plain), {"classes": classes}
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
-    names = [("background", "foreground")]
+    settings.append({"classes": ("background", "foreground")})
     if len(values) <= labels.MAX_CLASSES:
-        names.append(("background", *(f"value{labels.show(v)}" for v in values[1:].tolist())))
+        settings.append({"classes": ("background", *(f"value{class_names.show(v)}" for v in values[1:].tolist()))})
     if values[-1] < labels.MAX_CLASSES:
-        names.append(("background", *(f"class{label}" for label in range(1, int(values[-1]) + 1))))
-    for proposed in names:
+        settings.append({"classes": ("background", *(f"class{label}" for label in range(1, int(values[-1]) + 1)))})
+    for proposed in settings:
         with contextlib.suppress(files.DataError):
-            reading = labels.decide(summaries, replace(given, classes=proposed), indices=indices)
-            if any(reading.decode(mask.values).any() for mask in summaries):
+            reading = labels.decide(summaries, replace(given, **proposed), indices=indices)
+            if any(foreground(reading.found(mask)).any() for mask in summaries):
                 return reading, proposed
     values = np.unique(masks.as_colours(values)) if values[-1] >= masks.COLOUR else values
     few = tuple(values[:255].tolist())  # labels have 8 bits
-    return labels.Reading("values", few, tuple(map(labels.show, few)), indices), ()
+    return labels.Reading("values", few, tuple(map(class_names.show, few)), indices, tuple(range(len(few)))), {}
 
 
 def _naming(given: Settings) -> list[str]:
@@ -96,8 +108,9 @@ def _naming(given: Settings) -> list[str]:
     ]
 
 
-def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading) -> list[str]:
+def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading | drawn.Drawn) -> list[str]:
     notes = pairs.notes(given)
+    notes += reading.notes
     if reading.kind == "binary" and len(reading.values) > 2:
         ends = 0, 255 if reading.values[-1] <= 255 else 65535
         grey = [int(one.mask.counts[~np.isin(one.mask.values, ends)].sum()) for one in scanned]
@@ -106,12 +119,19 @@ def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading)
             f"{np.count_nonzero(grey)} of {len(scanned)} masks hold greys between black and white "
             f"({sum(grey) / pixels:.2%} of all pixels): edges were blurred, and are cut in the middle"
         )
+    notes += volumes.notes([(one.pair, one.header) for one in scanned])
     if blurred := sum(one.mask.jpeg for one in scanned):
         notes.append(f"{blurred} masks are JPEG, which blurs edges: better export them as PNG")
     if inverted := sum(one.mask.inverted for one in scanned):
         notes.append(
             f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: check on the "
             "contact sheet that the right side is foreground"
+        )
+    shallow = [one.pair.image[0].name for one in scanned if not one.header.deep]
+    if 0 < len(shallow) < len(scanned):
+        notes.append(
+            f"{first_few(shallow)} have 8 bits a channel and stay as they are, and the other images are deeper: "
+            "these are scaled to 8 bits by the window; check on the contact sheet that both are as bright"
         )
     if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:
         notes.append(

@@ -86,7 +86,7 @@ class Builder(examples.Builder):
         return {"train": self._generate_examples(groups.groups(self.builder_config.settings.groups, ids))}
 
     def _generate_examples(self, group_of: dict[str, str]) -> examples.Examples:
-        return examples.generate(self._pairs(group_of), len(self.found.reading.classes))
+        return examples.generate(self._pairs(group_of), len(self.found.reading.classes), ignoring=True)
 
     def _pairs(self, group_of: dict[str, str]) -> Iterator[examples.Pair]:
         for number, named in itertools.groupby(self.found.names, key=lambda name: name[0]):
@@ -94,4 +94,5 @@ class Builder(examples.Builder):
             for (_, index, name), image, mask in zip(named, images, labels, strict=True):
                 group = group_of.get(pair.id) or pair.group or pair.id
                 where = str(pair.image[0]) + (f", slice {index}" if len(images) > 1 else "")
-                yield examples.Pair(id=name, group=group, image=image, mask=mask, where=where)
+                volume = pair.id if len(images) > 1 else ""
+                yield examples.Pair(id=name, group=group, image=image, mask=mask, where=where, volume=volume)

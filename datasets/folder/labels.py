@@ -1,67 +1,24 @@
 """The rule by which the masks of a set are read as labels 0..C-1: decided once for the whole set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
-from datasets import files
-from datasets.folder import masks
-from datasets.folder.masks import Summary
-from datasets.folder.names import first_few, is_text
+from datasets.errors import DataError
+from datasets.folder import class_names, colours, drawn, greys, masks
+from datasets.folder.class_names import Names, UndecidedError, show
+from datasets.folder.drawn import Drawn
+from datasets.folder.masks import BLACK, COLOUR, TRANSPARENT, Summary
+from datasets.folder.names import first_few
+from datasets.folder.reading import Kind
+from datasets.folder.reading import Reading as Reading
+from datasets.folder.settings import MAX_CLASSES as MAX_CLASSES
 from datasets.folder.settings import Settings
-from datasets.formats.stack import PLAIN, How
-
-MAX_CLASSES = 32  # more values than these are noise, instances, or not masks at all
-CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white
-
-Kind = Literal["labels", "binary", "values"]
+from sharp_unet_jax.metrics import IGNORE
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The rule by which all masks of a set are read."""
-
-    kind: Kind
-    values: tuple[int, ...]  # the codes found, ascending; if kind is "values", the index of a code is its label
-    classes: tuple[str, ...]  # names, background first
-    indices: bool  # whether the indices of palettes are read, not their colours
-
-    def labels(self, paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:
-        """Return the labels of one mask, uint8 (n, H, W)."""
-        return self.decode(masks.read(paths, how, indices=self.indices))
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the labels of codes, uint8 of their shape."""
-        if self.kind == "labels":
-            return codes.astype(np.uint8)
-        if self.kind == "binary":
-            return (codes > _white(self.values) // 2).astype(np.uint8)
-        codes = masks.as_colours(codes) if self.values[-1] >= masks.COLOUR else codes
-        return np.searchsorted(np.array(self.values), codes).astype(np.uint8)
-
-    def describe(self) -> str:
-        """Describe the values found and how they are read, in one clause."""
-        values = np.array(self.values)
-        found = first_few(show(v) for v in self.values) if len(values) < 6 else f"{values[0]} to {values[-1]}"
-        if self.kind == "labels":
-            named = ", ".join(f"{label} is {name}" for label, name in enumerate(self.classes))
-            return f"mask values {found} are labels: {named}"
-        if self.kind == "binary" and len(values) > 2:
-            cut = f"above {_white(self.values) // 2} is {self.classes[1]}"
-            return f"mask values {found} ({len(values)} greys) are black and white, blurred: {cut}"
-        named = ", ".join(f"{show(v)} is {self.classes[k]}" for v, k in zip(values, self.decode(values), strict=True))
-        return f"mask values: {named}"
-
-
-def show(code: int) -> str:
-    """Return a grey value as a number, a colour as #rrggbb."""
-    return f"#{code - masks.COLOUR:06x}" if code >= masks.COLOUR else str(code)
-
-
-def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> Reading:
+def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> Reading | Drawn:
     """Return the rule by which all masks can be read.
 
     Args:
@@ -72,147 +29,171 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
     Raises:
         DataError: where the masks could mean two things: nothing is guessed. For names that are no text, or not unique.
     """
-    classes = given.classes or None
-    if classes is not None and len(set(classes)) < len(classes):
-        raise files.DataError(f"data.classes names a class twice ({', '.join(classes)}); give each its own name")
-    for name in classes or ():
-        if not is_text(name):
-            raise files.DataError(f"data.classes names {name!a}, which is no line of text; rename it")
-    values = np.unique(np.concatenate([mask.values for mask in summaries]))
-    if values[-1] >= masks.COLOUR:
-        kind: Kind = "values"
-        values = np.unique(masks.as_colours(values))
-        if len(values) > MAX_CLASSES:
-            worst = max(summaries, key=lambda mask: len(mask.values))
-            raise files.DataError(
-                f"{worst.path}: {len(worst.values)} colours in this mask and {len(values)} in all, at most "
-                f"{MAX_CLASSES} can be classes; save masks as PNG, since JPEG blurs colours, and check that these are "
-                "masks"
-            )
+    named = class_names.parse(given)
+    if any(mask.drawn for mask in summaries):
+        return drawn.decide(summaries, given)
+    ignore = class_names.ignored(given)
+    in_colour = any(mask.values[-1] >= COLOUR for mask in summaries)
+    summaries = [colours.recoded(mask) for mask in summaries] if in_colour else list(summaries)
+    index_of = {colour: index for mask in summaries for index, colour in mask.palette} if indices else {}
+    named = Names(named.names, {_stored(one, in_colour, index_of): label for one, label in named.label_of.items()})
+    ignore = None if ignore is None else _stored(ignore, in_colour, index_of)
+    left = [_without(mask, ignore) for mask in summaries]
+    values = np.unique(np.concatenate([mask.values for mask in left]))
+    if not len(values):
+        raise DataError(f"{summaries[0].path}: data.ignore={given.ignore} leaves no pixel of any mask")
+    notes = _notes(summaries, values, named, given, ignore)
+    if TRANSPARENT in values and TRANSPARENT not in named.label_of:
+        left, values = _transparent_as_black(left, values, given)
+    jpeg = next((mask.path for mask in left if mask.jpeg and mask.values.any()), None)
+    changed = DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
+    if jpeg and in_colour:
+        raise changed
+    if given.class_files:
+        reading = _a_file_a_class(left, values, named, given, indices=indices)
+    elif given.labels == "any" and not jpeg:
+        two = named.names or ("background", "foreground")
+        if len(two) != 2:
+            raise DataError(f"data.labels=any reads background and foreground, but {greys.named(two)}; name two")
+        reading = _any(left, values, named._replace(names=two), indices=indices)
+    elif named.label_of:
+        reading = _valued(left, values, named, ignore, indices=indices)
     else:
-        kind = _kind_of_greys(summaries, values, classes)
-    jpeg = next((mask.path for mask in summaries if mask.jpeg and mask.values.any()), None)
-    if jpeg and kind != "binary":
-        raise files.DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
-    if classes is None:
-        return Reading(kind, tuple(values.tolist()), _default_names(kind, values), indices)
-    if (kind == "binary" and len(classes) != 2) or (kind == "values" and len(classes) != len(values)):
-        where = _first_beyond(summaries, values, len(classes))
+        reading = _unvalued(left, values, named.names, given, indices=indices)
+    if jpeg and reading.kind != "binary":
+        raise changed
+    return replace(reading, ignore=ignore, notes=(*notes, *reading.notes))
+
+
+def _unvalued(
+    summaries: Sequence[Summary], values: np.ndarray, classes: tuple[str, ...], given: Settings, *, indices: bool
+) -> Reading:
+    """Decide how masks are read whose classes carry no values. Raises DataError."""
+    kind: Kind = "values"
+    notes: tuple[str, ...] = ()
+    if values[-1] >= COLOUR:
+        notes = colours.check(summaries, values, classes, given, indices=indices)
+    else:
+        kind = greys.kind(summaries, values, classes, given, indices=indices)
+    found = tuple(values.tolist())
+    if classes and ((kind == "binary" and len(classes) != 2) or (kind == "values" and len(classes) != len(values))):
+        where = greys.first_beyond(summaries, values, len(classes))
         held = "black and white" if kind == "binary" else f"{len(values)} values"
-        raise files.DataError(f"{where}: masks hold {held} but {_named(classes)}; name one for each, background first")
-    return Reading(kind, tuple(values.tolist()), tuple(classes), indices)
-
-
-def _kind_of_greys(summaries: Sequence[Summary], values: np.ndarray, classes: Sequence[str] | None) -> Kind:
-    """Decide what grey values mean. Raises DataError where they could mean two things."""
-    highest = int(values[-1])
-    if classes is not None and highest < len(classes):
-        return "labels"
-    if highest <= 1 or (highest == len(values) - 1 and highest < MAX_CLASSES):
-        if classes is not None:
-            raise files.DataError(
-                f"{_first_beyond(summaries, values, len(classes))}: holds label {highest} (labels in all masks: "
-                f"{first_few(values)}) but {_named(classes)}; name {highest + 1}"
-            )
-        return "labels"
-    if classes is not None and len(classes) == len(values) and (len(values) > 2 or not _is_light(values, values).any()):
-        return "values"
-    binary = _is_binary(summaries, values, named=classes is not None and len(classes) == 2)
-    if (binary or len(values) <= MAX_CLASSES) and (different := _different_whites(summaries, values)):
-        raise files.DataError(
-            f"{different[0].path}: holds nothing above {different[0].values[-1]} where {different[1].path} holds "
-            f"{different[1].values[-1]}: what is foreground? save all masks in one way"
-            + (f", or name {len(values)} classes to make each value one" if len(values) <= MAX_CLASSES else "")
+        raise DataError(f"{where}: masks hold {held} but {greys.named(classes)}; name one for each, background first")
+    if kind == "labels":
+        count = max(2, found[-1] + 1)
+        return Reading(
+            kind, found, classes or tuple(class_names.default(label, count) for label in range(count)), indices
         )
-    if binary:
-        return "binary"
-    where = _first_beyond(summaries, values, len(classes)) if classes is not None else _oddest(summaries, values)
-    found = f"{len(values)} grey values, {first_few(values)}"
-    if len(values) > MAX_CLASSES:
-        raise files.DataError(
-            f"{where}: masks hold {found}; at most {MAX_CLASSES} can be classes (instances? merge them)"
-        )
-    named = f"but {_named(classes)}" if classes is not None else "which are neither 0 and 255 nor labels 0, 1, 2, ..."
-    or_two = ", or two to cut them in the middle" if _is_binary(summaries, values, named=True) else ""
-    raise files.DataError(
-        f"{where}: masks hold {found}, {named}; name {len(values)} classes to make each value one{or_two}"
-    )
-
-
-def _is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) -> bool:
-    """Say whether masks that hold no labels mean two classes, with sharp or blurred edges.
-
-    `named`: two names are given. Labels beside 255 (for ignored pixels) and numbered objects are not binary, although
-    most pixels of such masks are near black: of their pixels above 0, most are not near white.
-    """
-    light = _is_light(values, values)
-    between = (values > 0) & ~light
-    if not light.any() or not between.any():
-        return bool(light.any())
-    # Noise, as JPEG adds it, is on both sides: greys near black beside several greys near white.
-    noise = light.sum() > 1 and not (between & ~_is_dark(values, values)).any()
-    dark_pixels = middle_pixels = light_pixels = pixels = 0
-    for mask in summaries:
-        dark, light = _is_dark(mask.values, values) & (mask.values > 0), _is_light(mask.values, values)
-        if not mask.jpeg:  # in a JPEG, pixels near black can be noise alone
-            dark_pixels += int(mask.counts[dark].sum())
-        light_pixels += int(mask.counts[light].sum())
-        middle_pixels += int(mask.counts[(mask.values > 0) & ~dark & ~light].sum())
-        pixels += int(mask.counts.sum())
-    blurred = named or noise or len(values) > MAX_CLASSES
-    return blurred and light_pixels > dark_pixels + middle_pixels and middle_pixels <= (1 - CLEAR) * pixels
-
-
-def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple[Summary, Summary] | None:
-    """Return a mask that is not empty but holds nothing above nearly black, and a mask that holds white, if there are.
-
-    So are masks of 0 and 1 beside masks of 0 and 255, and masks of 8 bits beside masks of 16.
-    """
-    near_black = [
-        mask for mask in summaries if mask.values.any() and _is_dark(mask.values, values).all() and not mask.jpeg
-    ]
-    white = [mask for mask in summaries if _is_light(mask.values, values).any()]
-    return (near_black[0], white[0]) if near_black and white else None
-
-
-def _is_dark(values: np.ndarray, of_all_masks: np.ndarray) -> np.ndarray:
-    return values <= _white(of_all_masks) // 8
-
-
-def _is_light(values: np.ndarray, of_all_masks: np.ndarray) -> np.ndarray:
-    return values >= _white(of_all_masks) - _white(of_all_masks) // 8
-
-
-def _white(values: Sequence[int] | np.ndarray) -> int:
-    return 255 if values[-1] <= 255 else 65535
-
-
-def _first_beyond(summaries: Sequence[Summary], values: np.ndarray, classes: int) -> Path:
-    """Return the first mask with a value beyond the first `classes` values."""
-    known = values[:classes]
-    return next((mask.path for mask in summaries if not np.isin(mask.values, known).all()), summaries[0].path)
-
-
-def _oddest(summaries: Sequence[Summary], values: np.ndarray) -> Path:
-    """Return the first mask with the value that the fewest masks hold."""
-    masks_with = np.sum([np.isin(values, mask.values) for mask in summaries], axis=0)
-    rarest = values[np.argmin(masks_with)]
-    return next(mask.path for mask in summaries if rarest in mask.values)
-
-
-def _named(classes: Sequence[str]) -> str:
-    return f"{len(classes)} classes are named ({', '.join(classes)})"
-
-
-def _default_names(kind: Kind, values: np.ndarray) -> tuple[str, ...]:
-    """Name classes that the user has not named."""
     if kind == "values":
-        return tuple(_default_name(int(value), label, len(values)) for label, value in enumerate(values))
-    count = max(2, int(values[-1]) + 1) if kind == "labels" else 2
-    return tuple(_default_name(0, label, count) for label in range(count))
+        return Reading(
+            kind, found, classes or class_names.defaults(found), indices, tuple(range(len(found))), notes=notes
+        )
+    white = sum(int(mask.counts[mask.values > greys.white(values) // 2].sum()) for mask in summaries)
+    share = white / sum(int(mask.counts.sum()) for mask in summaries)
+    classes = classes or ("background", "foreground")
+    swap = ",".join(class_names.proposed((greys.white(values), 0), classes))
+    note = f"white, read as {classes[1]}, covers {share:.0%} of all pixels; if black is: --config.data.classes={swap}"
+    return Reading(kind, found, classes, indices, (0, 1), notes=(note,) if share > 0.5 else ())
 
 
-def _default_name(value: int, label: int, count: int) -> str:
-    if value > masks.COLOUR or (value == masks.COLOUR and label):
-        return show(value)
-    return "background" if label == 0 else "foreground" if count == 2 else f"class {label}"
+def _valued(
+    summaries: Sequence[Summary], values: np.ndarray, named: Names, ignore: int | None, *, indices: bool
+) -> Reading:
+    """Decide how masks are read whose classes carry values. Raises DataError for a value that no name carries."""
+    label_of = named.label_of
+    ends = sorted(label_of)
+    two = ends == [0, greys.white(values)] and values[-1] < COLOUR
+    if two and greys.is_binary(summaries, values, named=True):
+        return Reading("binary", tuple(values.tolist()), named.names, indices, (label_of[0], label_of[ends[1]]))
+    rest = [value for value in values.tolist() if value not in label_of]
+    known = label_of | ({} if ignore is None else {ignore: IGNORE})
+    if rest and values[-1] < COLOUR:
+        where = greys.holding(summaries, rest)
+        raise DataError(f"{where}: masks hold {first_few(map(show, rest))}, which no name in data.classes carries")
+    notes = colours.blended(summaries, rest, known) if rest else ()
+    found = sorted(value for value in known if value in values or value == ignore)
+    return Reading("values", tuple(found), named.names, indices, tuple(known[value] for value in found), notes=notes)
+
+
+def _any(summaries: Sequence[Summary], values: np.ndarray, named: Names, *, indices: bool) -> Reading:
+    """Decide which codes are the background, where any other is foreground. Raises DataError."""
+    ground = [one for one, label in named.label_of.items() if label == 0] or [_black(values)]
+    if len(values) > 1 and not np.isin(ground, values).any():
+        pixels = greys.pixels_of(summaries, values)
+        no_ground = " or ".join(map(show, ground))
+        found = f"masks hold {class_names.shares(pixels)} and no {no_ground}, which would be background; name it first"
+        first = f"{named.names[0]}={show(next(iter(pixels)))}"
+        raise UndecidedError(f"{summaries[0].path}: {found}", classes=(first, *named.names[1:]))
+    return Reading("any", tuple(sorted(ground)), named.names, indices)
+
+
+def _a_file_a_class(
+    summaries: Sequence[Summary], values: np.ndarray, named: Names, given: Settings, *, indices: bool
+) -> Reading:
+    """Decide how the files are read that are the mask of one class each. Raises DataError."""
+    classes = named.names or ("background", *(name.lstrip("_-") for name in given.class_files))
+    if len(classes) != len(given.class_files) + 1:
+        number = f"data.class_files has {len(given.class_files)} classes"
+        raise DataError(f"{number}, but {greys.named(classes)}; name one more, the background first")
+    blurred = len(values) > 2 and _black(values) in values and values[-1] < COLOUR
+    if named.label_of or given.labels == "any" or not blurred:
+        reading = _any(summaries, values, named._replace(names=classes), indices=indices)
+    else:
+        reading = _unvalued(summaries, values, (), given, indices=indices)
+    if reading.kind != "any" and len(reading.classes) > 2:
+        where, label = greys.holding(summaries, values[2:]), values[-1]
+        raise DataError(f"{where}: masks hold label {label}, but with data.class_files each is black and white")
+    overlap = [mask.overlap for mask in summaries if mask.overlap]
+    note = f"the classes of {len(overlap)} masks overlap, by {sum(overlap)} pixels; the first in data.class_files wins"
+    notes = (*reading.notes, note) if overlap else reading.notes
+    return replace(reading, classes=classes, class_files=given.class_files, notes=notes)
+
+
+def _black(values: np.ndarray) -> int:
+    return BLACK if values[-1] >= COLOUR else 0
+
+
+def _stored(code: int, in_colour: bool, index_of: dict[int, int]) -> int:
+    """Return the code that stands in the masks for one in the settings: a colour may be an index or a grey there."""
+    if in_colour:
+        return int(masks.as_colours(np.array(code)))
+    grey = code & 255
+    return index_of.get(code, grey if code == COLOUR + grey * 0x010101 else code)
+
+
+def _without(mask: Summary, ignore: int | None) -> Summary:
+    if ignore is None:
+        return mask
+    left = mask.values != ignore
+    return replace(mask, values=mask.values[left], counts=mask.counts[left])
+
+
+def _transparent_as_black(
+    summaries: Sequence[Summary], values: np.ndarray, given: Settings
+) -> tuple[list[Summary], np.ndarray]:
+    """Read transparent pixels as black, the background. Raises DataError where there are black ones too."""
+    black = _black(values)
+    if black in values:
+        where = greys.holding(summaries, [TRANSPARENT])
+        pixels = greys.pixels_of(summaries, values)
+        classes = given.classes if any("=" in name for name in given.classes) else ()
+        first = f"{classes[0].rpartition('=')[0] if classes else 'background'}=transparent"
+        rest = class_names.proposed([TRANSPARENT, *(one for one in pixels if one != TRANSPARENT)])[1:]
+        raise UndecidedError(
+            f"{where}: holds transparent pixels where masks hold black ones; name either background, or both",
+            classes=(first, *(classes or rest)),
+        )
+    as_black = [replace(mask, values=np.where(mask.values == TRANSPARENT, black, mask.values)) for mask in summaries]
+    return as_black, np.where(values == TRANSPARENT, black, values)
+
+
+def _notes(
+    summaries: Sequence[Summary], values: np.ndarray, named: Names, given: Settings, ignore: int | None
+) -> list[str]:
+    notes = []
+    if ignore is not None and not any(ignore in mask.values for mask in summaries):
+        notes.append(f"no mask holds data.ignore={given.ignore}")
+    if TRANSPARENT in values and TRANSPARENT not in named.label_of:
+        notes.append("transparent pixels of masks are read as background")
+    return notes

@@ -1,47 +1,76 @@
-"""The content of a mask: an array of codes, each a grey value, a palette index or a colour."""
+"""The content of a mask: an array of codes, each a grey value, a palette index, a colour or a transparent pixel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
+from PIL import Image
 
-from datasets import files
-from datasets.formats.stack import PLAIN, How
+from datasets import annotations, files, formats
+from datasets.formats.stack import PLAIN, How, check_size
 
+ROUNDING = 1e-3  # of whole numbers that were stored as floats, or with a slope
 COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
+BLACK, WHITE = COLOUR, COLOUR + 0xFFFFFF
+TRANSPARENT = -1
+ROUNDING = 1e-3  # of whole numbers that were stored as floats, or with a slope
+LOSSY = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One mask, summarised."""
+    """The mask of an image, summarised: one file, or one a class."""
 
     path: Path  # of its first file
     slices: int
     size: tuple[int, int]  # width, height
     values: np.ndarray  # its codes, ascending
     counts: np.ndarray  # pixels of each code
-    palette: dict[int, int]  # the colour of each index in it; {} without a palette
+    palette: frozenset[tuple[int, int]]  # the indices in it and the colour of each; empty without a palette
     inverted: bool = False  # a TIF that asks to show 0 as white; the codes stay as they are
     jpeg: bool = False  # compressed with loss, whatever the file's name
+    solid: tuple[int, ...] = ()  # colours that fill a square of 3 x 3 pixels: blends at smoothed edges do not
+    overlap: int = 0  # pixels that the files of several classes claim
+    drawn: annotations.Contents | None = None  # of annotations: the regions that the codes stand for
 
 
-def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> Summary:
-    """Read and summarise a mask; `indices` takes the indices of a palette, not its colours. Raises DataError."""
-    path, codes = paths[0], read(paths, how, indices=indices)
-    values, counts = _count(codes)
-    palette, inverted, jpeg = {}, False, False
-    if path.suffix.lower() in files.TIF:
-        with tifffile.TiffFile(path) as tif:
-            inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-    else:
-        with files.picture(path) as image:
-            jpeg = image.format in ("JPEG", "MPO")
-            if indices and image.mode in ("P", "PA"):
-                table = np.array(image.getpalette("RGB")).reshape(-1, 3)
-                palette = {int(v): int(_packed(table[v])) for v in values if v < len(table)}
-    return Summary(path, len(codes), (codes.shape[2], codes.shape[1]), values, counts, palette, inverted, jpeg)
+def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: bool = False) -> Summary:
+    """Read and summarise a mask. Raises DataError.
+
+    Args:
+        paths: its file, or the files of its DICOM series.
+        how: they are read.
+        indices: take the indices of a palette, not its colours.
+        apart: each file is the mask of a class.
+    """
+    if annotations.are(paths):
+        drawing, drawn = annotations.read(paths)
+        values, counts = np.unique(drawing, return_counts=True)
+        size = drawing.shape[1], drawing.shape[0]
+        return Summary(paths[0], 1, size, values, counts, frozenset(), drawn=drawn)
+    stacks = [read(part, how, indices=indices) for part in ([(path,) for path in paths] if apart else [paths])]
+    for path, codes in zip(paths, stacks, strict=False):
+        if codes.shape != stacks[0].shape:
+            sizes = [f"{stack.shape[2]}x{stack.shape[1]}" for stack in (stacks[0], codes)]
+            raise files.DataError(f"{paths[0]} is {sizes[0]} but {path.name} is {sizes[1]}; they must be equal")
+    slices, height, width = stacks[0].shape
+    facts = [_facts(path) for path in (paths if apart else paths[:1])]
+    values, counts = _count(np.stack(stacks))
+    return Summary(
+        path=paths[0],
+        slices=slices,
+        size=(width, height),
+        values=values,
+        counts=counts,
+        palette=frozenset(entry for palette, _, _ in facts for entry in palette if indices and entry[0] in values),
+        inverted=any(inverted for _, inverted, _ in facts),
+        jpeg=any(lossy for _, _, lossy in facts),
+        solid=tuple(sorted({code for codes in stacks for code in _solid(codes)})) if values[-1] >= COLOUR else (),
+        overlap=int(np.count_nonzero(sum(map(_bright, stacks)) > 1)) if len(stacks) > 1 else 0,
+    )
 
 
 def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarray:
@@ -49,56 +78,142 @@ def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarra
 
     A colour picture with R = G = B everywhere is read as a grey one. One bit becomes 0 and 255.
     """
-    del how
-    (path,) = paths
-    array = files.read_image(path, "RGB" if not indices and _has_palette(path) else None)
+    path = paths[0]
+    if path.suffix.lower() in files.TIF:
+        return _codes(path, _tif(path))
+    if formats.family(path) in (formats.nifti, formats.dicom):
+        return _codes(path, _volume(paths, how))
+    with files.picture(path) as image:
+        if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+            raise files.DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture a file")
+        palette = image.mode in ("P", "PA")
+        if palette and indices:
+            array = np.asarray(image)
+            array = array[..., 0] if array.ndim == 3 else array
+        else:
+            array = np.asarray(image.convert("RGBA") if palette or "transparency" in image.info else image)
+    return _codes(path, array.reshape(1, *array.shape[:2], -1))
+
+
+def class_of(path: Path, class_files: Sequence[str]) -> int:
+    """Return the index of the class whose mask a file is: by its folder, else by the longest ending of its name.
+
+    Raises DataError for a file of none of the classes.
+    """
+    names, stem = [name.casefold() for name in class_files], formats.stem(path).casefold()
+    folders = [folder.name.casefold() for folder in path.parents]
+    if folders[0] in names:
+        return names.index(folders[0])
+    ends = [at for at, name in enumerate(names) if stem.endswith(name)]
+    if ends:
+        return max(ends, key=lambda at: len(names[at]))
+    if above := [names.index(folder) for folder in folders if folder in names]:
+        return above[0]
+    raise files.DataError(f"{path}: is the mask of none of data.class_files={','.join(class_files)}")
+
+
+def as_colours(values: np.ndarray) -> np.ndarray:
+    """Return grey values as the codes of the same greys in RGB, and other codes unchanged."""
+    return np.where((values >= 0) & (values < COLOUR), values * 0x010101 + COLOUR, values)
+
+
+def _tif(path: Path) -> np.ndarray:
+    """Return the pages of a TIF as stored, (n, H, W, samples); each is a slice, whatever its axis is called."""
+    # Without OME's list of files: it counts the pages of other files, which would be read as zeros.
+    with files.reading(path), tifffile.TiffFile(files.regular(path), is_ome=False) as tif:
+        files.check_series(tif, path)
+        series = tif.series[0]
+        axes, shape = series.axes, series.shape
+        sides = [shape[axes.index(axis)] for axis in "YX"]
+        check_size(path, (1, *sides), series.nbytes)
+        array = series.asarray()
+    array = array if "S" in axes else array[..., None]
+    if array.dtype.kind not in "buif":
+        raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
+    order = sorted(range(array.ndim), key=lambda axis: "YXS".find((axes if "S" in axes else axes + "S")[axis]))
+    return array.transpose(order).reshape(-1, *sides, array.shape[order[-1]])
+
+
+def _volume(paths: Sequence[Path], how: How) -> np.ndarray:
+    """Return the numbers of a NIfTI or DICOM mask, (n, H, W, samples), without what a slope in its header leaves."""
+    array = formats.read(paths, how).pictures
+    if array.dtype.kind != "f":
+        return array
+    whole = np.rint(array)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(whole - array) < ROUNDING, whole, array)
+
+
+def _codes(path: Path, array: np.ndarray) -> np.ndarray:
+    """Return the codes (n, H, W) of the pixels (n, H, W, samples) of a file."""
     array = array * np.uint8(255) if array.dtype == bool else array
-    if array.ndim == 3:
-        array = array[..., : {2: 1, 4: 3}.get(array.shape[-1])]  # alpha says nothing about classes
-        if array.shape[-1] == 1 or (array == array[..., :1]).all():
-            array = array[..., 0]
-    if array.ndim != 2 and array.shape[2:] != (3,):
-        raise files.DataError(f"{path}: is not one grey or colour picture but of shape {array.shape}; save it as PNG")
+    samples = array.shape[-1]
+    if samples > 4:
+        raise files.DataError(f"{path}: has {samples} channels; a mask is one grey or colour picture: save it as PNG")
+    alpha = array[..., -1] if samples in (2, 4) else None
+    array = array if alpha is None else array[..., :-1]
+    hidden = np.zeros(array.shape[:-1], bool)
+    if alpha is not None and alpha.max() > 0:  # alpha that is the same everywhere says nothing
+        hidden = alpha < alpha.max() / 2
+    elif alpha is not None and (array == array[:, :1, :1]).all():
+        hidden[:] = True
+    array = np.where(hidden[..., None], 0, array).astype(array.dtype) if hidden.any() else array
+    array = array[..., :1] if (array == array[..., :1]).all() else array
     with np.errstate(invalid="ignore"):
         whole = array.astype(np.int32)
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
         raise files.DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
-    if whole.ndim == 3 and whole.max() > 255:
+    if whole.shape[-1] == 3 and whole.max() > 255:
         raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
-    return (whole if whole.ndim == 2 else _packed(whole))[None]
+    codes = whole[..., 0] if whole.shape[-1] == 1 else _packed(whole)
+    return np.where(hidden, TRANSPARENT, codes)
 
 
-def palettes_agree(masks: Iterable[Summary]) -> bool:
-    """Say whether palette indices mean the same in all masks, so that they can be read as labels.
+def _facts(path: Path) -> tuple[frozenset[tuple[int, int]], bool, bool]:
+    """Return a file's palette, whether it asks to show 0 as white, and whether it is compressed with loss."""
+    if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs for display alone
+        with files.reading(path), tifffile.TiffFile(path) as tif:
+            page = tif.pages.first
+            return frozenset(), page.photometric == tifffile.PHOTOMETRIC.MINISWHITE, page.compression in LOSSY
+    if formats.family(path) in (formats.nifti, formats.dicom):
+        return frozenset(), False, False
+    with files.picture(path) as image:
+        # A WebP without loss has a chunk of this name.
+        lossy = image.format in ("JPEG", "MPO") or (image.format == "WEBP" and b"VP8L" not in path.read_bytes())
+        return frozenset(_palette(image) if image.mode in ("P", "PA") else ()), False, lossy
 
-    Programs that shrink PNG files renumber the palette of each file, and some put black, the background, after another
-    colour; then only the colours can be trusted.
-    """
-    colour_of: dict[int, int] = {}
-    for mask in masks:
-        for index, colour in mask.palette.items():
-            if colour_of.setdefault(index, colour) != colour:
-                return False
-    return colour_of.get(0, COLOUR) == COLOUR or COLOUR not in colour_of.values()
 
-
-def as_colours(values: np.ndarray) -> np.ndarray:
-    """Return grey values as the codes of the same greys in RGB, and codes of colours unchanged."""
-    return np.where(values < COLOUR, values * 0x010101 + COLOUR, values)
+def _palette(image: Any) -> list[tuple[int, int]]:
+    """Return the indices of an image's palette, each with the code of its colour."""
+    colours = image.getpalette("RGB")
+    ramp = Image.new("P", (256, 1))
+    ramp.putdata(range(256))
+    ramp.putpalette(colours)
+    if image.mode == "P" and "transparency" in image.info:
+        ramp.info["transparency"] = image.info["transparency"]
+    rgba = np.asarray(ramp.convert("RGBA"), np.int32)[0, : len(colours) // 3]
+    return list(enumerate(np.where(rgba[:, 3] < 128, TRANSPARENT, _packed(rgba)).tolist()))
 
 
 def _count(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if codes.max() >= COLOUR:
         return np.unique(codes, return_counts=True)
-    counts = np.bincount(codes.ravel())  # ten times as fast
-    return np.flatnonzero(counts), counts[counts > 0]
+    counts = np.bincount(codes.ravel() - TRANSPARENT)  # ten times as fast
+    return np.flatnonzero(counts) + TRANSPARENT, counts[counts > 0]
 
 
-def _has_palette(path: Path) -> bool:
-    if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs for display alone
-        return False
-    with files.picture(path) as image:
-        return image.mode in ("P", "PA")
+def _solid(codes: np.ndarray) -> list[int]:
+    """Return the codes that fill a square of 3 x 3 pixels somewhere in (n, H, W)."""
+    row = (codes[:, :, 1:-1] == codes[:, :, :-2]) & (codes[:, :, 1:-1] == codes[:, :, 2:])
+    middle = codes[:, :, 1:-1]
+    column = (middle[:, 1:-1] == middle[:, :-2]) & (middle[:, 1:-1] == middle[:, 2:])
+    return np.unique(middle[:, 1:-1][column & row[:, :-2] & row[:, 1:-1] & row[:, 2:]]).tolist()
+
+
+def _bright(codes: np.ndarray) -> np.ndarray:
+    """Return where the mask of a class shows it, bool (n, H, W)."""
+    highest = codes.max()
+    return codes > (COLOUR if highest >= COLOUR else 32767 if highest > 255 else 127 if highest > 1 else 0)
 
 
 def _packed(rgb: np.ndarray) -> np.ndarray:

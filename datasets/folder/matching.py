@@ -1,15 +1,16 @@
 """Images and masks matched by their names."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from datasets.folder.names import ENDING, Named, ending, first_few, plain, stripped
+from datasets import files
+from datasets.folder.masks import class_of
+from datasets.folder.names import ENDING, Named, first_few, plain, stripped
 from datasets.folder.settings import Settings
+from datasets.formats import channel_files
 
 Key = tuple[str, ...]  # folders, and what is left of a name without its pattern, as `names.plain` has them
 Candidates = list[tuple[Named, list[str]]]  # files, and the plain names by which each may find its partner
-NUMBER = re.compile(r"_\d{4}$")  # nnU-Net's ending of a channel's file
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,6 @@ def split(both: Sequence[Named], given: Settings) -> tuple[list[Named], list[Nam
     return (others, fitting) if masks else (fitting, others)
 
 
-def numbered(images: Sequence[Named]) -> tuple[str, ...]:
-    """Return the endings _0000, _0001, ... of images whose channels are files of their own; () for other names."""
-    found = sorted({end[0] if (end := NUMBER.search(one.stem)) else "" for one in images})
-    return tuple(found) if found == [f"_{index:04}" for index in range(len(found))] else ()
-
-
 def _odd(named: Candidates, given: Settings, fields: Sequence[str]) -> list[str]:
     """Return a fault for files whose names do not have what the `fields` of the settings say, if there are any."""
     odd = [one.files[0] for one, names in named if not names]
@@ -130,20 +125,21 @@ def _mask(mask: Named, given: Settings) -> tuple[Named, list[str]]:
             return _bare(name, given.mask_prefix, given.mask_suffix)
         return [name, ENDING.sub("", name)]
 
-    name, classes = plain(mask.stem), list(map(plain, given.class_files))
+    name, classes = plain(mask.stem), given.class_files
     if not classes:
         return mask, bare(name)
-    ended = [(place, each) for each in (name, *bare(name)) if (place := ending(each, classes)) is not None]
-    shorter = [(place, each[: -len(classes[place])]) for place, each in ended]
-    shorter += [(place, each.rstrip(" _.-")) for place, each in shorter]
-    found = [(place, each) for place, short in reversed(shorter) for each in (*bare(short), short)]
-    inside = [index for index, folder in enumerate(mask.folders) if plain(folder) in classes]
-    if inside and (inside[-1] == len(mask.folders) - 1 or not found):  # its own folder decides before its name
-        place = classes.index(plain(mask.folders[inside[-1]]))
-        folders = mask.folders[: inside[-1]] + mask.folders[inside[-1] + 1 :]
-        names = bare(name) + [each for of, each in found if of == place]
-        return mask._replace(folders=folders, place=place), names
-    return mask._replace(place=found[0][0] if found else 0), [each for _, each in found]
+    try:
+        place = class_of(mask.files[0], classes)
+    except files.DataError:
+        return mask, []
+    called, folders = plain(classes[place]), list(map(plain, mask.folders))
+    ended = [each.removesuffix(called) for each in (name, *bare(name)) if each.endswith(called)]
+    ended = [short for each in ended for rest in (each, each.rstrip(" _.-")) for short in (rest, *bare(rest))]
+    if called in folders:
+        inside = len(folders) - 1 - folders[::-1].index(called)
+        outer = mask.folders[:inside] + mask.folders[inside + 1 :]
+        return mask._replace(folders=outer, place=place), bare(name) + ended
+    return mask._replace(place=place), ended[::-1]
 
 
 def _joined(images: Sequence[Named], endings: Sequence[str]) -> tuple[list[Named], list[str]]:
@@ -151,10 +147,10 @@ def _joined(images: Sequence[Named], endings: Sequence[str]) -> tuple[list[Named
     faults = []
     channels_of: dict[tuple[Key, str], dict[int, Named]] = {}
     for image in images:
-        if (channel := ending(image.stem, endings)) is None:
+        if (found := channel_files.stripped(image.stem, endings)) is None:
             faults.append(f"{image.files[0]}: ends in none of data.channel_files={','.join(endings)}")
             continue
-        stem = image.stem[: -len(endings[channel])]
+        stem, channel = found
         there = channels_of.setdefault((image.folders, plain(stem)), {})
         if (other := there.setdefault(channel, image._replace(stem=stem))).files != image.files:
             faults.append(_twice(other, image, plain(image.stem)))

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,13 +35,6 @@ def stripped(name: str, prefix: str, suffix: str) -> str | None:
     if not (name.startswith(prefix) and name.endswith(suffix) and len(name) >= len(prefix) + len(suffix)):
         return None
     return name[len(prefix) : len(name) - len(suffix)]
-
-
-def ending(name: str, endings: Sequence[str]) -> int | None:
-    """Return the index of the longest of `endings` that a name ends in, and is not all of it; None if there is none."""
-    name, lengths = plain(name), {index: len(each) for index, each in enumerate(endings)}
-    fitting = [index for index, each in enumerate(map(plain, endings)) if name.endswith(each) and name != each]
-    return max(fitting, key=lengths.__getitem__) if fitting else None
 
 
 def is_text(name: str) -> bool:

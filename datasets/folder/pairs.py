@@ -1,14 +1,13 @@
 """The mask and the group of each image of the user: by their names and folders, or by a table."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import files
+from datasets import annotations, files
 from datasets.folder import groups, layout, matching, proposal, table, walk
 from datasets.folder.matching import Match
-from datasets.folder.names import first_few
+from datasets.folder.names import Named, first_few
 from datasets.folder.settings import Settings
 
 
@@ -38,24 +37,31 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
     for fault in why:
         with files.collecting(faults):
             raise files.DataError(fault)
-    whole = {
-        key: image
-        for key, image in found.image_of.items()
-        if key in found.masks_of and len(image.files) >= len(given.channel_files)
-    }
-    paired = [
-        Pair(
-            found.id_of(image),
-            image.files,
-            tuple(file for mask in found.masks_of[key] for file in mask.files),
-            groups.folder(image) if given.groups == groups.FOLDERS else "",
-        )
-        for key, image in whole.items()
-    ]
-    if given.groups == groups.FOLDERS and (without := [pair.id for pair in paired if not pair.group]):
+    mask_of = _masks(given, found, faults)
+    whole = [image for image in mask_of if len(image.files) >= len(given.channel_files)]
+    by_folder = given.groups == groups.FOLDERS
+    if by_folder and (without := [found.id_of(image) for image in whole if not groups.folder(image)]):
         with files.collecting(faults):
             raise files.DataError(f"{given.images}: data.groups=folders, and {first_few(without)} lie in none below it")
+    paired = [
+        Pair(found.id_of(image), image.files, mask_of[image], groups.folder(image) if by_folder else "")
+        for image in whole
+    ]
     return tuple(sorted(paired, key=lambda pair: files.natural(pair.id)))
+
+
+def _masks(given: Settings, found: Match, faults: list[str] | None) -> dict[Named, tuple[Path, ...]]:
+    """Return the files of the mask of each image that has one."""
+    if not layout.annotations_of(given):
+        paired = ((image, found.masks_of.get(key, [])) for key, image in found.image_of.items())
+        return {image: tuple(file for mask in masks for file in mask.files) for image, masks in paired if masks}
+    assert given.images is not None  # `layout.complete` sees to it
+    assert given.masks is not None
+    image_of = {image.files[0]: image for image in found.image_of.values()}
+    return {
+        image_of[path]: mask
+        for path, mask in annotations.pair(list(image_of), given.images, given.masks, faults).items()
+    }
 
 
 def ids(given: Settings) -> list[str]:
@@ -67,16 +73,16 @@ def ids(given: Settings) -> list[str]:
     return [found.id_of(image) for image in found.image_of.values()]
 
 
-def describe(given: Settings, paired: Sequence[Pair]) -> str:
-    """Describe in one clause where images and masks are, and how they were paired."""
+def describe(given: Settings) -> str:
+    """Describe where images and masks are, and how they were paired, by complete settings: " in A with masks in B"."""
     if given.table is not None:
-        return f"{len(paired)} images and masks, paired by the table {given.table}"
+        return f" and masks, paired by the table {given.table}"
     where = "" if given.masks == given.images else f" with masks in {given.masks}"
     fields = {name: getattr(given, name) for name in proposal.AFFIXES if getattr(given, name)}
     pattern = " by " + " and ".join(f"{name}={value}" for name, value in fields.items()) if fields else " by name"
     channels = f", a file a channel ({', '.join(given.channel_files)})" if given.channel_files else ""
     classes = f", a file a class ({', '.join(given.class_files)})" if given.class_files else ""
-    return f"{len(paired)} images in {given.images}{where}, paired{pattern}{channels}{classes}"
+    return f" in {given.images}{where}, paired{pattern}{channels}{classes}"
 
 
 def notes(given: Settings) -> list[str]:
@@ -84,9 +90,17 @@ def notes(given: Settings) -> list[str]:
     found = groups.notes(given.groups)
     if given.table is not None:
         return found + table.notes(given.table)
-    found += [note for folder in layout.folders(given) for note in walk.notes(folder)]
+    drawn = layout.annotations_of(given)
+    found += [note for folder in layout.folders(given) for note in walk.notes(folder, drawn)]
     images, masks = layout.names(given, series=True)
-    named = {path for one in (*images, *masks) for path in one.files}
+    if given.images is not None and given.masks in drawn:
+        pictures = [path for image in images for path in image.files]
+        if unused := annotations.unused(pictures, given.masks):
+            found.append(
+                f"{given.masks.name}: {len(unused)} of its images are not in the folder, and are not used: "
+                f"{first_few(unused)}"
+            )
+    named = {*drawn, *(path for one in (*images, *masks) for path in one.files)}
     if left := [path for path in layout.paths(given) if path not in named]:
         found.append(f"{first_few(left)}: are DICOM files without pictures, and are skipped")
     inside = Counter(groups.folder(image) for image in images)
@@ -106,6 +120,8 @@ def _match(given: Settings) -> tuple[Match, list[str]]:
     """Match all files, of complete settings. Returns also the faults, a line each."""
     images, masks = layout.names(given, series=True)
     found = matching.match(images, masks, given)
+    if layout.annotations_of(given):
+        return found, layout.no_text(given) + found.faults
     if not found.whole and any(len(one.files) > 1 for one in (*images, *masks)):
         apart = matching.match(*layout.names(given, series=False), given)
         if apart.whole:  # each slice of a DICOM series has a mask of its own

@@ -1,17 +1,24 @@
 """The user's files scanned before anything is built: the pairs, and how their files are read."""
 
+import functools
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from datasets import files, formats
+from datasets.folder import class_names, labels, layout, pairs, palettes, volumes
 from datasets.folder import images as image_files
-from datasets.folder import labels, layout, pairs
 from datasets.folder import masks as mask_files
+from datasets.folder.drawn import Drawn
+from datasets.folder.names import first_few
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
+from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.metrics import IGNORE, foreground
 
 
 @dataclass(frozen=True)
@@ -22,24 +29,25 @@ class Scan:
     pairs: tuple[pairs.Pair, ...]
     slices: tuple[int, ...]  # of each pair
     sizes: tuple[tuple[int, int], tuple[int, int]]  # smallest and largest, (width, height)
-    channels: int  # 1 if all images are grey, else 3
-    window: tuple[float, float] | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
-    reading: labels.Reading
+    channels: int  # of all images; 3 where some are grey and some RGB
+    window: Window | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
+    reading: labels.Reading | Drawn
     empty: int  # masks without foreground
 
     def describe(self) -> str:
         """Describe the set in one paragraph."""
         small, large = (f"{width}x{height}" for width, height in self.sizes)
         size = f"all {small}" if small == large else f"{small} to {large}"
-        window = self.window
-        depth = f", deeper than 8 bits: {window[0]:.4g} to {window[1]:.4g} becomes 0 to 255" if window else ""
+        depth = f", deeper than 8 bits: {ranges(self.window)} becomes 0 to 255" if self.window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
+        axis = f"{self.settings.axis} " if any(volumes.is_nifti(pair) for pair in self.pairs) else ""
+        slices = f" ({len(self.names)} {axis}slices)" if len(self.names) > len(self.pairs) else ""
         return (
-            f"{pairs.describe(self.settings, self.pairs)}; {size} (width x height), "
-            f"{'grey' if self.channels == 1 else 'RGB'}{depth}; {self.reading.describe()}{empty}."
+            f"{len(self.pairs)} images{slices}{pairs.describe(self.settings)}; {size} (width x height), "
+            f"{kind(self.channels)}{depth}; {self.reading.describe()}{empty}."
         )
 
-    @property
+    @functools.cached_property
     def names(self) -> list[tuple[int, int, str]]:
         """The pair, the slice and the id of each example: a pair of one slice has its own id."""
         return [
@@ -53,6 +61,25 @@ class Scan:
         pair, how = self.pairs[number], self.settings.how
         image = image_files.read(pair.image, self.channels, self.window, how)
         return image, self.reading.labels(pair.mask, how)
+
+
+def by_slice(found: Scan) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Return the function that reads an example of `found.names`: image (H, W, C) and labels (H, W), both uint8.
+
+    Threads may call it. The volumes read last are kept, two at most, since their next slices are wanted next.
+    """
+    volume, lock = functools.lru_cache(maxsize=2)(found.read), threading.Lock()
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        number, at, _ = found.names[index]
+        if found.slices[number] == 1:
+            image, labels = found.read(number)
+        else:
+            with lock:  # or each thread would read the volume
+                image, labels = volume(number)
+        return image[at], labels[at]
+
+    return read
 
 
 class Scanned(NamedTuple):
@@ -85,44 +112,92 @@ def scan_pairs(
         faults: gets the faults, and pairs with a fault are left out; without it the first fault is raised as DataError.
         track: `track(items, total)` may wrap the iteration to show its progress.
     """
-    paired, how = pairs.pairs(given, faults), given.how
+    paired, how, apart = pairs.pairs(given, faults), given.how, bool(given.class_files)
     scanned = []
     for pair in track(paired, len(paired)):
         with files.collecting(faults):
             header = formats.header(pair.image, how)
-            one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True))
+            one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True, apart=apart))
             _check_sizes(one)
+            volumes.check_grids(pair, header, how)
             scanned.append(one)
-    indices = mask_files.palettes_agree([one.mask for one in scanned])
+    indices = palettes.by_index([one.mask for one in scanned], class_names.codes(given))
     if not indices:
-        scanned = [one._replace(mask=mask_files.summarise(one.pair.mask, how, indices=False)) for one in scanned]
+        scanned = [
+            one._replace(mask=mask_files.summarise(one.pair.mask, how, indices=False, apart=apart)) for one in scanned
+        ]
     return scanned, indices
 
 
-def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading) -> Scan:
-    """Return the set of all these pairs. Raises DataError where all masks are empty."""
-    empty = sum(not reading.decode(one.mask.values).any() for one in scanned)
+def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading | Drawn) -> Scan:
+    """Return the set of all these pairs.
+
+    Raises DataError where all masks are empty, for masks without a pixel that is scored, since any prediction would
+    do, and where channels differ.
+    """
+    if unscored := [one.pair.id for one in scanned if (reading.found(one.mask) == IGNORE).all()]:
+        raise files.DataError(
+            f"{given.masks or given.table}: all pixels of {first_few(unscored)} are ignored; remove the image"
+        )
+    empty = sum(not foreground(reading.found(one.mask)).any() for one in scanned)
     if empty == len(scanned):
         images = given.images or given.table
         raise files.DataError(f"{given.masks or images}: all {empty} masks are empty; are these the masks of {images}?")
-    deep = [one.pair.image for one in scanned if one.header.deep]
+    channels = _channels(scanned)
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
         settings=given,
-        pairs=tuple(one.pair for one in scanned),
+        pairs=tuple(replace(one.pair, group=one.pair.group or one.header.patient) for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
         sizes=(by_area[0], by_area[-1]),
-        channels=max(one.header.channels for one in scanned),
-        window=image_files.common_window(deep, given.how) if deep else None,
+        channels=channels,
+        window=_window(given, scanned, channels),
         reading=reading,
         empty=empty,
     )
 
 
+def _channels(scanned: Sequence[Scanned]) -> int:
+    """Return the number of channels of all images: grey ones count as RGB among RGB. Raises DataError."""
+    first_of: dict[int, Scanned] = {}
+    for one in scanned:
+        first_of.setdefault(one.header.channels, one)
+    joined = any(formats.are_channels(one.pair.image) for one in first_of.values())
+    if len(first_of) > 1 and (joined or first_of.keys() != {1, 3}):
+        few, many = (first_of[number] for number in sorted(first_of)[:2])
+        raise files.DataError(
+            f"{few.pair.image[0]} is {_kind(few)} but {many.pair.image[0]} is {_kind(many)}; all images of a set have "
+            "the same channels: save them alike, or apart"
+        )
+    return max(first_of)
+
+
+def _kind(one: Scanned) -> str:
+    channels = one.header.channels
+    return kind(channels) if channels in (1, 3) else f"of {kind(channels)}"
+
+
+def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Window | None:
+    """Return the window of images of more than 8 bits: as set, or found; None without such images. Raises DataError."""
+    deep = [one.pair.image for one in scanned if one.header.deep]
+    if given.window:
+        try:
+            check_window("data.window", given.window)
+            check_pairs("data.window", given.window, channels)
+        except InputError as error:
+            raise files.DataError(str(error)) from error
+        if not deep:
+            raise files.DataError("data.window: all images have 8 bits a channel, which stay as they are; leave it out")
+        return given.window
+    by_channel = channels not in (1, 3) or any(map(formats.are_channels, deep))
+    return image_files.common_window(deep, given.how, by_channel=by_channel) if deep else None
+
+
 def _check_sizes(one: Scanned) -> None:
-    if (one.header.slices, one.header.size) == (one.mask.slices, one.mask.size):
+    held = (one.header.slices, one.header.size), (one.mask.slices, one.mask.size)
+    if held[0] == held[1]:
         return
-    sizes = " but its mask {} is ".join("{}x{}".format(*size) for size in (one.header.size, one.mask.size))
+    sizes = " but its mask {} is ".join(f"{w}x{h}{volumes.times(n)}" for n, (w, h) in held)
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     raise files.DataError(
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"

@@ -7,6 +7,8 @@ from typing import Any
 from datasets import files
 from datasets.formats.stack import How
 
+MAX_CLASSES = 32  # more values than these are noise, instances, or no masks at all
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -67,16 +67,16 @@ def no_text(folder: Path, paths: Sequence[Path]) -> list[str]:
     return [f"{parent}: the name {name!a} is not UTF-8, or no text; rename the file" for parent, name in sorted(wrong)]
 
 
-def notes(folder: Path) -> list[str]:
-    """Return what is in a folder that is not read."""
-    read = set(listing(folder))
-    direct = any(path.parent == folder for path in read)
+def notes(folder: Path, others: Iterable[Path]) -> list[str]:
+    """Return what is in a folder that is not read, but for `others`, which are read as well."""
+    pictures = listing(folder)
+    direct, read = any(path.parent == folder for path in pictures), {*pictures, *others}
     found = []
     around = [path for path in folder.iterdir() if _is_shown(path.name)] if direct else list(_below(folder))
-    others = sorted(path.relative_to(folder).as_posix() for path in around if path.is_file() and path not in read)
-    if others:
-        found.append(f"{folder}: {first_few(others)} are of no format that is read, and are skipped")
-    if direct and (below := sum(map(_is_picture, _below(folder))) - len(read)):
+    unread = sorted(path.relative_to(folder).as_posix() for path in around if path.is_file() and path not in read)
+    if unread:
+        found.append(f"{folder}: {first_few(unread)} are of no format that is read, and are skipped")
+    if direct and (below := sum(map(_is_picture, _below(folder))) - len(pictures)):
         found.append(f"{folder}: {below} pictures in its subfolders are not read")
     return found
 

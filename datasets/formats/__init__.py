@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from datasets.formats import dicom, nifti, picture, tif
+from datasets.formats import channel_files, dicom, nifti, picture, tif
 from datasets.formats.stack import PLAIN, Header, How, Stack
 
 FAMILIES: tuple[ModuleType, ...] = (picture, tif, nifti, dicom)
@@ -33,10 +33,19 @@ def stem(path: Path) -> str:
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
-    """Return the header of an image: one file, or the files of a DICOM series. Raises DataError."""
+    """Return the header of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
+    if are_channels(paths):
+        return channel_files.header([header((path,), how) for path in paths], paths)
     return (family(paths[0]) or picture).header(paths, how)
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
-    """Return the pictures of an image: one file, or the files of a DICOM series. Raises DataError."""
+    """Return the pictures of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
+    if are_channels(paths):
+        return channel_files.joined([read((path,), how) for path in paths], paths)
     return (family(paths[0]) or picture).read(paths, how)
+
+
+def are_channels(paths: Sequence[Path]) -> bool:
+    """Say, by the name of the first, whether files are the channels of an image: those of a DICOM series are slices."""
+    return len(paths) > 1 and paths[0].name.lower().endswith(tuple(set(SUFFIXES) - set(dicom.SUFFIXES)))

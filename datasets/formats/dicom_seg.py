@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from sharp_unet_jax.errors import is_out_of_memory
 from sharp_unet_jax.storage.atomic import replacing
 
 MAKER = "sharp_unet_jax"
+# A DICOM file has these attributes, but they may be empty: tools that hide who a patient is remove them.
+MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
+)
 
 
 def quiet() -> None:
@@ -36,8 +42,38 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
     _write(path, np.clip(planes, 0, 1).astype(np.float32), "FRACTIONAL", stack, classes)
 
 
+def refusal(headers: Sequence[Any]) -> str:
+    """Say why no segmentation can refer to files with these headers, "" where one can. The headers are changed.
+
+    The segmentation is tried with pictures of one pixel, and read back: highdicom writes some that nobody reads.
+    """
+    from highdicom import seg
+
+    for header in headers:
+        header.Rows = header.Columns = 1
+    frames = sum(int(header.get("NumberOfFrames") or 1) for header in headers)
+    try:
+        planes = np.ones((frames, 1, 1, 1), np.uint8)
+        seg.Segmentation.from_dataset(_segmentation(headers, planes, "BINARY", ("", "foreground")), copy=False)
+    except DataError as error:
+        return str(error)
+    except AttributeError:
+        return "its pixels have a spacing but no thickness"
+    return ""
+
+
 def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Sequence[str]) -> None:
     """Write planes (n, H, W, segments). Raises DataError where the pictures lack what a segmentation needs."""
+    try:
+        segmentation = _segmentation(stack.origin, planes, kind, classes)
+    except DataError as error:
+        raise DataError(f"no DICOM SEG can be written for it ({error}); save its pictures as TIF or PNG") from error
+    with replacing(path) as temporary:
+        segmentation.save_as(temporary)
+
+
+def _segmentation(files: Sequence[Any], planes: np.ndarray, kind: str, classes: Sequence[str]) -> Any:
+    """Return the segmentation of planes (n, H, W, segments). Raises DataError, the reason alone."""
     from highdicom import UID, AlgorithmIdentificationSequence, seg
     from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import codes
@@ -55,9 +91,12 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
         for number, name in enumerate(classes[1:], 1)
     ]
     quiet()
+    for name in MAY_BE_EMPTY:
+        if name not in files[0]:
+            setattr(files[0], name, "")
     try:
-        segmentation = seg.Segmentation(
-            source_images=stack.origin,
+        return seg.Segmentation(
+            source_images=files,
             pixel_array=planes,
             segmentation_type=kind,
             segment_descriptions=segments,
@@ -71,9 +110,9 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
             device_serial_number="0",
             max_fractional_value=255,
         )
-    except Exception as error:  # an attribute is missing; films, for one, have no position in space
+    except AttributeError as error:
+        raise DataError(f"it has no {error.name}") from error
+    except Exception as error:  # films, for one, have no position in space
         if is_out_of_memory(error):
             raise
-        raise DataError(f"no DICOM SEG can be written for it ({error}); save its pictures as TIF or PNG") from error
-    with replacing(path) as temporary:
-        segmentation.save_as(temporary)
+        raise DataError(str(error)) from error

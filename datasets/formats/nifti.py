@@ -1,4 +1,4 @@
-"""NIfTI: a volume as axial slices from the feet up. The mask has the same shape and affine."""
+"""NIfTI: a picture, or a volume as slices. The mask has the same shape and affine."""
 
 import gzip
 import math
@@ -18,8 +18,10 @@ from sharp_unet_jax.storage.atomic import replacing
 SUFFIXES = (".nii", ".nii.gz")
 MASK = PROBABILITIES = ".nii.gz"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
-# A radiologist's axial slices: columns run to the patient's left, rows to the back, slices to the head.
-AXIAL = orientations.axcodes2ornt("LPS")
+# Directions in the patient (L left, P posterior, S superior, I inferior, R right) of a slice's columns and rows, and of
+# the slices. As a radiologist looks at them: the patient's right is on the left, coronal and sagittal slices are
+# upright, and sagittal ones look to the left.
+SEEN = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIR"}
 MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # by the header's code of a unit of length
 
 write_overlays = tif.write_overlays
@@ -30,49 +32,102 @@ class Origin(NamedTuple):
 
     header: Any
     affine: np.ndarray
-    axes: np.ndarray  # orientation of the stored axes, as nibabel has it
+    shape: tuple[int, ...]  # of the grid: two axes of a picture, or three
+    turn: np.ndarray  # nibabel's orientation of (columns, rows, slices) in the stored axes
+
+
+class _Layout(NamedTuple):
+    """A file's layout, as its header has it."""
+
+    image: Any
+    grid: tuple[int, int, int]  # voxels along the stored axes
+    channels: int
+    dtype: np.dtype  # of the pixels, scaled as the header says
+    turn: np.ndarray  # nibabel's orientation of the stored axes in (columns, rows, slices)
+    placed: bool  # whether the file says where the voxels lie
+    size: tuple[int, int, int]  # slices, height, width
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
-    """Return a volume's header. Raises DataError."""
-    pictures = read(paths, how).pictures
-    slices, height, width, channels = pictures.shape
-    deep = pictures.dtype not in (np.uint8, bool)
-    return Header(slices, (width, height), channels, deep, f"NIfTI {pictures.dtype}")
+    """Return a volume's header; no voxel is decoded. Raises DataError."""
+    (path,) = paths
+    with reading(path, "NIfTI"), np.errstate(all="ignore"):  # a damaged header holds NaN
+        layout = _layout(path, how)
+        slices, height, width = layout.size
+        to_stored = orientations.inv_ornt_aff(layout.turn, layout.grid)
+        return Header(
+            slices=slices,
+            size=(width, height),
+            channels=layout.channels,
+            deep=layout.dtype not in (np.uint8, bool),
+            kind=f"NIfTI {layout.dtype}" + (f" x {layout.channels}" if layout.channels > 1 else ""),
+            grid=layout.image.affine @ to_stored if layout.placed else None,
+        )
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
-    """Return the axial slices, from the feet up; without an orientation in the file, the slices of its last axis.
+    """Return the picture, or the slices along the axis `how.axis`, see `SEEN`.
 
-    Raises DataError for a file that is no NIfTI or holds more than one volume.
+    Axial slices are in order from the feet up, coronal ones from front to back, sagittal ones from the patient's left
+    to the right. A file without an orientation is read as if its axes ran to the left, to the back and up.
+
+    Raises DataError for a file that is no NIfTI, or holds a series of volumes.
     """
-    del how
     (path,) = paths
-    with reading(path, "NIfTI"), np.errstate(all="ignore"):  # a damaged header holds NaN
-        image: Any = nibabel.load(path)
-        header, shape = image.header, _volume(path, image)
-        placed = bool(header["qform_code"] or header["sform_code"])
-        axes = orientations.io_orientation(image.affine) if placed else AXIAL
-        turn = orientations.ornt_transform(axes, AXIAL)
-        x, y, z = np.argsort(turn[:, 0])  # the stored axes that become columns, rows and slices
-        check_size(path, [shape[axis] for axis in (z, y, x)], math.prod(shape) * image.get_data_dtype().itemsize)
-        voxels = np.asanyarray(image.dataobj).reshape(shape)
-        slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0)
-        unit = MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0 if placed else None)
+    with reading(path, "NIfTI"), np.errstate(all="ignore"):
+        layout = _layout(path, how)
+        image, turn = layout.image, layout.turn
+        voxels = np.asanyarray(image.dataobj)
+        if voxels.dtype.fields:
+            voxels = np.stack([voxels[name] for name in "RGB"], axis=-1)
+        voxels = voxels.reshape(*layout.grid, layout.channels)
+        slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0, 3)
+        x, y, _ = np.argsort(turn[:, 0])
+        unit = MILLIMETRES.get(int(image.header["xyzt_units"]) & 7, 1.0 if layout.placed else None)
         sides = _sides(image)
+        back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), turn)  # "RAS" is the identity
     area = None if unit is None else pixel_area(sides[y] * unit, sides[x] * unit)
-    return Stack(slices[..., None], area, Origin(header, image.affine, axes))
+    shape = tuple(map(int, image.shape[:2])) if len(image.shape) == 2 else layout.grid
+    return Stack(slices, area, Origin(image.header, image.affine, shape, back))
 
 
-def _volume(path: Path, image: Any) -> tuple[int, ...]:
-    """Return the shape of the only volume, by the header. Raises DataError for another number of volumes."""
-    shape, dtype = tuple(map(int, image.shape)), image.get_data_dtype()
+def _layout(path: Path, how: How) -> _Layout:
+    """Read a file's header. Raises DataError for other than one picture or volume, and for one that is too large."""
+    image: Any = nibabel.load(path)
+    grid, channels, dtype = _axes(path, image, how)
+    placed = bool(image.header["qform_code"] or image.header["sform_code"])
+    # The affine of a single picture that is a bare spacing, as np.eye(4), places it in no patient.
+    bare = not placed or np.array_equal(image.affine, np.diag(np.abs(np.diag(image.affine))))
+    picture = bare and grid[2] == 1
+    stored = orientations.io_orientation(image.affine) if placed and not picture else orientations.axcodes2ornt("LPS")
+    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(SEEN["axial" if picture else how.axis]))
+    width, height, slices = (grid[axis] for axis in np.argsort(turn[:, 0]))
+    check_size(path, [slices, height, width], math.prod(grid) * channels * dtype.itemsize)
+    if min(height, width) == 1 < max(grid):
+        raise DataError(
+            f"{path}: its {how.axis} slices are {width}x{height} pixels (width x height); choose another one of "
+            f"{', '.join(SEEN)} by --config.data.axis"
+        )
+    return _Layout(image, grid, channels, dtype, turn, placed, (slices, height, width))
+
+
+def _axes(path: Path, image: Any, how: How) -> tuple[tuple[int, int, int], int, np.dtype]:
+    """Return the grid, the channels and the dtype of the pixels, by the header. Raises DataError for more volumes."""
+    shape, dtype, channels = list(map(int, image.shape)), image.get_data_dtype(), 1
+    if (image.dataobj.slope, image.dataobj.inter) != (1, 0):
+        dtype = np.result_type(dtype, np.float64)  # as nibabel scales
+    if dtype.fields:
+        channels, dtype = 3, np.dtype(np.uint8)  # RGB; alpha is dropped
+    elif (len(shape) == 5 and shape[3] == 1) or (len(shape) == 4 and shape[3] > 1 and how.pages == "channels"):
+        channels = shape.pop()  # the fifth axis is that of a vector
     while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or dtype.fields:
-        kind = f"of shape {shape} and dtype {dtype}"
-        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart")
-    return shape
+        shape.pop()
+    if len(shape) not in (2, 3) or dtype.kind not in "buif":
+        kind = f"of shape {tuple(shape)} and dtype {dtype}"
+        hint = "; if these are its channels, give --config.data.pages=channels" if len(shape) == 4 else ""
+        raise DataError(f"{path}: is {kind}, not one volume of numbers; save its volumes apart{hint}")
+    width, height, slices = [*shape, 1][:3]
+    return (width, height, slices), channels, dtype
 
 
 def _sides(image: Any) -> list[float]:
@@ -82,7 +137,7 @@ def _sides(image: Any) -> list[float]:
 
 
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
-    """Write labels (slices, H, W) uint8 as a volume with the affine of the one that was read."""
+    """Write labels (slices, H, W) uint8 with the grid and the affine of the file that was read."""
     del classes
     _write(path, _as_stored(labels, stack.origin), stack.origin)
 
@@ -91,17 +146,21 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
     """Write probabilities (slices, H, W, num_classes) float32; several classes are volumes along the fourth axis."""
     del classes
     volumes = [_as_stored(probabilities[..., k], stack.origin) for k in range(probabilities.shape[-1])]
-    _write(path, np.stack(volumes, axis=-1) if len(volumes) > 1 else volumes[0], stack.origin)
+    if len(volumes) == 1:
+        return _write(path, volumes[0], stack.origin)
+    grids = [volume.reshape((*volume.shape, 1)[:3]) for volume in volumes]
+    return _write(path, np.stack(grids, axis=-1), stack.origin)
 
 
 def _as_stored(slices: np.ndarray, origin: Origin) -> np.ndarray:
-    return orientations.apply_orientation(slices.transpose(2, 1, 0), orientations.ornt_transform(AXIAL, origin.axes))
+    return orientations.apply_orientation(slices.transpose(2, 1, 0), origin.turn).reshape(origin.shape)
 
 
 def _write(path: Path, voxels: np.ndarray, origin: Origin) -> None:
     header = origin.header.copy()
     header.set_data_dtype(voxels.dtype)
     header.set_slope_inter(1, 0)
+    header["intent_code"] = 0  # that of a vector would be wrong
     header["cal_min"] = header["cal_max"] = 0  # they are the display window of the volume that was read
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     with replacing(path) as temporary:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from datasets import formats
 from datasets.files import natural
-from datasets.formats import FAMILIES, dicom
+from datasets.formats import FAMILIES, channel_files, dicom, picture, tif
 from sharp_unet_jax.errors import InputError
 
 KNOWN = f"{', '.join(suffix for family in FAMILIES for suffix in family.SUFFIXES)}, and DICOM without a suffix"
@@ -21,15 +21,31 @@ class Input(NamedTuple):
     """One picture or volume on disk."""
 
     name: str  # of its files below the output folder, without a suffix
-    paths: tuple[Path, ...]  # absolute; several are the slices of a DICOM series
-    family: ModuleType  # one of FAMILIES
+    paths: tuple[Path, ...]  # absolute; several are the slices of a DICOM series, or the channels of an image
+    family: ModuleType  # one of FAMILIES, that of its files below the output folder
+    note: str = ""  # why that is not the family of its own files
+
+    @property
+    def where(self) -> str:
+        """The file, the first of several channels, or the folder of a DICOM series."""
+        alone = len(self.paths) == 1 or formats.are_channels(self.paths)
+        return str(self.paths[0] if alone else self.paths[0].parent)
 
 
-def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
+def find(
+    given: Sequence[str], faults: list[str] | None = None, *, endings: tuple[str, ...] = (), channels: int = 1
+) -> list[Input]:
     """Return the inputs that files, folders (with all below them) and globs name, in natural order.
 
     Files that `launch.predict` wrote are skipped. A file that is named and of no known format, or that is a pipe or a
     device, whose reading may never end, is added to `faults`, and so is an image that is a link to nothing.
+
+    Args:
+        given: files, folders and globs.
+        faults: gets a line for each file that is skipped, and for each image that lacks a channel.
+        endings: of the names of files that are channels, in their order; several files are then one input.
+        channels: of the images that the run was trained on. If they are neither grey nor RGB, and there are no
+            `endings`, nnU-Net's _0000, _0001, ... are recognised where all names have them, and as many as `channels`.
 
     Raises:
         InputError: where nothing is found, where two inputs would have the same name, and for a fault if `faults` is
@@ -53,11 +69,43 @@ def find(given: Sequence[str], faults: list[str] | None = None) -> list[Input]:
         faults += messages
     top = paths[0] if len(paths) == 1 and paths[0].is_dir() else Path(os.path.commonpath([p.parent for p in known]))
     series = dicom.series((path for path, family in known.items() if family is dicom), top)
-    inputs = [Input(name, several, dicom) for name, several in series]
-    inputs += [Input(_stem(path, one, top), (path,), one) for path, one in known.items() if one is not dicom]
+    inputs = [_of_series(name, several) for name, several in series]
+    single = [Input(_stem(path, one, top), (path,), one) for path, one in known.items() if one is not dicom]
+    if endings := endings or _numbered(single, channels):
+        single = _joined(single, endings, faults)
+    inputs += single
     if not inputs:
         raise InputError(f"{' '.join(given)}: holds DICOM files, but none with pictures")
     return _by_name(inputs)
+
+
+def _numbered(single: Sequence[Input], channels: int) -> tuple[str, ...]:
+    """Return nnU-Net's endings where files have them, as many as `channels`. Grey and RGB may be frames of a video."""
+    endings = channel_files.numbered(one.name for one in single)
+    return endings if len(endings) == channels and channels not in (1, 3) else ()
+
+
+def _joined(single: Sequence[Input], endings: tuple[str, ...], faults: list[str] | None) -> list[Input]:
+    """Return an input for each image whose channels are `single` files; InputError for a fault, if all are."""
+    wrong: list[str] = []
+    named = sorted(((one.name, one.paths[0]) for one in single), key=lambda each: natural(each[0]))
+    files_of = channel_files.split(named, endings, wrong)
+    if wrong and (faults is None or not files_of):
+        raise InputError(wrong[0])
+    if faults is not None:
+        faults += wrong
+    family_of = {one.paths[0]: one.family for one in single}
+    return [Input(name, paths, family_of[paths[0]]) for name, paths in files_of.items()]
+
+
+def _of_series(name: str, paths: tuple[Path, ...]) -> Input:
+    """Return a DICOM series, whose mask is no DICOM SEG where its headers lack what one needs."""
+    why, pictures = dicom.without_seg(paths)
+    if not why:
+        return Input(name, paths, dicom)
+    family = tif if pictures > 1 else picture
+    note = f"masks are {family.MASK} files, since no DICOM SEG can refer to these pictures ({why.rstrip('.')})"
+    return Input(name, paths, family, note)
 
 
 def _named(given: Sequence[str]) -> list[Path]:

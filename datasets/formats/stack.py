@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ class How(NamedTuple):
     """Settings of a data set that say how its files are read where these do not say it themselves."""
 
     pages: str = ""  # of a TIF: "channels" or "slices"; "" refuses pages that could be both
-    axis: str = "axial"  # along which a volume is cut into slices: "axial", "coronal" or "sagittal"
+    axis: str = "axial"  # slices of a NIfTI volume: "axial", "coronal" or "sagittal"
+    channels: int | None = None  # of the run that is to predict; None in training, which takes them from the files
 
 
 PLAIN = How()
@@ -37,6 +38,8 @@ class Header:
     kind: str  # as its library names it: "PNG RGBA", "TIF uint16 x 3"
     rotated: bool = False  # its EXIF data ask to show it rotated or mirrored; this is not done
     patient: str = ""  # DICOM's PatientID
+    # Affine (4, 4) from (column, row, slice, 1) to mm to the right, to the front and up; None where it is not known.
+    grid: np.ndarray | None = field(default=None, compare=False)
 
 
 class Stack(NamedTuple):

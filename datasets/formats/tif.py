@@ -1,9 +1,9 @@
-"""TIF: one picture, or several pages. The mask is a TIF with as many pages and a palette."""
+"""TIF: one picture, or several, by its axes and its tags. The mask is a TIF with as many pages and a palette."""
 
 import contextlib
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -11,85 +11,109 @@ import tifffile
 from datasets import files
 from datasets.files import DataError
 from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, reading
+from datasets.formats.tif_axes import CHANNELS, Layout, layout, letters, undecided
+from datasets.formats.tif_colours import Colours, colours
+from datasets.formats.tif_ome import own_pages
 from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = files.TIF
 MASK = PROBABILITIES = OVERLAYS = ".tif"
+MAX_CHANNELS = 64  # a stack of more pages, read as channels, is hardly what its owner means
+ORIENTATION = 274  # the tag; 2 to 8 turn or mirror the picture
+
+
+class _Opened(NamedTuple):
+    """A TIF, and how it is read."""
+
+    series: tifffile.TiffPageSeries
+    layout: Layout
+    colours: Colours
+
+    @property
+    def channels(self) -> int:
+        """The channels of each picture."""
+        return self.layout.shape[3] * self.colours.channels
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
-    """Return a TIF's header. Raises DataError for a file that is no image of one or three channels."""
-    del how
+    """Return a TIF's header. Raises DataError for a file that cannot be read in one way alone."""
     (path,) = paths
-    with files.reading(path), tifffile.TiffFile(files.regular(path)) as tif:
-        files.check_series(tif, path)
-        shape, dtype, axes = tif.series[0].shape, tif.series[0].dtype, tif.series[0].axes
-        inverted = tif.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        height, width, channels = _layout(path, shape)
-        if len(shape) == 3 and (height, width) == shape[1:] and shape[0] == 4 and "S" not in axes:
-            raise files.DataError(f"{path}: has 4 channels, of which none is said to be alpha; save grey or RGB")
-        kind = f"TIF {dtype} x {channels}{', 0 is white' if inverted else ''}"
-        return Header(1, (width, height), channels, dtype not in (np.uint8, bool), kind)
+    with _open(path, how) as opened:
+        slices, height, width = opened.layout.shape[:3]
+        note, dtype, page = opened.colours.note, opened.series.dtype, opened.series.keyframe
+        deep = dtype not in (np.uint8, bool) and note != "palette"
+        kind = f"TIF {dtype} x {opened.channels}{', ' if note else ''}{note}"
+        rotated = page.tags.valueof(ORIENTATION, 1) in range(2, 9)
+        return Header(slices, (width, height), opened.channels, deep, kind, rotated)
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
-    """Return one picture, or the pages in the order of the file.
+    """Return the pictures in the order of the file, their colours as RGB.
 
-    A palette is not looked up: its indices are the pixels. Raises DataError for a file that is no TIF, or whose pages
-    differ in size.
+    Raises DataError for a file that is no TIF, or that cannot be read in one way alone.
     """
     (path,) = paths
-    with reading(path, "a TIF"), tifffile.TiffFile(path) as file:
-        files.check_series(file, path)
-        series = file.series[0]
-        axes, sides = series.axes, [series.shape[series.axes.index(axis)] for axis in "YX" if axis in series.axes]
-        if len(sides) == 2:  # `_pages` refuses all other axes
-            check_size(path, (math.prod(series.shape) // max(math.prod(sides), 1), *sides), series.nbytes)
-    if set(axes) <= set("QCSYX") and _is_one_picture(path, how):  # any other axis, such as Z, T or I, means pages
-        return Stack(_picture(path)[None])
-    return _pages(path, axes)
+    with _open(path, how) as opened:
+        array = opened.series.asarray()
+        pictures = array.transpose(opened.layout.order).reshape(opened.layout.shape)
+        kept = opened.colours.kept
+        pictures = pictures[..., kept] if len(kept) < pictures.shape[-1] else pictures
+        return Stack(opened.colours.convert(pictures).reshape(*pictures.shape[:3], -1))
 
 
-def _is_one_picture(path: Path, how: How) -> bool:
-    with contextlib.suppress(DataError):
-        return bool(header((path,), how))
-    return False
+@contextlib.contextmanager
+def _open(path: Path, how: How) -> Iterator[_Opened]:
+    """Open a TIF; its pixels are not decoded yet."""
+    with reading(path, "a TIF"), tifffile.TiffFile(path, **_alone(path)) as tif:
+        files.check_series(tif, path)
+        series = tif.series[0]
+        if not all(level.keyframe.is_subifd or level.keyframe.is_reduced for level in series.levels[1:]):
+            raise DataError(f"{path}: holds {len(series.levels)} pictures of different sizes; save them apart")
+        if series.dtype is None or series.dtype.kind not in "buif":
+            raise DataError(f"{path}: holds numbers of type {series.dtype}; save whole or real ones")
+        if series.kind == "ome" and any(page is None for page in series):  # they would be read as zeros
+            raise DataError(f"{path}: its OME metadata tell of pages that it does not hold; export it again")
+        opened = _interpret(path, series, how)
+        check_size(path, opened.layout.shape, series.nbytes)
+        if opened.channels > MAX_CHANNELS:
+            raise DataError(
+                f"{path}: holds {opened.channels} channels, and more than {MAX_CHANNELS} are not read; "
+                "if they are slices, say so by --config.data.pages=slices or by its axes"
+            )
+        yield opened
 
 
-def _picture(path: Path) -> np.ndarray:
-    """Return the pixels as stored, (H, W, 1) or (H, W, 3), with alpha dropped."""
-    array = files.read_image(path)
-    channels = _layout(path, array.shape)[2]
-    if array.ndim == 3 and array.shape[-1] > 4:
-        array = np.moveaxis(array, 0, -1)
-    return array[..., :3] if channels == 3 else array.reshape(*array.shape[:2], -1)[..., :1]
+def _alone(path: Path) -> dict[str, Any]:
+    """Return tifffile's options that leave out pages of other files, which OME, Micro-Manager and NDTiff name."""
+    options: dict[str, Any] = {"_multifile": False, "is_mmstack": False, "is_ndtiff": False}
+    with tifffile.TiffFile(files.regular(path), **options) as tif:
+        xml = tif.ome_metadata
+    return options | ({"omexml": own_pages(xml, path.name)} if xml else {})
 
 
-def _layout(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return the height, width and channels (1 or 3) of a TIF, whose channels may come first. Raises DataError."""
-    if len(shape) == 2:
-        return shape[0], shape[1], 1
-    if len(shape) == 3 and shape[2] in (1, 2, 3, 4):
-        return shape[0], shape[1], 1 if shape[2] < 3 else 3
-    if len(shape) == 3 and shape[0] in (3, 4):
-        return shape[1], shape[2], 3
-    raise files.DataError(f"{path}: is not one picture but of shape {shape}; save each slice as a file of its own")
+def _interpret(path: Path, series: tifffile.TiffPageSeries, how: How) -> _Opened:
+    """Decide between slices and channels. Raises DataError where neither the file nor `how` does."""
 
+    def with_channels(axes: str) -> _Opened:
+        order = layout(path, series, axes)
+        return _Opened(series, order, colours(path, series, order.shape[4], order.shape[3]))
 
-def _pages(path: Path, axes: str) -> Stack:
-    """Return the pages of a TIF with tifffile's `axes`, grey (n, H, W, 1) or RGB (n, H, W, 3)."""
-    array = files.read_image(path)
-    samples = {"S": (2, 3, 4), "C": (3,)}  # an axis of samples may end in alpha, an axis of channels may not
-    colour = next((axis for axis in "SC" if axis in axes and array.shape[axes.index(axis)] in samples[axis]), None)
-    if "Y" not in axes or "X" not in axes or ("C" in axes and colour is None and array.shape[axes.index("C")] > 1):
-        raise DataError(f"{path}: its axes {axes} of {array.shape} are not pages of grey or RGB pictures")
-    order = sorted(axes, key=f"YX{colour}".find)
-    array = array.transpose([axes.index(axis) for axis in order])
-    if colour:
-        array = array[..., :3].reshape(-1, *array.shape[-3:-1], min(array.shape[-1], 3))
-        return Stack(array if array.shape[-1] == 3 else array[..., :1])  # two samples are grey and alpha
-    return Stack(array.reshape(-1, *array.shape[-2:], 1))
+    if how.pages == "channels":
+        return with_channels(letters(series))
+    opened, pages = with_channels(CHANNELS), undecided(series)
+    height, width = opened.layout.shape[1:3]
+    what = f"its {pages} pages of {width}x{height}"
+    several = opened.layout.shape[3] * len(opened.colours.kept) > 1  # a page of several channels is a picture
+    if how.pages == "slices" or pages == 1 or several:
+        return opened
+    if how.channels is None:
+        decide = "--config.data.pages=channels or --config.data.pages=slices decides"
+        raise DataError(f"{path}: {what} may be slices or channels, and the file does not say which; {decide}")
+    if how.channels == pages:
+        decide = "save it as an ImageJ or OME TIF, whose axes say which, or each page as a file"
+        raise DataError(f"{path}: {what} may be slices, or the channels of this run's images; {decide}")
+    return opened
 
 
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:

@@ -43,9 +43,11 @@ class Builder(examples.Builder):
             raise files.DataError(f"{shapes}; download both again")
         for index, (image, mask) in enumerate(zip(volume, labels, strict=True)):
             first = index - index % BLOCK
+            block = f"slices-{first:02d}-{min(first + BLOCK, len(volume)) - 1:02d}"
             yield examples.Pair(
                 id=f"slice-{index:02d}",
-                group=f"slices-{first:02d}-{min(first + BLOCK, len(volume)) - 1:02d}",
+                group=block,
+                volume=block,  # a neighbour of another block may be in another fold
                 image=image,
                 mask=files.binary(mask),
                 where=f"{volume_file.where}, slice {index}",

@@ -73,10 +73,13 @@ class Builder(examples.Builder):
             kept = [index for index, outlined in enumerate(lung) if outlined.any()]
             if not kept:
                 raise files.DataError(f"{mask.where}: no slice shows lung, all voxels are 0; download it again")
-            for index in kept:
+            first = kept[0]  # of neighbours without a gap
+            for before, index in zip([first - 1, *kept], kept, strict=False):
+                first = first if index == before + 1 else index
                 id_ = f"IMG_{name}-{index:03d}"
                 picture = ct.windowed(volume[index], WINDOW, f"{image.where}, slice {index}")
-                yield examples.Pair(id_, f"IMG_{name}", picture, (lung[index] > 0).astype(np.uint8), image.where)
+                label, run = (lung[index] > 0).astype(np.uint8), f"IMG_{name}-{first:03d}"
+                yield examples.Pair(id_, f"IMG_{name}", picture, label, image.where, volume=run)
 
     def _below(self, tree: files.Tree, name: str, suffixes: tuple[str, ...]) -> list[files.File]:
         for folder in FOLDERS:

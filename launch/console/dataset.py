@@ -1,5 +1,6 @@
 """The data set that a config names: built by its TFDS builder on first use, then read into memory."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from rich.console import Console
 
 from datasets.build import build
 from datasets.files import MissingError
-from datasets.folder import settings
+from datasets.folder import folder_dataset_builder, settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data.resident import Dataset, prepare
+from sharp_unet_jax.errors import InputError
 
 
 def load(data: Data, console: Console) -> Dataset:
@@ -23,9 +25,11 @@ def load(data: Data, console: Console) -> Dataset:
     builder = built(data, console)
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
+    check_context(builder, data)
     height, width = data.size
     window = builder.info.metadata.get("window")
     filtered = "" if data.mask_filter == "nearest" else f"-{data.mask_filter}"
+    context = f"-context{data.context}" if data.context else ""
     logging.set_verbosity(logging.FATAL)  # TFDS warns that it decodes without OpenCV; see also runtime.configure
     dataset = prepare(
         builder.as_data_source(split="train"),
@@ -34,8 +38,9 @@ def load(data: Data, console: Console) -> Dataset:
         size=data.size,
         fit=data.fit,
         mask_filter=data.mask_filter,
+        context=data.context,
         window=tuple(window) if window else None,
-        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}{filtered}",
+        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}{filtered}{context}",
         track=track(console, f"reading {data.builder}"),
     )
     console.print(
@@ -54,6 +59,23 @@ def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
     except MissingError as error:
         field = "images" if data.builder == "folder" else "manual_dir"
         raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
+
+
+def completed(data: Data) -> Data:
+    """Return the settings with those that the files of a folder decide: predictions read other files by them."""
+    if data.builder != "folder" or not (data.images or data.table):
+        return data
+    found = folder_dataset_builder.configure(**folder_options(data)).settings
+    return dataclasses.replace(data, channel_files=found.channel_files)
+
+
+def check_context(builder: tfds.core.DatasetBuilder, data: Data) -> None:
+    """Refuse neighbouring slices of a built set that does not say which images are neighbours. Raises InputError."""
+    if data.context and "volume" not in builder.info.features:
+        raise InputError(
+            f"{builder.data_dir}: an earlier version of this project has built it, which kept no volumes for "
+            f"data.context={data.context}; delete this folder and give the command again"
+        )
 
 
 def folder_options(data: Data) -> dict[str, Any]:

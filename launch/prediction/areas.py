@@ -1,4 +1,4 @@
-"""areas.csv: a row for each slice and class of every input, with its pixels, its share and, if known, its mm²."""
+"""areas.csv: a row for each slice and class of every input, with its pixels, its share and mm²."""
 
 import contextlib
 import csv
@@ -16,13 +16,13 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import spreadsheet
 from sharp_unet_jax.storage.atomic import replacing
 
-COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2", "slices")
+COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2", "note", "slices")
 LARGEST = 2**30  # bytes of the table: some ten million rows
 
 Row = tuple[str, ...]
 
 
-def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | None) -> list[Row]:
+def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | None, note: str = "") -> list[Row]:
     """Return a row for each slice and each class but the background.
 
     Args:
@@ -30,6 +30,7 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
         labels: (n, H, W) uint8.
         classes: names, background first.
         area: of a pixel in mm²; None or NaN where it is not known.
+        note: what the user should know of the input.
     """
     counts = [np.bincount(one.ravel(), minlength=len(classes)) for one in labels]
     return [
@@ -40,6 +41,7 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
             str(count[label]),
             f"{count[label] / labels[0].size:.6f}",
             "" if area is None or math.isnan(area) else f"{count[label] * area:.4f}",
+            note,
             str(len(counts)),
         )
         for number, count in enumerate(counts)

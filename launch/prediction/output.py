@@ -98,7 +98,7 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     sources = before.get("inputs", {})
     for one in inputs:
         paths(output, one)  # refuses the input before anything is written
-        file = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0].parent} ({len(one.paths)} files)"
+        file = one.where if len(one.paths) == 1 else f"{one.where} ({len(one.paths)} files)"
         name, source = _as_text(one.name), _as_text(file)
         there = sources.setdefault(name, source)
         if there != source:

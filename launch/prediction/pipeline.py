@@ -20,6 +20,7 @@ from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
 from sharp_unet_jax import decision
+from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict
@@ -33,6 +34,7 @@ class Written(NamedTuple):
 
     pictures: int
     spaced: bool  # False where the file's pixel spacing is impossible, and no mm² are given
+    note: str  # how its values lie outside those of the training; "" where they do not
 
 
 Outcome = tuple[Input, Written | Exception]
@@ -43,7 +45,8 @@ class _Opened(NamedTuple):
 
     input: Input
     stack: Stack  # without its pictures
-    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them
+    images: np.ndarray  # (n, H, W, C) uint8, as the network was trained on them but for neighbouring slices
+    note: str  # see Written
 
 
 class _Predicted(NamedTuple):
@@ -82,7 +85,7 @@ def predict_files(
                 ended.append((one, future))
             else:
                 opened.append(future.result())
-                yield from opened[-1].images
+                yield from neighbours.stacked(opened[-1].images, members[0].config.data.context)
 
     try:
         probabilities = predict.predict(members, pictures(), **options, devices=devices)
@@ -120,7 +123,7 @@ def _ahead(
 def _read(run: Trained, one: Input) -> _Opened:
     """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
     data = run.config.data
-    stack = formats.read(one.paths, How(data.pages, data.axis))
+    stack = formats.read(one.paths, How(data.pages, data.axis, run.slice_channels))
     if 0 in stack.pictures.shape:  # `predict_files` counts on a picture at least
         raise DataError(f"{one.paths[0]}: holds no pictures, but an array {stack.pictures.shape}; remove or repair it")
     if run.dataset == "lung_ct/volumes" and one.family is nifti and _sliced_otherwise(stack.pictures.shape):
@@ -130,8 +133,23 @@ def _read(run: Trained, one: Input) -> _Opened:
             "whatever their headers say: fix the header, or give the slices as pictures"
         )
     pictures = stack.pictures
+    if data.context and len(pictures) == 1:
+        raise DataError(
+            f"{one.paths[0]}: is a single picture, and the run was trained on slices with their neighbours "
+            f"(data.context={data.context}); give the volume"
+        )
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
-    return _Opened(one, stack._replace(pictures=none), as_trained(pictures, run.channels, run.window))
+    images = as_trained(pictures, run.slice_channels, run.window)
+    return _Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images))
+
+
+def _note(run: Trained, dtype: np.dtype[Any], images: np.ndarray) -> str:
+    """Say how an input's values lie outside those of the training; "" where they do not, or the run knows 8 bits."""
+    if run.window is None:
+        return ""
+    if dtype == np.uint8:
+        return "8 bits, where the training had more: taken as they are"
+    return grey_range.outside(images, run.clipped)
 
 
 def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
@@ -154,7 +172,7 @@ def _decide(one: _Opened, probabilities: Iterable[np.ndarray], threshold: float,
 
 def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> Written:
     """Write all files of an input and its rows of areas.csv. The mask comes last."""
-    one, stack, images = predicted.opened
+    one, stack, images, note = predicted.opened
     mask, *extras = paths(output, one)
     for extra, path in zip(output.extras, extras, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,10 +180,10 @@ def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> Wri
             one.family.write_probabilities(path, np.stack(predicted.probabilities), stack, classes)
         else:
             one.family.write_overlays(path, np.stack(list(map(overlay, images, predicted.labels))))
-    areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area))
+    areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area, note))
     mask.parent.mkdir(parents=True, exist_ok=True)
     one.family.write_masks(mask, predicted.labels, stack, classes)
-    return Written(len(predicted.labels), stack.area is None or not math.isnan(stack.area))
+    return Written(len(predicted.labels), stack.area is None or not math.isnan(stack.area), note)
 
 
 def _outcome(one: Input, future: Future[Any]) -> Outcome:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from launch.preview.outlines import COLOURS, GAP, outlined
+from launch.preview.outlines import COLOURS, GAP, IGNORED, outlined
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.data.resize import resize
 
@@ -67,6 +67,9 @@ def sheet(profile: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]
         draw.rectangle((x, 6, x + 12, 18), fill=tuple(COLOURS[label % len(COLOURS)].tolist()))
         draw.text((x + 18, 4), name, "black", font)
         x += 30 + int(draw.textlength(name, font))
+    if (profile.counts.sum(axis=1) < profile.sizes.prod(axis=1)).any():
+        draw.rectangle((x, 6, x + 12, 18), fill=tuple(IGNORED.tolist()))
+        draw.text((x + 18, 4), "not scored", "black", font)
     for number, (index, why) in enumerate(chosen):
         left, top = number % COLUMNS * side, 2 * LINE + number // COLUMNS * (side + 3 * LINE)
         paper.paste(Image.fromarray(outlined(*resize(*read(index), (TILE, TILE), "letterbox"))), (left, top))

@@ -88,6 +88,10 @@ def odd(profile: Profile) -> list[str]:
         if 0 < part < 0.01:
             weights = "{'cross_entropy': 1, 'dice': 1}"
             lines.append(f'{name} covers {part:.2%} of all pixels: if it is never found, try --config.loss="{weights}"')
+    labelled = profile.counts.sum(axis=1) / profile.sizes.prod(axis=1)
+    if ignored := int(np.count_nonzero(labelled < 1)):
+        part = 1 - profile.counts.sum() / profile.sizes.prod(axis=1).sum()
+        lines.append(f"{part:.1%} of all pixels, in {ignored} of {n} masks, are ignored: neither trained on nor scored")
     if flat := [profile.ids[index] for index, one in enumerate(profile.images) if one.levels == 1]:
         lines.append(f"{len(flat)} images are of one colour all over: {first_few(flat)}")
     if (levels := int(np.median([one.levels for one in profile.images]))) <= 8:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import numpy as np
 
 from sharp_unet_jax import palette
+from sharp_unet_jax.data.pixels import shown
 
 TINT = 0.25  # opacity of a region's colour
 
 
 def overlay(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Draw the classes of `labels` (H, W) uint8 over a picture (H, W, 1 or 3) uint8; return (H, W, 3) uint8."""
-    picture = np.broadcast_to(picture, (*labels.shape, 3))
+    """Draw the classes of `labels` (H, W) uint8 over a picture (H, W, C) uint8; return (H, W, 3) uint8."""
+    picture = np.broadcast_to(shown(picture), (*labels.shape, 3))
     colours = palette.CLASSES[labels]
     tinted = np.where(labels[..., None] > 0, picture * (1 - TINT) + colours * TINT, picture).astype(np.uint8)
     # An outline lies inside its region. Its width grows with the picture, to look the same once both fit a screen.

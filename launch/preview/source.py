@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,11 +14,13 @@ from rich.console import Console
 from datasets.errors import DamagedError, DataError, MissingError
 from datasets.files import local
 from datasets.folder import check, labels, layout
+from datasets.folder.scan import by_slice
 from datasets.folder.settings import settings
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice.profile import ImageProfile, Profile, profile_image
 from sharp_unet_jax.config import Data
+from sharp_unet_jax.data import neighbours, pixels
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Source:
     description: str  # what the files are and how they are read, in one paragraph
     faults: list[str]  # why launch.cv would refuse the data set
     notes: list[str]  # what launch.cv would not refuse, but the user should know
-    proposed: tuple[str, ...] = ()  # names of classes with which refused masks can be read
+    proposed: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of data, to read refused masks with
 
 
 def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
@@ -77,12 +80,7 @@ def _folder(data: Data, console: Console) -> Source:
     if found is None:
         return Source(name, [], [], (), 1, _nothing, {}, "", checked.faults, checked.notes)
     pairs, reading, names = found.pairs, found.reading, found.names
-
-    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        number, at, _ = names[index]
-        image, mask = found.read(number)
-        return image[at], mask[at]
-
+    alone = [pair.id for pair, slices in zip(pairs, found.slices, strict=True) if slices == 1]
     of_pairs = [pairs[number] for number, _, _ in names]
     return Source(
         name=name,
@@ -90,23 +88,25 @@ def _folder(data: Data, console: Console) -> Source:
         groups=[checked.groups.get(pair.id) or pair.group or pair.id for pair in of_pairs],
         classes=reading.classes,
         channels=found.channels,
-        read=read,
+        read=by_slice(found),
         kinds=checked.kinds,
         description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
-        faults=checked.faults,
+        faults=checked.faults + ([neighbours.missing(alone[0], data.context)] if data.context and alone else []),
         notes=checked.notes,
-        proposed=checked.classes,
+        proposed=checked.suits,
     )
 
 
 def _built(data: Data, console: Console) -> Source:
     """Read what a builder has built; it has checked the files."""
     builder = dataset.built(data, console)
+    dataset.check_context(builder, data)
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it decodes without OpenCV
     examples, features = builder.as_data_source(split="train"), builder.info.features
     undecoded = {key: tfds.decode.SkipDecoding() for key in ("image", "mask")}
     plain = builder.as_data_source(split="train", decoders=undecoded)
     names = [(example["id"].decode(), example["group"].decode()) for example in plain]
+    alone = [example["id"].decode() for example in plain if data.context and not example["volume"]]
     channels = features["image"].shape[-1]
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,9 +119,9 @@ def _built(data: Data, console: Console) -> Source:
         classes=tuple(builder.info.metadata["classes"]),
         channels=channels,
         read=read,
-        kinds={"grey" if channels == 1 else "RGB": len(names)},
+        kinds={pixels.kind(channels): len(names)},
         description=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
-        faults=[],
+        faults=[neighbours.missing(alone[0], data.context)] if alone else [],
         notes=[],
     )
 

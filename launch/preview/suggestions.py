@@ -23,12 +23,12 @@ def suggest(
 
     `given` names the fields that the command line sets; their values stay.
     """
-    changes = [*_classes(source), *_groups(config, source, profile, output)]
+    changes = [*_reading(source), *_groups(config, source, profile, output)]
     # The settings of a built-in data set are its paper's.
     kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
     room, fast = memory.at_hand(device), device.platform != "cpu"
-    better = applied(config, changes)
-    return changes + settings.settings(better, profile, channels=source.channels, room=room, fast=fast, kept=kept)
+    better, channels = applied(config, changes), source.channels * (2 * config.data.context + 1)
+    return changes + settings.settings(better, profile, channels=channels, room=room, fast=fast, kept=kept)
 
 
 def applied(config: Config, changes: Sequence[Advice]) -> Config:
@@ -38,11 +38,14 @@ def applied(config: Config, changes: Sequence[Advice]) -> Config:
     return config
 
 
-def _classes(source: Source) -> list[Advice]:
-    if not source.proposed:
-        return []
-    why = "lets the masks be read; give the classes your own names"
-    return [Advice("data.classes", ",".join(source.proposed), why)]
+def _reading(source: Source) -> list[Advice]:
+    reasons = {
+        "classes": "lets the masks be read; give the classes your own names",
+        "labels": "reads each numbered object as foreground",
+        "ignore": "neither trains on nor scores pixels of this value, if they are not annotated",
+    }
+    text = {name: value if isinstance(value, str) else ",".join(value) for name, value in source.proposed.items()}
+    return [Advice(f"data.{name}", value, reasons[name]) for name, value in text.items()]
 
 
 def _groups(config: Config, source: Source, profile: Profile, output: Path) -> list[Advice]:

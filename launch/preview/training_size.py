@@ -7,15 +7,28 @@ from sharp_unet_jax.advice import profile as advice
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import resize
+from sharp_unet_jax.metrics import IGNORE, foreground
 
 SAMPLE = 40  # masks that `ceiling` resizes
+FEW = 0.05  # share of labelled pixels from which on some are surely left at any size
 
 
 def all_empty(config: Config, source: Source, profile: Profile) -> bool:
     """Say whether no mask holds any foreground at the training size."""
     masks = (source.read(index)[1] for index in range(len(profile.ids)))
     data = config.data
-    return not any(resize(mask[..., None], mask, data.size, data.fit, data.mask_filter)[1].any() for mask in masks)
+    resized = (resize(mask[..., None], mask, data.size, data.fit, data.mask_filter)[1] for mask in masks)
+    return not any(foreground(mask).any() for mask in resized)
+
+
+def unscored(config: Config, source: Source, profile: Profile) -> list[str]:
+    """Return the ids of images of which no pixel is scored at the training size: the rest of them is ignored."""
+    data, labelled = config.data, profile.counts.sum(axis=1) / profile.sizes.prod(axis=1)
+    masks = {index: source.read(index)[1] for index in np.flatnonzero(labelled < FEW).tolist()}
+    resized = {
+        index: resize(mask[..., None], mask, data.size, data.fit, data.mask_filter)[1] for index, mask in masks.items()
+    }
+    return [profile.ids[index] for index, mask in resized.items() if (mask == IGNORE).all()]
 
 
 def ceiling(config: Config, source: Source, profile: Profile) -> str:

@@ -17,7 +17,7 @@ def examples(
     masks: Arrays,
     kind: str,
     groups: Sequence[Hashable] | None,
-    window: tuple[float, float] | None,
+    window: pixels.Window | None,
 ) -> list[dict[str, Any]]:
     """Turn arrays into the examples of a `resident.Source`.
 
@@ -58,7 +58,7 @@ def examples(
     return found
 
 
-def _image(image: np.ndarray, name: str, window: tuple[float, float] | None) -> np.ndarray:
+def _image(image: np.ndarray, name: str, window: pixels.Window | None) -> np.ndarray:
     """Turn an image of any dtype into (H, W, C) uint8; `name` is for errors."""
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"{name} is {image.shape}: give (height, width) or (height, width, channels)")

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sharp_unet_jax.data.pixels import shown
+
 DUPLICATE = 4
 """Images whose hashes differ in at most this many of 64 bits count as near-duplicates.
 
@@ -17,18 +19,29 @@ DUPLICATE = 4
 
 
 def picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Turn pixels (h, w, 1 or 3) uint8 into a picture of Pillow, grey or RGB."""
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    """Turn pixels (h, w, C) uint8 into a picture of Pillow, grey or RGB, see `pixels.shown`."""
+    drawn = shown(pixels)
+    return Image.fromarray(np.ascontiguousarray(drawn[..., 0] if drawn.shape[-1] == 1 else drawn))
+
+
+def _grey(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Turn pixels (h, w, C) uint8 into a grey picture: of RGB the luminance, of any other number of channels the mean.
+
+    The mean shows what any channel shows; the three that are drawn may be the same in all images.
+    """
+    if pixels.shape[-1] in (1, 3):
+        return picture(pixels).convert("L")
+    return Image.fromarray(np.rint(pixels.mean(axis=-1)).astype(np.uint8))
 
 
 def phash(pixels: NDArray[np.uint8]) -> np.uint64:
-    """Return the perceptual hash (pHash) of an image (h, w, 1 or 3) uint8: 64 bits, similar for similar pictures."""
-    return np.packbits(imagehash.phash(picture(pixels).convert("L")).hash).view(np.uint64)[0]
+    """Return the perceptual hash (pHash) of an image (h, w, C) uint8: 64 bits, similar for similar pictures."""
+    return np.packbits(imagehash.phash(_grey(pixels)).hash).view(np.uint64)[0]
 
 
 def small(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the grey values at 32x32, centred and of length 1, (1024,): the product of two is their correlation."""
-    values = np.asarray(picture(pixels).convert("L").resize((32, 32), Image.Resampling.BOX), np.float32).ravel()
+    values = np.asarray(_grey(pixels).resize((32, 32), Image.Resampling.BOX), np.float32).ravel()
     centred = values - values.mean()
     return centred / max(np.linalg.norm(centred), 1e-6)
 

@@ -1,23 +1,74 @@
-"""Pixels of any dtype as the 8 bits that networks are trained on."""
+"""Pixels of any dtype and number of channels: as the 8 bits that networks are trained on, and as pictures to show."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from sharp_unet_jax.errors import InputError
+
+Window: TypeAlias = tuple[float, ...]
+"""Values that become 0 and 255: low, high of all channels; or low, high, low, high, ..., a pair a channel."""
 
 # In Hounsfield units, water is 0. A window that begins this far below it shows air or lung, which is in every image of
 # a CT: an image without negative pixels is then stored with an offset. A window that begins nearer to 0 tells nothing.
 _OF_CT = -200.0
 
 
-def windowed(image: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Clip finite pixels of any numeric dtype to `window`, whose ends become 0 and 255: uint8 of the same shape."""
-    low, high = window
+def kind(channels: int) -> str:
+    """Name the images of a number of channels: "grey", "RGB", "5 channels"."""
+    return {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """Return an image (..., H, W, C) as it is drawn: (..., H, W, 1), grey, or (..., H, W, 3), RGB, of its dtype.
+
+    Two channels are red and green. Of more than three, the first three are red, green and blue.
+    """
+    if image.shape[-1] == 2:
+        return np.concatenate([image, np.zeros_like(image[..., :1])], axis=-1)
+    return image[..., :3]
+
+
+def check_window(name: str, window: Sequence[float]) -> None:
+    """Refuse a window whose ends are not finite, or not ascending. Raises InputError, which begins with `name`."""
+    ends = np.asarray(window, np.float64)
+    if len(ends) < 2 or len(ends) % 2 or not (np.abs(ends) <= 1e38).all() or not (ends[::2] < ends[1::2]).all():
+        raise InputError(
+            f"{name}: must be low,high, or low,high,low,high,... for the channels, finite, low below high; got {window}"
+        )
+
+
+def check_pairs(name: str, window: Window, channels: int) -> None:
+    """Refuse a window of one pair a channel for other channels. Raises InputError, which begins with `name`."""
+    if len(window) not in (2, 2 * channels):
+        raise InputError(
+            f"{name}: has {len(window) // 2} pairs of low,high, and the images are {kind(channels)}: give one pair "
+            "for all channels, or one for each"
+        )
+
+
+def ranges(window: Window) -> str:
+    """Describe a window: "100 to 2100", or "0 to 90, 5 to 70 (by channel)"."""
+    text = ", ".join(f"{low:g} to {high:g}" for low, high in np.reshape(window, (-1, 2)).tolist())
+    return text if len(window) == 2 else f"{text} (by channel)"
+
+
+def windowed(image: np.ndarray, window: Window) -> np.ndarray:
+    """Clip finite pixels of any numeric dtype to `window`, whose ends become 0 and 255: uint8 of the same shape.
+
+    Where the window has a pair a channel, the image is (..., C).
+    """
     wide = image.dtype.kind in "iu" and image.dtype.itemsize > 2  # more than float32 holds exactly
-    clipped = np.clip(image.astype(np.float64 if wide else np.float32), low, high) - low
-    return np.rint(clipped.astype(np.float32) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    dtype = np.float64 if wide else np.float32
+    ends = np.reshape(np.asarray(window, np.float64), (-1, 2))
+    low, high = ends.astype(dtype).T
+    clipped = np.clip(image.astype(dtype), low, high) - low
+    scale = (255 / np.maximum(ends[:, 1] - ends[:, 0], 1e-9)).astype(np.float32)
+    return np.rint(clipped.astype(np.float32) * scale).astype(np.uint8)
 
 
-def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | None) -> np.ndarray:
+def as_trained(image: np.ndarray, channels: int, window: Window | None) -> np.ndarray:
     """Turn an image into what a network was trained on.
 
     uint8 stays as it is; False and True become 0 and 255; other dtypes go through `windowed`. Grey is repeated for a
@@ -35,14 +86,17 @@ def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | N
         InputError: for an image that cannot be read this way.
     """
     if image.shape[-1] != channels:
-        if image.shape[-1] == 1:
+        if image.shape[-1] == 1 and channels == 3:
             image = np.repeat(image, channels, axis=-1)
         elif channels == 1 and image.shape[-1] == 3 and (image == image[..., :1]).all():
             image = image[..., :1]
         else:
-            kinds = {1: "grey", 3: "RGB"}
-            here, there = (kinds.get(count, f"of {count} channels") for count in (image.shape[-1], channels))
+            here, there = (
+                kind(count) if count in (1, 3) else f"of {count} channels" for count in (image.shape[-1], channels)
+            )
             raise InputError(f"the image is {here}, and the run was trained on images that are {there}: convert it")
+    if window is not None:
+        check_pairs("window", window, channels)
     if image.dtype == np.uint8:
         return image
     if image.dtype == bool:
@@ -56,9 +110,17 @@ def as_trained(image: np.ndarray, channels: int, window: tuple[float, float] | N
         )
     if not np.isfinite(image).all():
         raise InputError("some pixels are not numbers (NaN or infinite)")
-    if window[0] <= _OF_CT and image.min() >= 0:  # a CT stored with an offset, or windowed already
-        raise InputError(
-            f"the pixels are {image.min():g} to {image.max():g}, and the run was trained on values from {window[0]:g} "
-            f"to {window[1]:g} (of a CT: Hounsfield units): give the file as it was measured"
-        )
+    _refuse_offset(image, window)
     return windowed(image, window)
+
+
+def _refuse_offset(image: np.ndarray, window: Window) -> None:
+    """Refuse a CT that is stored with an offset, or windowed already. Raises InputError."""
+    by_channel = len(window) > 2
+    planes = np.moveaxis(image, -1, 0) if by_channel else image[None]
+    for plane, (low, high) in zip(planes, np.reshape(window, (-1, 2)).tolist(), strict=True):
+        if low <= _OF_CT and plane.min() >= 0:
+            raise InputError(
+                f"the pixels are {plane.min():g} to {plane.max():g}, and the run was trained on values from {low:g} "
+                f"to {high:g} (of a CT: Hounsfield units): give the file as it was measured"
+            )

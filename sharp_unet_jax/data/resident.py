@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, TypedDict
 import grain
 import numpy as np
 
-from sharp_unet_jax.data import digest
+from sharp_unet_jax.data import digest, grey_range, neighbours, pixels
 from sharp_unet_jax.data.resize import Fit, MaskFilter, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
@@ -26,7 +26,10 @@ PARTS = ("images.npy", "masks.npy")
 
 
 class Source(Protocol):
-    """Examples by index: {"image": (h, w, C) uint8, "mask": (h, w, 1) uint8, "id": text, "group": text}."""
+    """Examples by index: {"image": (h, w, C) uint8, "mask": (h, w, 1) uint8, "id": text, "group": text}.
+
+    They may have a "volume" too, a text: its slices follow each other in their order. "" is no volume.
+    """
 
     def __len__(self) -> int: ...
 
@@ -52,7 +55,7 @@ class Dataset:
     groups: tuple[str, ...]  # what must not be split across folds
     classes: tuple[str, ...]  # names, background first
     folder: Path | None = None  # of images.npy, masks.npy and names.json, if they were kept
-    window: tuple[float, float] | None = None  # intensities that became 0 and 255, see `pixels.windowed`
+    window: pixels.Window | None = None  # intensities that became 0 and 255
 
     @property
     def num_classes(self) -> int:
@@ -63,6 +66,11 @@ class Dataset:
     def gigabytes(self) -> float:
         """Size of images and masks, in 1e9 bytes."""
         return (self.images.nbytes + self.masks.nbytes) / 1e9
+
+    @functools.cached_property
+    def clipped(self) -> tuple[float, float] | None:
+        """The largest share of an image that the window clips at either end; None without a window."""
+        return grey_range.largest_shares(self.images, self.masks) if self.window else None
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -83,8 +91,9 @@ def prepare(
     size: tuple[int, int],
     fit: Fit,
     mask_filter: MaskFilter = "nearest",
+    context: int = 0,
     cache: Path | None = None,
-    window: tuple[float, float] | None = None,
+    window: pixels.Window | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Dataset:
     """Read and resize a data set through Grain.
@@ -96,14 +105,15 @@ def prepare(
         size: height and width of training.
         fit: how `resize` fits images into `size`.
         mask_filter: how `resize` resizes masks.
+        context: neighbouring slices on either side that become channels, see `neighbours.stacked`.
         cache: a folder to read the result from if it is there, else to write it to. Without one, or if it cannot be
             written, the arrays lie in temporary files without a name.
         window: kept in the result, not applied.
         track: `track(items, total)` may wrap the iteration, to show its progress.
 
     Raises:
-        InputError: for no examples, grey images among coloured ones, labels beyond `classes`, masks that are all empty,
-            or a full disk.
+        InputError: for no examples, images of different channels, labels beyond `classes`, a mask of `IGNORE` alone,
+            masks that are all empty, an image of no volume where `context` asks for neighbours, or a full disk.
     """
     if cache is not None:
         clear_dead(cache.parent)
@@ -126,7 +136,7 @@ def prepare(
                 else stack.enter_context(tempfile.TemporaryFile())
                 for part in PARTS
             ]
-            images, masks, ids, groups = _write(files, examples, len(source))
+            images, masks, ids, groups = _write(files, neighbours.of_volumes(examples, context), len(source))
             dataset = Dataset(name, images, masks, ids, groups, classes, kept and cache, window)
             if kept:
                 names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
@@ -146,25 +156,30 @@ def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=32)))
 
 
-def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit, mask_filter: MaskFilter) -> Example:
+def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit, mask_filter: MaskFilter) -> neighbours.Slice:
     image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit, mask_filter)
-    return image, mask, _text(example["id"]), _text(example["group"])
+    return image, mask, _text(example["id"]), _text(example["group"]), _text(example.get("volume", ""))
 
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -> Iterator[Example]:
+def _checked(examples: Iterable[neighbours.Slice], name: str, classes: tuple[str, ...]) -> Iterator[neighbours.Slice]:
     """Yield the examples unchanged.
 
-    Raises InputError for one with other channels or with labels beyond the classes, and if all masks are empty.
+    Raises InputError for one with other channels, with labels beyond the classes or with nothing to score, and if all
+    masks are empty.
     """
     shape, highest = None, 0
     number = 0
-    for image, mask, id_, group in examples:
+    for image, mask, id_, group, volume in examples:
         if shape not in (None, image.shape):
-            raise InputError(f"{name}: some images are grey and some have colours; make them all one or the other")
+            kinds = " and some ".join(f"are {pixels.kind(channels)}" for channels in (shape[-1], image.shape[-1]))
+            raise InputError(f"{name}: some images {kinds}; make them all one or the other")
+        if (mask == IGNORE).all():  # any prediction would do
+            at = "x".join(map(str, mask.shape))
+            raise InputError(f"{name}: at {at} all pixels of {id_!r} are ignored: remove the image or raise the size")
         label = int(np.max(mask, where=mask != IGNORE, initial=0))
         if label >= len(classes):
             raise InputError(
@@ -172,7 +187,7 @@ def _checked(examples: Iterable[Example], name: str, classes: tuple[str, ...]) -
                 f"({', '.join(classes)}); name every class or correct the mask"
             )
         number, shape, highest = number + 1, image.shape, max(highest, label)
-        yield image, mask, id_, group
+        yield image, mask, id_, group, volume
     if not highest:
         raise InputError(f"{name}: all {number} masks are empty: there is nothing to learn")
 

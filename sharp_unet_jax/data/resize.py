@@ -46,11 +46,14 @@ def antialiased(mask: np.ndarray, size: Size) -> np.ndarray:
 def dilated(mask: np.ndarray, size: Size) -> np.ndarray:
     """Resize a mask (h, w) uint8 to `size` (H, W): a pixel is 0 only if no other label has any share of it.
 
-    Shares are those of `antialiased`. Objects grow, as in the paper's code for Data Science Bowl 2018.
+    Shares are those of `antialiased`. Objects grow, as in the paper's code for Data Science Bowl 2018. `IGNORE` does
+    not: a pixel has this label if it has the largest share.
     """
     labels, shares = _shares(mask, size)
-    shares[labels == 0] = 0
-    return labels[np.argmax(shares, axis=0)]
+    ignored = labels[np.argmax(shares, axis=0)] == IGNORE
+    shares[(labels == 0) | (labels == IGNORE)] = 0
+    grown = np.where(shares.any(axis=0), labels[np.argmax(shares, axis=0)], 0)
+    return np.where(ignored, IGNORE, grown).astype(np.uint8)
 
 
 def _shares(mask: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import pixels
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
@@ -82,7 +83,14 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     first = runs[0]
     config = first.config
     size = "x".join(map(str, config.data.size))
-    window = f" Deeper images are first clipped to {first.window}, which becomes 0 and 255." if first.window else ""
+    window = ""
+    if first.window:
+        window = f" Deeper images are windowed before: {pixels.ranges(first.window)} becomes 0 to 255."
+    if context := config.data.context:
+        window += (
+            f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
+            "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
+        )
     use = USES[format].format(
         file=file,
         channels=first.channels,

@@ -42,7 +42,7 @@ class Member(Protocol):
         ...
 
     @property
-    def window(self) -> tuple[float, float] | None:
+    def window(self) -> pixels.Window | None:
         """Intensities that became 0 and 255 in training; None if all images were uint8."""
         ...
 
@@ -84,7 +84,8 @@ def predict(
     Args:
         runs: one, or several of one model whose probabilities are averaged.
         images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype that `pixels.as_trained` reads. They are read as
-            they are needed, one batch ahead.
+            they are needed, one batch ahead. For runs with `data.context` they are uint8 with all channels, see
+            `neighbours.stacked`.
         flips: also average over the image mirrored left to right, upside down, and both.
         rotations: also average over quarter turns; with `flips`, over all eight symmetries of a square.
         tile: (height, width) of tiles, rounded up to multiples of the network's stride; None resizes images.
@@ -147,8 +148,9 @@ def _views(image: np.ndarray, run: Member, tile: Size | None) -> _Views:
         raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
-    picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, run.channels, run.window)
-    size, data, stride = picture.shape[:2], run.config.data, run.stride
+    size, data, stride = image.shape[:2], run.config.data, run.stride
+    window = None if data.context else run.window  # neighbours are stacked behind the window
+    picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, run.channels, window)
     if tile is None:
         small = resize_image(picture, data.size, data.fit)
         return _Views([small], 1, lambda parts: restore(next(iter(parts)), size, data.fit))

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sharp_unet_jax.data import pixels
 from sharp_unet_jax.palette import BLUE, INK, ORANGE, SKY
 
 LEVELS = ("first", "second", "third", "fourth", "fifth", "sixth")
@@ -117,8 +118,8 @@ def _name(number: int) -> str:
 
 
 def _picture(axis: Axes, image: np.ndarray) -> None:
-    """Show an image (H, W, C) uint8: RGB in colour, any other by its first channel in grey."""
-    axis.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+    """Show an image (H, W, C) uint8 as `pixels.shown`."""
+    axis.imshow(pixels.shown(image), cmap="gray", vmin=0, vmax=255)
     _bare(axis)
 
 

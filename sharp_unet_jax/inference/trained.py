@@ -12,7 +12,7 @@ from flax import nnx
 
 from sharp_unet_jax import decision, models, ops
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import resident
+from sharp_unet_jax.data import neighbours, pixels, resident
 from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.storage import checkpoint, description
@@ -37,12 +37,18 @@ class Trained:
     dataset: str  # name of the data set it was trained on
     classes: tuple[str, ...]  # names, background first
     config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized
-    channels: int  # of the images
-    window: tuple[float, float] | None  # intensities that became 0 and 255, see `data.pixels.windowed`
+    channels: int  # of the images; with data.context those of neighbouring slices too
+    window: pixels.Window | None  # intensities that became 0 and 255
+    clipped: tuple[float, float] | None  # the largest shares of a training image that the window clipped, if known
     num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
+
+    @property
+    def slice_channels(self) -> int:
+        """Channels of an image without those of its neighbouring slices."""
+        return self.channels // (2 * self.config.data.context + 1)
 
     @property
     def network(self) -> models.Segmenter:
@@ -94,15 +100,28 @@ class Trained:
         """Return probabilities (h, w, num_classes) float32 of images of any sizes, each at its own size.
 
         Args:
-            images: (h, w) or (h, w, C); uint8, or any dtype if the run has a window.
+            images: (h, w) or (h, w, C); uint8, or any dtype if the run has a window. For a run with `data.context`
+                they are all slices of one volume in their order, such as (n, h, w): the neighbours of each are taken
+                from them.
             options: those of `predict.predict`: `flips=True`, `tile=(512, 512)`, ...
 
         Raises:
             InputError: for an image that the run cannot read.
         """
-        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3))):
+        one = (1, 3, self.channels)
+        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
             raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
+        if context := self.config.data.context:
+            images = list(neighbours.stacked(self._slices(images), context))
         return list(predict.predict(self, images, **options))
+
+    def _slices(self, images: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """Return the slices of a volume as they are stacked, (h, w, slice_channels) uint8. Raises InputError."""
+        slices = [image[..., None] if image.ndim == 2 else image for image in images]
+        if len(slices) < 2 or len({one.shape[:2] for one in slices}) > 1:
+            context = f"data.context={self.config.data.context}"
+            raise InputError(f"the run was trained on slices with their neighbours ({context}): give all of one volume")
+        return [pixels.as_trained(one, self.slice_channels, self.window) for one in slices]
 
     def masks(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
         """Return the classes of images' pixels, (h, w) uint8, by the config's threshold; arguments as of `predict`."""
@@ -163,7 +182,8 @@ def load(path: str | Path) -> Trained:
         classes,
         config,
         channels,
-        (window[0], window[1]) if (window := folds.get("window")) else None,
+        tuple(window) if (window := folds.get("window")) else None,
+        (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
         num_classes,
         nnx.graphdef(abstract),
         _weights(path, abstract, digest),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.metrics import IGNORE, foreground
 from sharp_unet_jax.report import style
 from sharp_unet_jax.report.conventions import LEVELS
 from sharp_unet_jax.report.figures import Captioned
@@ -123,9 +123,9 @@ def summary(levels: NDArray[np.int64]) -> tuple[float, float]:
 def near(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return (n, H, W): True in the box around each image's foreground, of twice its height and width."""
     result = np.zeros(labels.shape, bool)
-    for foreground, box in zip((labels > 0) & (labels != IGNORE), result, strict=True):
-        if foreground.any():
-            box[tuple(_twice(np.flatnonzero(foreground.any(axis=1 - axis))) for axis in (0, 1))] = True
+    for objects, box in zip(foreground(labels), result, strict=True):
+        if objects.any():
+            box[tuple(_twice(np.flatnonzero(objects.any(axis=1 - axis))) for axis in (0, 1))] = True
     return result
 
 

@@ -9,8 +9,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sharp_unet_jax.metrics import IGNORE
-from sharp_unet_jax.palette import INK
+from sharp_unet_jax.metrics import foreground
+from sharp_unet_jax.palette import IGNORED, INK
 from sharp_unet_jax.report import overlays, pairing
 from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.records import Sweep
@@ -45,7 +45,8 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
         for axes, name in zip(grid[0], ("truth", *models), strict=True):
             axes.set_title(name)
     handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
-    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.MEANING.items() if colour in seen]
+    meaning = overlays.MEANING | {IGNORED: "not scored"}
+    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in meaning.items() if colour in seen]
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(columns), columnspacing=1)
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
     caption = (
@@ -84,7 +85,7 @@ def _picture(
     image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
     found = None if model is None else predicted[model][choice.image_id]
     wrong = overlays.errors(truth, found.labels) if found else {}
-    axes.imshow(overlays.paint(image, wrong), interpolation="nearest")
+    axes.imshow(overlays.paint(image, overlays.ignored(truth) | wrong), interpolation="nearest")
     if found is None or alone:
         outline(axes, truth, width=0.7 if found is None else 0.35)
     axes.set(xticks=[], yticks=[])
@@ -94,7 +95,7 @@ def _picture(
         score = f"{100 * found.jaccard:.1f} %"
         label = score if alone else f"{pairing.short_names(sweep)[model]} {score}"
     axes.set_xlabel(label, labelpad=1.5, fontsize=8 if alone else 7)
-    return {colour for colour, mask in wrong.items() if mask.any()}
+    return {colour for colour, mask in (overlays.ignored(truth) | wrong).items() if mask.any()}
 
 
 def outline(axes: Axes, labels: np.ndarray, width: float) -> None:
@@ -102,6 +103,6 @@ def outline(axes: Axes, labels: np.ndarray, width: float) -> None:
 
     `width` is in points: thin beside errors, as a wide line would hide errors of fine structures.
     """
-    for label in np.unique(labels[(labels > 0) & (labels != IGNORE)]):
+    for label in np.unique(labels[foreground(labels)]):
         for colour, line in (("black", 2 * width), ("white", width)):
             axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=line)

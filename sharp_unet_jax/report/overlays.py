@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import decision
+from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
-from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS, rgb
+from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, IGNORED, OTHER_CLASS, rgb
 from sharp_unet_jax.report import statistics
 from sharp_unet_jax.report.records import Sweep
 
@@ -59,9 +60,14 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def ignored(truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Return where a label map (H, W) is not scored, as a mask (H, W) by its colour, for `paint`."""
+    return {IGNORED: truth == IGNORE}
+
+
 def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75) -> np.ndarray:
-    """Return `image` (H, W, 1 or 3) uint8 with each mask (H, W) in its colour "#rrggbb": (H, W, 3) uint8."""
-    painted = np.broadcast_to(image, (*image.shape[:2], 3)).astype(float)
+    """Return `image` (H, W, C) uint8 with each mask (H, W) in its colour "#rrggbb": (H, W, 3) uint8."""
+    painted = np.broadcast_to(shown(image), (*image.shape[:2], 3)).astype(float)
     for colour, mask in masks.items():
         painted[mask] += opacity * (np.array(rgb(colour)) - painted[mask])
     return painted.round().astype(np.uint8)

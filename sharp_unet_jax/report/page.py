@@ -81,6 +81,7 @@ def render(
         colours=overlays.MEANING,
         label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
         ignore=metrics.IGNORE,
+        ignored=palette.IGNORED,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from sharp_unet_jax.data import duplicates
 from sharp_unet_jax.report.figures import Predicted
 from sharp_unet_jax.report.records import Sweep
 
@@ -63,8 +64,7 @@ def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Pi
     height, width = masks.shape[1:]
     scale = min(1, side / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
-    pixels = images[rows[image_id]]
-    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    image = duplicates.picture(images[rows[image_id]])
     labels = [Image.fromarray(label) for label in (masks[rows[image_id]], *(found.labels for found in shown))]
     stacked = np.concatenate([np.asarray(label.resize(size, Image.Resampling.NEAREST)) for label in labels])
     return Picture(

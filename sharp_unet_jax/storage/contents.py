@@ -16,6 +16,7 @@ Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
 Size = Annotated[list[Number], Meta(min_length=2, max_length=2)]  # height, width
 Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
+Window = Annotated[list[float], Meta(min_length=2)]  # low, high, or such a pair a channel
 Name = Annotated[str, Meta(pattern=r"^[^./\\][^/\\]*$")]  # names a folder
 
 
@@ -71,7 +72,8 @@ class Folds(TypedDict):
     groups: Number
     group_of: NotRequired[dict[str, str]]  # by image id, in the data set's order
     classes: Annotated[list[str], Meta(min_length=2)]  # background first
-    window: NotRequired[Pair | None]
+    window: NotRequired[Window | None]
+    clipped: NotRequired[Pair | None]  # see `data.grey_range.largest_shares`; None without a window
     protocol: NotRequired[str]
     grouped: NotRequired[bool]
     folds: list[Cell]

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.config import Config, check_types
+from sharp_unet_jax.data import pixels
 from sharp_unet_jax.errors import InputError
 
 Rule = tuple[str, Callable[[float], bool]]  # what a field must be, in words and as a test; NaN passes no test
@@ -57,6 +58,7 @@ RULES: dict[str, Rule] = {
     "augment.blur": _from(0, 20),  # a filter of 6 x blur + 1 taps, each an operation of the compiled step
     "augment.noise": _from(0, 1),
     "data.resident_gb": _at_least(0),
+    "data.context": _from(0, 8),
 }
 
 
@@ -88,6 +90,8 @@ def config(config: Config, devices: int) -> None:
         raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
     if not all(16 <= side <= 16384 for side in config.data.size):
         raise InputError(f"data.size: height and width must be from 16 to 16384 pixels, got {config.data.size}")
+    if config.data.window:
+        pixels.check_window("data.window", config.data.window)
     for name in config.models:
         models.check_size(name, config.data.size, config.skip_kernel, config.skip_padding)
     if config.max_runs is not None and not 1 <= config.max_runs <= 1_000_000:

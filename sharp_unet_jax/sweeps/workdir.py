@@ -139,6 +139,7 @@ def folds_of(config: Config, dataset: Dataset, splits: Splits) -> Folds:
         "group_of": dict(zip(dataset.ids, dataset.groups, strict=True)),
         "classes": list(dataset.classes),
         "window": list(dataset.window) if dataset.window else None,
+        "clipped": list(dataset.clipped) if dataset.clipped else None,
         "protocol": config.protocol,
         "grouped": config.grouped,
         "folds": cells,

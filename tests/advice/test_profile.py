@@ -88,3 +88,10 @@ def test_ceiling(fit):
     thin = np.zeros((64, 64), np.uint8)
     thin[3] = 1
     assert profile.ceiling(thin, (16, 16), fit, 2) == 0  # the thin class is lost
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_ignored_pixels_do_not_lower_the_ceiling(fit):
+    mask = np.zeros((60, 80), np.uint8)
+    mask[2:48, 12:68], mask[10:40, 20:60] = IGNORE, 1  # ignored all around: any prediction may be there
+    assert profile.ceiling(mask, (16, 32), fit, 2) == 1

@@ -67,6 +67,21 @@ def test_flips_and_turns_are_numpys(shape):
         assert np.mean([turns % 2 for ((turns, _),) in found]) == pytest.approx(0.6 * 2 / 3, abs=0.12)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_any_number_of_channels_is_changed_as_three_are(channels):
+    """Noise aside, which each pixel of each channel has of its own, a channel's change depends on that channel."""
+    settings = Augment(flip=0.5, turn=0.5, rotate=20, zoom=0.1, elastic=2, brightness=0.1, contrast=0.2, gamma=0.2)
+    images, masks = pairs(6, 16, 24)
+    many = np.resize(np.moveaxis(images, -1, 0), (channels, *masks.shape))
+    (found, labels), (expected, same) = (changed(settings, x, masks) for x in (np.moveaxis(many, 0, -1), images))
+    np.testing.assert_array_equal(labels, same)
+    assert found.shape == (6, 16, 24, channels)
+    for channel in range(channels):
+        np.testing.assert_allclose(found[..., channel].astype(int), expected[..., channel % 3], atol=1)
+    rest = changed(Augment(blur=1, noise=0.1), np.moveaxis(many, 0, -1), masks)[0]
+    assert rest.shape == found.shape
+
+
 def test_affine_keeps_to_its_limits_and_moves_masks_along():
     size, limits = 48, Augment(rotate=30, zoom=0.25, shift=0.1)
     came_from, masks, labels = where_from(limits, 40, size)

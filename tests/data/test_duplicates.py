@@ -18,13 +18,20 @@ def bits(a, b):
     return bin(int(duplicates.phash(a)) ^ int(duplicates.phash(b))).count("1")
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_a_resized_or_brighter_picture_is_a_near_duplicate_and_another_is_none(channels):
     one, other = pictures(2, channels)
-    smaller = np.asarray(duplicates.picture(one).resize((64, 48), Image.Resampling.BILINEAR))
-    for alike in (smaller.reshape(48, 64, channels), np.uint8(0.8 * one + 20)):
+    planes = [Image.fromarray(plane).resize((64, 48), Image.Resampling.BILINEAR) for plane in np.moveaxis(one, -1, 0)]
+    for alike in (np.dstack(planes), np.uint8(0.8 * one + 20)):
         assert bits(one, alike) <= duplicates.DUPLICATE
         assert duplicates.small(one) @ duplicates.small(alike) > 0.99
+    assert bits(one, other) > 10
+    assert abs(duplicates.small(one) @ duplicates.small(other)) < 0.5
+
+
+def test_channels_that_are_not_drawn_count():
+    one, other = pictures(2, channels=5)
+    other[..., :3] = one[..., :3] = 7
     assert bits(one, other) > 10
     assert abs(duplicates.small(one) @ duplicates.small(other)) < 0.5
 

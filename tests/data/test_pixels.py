@@ -21,6 +21,42 @@ def test_a_windows_ends_become_0_and_255_and_all_between_is_linear(dtype, window
     np.testing.assert_array_equal(found[values >= high], 255)
 
 
+def test_a_window_may_have_a_pair_a_channel():
+    image = np.stack(np.meshgrid(np.arange(300), np.arange(90) * 100), axis=-1).astype(np.uint16)
+    found = pixels.windowed(image, (0.0, 255.0, 1000.0, 6000.0))
+    np.testing.assert_array_equal(found[0, :, 0], np.minimum(np.arange(300), 255))
+    assert found[[9, 10, 35, 60, 61], 7, 1].tolist() == [0, 0, 128, 255, 255]
+    np.testing.assert_array_equal(found[:, :, 1], pixels.windowed(image[..., 1], (1000.0, 6000.0)))
+    np.testing.assert_array_equal(pixels.as_trained(image, 2, (0.0, 255.0, 1000.0, 6000.0)), found)
+    assert pixels.ranges((0.0, 255.0, 1000.0, 6000.5)) == "0 to 255, 1000 to 6000.5 (by channel)"
+    assert pixels.ranges((0.0, 255.0)) == "0 to 255"
+
+
+@pytest.mark.parametrize(
+    "window", [(1.0,), (1.0, 2.0, 3.0), (2.0, 1.0), (1.0, 1.0), (0.0, np.inf), (np.nan, 1.0), (0.0, 1.0, 1.0, 0.0), ()]
+)
+def test_a_window_that_is_none_is_refused(window):
+    with pytest.raises(InputError, match=r"data\.window: must be low,high"):
+        pixels.check_window("data.window", window)
+    pixels.check_window("data.window", (-1.5, 2.0, 0.0, 1e-9))
+
+
+def test_windows_pairs_are_one_or_those_of_the_channels():
+    pixels.check_pairs("window", (0.0, 1.0), 5)
+    pixels.check_pairs("window", (0.0, 1.0, 0.0, 2.0), 2)
+    with pytest.raises(InputError, match=r"window: has 2 pairs of low,high, and the images are 5 channels"):
+        pixels.check_pairs("window", (0.0, 1.0, 0.0, 2.0), 5)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_any_number_of_channels_is_shown(channels):
+    image = np.arange(2 * 4 * channels, dtype=np.uint8).reshape(2, 4, channels)
+    found = pixels.shown(image)
+    assert (found.shape, found.dtype) == ((2, 4, 1 if channels == 1 else 3), np.uint8)
+    np.testing.assert_array_equal(found[..., :channels], image[..., :3])
+    assert not found[..., channels:].any()
+
+
 def test_whole_numbers_beyond_what_float32_holds_keep_their_differences():
     values = np.arange(2**24, 2**24 + 256).astype(np.uint32)
     np.testing.assert_array_equal(pixels.windowed(values, (2.0**24, 2.0**24 + 255)), np.arange(256))
@@ -51,6 +87,12 @@ def test_a_ct_stored_with_an_offset_is_refused(low):
         (np.zeros((4, 4, 3), np.uint16), 3, None, r"uint16 \(0 to 0\), and the run was trained on 8 bits"),
         (np.eye(3, dtype=np.uint8)[None], 1, None, "is RGB, and the run was trained on images that are grey"),
         (np.zeros((4, 4, 2), np.uint8), 3, None, "of 2 channels"),
+        (np.zeros((4, 4, 5), np.uint8), 3, None, "is of 5 channels, and the run was trained on images that are RGB"),
+        (np.zeros((4, 4, 1), np.uint8), 5, None, "is grey, and the run was trained on images that are of 5 channels"),
+        (np.zeros((4, 4, 3), np.uint8), 2, None, "is RGB, and the run was trained on images that are of 2 channels"),
+        (np.zeros((4, 4, 3), np.uint8), 4, None, "is RGB"),
+        (np.ones((4, 4, 2), np.uint16), 2, (0.0, 1.0, 0.0, 1.0, 0.0, 1.0), "window: has 3 pairs"),
+        (np.dstack([-np.eye(4), np.eye(4)]), 2, (0.0, 9.0, -512.0, 512.0), "0 to 1, and .* from -512 to 512"),
         (np.full((4, 4, 1), np.nan), 1, (-1.0, 1.0), "not numbers"),
         (np.ones((4, 4, 1), np.int16), 1, (-512.0, 512.0), "Hounsfield"),
         (np.array([[["a"]]]), 1, None, "not numbers"),

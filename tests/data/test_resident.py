@@ -13,6 +13,7 @@ import pytest
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.data.resident import prepare
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.metrics import IGNORE
 
 OPTIONS = {"name": "toy", "classes": ("background", "cell"), "size": (8, 12), "fit": "stretch"}
 
@@ -185,6 +186,13 @@ def test_the_digest_sees_every_part(key):
 def test_labels_beyond_the_classes_are_refused():
     with pytest.raises(InputError, match="toy: the mask of '00' holds label 2, but there are 2 classes"):
         prepare(examples(labels=3), **OPTIONS)
+
+
+def test_a_mask_of_ignored_pixels_is_refused():
+    source = examples()
+    source[3]["mask"] = np.full_like(source[3]["mask"], IGNORE)
+    with pytest.raises(InputError, match="toy: at 8x12 all pixels of '03' are ignored: remove the image or raise the"):
+        prepare(source, **OPTIONS)
 
 
 def test_empty_masks_are_refused_and_leave_no_cache(tmp_path):

@@ -38,6 +38,34 @@ def test_same_size_changes_nothing():
         np.testing.assert_array_equal(resized[1], mask)
 
 
+@pytest.mark.parametrize("mask_filter", ["nearest", "antialiased", "any"])
+@pytest.mark.parametrize("size", [(20, 30), (10, 15), (7, 11)])
+def test_ignored_pixels_stay_ignored_and_become_no_class(mask_filter, size):
+    rng = np.random.default_rng(0)
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 10:50], mask[16:24, 20:40] = 1, 2
+    mask[:, :12] = IGNORE
+    resized = resize(np.zeros((40, 60, 1), np.uint8), mask, size, "stretch", mask_filter)[1]
+    edge = 12 * size[1] / 60
+    columns = np.arange(size[1])
+    assert (resized[:, columns + 1 < edge] == IGNORE).all()
+    assert (resized[:, columns > edge] != IGNORE).all()  # it does not grow either
+    # The other labels do not depend on what is hidden, but beside it.
+    mask[:, :12] = rng.integers(0, 3, (40, 12))
+    other = resize(np.zeros((40, 60, 1), np.uint8), mask, size, "stretch", mask_filter)[1]
+    away = columns > edge + 1
+    np.testing.assert_array_equal(resized[:, away], other[:, away])
+
+
+def test_objects_grow_into_background_and_ignored_pixels_do_not():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[0, 0], mask[0, 7], mask[4:, 4:] = 1, IGNORE, IGNORE
+    expected = np.zeros((4, 4), np.uint8)
+    expected[0, 0], expected[2:, 2:] = 1, IGNORE
+    np.testing.assert_array_equal(dilated(mask, (4, 4))[[0, 0, 3], [0, 3, 3]], expected[[0, 0, 3], [0, 3, 3]])
+    np.testing.assert_array_equal(dilated(np.full((8, 8), IGNORE, np.uint8), (4, 4)), np.full((4, 4), IGNORE))
+
+
 def test_shrinking_averages_instead_of_skipping():
     stripes = np.tile(np.array([0, 255], np.uint8), (8, 8))[..., None]
     image, _ = resize(stripes, np.zeros((8, 16), np.uint8), (4, 4), "stretch")

@@ -26,6 +26,7 @@ class Built:
     masks: list[np.ndarray]
     ids: list[str]
     groups: list[str]
+    volumes: list[str]
 
     @property
     def classes(self) -> list[str]:
@@ -41,13 +42,14 @@ def read(builder: tfds.core.DatasetBuilder) -> Built:
         [example["mask"] for example in examples],
         [example["id"].decode() for example in examples],
         [example["group"].decode() for example in examples],
+        [example["volume"].decode() for example in examples],
     )
     assert set(builder.info.splits) == {"train"}
     assert len(examples) == builder.info.splits["train"].num_examples > 0
     for image, mask in zip(built.images, built.masks, strict=True):
         assert image.dtype == mask.dtype == np.uint8
         assert image.ndim == mask.ndim == 3
-        assert image.shape[-1] in (1, 3)
+        assert image.shape[-1] == built.images[0].shape[-1]
         assert mask.shape == (*image.shape[:2], 1)
         assert mask.max() < len(built.classes)
     assert any(mask.any() for mask in built.masks)

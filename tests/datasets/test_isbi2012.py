@@ -10,7 +10,7 @@ from tests.datasets import writers
 def check(built):
     assert built.classes == ["membrane", "cell"]
     assert built.ids == [f"slice-{index:02d}" for index in range(8)]
-    assert built.groups == ["slices-00-05"] * 6 + ["slices-06-07"] * 2
+    assert built.volumes == built.groups == ["slices-00-05"] * 6 + ["slices-06-07"] * 2
     for index, (image, mask) in enumerate(zip(built.images, built.masks, strict=True)):
         np.testing.assert_array_equal(image[..., 0], writers.picture(index, channels=1))
         np.testing.assert_array_equal(mask[..., 0], writers.blob(index) == 0)

@@ -51,6 +51,7 @@ def window(hounsfield: np.ndarray) -> np.ndarray:
 
 def assert_slices(built: Any) -> None:
     assert built.ids == built.groups == list(PICTURES)
+    assert not any(built.volumes)
     for image, mask, pixels in zip(built.images, built.masks, PICTURES.values(), strict=True):
         assert image.shape == (*SHAPE, 1)
         np.testing.assert_allclose(image[..., 0], window(pixels), atol=0.5001)
@@ -62,6 +63,8 @@ def assert_volumes(built: Any) -> None:
     expected = [(name, index) for name in VOLUMES for index in (1, 2, 4)]
     assert built.ids == [f"IMG_{name}-{index:03d}" for name, index in expected]
     assert built.groups == [f"IMG_{name}" for name, _ in expected]
+    first = {1: 1, 2: 1, 4: 4}  # a slice that is left out parts those around it
+    assert built.volumes == [f"IMG_{name}-{first[index]:03d}" for name, index in expected]
     for image, mask, (name, index) in zip(built.images, built.masks, expected, strict=True):
         np.testing.assert_allclose(image[..., 0], window(VOLUMES[name][index]), atol=0.5001)
         np.testing.assert_array_equal(mask[..., 0], LUNG > 0)

@@ -99,7 +99,7 @@ def check_onnx(runs, size):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(export.to_onnx(runs))
-    given = images(size)[:1]
+    given = images(size, runs[0].channels)[:1]
     mask, probabilities = session.run(None, {"images": given})
     expected_mask, expected = jax.jit(export.predictor([export._in_float32(run) for run in runs]))(given)
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
@@ -116,9 +116,9 @@ def test_onnx_of_an_ensemble_in_bfloat16():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_of_batch_statistics_several_classes_and_a_learnt_kernel(normed):
+def test_onnx_of_batch_statistics_several_classes_five_channels_and_a_learnt_kernel(normed):
     options = {"fit": "letterbox", "skip_kernel": "learnable", "skip_padding": "reflect"}
-    check_onnx([fresh_run(normed, num_classes=4, **options)], (31, 17))
+    check_onnx([fresh_run(normed, num_classes=4, channels=5, **options)], (31, 17))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -48,7 +48,7 @@ def test_a_run(sweep, tmp_path):
     assert 'open("model", "rb")' in text
     assert "uint8 (N, H, W, 3)" in text
     assert "Resizing to 16x24 (stretch)" in text
-    assert "clipped to (-512.0, 512.0)" in text
+    assert "Deeper images are windowed before: -512 to 512 becomes 0 to 255." in text
     scores = pd.read_csv(sweep / "scores.csv").set_index(["model", "fold"]).loc["unet", 1]
     ((run, images, jaccard, dice),) = rows(text)
     assert (run, images) == ("unet/repeat0-fold1", "6")

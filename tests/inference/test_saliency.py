@@ -1,7 +1,11 @@
 """Figures of explanations: an axis for each map, whatever number of skip connections a network has."""
 
-import numpy as np
+import io
 
+import numpy as np
+import pytest
+
+from sharp_unet_jax.data import pixels
 from sharp_unet_jax.inference import saliency
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
@@ -21,6 +25,15 @@ def test_gradcam_has_a_row_a_run_and_a_column_a_map():
     assert not axes[0, 3].axison
     assert "Grad-CAM for polyp where it is predicted" in figure.get_suptitle()
     assert "truth" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_the_image_is_shown_whatever_its_channels(channels):
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, channels), np.uint8)
+    figure = saliency.gradcam(image, None, None, "polyp", [row("unet", 1)])
+    drawn = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_array_equal(drawn.reshape(16, 24, -1), pixels.shown(image))
+    figure.savefig(io.BytesIO())
 
 
 def test_a_map_without_heat_says_so_and_a_region_is_named():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.files import DataError
 from launch import explain
 from launch.console import image
 from sharp_unet_jax.data.resize import resize_image
@@ -108,6 +109,23 @@ def test_a_deep_image_is_read_by_the_runs_window(finished, tmp_path):
     np.testing.assert_array_equal(loaded, resize_image(wanted[8:24, :, None].repeat(3, axis=2), (16, 24), "stretch"))
     with pytest.raises(InputError, match=r"mine\.tif: .* trained on 8 bits"):
         image.load(finished / SHARP, dataclasses.replace(run, window=None), str(tmp_path / "mine.tif"))
+
+
+def test_an_image_whose_channels_are_files_is_named_by_any_of_them(finished, tmp_path):
+    wanted, endings = squares(n=1).images[0], ("_DAPI", "_GFP", "_RFP")
+    files = [tmp_path / f"mine{ending}.png" for ending in endings]
+    for path, plane in zip(files, np.moveaxis(wanted, -1, 0), strict=True):
+        Image.fromarray(plane).save(path)
+    run = explain.trained.load(finished / SHARP)
+    data = dataclasses.replace(run.config.data, channel_files=endings)
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+    for path in files:
+        np.testing.assert_array_equal(image.load(finished / SHARP, run, str(path))[0], wanted)
+    Image.fromarray(wanted).save(tmp_path / "whole.png")
+    np.testing.assert_array_equal(image.load(finished / SHARP, run, str(tmp_path / "whole.png"))[0], wanted)
+    files[1].unlink()
+    with pytest.raises(DataError, match=r"mine_DAPI\.png: the image has no file of _GFP; add it"):
+        image.load(finished / SHARP, run, str(files[0]))
 
 
 @pytest.mark.parametrize(

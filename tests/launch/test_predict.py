@@ -92,7 +92,7 @@ def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, mon
     with open(tmp_path / "out/areas.csv", "a", encoding="utf-8") as file:
         file.write("deep/c,0,squ")  # cut off in the middle of a line
     read, times = picture.read, []
-    monkeypatch.setattr(picture, "read", lambda paths: times.append(paths[0].name) or read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: times.append(paths[0].name) or read(paths, how))
     assert predict.run(arguments, console) == 0
     assert times == ["b.bmp"]
     assert table(tmp_path / "out") == before
@@ -510,3 +510,50 @@ def test_as_a_user_gives_it(tmp_path):
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: ")
     assert ended.stderr.count("\n") == 1
+
+
+def test_values_outside_those_of_the_training_are_noted(done, tmp_path, console):
+    """Fractions and a range of 16 bits, for a run that was trained on 12 bits: by image, at the end, in areas.csv."""
+    edit(done / "folds.json", window=[0.0, 4095.0], clipped=[0.02, 0.01])
+    follow(done)
+    scene = np.random.default_rng(0).integers(0, 4000, (20, 30))
+    (tmp_path / "in").mkdir()
+    images = {
+        "fine": scene.astype(np.uint16),
+        "full": (scene * 16).astype(np.uint16),
+        "part": (scene / 4095).astype("f"),
+    }
+    for name, image in images.items():
+        tifffile.imwrite(tmp_path / f"in/{name}.tif", image)
+    assert predict.run([f"--run={done}", "--model=unet", str(tmp_path / "in"), str(tmp_path / "out")], console) == 0
+    text = " ".join(console.export_text().split())
+    share = f"{(scene * 16 >= 4087).mean():.0%}"  # the last grey level, rounded
+    assert f"full.tif: {share} of the values are at or above the high end of the range of the training" in text
+    assert "part.tif: 100% of the values are at or below the low end" in text
+    assert "note: 2 of 3 inputs do not hold values as the run was trained on" in text
+    notes = {row["input"]: row["note"][:20] for row in table(tmp_path / "out")}
+    assert notes == {"fine": "", "full": f"{share} of the values ar", "part": "100% of the values a"}
+
+
+def test_what_no_dicom_seg_can_hold_is_said_before_it_is_predicted(finished, tmp_path, console, monkeypatch):
+    """A film and a picture of ultrasound: the masks are a TIF and a PNG, and the command resumes."""
+    (tmp_path / "in").mkdir()
+    files = Path(pydicom.data.__file__).parent / "test_files"
+    for name in ("examples_ybr_color", "examples_rgb_color"):
+        shutil.copy(files / f"{name}.dcm", tmp_path / "in")
+    picture = pydicom.dcmread(tmp_path / "in/examples_rgb_color.dcm")
+    del picture.StudyInstanceUID
+    picture.save_as(tmp_path / "in/examples_rgb_color.dcm")
+    arguments = [f"--run={finished / 'runs/sharp_unet/repeat0-fold1'}", str(tmp_path / "in"), str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "predict_files", lambda *_: (_ for _ in ()))
+        predict.run(arguments, console)
+    said = console.export_text()
+    assert re.search(r"note: .*examples_ybr_color.dcm: masks are \.tif files, .*\(Only a single frame", said)
+    assert re.search(r"note: .*examples_rgb_color.dcm: masks are \.png files, .*\(it has no StudyInstanceUID", said)
+    assert predict.run(arguments, console) == 0
+    assert tifffile.imread(tmp_path / "out/masks/examples_ybr_color.tif").shape == (30, 240, 320)
+    with Image.open(tmp_path / "out/masks/examples_rgb_color.png") as mask:
+        assert mask.size == (320, 240)
+    assert predict.run(arguments, console) == 0
+    assert "2 inputs, 2 of them done before" in console.export_text()

@@ -20,7 +20,7 @@ from datasets.files import DataError
 from launch import prepare
 from launch.console import config as configs
 from launch.console import cv_arguments, dataset
-from sharp_unet_jax.advice import memory
+from sharp_unet_jax.advice import duration, memory
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan
 from tests.advice.test_profile import pictures
@@ -31,8 +31,9 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 @pytest.fixture(autouse=True)
 def traced_once(monkeypatch, traced):
-    """Trace the memory need of each model and size once for all tests: half a second each."""
+    """Trace the memory need of each model and size once for all tests, and time no steps: they take seconds."""
     monkeypatch.setattr(memory, "need", traced)
+    monkeypatch.setattr(duration, "measure", lambda config, model, **options: duration.Pace(0.0, 2.0, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,10 @@ def test_a_folder_that_is_fine(mine, check):
     assert config.batch_size == 1
     assert f"--config.data.images={mine}" in arguments
     assert {path.name for path in out.iterdir()} == {"report.md", "contact.png", "images.csv"}
-    assert shlex.join(["python", "-m", "launch.cv", *arguments]) in (out / "report.md").read_text()
+    report = (out / "report.md").read_text()
+    assert shlex.join(["python", "-m", "launch.cv", *arguments]) in report
+    assert "10 runs of 150 epochs would take" in " ".join(text.split())
+    assert "(2 s a step of 1 images). Early stopping" in report
     table = pd.read_csv(out / "images.csv")
     assert table["id"].tolist() == [f"{chr(97 + index)}_i" for index in range(12)]
     assert table["share of foreground"].tolist() == pytest.approx((squares(12) > 0).mean(axis=(1, 2)), abs=1e-6)

@@ -1,6 +1,7 @@
 """Distances between boundaries against all pairs of boundary pixels, and masks without a boundary."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
@@ -101,6 +102,40 @@ def test_every_foreground_class_has_a_row_and_padding_is_outside(tmp_path):
     assert set(values["outcome"]) <= {"measured", "absent"}
 
 
+def test_ignored_sides_are_beyond_the_image():
+    truth, predicted = blobs(6, (20, 31), seed=0), blobs(6, (20, 31), seed=1)
+    sides = (0, 0), (3, 1), (0, 5)
+    ignored = np.pad(np.zeros_like(truth), sides, constant_values=True)
+    some = np.random.default_rng(0).random(ignored.shape) > 0.5  # what lies under ignored pixels changes nothing
+    padded = [np.pad(mask, sides) | (ignored & some) for mask in (truth, predicted)]
+    pd.testing.assert_frame_equal(boundaries.distances(*padded, ignored), boundaries.distances(truth, predicted))
+
+
+def test_ignored_pixels_inside_the_image_make_no_boundary():
+    truth = np.zeros((1, 20, 20), bool)
+    truth[:, 5:15, 5:15] = True
+    ignored, hidden = np.zeros_like(truth), truth.copy()
+    ignored[:, 8:12] = True  # a band across the object
+    hidden[ignored] = False
+    edge = boundaries.boundaries(truth, np.zeros_like(truth))
+    np.testing.assert_array_equal(boundaries.boundaries(hidden, ignored), edge & ~ignored)
+    shifted = np.roll(truth, 2, axis=2)
+    found = boundaries.distances(truth, shifted, ignored)
+    assert found["hd95"].item() == 2
+
+
+def test_where_the_boundary_is_ignored_there_is_no_distance(tmp_path):
+    dataset = squares(n=4, size=(16, 24))
+    around = ndimage.binary_dilation(dataset.masks == 1, np.ones((1, 3, 3), bool)) & (dataset.masks == 0)
+    dataset.masks[around] = IGNORE
+    assert (dataset.masks == 1).any(axis=(1, 2)).all()
+    sweep = synthetic.sweep(tmp_path, dataset, lambda run, masks: 255 * (masks == 1).astype(np.uint8)[..., None])
+    assert boundaries.per_image(sweep)["outcome"].eq("unknown").all()
+    table = boundaries.table(sweep)
+    assert table.frame["unknown"].tolist() == [4]
+    assert table.note.endswith("Unknown: a boundary lies in pixels that are not scored.")
+
+
 @pytest.mark.parametrize(("threshold", "levels"), [(0.3, (76, 77)), (0.5, (127, 128))])
 def test_the_threshold_is_the_sweeps(tmp_path, threshold, levels):
     dataset = squares(n=4)
@@ -127,4 +162,5 @@ def test_without_the_prepared_masks_there_is_no_table(tmp_path):
 def test_boundaries_are_the_pixels_that_erosion_removes(seed):
     masks = blobs(3, (9, 14), seed)
     cross = ndimage.generate_binary_structure(2, 1)[None]
-    np.testing.assert_array_equal(boundaries.boundaries(masks), masks & ~ndimage.binary_erosion(masks, cross))
+    found = boundaries.boundaries(masks, np.zeros_like(masks))
+    np.testing.assert_array_equal(found, masks & ~ndimage.binary_erosion(masks, cross))

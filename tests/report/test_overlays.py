@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS
 from sharp_unet_jax.report import overlays
@@ -25,16 +26,16 @@ def test_every_wrong_pixel_has_one_colour():
         assert {colour: mask[row, column] for colour, mask in masks.items()} == expected
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
 def test_paint_colours_the_mask_alone(channels):
     image = np.random.default_rng(0).integers(0, 256, (6, 8, channels), np.uint8)
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:5] = True
     painted = overlays.paint(image, {"#ff8000": mask}, opacity=1)
     assert (painted[mask] == (255, 128, 0)).all()
-    np.testing.assert_array_equal(painted[~mask], np.broadcast_to(image, (6, 8, 3))[~mask])
+    np.testing.assert_array_equal(painted[~mask], np.broadcast_to(shown(image), (6, 8, 3))[~mask])
     half = overlays.paint(image, {"#ff8000": mask}, opacity=0.5)
-    np.testing.assert_allclose(half[mask], (image[mask] + np.array([255.0, 128, 0])) / 2, atol=0.5)
+    np.testing.assert_allclose(half[mask], (shown(image)[mask] + np.array([255.0, 128, 0])) / 2, atol=0.5)
 
 
 def test_predictions_are_of_the_first_repeat_with_the_score_of_the_records(tmp_path):

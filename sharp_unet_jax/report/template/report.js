@@ -99,7 +99,8 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
   const lines = !part || view === "labels" ? [["#000", 3], ["#fff", 1.2]] : canvas.clientWidth < 160 ? [] : [["#000", 1.6], ["#fff", 0.8]];
   const fills = {};
   for (let i = 0; i < labels.length; i++) {
-    const colour = view === "labels" ? (labels[i] && labels[i] !== IGNORE ? LABELS[labels[i]] : null) : wrong(truth[i], labels[i]);
+    const colour = truth[i] === IGNORE && (!part || view === "errors") ? IGNORED
+      : view === "labels" ? (labels[i] ? LABELS[labels[i]] : null) : wrong(truth[i], labels[i]);
     if (colour) (fills[colour] ??= new Path2D()).rect(i % width * zoom, Math.floor(i / width) * zoom, zoom, zoom);
   }
   context.globalAlpha = view === "labels" ? 0.55 : 0.72;
@@ -140,6 +141,7 @@ const showPage = async () => {
   document.getElementById("dialog-title").textContent = `${id} (${pages.at + 1} of ${pages.ids.length}${repeat})`;
   const keys = view === "errors" ? Object.entries(COLOURS).slice(0, pages.classes.length > 2 ? 3 : 2)
     : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[i + 1], name]) : [];
+  if (view !== "image" && (await load(picture)).maps[0].includes(IGNORE)) keys.push([IGNORED, "not scored"]);
   const spots = keys.flatMap(([colour, text]) => {
     const spot = element("span", { className: "key" });
     spot.style.background = colour;

@@ -297,21 +297,24 @@ def test_errors_name_the_file(name: str, root: Path, tmp_path: Path) -> None:
     [
         (
             lambda save, path: save(path, np.zeros((5, 12, 10), np.uint8), photometric="minisblack"),
-            r"shape \(5, 12, 10\)",
+            r"shape \(5, 12, 10\)|its 5 pages of 10x12 may be slices or channels",
         ),
         (
             lambda save, path: save(path, np.full((12, 10), np.nan, np.float32)),
             "pixels that are not numbers|a mask holds whole",
         ),
-        (lambda save, path: [save(path, BLOB), cut(path)], "cannot be read as an image"),
-        (lambda _, path: path.write_bytes(b"II*\0"), "cannot be read as an image"),
-        (lambda _, path: path.write_bytes(b""), "cannot be read as an image"),
+        (lambda save, path: [save(path, BLOB), cut(path)], "cannot be read as an? (image|TIF)"),
+        (lambda _, path: path.write_bytes(b"II*\0"), "cannot be read as an? (image|TIF)"),
+        (lambda _, path: path.write_bytes(b""), "cannot be read as an? (image|TIF)"),
         (lambda save, path: save(path, BLOB.astype(np.complex64)), "numbers of type complex64"),
         (lambda save, path: [save(path, BLOB), tag(path, ImageWidth=0)], "holds no pixels|cannot be read"),
         (lambda save, path: [save(path, BLOB), tag(path, ImageLength=0)], "holds no pixels|cannot be read"),
         (lambda save, path: [save(path, BLOB), tag(path, StripOffsets=9999)], "holds no pixels|cannot be read"),
         (lambda save, path: [save(path, BLOB), tag(path, ImageWidth=65_000, ImageLength=65_000)], "65000x65000; a pic"),
-        (lambda save, path: [save(path, BLOB), tag(path, SamplesPerPixel=60_000)], "shape|cannot be read|too large"),
+        (
+            lambda save, path: [save(path, BLOB), tag(path, SamplesPerPixel=60_000)],
+            "shape|cannot be|too large|60000 cha",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["images", "masks"])

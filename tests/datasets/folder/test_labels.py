@@ -26,6 +26,17 @@ def palette(indices: np.ndarray, *colours: int) -> Image.Image:
     return image
 
 
+def rgba(mask: np.ndarray, ground: tuple[int, int, int, int]) -> np.ndarray:
+    return np.where(mask[..., None] > 0, np.uint8([200, 0, 0, 255]), np.uint8(ground))
+
+
+def transparent(indices: np.ndarray, index: int, *colours: int) -> Image.Image:
+    """Return a picture with a palette, one of whose colours is transparent."""
+    image = palette(indices, *colours)
+    image.info["transparency"] = index
+    return image
+
+
 # Masks to save, suffix, class names to give, and the labels expected.
 TWO = BLOB, CORNER
 THREE = BLOB, CORNER * 2  # no mask holds all labels
@@ -46,6 +57,36 @@ ENCODINGS: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, Sequence[
     "whole floats": ([mask.astype(np.float32) for mask in TWO], ".tif", None, TWO),
     "grey values, classes named": ([mask * 85 for mask in THREE], ".png", ("a", "b", "c"), THREE),
     "R = G = B": ([np.stack([mask * 255] * 3, -1) for mask in TWO], ".png", None, TWO),
+    "black and white palettes, other indices": (
+        [palette(BLOB, 0, 0, 0, 255, 255, 255), palette(1 - CORNER, 255, 255, 255, 0, 0, 0)],
+        ".png",
+        None,
+        TWO,
+    ),
+    "black and white palette and grey": ([palette(BLOB, 0, 0, 0, 255, 255, 255), CORNER * 255], ".png", None, TWO),
+    "black and white GIF": ([palette(7 * BLOB, *[0] * 21, 255, 255, 255), CORNER * 255], ".gif", None, TWO),
+    "GIF of labels, renumbered": (
+        [palette(mask, 0, 0, 0, 0, 255, 0, 255, 0, 0) for mask in THREE],
+        ".gif",
+        None,
+        THREE,
+    ),
+    "palette and RGB": ([palette(BLOB, 0, 0, 0, 0, 0, 255), RGB[CORNER * 2]], ".png", None, THREE),
+    "transparent ground": ([rgba(mask, ground=(255, 255, 255, 0)) for mask in TWO], ".png", None, TWO),
+    "alpha alone": ([rgba(mask, ground=(200, 0, 0, 0)) for mask in TWO], ".png", None, TWO),
+    "alpha alone, one mask is empty": (
+        [rgba(m, ground=(200, 0, 0, 0)) for m in (BLOB, BLOB * 0)],
+        ".png",
+        None,
+        [BLOB, BLOB * 0],
+    ),
+    "transparent ground in a palette": ([transparent(mask, 0, 9, 9, 9, 255, 0, 0) for mask in TWO], ".png", None, TWO),
+    "transparent grounds in palettes": (
+        [transparent(BLOB, 0, 9, 9, 9, 255, 0, 0), transparent(1 - CORNER, 1, 255, 0, 0, 9, 9, 9)],
+        ".png",
+        None,
+        TWO,
+    ),
     "R = G = B and alpha": ([np.stack([m * 255, m * 255, m * 255, m * 0 + 9], -1) for m in TWO], ".png", None, TWO),
     "grey and alpha": ([Image.fromarray(mask * 255).convert("LA") for mask in TWO], ".png", None, TWO),
     "colours": ([RGB[mask] for mask in THREE], ".png", None, THREE),
@@ -100,14 +141,14 @@ VOID = np.select([DISC == 0, np.hypot(*np.mgrid[-30:30, -30:30]) > 19], [0, 255]
 MIXED: dict[str, tuple[Sequence[tuple[Any, str]], str]] = {
     "labels and void": (
         [(VOID, ".png"), (np.where(VOID == 1, np.uint8(2), VOID), ".png")],
-        "neither 0 and 255 .*name 4 classes",
+        r"masks hold 255 beside labels 0, 1, 2; .*: --config\.data\.ignore=255; or name 4 classes",
     ),
     "0/1 and 0/255": (
         [(DISC, ".png"), (DISC * 255, ".png")],
         r"0\.png: holds nothing above 1 where .*1\.png holds 255",
     ),
     "palette and grey": (
-        [(palette(DISC, 0, 0, 0, 255, 255, 255), ".png"), (DISC * 255, ".png")],
+        [(palette(DISC, 0, 0, 0, 255, 0, 0), ".png"), (DISC * 255, ".png")],
         r"0\.png: holds nothing above 1 where .*1\.png holds 255",
     ),
     "8 and 16 bits": (
@@ -163,7 +204,7 @@ def test_black_and_white_of_1_and_of_8_bits_are_one(with_masks: Callable[..., Pa
 
 def test_noise_on_both_sides_is_none_in_the_middle(with_masks: Callable[..., Path]) -> None:
     noisy = BLOB * 253 + np.random.default_rng(0).integers(0, 3, SHAPE).astype(np.uint8) * (BLOB + (CORNER > 0))
-    found = scan(with_masks([noisy.astype(np.uint8), BLOB * 255]))
+    found = scan(settings(images=with_masks([noisy.astype(np.uint8), BLOB * 255])))
     np.testing.assert_array_equal(found.reading.labels(found.pairs[0].mask)[0], BLOB)
 
 
@@ -187,13 +228,40 @@ REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {
     "more greys than classes": ([m * 85 for m in THREE], ".png", ("a", "b"), r"1\.png.*0, 85, 170, but 2 classes"),
     "three greys": ([BLOB * 128, CORNER * 255], ".png", None, "0, 128, 255, which are neither"),
     "labels with a gap": ([CORNER * 2], ".png", None, "0, 2, which are neither"),
-    "instances": ([STRIPES, STRIPES + 5, STRIPES + 9], ".png", None, "36 grey values.* merge them"),
+    "instances": (
+        [STRIPES, STRIPES + 5, STRIPES + 9],
+        ".png",
+        None,
+        r"36 grey values.*instances\? --.*labels=any",
+    ),
     "many colours": ([NOISE], ".png", None, "120 colours.*at most 32"),
     "all empty": ([BLOB * 0] * 2, ".png", None, "all 2 masks are empty"),
     "fractions": ([BLOB * np.float32(0.5)], ".tif", None, "0.0 to 0.5; a mask holds whole numbers"),
     "below zero": ([BLOB * np.int16(-1)], ".tif", None, "-1 to 0; a mask holds whole numbers"),
     "not a number": ([BLOB * np.float32(np.nan)], ".tif", None, "a mask holds whole numbers"),
-    "a stack": ([np.stack([BLOB] * 5)], ".tif", None, r"shape \(5, 12, 10\)"),
+    "a stack": ([np.stack([BLOB] * 5)], ".tif", None, r"0\.png is 10x12 but its mask 0\.tif is 10x12 x 5 slices"),
+    "colours without black": (
+        [RGB[m + 1] for m in TWO],
+        ".png",
+        None,
+        r"#0000ff \(88 %\), #c80a00 \(12 %\) and no black",
+    ),
+    "the same, named": ([RGB[m + 1] for m in TWO], ".png", ("a", "b"), "no black.*classes=a=#0000ff,b=#c80a00"),
+    "palette without black": (
+        [palette(mask, 0, 0, 255, 200, 10, 0) for mask in TWO],
+        ".png",
+        None,
+        "no black.*classes=background=#0000ff,foreground=#c80a00",
+    ),
+    "greys without 0": ([BLOB * 100 + 155], ".png", None, r"no 0, .*classes=background=155,foreground=255"),
+    "near white": ([BLOB * 15 + 240], ".png", None, r"no 0, .*classes=background=240,foreground=255"),
+    "labels without 0": ([BLOB + 1, CORNER + 1], ".png", ("a", "b"), "classes=a=1,b=2"),
+    "black and transparent": (
+        [np.dstack([BLOB * 0] * 3 + [BLOB * 255]), RGB[BLOB]],
+        ".png",
+        None,
+        "0.png: holds transparent pixels .*classes=background=transparent,class1=#000000,class2=#0000ff",
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,29 +32,13 @@ def test_a_palette_is_read_as_indices_or_as_colours(coloured: Callable[..., Path
     path = coloured("a.png", 0, 0, 0, 255, 0, 0, 0, 255, 0)
     summary = masks.summarise([path], indices=True)
     assert (summary.values.tolist(), summary.counts.tolist(), summary.size) == ([0, 1, 2], [2, 2, 2], (3, 2))
-    assert summary.palette == {0: masks.COLOUR, 1: RED, 2: GREEN}
+    assert dict(summary.palette) == {0: masks.BLACK, 1: RED, 2: GREEN}
     assert masks.summarise([path], indices=False).values.tolist() == [masks.COLOUR, GREEN, RED]
 
 
-@pytest.mark.parametrize(
-    ("other", "agree"),
-    [
-        ((0, 0, 0, 255, 0, 0, 0, 255, 0), True),
-        ((0, 0, 0, 0, 255, 0, 255, 0, 0), False),  # renumbered
-        ((255, 0, 0, 0, 0, 0, 0, 255, 0), False),  # black is not the first
-    ],
-)
-def test_palettes_agree_or_only_their_colours_can_be_trusted(
-    coloured: Callable[..., Path], other: tuple[int, ...], agree: bool
-) -> None:
-    paths = coloured("a.png", 0, 0, 0, 255, 0, 0, 0, 255, 0), coloured("b.png", *other)
-    assert masks.palettes_agree([masks.summarise([path], indices=True) for path in paths]) == agree
-    assert masks.palettes_agree([masks.summarise([paths[1]], indices=True)]) == (other[:3] == (0, 0, 0))
-
-
 def test_greys_and_colours_have_codes_of_their_own() -> None:
-    codes = np.array([0, 128, 255, RED])
-    assert masks.as_colours(codes).tolist() == [0x1000000, 0x1808080, 0x1FFFFFF, RED]
+    codes = np.array([0, 128, 255, RED, masks.TRANSPARENT])
+    assert masks.as_colours(codes).tolist() == [masks.BLACK, 0x1808080, masks.WHITE, RED, masks.TRANSPARENT]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +47,12 @@ def test_greys_and_colours_have_codes_of_their_own() -> None:
         (np.array([[False, True]]), [0, 255]),
         (np.array([[[7, 7, 7], [9, 9, 9]]], np.uint8), [7, 9]),
         (np.array([[[255, 0, 0], [9, 9, 9]]], np.uint8), [RED, 0x1090909]),
-        (np.array([[[7, 7, 7, 0], [9, 9, 9, 255]]], np.uint8), [7, 9]),
+        (np.array([[[7, 7, 7, 50], [9, 9, 9, 50]]], np.uint8), [7, 9]),
+        (np.array([[[7, 7, 7, 0], [9, 9, 9, 0]]], np.uint8), [7, 9]),
+        (np.array([[[7, 7, 7, 0], [9, 9, 9, 255]]], np.uint8), [masks.TRANSPARENT, 9]),
+        (np.array([[[7, 3, 7, 100], [9, 9, 9, 200]]], np.uint8), [0x1070307, 0x1090909]),
+        (np.array([[[7, 3, 7, 100], [9, 9, 9, 255]]], np.uint8), [masks.TRANSPARENT, 9]),
+        (np.array([[[200, 0, 0, 0], [200, 0, 0, 0]]], np.uint8), [masks.TRANSPARENT] * 2),
     ],
 )
 def test_codes_of_bits_greys_and_colours(pixels: np.ndarray, codes: list[int], tmp_path: Path) -> None:
@@ -75,3 +65,83 @@ def test_fractions_are_no_codes(tmp_path: Path, save: Callable[..., None]) -> No
     save(tmp_path / "a.tif", np.full((2, 3), 0.5, np.float32))
     with pytest.raises(DataError, match=r"a\.tif: holds 0\.5 to 0\.5; a mask holds whole numbers"):
         masks.read([tmp_path / "a.tif"], indices=True)
+
+
+def test_transparency_of_a_colour(tmp_path: Path) -> None:
+    """In a PNG, a grey, a colour or some indices of a palette may be transparent."""
+    grey = Image.fromarray(np.array([[7, 9]], np.uint8))
+    colour = Image.fromarray(np.array([[[7, 8, 9], [200, 0, 0]]], np.uint8))
+    indices = Image.fromarray(np.array([[0, 1]], np.uint8))
+    indices.putpalette([5, 5, 5, 200, 0, 0])
+    codes = []
+    for picture, transparent in ((grey, 7), (colour, (7, 8, 9)), (indices, b"\x00\xff")):
+        picture.save(tmp_path / "a.png", transparency=transparent)
+        codes.append(masks.read([tmp_path / "a.png"], indices=False).ravel().tolist())
+    assert codes == [[masks.TRANSPARENT, 9], [masks.TRANSPARENT, RED - 0x370000], [masks.TRANSPARENT, RED - 0x370000]]
+    summary = masks.summarise([tmp_path / "a.png"], indices=True)
+    assert dict(summary.palette) == {0: masks.TRANSPARENT, 1: RED - 0x370000}
+    assert summary.values.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"photometric": "minisblack"}, {"ome": True}])
+def test_pages_of_a_tif_are_slices(options: dict[str, bool], tmp_path: Path, save: Callable[..., None]) -> None:
+    pages = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    save(tmp_path / "a.tif", pages, metadata={"axes": "ZYX"}, **{"photometric": "minisblack", **options})
+    np.testing.assert_array_equal(masks.read([tmp_path / "a.tif"], indices=True), pages)
+    assert masks.summarise([tmp_path / "a.tif"], indices=True).slices == 3
+
+
+@pytest.mark.parametrize("planar", [False, True])
+def test_colours_and_alpha_of_a_tif(planar: bool, tmp_path: Path, save: Callable[..., None]) -> None:
+    pixels = np.array([[[255, 0, 0, 255], [0, 255, 0, 255], [9, 9, 9, 0]]] * 2, np.uint8)
+    how = {"photometric": "rgb", "extrasamples": ["unassalpha"], "planarconfig": "separate" if planar else "contig"}
+    save(tmp_path / "a.tif", np.moveaxis(pixels, -1, 0).copy() if planar else pixels, **how)
+    assert masks.read([tmp_path / "a.tif"], indices=True).tolist() == [[[RED, GREEN, masks.TRANSPARENT]] * 2]
+
+
+def test_the_numbers_of_a_tif_are_taken_as_stored(tmp_path: Path, save: Callable[..., None]) -> None:
+    """Neither a palette, which ImageJ adds for display, nor "0 is white" changes them."""
+    save(tmp_path / "a.tif", INDICES, photometric="palette", colormap=np.full((3, 256), 9, np.uint16))
+    save(tmp_path / "b.tif", INDICES, photometric="miniswhite")
+    for name, inverted in (("a.tif", False), ("b.tif", True)):
+        assert masks.read([tmp_path / name], indices=False).tolist() == [INDICES.tolist()]
+        assert masks.summarise([tmp_path / name], indices=False).inverted == inverted
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_is_no_mask(suffix: str, tmp_path: Path) -> None:
+    first, second = (Image.fromarray(INDICES * number) for number in (20, 120))
+    first.save(tmp_path / f"a{suffix}", save_all=True, append_images=[second])
+    with pytest.raises(DataError, match=rf"a\{suffix}: holds 2 pictures, as an animation does"):
+        masks.read([tmp_path / f"a{suffix}"], indices=True)
+
+
+def test_loss_is_known_by_the_content(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 30), np.uint8))
+    noise.save(tmp_path / "a.png", format="JPEG")
+    noise.save(tmp_path / "b.webp", lossless=False)
+    noise.save(tmp_path / "c.webp", lossless=True)
+    noise.save(tmp_path / "d.tif", compression="jpeg")
+    noise.save(tmp_path / "e.tif")
+    found = [masks.summarise([path], indices=True).jpeg for path in sorted(tmp_path.iterdir())]
+    assert found == [True, True, False, True, False]
+
+
+def test_volumes_hold_whole_numbers(tmp_path: Path) -> None:
+    voxels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1, -1, 1, 1])), tmp_path / "a.nii.gz")
+    scaled = nibabel.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]))
+    scaled.header.set_slope_inter(1.0000001, 0)
+    nibabel.save(scaled, tmp_path / "b.nii.gz")
+    for name in ("a.nii.gz", "b.nii.gz"):
+        np.testing.assert_array_equal(masks.read([tmp_path / name], indices=True), voxels.transpose(2, 1, 0))
+    nibabel.save(nibabel.Nifti1Image(voxels * 0.5, np.eye(4)), tmp_path / "c.nii.gz")
+    with pytest.raises(DataError, match=r"c\.nii\.gz: holds 0\.0 to 11\.5; a mask holds whole numbers"):
+        masks.read([tmp_path / "c.nii.gz"], indices=True)
+
+
+def test_colours_that_fill_a_square(tmp_path: Path, save: Callable[..., None]) -> None:
+    mask = np.zeros((9, 9, 3), np.uint8)
+    mask[:3, :3], mask[5:7], mask[8, 8] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    save(tmp_path / "a.png", mask)
+    assert masks.summarise([tmp_path / "a.png"], indices=True).solid == (masks.BLACK, RED)

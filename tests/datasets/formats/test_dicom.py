@@ -15,8 +15,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from datasets.files import DataError
-from datasets.formats import dicom, search
+from datasets.files import DataError, read_image
+from datasets.formats import dicom, dicom_seg, dicom_series, picture, search, tif
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError
 from tests.datasets.formats.conftest import CLASSES, labels_of
@@ -29,7 +29,7 @@ def real(name: str) -> Path:
 
 def pixels(name: str) -> np.ndarray:
     (picture,) = dicom.read([real(name)]).pictures
-    return picture
+    return picture[..., 0] if picture.shape[-1] == 1 else picture
 
 
 def changed(name: str, path: Path, **elements) -> Path:
@@ -99,7 +99,7 @@ def test_what_is_shown_inverted_is_inverted(tmp_path, bits, dtype):
     )
     stack = dicom.read([path])
     assert stack.pictures.dtype == dtype
-    np.testing.assert_array_equal(stack.pictures[0], 2**bits - 1 - raw)
+    np.testing.assert_array_equal(stack.pictures[0, ..., 0], 2**bits - 1 - raw)
 
 
 def test_a_real_series_and_where_its_mask_lies(tmp_path):
@@ -107,14 +107,14 @@ def test_a_real_series_and_where_its_mask_lies(tmp_path):
     assert len(one.paths) == 5
     stack = one.family.read(one.paths)
     volume = highdicom.get_volume_from_series([pydicom.dcmread(path) for path in one.paths])
-    labels = blocks(stack.pictures.shape)
+    labels = blocks(stack.pictures.shape[:3])
     dicom.write_masks(tmp_path / "m.dcm", labels, stack, CLASSES)
     mask = highdicom.seg.segread(tmp_path / "m.dcm").get_volume(combine_segments=True)
     np.testing.assert_allclose(mask.affine, volume.affine, atol=1e-6)
     feet_first = np.linalg.inv(volume.affine) @ [*map(float, stack.origin[0].ImagePositionPatient), 1]
     order = slice(None) if round(feet_first[0]) == 0 else slice(None, None, -1)
     np.testing.assert_array_equal(mask.array, labels[order])
-    np.testing.assert_allclose(volume.array[order], stack.pictures)  # highdicom returns Hounsfield units too
+    np.testing.assert_allclose(volume.array[order], stack.pictures[..., 0])  # highdicom returns Hounsfield units too
 
 
 def test_a_volume_in_one_file(tmp_path):
@@ -136,7 +136,7 @@ def test_a_volume_in_one_file(tmp_path):
     ]
     np.testing.assert_array_equal(stack.pictures[np.argsort(positions)], series.pictures)
     assert stack.area == pytest.approx(series.area)
-    labels = blocks(stack.pictures.shape)
+    labels = blocks(stack.pictures.shape[:3])
     dicom.write_masks(tmp_path / "m.dcm", labels, stack, CLASSES)
     mask = highdicom.seg.segread(tmp_path / "m.dcm")
     frames = range(1, 6)
@@ -148,7 +148,7 @@ def test_a_localizer_is_one_picture_an_orientation(tmp_path):
     inputs = search.find([str(real("dicomdirtests/98892001"))])
     assert [(one.name, len(one.paths)) for one in inputs] == [("CT2N/6293", 1), ("CT2N/6924", 1), ("CT5N", 5)]
     stack = dicom.read(inputs[0].paths)
-    dicom.write_masks(tmp_path / "m.dcm", blocks(stack.pictures.shape), stack, CLASSES)
+    dicom.write_masks(tmp_path / "m.dcm", blocks(stack.pictures.shape[:3]), stack, CLASSES)
     assert highdicom.seg.segread(tmp_path / "m.dcm").pixel_array.any()
 
 
@@ -217,7 +217,7 @@ def test_a_series_is_read_in_the_order_of_space_and_in_hounsfield_units(scan):
     (one,) = search.find([str(folder)])
     assert (one.name, len(one.paths)) == ("scan", 3)
     stack = one.family.read(one.paths)
-    np.testing.assert_array_equal(stack.pictures, raw - 1024)
+    np.testing.assert_array_equal(stack.pictures[..., 0], raw - 1024)
     assert stack.area == pytest.approx(0.4)
 
 
@@ -296,7 +296,8 @@ def changed_series(path: Path, uid: str) -> None:
 
 def test_uids_that_are_alike_but_for_such_characters_stay_apart():
     names = [
-        dicom._file_name(uid) for uid in ("1.2/3", "1.2_3", "1.2\\3", "1.2.3", "1_2_3", "a" * 99, "a" * 100, "A" * 99)
+        dicom_series.file_name(uid)
+        for uid in ("1.2/3", "1.2_3", "1.2\\3", "1.2.3", "1_2_3", "a" * 99, "a" * 100, "A" * 99)
     ]
     assert len({name.casefold() for name in names}) == len(names)
     assert names[3] == "1.2.3"
@@ -404,3 +405,123 @@ def test_without_the_extra_dicom_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(InputError, match=r'pip install "\.\[dicom\]"'):
         dicom.read([tmp_path / "a.dcm"])
+
+
+def test_headers_say_what_is_read():
+    """All files of pydicom that can be read: grey, RGB, YBR, palettes, frames, Hounsfield units, 1 to 32 bits."""
+    kinds = set()
+    for path in sorted(real("").glob("*.dcm")):
+        try:
+            pictures = dicom.read([path]).pictures
+        except DataError:
+            continue
+        header = dicom.header([path])
+        assert (header.slices, *header.size[::-1], header.channels) == pictures.shape, path
+        assert header.deep == (pictures.dtype != np.uint8), path
+        kinds.add(header.kind)
+    assert {"DICOM CT float32", "DICOM US uint8", "DICOM MR int16", "DICOM OT uint32"} <= kinds
+
+
+def test_a_header_needs_no_pixels(tmp_path, monkeypatch):
+    write_slice(tmp_path / "a.dcm", np.ones((6, 8)))
+    monkeypatch.setattr(pydicom.pixels, "pixel_array", None)
+    header = dicom.header([tmp_path / "a.dcm"])
+    assert (header.slices, header.size, header.channels, header.patient) == (1, (8, 6), 1, "1")
+    assert (header.deep, header.kind) == (True, "DICOM CT float32")
+
+
+def test_the_grid_of_a_series_is_that_of_highdicom():
+    (one,) = search.find([str(real("dicomdirtests/98892001/CT5N"))])
+    volume = highdicom.get_volume_from_series([pydicom.dcmread(path) for path in one.paths])
+    header = dicom.header(one.paths)
+    # highdicom's axes are slice, row, column, and to the left and the back; its slices may run down.
+    corner = np.array([0.0, 0.0, 0.0, 1.0])
+    lps = np.linalg.inv(volume.affine) @ np.diag([-1, -1, 1, 1]) @ header.grid @ corner
+    np.testing.assert_allclose(lps[1:3], 0, atol=1e-3)
+    assert min(abs(lps[0]), abs(lps[0] - 4)) < 1e-3
+    across = np.diag([-1, -1, 1, 1]) @ header.grid @ [1.0, 0, 0, 0]
+    np.testing.assert_allclose(across, volume.affine @ [0, 0, 1.0, 0], atol=1e-6)
+    down = np.diag([-1, -1, 1, 1]) @ header.grid @ [0, 1.0, 0, 0]
+    np.testing.assert_allclose(down, volume.affine @ [0, 1.0, 0, 0], atol=1e-6)
+
+
+def test_slices_in_no_even_row_have_no_grid(scan):
+    folder, _ = scan
+    assert dicom.header(sorted(folder.iterdir())).grid is not None
+    file = pydicom.dcmread(folder / "8.dcm")
+    file.ImagePositionPatient = [0, 0, 3.0]
+    file.save_as(folder / "8.dcm")
+    assert dicom.header(sorted(folder.iterdir())).grid is None
+
+
+def without(path: Path, *names: str) -> Path:
+    file = pydicom.dcmread(path)
+    for name in names:
+        delattr(file, name)
+    file.save_as(path)
+    return path
+
+
+def test_without_a_patient_a_mask_is_written_all_the_same(scan, tmp_path):
+    folder, raw = scan
+    for path in folder.iterdir():
+        without(path, *dicom_seg.MAY_BE_EMPTY)
+    (one,) = search.find([str(folder)])
+    assert (one.family, one.note) == (dicom, "")
+    assert dicom.header(one.paths).patient == ""
+    stack = dicom.read(one.paths)
+    np.testing.assert_array_equal(stack.pictures[..., 0], raw - 1024)
+    labels = labels_of((3, 6, 8))
+    dicom.write_masks(tmp_path / "m.dcm", labels, stack, CLASSES)
+    ids = [file.SOPInstanceUID for file in stack.origin]
+    mask = highdicom.seg.segread(tmp_path / "m.dcm")
+    found = mask.get_pixels_by_source_instance(ids, combine_segments=True, assert_missing_frames_are_empty=True)
+    np.testing.assert_array_equal(found, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "family", "why"),
+    [
+        ("examples_ybr_color.dcm", (), tif, "Only a single frame is supported"),
+        ("CT_small.dcm", ("FrameOfReferenceUID",), picture, "no Frame Of Reference UID"),
+        ("MR_small.dcm", ("StudyInstanceUID",), picture, "it has no StudyInstanceUID"),
+        ("SC_rgb_jpeg_dcmd.dcm", ("Modality",), picture, "it has no Modality"),
+        ("CT_small.dcm", ("PatientID", "StudyDate"), dicom, ""),
+        ("examples_rgb_color.dcm", (), dicom, ""),
+        ("SC_rgb_rle_2frame.dcm", (), tif, "a spacing but no thickness"),
+    ],
+)
+def test_what_no_dicom_seg_can_hold_is_known_by_the_header(tmp_path, name, lost, family, why):
+    """The search says so before anything is predicted, and the chosen format writes the mask."""
+    shutil.copy(real(name), tmp_path / "a.dcm")
+    without(tmp_path / "a.dcm", *lost)
+    (one,) = search.find([str(tmp_path)])
+    assert one.family is family
+    assert why in one.note
+    assert bool(one.note) == bool(why)
+    stack = dicom.read(one.paths)
+    labels = blocks(stack.pictures.shape[:3])
+    mask = tmp_path / f"m{family.MASK}"
+    family.write_masks(mask, labels, stack, CLASSES)
+    if family is dicom:
+        assert highdicom.seg.segread(mask).pixel_array.any()
+    else:
+        np.testing.assert_array_equal(read_image(mask), labels if len(labels) > 1 else labels[0])
+
+
+def test_slices_without_a_frame_of_reference_have_a_tif(scan):
+    folder, _ = scan
+    for path in folder.iterdir():
+        without(path, "FrameOfReferenceUID")
+    (one,) = search.find([str(folder)])
+    assert (one.family, len(one.paths)) == (tif, 3)
+
+
+def test_a_segmentation_is_no_picture(scan, tmp_path):
+    folder, _ = scan
+    stack = dicom.read(sorted(folder.iterdir()))
+    dicom.write_masks(tmp_path / "m.dcm", labels_of((3, 6, 8)), stack, CLASSES)
+    for read in (dicom.read, dicom.header):
+        with pytest.raises(DataError, match=r"m\.dcm: is a DICOM segmentation .*export it as NIfTI or TIF") as error:
+            read([tmp_path / "m.dcm"])
+        assert "\n" not in str(error.value)

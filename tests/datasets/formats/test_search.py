@@ -3,7 +3,9 @@
 import gzip
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.formats import search
 from sharp_unet_jax.errors import InputError
@@ -93,3 +95,45 @@ def test_inputs_that_are_none(tmp_path):
         (tmp_path / name).write_text("x")
     with pytest.raises(InputError, match=r"a\.(png|jpg) and .*a\.(png|jpg) would both become a:"):
         search.find([str(tmp_path)])
+
+
+@pytest.fixture
+def channels(tmp_path):
+    """Return a folder of two images of two files each, one of them in a subfolder."""
+    for name in ("in/a", "in/deep/b"):
+        for channel in range(2):
+            path = tmp_path / f"{name}_000{channel}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.zeros((4, 5), np.uint8)).save(path)
+    return tmp_path / "in"
+
+
+def test_files_of_channels_are_one_input_an_image(channels):
+    expected = [(name, tuple(channels / f"{name}_000{c}.png" for c in range(2))) for name in ("a", "deep/b")]
+    nnu_nets = search.find([str(channels)], channels=2)
+    assert [(one.name, one.paths) for one in nnu_nets] == expected
+    assert [one.where for one in nnu_nets] == [str(paths[0]) for _, paths in expected]
+    as_set = search.find([str(channels)], endings=("_0001", "_0000"))
+    assert [(one.name, one.paths) for one in as_set] == [(name, paths[::-1]) for name, paths in expected]
+
+
+def test_numbered_files_are_no_channels_of_a_run_with_other_numbers_nor_of_grey_or_rgb(channels):
+    assert len(search.find([str(channels)], channels=4)) == 4
+    for name in ("a_0002", "deep/b_0002"):
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(channels / f"{name}.png")
+    assert [len(search.find([str(channels)], channels=count)) for count in (1, 2, 3, 4)] == [6] * 4
+
+
+def test_an_image_without_one_of_its_channels_is_named(channels):
+    (channels / "a_0001.png").unlink()
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(channels / "other.png")
+    faults: list[str] = []
+    endings = ("_0000", "_0001")
+    assert [one.name for one in search.find([str(channels)], faults, endings=endings)] == ["deep/b"]
+    assert faults == [
+        f"{channels}/other.png: its name ends in none of _0000, _0001, the endings of channels "
+        "(data.channel_files); rename or remove it",
+        f"{channels}/a_0000.png: the image has no file of _0001; add it",
+    ]
+    with pytest.raises(InputError, match=r"a_0000\.png: the image has no file of _0001; add it"):
+        search.find([str(channels / "a_*.png")], [], endings=endings)

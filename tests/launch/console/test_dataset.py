@@ -1,12 +1,14 @@
 """A config's data set, from files to resident arrays: its name, and what is printed of it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 
+from datasets.folder.settings import settings
 from launch.console import dataset
 from sharp_unet_jax.config import Data
 from tests.datasets import writers
@@ -35,6 +37,15 @@ def test_a_folder_is_described_and_named_after_its_folder(tmp_path, console):
     text = console.export_text()
     assert f"3 images in {top}" in text
     assert "3 images of 16x16" in text
+
+
+def test_the_endings_of_channels_that_a_folder_decides_are_kept(tmp_path, monkeypatch):
+    decided = SimpleNamespace(settings=settings(channel_files=("_0000", "_0001")))
+    monkeypatch.setattr(dataset.folder_dataset_builder, "configure", lambda **values: decided)
+    data = Data(builder="folder", images=str(tmp_path))
+    assert dataset.completed(data) == dataclasses.replace(data, channel_files=("_0000", "_0001"))
+    for other in (Data(), Data(builder="folder")):
+        assert dataset.completed(other) == other
 
 
 @pytest.mark.parametrize(("builder", "name"), [("phantom", "phantom"), ("phantom/multiclass", "phantom/multiclass")])

@@ -21,13 +21,13 @@ def test_a_row_for_each_slice_and_class_but_the_background():
     labels[0, 0] = 1
     labels[1] = [[1, 1, 2, 0], [1, 0, 0, 0]]
     assert areas.rows("a", labels, CLASSES, 0.5) == [
-        ("a", "0", "lung", "4", "0.500000", "2.0000", "2"),
-        ("a", "0", "lesion", "0", "0.000000", "0.0000", "2"),
-        ("a", "1", "lung", "3", "0.375000", "1.5000", "2"),
-        ("a", "1", "lesion", "1", "0.125000", "0.5000", "2"),
+        ("a", "0", "lung", "4", "0.500000", "2.0000", "", "2"),
+        ("a", "0", "lesion", "0", "0.000000", "0.0000", "", "2"),
+        ("a", "1", "lung", "3", "0.375000", "1.5000", "", "2"),
+        ("a", "1", "lesion", "1", "0.125000", "0.5000", "", "2"),
     ]
     for unknown in (None, math.nan):
-        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [("a", "0", "lung", "4", "0.500000", "", "1")]
+        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [("a", "0", "lung", "4", "0.500000", "", "", "1")]
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def inputs(*names):
 
 def rows(name, pixels="1", slices=1):
     return [
-        (name, str(number), label, pixels, "0.5", "", str(slices)) for number in range(slices) for label in CLASSES[1:]
+        (name, str(number), label, pixels, "0.5", "", "", str(slices))
+        for number in range(slices)
+        for label in CLASSES[1:]
     ]
 
 
@@ -59,7 +61,7 @@ def written(output, *names):
 def lines(output):
     with open(output.folder / "areas.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         head, *rest = csv.reader(file)
-    assert head == ["input", "slice", "class", "pixels", "share", "mm2", "slices"]
+    assert head == ["input", "slice", "class", "pixels", "share", "mm2", "note", "slices"]
     return list(map(tuple, rest))
 
 
@@ -107,12 +109,12 @@ def test_what_cannot_be_the_table_is_refused_before_it_is_read(output):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"b,1,lung,1,0.5,,2\n", b""),
-        (b"b,1,lung,1,0.5,,2\n", b"b,1,lung,1,0.5\n"),
-        (b"b,1,lung,1,0.5,,2\n", b"b,1,lung,1,0.5,,3\n"),
-        (b"b,1,lung,1,0.5,,2\n", b"b,1,liver,1,0.5,,2\n"),
-        (b"b,1,lung,1,0.5,,2\n", b"b,\xff\x00,lung,1,0.5,,2\n"),
-        (b"b,1,lung,1,0.5,,2\n", b"b,1,lung,1,0.5,,2\nb,2,lung,1,0.5,,2\n"),
+        (b"b,1,lung,1,0.5,,,2\n", b""),
+        (b"b,1,lung,1,0.5,,,2\n", b"b,1,lung,1,0.5\n"),
+        (b"b,1,lung,1,0.5,,,2\n", b"b,1,lung,1,0.5,,,3\n"),
+        (b"b,1,lung,1,0.5,,,2\n", b"b,1,liver,1,0.5,,,2\n"),
+        (b"b,1,lung,1,0.5,,,2\n", b"b,\xff\x00,lung,1,0.5,,,2\n"),
+        (b"b,1,lung,1,0.5,,,2\n", b"b,1,lung,1,0.5,,,2\nb,2,lung,1,0.5,,,2\n"),
         (b"b,0,lung", b'"b,0,lung'),  # it goes on to the end of the table
         (b"b,0,lung", b'"' + 200_000 * b"b"),
     ],

@@ -12,10 +12,17 @@ from PIL import Image
 from datasets.formats import picture, search
 from launch.prediction import pipeline
 from launch.prediction.output import Output
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
 RUN = SimpleNamespace(
-    dataset="squares", channels=1, window=None, classes=("background", "bright"), config=SimpleNamespace(threshold=0.5)
+    dataset="squares",
+    channels=1,
+    slice_channels=1,
+    window=None,
+    clipped=None,
+    classes=("background", "bright"),
+    config=Config(threshold=0.5),
 )
 
 
@@ -46,6 +53,24 @@ def outcomes(folder, output, *extras, run=RUN):
     return pipeline.predict_files([run], inputs, Output(output, extras), [], {})
 
 
+@pytest.mark.parametrize(
+    ("channels", "metadata", "masks"),
+    [(1, {}, (3, 4, 5)), (5, {}, (3, 4, 5)), (3, {}, None), (3, {"axes": "CYX"}, (4, 5))],
+)
+def test_plain_pages_are_slices_unless_they_may_be_the_runs_channels(tmp_path, monkeypatch, channels, metadata, masks):
+    monkeypatch.setattr(pipeline, "as_trained", lambda pictures, *_: pictures)
+    monkeypatch.setattr(pipeline.predict, "predict", lambda _, images, **__: (each[..., :1] / 255 for each in images))
+    pages = np.stack([np.full((4, 5), 100 * number, np.uint8) for number in range(3)])
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", metadata=metadata)
+    (tmp_path / "out").mkdir()
+    run = SimpleNamespace(**{**vars(RUN), "slice_channels": channels})
+    ((_, outcome),) = outcomes(tmp_path / "a.tif", tmp_path / "out", run=run)
+    if masks is None:
+        assert "its 3 pages of 5x4 may be slices, or the channels of this run's images; save it as" in str(outcome)
+    else:
+        assert tifffile.imread(tmp_path / "out/masks/a.tif").shape == masks
+
+
 def test_inputs_end_in_their_order_with_all_their_files(folder, tmp_path):
     tifffile.imwrite(folder / "10.tif", np.full((3, 4, 5), 200, np.uint8), metadata={"axes": "ZYX"}, imagej=True)
     (tmp_path / "out").mkdir()
@@ -71,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path)
     assert len(ended) == 9
     assert "cannot be read" in str(ended.pop("3"))
     assert "RGB" in str(ended.pop("5"))
-    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5, 3)])
@@ -80,11 +105,11 @@ def test_a_stack_without_pictures_is_an_outcome_in_its_place(folder, tmp_path, m
     """The first, one between others, and the last: all others are done, each with its own mask."""
     read = picture.read
     empty = picture.Stack(np.zeros(shape, np.uint8))
-    monkeypatch.setattr(picture, "read", lambda paths: empty if paths[0].stem == name else read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: empty if paths[0].stem == name else read(paths, how))
     (tmp_path / "out").mkdir()
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert re.fullmatch(rf".*/{name}\.png: holds no pictures, .*; remove or repair it", str(ended.pop(name)))
-    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
     assert len(ended) == 8
     assert all(np.asarray(Image.open(tmp_path / f"out/masks/{one}.png")).sum() == int(one) for one in ended)
 
@@ -116,14 +141,14 @@ def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
     (tmp_path / "out/masks/4.png").mkdir(parents=True)
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert isinstance(ended.pop("4"), OSError)
-    assert set(ended.values()) == {pipeline.Written(1, True)}
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
 
 
 def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
     """The images of a folder need not fit into memory, however slow the network is."""
     monkeypatch.setattr(pipeline, "THREADS", 2)
     begun, read = [], picture.read
-    monkeypatch.setattr(picture, "read", lambda paths: begun.append(paths[0]) or read(paths))
+    monkeypatch.setattr(picture, "read", lambda paths, how: begun.append(paths[0]) or read(paths, how))
     (tmp_path / "out").mkdir()
     ahead = []
 
@@ -150,7 +175,7 @@ def test_closed_early_it_ends_the_files_that_are_being_written(folder, tmp_path,
     (tmp_path / "out").mkdir()
     running = outcomes(folder, tmp_path / "out")
     next(running)
-    begun.wait()
+    assert begun.wait(20)
     running.close()
     written = sorted(path.name for path in (tmp_path / "out/masks").iterdir())
     assert 1 <= len(written) < 9

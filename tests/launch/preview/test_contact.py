@@ -3,7 +3,9 @@
 import numpy as np
 
 from launch.preview import contact
+from launch.preview.outlines import IGNORED
 from sharp_unet_jax.advice.profile import Profile, profile_image
+from sharp_unet_jax.metrics import IGNORE
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares
 
@@ -30,6 +32,18 @@ def test_the_sheet_shows_the_unusual_ones():
     assert "darkest" in why[9]
     assert 10 < len(why) <= 20
     assert contact.sheet(profile, lambda index: (images[index], masks[index])).size[0] == 6 * 228
+
+
+def test_ignored_pixels_are_in_the_legend():
+    images, masks = list(pictures(4)), squares(4, value=1)
+    masks[1, :10] = IGNORE
+
+    def legend(masks):
+        sheet = contact.sheet(profile_of(images, list(masks)), lambda index: (images[index], masks[index]))
+        return (np.asarray(sheet)[6:18] == IGNORED).all(axis=-1).any()
+
+    assert legend(masks)
+    assert not legend(squares(4, value=1))
 
 
 def test_copies_and_the_most_of_each_class_are_shown():

@@ -7,6 +7,7 @@ from launch.preview import findings
 from launch.preview.source import Source
 from sharp_unet_jax.advice.profile import Profile, profile_image
 from sharp_unet_jax.advice.settings import Advice
+from sharp_unet_jax.metrics import IGNORE
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares
 
@@ -37,6 +38,20 @@ def test_the_whole_report():
     assert "| `batch_size` | `2` | takes about 1 of 2 GiB |" in text
     refused = findings.text(source, profile, ["x*y.png is cut short"], [], [])
     assert "launch.cv would refuse this:\n\n- x\\*y.png is cut short" in refused
+
+
+def test_ignored_pixels_are_told_and_count_for_no_class():
+    masks = squares(12, value=1)
+    profile = profile_of(pictures(12), masks)
+    assert not [line for line in findings.odd(profile) if "ignored" in line]
+    masks[:3, :, :24] = IGNORE
+    profile = profile_of(pictures(12), masks)
+    expected = "12.5% of all pixels, in 3 of 12 masks, are ignored: neither trained on nor scored"
+    assert said(findings.odd(profile), "ignored") == expected
+    scored = masks[masks != IGNORE]
+    np.testing.assert_allclose(profile.counts.sum(axis=0), [(scored == 0).sum(), (scored == 1).sum()])
+    visible = masks[0] != IGNORE
+    assert profile.foreground[0] == pytest.approx((masks[0][visible] == 1).mean())
 
 
 def test_without_images_only_the_faults_are_listed():

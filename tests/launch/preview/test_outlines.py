@@ -1,8 +1,10 @@
 """Outlines of masks in images."""
 
 import numpy as np
+import pytest
 
 from launch.preview.outlines import COLOURS, GAP, IGNORED, outlined
+from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 
 GREY = 100
@@ -22,6 +24,13 @@ def test_the_outline_of_a_region_lies_inside_it():
     assert (picture[:9, :12][~ring] == GREY).all()
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_images_of_any_number_of_channels_are_drawn(channels):
+    image = np.arange(12 * channels, dtype=np.uint8).reshape(3, 4, channels)
+    picture = outlined(image, np.zeros((3, 4), np.uint8))
+    np.testing.assert_array_equal(picture[:3, :4], np.broadcast_to(shown(image), (3, 4, 3)))
+
+
 def test_white_lies_to_the_right_and_below():
     picture = drawn(np.zeros((9, 12), np.uint8))
     assert picture.shape == (9 + GAP, 12 + GAP, 3)
@@ -36,9 +45,13 @@ def test_five_colours_are_told_apart_and_repeat():
     np.testing.assert_array_equal(drawn(mask)[1, :12:2], COLOURS[[0, 1, 2, 3, 4, 0]])
 
 
-def test_ignored_pixels_are_filled_and_have_no_outline():
-    mask = np.full((6, 6), IGNORE, np.uint8)
+def test_ignored_pixels_are_striped_and_have_no_outline():
+    mask = np.full((6, 11), IGNORE, np.uint8)
     mask[:, :3] = 0
-    picture = drawn(mask)[:6, :6]
-    assert (picture[:, 3:] == IGNORED).all()
+    picture = drawn(mask)[:6, :11]
     assert (picture[:, :3] == GREY).all()
+    rows, columns = np.indices(mask.shape)
+    stripes = (rows + columns) // 4 % 2 == 0
+    assert (picture[:, 3:][stripes[:, 3:]] == IGNORED).all()
+    assert (picture[:, 3:][~stripes[:, 3:]] == GREY // 2 + IGNORED // 2).all()  # the image shows between them
+    assert 0.3 < stripes[:, 3:].mean() < 0.7

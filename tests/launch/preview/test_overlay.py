@@ -1,9 +1,11 @@
 """Masks drawn over pictures."""
 
 import numpy as np
+import pytest
 
 from launch.preview.overlay import overlay
 from sharp_unet_jax import palette
+from sharp_unet_jax.data.pixels import shown
 
 
 def test_an_overlay_outlines_and_tints():
@@ -15,6 +17,15 @@ def test_an_overlay_outlines_and_tints():
     np.testing.assert_array_equal(drawn[2, 4], palette.CLASSES[2])
     np.testing.assert_allclose(drawn[4, 4], 0.75 * 100 + 0.25 * palette.CLASSES[2].astype(float), atol=1)
     assert len(np.unique(palette.CLASSES, axis=0)) == 256
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_images_of_any_number_of_channels_are_drawn_on(channels):
+    picture = np.arange(81 * channels, dtype=np.uint8).reshape(9, 9, channels)
+    labels = np.eye(9, dtype=np.uint8)
+    drawn = overlay(picture, labels)
+    np.testing.assert_array_equal(drawn[labels == 0], np.broadcast_to(shown(picture), (9, 9, 3))[labels == 0])
+    assert (drawn[labels == 1] == palette.CLASSES[1]).all()
 
 
 def test_an_outline_lies_inside_its_region_and_is_wider_on_a_large_picture():

@@ -54,7 +54,7 @@ def test_refused_masks_come_with_names_that_would_do(tmp_path, console):
     top = write(tmp_path / "mine", pictures(3), squares(3, value=100))
     found, _ = source.inspect(Data(builder="folder", images=str(top)), console)
     assert len(found.faults) == 1
-    assert found.proposed == ("background", "foreground")
+    assert found.proposed == {"classes": ("background", "foreground")}
 
 
 def test_nothing_that_can_be_read(tmp_path, console):

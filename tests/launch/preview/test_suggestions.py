@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 CONFIG = Config(data=Data(builder="folder"), models=("unet",))
 
 
-def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=(), ids=None):
+def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=(), proposed=None, ids=None):
     each = [profile_image(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)]
     ids, classes = ids or [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
     profile = Profile(ids, groups or ids, classes, each)
-    source = Source("mine", ids, profile.groups, classes, 3, None, {}, "", list(faults), [], tuple(proposed))
+    source = Source("mine", ids, profile.groups, classes, 3, None, {}, "", list(faults), [], proposed or {})
     advice = suggestions.suggest(config, given, source, profile, tmp_path, jax.devices()[0])
     return {each.field: each.value for each in advice}
 
@@ -79,8 +79,9 @@ def test_known_groups_are_kept_whole(tmp_path):
 
 
 def test_proposed_classes_and_fields_that_were_given(tmp_path):
-    advice = suggest(tmp_path, pictures(12), given=("data.size", "batch_size"), proposed=("background", "value3"))
-    assert advice["data.classes"] == "background,value3"
+    proposed = {"classes": ("background", "value3"), "ignore": "255"}
+    advice = suggest(tmp_path, pictures(12), given=("data.size", "batch_size"), proposed=proposed)
+    assert (advice["data.classes"], advice["data.ignore"]) == ("background,value3", "255")
     assert "data.size" not in advice
     assert advice["batch_size"] == str(CONFIG.batch_size)
     assert "data.size" in suggest(tmp_path, pictures(12))

@@ -1,5 +1,6 @@
 """The cost of the training size: masks that vanish, and the best Jaccard that is left."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from launch.preview import training_size
 from launch.preview.source import Source
 from sharp_unet_jax.advice.profile import Profile, profile_image
 from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.metrics import IGNORE
 
 
 def prepared(masks, size):
@@ -26,6 +28,22 @@ def test_a_pixel_vanishes_and_a_square_does_not():
     assert not training_size.all_empty(*prepared(masks, (128, 128)))
     masks[1, 40:80, 40:80] = 1
     assert not training_size.all_empty(*prepared(masks, (16, 16)))
+
+
+def test_padding_and_ignored_pixels_are_no_objects():
+    masks = np.zeros((2, 128, 64), np.uint8)
+    masks[:, 51, 51], masks[:, :, :8] = 1, IGNORE
+    config, source, profile = prepared(masks, (16, 16))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, fit="letterbox"))
+    assert training_size.all_empty(config, source, profile)
+
+
+def test_images_of_which_nothing_is_scored_are_named():
+    masks = np.zeros((3, 128, 128), np.uint8)
+    masks[1:] = IGNORE
+    masks[1, 51, 51], masks[2, 40:80, 40:80] = 1, 1
+    assert training_size.unscored(*prepared(masks, (16, 16))) == ["1"]
+    assert training_size.unscored(*prepared(masks, (128, 128))) == []
 
 
 @pytest.mark.parametrize("side", [32, 16])

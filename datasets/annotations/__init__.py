@@ -1,0 +1,130 @@
+"""Annotations as masks: a COCO file for all images, or a LabelMe file beside each.
+
+The mask of an image is its LabelMe file, or two files: the COCO file, and the image that it is to be looked up for.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets import files
+from datasets.annotations import coco, labelme
+from datasets.annotations.coco import key
+from datasets.annotations.raster import Region
+from datasets.errors import DataError
+
+SUFFIX = ".json"
+
+
+class Contents(NamedTuple):
+    """The classes in the annotations of an image."""
+
+    regions: tuple[Region, ...]  # of its bits, see `raster.codes`
+    known: tuple[str, ...]  # all names in the file, in its order
+    without_area: int = 0  # points and lines, which are left out
+    file: str = "LabelMe"  # the kind, or the name of the COCO file
+
+
+def are(mask: Sequence[Path]) -> bool:
+    """Say whether the files of a mask are annotations."""
+    return mask[0].suffix.lower() == SUFFIX
+
+
+def read(mask: Sequence[Path]) -> tuple[np.ndarray, Contents]:
+    """Return what each pixel of an image lies in, int64 (H, W) as `raster.codes`, and the names. Raises DataError."""
+    if len(mask) == 2:
+        whole = coco.load(mask[0])
+        codes, regions = coco.read(whole, mask[1])
+        return codes, Contents(regions, tuple(whole.names.values()), file=mask[0].name)
+    content = labelme.read(mask[0])
+    known = tuple(sorted({region.name for region in content.regions}))
+    return content.codes, Contents(content.regions, known, content.without_area)
+
+
+def beside(images: Path) -> bool:
+    """Say whether a folder holds an image and a JSON file of its name, as LabelMe saves it."""
+    if not images.is_dir():
+        return False
+    names = {key(path.name) for path in images.iterdir() if path.suffix.lower() in files.IMAGES}
+    return any(key(path.name) in names for path in images.glob("*.[jJ][sS][oO][nN]"))
+
+
+def listing(images: Path, masks: Path) -> list[Path]:
+    """Return the JSON files that hold the masks of `images`; [] where pictures do.
+
+    That is `masks` itself, or the JSON files of LabelMe in this folder, if it holds no pictures but those of `images`.
+    """
+    if masks.is_file():
+        return [masks] if masks.suffix.lower() == SUFFIX else []
+    if not masks.is_dir():
+        return []
+    found = [path for path in masks.rglob("*") if not path.name.startswith(".")]
+    if masks.resolve() != images.resolve() and any(path.suffix.lower() in files.IMAGES for path in found):
+        return []
+    return sorted(path for path in found if path.suffix.lower() == SUFFIX)
+
+
+def pair(
+    images: Sequence[Path], folder: Path, masks: Path, faults: list[str] | None = None
+) -> dict[Path, tuple[Path, ...]]:
+    """Return the mask of each image. A fault is an image without annotations, and a LabelMe file without an image.
+
+    A COCO file may name other images, too: those of the other parts of a set, for instance.
+
+    Args:
+        images: all images below `folder`.
+        folder: of the images.
+        masks: the COCO file, or the folder of LabelMe's files.
+        faults: gets the faults; without it the first is raised as DataError.
+    """
+    if not masks.is_file():
+        return _labelme(images, folder, masks, faults)
+    whole, found, image_of = coco.load(masks), dict[Path, tuple[Path, ...]](), dict[str, Path]()
+    for image in images:
+        with files.collecting(faults):
+            name = coco.picture(whole, image)["file_name"]
+            if (other := image_of.setdefault(name, image)) is not image:
+                raise DataError(f"{masks}: {name} could be both {other} and {image}; rename one, in the file too")
+            found[image] = masks, image
+    return found
+
+
+def unused(images: Sequence[Path], masks: Path) -> list[str]:
+    """Return the names in the COCO file `masks` of images that are not among `images`. Raises DataError."""
+    whole = coco.load(masks)
+    return sorted(coco.pictures(whole) - {coco.picture(whole, image)["file_name"] for image in images})
+
+
+def _labelme(
+    images: Sequence[Path], folder: Path, masks: Path, faults: list[str] | None
+) -> dict[Path, tuple[Path, ...]]:
+    by_place = {_place(path, masks): path for path in listing(folder, masks)}
+    by_name: dict[str, list[Path]] = {}
+    for path in by_place.values():
+        by_name.setdefault(key(path.name), []).append(path)
+    found: dict[Path, tuple[Path, ...]] = {}
+    for image in images:
+        with files.collecting(faults):
+            found[image] = (_file_of(image, by_place.get(_place(image, folder)), by_name),)
+    used = {path for (path,) in found.values()}
+    with files.collecting(faults):
+        if alone := [str(path) for path in by_place.values() if path not in used]:
+            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+            raise DataError(f"no image for {', '.join(alone[:3])}{more}; add the missing files or remove these")
+    return found
+
+
+def _file_of(image: Path, here: Path | None, by_name: Mapping[str, list[Path]]) -> Path:
+    alike = [here] if here else by_name.get(key(image.name), [])
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        raise DataError(f"{alike[0]} and {alike[1]} could both be for {image}; put them in the folders of their images")
+    raise DataError(f"{image}: has no LabelMe file; save one, without shapes if nothing is to be seen")
+
+
+def _place(path: Path, folder: Path) -> tuple[str, ...]:
+    """Return the folders below `folder`, and the name without suffix."""
+    return *path.relative_to(folder).parent.parts, key(path.name)

@@ -1,0 +1,82 @@
+"""The place of DICOM pictures in the patient: the order of slices, the area of a pixel, and the grid."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from datasets.formats.stack import pixel_area
+
+
+def in_order(files: list[Any]) -> list[Any]:
+    """Sort slices along their normal, axial ones from the feet to the head; without positions, by their numbers."""
+    if len(files) > 1 and all("ImagePositionPatient" in file and "ImageOrientationPatient" in file for file in files):
+        orientation = np.array(files[0].ImageOrientationPatient, float)
+        with np.errstate(all="ignore"):  # of numbers near the largest float
+            normal = np.cross(orientation[:3], orientation[3:])
+            return sorted(files, key=lambda file: float(normal @ np.array(file.ImagePositionPatient, float)))
+    return sorted(files, key=lambda file: int(file.get("InstanceNumber") or 0))
+
+
+def area(files: Sequence[Any]) -> float | None:
+    """Return the area of a pixel in mm²; None for a projection, whose spacing is the detector's.
+
+    It is NaN where the spacing is impossible, or differs between the files.
+    """
+    known = [sides for file in files if (sides := _spacing(file))]
+    if len(known) < len(files):
+        return None
+    return pixel_area(*known[0]) if np.allclose(known, known[0], rtol=1e-3, atol=0) else math.nan
+
+
+def grid(files: Sequence[Any]) -> np.ndarray | None:
+    """Return `Header.grid` of ordered files; None where they do not say it, or their slices lie in no even row."""
+    sides, places = _spacing(files[0]), [place for file in files for place in _places(file)]
+    if sides is None or any(len(position) != 3 or len(orientation) != 6 for position, orientation in places):
+        return None
+    positions = np.array([position for position, _ in places])
+    orientation = np.array(places[0][1])
+    step = (positions[-1] - positions[0]) / max(len(positions) - 1, 1)
+    even = positions[0] + np.arange(len(positions))[:, None] * step
+    if not np.allclose(positions, even, rtol=0, atol=0.1 * np.linalg.norm(step)):
+        return None
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = orientation[:3] * sides[1], orientation[3:] * sides[0]
+    affine[:3, 2], affine[:3, 3] = step, positions[0]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts to the left and to the back
+
+
+def _places(file: Any) -> list[tuple[list[float], list[float]]]:
+    """Return position and orientation of each frame, [] where the file does not say."""
+    if "PerFrameFunctionalGroupsSequence" not in file:
+        return [(_numbers(file, "ImagePositionPatient"), _numbers(file, "ImageOrientationPatient"))]
+    shared = [*file.get("SharedFunctionalGroupsSequence", [])]
+    names = ("PlanePosition", "PlaneOrientation"), ("ImagePositionPatient", "ImageOrientationPatient")
+    places = []
+    for frame in file.PerFrameFunctionalGroupsSequence:
+        position, orientation = (
+            next((_numbers(g[f"{kind}Sequence"][0], name) for g in (frame, *shared) if f"{kind}Sequence" in g), [])
+            for kind, name in zip(*names, strict=True)
+        )
+        places.append((position, orientation))
+    return places
+
+
+def _numbers(file: Any, name: str) -> list[float]:
+    return [float(value) for value in file.get(name) or []]
+
+
+def _spacing(file: Any) -> tuple[float, float] | None:
+    """Return the height and width of a pixel in mm; None where the file does not say, NaN for what is no number."""
+    try:
+        spacing = file.get("PixelSpacing")
+        if spacing is None and "SharedFunctionalGroupsSequence" in file:
+            measures = file.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
+            spacing = measures[0].get("PixelSpacing") if measures else None
+        if spacing is None or spacing == "":
+            return None
+        height, width = map(float, spacing)
+    except (ValueError, TypeError, IndexError):
+        return math.nan, math.nan
+    return height, width

@@ -1,0 +1,30 @@
+"""The time of a sweep, from timed steps."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from sharp_unet_jax.advice import duration
+from sharp_unet_jax.advice.duration import Pace
+from sharp_unet_jax.config import Config, Data
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_steps_are_run_and_timed():
+    config = Config(data=Data(size=(32, 32)), batch_size=2)
+    pace = duration.measure(config, "unet", channels=2, classes=("a", "b", "c"), devices=jax.devices()[:1])
+    assert pace.compiling > pace.training > 0  # a step of a tiny network takes milliseconds, its compiler seconds
+    assert pace.scoring > 0
+
+
+def test_the_time_of_a_sweep_by_hand():
+    config = Config(folds=5, repeats=2, epochs=10, batch_size=16, protocol="paper")
+    pace = Pace(compiling=7.0, training=2.0, scoring=0.5)
+    # 100 images: 80 are trained on in 5 steps, 20 are scored; 10 runs of 10 epochs
+    assert duration.sweep(config, pace, 100) == 10 * 10 * (5 * 2.0 + 20 * 0.5) + 7
+    nested = dataclasses.replace(config, protocol="nested", inner_validation=0.2)
+    # 64 are trained on in 4 steps, 16 validate and 20 test
+    assert duration.sweep(nested, pace, 100) == 10 * 10 * (4 * 2.0 + 36 * 0.5) + 7
+    authors = dataclasses.replace(config, split="authors", folds=1)
+    assert duration.sweep(authors, pace, 100) == 2 * 10 * (5 * 2.0 + 20 * 0.5) + 7

@@ -1,0 +1,177 @@
+"""Images of any number of channels: scanned, windowed by channel, built, and read back as prediction reads them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from rich.console import Console
+
+from datasets import built, files, formats
+from datasets.build import build
+from datasets.folder import check, images, pairs
+from datasets.folder.scan import Scan, scan
+from datasets.folder.settings import settings
+from datasets.formats import channel_files
+from launch.console import dataset
+from sharp_unet_jax.config import Data
+from sharp_unet_jax.data.pixels import as_trained
+
+SHAPE = (12, 10)
+BLOB = np.zeros(SHAPE, bool)
+BLOB[3:8, 2:6] = True
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder whose images are files a channel: a_0.png, a_1.png, ... are the image "a"."""
+
+    def joined(given: Any, faults: list[str] | None = None) -> tuple[pairs.Pair, ...]:
+        del given
+        named = [(formats.stem(path), path) for path in sorted((root / "images").iterdir())]
+        endings = sorted({name[1:] for name, _ in named if "_" in name})
+        mask_of = {path.stem: path for path in (root / "masks").iterdir()}
+        whole = channel_files.split([(n, p) for n, p in named if n not in mask_of], endings, faults)
+        plain = {name: (path,) for name, path in named if name in mask_of}
+        return tuple(pairs.Pair(name, paths, (mask_of[name],)) for name, paths in sorted((whole | plain).items()))
+
+    root = tmp_path / "mine"
+    monkeypatch.setattr(pairs, "pairs", joined)
+    return root
+
+
+def planes(number: int, channels: int, dtype: type = np.uint8) -> list[np.ndarray]:
+    rng = np.random.default_rng(number)
+    return [rng.integers(0, np.iinfo(dtype).max + 1, SHAPE).astype(dtype) for _ in range(channels)]
+
+
+def save(root: Path, name: str, channels: Sequence[np.ndarray]) -> None:
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for number, plane in enumerate(channels):
+        path = root / "images" / (f"{name}_{number}" if len(channels) > 1 else name)
+        if plane.dtype == np.uint8:
+            Image.fromarray(plane).save(f"{path}.png")
+        else:
+            tifffile.imwrite(f"{path}.tif", plane)
+    Image.fromarray(BLOB).save(root / "masks" / f"{name}.png")
+
+
+def check_read_alike(found: Scan) -> None:
+    """Compare the pixels of training with those of prediction."""
+    for number, pair in enumerate(found.pairs):
+        there = as_trained(formats.read(pair.image).pictures, found.channels, found.window)
+        np.testing.assert_array_equal(there, found.read(number)[0])
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_images_of_many_channels_are_built_and_read_back(
+    channels: int, root: Path, tmp_path: Path, build_and_read: Callable[..., Any]
+) -> None:
+    for number in range(3):
+        save(root, "abc"[number], planes(number, channels))
+    found = scan(settings(images=root))
+    assert (found.channels, found.window) == (channels, None)
+    assert f", {channels} channels; " in found.describe()
+    check_read_alike(found)
+    read = build_and_read("folder", images=root, data_dir=tmp_path / "data")
+    for number, image in enumerate(read.images):
+        np.testing.assert_array_equal(image, np.dstack(planes(number, channels)))
+    data = Data(builder="folder", images=str(root), data_dir=str(tmp_path / "data"), size=SHAPE)
+    prepared = dataset.load(data, Console(quiet=True))
+    np.testing.assert_array_equal(prepared.images, np.stack([np.dstack(planes(n, channels)) for n in range(3)]))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+def test_a_damaged_set_of_many_channels_is_refused(damage: str, root: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        save(root, "abc"[number], planes(number, 5))
+    folder = Path(build("folder", images=root, data_dir=tmp_path / "data").data_dir)
+    (records,) = folder.glob("*.array_record*")
+    content = bytearray(records.read_bytes())
+    content[900] ^= 1
+    records.write_bytes(content[:-1000] if damage == "cut" else content)
+    with pytest.raises(built.DamagedError, match="delete the folder"):
+        [example["image"] for example in build("folder", images=root, data_dir=tmp_path / "data").as_data_source()]
+
+
+def test_deep_channels_have_a_window_each(root: Path) -> None:
+    """Channels of 8 bits and of 16: each is scaled by its own values in the whole set."""
+    for name, offset in (("a", 0), ("b", 1000)):
+        dim = np.arange(120, dtype=np.uint8).reshape(SHAPE)
+        bright = 20_000 + offset + 10 * dim.astype(np.uint16)
+        save(root, name, [dim, bright])
+    found = scan(settings(images=root))
+    assert found.window == pytest.approx((0, 119, 20_000, 22_190), abs=2)
+    assert "2 channels, deeper than 8 bits: 0.119 to 118.881, " in found.describe()
+    assert found.describe().count("(by channel)") == 1
+    check_read_alike(found)
+    (a,), (b,) = (found.read(number)[0] for number in (0, 1))
+    assert (a[..., 0].min(), a[..., 0].max()) == (b[..., 0].min(), b[..., 0].max()) == (0, 255)
+    assert a[..., 1].max() < 140 < b[..., 1].max()
+
+
+def test_three_files_are_windowed_by_channel_and_an_rgb_file_is_not(root: Path, tmp_path: Path) -> None:
+    deep = [plane // (4**number) for number, plane in enumerate(planes(0, 3, np.uint16))]
+    save(root, "a", deep)
+    window = scan(settings(images=root)).window
+    assert window is not None
+    assert [round(end, -3) for end in window] == [0, 65_000, 0, 16_000, 0, 4_000]
+    tifffile.imwrite(tmp_path / "rgb.tif", np.dstack(deep), photometric="rgb")
+    assert images.common_window([[tmp_path / "rgb.tif"]])[1] > 60_000
+    assert len(images.common_window([[tmp_path / "rgb.tif"]])) == 2
+
+
+def test_a_channel_of_few_bright_spots_keeps_them(root: Path) -> None:
+    spots = np.zeros((200, 200), np.uint16)
+    spots[5, 5] = 3000
+    Image.fromarray(spots).save(root.parent / "spots.png")
+    tifffile.imwrite(root.parent / "even.tif", np.arange(40_000, dtype=np.uint16).reshape(200, 200))
+    both = [root.parent / "spots.png", root.parent / "even.tif"]
+    assert images.common_window([both], by_channel=True) == pytest.approx((0, 3000, 40, 39_959), abs=1)
+    assert images.common_window([both[:1]]) == (0, 3000)
+
+
+@pytest.mark.parametrize("window", [(100.0, 5000.0), (0.0, 50_000.0, 1000.0, 2000.0)])
+def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
+    """It is for images of more than 8 bits; "b" has 8 and stays as it is, in training and in prediction."""
+    save(root, "a", planes(0, 2, np.uint16))
+    save(root, "b", planes(1, 2))
+    found = scan(settings(images=root, window=window))
+    assert found.window == window
+    check_read_alike(found)
+    np.testing.assert_array_equal(found.read(1)[0][0], np.dstack(planes(1, 2)))
+    (note,) = check.check(settings(images=root, window=window)).notes
+    assert note.startswith("b_0.png have 8 bits a channel and stay as they are, and the other images are deeper")
+    low, high = np.reshape(window, (-1, 2)).T
+    exact = 255 * np.clip((np.dstack(planes(0, 2, np.uint16)) - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(found.read(0)[0][0], exact, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("window", "dtype", "message"),
+    [
+        ((1.0, 2.0, 3.0), np.uint16, "data.window: must be low,high"),
+        ((2.0, 1.0), np.uint16, "data.window: must be low,high"),
+        ((0.0, 1.0) * 3, np.uint16, "data.window: has 3 pairs of low,high, and the images are 2 channels"),
+        ((0.0, 1.0), np.uint8, "data.window: all images have 8 bits a channel"),
+    ],
+)
+def test_a_window_that_cannot_be_used_is_refused(window: Any, dtype: Any, message: str, root: Path) -> None:
+    save(root, "a", planes(0, 2, dtype))
+    with pytest.raises(files.DataError, match=message):
+        scan(settings(images=root, window=window))
+    assert [fault for fault in check.check(settings(images=root, window=window)).faults if fault.startswith(message)]
+
+
+@pytest.mark.parametrize(("one", "other"), [("grey", "2"), ("RGB", "2"), ("grey", "3")])
+def test_images_of_different_channels_are_refused(one: str, other: str, root: Path) -> None:
+    save(root, "a", [np.dstack(planes(0, 3)) if one == "RGB" else planes(0, 1)[0]])
+    save(root, "b", planes(1, int(other)))
+    with pytest.raises(files.DataError, match=r"all images of a set have the same channels") as error:
+        scan(settings(images=root))
+    assert {"a.png", "b_0.png"} == {Path(word).name for word in str(error.value).split() if word.endswith(".png")}
+    assert len(check.check(settings(images=root)).faults) == 1

@@ -1,0 +1,39 @@
+"""The hours of a sweep, from steps that are timed."""
+
+import re
+
+import jax
+import pytest
+
+from launch.preview import hours
+from launch.preview.source import Source
+from sharp_unet_jax.advice import duration
+from sharp_unet_jax.advice.duration import Pace
+from sharp_unet_jax.config import Config, Data
+
+SOURCE = Source("mine", ["x"] * 100, ["x"] * 100, ("a", "b"), 3, None, {}, "", [], [])
+CONFIG = Config(data=Data(size=(32, 32)), models=("unet", "sharp_unet", "wide_unet"), epochs=10, repeats=1)
+
+
+def test_the_hours_of_two_models_and_the_names_of_the_others(monkeypatch):
+    paces = {"unet": Pace(0.0, 2.0, 0.5), "sharp_unet": Pace(0.0, 4.0, 0.5)}
+    monkeypatch.setattr(duration, "measure", lambda config, model, **options: paces[model])
+    # 5 runs of 10 epochs: 5 steps and 20 images each
+    assert hours.text(CONFIG, SOURCE, jax.devices()[:1]) == (
+        "10 runs of 10 epochs would take 41.7 minutes here, on 1 x cpu: unet 16.7 minutes (2 s a step of 16 images), "
+        "sharp_unet 25.0 minutes (4 s a step of 16 images). Early stopping ends most runs before. Not measured: "
+        "wide_unet."
+    )
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_steps_are_run():
+    said = hours.text(CONFIG, SOURCE, jax.devices()[:1])
+    assert re.search(r"unet \d[\d.]* (seconds|minutes) \([\d.e-]+ s a step", said)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.2, "3 seconds"), (90, "1.5 minutes"), (7200, "2.0 hours"), (200000, "2.3 days")]
+)
+def test_a_time_in_the_unit_that_suits_it(seconds, words):
+    assert hours._words(seconds) == words
