@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from datasets import formats
-from datasets.folder.pairs import Pair, first_few
+from datasets.folder.names import first_few
+from datasets.folder.pairs import Pair
 from datasets.formats import grid
 from datasets.formats.stack import Header, How
 
