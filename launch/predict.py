@@ -23,7 +23,7 @@ from rich.console import Console
 
 from datasets import formats
 from datasets.files import DataError
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from datasets.formats import search
 from launch.console import ending, paths, runtime
 from launch.console.progress import track

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from datasets.folder import labels
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from launch.console import config as configs
 from launch.console import ending, paths, runtime
 from launch.preview import contact, findings, hours, source, suggestions, training_size

@@ -23,11 +23,11 @@ class Data:
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
     context: int = 0  # neighbours of each slice of a volume, on either side, that are channels of it too (2.5-D)
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
-    # Builder "folder" alone, as all of the following: a folder of images, or one holding images/ and masks/.
+    # Builder "folder" alone, as all of the following: a folder of images, or holding images/ and masks/, or nnU-Net's.
     images: str = ""
     masks: str = ""  # a folder of masks, or a COCO file
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
-    groups: str = ""  # a CSV with the columns id,group
+    groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in
     image_prefix: str = ""  # beginning of the names of images that those of their masks do not have
     image_suffix: str = ""  # ending of the same, before ".png"
     mask_prefix: str = ""  # beginning of the names of masks that those of their images do not have
@@ -80,7 +80,8 @@ class Config:
 
     protocol: Literal["paper", "nested"] = "paper"  # nested: no decision is taken on the fold that is reported
     # folds: drawn at random. authors: the one split of the paper's code, with folds=1; repeats differ in seed alone. Or
-    # a file of your own folds: a CSV id,fold, a JSON {id: fold}, or the folds.json of a workdir.
+    # a file of your own folds: a CSV id,fold, a JSON {id: fold}, the folds.json of a workdir, or nnU-Net's
+    # splits_final.json.
     split: str = "folds"
     folds: int = 5
     repeats: int = 5  # times that the images are divided into folds

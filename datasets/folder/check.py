@@ -4,15 +4,15 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets import annotations, files
-from datasets.folder import class_names, drawn, labels, masks, pairs, volumes
+from datasets import files
+from datasets.folder import class_names, drawn, groups, labels, layout, masks, pairs, volumes
 from datasets.folder import images as image_files
 from datasets.folder.class_names import UndecidedError
+from datasets.folder.names import first_few
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 from datasets.folder.settings import Settings
 from sharp_unet_jax.metrics import foreground
@@ -35,26 +35,25 @@ def check(
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Checked:
     """Pair the files and read every mask. Raises DataError only where there are no folders, or nothing in them."""
-    given = pairs.folders(given)
-    folders = (given.images or Path(), given.masks or Path())
+    given = layout.complete(given)
     faults: list[str] = []
     scanned, indices = scan_pairs(given, faults, track)
     group_of: dict[str, str] = {}
-    if given.groups is not None:
+    if given.groups not in (None, groups.FOLDERS):
         with files.collecting(faults):
-            group_of = pairs.groups(given.groups, [path.stem for path in pairs.listing(folders[0])])
+            group_of = groups.groups(given.groups, pairs.ids(given))
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
         with contextlib.suppress(files.DataError):
-            if not annotations.listing(*folders) and not pairs.pairs(given, []):
-                faults += _naming(folders)
+            if not (given.table or layout.annotations_of(given) or pairs.pairs(given, [])):
+                faults += _naming(given)
         return Checked(faults, [], None, {}, group_of, {})
     reading, suits = _read(scanned, given, indices, faults)
     whole = None
     with files.collecting(faults):
         whole = assemble(given, scanned, reading)
     kinds = Counter(one.header.kind for one in scanned)
-    return Checked(faults, _notes(folders, scanned, reading), whole, dict(kinds.most_common()), group_of, suits)
+    return Checked(faults, _notes(given, scanned, reading), whole, dict(kinds.most_common()), group_of, suits)
 
 
 def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:
@@ -100,28 +99,16 @@ def _read(
     return labels.Reading("values", few, tuple(map(class_names.show, few)), indices, tuple(range(len(few)))), {}
 
 
-def _naming(folders: tuple[Path, Path]) -> list[str]:
-    names = [pairs.listing(folder)[0].name for folder in folders]
+def _naming(given: Settings) -> list[str]:
+    names = [several[0].name for several in layout.names(given, series=False)]
     return [
         f"no pair is left: a mask has its image's name, with or without an ending such as _mask; here the first image "
         f"is {names[0]} and the first mask {names[1]}"
     ]
 
 
-def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labels.Reading | drawn.Drawn) -> list[str]:
-    notes, drawn_in = [], set(annotations.listing(*folders))
-    if folders[1] in drawn_in and (unused := annotations.unused(pairs.listing(folders[0]), folders[1])):
-        notes.append(
-            f"{folders[1].name}: {len(unused)} of its images are not in the folder, and are not used: "
-            f"{pairs.first_few(unused)}"
-        )
-    for folder in dict.fromkeys(folder for folder in folders if folder.is_dir()):
-        others = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in files.IMAGES]
-        others = [path for path in others if path not in drawn_in]
-        if names := sorted(path.name for path in others if not path.name.startswith(".")):
-            notes.append(f"{folder}: {pairs.first_few(names)} are of no format that is read, and are skipped")
-        if below := sum(path.suffix.lower() in files.IMAGES for path in folder.glob("*/**/*")):
-            notes.append(f"{folder}: {below} pictures in its subfolders are not read")
+def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading | drawn.Drawn) -> list[str]:
+    notes = pairs.notes(given)
     notes += reading.notes
     if reading.kind == "binary" and len(reading.values) > 2:
         ends = 0, 255 if reading.values[-1] <= 255 else 65535
@@ -142,12 +129,12 @@ def _notes(folders: tuple[Path, Path], scanned: Sequence[Scanned], reading: labe
     shallow = [one.pair.image[0].name for one in scanned if not one.header.deep]
     if 0 < len(shallow) < len(scanned):
         notes.append(
-            f"{pairs.first_few(shallow)} have 8 bits a channel and stay as they are, and the other images are deeper: "
+            f"{first_few(shallow)} have 8 bits a channel and stay as they are, and the other images are deeper: "
             "these are scaled to 8 bits by the window; check on the contact sheet that both are as bright"
         )
     if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:
         notes.append(
-            f"the EXIF data of {pairs.first_few(rotated)} ask to show them rotated or mirrored, which is not done "
+            f"the EXIF data of {first_few(rotated)} ask to show them rotated or mirrored, which is not done "
             "here, to image or mask: check on the contact sheet that the masks fit"
         )
     return notes

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from datasets.errors import DataError
 from datasets.folder.masks import BLACK, COLOUR, TRANSPARENT
-from datasets.folder.pairs import is_text
+from datasets.folder.names import is_text
 from datasets.folder.settings import Settings
 
 VALUE = re.compile(r"#[0-9a-fA-F]{6}|[0-9]{1,5}|transparent")

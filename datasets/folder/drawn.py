@@ -13,7 +13,7 @@ from datasets.annotations.labelme import IGNORED
 from datasets.annotations.raster import Region
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import Summary
-from datasets.folder.pairs import first_few, is_text
+from datasets.folder.names import first_few, is_text
 from datasets.folder.settings import MAX_CLASSES, Settings
 from datasets.formats.stack import PLAIN, How
 from sharp_unet_jax.metrics import IGNORE

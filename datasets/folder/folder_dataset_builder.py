@@ -11,12 +11,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from datasets import annotations, built, examples, files
-from datasets.folder import pairs
+from datasets import built, examples
+from datasets.folder import groups, layout, sheet
 from datasets.folder.scan import Scan, scan
 from datasets.folder.settings import NAMES, PATHS, Settings, settings
-
-LARGEST_TABLE = 2**30  # bytes of a CSV file of groups
 
 
 @dataclasses.dataclass(eq=False)
@@ -32,22 +30,20 @@ def configure(**values: Any) -> Config:
     Raises DataError where there is no such folder or file.
     """
     given = settings(**values)
-    given = dataclasses.replace(given, **{name: p.resolve() for name in PATHS if (p := getattr(given, name))})
-    top, given = given.images or Path(), pairs.folders(given)
-    table = given.groups
-    if table is not None and not table.is_file():
-        raise files.DataError(f"{table}: no such file; it should be a CSV file of 'id,group' lines")
-    if table is not None and table.stat().st_size > LARGEST_TABLE:
-        raise files.DataError(f"{table}: is too large for a CSV file of 'id,group' lines")
-    fingerprint = hashlib.sha256(repr((given, table and table.read_bytes())).encode())
-    assert given.images is not None and given.masks is not None  # noqa: PT018  (`folders` sees to it)
-    masks = annotations.listing(given.images, given.masks) or pairs.listing(given.masks)
-    for path in (*pairs.listing(given.images), *masks):
-        fingerprint.update(repr((path.name, path.stat().st_size, path.stat().st_mtime_ns)).encode())
-    called = re.sub(r"\W+", "_", top.parent.name if top.name == "images" else top.name) or "data"
+    given = dataclasses.replace(
+        given,
+        **{name: path.resolve() for name in PATHS if (path := getattr(given, name)) not in (None, groups.FOLDERS)},
+    )
+    called, given = re.sub(r"\W+", "_", layout.called(given)) or "data", layout.complete(given)
+    fingerprint = hashlib.sha256(repr(given).encode())
+    for path, names in ((given.table, "image,mask"), (given.groups, "id,group")):
+        if path is not None and path != groups.FOLDERS:
+            fingerprint.update(sheet.content(path, names))
+    for path in layout.paths(given):
+        fingerprint.update(repr((str(path), path.stat().st_size, path.stat().st_mtime_ns)).encode())
     return Config(
         name=f"{called}-{fingerprint.hexdigest()[:12]}",
-        description=f"{given.images} and {given.masks}",
+        description=f"{given.table or given.images} and {given.masks}",
         settings=given,
     )
 
@@ -87,9 +83,7 @@ class Builder(examples.Builder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, examples.Examples]:
         del dl_manager  # nothing to download
         ids = [pair.id for pair in self.found.pairs]
-        table = self.builder_config.settings.groups
-        group_of = pairs.groups(table, ids) if table is not None else {}
-        return {"train": self._generate_examples(group_of)}
+        return {"train": self._generate_examples(groups.groups(self.builder_config.settings.groups, ids))}
 
     def _generate_examples(self, group_of: dict[str, str]) -> examples.Examples:
         return examples.generate(self._pairs(group_of), len(self.found.reading.classes), ignoring=True)

@@ -10,7 +10,7 @@ from datasets.files import DataError
 from datasets.folder import class_names, instances
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import Summary
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from datasets.folder.settings import MAX_CLASSES, Settings
 
 CLEAR = 0.95  # a black-and-white mask has at least this share of pixels near black or near white

@@ -10,7 +10,7 @@ from datasets.folder import class_names, colours, drawn, greys, masks
 from datasets.folder.class_names import Names, UndecidedError, show
 from datasets.folder.drawn import Drawn
 from datasets.folder.masks import BLACK, COLOUR, TRANSPARENT, Summary
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from datasets.folder.reading import Kind
 from datasets.folder.reading import Reading as Reading
 from datasets.folder.settings import MAX_CLASSES as MAX_CLASSES

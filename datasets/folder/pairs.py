@@ -1,48 +1,24 @@
-"""The mask and the group of each image of the user, matched by file name."""
+"""The mask and the group of each image of the user: by their names and folders, or by a table."""
 
-import csv
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import annotations, files, formats
+from datasets import annotations, files
+from datasets.folder import groups, layout, matching, proposal, table, walk
+from datasets.folder.matching import Match
+from datasets.folder.names import Named, first_few
 from datasets.folder.settings import Settings
-from sharp_unet_jax.storage import spreadsheet
-
-# Tools append these to an image's name to name its mask: "a.jpg" and "a_mask.png", "a-seg.png", "a_labels.tif".
-ENDING = re.compile(r"[ _.-](masks?|seg|segmentation|labels?|labelmap|gt|groundtruth|ground_truth|annotation)$")
 
 
 @dataclass(frozen=True)
 class Pair:
     """An image and its mask."""
 
-    id: str  # the image's name without suffix
+    id: str  # the image's name without suffix, after its folders where names alone are not unique
     image: tuple[Path, ...]  # one file, or the files of its channels, or of a DICOM series
     mask: tuple[Path, ...]  # one file, or one a class
     group: str = ""  # "" where the files do not say
-
-
-def folders(given: Settings) -> Settings:
-    """Return the settings with both folders: as given, or `images/` and `masks/` in the only one given.
-
-    Raises DataError.
-    """
-    images = given.images
-    if images is None:
-        raise files.MissingError("the data set 'folder' needs images, the folder of your images")
-    if given.masks is not None:
-        return given
-    if not images.is_dir():
-        raise files.DataError(f"{images}: no such folder; check the path")
-    if not (images / "masks").is_dir() and annotations.beside(images):
-        return replace(given, masks=images)
-    for name in ("images", "masks"):
-        if not (images / name).is_dir():
-            raise files.DataError(f"{images}: holds no folder '{name}'; name the folder of the masks, or add '{name}'")
-    return replace(given, images=images / "images", masks=images / "masks")
 
 
 def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
@@ -50,105 +26,113 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
 
     Faults are raised as DataError or, where there is a list `faults`, added to it.
     """
-    given = folders(given)
-    assert given.images is not None  # `folders` sees to it
-    assert given.masks is not None
-    images, masks = given.images, given.masks
-    if annotations.listing(images, masks):
-        found = annotations.pair(listing(images), images, masks, faults)
-        return tuple(Pair(image.stem, (image,), mask) for image, mask in found.items())
-    image_of: dict[str, Path] = {}
-    for path in listing(images):
+    given = layout.complete(given)
+    if given.table is not None:
+        rows = table.rows(given.table, faults)
+        if given.groups is not None and any(row.group for row in rows):
+            with files.collecting(faults):
+                raise files.DataError(f"{given.table}: has a column group, so leave out data.groups={given.groups}")
+        return tuple(Pair(*row) for row in rows)
+    found, why = _match(given)
+    for fault in why:
         with files.collecting(faults):
-            _add(image_of, _key(path), path)
-    if images.resolve() == masks.resolve():
-        raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
-    mask_of: dict[str, Path] = {}
-    for path in listing(masks):
-        key = _key(path)
+            raise files.DataError(fault)
+    mask_of = _masks(given, found, faults)
+    whole = [image for image in mask_of if len(image.files) >= len(given.channel_files)]
+    by_folder = given.groups == groups.FOLDERS
+    if by_folder and (without := [found.id_of(image) for image in whole if not groups.folder(image)]):
         with files.collecting(faults):
-            _add(mask_of, key if key in image_of else ENDING.sub("", key), path)
-    alone = [
-        f"no {kind} in {folder} for {first_few(path.name for path in left)}"
-        for kind, folder, left in (
-            ("mask", masks, [path for key, path in image_of.items() if key not in mask_of]),
-            ("image", images, [path for key, path in mask_of.items() if key not in image_of]),
-        )
-        if left
+            raise files.DataError(f"{given.images}: data.groups=folders, and {first_few(without)} lie in none below it")
+    paired = [
+        Pair(found.id_of(image), image.files, mask_of[image], groups.folder(image) if by_folder else "")
+        for image in whole
     ]
-    if alone:
-        with files.collecting(faults):
-            raise files.DataError(f"{'; '.join(alone)}; add the missing files or remove these")
-    return tuple(Pair(formats.stem(path), (path,), (mask_of[key],)) for key, path in image_of.items() if key in mask_of)
+    return tuple(sorted(paired, key=lambda pair: files.natural(pair.id)))
 
 
-def listing(folder: Path) -> list[Path]:
-    """Return the images in a folder, not its subfolders, in natural order. Raises DataError where there are none."""
-    if not folder.is_dir():
-        raise files.DataError(f"{folder}: no such folder; check the path")
-    # macOS puts a dot file beside each real file.
-    found = [p for p in folder.iterdir() if p.name.lower().endswith(formats.SUFFIXES) and not p.name.startswith(".")]
-    if not found:
-        below = sum(path.suffix.lower() in files.IMAGES for path in folder.rglob("*"))
-        hint = f"; {below} are in its subfolders, which are not read" if below else ""
-        raise files.DataError(f"{folder}: holds no images ({' '.join(files.IMAGES)}){hint}")
-    return sorted(found, key=lambda path: (files.natural(path.stem), path.name))
+def _masks(given: Settings, found: Match, faults: list[str] | None) -> dict[Named, tuple[Path, ...]]:
+    """Return the files of the mask of each image that has one."""
+    if not layout.annotations_of(given):
+        paired = ((image, found.masks_of.get(key, [])) for key, image in found.image_of.items())
+        return {image: tuple(file for mask in masks for file in mask.files) for image, masks in paired if masks}
+    assert given.images is not None  # `layout.complete` sees to it
+    assert given.masks is not None
+    image_of = {image.files[0]: image for image in found.image_of.values()}
+    return {
+        image_of[path]: mask
+        for path, mask in annotations.pair(list(image_of), given.images, given.masks, faults).items()
+    }
 
 
-def groups(table: Path, ids: Sequence[str]) -> dict[str, str]:
-    """Return the group of each id, from a CSV file with the columns `id,group`. Spaces around both are stripped.
-
-    Raises DataError for a file of another form, and unless it names each id, and no other, with one group.
-    """
-    try:
-        with files.regular(table).open(
-            newline="", encoding="utf-8-sig"
-        ) as text:  # Excel starts its CSV files with a byte-order mark
-            rows = [[spreadsheet.original(cell).strip() for cell in row] for row in csv.reader(text) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise files.DataError(f"{table}: cannot be read as a CSV file ({error})") from error
-    if not rows or rows[0] != ["id", "group"]:
-        first = ",".join(rows[0])[:80] if rows else ""
-        raise files.DataError(f"{table}: the first line must be 'id,group', not {first!r}")
-    wrong = [",".join(row) for row in rows[1:] if len(row) != 2 or "" in row or not all(map(is_text, row))]
-    if wrong:
-        raise files.DataError(f"{table}: every line is an id and its group, unlike {wrong[0][:80]!r}")
-    group_of: dict[str, str] = {}
-    for name, group in ((_normal(name), group) for name, group in rows[1:]):
-        if group_of.setdefault(name, group) != group:
-            raise files.DataError(f"{table}: {name} is in group {group_of[name]} and in group {group}; remove one line")
-    missing = [i for i in ids if _normal(i) not in group_of]
-    unknown = sorted(group_of.keys() - set(map(_normal, ids)), key=files.natural)
-    if missing:
-        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image")
-    if unknown:
-        raise files.DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
-    return {name: group_of[_normal(name)] for name in ids}
+def ids(given: Settings) -> list[str]:
+    """Return the ids of all images, also of those without a mask."""
+    given = layout.complete(given)
+    if given.table is not None:
+        return [row.id for row in table.rows(given.table, [])]
+    found = _match(given)[0]
+    return [found.id_of(image) for image in found.image_of.values()]
 
 
-def first_few(names: Iterable[object]) -> str:
-    """Return the first four names, and how many more there are, for a message."""
-    shown = [str(name) for name in names]
-    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+def describe(given: Settings) -> str:
+    """Describe where images and masks are, and how they were paired, by complete settings: " in A with masks in B"."""
+    if given.table is not None:
+        return f" and masks, paired by the table {given.table}"
+    where = "" if given.masks == given.images else f" with masks in {given.masks}"
+    fields = {name: getattr(given, name) for name in proposal.AFFIXES if getattr(given, name)}
+    pattern = " by " + " and ".join(f"{name}={value}" for name, value in fields.items()) if fields else " by name"
+    channels = f", a file a channel ({', '.join(given.channel_files)})" if given.channel_files else ""
+    classes = f", a file a class ({', '.join(given.class_files)})" if given.class_files else ""
+    return f" in {given.images}{where}, paired{pattern}{channels}{classes}"
 
 
-def _key(path: Path) -> str:
-    return unicodedata.normalize("NFC", formats.stem(path)).casefold()
+def notes(given: Settings) -> list[str]:
+    """Return notes on what in folders and tables is not read, and on what subfolders may mean; of complete settings."""
+    found = groups.notes(given.groups)
+    if given.table is not None:
+        return found + table.notes(given.table)
+    drawn = layout.annotations_of(given)
+    found += [note for folder in layout.folders(given) for note in walk.notes(folder, drawn)]
+    images, masks = layout.names(given, series=True)
+    if given.images is not None and given.masks in drawn:
+        pictures = [path for image in images for path in image.files]
+        if unused := annotations.unused(pictures, given.masks):
+            found.append(
+                f"{given.masks.name}: {len(unused)} of its images are not in the folder, and are not used: "
+                f"{first_few(unused)}"
+            )
+    named = {*drawn, *(path for one in (*images, *masks) for path in one.files)}
+    if left := [path for path in layout.paths(given) if path not in named]:
+        found.append(f"{first_few(left)}: are DICOM files without pictures, and are skipped")
+    inside = Counter(groups.folder(image) for image in images)
+    if given.groups is None and len(inside) > 1 and max(inside.values()) > 1 and "" not in inside:
+        sizes = f"{len(inside)} folders of {min(inside.values())} to {max(inside.values())}"
+        found.append(f"images lie in {sizes}: if a folder is a patient, give --config.data.groups=folders")
+    around = sorted({mask.folders[-1] for mask in masks if mask.folders})
+    if not given.class_files and len(around) > 1 and not any(image.folders for image in images):
+        found.append(
+            f"masks lie in the folders {first_few(around)}, and images in none: if a folder is a class, give "
+            f"--config.data.class_files={','.join(around)}"
+        )
+    return found
 
 
-def _normal(name: str) -> str:
-    # macOS writes an accented letter as two characters, most other systems as one.
-    return unicodedata.normalize("NFC", name).strip()
-
-
-def is_text(name: str) -> bool:
-    """Say whether a name is one line of text: no control characters, nor bytes that are not UTF-8."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
-
-
-def _add(path_of: dict[str, Path], key: str, path: Path) -> None:
-    if not is_text(path.name):
-        raise files.DataError(f"{path.parent}: the name {path.name!a} is not UTF-8, or no text; rename the file")
-    if key in path_of:
-        raise files.DataError(f"{path_of[key]} and {path.name} have the same name, {key}; remove one of them")
-    path_of[key] = path
+def _match(given: Settings) -> tuple[Match, list[str]]:
+    """Match all files, of complete settings. Returns also the faults, a line each."""
+    images, masks = layout.names(given, series=True)
+    found = matching.match(images, masks, given)
+    if layout.annotations_of(given):
+        return found, layout.no_text(given) + found.faults
+    if not found.whole and any(len(one.files) > 1 for one in (*images, *masks)):
+        apart = matching.match(*layout.names(given, series=False), given)
+        if apart.whole:  # each slice of a DICOM series has a mask of its own
+            return apart, []
+    faults = [*found.faults]
+    if any(found.alone):
+        kinds = zip(("mask", "image"), (given.masks, given.images), found.alone, strict=True)
+        alone = [
+            f"no {kind} in {folder} for {first_few(one.name for one in left)}" for kind, folder, left in kinds if left
+        ]
+        faults.append(f"{'; '.join(alone)}; add the missing files, remove these, or name the pairs in data.table")
+    if faults and (better := proposal.of_two(images, masks, given)):
+        faults = [f"{faults[0]}; or give {better}"]
+    return found, layout.no_text(given) + faults

@@ -10,7 +10,7 @@ import numpy as np
 from datasets.folder import blends, greys, masks
 from datasets.folder.class_names import show
 from datasets.folder.masks import BLACK, COLOUR, TRANSPARENT, Summary
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from datasets.formats.stack import PLAIN, How
 from sharp_unet_jax.metrics import IGNORE
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets import files, formats
-from datasets.folder import class_names, labels, pairs, palettes, volumes
+from datasets.folder import class_names, labels, layout, pairs, palettes, volumes
 from datasets.folder import images as image_files
 from datasets.folder import masks as mask_files
 from datasets.folder.drawn import Drawn
+from datasets.folder.names import first_few
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
 from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges
@@ -42,8 +43,7 @@ class Scan:
         axis = f"{self.settings.axis} " if any(volumes.is_nifti(pair) for pair in self.pairs) else ""
         slices = f" ({len(self.names)} {axis}slices)" if len(self.names) > len(self.pairs) else ""
         return (
-            f"{len(self.pairs)} images{slices} in {self.settings.images} with masks in {self.settings.masks}; {size} "
-            "(width x height), "
+            f"{len(self.pairs)} images{slices}{pairs.describe(self.settings)}; {size} (width x height), "
             f"{kind(self.channels)}{depth}; {self.reading.describe()}{empty}."
         )
 
@@ -95,7 +95,7 @@ def scan(given: Settings) -> Scan:
 
     Raises DataError for the first fault.
     """
-    given = pairs.folders(given)
+    given = layout.complete(given)
     scanned, indices = scan_pairs(given)
     return assemble(given, scanned, labels.decide([each.mask for each in scanned], given, indices=indices))
 
@@ -136,10 +136,13 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     do, and where channels differ.
     """
     if unscored := [one.pair.id for one in scanned if (reading.found(one.mask) == IGNORE).all()]:
-        raise files.DataError(f"{given.masks}: all pixels of {pairs.first_few(unscored)} are ignored; remove the image")
+        raise files.DataError(
+            f"{given.masks or given.table}: all pixels of {first_few(unscored)} are ignored; remove the image"
+        )
     empty = sum(not foreground(reading.found(one.mask)).any() for one in scanned)
     if empty == len(scanned):
-        raise files.DataError(f"{given.masks}: all {empty} masks are empty; are these the masks of {given.images}?")
+        images = given.images or given.table
+        raise files.DataError(f"{given.masks or images}: all {empty} masks are empty; are these the masks of {images}?")
     channels = _channels(scanned)
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(

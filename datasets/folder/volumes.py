@@ -6,7 +6,8 @@ from itertools import product
 import numpy as np
 
 from datasets import files, formats
-from datasets.folder.pairs import Pair, first_few
+from datasets.folder.names import first_few
+from datasets.folder.pairs import Pair
 from datasets.formats.stack import Header, How
 
 NEAR = 0.5  # of a voxel's shortest side: voxels of a mask that lie farther off could be others

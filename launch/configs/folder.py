@@ -5,11 +5,12 @@
 
 The first command reports faults in the files and the settings that suit them; the second trains.
 
-Files are paired by name (`7.png` with `7.png`, `7_mask.png` or `7_segmentation.png`). If several images come from one
-patient, give `--config.data.groups=CSV` (columns id,group), and `--config.grouped=true` keeps them in one fold. The
-protocol is nested: nothing is decided on the images that are reported. Training images are augmented mildly, as suits
-most kinds of images; `python -m launch.augmentations --config=folder.py ...` draws them. Set `--config.augment.flip=0`
-where left and right matter, and brightness, contrast and gamma to 0 where a grey value is a measurement.
+Files are paired by name (`7.png` with `7.png`, `7_mask.png` or `7_segmentation.png`), by a pattern of names or by a
+table: see datasets/folder/README.md. If several images come from one patient, give `--config.data.groups=CSV` (columns
+id,group), and `--config.grouped=true` keeps them in one fold. The protocol is nested: nothing is decided on the images
+that are reported. Training images are augmented mildly, as suits most kinds of images;
+`python -m launch.augmentations --config=folder.py ...` draws them. Set `--config.augment.flip=0` where left and right
+matter, and brightness, contrast and gamma to 0 where a grey value is a measurement.
 """
 
 from sharp_unet_jax.config import Augment, Config, Data

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from datasets.folder import labels
-from datasets.folder.pairs import first_few
+from datasets.folder.names import first_few
 from launch.preview.source import Source
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from datasets.errors import DamagedError, DataError, MissingError
 from datasets.files import local
-from datasets.folder import check, labels
+from datasets.folder import check, labels, layout
 from datasets.folder.scan import by_slice
 from datasets.folder.settings import settings
 from launch.console import dataset
@@ -70,14 +70,13 @@ def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
 
 def _folder(data: Data, console: Console) -> Source:
     """Read a folder's files one by one: a fault in one of them does not hide the others."""
-    if not data.images:
+    if not (data.images or data.table):
         raise MissingError("the data set 'folder' needs images: name the folder with --config.data.images=FOLDER")
     local(data.data_dir)  # nothing is built there, but launch.cv will
     given = settings(**dataset.folder_options(data))
-    images = local(data.images)
     checked = check.check(given, track(console, "reading masks"))
     found = checked.found
-    name = images.resolve().parent.name if images.name == "images" else images.resolve().name
+    name = layout.called(given)
     if found is None:
         return Source(name, [], [], (), 1, _nothing, {}, "", checked.faults, checked.notes)
     pairs, reading, names = found.pairs, found.reading, found.names

@@ -1,7 +1,5 @@
 """Folds that the user brings: a JSON or CSV file with the fold of each image, or a workdir's folds.json."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,12 @@ import numpy as np
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import reading, spreadsheet
 
-FORMS = 'give a CSV file of "id,fold" lines, a JSON file {"id": fold, ...}, or the folds.json of a workdir'
+FORMS = (
+    'give a CSV file of "id,fold" lines, a JSON file {"id": fold, ...}, the folds.json of a workdir, or the '
+    "splits_final.json of nnU-Net"
+)
+# Headings of a CSV file that name a column.
+COLUMNS = {"repeat": ("repeat",), "fold": ("fold",), "id": ("id", "image")}
 
 
 class Cell(TypedDict):
@@ -21,6 +24,12 @@ class Cell(TypedDict):
     repeat: int
     fold: int
     test: list[str]
+
+
+class Division(TypedDict):
+    """An entry of nnU-Net's splits_final.json."""
+
+    val: list[str]
 
 
 class Folds(TypedDict):
@@ -54,7 +63,7 @@ def tests(path: Path, ids: Sequence[str], *, folds: int, repeats: int) -> dict[t
     """
     if not path.is_file():
         raise InputError(f"split: there is no file {str(path)!r}; say folds or authors, or {FORMS}")
-    tested, named, repeated = (_json if path.suffix.lower() == ".json" else _csv)(path)
+    tested, named, repeated = _json(path) if path.suffix.lower() == ".json" else _csv(path, ids)
     _check_images(path, named, ids)
     if repeated and len(tested) < repeats:
         raise InputError(
@@ -77,7 +86,13 @@ def tests(path: Path, ids: Sequence[str], *, folds: int, repeats: int) -> dict[t
 
 def _json(path: Path) -> tuple[Tested, set[str], bool]:
     """Return the test images, all images that the file names, and True if it has repeats."""
-    content: Any = reading.read_json(path, dict, remedy=FORMS)
+    content: Any = reading.read_json(path, Any, remedy=FORMS)
+    if isinstance(content, list):
+        divisions = reading.read_json(path, list[Division], remedy=FORMS)
+        cells = {str(fold): division["val"] for fold, division in enumerate(divisions)}
+        _check_once(path, {"": cells})
+        return {"": cells}, {name for names in cells.values() for name in names}, False
+    content = reading.read_json(path, dict, remedy=FORMS)
     if not isinstance(content.get("folds"), list):
         fold_of = reading.read_json(path, dict[str, int | str], remedy=FORMS)
         return *_by_fold(path, (("", str(fold), name) for name, fold in fold_of.items())), False
@@ -90,25 +105,23 @@ def _json(path: Path) -> tuple[Tested, set[str], bool]:
     return tested, {name for cell in known["folds"] for name in cell["test"]} | set(known.get("group_of", ())), True
 
 
-def _csv(path: Path) -> tuple[Tested, set[str], bool]:
-    """Return what `_json` returns."""
+def _csv(path: Path, ids: Sequence[str]) -> tuple[Tested, set[str], bool]:
+    """Return what `_json` returns; cells may name the images `ids` with their suffix."""
+    reading.check_size(path, FORMS)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Excel starts its CSV files with a byte-order mark
-        cells = [
-            [spreadsheet.original(cell).strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)
-        ]
-        header, *rows = cells or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        header, *lines = spreadsheet.rows(path.read_bytes()) or [[]]
+        place = spreadsheet.columns(header, COLUMNS)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a CSV file ({error}): {FORMS}") from error
-    if not {"id", "fold"} <= set(header):
+    if not {"id", "fold"} <= place.keys():
         raise InputError(f"{path}: its first line {','.join(header)!r} does not name the columns id and fold: {FORMS}")
-    columns = [name for name in ("repeat", "fold", "id") if name in header]
-    lines = [dict(zip(header, row, strict=False)) for row in rows]
-    for row, line in zip(rows, lines, strict=True):
-        if missing := [name for name in columns if not line.get(name)]:
-            raise InputError(f"{path}: the line {','.join(row)!r} has no {missing[0]}")
-    of_rows = ((line.get("repeat", ""), line["fold"], line["id"]) for line in lines)
-    return *_by_fold(path, of_rows), "repeat" in header
+    known, rows = spreadsheet.by_name(ids), []
+    for line in lines:
+        row = {name: line[index] for name, index in place.items() if index < len(line)}
+        if missing := [name for name in place if not row.get(name)]:
+            raise InputError(f"{path}: the line {','.join(line)!r} has no {missing[0]}")
+        rows.append((row.get("repeat", ""), row["fold"], spreadsheet.find(row["id"], known) or row["id"]))
+    return *_by_fold(path, rows), "repeat" in place
 
 
 def _by_fold(path: Path, rows: Iterable[tuple[str, str, str]]) -> tuple[Tested, set[str]]:

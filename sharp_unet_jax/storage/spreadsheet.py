@@ -1,10 +1,15 @@
-"""Text for CSV files that people open in spreadsheets, which run what looks like a formula.
+"""CSV files that people open and write in spreadsheets.
 
-Names of files, classes and groups come from others: Excel runs a name such as `=cmd|' /C calc'!A0`. The remedy is that
-of OWASP's page "CSV Injection": an apostrophe before such text.
+Spreadsheets run what looks like a formula, and names of files, classes and groups come from others: Excel runs a name
+such as `=cmd|' /C calc'!A0`. The remedy is that of OWASP's page "CSV Injection": an apostrophe before such text.
 """
 
+import codecs
+import csv as csv_files
+import io
 import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -28,3 +33,54 @@ def csv(table: pd.DataFrame) -> str:
     """Return a table as CSV, with all its text as `cell`."""
     safe = table.map(lambda value: cell(value) if isinstance(value, str) else value).rename(columns=cell)
     return safe.to_csv(index=False, lineterminator="\n")
+
+
+def rows(content: bytes) -> list[list[str]]:
+    """Return the cells of a CSV file, without spaces around them, and without empty lines.
+
+    It is read as spreadsheets write it: UTF-8, or UTF-16 with a byte-order mark; separated by commas, semicolons or
+    tabs, whichever the first line has most of; and perhaps with a line such as `sep=;` before all others. Raises
+    ValueError for anything else.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    if said := re.match(r"sep=([,;\t])\r?\n", text):
+        text = text[said.end() :]
+    first = text.lstrip("\r\n ").partition("\n")[0]
+    separator = said[1] if said else max(",;\t", key=first.count)
+    try:
+        cells = [
+            [original(each).strip() for each in row]
+            for row in csv_files.reader(io.StringIO(text, newline=""), delimiter=separator)
+        ]
+    except csv_files.Error as error:
+        raise ValueError(error) from error
+    return [row for row in cells if any(row)]
+
+
+def columns(headings: Sequence[str], called: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return the index of each column that there is, by its key in `called`, which lists the headings it may have.
+
+    Of several such headings the first in the list counts. Upper and lower case, spaces, "-" and "_" do not matter.
+    Raises ValueError for a heading that is there twice.
+    """
+    plain = [re.sub(r"[\s_-]+", "_", heading.casefold()) for heading in headings]
+    found = {key: next((name for name in names if name in plain), None) for key, names in called.items()}
+    if twice := [name for name in found.values() if name and plain.count(name) > 1]:
+        raise ValueError(f"it has two columns {twice[0]}")
+    return {key: plain.index(name) for key, name in found.items() if name}
+
+
+def by_name(ids: Iterable[str]) -> dict[str, str]:
+    """Return ids by their text as `find` compares it: macOS writes an accented letter as two characters."""
+    return {unicodedata.normalize("NFC", name).strip(): name for name in ids}
+
+
+def find(cell: str, ids: Mapping[str, str]) -> str | None:
+    """Return the id, one of `by_name`, that a cell names as it is, or with a file's suffix and folders around it."""
+    name = unicodedata.normalize("NFC", cell).strip().replace("\\", "/")
+    for each in (name, name.rpartition("/")[2]):
+        for end in (r"$^", r"\.[a-zA-Z]{2,5}$", r"\.[a-zA-Z]{2,5}\.[a-zA-Z]{2,5}$"):
+            if (shorter := re.sub(end, "", each)) in ids:
+                return ids[shorter]
+    return None

@@ -46,8 +46,14 @@ def split(config: Config, dataset: Dataset) -> Splits:
 def divide(config: Config, ids: Sequence[str], groups: Sequence[str], num_classes: int) -> Splits:
     """Return what `split` returns, from the ids and groups of images and the channels of the logits alone.
 
-    Raises ValueError for too few images, and InputError for a split file that does not fit them.
+    Raises ValueError for too few images and for `grouped` without any group of two images, and InputError for a split
+    file that does not fit them.
     """
+    if config.grouped and len(set(groups)) == len(groups):
+        raise ValueError(
+            "grouped=true, but each image is a group of its own: name the groups, of your own files by "
+            "data.groups=CSV, or set grouped=false"
+        )
     return folds.plan(
         ids,
         groups,

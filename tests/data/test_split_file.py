@@ -38,6 +38,11 @@ LINES = [f"{name},{fold}" for name, fold in FOLDS.items()]
 FORMS = {
     "own.csv": csv(LINES),
     "excel.csv": "\ufeff" + csv([f" {line.replace(',', ' , ')} ,ignored" for line in LINES], "id,fold,hospital") + "\n",
+    "german.csv": csv([line.replace(",", ";") for line in LINES], "ID;Fold"),
+    "with_suffix.csv": csv(
+        [f"images/{name}.png,{name}_mask.png,{fold}" for name, fold in FOLDS.items()], "Image,Mask,FOLD"
+    ),
+    "splits_final.json": [{"train": ["x"], "val": list(test)} for test in ("ec", "ab", "fd")],
     "own.json": FOLDS,
     "text.json": {name: str(fold) for name, fold in FOLDS.items()},
     "words.csv": csv(f"{name},{ {1: 'first', 2: 'second', 10: 'third'}[fold] }" for name, fold in FOLDS.items()),
@@ -92,10 +97,13 @@ def test_images_that_no_fold_of_a_folds_json_tests_are_known(tmp_path):
         ("own.csv", csv(["a,"]), "the line 'a,' has no fold"),
         ("own.csv", csv(["a"]), "the line 'a' has no fold"),
         ("own.csv", csv(["1,a,0", "2,b,0"], "repeat,id,fold"), "'b' has a fold in one repeat and none in another"),
-        ("own.csv", csv(LINES, "image,fold"), "'image,fold' does not name the columns id and fold: give a CSV file of"),
+        ("own.csv", csv(LINES, "name,fold"), "'name,fold' does not name the columns id and fold: give a CSV file of"),
         ("own.csv", "", "does not name the columns id and fold"),
         ("own.json", {**FOLDS, "a": 1.5}, r"own.json is damaged \(.*\): give a CSV file of"),
         ("own.json", "[1, 2]", "own.json is damaged"),
+        ("own.json", [{"train": ["a"]}], "own.json is damaged"),
+        ("own.json", [{"val": ["a", "b"]}, {"val": ["b", "c"]}, {"val": []}], "'b' is there 2 times"),
+        ("own.csv", csv(LINES, "id,id"), "does not name the columns|two columns id"),
         ("own.json", "{", "own.json is damaged"),
         ("own.json", {"folds": [{"repeat": 0, "fold": 0}]}, r"own.json is damaged \(.*test"),
         ("own.json", cells(["ab", "", "cdef"]), "fold 1 has no images"),

@@ -49,3 +49,49 @@ def test_all_text_of_a_table_is_safe():
     table = pd.DataFrame({"id": ["=1+1", "a,b"], "-x": [-1, 2], "score": [None, 0.5]})
     text = spreadsheet.csv(table)
     assert list(csv.reader(io.StringIO(text))) == [["id", "'-x", "score"], ["'=1+1", "-1", ""], ["a,b", "2", "0.5"]]
+
+
+ROWS = [["id", "group"], ["ä", "p 1"], ["=b", "p,2"]]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_rows_are_read_as_spreadsheets_write_them(separator, encoding, end):
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows([*ROWS[:2], ["", " "], ["'=b ", "p,2"], []])
+    assert spreadsheet.rows(text.getvalue().encode(encoding)) == ROWS
+
+
+@pytest.mark.parametrize("content", [b"id,group\n\xff,1\n", b"a," + b"a" * 200_000, b"\xff\xfea"])
+def test_bytes_that_are_no_table(content):
+    with pytest.raises(ValueError, match=r"\w"):
+        spreadsheet.rows(content)
+
+
+def test_columns_are_found_by_their_headings():
+    called = {"id": ("id", "image"), "group": ("group", "patient_id"), "fold": ("fold",)}
+    assert spreadsheet.columns(["Image", "ID", "Patient-ID"], called) == {"id": 1, "group": 2}
+    assert spreadsheet.columns([], called) == {}
+    with pytest.raises(ValueError, match="two columns id"):
+        spreadsheet.columns(["id", "Id"], called)
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("a", "a"),
+        ("A", None),
+        ("a.png", "a"),
+        ("x/a.nii.gz", "a"),
+        ("a.seg", "a.seg"),
+        ("b.1", "b.1"),
+        ("b.2", None),
+        ("p/1", "p/1"),
+        ("q\\p\\1", None),
+        ("e\u0301", "é"),
+        (".png", None),
+    ],
+)
+def test_a_cell_names_an_id(cell, found):
+    assert spreadsheet.find(cell, spreadsheet.by_name(["a", "a.seg", "b.1", "p/1", "é"])) == found

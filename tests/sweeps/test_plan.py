@@ -65,3 +65,12 @@ def test_the_folds_of_a_workdir_give_the_same_sweep(tmp_path, dataset):
 def test_too_few_groups_for_the_folds(dataset):
     with pytest.raises(InputError, match="squares: 6 groups cannot fill 7 folds"):
         plan.split(dataclasses.replace(CONFIG, grouped=True, folds=7), dataset)
+
+
+def test_grouped_without_any_group_is_refused(dataset):
+    alone = dataclasses.replace(dataset, groups=dataset.ids)
+    with pytest.raises(
+        InputError, match="squares: grouped=true, but each image is a group of its own: name the groups"
+    ):
+        plan.split(dataclasses.replace(CONFIG, grouped=True), alone)
+    plan.split(CONFIG, alone)

@@ -119,6 +119,49 @@ def test_files_that_all_failed_are_not_said_to_have_no_partner(with_masks: Calla
     assert all("they must be equal" in fault for fault in checked.faults)
 
 
+def test_a_pattern_that_would_pair_all_files_is_proposed(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 3)
+    for index in range(3):
+        (root / f"masks/{index}.png").rename(root / f"masks/{index}_lesion.png")
+    checked = check(settings(images=root))
+    assert checked.found is None
+    assert "or give --config.data.mask_suffix=_lesion, which pairs all 3" in checked.faults[0]
+    assert check(settings(images=root, mask_suffix="_lesion")).faults == []
+
+
+def test_folders_that_may_be_patients_are_noted(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 3)
+    for index in range(3):
+        for kind in ("images", "masks"):
+            (root / kind / f"p{index % 2}").mkdir(exist_ok=True)
+            (root / kind / f"{index}.png").rename(root / kind / f"p{index % 2}" / f"{index}.png")
+    note = "images lie in 2 folders of 1 to 2: if a folder is a patient, give --config.data.groups=folders"
+    assert check(settings(images=root)).notes == [note]
+    checked = check(settings(images=root, groups="folders"))
+    assert checked.notes == checked.faults == []
+    assert [pair.group for pair in checked.found.pairs] == ["p0", "p1", "p0"]
+
+
+def test_masks_in_folders_may_be_classes(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 2)
+    for index, name in enumerate(("wall", "core")):
+        (root / "masks" / name).mkdir()
+        (root / f"masks/{index}.png").rename(root / "masks" / name / f"{index}.png")
+    (note,) = check(settings(images=root)).notes
+    assert note.endswith("if a folder is a class, give --config.data.class_files=core,wall")
+
+
+def test_a_table_is_checked_and_noted(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 3)
+    lines = [f"images/{index}.png,masks/{index}.png,p{index // 2},x" for index in range(3)]
+    (root / "t.csv").write_text("\n".join(["image,mask,group,extra", *lines, "images/9.png,masks/9.png,p9,x"]))
+    checked = check(settings(table=root / "t.csv"))
+    assert checked.faults == [f"{root / 't.csv'}: there is no file {root / 'images/9.png'}"]
+    assert checked.notes == [f"{root / 't.csv'}: its columns extra are not read"]
+    assert [pair.group for pair in checked.found.pairs] == ["p0", "p0", "p1"]
+    assert checked.found.describe().startswith(f"3 images and masks, paired by the table {root / 't.csv'}; all 10x12")
+
+
 def test_pictures_in_subfolders_are_noted(with_masks: Callable[..., Path], save: Callable[..., None]) -> None:
     root = with_masks([BLOB] * 3)
     save(root / "images/more/9.png", BLOB)

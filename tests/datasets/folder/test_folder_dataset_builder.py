@@ -1,5 +1,6 @@
 """The builder of the user's own data: built again when files change, and one line for each fault."""
 
+import json
 import os
 import pickle
 import shutil
@@ -103,6 +104,89 @@ def test_added_files_are_built_again(root: Path, tmp_path: Path) -> None:
     assert [builder.info.splits["train"].num_examples for builder in (first, second)] == [3, 4]
 
 
+def nested(root: Path) -> dict[str, Any]:
+    for number in range(3):
+        for kind, ending in (("images", ""), ("masks", "_lesion")):
+            path = root / f"P{number}" / kind / f"{number}{ending}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (root / kind / f"{number}.png").rename(path)
+    for kind in ("images", "masks"):
+        (root / kind).rmdir()
+    return {"images": root, "mask_suffix": "_lesion"}
+
+
+def tabled(root: Path) -> dict[str, Any]:
+    lines = [f"images/{number}.png;masks/{number}.png;p\n" for number in range(3)]
+    (root / "pairs.csv").write_text("image;mask;group\n" + "".join(lines))
+    return {"table": root / "pairs.csv"}
+
+
+def channels(root: Path) -> dict[str, Any]:
+    for number in range(3):
+        shutil.copy(root / "images" / f"{number}.png", root / "images" / f"{number}_0001.png")
+        (root / "images" / f"{number}.png").rename(root / "images" / f"{number}_0000.png")
+    return {"images": root}
+
+
+def classes(root: Path) -> dict[str, Any]:
+    for name in ("core", "wall"):
+        (root / "masks" / name).mkdir()
+        for number in range(3):
+            shutil.copy(root / "masks" / f"{number}.png", root / "masks" / name)
+    for number in range(3):
+        (root / "masks" / f"{number}.png").unlink()
+    return {"images": root, "class_files": ("core", "wall")}
+
+
+def nnunet(root: Path) -> dict[str, Any]:
+    channels(root)
+    (root / "images").rename(root / "imagesTr")
+    (root / "masks").rename(root / "labelsTr")
+    labels = {"background": 0, "cell": 1}
+    (root / "dataset.json").write_text(json.dumps({"channel_names": {"0": "a", "1": "b"}, "labels": labels}))
+    return {"images": root}
+
+
+@pytest.mark.parametrize("lay_out", [nested, tabled, channels, classes, nnunet])
+def test_a_change_of_any_file_that_is_read_is_noticed(lay_out: Callable[[Path], dict[str, Any]], root: Path) -> None:
+    options = lay_out(root)
+    names = {folder_dataset_builder.configure(**options).name}
+    changed = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    for path in changed:
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b";p", b";q", 1).replace(b"cell", b"core") + b"\n")
+        names.add(folder_dataset_builder.configure(**options).name)
+    assert len(names) == 1 + len(changed)
+
+
+@pytest.mark.parametrize("lay_out", [nested, tabled])
+def test_files_in_subfolders_and_tables_are_built(
+    lay_out: Callable[[Path], dict[str, Any]],
+    root: Path,
+    picture: Callable[..., np.ndarray],
+    build_and_read: Callable[..., Any],
+) -> None:
+    built = build_and_read("folder", **lay_out(root))
+    assert built.ids == ["0", "1", "2"]
+    assert built.groups == (["p"] * 3 if lay_out is tabled else built.ids)
+    for number, mask in enumerate(MASKS):
+        np.testing.assert_array_equal(built.images[number], picture(seed=number))
+        np.testing.assert_array_equal(built.masks[number][..., 0], mask > 0)
+
+
+def test_images_of_one_name_in_several_folders_are_built(
+    root: Path, picture: Callable[..., np.ndarray], build_and_read: Callable[..., Any]
+) -> None:
+    for number in range(3):
+        for kind in ("images", "masks"):
+            (root / kind / f"P{number % 2}").mkdir(exist_ok=True)
+            (root / kind / f"{number}.png").rename(root / kind / f"P{number % 2}" / f"{number // 2}.png")
+    built = build_and_read("folder", images=root, groups="folders")
+    assert (built.ids, built.groups) == (["P0/0", "P0/1", "P1/0"], ["P0", "P0", "P1"])
+    for number, expected in enumerate((0, 2, 1)):
+        np.testing.assert_array_equal(built.images[number], picture(seed=expected))
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
@@ -143,10 +227,6 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no images": (lambda root: shutil.rmtree(root / "images"), "mine: holds no folder 'images'"),
     "no masks": (lambda root: shutil.rmtree(root / "masks"), "holds no folder 'masks'; name the folder of the masks"),
     "empty": (every("images/*.png", Path.unlink), r"images: holds no images \(\.png .*\)$"),
-    "subfolders": (
-        every("images/*.png", lambda path: path.rename(path.parent / "sub" / path.name)),
-        "images: holds no images .*; 3 are in its subfolders, which are not read",
-    ),
     "image without mask": (lambda root: (root / "masks/1.png").unlink(), r"no mask in .*masks for 1\.png; add"),
     "mask without image": (lambda root: (root / "images/1.png").unlink(), r"no image in .*images for 1\.png; add"),
     "both": (

@@ -1,4 +1,4 @@
-"""Images, masks and groups matched by file name."""
+"""Images and masks matched by file name: what pairs, and that no file is ever dropped."""
 
 import os
 import tempfile
@@ -11,7 +11,8 @@ import hypothesis.strategies as st
 import pytest
 
 from datasets.files import DataError
-from datasets.folder import pairs
+from datasets.folder import layout, pairs
+from datasets.folder.names import ENDING
 from datasets.folder.pairs import Pair
 from datasets.folder.settings import settings
 
@@ -49,7 +50,7 @@ def test_endings_of_mask_names(ending: str, tmp_path: Path) -> None:
     assert (pair.id, pair.image[0].name, pair.mask[0].name) == ("Case 7", "Case 7.jpg", f"case 7{ending}.png")
 
 
-stems = st.text(st.sampled_from("aA1é_-m"), min_size=1, max_size=4).filter(lambda stem: not pairs.ENDING.search(stem))
+stems = st.text(st.sampled_from("aA1é_-m"), min_size=1, max_size=4).filter(lambda stem: not ENDING.search(stem))
 
 
 @hypothesis.settings(max_examples=40, deadline=None)
@@ -110,18 +111,6 @@ def test_real_names_with_endings(real_data: Path) -> None:
     assert all(pair.mask[0].stem == f"{pair.image[0].stem}_segmentation" for pair in found)
 
 
-def test_groups(tmp_path: Path) -> None:
-    table = tmp_path / "groups.csv"
-    table.write_text("\ufeffid,group\r\n2, p2\r\n0,p1\r\n\r\n1,p2\r\n", encoding="utf-8")  # written by Excel
-    assert pairs.groups(table, ["0", "1", "2"]) == {"0": "p1", "1": "p2", "2": "p2"}
-
-
-def test_groups_meet_ids_however_accents_and_spaces_are_written(tmp_path: Path) -> None:
-    table, apart = tmp_path / "groups.csv", unicodedata.normalize("NFD", "été")
-    table.write_text("id,group\nété,a\n3,b\n", encoding="utf-8")
-    assert pairs.groups(table, [apart, "3 "]) == {apart: "a", "3 ": "b"}
-
-
 @pytest.mark.parametrize("name", [b"caf\xe9.png", b"a\nb.png"])
 def test_a_name_that_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
     images, masks = touch(tmp_path / "i", "0.png"), touch(tmp_path / "m", "0.png")
@@ -134,39 +123,4 @@ def test_a_name_that_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
-        pairs.folders(settings(images=tmp_path / "nowhere"))
-
-
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        (b"id,group\n0,a\n", "no group for 1, 2; add a line"),
-        (b"id,group\n0,a\n1,a\n2,b\n3,b\n2.png,b\n", r"no image is called 2\.png, 3 "),
-        (b"image,patient\n0,a\n1,a\n2,b\n", "first line must be 'id,group', not 'image,patient'"),
-        (b"", "first line must be 'id,group', not ''"),
-        (b"id,group\n0,a\n1\n2,b\n", "every line is an id and its group, unlike '1'"),
-        (b"id,group\n0,a\n1,a\n2,b\n1,b\n", "1 is in group a and in group b"),
-        (b"id,group\n0,\xff\xfe\n", "cannot be read as a CSV file"),
-        (b"id,group\n0,a\x00\n1,a\n2,b\n", r"unlike '0,a\\x00'"),
-        (b"id,group\n0,a\n\x1b[2J,a\n2,b\n", r"unlike '\\x1b\[2J,a'"),
-        (b'id,group\n0,"a\n1",a\n2,b\n', r"unlike '0,a\\n1,a'"),
-        ("id,group\n0,a\n".encode("utf-16"), "cannot be read as a CSV file"),
-        ("id,group\n0,a\n".encode("utf-16-le"), r"first line must be 'id,group', not 'i\\x00d"),
-        (b"id\tgroup\n0\ta\n", r"first line must be 'id,group', not 'id\\tgroup'"),
-        (b"id\n0\n", "first line must be 'id,group', not 'id'"),
-        (b"PK\x03\x04\x14\x00", r"first line must be 'id,group', not 'PK\\x03"),
-        (b"id,group\n0," + b"a" * 200_000 + b"\n", "cannot be read as a CSV file"),
-    ],
-)
-def test_errors_of_groups(table: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "groups.csv").write_bytes(table)
-    with pytest.raises(DataError, match=message) as error:
-        pairs.groups(tmp_path / "groups.csv", ["0", "1", "2"])
-    assert str(error.value).startswith(str(tmp_path / "groups.csv"))
-    assert str(error.value).isprintable()
-
-
-def test_a_table_of_groups_that_is_no_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "groups.csv")
-    with pytest.raises(DataError, match=r"groups\.csv: is no file"):
-        pairs.groups(tmp_path / "groups.csv", ["0"])
+        layout.complete(settings(images=tmp_path / "nowhere"))

@@ -22,7 +22,7 @@ def test_a_set_is_described_in_a_paragraph(with_masks: Callable[..., Path], save
     for kind in ("images", "masks"):
         save(root / kind / "1.png", np.zeros((20, 30), np.uint8))
     assert scan(settings(images=root)).describe() == (
-        f"3 images in {root}/images with masks in {root}/masks; 10x12 to 30x20 (width x height), RGB; "
+        f"3 images in {root}/images with masks in {root}/masks, paired by name; 10x12 to 30x20 (width x height), RGB; "
         "mask values: 0 is background, 255 is foreground; 2 of the masks are empty."
     )
 

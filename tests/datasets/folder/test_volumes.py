@@ -13,8 +13,7 @@ import pytest
 from rich.console import Console
 
 from datasets.files import DataError
-from datasets.folder import check, images, pairs, scan
-from datasets.folder.pairs import Pair
+from datasets.folder import check, images, scan
 from datasets.folder.settings import settings
 from datasets.formats import search
 from datasets.formats.stack import How
@@ -214,34 +213,31 @@ def test_labels_that_are_stored_as_floats(volumes: Path, build_and_read: Callabl
 
 
 @pytest.fixture
-def dicom_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sequence[Pair]]:
+def dicom_series(tmp_path: Path) -> Callable[[Sequence[str]], None]:
     """Return a function that writes series of DICOM files with NIfTI masks; a series for each patient given."""
 
-    def write(patients: Sequence[str]) -> Sequence[Pair]:
+    def write(patients: Sequence[str]) -> None:
         import pydicom
 
-        found = []
+        (tmp_path / "masks").mkdir()
         for number, patient in enumerate(patients):
-            series = []
             for k, pixels in enumerate(axial(body(number))):
-                series.append(tmp_path / f"s{number}/{k}.dcm")
-                write_slice(series[-1], pixels, position=2.0 * k, number=9 - k, series=f"1.2.{number + 1}")
-                file = pydicom.dcmread(series[-1])
+                path = tmp_path / f"images/s{number}/{k}.dcm"
+                write_slice(path, pixels, position=2.0 * k, number=9 - k, series=f"1.2.{number + 1}")
+                file = pydicom.dcmread(path)
                 file.PatientID = patient
                 if not patient:
                     del file.PatientID
-                file.save_as(series[-1])
-            placed(tmp_path / f"s{number}.nii.gz", LABELS, "RAS", sides=(0.8, 0.5, 2.0))
-            found.append(Pair(f"s{number}", tuple(series[::-1]), (tmp_path / f"s{number}.nii.gz",)))
-        monkeypatch.setattr(pairs, "pairs", lambda given, faults=None: tuple(found))
-        return found
+                file.save_as(path)
+            placed(tmp_path / f"masks/s{number}.nii.gz", LABELS, "RAS", sides=(0.8, 0.5, 2.0))
 
     return write
 
 
-def test_dicom_series_with_nifti_masks(tmp_path: Path, dicom_pairs: Callable[..., Sequence[Pair]]) -> None:
-    dicom_pairs(["A", "B", "A", ""])
-    found = scan.scan(settings(images=tmp_path, masks=tmp_path))
+def test_dicom_series_with_nifti_masks(tmp_path: Path, dicom_series: Callable[[Sequence[str]], None]) -> None:
+    dicom_series(["A", "B", "A", ""])
+    found = scan.scan(settings(images=tmp_path))
+    assert [pair.id for pair in found.pairs] == ["s0", "s1", "s2", "s3"]
     assert [pair.group for pair in found.pairs] == ["A", "B", "A", ""], "several series of a patient are one group"
     assert found.slices == (4, 4, 4, 4)
     image, labels = found.read(1)
@@ -252,12 +248,12 @@ def test_dicom_series_with_nifti_masks(tmp_path: Path, dicom_pairs: Callable[...
 
 
 def test_a_nifti_mask_beside_its_dicom_series_is_refused(
-    tmp_path: Path, dicom_pairs: Callable[..., Sequence[Pair]]
+    tmp_path: Path, dicom_series: Callable[[Sequence[str]], None]
 ) -> None:
-    dicom_pairs(["A", "B"])
-    placed(tmp_path / "s1.nii.gz", LABELS, "RAS", sides=(0.8, 0.6, 2.0))
+    dicom_series(["A", "B"])
+    placed(tmp_path / "masks/s1.nii.gz", LABELS, "RAS", sides=(0.8, 0.6, 2.0))
     with pytest.raises(DataError, match=r"s1.nii.gz: lies 1.6 mm from its image"):
-        scan.scan(settings(images=tmp_path, masks=tmp_path))
+        scan.scan(settings(images=tmp_path))
 
 
 def test_slices_are_read_volume_by_volume(volumes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

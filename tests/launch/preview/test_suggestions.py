@@ -4,7 +4,7 @@ import jax
 import pandas as pd
 import pytest
 
-from datasets.folder import pairs
+from datasets.folder import groups
 from launch.preview import suggestions
 from launch.preview.source import Source
 from sharp_unet_jax.advice.profile import Profile, profile_image
@@ -44,7 +44,7 @@ def test_ids_that_look_like_formulas_are_text_for_spreadsheets_and_come_back(tmp
     ids = [f"=cmd|' /C calc'!A{number}" for number in range(10)] + ["+1+1", "'@a"]
     suggest(tmp_path, with_a_copy(), ids=ids)
     assert not any(line.startswith(("=", "+", "@")) for line in (tmp_path / "groups.csv").read_text().splitlines())
-    assert pairs.groups(tmp_path / "groups.csv", ids) == {one: one for one in ids} | {ids[3]: ids[1]}
+    assert groups.groups(tmp_path / "groups.csv", ids) == {one: one for one in ids} | {ids[3]: ids[1]}
 
 
 def test_a_table_that_the_user_changed_is_kept(tmp_path):

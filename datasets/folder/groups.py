@@ -1,0 +1,50 @@
+"""The group of each image, from a table, or from the folders that images lie in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import files
+from datasets.folder import sheet
+from datasets.folder.names import Named, first_few
+from sharp_unet_jax.storage import spreadsheet
+
+FOLDERS = Path("folders")  # the setting that takes the folders below that of the images for groups
+# Headings that cannot mean anything else; "case" may be an image or a patient.
+COLUMNS = {"id": ("id", "image", "image_id", "filename"), "group": ("group", "patient", "patient_id")}
+
+
+def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
+    """Return the group of each id, from a CSV file with the columns `id,group`; {} where no table is given.
+
+    An image may be named with its suffix. Raises DataError for a file of another form, and unless it names each id, and
+    no other, with one group.
+    """
+    if table is None or table == FOLDERS:
+        return {}
+    known = spreadsheet.by_name(ids)
+    group_of: dict[str, str] = {}
+    unknown: list[str] = []
+    for line in sheet.read(table, COLUMNS)[0]:
+        name, group = line["id"], line["group"]
+        if (found := spreadsheet.find(name, known)) is None:
+            unknown.append(name)
+        elif group_of.setdefault(found, group) != group:
+            raise files.DataError(
+                f"{table}: {name} is in group {group_of[found]} and in group {group}; remove one line"
+            )
+    if missing := [name for name in ids if name not in group_of]:
+        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image")
+    if unknown:
+        unknown.sort(key=files.natural)
+        raise files.DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
+    return {name: group_of[name] for name in ids}
+
+
+def folder(image: Named) -> str:
+    """Return the outermost folder that an image lies in; "" where it lies in none."""
+    return image.folders[0] if image.folders else ""
+
+
+def notes(table: Path | None) -> list[str]:
+    """Return a note on columns of the table of groups that are not read."""
+    return [] if table is None or table == FOLDERS else sheet.ignored(table, sheet.read(table, COLUMNS)[1])

@@ -1,0 +1,98 @@
+"""Settings by which files would pair that do not pair by their names alone."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from datasets.folder.matching import Match, match, split
+from datasets.folder.names import Named, plain
+from datasets.folder.settings import Settings
+
+AFFIXES = ("image_prefix", "image_suffix", "mask_prefix", "mask_suffix")
+
+
+def of_two(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> str:
+    """Return settings by which images and masks pair that do not pair as they are given, in words; "" for none."""
+    if min(len(images), len(masks)) < 2:  # any two names differ by some beginning and ending
+        return ""
+    before = match(images, masks, given).pairs
+    for found in (_pattern(images, masks, given), *_endings(images, masks)):
+        matched = match(images, masks, replace(given, **found))
+        if found and (matched.whole or (not before and matched.pairs * 2 >= len(matched.image_of))):
+            return _words(found, matched)
+    return ""
+
+
+def of_one(both: Sequence[Named], given: Settings) -> str:
+    """Return the ending that tells masks from images in one folder, in words; "" where there is none."""
+    stems = {plain(one.stem) for one in both}
+    endings = Counter(stem[at:] for stem in stems for at in range(1, len(stem)) if stem[:at] in stems)
+    for end, number in endings.most_common(3):
+        setting = replace(given, mask_suffix=end)
+        matched = match(*split(both, setting), setting)
+        if number > 1 and not (matched.faults or matched.alone[1]):
+            return _words({"mask_suffix": end}, matched)
+    return ""
+
+
+def _words(found: dict[str, Any], matched: Match) -> str:
+    values = {name: value if isinstance(value, str) else ",".join(value) for name, value in found.items()}
+    fields = " ".join(f"--config.data.{name}={value}" for name, value in values.items())
+    number = f"all {matched.pairs}" if matched.whole else f"{matched.pairs} of {len(matched.image_of)} images"
+    return f"{fields}, which pairs {number}"
+
+
+def _pattern(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> dict[str, Any]:
+    """Return the beginnings and endings that all images, or all masks, have, but for what they share: the fewest."""
+    (image_prefix, image_suffix), (mask_prefix, mask_suffix) = map(_affixes, (images, masks))
+    while image_prefix and mask_prefix and image_prefix[-1] == mask_prefix[-1]:
+        image_prefix, mask_prefix = image_prefix[:-1], mask_prefix[:-1]
+    while image_suffix and mask_suffix and image_suffix[0] == mask_suffix[0]:
+        image_suffix, mask_suffix = image_suffix[1:], mask_suffix[1:]
+    found: dict[str, Any] = dict(zip(AFFIXES, (image_prefix, image_suffix, mask_prefix, mask_suffix), strict=True))
+    pairs = match(images, masks, replace(given, **found)).pairs
+    for name in AFFIXES:
+        if match(images, masks, replace(given, **{**found, name: ""})).pairs == pairs:
+            found[name] = ""
+    return {name: value for name, value in found.items() if value}
+
+
+def _affixes(several: Sequence[Named]) -> tuple[str, str]:
+    """Return the beginning and the ending, without digits, that all names have."""
+    stems = [plain(one.stem) for one in several]
+    prefix = re.sub(r"\d+$", "", _beginning(stems))
+    suffix = _beginning([stem[len(prefix) :][::-1] for stem in stems])[::-1]
+    return prefix, re.sub(r"^\d+", "", suffix)
+
+
+def _beginning(names: Sequence[str]) -> str:
+    """Return the letters that all names begin with."""
+    ends = zip(min(names), max(names), strict=False)
+    return "".join(letter for letter, _ in itertools.takewhile(lambda two: two[0] == two[1], ends))
+
+
+def _endings(images: Sequence[Named], masks: Sequence[Named]) -> Iterator[dict[str, Any]]:
+    """Yield the folders or endings of masks that may be classes, and the endings of images that may be channels."""
+    folders = tuple(sorted({one.folders[-1] for one in masks if one.folders}))
+    stems_of_images, stems_of_masks = ({plain(one.stem) for one in several} for several in (images, masks))
+    for name, ends in (
+        ("class_files", folders),
+        ("class_files", _longer(stems_of_masks, stems_of_images)),
+        ("channel_files", _longer(stems_of_images, stems_of_masks)),
+    ):
+        if len(ends) > 1:
+            yield {name: ends}
+
+
+def _longer(names: set[str], beginnings: set[str]) -> tuple[str, ...]:
+    """Return what names have after the longest of `beginnings`; () where one has none of them."""
+    ends = set()
+    for name in names:
+        at = next((at for at in range(len(name) - 1, 0, -1) if name[:at] in beginnings), None)
+        if at is None:
+            return ()
+        ends.add(name[at:])
+    return tuple(sorted(ends))

@@ -1,0 +1,76 @@
+"""A table that pairs images and masks: a CSV file with the columns image,mask and perhaps id,group,fold."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets import files, formats
+from datasets.folder import sheet
+from datasets.folder.names import first_few
+from datasets.formats import dicom
+
+NEEDED = {"image": ("image",), "mask": ("mask",)}
+MORE = {"id": ("id",), "group": ("group",), "fold": ("fold",)}
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    id: str
+    image: tuple[Path, ...]
+    mask: tuple[Path, ...]
+    group: str  # "" where the table does not say
+
+
+def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
+    """Return the lines of a table in natural order of their ids. Paths may be relative to the table's folder.
+
+    Without a column `id`, an image's id is its name without suffix. Faults are raised as DataError or, where there is a
+    list `faults`, added to it.
+    """
+    lines: list[dict[str, str]] = []
+    with files.collecting(faults):
+        lines = sheet.read(table, NEEDED, MORE)[0]
+    found: dict[str, Row] = {}
+    id_of: dict[Path, str] = {}  # by an image's first file
+    for line in lines:
+        with files.collecting(faults):
+            row = _row(table, line)
+            if row.id in found:
+                hint = "remove one" if line["id"] else "give each its own in a column id"
+                raise files.DataError(f"{table}: two images have the id {row.id}; {hint}")
+            if id_of.setdefault(row.image[0], row.id) != row.id:
+                both = f"{id_of[row.image[0]]} and {row.id} are one image, {row.image[0]}"
+                raise files.DataError(f"{table}: {both}; remove one")
+            found[row.id] = row
+    if len({bool(row.group) for row in found.values()}) > 1:
+        without = first_few(row.id for row in found.values() if not row.group)
+        with files.collecting(faults):
+            raise files.DataError(f"{table}: no group for {without}; give each image one, or none")
+    return sorted(found.values(), key=lambda row: files.natural(row.id))
+
+
+def _row(table: Path, line: dict[str, str]) -> Row:
+    image, mask = (table.parent / Path(line[name]).expanduser() for name in ("image", "mask"))
+    for path in (image, mask):
+        if not path.exists():
+            raise files.DataError(f"{table}: there is no file {path}")
+    return Row(line["id"] or formats.stem(image), _files(image), _files(mask), line["group"])
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """Return a file, or the files of the one DICOM series in a folder. Raises DataError for another folder."""
+    if not path.is_dir():
+        return (path,)
+    inside = [each for each in path.iterdir() if formats.family(each) is dicom]
+    if len(series := dicom.series(inside, path)) != 1:
+        raise files.DataError(f"{path}: is no file, and no folder of one DICOM series")
+    return series[0][1]
+
+
+def notes(table: Path) -> list[str]:
+    """Return notes on columns that are not read, and on folds."""
+    lines, ignored = sheet.read(table, NEEDED, MORE)
+    found = sheet.ignored(table, ignored)
+    if folds := {line["fold"] for line in lines} - {""}:
+        found.append(f"{table}: its column fold is used with --config.split={table} --config.folds={len(folds)}")
+    return found

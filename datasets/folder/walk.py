@@ -1,0 +1,100 @@
+"""The files of a folder: those directly in it or, where it holds none, those in the folders below."""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from datasets import files, formats
+from datasets.folder.names import Named, first_few, is_text, plain
+from datasets.formats import dicom
+
+
+def listing(folder: Path) -> list[Path]:
+    """Return the pictures directly in a folder or, where there are none, all below it, in natural order.
+
+    Raises DataError where there are none.
+    """
+    if not folder.is_dir():
+        raise files.DataError(f"{folder}: no such folder; check the path")
+    found = [path for path in folder.iterdir() if _is_shown(path.name) and _is_picture(path)]
+    found = found or [path for path in _below(folder) if _is_picture(path)]
+    if not found:
+        raise files.DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
+    return sorted(
+        found, key=lambda path: (files.natural(path.relative_to(folder).with_suffix("").as_posix()), path.name)
+    )
+
+
+def named(
+    folder: Path, paths: Sequence[Path], *, series: bool, every: bool = False, keep: Iterable[str] = ()
+) -> list[Named]:
+    """Return the names of pictures below `folder`.
+
+    Args:
+        folder: their top.
+        paths: the pictures. Names that are no text are left out.
+        series: the files of a DICOM series have one name. DICOM files that are no pictures, such as reports, are left
+            out.
+        every: these have a name, too.
+        keep: folders whose names matter; the outer folders that all pictures lie in are otherwise left out.
+    """
+    paths = [path for path in paths if is_text(str(path.relative_to(folder)))]
+    if not paths:
+        return []
+    shared = Path(os.path.commonpath([path.parent for path in paths])).relative_to(folder).parts
+    kept = set(map(plain, keep))
+    top = folder.joinpath(*itertools.takewhile(lambda name: plain(name) not in kept, shared))
+    scans = {path for path in paths if path.is_file() and formats.family(path) is dicom} if series else set()
+    found = []
+    for name, several in dicom.series(scans, top):
+        below = PurePosixPath(name)
+        found.append(Named(below.parent.parts, below.name, several))
+    left = (scans - {path for one in found for path in one.files}) if every else set()
+    single = [path for path in paths if path not in scans or path in left]
+    found += [Named(path.parent.relative_to(top).parts, formats.stem(path), (path,)) for path in single]
+    return sorted(found, key=lambda one: (files.natural("/".join((*one.folders, one.stem))), one.name))
+
+
+def no_text(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """Return a fault for each name below `folder` that is no text."""
+    wrong = {
+        (folder.joinpath(*parts[:index]), part)
+        for parts in (path.relative_to(folder).parts for path in paths)
+        for index, part in enumerate(parts)
+        if not is_text(part)
+    }
+    return [f"{parent}: the name {name!a} is not UTF-8, or no text; rename the file" for parent, name in sorted(wrong)]
+
+
+def notes(folder: Path, others: Iterable[Path]) -> list[str]:
+    """Return what is in a folder that is not read, but for `others`, which are read as well."""
+    pictures = listing(folder)
+    direct, read = any(path.parent == folder for path in pictures), {*pictures, *others}
+    found = []
+    around = [path for path in folder.iterdir() if _is_shown(path.name)] if direct else list(_below(folder))
+    unread = sorted(path.relative_to(folder).as_posix() for path in around if path.is_file() and path not in read)
+    if unread:
+        found.append(f"{folder}: {first_few(unread)} are of no format that is read, and are skipped")
+    if direct and (below := sum(map(_is_picture, _below(folder))) - len(pictures)):
+        found.append(f"{folder}: {below} pictures in its subfolders are not read")
+    return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way."""
+    for where, inside, names in os.walk(folder, followlinks=True):
+        here = Path(where).resolve()
+        inside[:] = [
+            name for name in inside if _is_shown(name) and not here.is_relative_to(Path(where, name).resolve())
+        ]
+        yield from (Path(where, name) for name in names if _is_shown(name))
+
+
+def _is_shown(name: str) -> bool:
+    """Say whether a file or folder is the user's: macOS puts a dot file beside each, and __MACOSX into archives."""
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def _is_picture(path: Path) -> bool:
+    return path.name.lower().endswith(formats.SUFFIXES) or formats.family(path) is not None

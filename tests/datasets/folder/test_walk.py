@@ -1,0 +1,75 @@
+"""The files of a folder: which are read, and what is said of the others."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from datasets.files import DataError
+from datasets.folder import walk
+from tests.datasets.folder.test_matching import touch
+
+
+def listed(root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in walk.listing(root)]
+
+
+def test_pictures_beside_folders_are_read_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "10.png", "9.tif", "more/1.png", "notes.txt", ".hidden.png", "x.nii.gz")
+    assert listed(tmp_path) == ["9.tif", "10.png", "x.nii.gz"]
+    assert walk.notes(tmp_path, []) == [
+        f"{tmp_path}: notes.txt are of no format that is read, and are skipped",
+        f"{tmp_path}: 1 pictures in its subfolders are not read",
+    ]
+
+
+def test_folders_without_pictures_are_walked(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "p10/1.png",
+        "p9/2.png",
+        "p9/deep/er/3.bmp",
+        "p9/.git/4.png",
+        "__MACOSX/5.png",
+        "readme.md",
+        "p9/a.csv",
+    )
+    assert listed(tmp_path) == ["p9/2.png", "p9/deep/er/3.bmp", "p10/1.png"]
+    assert walk.notes(tmp_path, []) == [
+        f"{tmp_path}: p9/a.csv, readme.md are of no format that is read, and are skipped"
+    ]
+
+
+def test_links_to_folders_are_followed_but_not_around(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/1.png", "images/a/2.png")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "images/b")
+    os.symlink(tmp_path / "images", tmp_path / "images/a/around")
+    assert listed(tmp_path / "images") == ["a/2.png", "b/1.png"]
+
+
+def test_dicom_without_a_suffix_is_a_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "IM2", "readme")
+    (tmp_path / "IM1").write_bytes(b"\0" * 128 + b"DICM")
+    assert listed(tmp_path) == ["IM1"]
+
+
+def test_outer_folders_that_all_share_are_no_part_of_names(tmp_path: Path) -> None:
+    touch(tmp_path, "set/images/p1/1.png", "set/images/p2/1.nii.gz")
+    found = walk.named(tmp_path, walk.listing(tmp_path), series=True)
+    assert [(one.folders, one.stem) for one in found] == [(("p1",), "1"), (("p2",), "1")]
+    kept = walk.named(tmp_path, walk.listing(tmp_path), series=True, keep=("Images",))
+    assert kept[0].folders == ("images", "p1")
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "a/notes.txt")
+    with pytest.raises(DataError, match=r"holds no images \(\.png .*\)$"):
+        walk.listing(tmp_path)
+
+
+def test_a_name_that_is_no_text_is_a_fault_and_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b\nc/2.png")
+    paths = walk.listing(tmp_path)
+    (fault,) = walk.no_text(tmp_path, paths)
+    assert "the name 'b\\nc' is not UTF-8, or no text" in fault
+    assert [one.stem for one in walk.named(tmp_path, paths, series=True)] == ["1"]
