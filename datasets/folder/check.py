@@ -84,11 +84,8 @@ def _read(
         plain = replace(given, classes=drawn.proposed(summaries, given), labels="classes", ignore="")
         return drawn.decide(summaries, plain), settings[0] if settings else {}
     values = np.unique(np.concatenate([mask.values for mask in summaries]))
-    settings.append({"classes": ("background", "foreground")})
-    if len(values) <= labels.MAX_CLASSES:
-        settings.append({"classes": ("background", *(f"value{class_names.show(v)}" for v in values[1:].tolist()))})
-    if values[-1] < labels.MAX_CLASSES:
-        settings.append({"classes": ("background", *(f"class{label}" for label in range(1, int(values[-1]) + 1)))})
+    if not any("=" in name for name in given.classes):
+        settings += [{"classes": ("background", *rest)} for rest in _plain_names(values)]
     for proposed in settings:
         with contextlib.suppress(files.DataError):
             reading = labels.decide(summaries, replace(given, **proposed), indices=indices)
@@ -97,6 +94,16 @@ def _read(
     values = np.unique(masks.as_colours(values)) if values[-1] >= masks.COLOUR else values
     few = tuple(values[:255].tolist())  # labels have 8 bits
     return labels.Reading("values", few, tuple(map(class_names.show, few)), indices, tuple(range(len(few)))), {}
+
+
+def _plain_names(values: np.ndarray) -> list[list[str]]:
+    """Return names with which these values may be read, without the background's."""
+    found = [["foreground"]]
+    if len(values) <= labels.MAX_CLASSES:
+        found.append([f"value{class_names.show(value)}" for value in values[1:].tolist()])
+    if values[-1] < labels.MAX_CLASSES:
+        found.append([f"class{label}" for label in range(1, int(values[-1]) + 1)])
+    return found
 
 
 def _naming(given: Settings) -> list[str]:

@@ -37,7 +37,7 @@ def check(
     if len(few) < number:
         message = f"masks hold {number} colours, as it seems blends of {class_names.shares(pixels)}; name these"
         raise UndecidedError(f"{worst}: {message}", classes=class_names.proposed(order, classes))
-    objects = not classes and instances.numbered(summaries, given.how, indices=indices)
+    objects = len(classes) != number and instances.numbered(summaries, given.how, indices=indices)
     if objects:
         raise greys.objects(summaries, f"{number} colours, which seem to be one for each object (instances)")
     if number > MAX_CLASSES:

@@ -37,13 +37,13 @@ def kind(
     if classes and highest < len(classes):
         return "labels"
     if highest <= 1 or (highest == number - 1 and highest < MAX_CLASSES):
+        if highest >= instances.FEWEST and instances.numbered(summaries, given.how, indices=indices):
+            raise objects(summaries, f"labels 1 to {highest}, which seem to number objects (instances)")
         if classes:
             raise DataError(
                 f"{first_beyond(summaries, values, len(classes))}: holds label {highest} (labels in all masks: "
                 f"{first_few(values)}) but {named(classes)}; name {highest + 1}"
             )
-        if highest >= instances.FEWEST and instances.numbered(summaries, given.how, indices=indices):
-            raise objects(summaries, f"labels 1 to {highest}, which seem to number objects (instances)")
         return "labels"
     noisy = bool(_is_dark(values[:1], values)[0]) and is_binary(summaries, values, named=False)
     if 1 < number <= MAX_CLASSES and values[0] > 0 and not noisy:
@@ -59,11 +59,8 @@ def _black_and_white(
     summaries: Sequence[Summary], values: np.ndarray, classes: Sequence[str], given: Settings, *, indices: bool
 ) -> Kind:
     """Return "binary". Raises DataError for masks that are not black and white."""
-    number, light = len(values), values[_is_light(values, values)]
-    if number <= MAX_CLASSES and not given.ignore and _is_void(summaries, values):
-        where, labels = holding(summaries, light), first_few(values[:-1])
-        message = f"{where}: masks hold {light[-1]} beside labels {labels}; leave these pixels out"
-        raise UndecidedError(message, f"or name {number} classes to make each value one", ignore=str(light[-1]))
+    number = len(values)
+    check_void(summaries, values, given)
     binary = is_binary(summaries, values, named=len(classes) == 2)
     if (binary or number <= MAX_CLASSES) and (different := _different_whites(summaries, values)):
         raise DataError(
@@ -85,6 +82,20 @@ def _black_and_white(
     advice = f"name {number} classes to make each value one{or_two}"
     advice += f" ({maybe_instances})" if number > instances.MANY else ""
     raise DataError(f"{where}: masks hold {found}, {odd}; {advice}")
+
+
+def check_void(summaries: Sequence[Summary], values: np.ndarray, given: Settings) -> None:
+    """Refuse white beside labels 0, 1, ... in one mask: such pixels may not be annotated. Raises DataError."""
+    labels, light = values[:-1], int(values[-1])
+    if given.ignore or len(labels) < 2 or labels[-1] != len(labels) - 1 or light not in (255, 65535):
+        return
+    if light == len(labels) or not any(
+        not mask.jpeg and light in mask.values and np.isin(labels[1:], mask.values).any() for mask in summaries
+    ):
+        return
+    message = f"{holding(summaries, [light])}: masks hold {light} beside labels {first_few(labels)}"
+    otherwise = f"or name {len(values)} classes to make each value one" if len(values) <= MAX_CLASSES else ""
+    raise UndecidedError(f"{message}; leave these pixels out", otherwise, ignore=str(light))
 
 
 def objects(summaries: Sequence[Summary], found: str) -> UndecidedError:
@@ -146,15 +157,6 @@ def pixels_of(summaries: Sequence[Summary], values: Sequence[int] | np.ndarray) 
 def named(classes: Sequence[str]) -> str:
     """Return how many classes the user names, and which, for a message."""
     return f"{len(classes)} classes are named ({', '.join(classes)})"
-
-
-def _is_void(summaries: Sequence[Summary], values: np.ndarray) -> bool:
-    """Say whether white lies beside labels 0, 1, ... in one mask, as pixels have it that are not annotated."""
-    rest = values[:-1]
-    labels = len(rest) > 1 and rest[-1] == len(rest) - 1 and values[-1] == white(values)
-    return bool(labels) and any(
-        values[-1] in mask.values and np.isin(rest[1:], mask.values).any() for mask in summaries
-    )
 
 
 def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple[Summary, Summary] | None:

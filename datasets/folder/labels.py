@@ -55,6 +55,7 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
         two = named.names or ("background", "foreground")
         if len(two) != 2:
             raise DataError(f"data.labels=any reads background and foreground, but {greys.named(two)}; name two")
+        greys.check_void(left, values, given)
         reading = _any(left, values, named._replace(names=two), indices=indices)
     elif named.label_of:
         reading = _valued(left, values, named, ignore, indices=indices)
@@ -82,13 +83,11 @@ def _unvalued(
         raise DataError(f"{where}: masks hold {held} but {greys.named(classes)}; name one for each, background first")
     if kind == "labels":
         count = max(2, found[-1] + 1)
-        return Reading(
-            kind, found, classes or tuple(class_names.default(label, count) for label in range(count)), indices
-        )
+        classes = classes or tuple(class_names.default(label, count) for label in range(count))
+        return Reading(kind, found, classes, indices)
     if kind == "values":
-        return Reading(
-            kind, found, classes or class_names.defaults(found), indices, tuple(range(len(found))), notes=notes
-        )
+        classes = classes or class_names.defaults(found)
+        return Reading(kind, found, classes, indices, tuple(range(len(found))), notes=notes)
     white = sum(int(mask.counts[mask.values > greys.white(values) // 2].sum()) for mask in summaries)
     share = white / sum(int(mask.counts.sum()) for mask in summaries)
     classes = classes or ("background", "foreground")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -17,6 +18,8 @@ COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equa
 BLACK, WHITE = COLOUR, COLOUR + 0xFFFFFF
 TRANSPARENT = -1
 ROUNDING = 1e-3  # of whole numbers that were stored as floats, or with a slope
+PLAIN_TIF = tuple(tifffile.PHOTOMETRIC[name] for name in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE"))
+ALPHA = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 LOSSY = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
 
 
@@ -83,16 +86,7 @@ def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarra
         return _codes(path, _tif(path))
     if formats.family(path) in (formats.nifti, formats.dicom):
         return _codes(path, _volume(paths, how))
-    with files.picture(path) as image:
-        if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-            raise files.DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture a file")
-        palette = image.mode in ("P", "PA")
-        if palette and indices:
-            array = np.asarray(image)
-            array = array[..., 0] if array.ndim == 3 else array
-        else:
-            array = np.asarray(image.convert("RGBA") if palette or "transparency" in image.info else image)
-    return _codes(path, array.reshape(1, *array.shape[:2], -1))
+    return _codes(path, _picture(path, indices=indices))
 
 
 def class_of(path: Path, class_files: Sequence[str]) -> int:
@@ -117,6 +111,24 @@ def as_colours(values: np.ndarray) -> np.ndarray:
     return np.where((values >= 0) & (values < COLOUR), values * 0x010101 + COLOUR, values)
 
 
+def _picture(path: Path, *, indices: bool) -> np.ndarray:
+    """Return the pixels of a picture as stored, (1, H, W, samples); those of a palette's colours with alpha."""
+    image: Any
+    with files.picture(path) as image:
+        if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+            raise files.DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture a file")
+        if image.mode in ("CMYK", "YCbCr", "LAB"):
+            raise files.DataError(f"{path}: its colours are {image.mode}; save it as RGB")
+        palette, stored = image.mode in ("P", "PA"), str(image.tile[0][3]) if image.format == "PNG" else ""
+        if stored in ("RGB;16B", "RGBA;16B", "LA;16B"):  # of these Pillow reads the upper 8 bits
+            array = imagecodecs.png_decode(path.read_bytes())
+        elif palette and indices:
+            array = np.asarray(image.getchannel(0))
+        else:
+            array = np.asarray(image.convert("RGBA") if palette or "transparency" in image.info else image)
+    return array.reshape(1, *array.shape[:2], -1)
+
+
 def _tif(path: Path) -> np.ndarray:
     """Return the pages of a TIF as stored, (n, H, W, samples); each is a slice, whatever its axis is called."""
     # Without OME's list of files: it counts the pages of other files, which would be read as zeros.
@@ -127,6 +139,11 @@ def _tif(path: Path) -> np.ndarray:
         sides = [shape[axes.index(axis)] for axis in "YX"]
         check_size(path, (1, *sides), series.nbytes)
         array = series.asarray()
+        page = tif.pages.first
+    if page.photometric not in PLAIN_TIF and page.compression not in LOSSY:
+        raise files.DataError(f"{path}: its colours are {page.photometric.name}; save it as RGB")
+    if array.shape[axes.find("S")] in (2, 4) and "S" in axes and not set(page.extrasamples) & ALPHA:
+        raise files.DataError(f"{path}: a channel of it is neither grey nor RGB nor alpha; save it without")
     array = array if "S" in axes else array[..., None]
     if array.dtype.kind not in "buif":
         raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
@@ -158,7 +175,7 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     elif alpha is not None and (array == array[:, :1, :1]).all():
         hidden[:] = True
     array = np.where(hidden[..., None], 0, array).astype(array.dtype) if hidden.any() else array
-    array = array[..., :1] if (array == array[..., :1]).all() else array
+    array = array[..., :1] if array.shape[-1] == 3 and (array == array[..., :1]).all() else array
     with np.errstate(invalid="ignore"):
         whole = array.astype(np.int32)
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
@@ -166,7 +183,8 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     if whole.shape[-1] == 3 and whole.max() > 255:
         raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
     codes = whole[..., 0] if whole.shape[-1] == 1 else _packed(whole)
-    return np.where(hidden, TRANSPARENT, codes)
+    codes[hidden] = TRANSPARENT
+    return codes
 
 
 def _facts(path: Path) -> tuple[frozenset[tuple[int, int]], bool, bool]:

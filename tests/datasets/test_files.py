@@ -32,7 +32,7 @@ def test_natural_order():
 
 @pytest.mark.parametrize("top", ["", "set/"])
 def test_a_zip_reads_as_the_folder_it_holds(top, tmp_path, png):
-    content = {"x/10.png": png, "x/2.PNG": png, "x/y/3.png": png, "x/notes.txt": b"", "z/1.png": png}
+    content = {"x/10.png": png, "x/2.PNG": png, "x/y/3.png": png, "x/notes.txt": b"", "z/1.png": png, "z/2.gif": b""}
     litter = {"x/.hidden.png": b"", "__MACOSX/x/._10.png": b"", "x/Thumbs.db": b""}
     folder, archives = tmp_path / "folder", tmp_path / "archives"
     archives.mkdir()

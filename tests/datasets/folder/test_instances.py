@@ -117,6 +117,9 @@ def test_numbered_objects_are_refused_or_read_as_foreground(scale: int, with_mas
     with pytest.raises(DataError, match=r"masks/\d\.tif: masks hold .*--config\.data\.labels=any") as error:
         scan(settings(images=root))
     assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"--config\.data\.labels=any"):
+        scan(settings(images=root, classes=("ground", "cell")))
+    assert scan(settings(images=root, labels="any", classes=("ground", "cell"))).reading.classes == ("ground", "cell")
     found = scan(settings(images=root, labels="any"))
     assert found.reading.classes == ("background", "foreground")
     assert "any other is foreground" in found.describe()

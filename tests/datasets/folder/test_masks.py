@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from datasets.files import DataError
@@ -91,6 +93,23 @@ def test_pages_of_a_tif_are_slices(options: dict[str, bool], tmp_path: Path, sav
     assert masks.summarise([tmp_path / "a.tif"], indices=True).slices == 3
 
 
+def test_an_ome_tif_of_several_files_is_the_page_in_it(tmp_path: Path) -> None:
+    uuid = "urn:uuid:00000000-0000-0000-0000-00000000000"
+    planes = "".join(
+        f'<TiffData FirstT="{n}" IFD="0" PlaneCount="1"><UUID FileName="{n}.ome.tif">{uuid}{n}</UUID></TiffData>'
+        for n in range(2)
+    )
+    for n in range(2):
+        xml = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}{n}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="3" SizeY="2" SizeC="1" SizeZ="1" '
+            f'SizeT="2"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / f"{n}.ome.tif", INDICES + n, description=xml.encode(), metadata=None)
+    for n in range(2):
+        assert masks.read([tmp_path / f"{n}.ome.tif"], indices=True).tolist() == [(INDICES + n).tolist()]
+
+
 @pytest.mark.parametrize("planar", [False, True])
 def test_colours_and_alpha_of_a_tif(planar: bool, tmp_path: Path, save: Callable[..., None]) -> None:
     pixels = np.array([[[255, 0, 0, 255], [0, 255, 0, 255], [9, 9, 9, 0]]] * 2, np.uint8)
@@ -145,3 +164,33 @@ def test_colours_that_fill_a_square(tmp_path: Path, save: Callable[..., None]) -
     mask[:3, :3], mask[5:7], mask[8, 8] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     save(tmp_path / "a.png", mask)
     assert masks.summarise([tmp_path / "a.png"], indices=True).solid == (masks.BLACK, RED)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3), (2, 3, 2), (2, 3, 4)])
+def test_a_png_of_16_bits_a_channel_is_read_whole(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Pillow alone would read the upper 8 bits: 1 and 300 would be 0 and 1."""
+    pixels = np.full(shape, 65535, np.uint16)
+    pixels[..., : shape[-1] - (shape[-1] in (2, 4))] = np.array([[0, 1, 300]] * 2, np.uint16)[..., None]
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    assert masks.read([tmp_path / "a.png"], indices=True).tolist() == [[[0, 1, 300]] * 2]
+    pixels[0, 0, 0] = 9
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
+    if shape[-1] > 2:
+        with pytest.raises(DataError, match=r"a\.png: holds colours of more than 8 bits a channel"):
+            masks.read([tmp_path / "a.png"], indices=True)
+
+
+def test_channels_that_are_no_colours_of_a_screen_are_refused(tmp_path: Path, save: Callable[..., None]) -> None:
+    four = np.zeros((5, 6, 4), np.uint8)
+    save(tmp_path / "cmyk.tif", four, photometric="separated")
+    save(tmp_path / "four.tif", four, photometric="rgb", extrasamples=["unspecified"])
+    save(tmp_path / "two.tif", four[..., :2], photometric="minisblack", planarconfig="contig")
+    Image.fromarray(four, "CMYK").save(tmp_path / "cmyk.jpg")
+    for name, message in (
+        ("cmyk.tif", "its colours are SEPARATED"),
+        ("four.tif", "neither grey nor RGB nor alpha"),
+        ("two.tif", "neither grey nor RGB nor alpha"),
+        ("cmyk.jpg", "its colours are CMYK"),
+    ):
+        with pytest.raises(DataError, match=rf"{name}: .*{message}"):
+            masks.read([tmp_path / name], indices=True)

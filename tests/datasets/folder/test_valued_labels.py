@@ -168,6 +168,13 @@ IGNORED: dict[str, tuple[Sequence[Any], str, tuple[str, ...], str, Sequence[np.n
         "#0000fa",
         [void(BLOB, IGNORE)],
     ),
+    "transparent pixels": (
+        [np.dstack([BLOB * 255] * 3 + [255 - 255 * EDGE.astype(np.uint8)])],
+        ".png",
+        (),
+        "transparent",
+        [void(BLOB, IGNORE)],
+    ),
     "white around": (
         [np.where(EDGE[..., None], 255, COLOURS[3 - 2 * BLOB])],
         ".png",
@@ -193,10 +200,23 @@ def test_ignored_pixels(name: str, with_masks: Callable[..., Path]) -> None:
 
 
 def test_ignored_pixels_beside_any_object(with_masks: Callable[..., Path]) -> None:
-    found = scan(settings(images=with_masks([void(BOTH * 7, 255)]), labels="any", ignore="255"))
+    found = scan(settings(images=with_masks([void(BOTH, 255)]), labels="any", ignore="255"))
     np.testing.assert_array_equal(
         found.reading.labels(found.pairs[0].mask)[0], void(BOTH > 0, True) * np.uint8(1) + 254 * EDGE
     )
+
+
+def test_any_object_in_a_jpeg_is_refused_unless_it_is_black_and_white(
+    tmp_path: Path, save: Callable[..., None]
+) -> None:
+    disc = (np.hypot(*np.mgrid[-60:60, -60:60]) < 40).astype(np.uint8)
+    save(tmp_path / "images" / "0.png", disc)
+    save(tmp_path / "masks" / "0.jpg", disc * 255)
+    found = scan(settings(images=tmp_path, labels="any"))
+    assert np.mean(found.reading.labels(found.pairs[0].mask)[0] != disc) < 0.01
+    save(tmp_path / "masks" / "0.jpg", disc * 40)
+    with pytest.raises(DataError):
+        scan(settings(images=tmp_path, labels="any"))
 
 
 def test_a_mask_of_ignored_pixels_and_background_is_empty(with_masks: Callable[..., Path]) -> None:

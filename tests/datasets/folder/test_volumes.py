@@ -105,7 +105,11 @@ def test_a_run_predicts_from_the_pixels_that_it_was_trained_on(volumes: Path, dt
     trained = dataset.load(data, Console(quiet=True))
     assert trained.images.shape == (12, 17, 18, 2 * context + 1)
     run = SimpleNamespace(
-        config=Config(data=data), dataset="folder/scans", slice_channels=1, window=trained.window, clipped=None
+        config=Config(data=data),
+        dataset="folder/scans",
+        slice_channels=1,
+        window=trained.window,
+        clipped=trained.clipped,
     )
     inputs = search.find([str(volumes / "images")])
     opened = [pipeline._read(run, one) for one in inputs]
@@ -145,8 +149,8 @@ def test_a_set_of_an_earlier_version_is_read_and_has_no_neighbours(
         patch.setattr(
             examples,
             "generate",
-            lambda *given, **more: (
-                (key, {k: v for k, v in one.items() if k != "volume"}) for key, one in generate(*given, **more)
+            lambda *args, **options: (
+                (key, {k: v for k, v in one.items() if k != "volume"}) for key, one in generate(*args, **options)
             ),
         )
         whole = dataset.load(data, Console(quiet=True))

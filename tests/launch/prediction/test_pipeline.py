@@ -63,7 +63,7 @@ def test_plain_pages_are_slices_unless_they_may_be_the_runs_channels(tmp_path, m
     pages = np.stack([np.full((4, 5), 100 * number, np.uint8) for number in range(3)])
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", metadata=metadata)
     (tmp_path / "out").mkdir()
-    run = SimpleNamespace(**{**vars(RUN), "slice_channels": channels})
+    run = SimpleNamespace(**{**vars(RUN), "channels": channels, "slice_channels": channels})
     ((_, outcome),) = outcomes(tmp_path / "a.tif", tmp_path / "out", run=run)
     if masks is None:
         assert "its 3 pages of 5x4 may be slices, or the channels of this run's images; save it as" in str(outcome)
