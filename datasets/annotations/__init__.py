@@ -55,6 +55,12 @@ def beside(images: Path) -> bool:
     return any(b'"shapes"' in path.read_bytes() for path in some)
 
 
+def whole(folder: Path) -> list[Path]:
+    """Return the files in a folder that look like COCO's."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == SUFFIX and path.is_file())
+    return [path for path in found if all(field in path.read_bytes() for field in (b'"annotations"', b'"categories"'))]
+
+
 def listing(images: Path, masks: Path) -> list[Path]:
     """Return the JSON files that hold the masks of `images`; [] where pictures do.
 
