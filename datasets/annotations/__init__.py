@@ -4,6 +4,7 @@ The mask of an image is its LabelMe file, or two files: the COCO file, and the i
 """
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,11 @@ def read(mask: Sequence[Path]) -> tuple[np.ndarray, Contents]:
     return content.codes, Contents(content.regions, known, content.without_area)
 
 
+def of(image: Path, file: Path) -> tuple[Path, ...]:
+    """Return the mask of an image whose annotations are in a JSON file, LabelMe's or COCO's."""
+    return (file,) if _is_labelme(file) else (file, image)
+
+
 def beside(images: Path) -> bool:
     """Say whether a folder holds an image and, beside it, its file as LabelMe saves it."""
     if not images.is_dir():
@@ -52,7 +58,7 @@ def beside(images: Path) -> bool:
     names = {key(path.name) for path in images.iterdir() if _is_picture(path)}
     named = (path for path in images.iterdir() if path.suffix.lower() == SUFFIX and key(path.name) in names)
     some = itertools.islice(named, 9)  # other programs put what they know of an image there, too
-    return any(b'"shapes"' in path.read_bytes() for path in some)
+    return any(map(_is_labelme, some))
 
 
 def whole(folder: Path) -> list[Path]:
@@ -156,3 +162,8 @@ def _place(path: Path, folder: Path) -> tuple[str, ...]:
 
 def _is_picture(path: Path) -> bool:
     return path.name.lower().endswith(formats.SUFFIXES) and not path.name.startswith(".")
+
+
+@functools.lru_cache(maxsize=1)  # all rows of a table may name one large file
+def _is_labelme(path: Path) -> bool:
+    return path.is_file() and b'"shapes"' in path.read_bytes()

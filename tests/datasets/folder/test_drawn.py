@@ -269,6 +269,19 @@ def test_images_in_subfolders_have_the_annotations_of_their_paths(tmp_path: Path
     np.testing.assert_array_equal(labels(found, 1), filled((1, NUCLEUS)))
 
 
+def test_a_table_names_annotations(images: Path, coco: Callable[..., Path], labelme: Callable[..., Path]) -> None:
+    file = coco([(1, CELL)], [(1, NUCLEUS)])
+    labelme([("cell", NUCLEUS)], [("cell", CELL)])
+    (images.parent / "t.csv").write_text("image,mask\nimages/a.png,instances.json\nimages/b.png,images/b.json\n")
+    found = scan(settings(table=images.parent / "t.csv"))
+    assert [pair.mask for pair in found.pairs] == [(file, images / "a.png"), (images / "b.json",)]
+    np.testing.assert_array_equal(labels(found, 0), filled((1, CELL)))
+    np.testing.assert_array_equal(labels(found, 1), filled((1, CELL)))
+    assert "annotations of LabelMe, instances.json are labels: 0 is background, 1 is cell" in found.describe()
+    with pytest.raises(DataError, match=r"t\.csv: data\.classes names vein, but there are cell, nucleus, vessel"):
+        scan(settings(table=images.parent / "t.csv", classes=("background", "vein")))
+
+
 def test_unused_images_of_the_file_are_noted(images: Path, coco: Callable[..., Path]) -> None:
     (images / "b.png").unlink()
     checked = check(settings(images=images, masks=coco([(1, CELL)])))
