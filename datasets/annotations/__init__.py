@@ -4,13 +4,15 @@ The mask of an image is its LabelMe file, or two files: the COCO file, and the i
 """
 
 import contextlib
+import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets import files
+from datasets import files, formats
 from datasets.annotations import coco, labelme
 from datasets.annotations.coco import key
 from datasets.annotations.raster import Region
@@ -44,27 +46,43 @@ def read(mask: Sequence[Path]) -> tuple[np.ndarray, Contents]:
     return content.codes, Contents(content.regions, known, content.without_area)
 
 
+def of(image: Path, file: Path) -> tuple[Path, ...]:
+    """Return the mask of an image whose annotations are in a JSON file, LabelMe's or COCO's."""
+    return (file,) if _is_labelme(file) else (file, image)
+
+
 def beside(images: Path) -> bool:
-    """Say whether a folder holds an image and a JSON file of its name, as LabelMe saves it."""
+    """Say whether a folder holds an image and, beside it, its file as LabelMe saves it."""
     if not images.is_dir():
         return False
-    names = {key(path.name) for path in images.iterdir() if path.suffix.lower() in files.IMAGES}
-    return any(key(path.name) in names for path in images.glob("*.[jJ][sS][oO][nN]"))
+    names = {key(path.name) for path in images.iterdir() if _is_picture(path)}
+    named = (path for path in images.iterdir() if path.suffix.lower() == SUFFIX and key(path.name) in names)
+    some = itertools.islice(named, 9)  # other programs put what they know of an image there, too
+    return any(map(_is_labelme, some))
+
+
+def whole(folder: Path) -> list[Path]:
+    """Return the files in a folder that look like COCO's."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == SUFFIX and path.is_file())
+    return [path for path in found if all(field in path.read_bytes() for field in (b'"annotations"', b'"categories"'))]
 
 
 def listing(images: Path, masks: Path) -> list[Path]:
     """Return the JSON files that hold the masks of `images`; [] where pictures do.
 
-    That is `masks` itself, or the JSON files of LabelMe in this folder, if it holds no pictures but those of `images`.
+    That is `masks` itself, or the JSON files in this folder if it holds no pictures, or the images alone.
     """
     if masks.is_file():
         return [masks] if masks.suffix.lower() == SUFFIX else []
-    if not masks.is_dir():
+    if not masks.is_dir() or (masks.resolve() == images.resolve() and not beside(images)):
         return []
-    found = [path for path in masks.rglob("*") if not path.name.startswith(".")]
-    if masks.resolve() != images.resolve() and any(path.suffix.lower() in files.IMAGES for path in found):
-        return []
-    return sorted(path for path in found if path.suffix.lower() == SUFFIX)
+    found = []
+    for path in masks.rglob("*"):
+        if masks.resolve() != images.resolve() and _is_picture(path):
+            return []
+        if path.suffix.lower() == SUFFIX and not path.name.startswith("."):
+            found.append(path)
+    return sorted(found)
 
 
 def pair(
@@ -140,3 +158,12 @@ def _file_of(image: Path, here: Path | None, by_name: Mapping[str, list[Path]]) 
 def _place(path: Path, folder: Path) -> tuple[str, ...]:
     """Return the folders below `folder`, and the name without suffix."""
     return *path.relative_to(folder).parent.parts, key(path.name)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.name.lower().endswith(formats.SUFFIXES) and not path.name.startswith(".")
+
+
+@functools.lru_cache(maxsize=1)  # all rows of a table may name one large file
+def _is_labelme(path: Path) -> bool:
+    return path.is_file() and b'"shapes"' in path.read_bytes()

@@ -75,7 +75,7 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
         DataError: for names that are not in the annotations.
         UndecidedError: where the annotations could mean two things.
     """
-    known, found, where = _names(summaries), _found(summaries), given.masks
+    known, found, where = _names(summaries), _found(summaries), given.masks or given.table
     if odd := [name for name in known if not is_text(name)]:
         raise files.DataError(f"{where}: calls a class {odd[0]!a}, which is no line of text; rename it")
     ignored = {IGNORED, given.ignore} & {*known, given.ignore} - {""}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import files, formats
+from datasets import annotations, files, formats
 from datasets.folder import sheet
 from datasets.folder.names import first_few
 from datasets.formats import dicom
@@ -54,7 +54,8 @@ def _row(table: Path, line: dict[str, str]) -> Row:
     for path in (image, mask):
         if not path.exists():
             raise files.DataError(f"{table}: there is no file {path}")
-    return Row(line["id"] or formats.stem(image), _files(image), _files(mask), line["group"])
+    masks = annotations.of(image, mask) if annotations.are([mask]) else _files(mask)
+    return Row(line["id"] or formats.stem(image), _files(image), masks, line["group"])
 
 
 def _files(path: Path) -> tuple[Path, ...]:

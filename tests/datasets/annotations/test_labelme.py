@@ -129,6 +129,17 @@ def test_files_are_found_beside_images_or_in_a_folder_of_their_own(save, tmp_pat
     assert annotations.listing(folder, other.parent) == []
 
 
+def test_other_files_of_the_images_names_are_no_annotations(save, tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "a.json").write_text('{"patient": "p1"}')
+    assert not annotations.beside(tmp_path)
+    assert annotations.listing(tmp_path, tmp_path) == []
+    scans = save([], "scans/a.json").parent  # BIDS describes each scan in a JSON file
+    assert annotations.listing(tmp_path, scans)
+    (scans / "a.nii.gz").touch()
+    assert annotations.listing(tmp_path, scans) == []
+
+
 def test_files_in_subfolders_belong_to_the_images_there(save, tmp_path):
     images, jsons = tmp_path / "images", tmp_path / "json"
     wanted = {images / place / "a.png": (save([], f"json/{place}/a.json"),) for place in ("x", "y")}
@@ -140,8 +151,10 @@ def test_files_in_subfolders_belong_to_the_images_there(save, tmp_path):
 
 def test_a_file_or_an_image_alone_is_a_fault(save, tmp_path):
     save([], "a.json")
-    faults = []
-    assert annotations.pair([tmp_path / "b.png"], tmp_path, tmp_path, faults) == {}
+    images, faults = [tmp_path / "b.png", tmp_path / "c.png"], []
+    images[1].touch()
+    paired = {images[1]: (save([], "c.json"),)}
+    assert annotations.pair(images, tmp_path, tmp_path, faults) == paired
     assert [fault.replace(str(tmp_path), "") for fault in faults] == [
         "/b.png: has no LabelMe file; save one, without shapes if nothing is to be seen",
         "no image for /a.json; add the missing files or remove these",

@@ -245,6 +245,43 @@ def test_all_faults_of_a_file_are_told_at_once(images: Path, coco: Callable[...,
     assert "instances.json is damaged" in checked.faults[0]
 
 
+def test_a_file_among_the_images_is_proposed(images: Path, coco: Callable[..., Path]) -> None:
+    file = coco([(1, CELL)]).rename(images / "_annotations.coco.json")
+    (images / "about.json").write_text("{}")
+    with pytest.raises(DataError, match=rf"holds no folder 'images'; .*; or give --config.data.masks={file}$"):
+        scan(settings(images=images))
+    checked = check(settings(images=images, masks=file))
+    assert (checked.faults, checked.notes) == (
+        [],
+        [f"{images}: about.json are of no format that is read, and are skipped"],
+    )
+
+
+def test_images_in_subfolders_have_the_annotations_of_their_paths(tmp_path: Path, coco: Callable[..., Path]) -> None:
+    top = tmp_path / "nested"
+    for place in "xy":
+        (top / place).mkdir(parents=True)
+        Image.fromarray(np.full((HEIGHT, WIDTH), ord(place), np.uint8)).save(top / place / "a.png")
+    sizes = [{"id": n, "file_name": f"{x}/a.png", "width": WIDTH, "height": HEIGHT} for n, x in enumerate("xy")]
+    found = scan(settings(images=top, masks=coco([(1, CELL)], [(1, NUCLEUS)], images=sizes)))
+    assert [pair.id for pair in found.pairs] == ["x/a", "y/a"]
+    np.testing.assert_array_equal(labels(found, 0), filled((1, CELL)))
+    np.testing.assert_array_equal(labels(found, 1), filled((1, NUCLEUS)))
+
+
+def test_a_table_names_annotations(images: Path, coco: Callable[..., Path], labelme: Callable[..., Path]) -> None:
+    file = coco([(1, CELL)], [(1, NUCLEUS)])
+    labelme([("cell", NUCLEUS)], [("cell", CELL)])
+    (images.parent / "t.csv").write_text("image,mask\nimages/a.png,instances.json\nimages/b.png,images/b.json\n")
+    found = scan(settings(table=images.parent / "t.csv"))
+    assert [pair.mask for pair in found.pairs] == [(file, images / "a.png"), (images / "b.json",)]
+    np.testing.assert_array_equal(labels(found, 0), filled((1, CELL)))
+    np.testing.assert_array_equal(labels(found, 1), filled((1, CELL)))
+    assert "annotations of LabelMe, instances.json are labels: 0 is background, 1 is cell" in found.describe()
+    with pytest.raises(DataError, match=r"t\.csv: data\.classes names vein, but there are cell, nucleus, vessel"):
+        scan(settings(table=images.parent / "t.csv", classes=("background", "vein")))
+
+
 def test_unused_images_of_the_file_are_noted(images: Path, coco: Callable[..., Path]) -> None:
     (images / "b.png").unlink()
     checked = check(settings(images=images, masks=coco([(1, CELL)])))
