@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -99,6 +100,40 @@ def test_deep_channels_have_a_window_each(root: Path) -> None:
     (a,), (b,) = (found.read(number)[0] for number in (0, 1))
     assert (a[..., 0].min(), a[..., 0].max()) == (b[..., 0].min(), b[..., 0].max()) == (0, 255)
     assert a[..., 1].max() < 140 < b[..., 1].max()
+
+
+def test_deep_tifs_of_many_channels_have_a_window_a_channel(root: Path) -> None:
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name, offset in (("a", 0), ("b", 50)):
+        image = np.arange(120).reshape(SHAPE)[..., None] * np.array([1, 10, 100, 500]) + offset
+        options = {"photometric": "minisblack", "planarconfig": "contig"}
+        tifffile.imwrite(root / f"images/{name}.tif", image.astype(np.uint16), **options)
+        Image.fromarray(BLOB).save(root / f"masks/{name}.png")
+    found = scan(settings(images=root))
+    assert found.window == pytest.approx((0, 169, 1, 1239, 12, 11_938, 60, 59_490), abs=2)
+    check_read_alike(found)
+    assert found.read(0)[0].min() == 0
+    assert found.read(1)[0].max() == 255
+
+
+def test_volumes_of_two_scans_are_channels_by_slice(root: Path) -> None:
+    """Two scans of a patient, as in BraTS: v_0000.nii.gz and v_0001.nii.gz."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    scans = [np.random.default_rng(number).normal(500, 100, (10, 12, 3)).astype(np.int16) for number in range(2)]
+    for number, volume in enumerate(scans):
+        image = nibabel.Nifti1Image(volume * (3 * number + 1), np.eye(4))
+        nibabel.save(image, root / f"images/v_{number:04}.nii.gz")
+    nibabel.save(nibabel.Nifti1Image((scans[0] > 500).astype(np.uint8), np.eye(4)), root / "masks/v.nii.gz")
+    found = scan(settings(images=root))
+    assert ([name for *_, name in found.names], found.channels) == (["v-000", "v-001", "v-002"], 2)
+    assert found.window is not None
+    assert found.window[3] > 3 * found.window[1]
+    check_read_alike(found)
+    (image, labels) = found.read(0)
+    assert (image.shape, labels.shape) == ((3, 12, 10, 2), (3, 12, 10))
+    assert image[..., 0][labels == 1].min() > image[..., 0][labels == 0].max() - 2
 
 
 def test_three_files_are_windowed_by_channel_and_an_rgb_file_is_not(root: Path, tmp_path: Path) -> None:
