@@ -46,7 +46,10 @@ def _reading(source: Source) -> list[Advice]:
         "ignore": "neither trains on nor scores pixels of this value, if they are not annotated",
     }
     text = {name: value if isinstance(value, str) else ",".join(value) for name, value in source.proposed.items()}
-    return [Advice(f"data.{name}", value, reasons[name]) for name, value in text.items()]
+    return [
+        Advice(f"data.{name}", value, reasons.get(name, "pairs images and masks by their names"))
+        for name, value in text.items()
+    ]
 
 
 def _groups(config: Config, source: Source, profile: Profile, output: Path) -> list[Advice]:
