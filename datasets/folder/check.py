@@ -13,6 +13,7 @@ from datasets.folder import class_names, drawn, groups, labels, layout, masks, p
 from datasets.folder import images as image_files
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.names import first_few
+from datasets.folder.proposal import UnpairedError
 from datasets.folder.scan import Scan, Scanned, assemble, scan_pairs
 from datasets.folder.settings import Settings
 from sharp_unet_jax.metrics import foreground
@@ -27,7 +28,7 @@ class Checked:
     found: Scan | None  # None where no pair is left
     kinds: dict[str, int]  # images of each format, mode and depth
     groups: dict[str, str]  # by id; {} where no table was given, or it was refused
-    suits: dict[str, Any]  # settings with which refused masks can be read, by their names; {} where there are none
+    suits: dict[str, Any]  # settings with which refused files pair and masks can be read, by name; {} if there are none
 
 
 def check(
@@ -35,9 +36,14 @@ def check(
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Checked:
     """Pair the files and read every mask. Raises DataError only where there are no folders, or nothing in them."""
-    given = layout.complete(given)
     faults: list[str] = []
+    try:
+        given = layout.complete(given)
+    except UnpairedError as error:
+        return _otherwise(error, given, track)
     scanned, indices = scan_pairs(given, faults, track)
+    if faults and (unpaired := pairs.unpaired(given)):
+        return _otherwise(unpaired, given, track)
     group_of: dict[str, str] = {}
     if given.groups not in (None, groups.FOLDERS):
         with files.collecting(faults):
@@ -54,6 +60,12 @@ def check(
         whole = assemble(given, scanned, reading)
     kinds = Counter(one.header.kind for one in scanned)
     return Checked(faults, _notes(given, scanned, reading), whole, dict(kinds.most_common()), group_of, suits)
+
+
+def _otherwise(error: UnpairedError, given: Settings, track: Callable[[Iterable[Any], int], Iterable[Any]]) -> Checked:
+    """Check the files as they pair by the settings that the error names."""
+    better = check(replace(given, **error.settings), track)
+    return replace(better, faults=[str(error), *better.faults], suits={**error.settings, **better.suits})
 
 
 def _can_be_decoded(one: Scanned, given: Settings, faults: list[str]) -> bool:

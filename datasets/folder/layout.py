@@ -56,14 +56,11 @@ def _with_folders(given: Settings) -> Settings:
         return replace(given, masks=images)
     missing = [name for name in ("images", "masks") if not (images / name).is_dir()]
     if missing and not pattern:
-        found = ""
-        with contextlib.suppress(files.DataError):
-            found = proposal.of_one(walk.named(images, walk.listing(images), series=False), given)
-        found = " or ".join(
-            [*filter(None, [found]), *(f"--config.data.masks={each}" for each in annotations.whole(images))]
-        )
         wrong = f"{images}: holds no folder '{missing[0]}'; name the folder of the masks, or add '{missing[0]}'"
-        raise files.DataError(wrong + (f"; or give {found}" if found else ""))
+        there: list[Named] = []
+        with contextlib.suppress(files.DataError):  # it holds no pictures at all
+            there = walk.named(images, walk.listing(images), series=False)
+        raise proposal.of_one(wrong, there, given)
     return replace(given, masks=images) if missing else replace(given, images=images / "images", masks=images / "masks")
 
 

@@ -8,6 +8,7 @@ from datasets import annotations, files
 from datasets.folder import groups, layout, matching, proposal, table, walk
 from datasets.folder.matching import Match
 from datasets.folder.names import Named, first_few
+from datasets.folder.proposal import UnpairedError
 from datasets.folder.settings import Settings
 
 
@@ -36,7 +37,7 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
     found, why = _match(given)
     for fault in why:
         with files.collecting(faults):
-            raise files.DataError(fault)
+            raise fault
     mask_of = _masks(given, found, faults)
     whole = [image for image in mask_of if len(image.files) >= len(given.channel_files)]
     by_folder = given.groups == groups.FOLDERS
@@ -116,16 +117,28 @@ def notes(given: Settings) -> list[str]:
     return found
 
 
-def _match(given: Settings) -> tuple[Match, list[str]]:
-    """Match all files, of complete settings. Returns also the faults, a line each."""
+def unpaired(given: Settings) -> UnpairedError | None:
+    """Return the error that names other settings by which files would pair that do not pair by these, if there is."""
+    try:
+        pairs(given)
+    except UnpairedError as error:
+        return error
+    except files.DataError:
+        pass
+    return None
+
+
+def _match(given: Settings) -> tuple[Match, list[files.DataError]]:
+    """Match all files, of complete settings. Returns also the faults."""
     images, masks = layout.names(given, series=True)
     found = matching.match(images, masks, given)
+    no_text = list(map(files.DataError, layout.no_text(given)))
     if layout.annotations_of(given):
-        return found, layout.no_text(given) + found.faults
+        return found, no_text + list(map(files.DataError, found.faults))
     if not found.whole and any(len(one.files) > 1 for one in (*images, *masks)):
         apart = matching.match(*layout.names(given, series=False), given)
         if apart.whole:  # each slice of a DICOM series has a mask of its own
-            return apart, []
+            return apart, no_text
     faults = [*found.faults]
     if any(found.alone):
         kinds = zip(("mask", "image"), (given.masks, given.images), found.alone, strict=True)
@@ -133,6 +146,7 @@ def _match(given: Settings) -> tuple[Match, list[str]]:
             f"no {kind} in {folder} for {first_few(one.name for one in left)}" for kind, folder, left in kinds if left
         ]
         faults.append(f"{'; '.join(alone)}; add the missing files, remove these, or name the pairs in data.table")
-    if faults and (better := proposal.of_two(images, masks, given)):
-        faults = [f"{faults[0]}; or give {better}"]
-    return found, layout.no_text(given) + faults
+    errors = list(map(files.DataError, faults))
+    if faults and isinstance(better := proposal.of_two(faults[0], images, masks, given), UnpairedError):
+        errors = [better]
+    return found, no_text + errors

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from datasets.errors import DataError
 from datasets.folder.matching import Match, match, split
 from datasets.folder.names import Named, plain
 from datasets.folder.settings import Settings
@@ -14,39 +15,48 @@ from datasets.folder.settings import Settings
 AFFIXES = ("image_prefix", "image_suffix", "mask_prefix", "mask_suffix")
 
 
-def of_two(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> str:
-    """Return settings by which images and masks pair that do not pair as they are given, in words; "" for none."""
+class UnpairedError(DataError):
+    """Files that do not pair, but would by other settings."""
+
+    def __init__(self, message: str, settings: dict[str, Any], matched: Match):
+        """Add to the message the `settings` by which the files pair as `matched`."""
+        values = {name: value if isinstance(value, str) else ",".join(value) for name, value in settings.items()}
+        fields = " ".join(f"--config.data.{name}={value}" for name, value in values.items())
+        number = f"all {matched.pairs}" if matched.whole else f"{matched.pairs} of {len(matched.image_of)} images"
+        super().__init__(f"{message}; or give {fields}, which pairs {number}")
+        self.settings = settings
+
+
+def of_two(message: str, images: Sequence[Named], masks: Sequence[Named], given: Settings) -> DataError:
+    """Return the error that images and masks do not pair, with the settings by which they would, if any are found."""
     if min(len(images), len(masks)) < 2:  # any two names differ by some beginning and ending
-        return ""
+        return DataError(message)
     before = match(images, masks, given).pairs
     for found in (_pattern(images, masks, given), *_endings(images, masks)):
+        if not found or any(getattr(given, name) for name in found):
+            continue
         matched = match(images, masks, replace(given, **found))
-        if found and (matched.whole or (not before and matched.pairs * 2 >= len(matched.image_of))):
-            return _words(found, matched)
-    return ""
+        if matched.whole or (not before and matched.pairs * 2 >= len(matched.image_of)):
+            return UnpairedError(message, found, matched)
+    return DataError(message)
 
 
-def of_one(both: Sequence[Named], given: Settings) -> str:
-    """Return the ending that tells masks from images in one folder, in words; "" where there is none."""
+def of_one(message: str, both: Sequence[Named], given: Settings) -> DataError:
+    """Return the error that one folder holds all files, with the ending that tells masks from images, if there is."""
     stems = {plain(one.stem) for one in both}
     endings = Counter(stem[at:] for stem in stems for at in range(1, len(stem)) if stem[:at] in stems)
     for end, number in endings.most_common(3):
         setting = replace(given, mask_suffix=end)
         matched = match(*split(both, setting), setting)
         if number > 1 and not (matched.faults or matched.alone[1]):
-            return _words({"mask_suffix": end}, matched)
-    return ""
-
-
-def _words(found: dict[str, Any], matched: Match) -> str:
-    values = {name: value if isinstance(value, str) else ",".join(value) for name, value in found.items()}
-    fields = " ".join(f"--config.data.{name}={value}" for name, value in values.items())
-    number = f"all {matched.pairs}" if matched.whole else f"{matched.pairs} of {len(matched.image_of)} images"
-    return f"{fields}, which pairs {number}"
+            return UnpairedError(message, {"mask_suffix": end}, matched)
+    return DataError(message)
 
 
 def _pattern(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> dict[str, Any]:
     """Return the beginnings and endings that all images, or all masks, have, but for what they share: the fewest."""
+    if any(getattr(given, name) for name in AFFIXES):
+        return {}
     (image_prefix, image_suffix), (mask_prefix, mask_suffix) = map(_affixes, (images, masks))
     while image_prefix and mask_prefix and image_prefix[-1] == mask_prefix[-1]:
         image_prefix, mask_prefix = image_prefix[:-1], mask_prefix[:-1]

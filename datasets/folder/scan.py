@@ -194,6 +194,9 @@ def _check_sizes(one: Scanned) -> None:
         return
     sizes = " but its mask {} is ".join(f"{w}x{h}{volumes.times(n)}" for n, (w, h) in held)
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
+    pages = one.mask.slices == 1 < one.header.slices and one.pair.image[0].suffix.lower() in files.TIF
+    channels = "; if they are channels, give --config.data.pages=channels" if pages else ""
     raise files.DataError(
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"
+        f"{channels}"
     )

@@ -106,10 +106,10 @@ def test_surprises(with_masks: Callable[..., Path]) -> None:
 def test_no_pairs_at_all_say_how_masks_are_named(with_masks: Callable[..., Path]) -> None:
     root = with_masks([BLOB] * 2)
     for index in range(2):
-        (root / f"masks/{index}.png").rename(root / f"masks/mask{index}.png")
+        (root / f"masks/{index}.png").rename(root / f"masks/{'xy'[index]}.png")
     checked = check(settings(images=root))
     assert checked.found is None
-    assert "the first image is 0.png and the first mask mask0.png" in checked.faults[-1]
+    assert "the first image is 0.png and the first mask x.png" in checked.faults[-1]
 
 
 def test_files_that_all_failed_are_not_said_to_have_no_partner(with_masks: Callable[..., Path]) -> None:
@@ -119,14 +119,30 @@ def test_files_that_all_failed_are_not_said_to_have_no_partner(with_masks: Calla
     assert all("they must be equal" in fault for fault in checked.faults)
 
 
-def test_a_pattern_that_would_pair_all_files_is_proposed(with_masks: Callable[..., Path]) -> None:
+def test_files_are_checked_as_the_proposed_settings_pair_them(with_masks: Callable[..., Path]) -> None:
     root = with_masks([BLOB] * 3)
     for index in range(3):
         (root / f"masks/{index}.png").rename(root / f"masks/{index}_lesion.png")
     checked = check(settings(images=root))
-    assert checked.found is None
-    assert "or give --config.data.mask_suffix=_lesion, which pairs all 3" in checked.faults[0]
-    assert check(settings(images=root, mask_suffix="_lesion")).faults == []
+    (fault,) = checked.faults
+    assert fault.endswith("or give --config.data.mask_suffix=_lesion, which pairs all 3")
+    assert checked.suits == {"mask_suffix": "_lesion"}
+    again = check(settings(images=root, mask_suffix="_lesion"))
+    assert again.faults == []
+    assert again.found == checked.found
+
+
+def test_one_folder_of_all_files_is_checked_as_proposed(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 3)
+    for index in range(3):
+        (root / f"images/{index}.png").rename(root / f"{index}.png")
+        (root / f"masks/{index}.png").rename(root / f"{index}_seg.png")
+    (root / "images").rmdir()
+    (root / "masks").rmdir()
+    checked = check(settings(images=root))
+    assert len(checked.faults) == 1
+    assert checked.suits == {"mask_suffix": "_seg"}
+    assert [pair.id for pair in checked.found.pairs] == ["0", "1", "2"]
 
 
 def test_folders_that_may_be_patients_are_noted(with_masks: Callable[..., Path]) -> None:
