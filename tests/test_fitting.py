@@ -184,7 +184,7 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ({"images": IMAGES[..., None]}, r"image 0 is \(16, 24, 3, 1\): give \(height, width\) or"),
         ({"images": IMAGES[:5]}, "5 images, but 12 masks: every image needs one"),
         ({"images": [], "masks": []}, "there are no images"),
-        ({"images": [*IMAGES[:11], IMAGES[11, :, :, 0]]}, "some images are RGB and some are grey"),
+        ({"images": [*IMAGES[:11], IMAGES[11, :, :, 0]]}, "some images are grey and some are RGB"),
         ({"images": [*IMAGES[:11], np.zeros((9, 9, 3), np.uint8)]}, r"mask 11 is \(16, 24\), and its image is \(9, 9"),
         ({"masks": MASKS[..., None]}, r"mask 0 is \(16, 24, 1\), and its image is .*: a mask is \(height, width\)"),
         ({"masks": MASKS / 2}, "mask 0 is float64, from 0.0 to 0.5: give the class of each pixel"),

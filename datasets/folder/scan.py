@@ -16,7 +16,7 @@ from datasets.folder.drawn import Drawn
 from datasets.folder.names import first_few
 from datasets.folder.settings import Settings
 from datasets.formats.stack import Header
-from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges
+from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges, such
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE, foreground
 
@@ -163,17 +163,13 @@ def _channels(scanned: Sequence[Scanned]) -> int:
     for one in scanned:
         first_of.setdefault(one.header.channels, one)
     if len(first_of) > 1 and first_of.keys() != {1, 3}:
-        few, many = (first_of[number] for number in sorted(first_of)[:2])
+        odd = next(number for number in first_of if number not in (1, 3))
+        other = next(number for number in first_of if number != odd)
         raise files.DataError(
-            f"{few.pair.image[0]} is {_kind(few)} but {many.pair.image[0]} is {_kind(many)}; all images of a set have "
-            "the same channels: save them alike, or apart"
+            f"{first_of[odd].pair.image[0]} is {such(odd)} but {first_of[other].pair.image[0]} is {such(other)}; all "
+            "images of a set have the same channels: save them alike, or apart"
         )
     return max(first_of)
-
-
-def _kind(one: Scanned) -> str:
-    channels = one.header.channels
-    return kind(channels) if channels in (1, 3) else f"of {kind(channels)}"
 
 
 def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Window | None:

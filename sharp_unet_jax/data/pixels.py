@@ -20,6 +20,11 @@ def kind(channels: int) -> str:
     return {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
 
 
+def such(channels: int) -> str:
+    """Say what images of a number of channels are: "grey", "RGB", "of 5 channels"."""
+    return kind(channels) if channels in (1, 3) else f"of {kind(channels)}"
+
+
 def shown(image: np.ndarray) -> np.ndarray:
     """Return an image (..., H, W, C) as it is drawn: (..., H, W, 1), grey, or (..., H, W, 3), RGB, of its dtype.
 
@@ -43,7 +48,7 @@ def check_pairs(name: str, window: Window, channels: int) -> None:
     """Refuse a window of one pair a channel for other channels. Raises InputError, which begins with `name`."""
     if len(window) not in (2, 2 * channels):
         raise InputError(
-            f"{name}: has {len(window) // 2} pairs of low,high, and the images are {kind(channels)}: give one pair "
+            f"{name}: has {len(window) // 2} pairs of low,high, and the images are {such(channels)}: give one pair "
             "for all channels, or one for each"
         )
 
@@ -91,9 +96,7 @@ def as_trained(image: np.ndarray, channels: int, window: Window | None) -> np.nd
         elif channels == 1 and image.shape[-1] == 3 and (image == image[..., :1]).all():
             image = image[..., :1]
         else:
-            here, there = (
-                kind(count) if count in (1, 3) else f"of {count} channels" for count in (image.shape[-1], channels)
-            )
+            here, there = such(image.shape[-1]), such(channels)
             raise InputError(f"the image is {here}, and the run was trained on images that are {there}: convert it")
     if window is not None:
         check_pairs("window", window, channels)

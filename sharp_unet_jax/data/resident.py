@@ -175,8 +175,8 @@ def _checked(examples: Iterable[neighbours.Slice], name: str, classes: tuple[str
     number = 0
     for image, mask, id_, group, volume in examples:
         if shape not in (None, image.shape):
-            kinds = " and some ".join(f"are {pixels.kind(channels)}" for channels in (shape[-1], image.shape[-1]))
-            raise InputError(f"{name}: some images {kinds}; make them all one or the other")
+            few, many = map(pixels.such, sorted((shape[-1], image.shape[-1])))
+            raise InputError(f"{name}: some images are {few} and some are {many}; make them all one or the other")
         if (mask == IGNORE).all():  # any prediction would do
             at = "x".join(map(str, mask.shape))
             raise InputError(f"{name}: at {at} all pixels of {id_!r} are ignored: remove the image or raise the size")

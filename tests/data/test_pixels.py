@@ -44,7 +44,7 @@ def test_a_window_that_is_none_is_refused(window):
 def test_windows_pairs_are_one_or_those_of_the_channels():
     pixels.check_pairs("window", (0.0, 1.0), 5)
     pixels.check_pairs("window", (0.0, 1.0, 0.0, 2.0), 2)
-    with pytest.raises(InputError, match=r"window: has 2 pairs of low,high, and the images are 5 channels"):
+    with pytest.raises(InputError, match=r"window: has 2 pairs of low,high, and the images are of 5 channels"):
         pixels.check_pairs("window", (0.0, 1.0, 0.0, 2.0), 5)
 
 

@@ -178,7 +178,7 @@ def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
     [
         ((1.0, 2.0, 3.0), np.uint16, "data.window: must be low,high"),
         ((2.0, 1.0), np.uint16, "data.window: must be low,high"),
-        ((0.0, 1.0) * 3, np.uint16, "data.window: has 3 pairs of low,high, and the images are 2 channels"),
+        ((0.0, 1.0) * 3, np.uint16, "data.window: has 3 pairs of low,high, and the images are of 2 channels"),
         ((0.0, 1.0), np.uint8, "data.window: all images have 8 bits a channel"),
     ],
 )
