@@ -25,7 +25,7 @@ class Data:
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
     # Builder "folder" alone, as all of the following: a folder of images, or holding images/ and masks/, or nnU-Net's.
     images: str = ""
-    masks: str = ""  # a folder of masks, or a COCO file
+    masks: str = ""  # a folder of masks, or of LabelMe files, or a COCO file
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
     groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in
     image_prefix: str = ""  # beginning of the names of images that those of their masks do not have
@@ -36,7 +36,8 @@ class Data:
     class_files: tuple[str, ...] = ()  # folders or endings of masks, if each class is a file of its own; the first wins
     classes: tuple[str, ...] = ()  # names, background first, or name=#rrggbb, name=128; () finds them in the masks
     labels: Literal["classes", "any"] = "classes"  # any: every label above 0 is the one foreground
-    ignore: str = ""  # mask value or colour "#rrggbb" of pixels that are neither trained on nor scored
+    # Value, colour "#rrggbb" or, in annotations, name of what is neither trained on nor scored.
+    ignore: str = ""
     pages: Literal["", "channels", "slices"] = ""  # the pages of a TIF, if the file does not say
     axis: Literal["axial", "coronal", "sagittal"] = "axial"  # of the slices that a NIfTI volume is cut into
     # low,high that become 0 and 255, for several channels low,high,low,high; () finds it

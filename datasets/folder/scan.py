@@ -162,8 +162,7 @@ def _channels(scanned: Sequence[Scanned]) -> int:
     first_of: dict[int, Scanned] = {}
     for one in scanned:
         first_of.setdefault(one.header.channels, one)
-    joined = any(formats.are_channels(one.pair.image) for one in first_of.values())
-    if len(first_of) > 1 and (joined or first_of.keys() != {1, 3}):
+    if len(first_of) > 1 and first_of.keys() != {1, 3}:
         few, many = (first_of[number] for number in sorted(first_of)[:2])
         raise files.DataError(
             f"{few.pair.image[0]} is {_kind(few)} but {many.pair.image[0]} is {_kind(many)}; all images of a set have "
@@ -199,6 +198,9 @@ def _check_sizes(one: Scanned) -> None:
         return
     sizes = " but its mask {} is ".join(f"{w}x{h}{volumes.times(n)}" for n, (w, h) in held)
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
+    pages = one.mask.slices == 1 < one.header.slices and one.pair.image[0].suffix.lower() in files.TIF
+    channels = "; if they are channels, give --config.data.pages=channels" if pages else ""
     raise files.DataError(
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"
+        f"{channels}"
     )

@@ -7,6 +7,7 @@ import jax
 from launch.preview.source import Source
 from sharp_unet_jax.advice import duration
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import neighbours
 
 MEASURED = 2  # models at most: each is compiled, which takes half a minute on a slow machine
 
@@ -14,8 +15,9 @@ MEASURED = 2  # models at most: each is compiled, which takes half a minute on a
 def text(config: Config, source: Source, devices: Sequence[jax.Device]) -> str:
     """Measure the first models of the config, and say how long their runs take at most: without early stopping."""
     measured, said, seconds = config.models[:MEASURED], [], 0.0
+    channels = neighbours.channels(source.channels, config.data.context)
     for model in measured:
-        pace = duration.measure(config, model, channels=source.channels, classes=source.classes, devices=devices)
+        pace = duration.measure(config, model, channels=channels, classes=source.classes, devices=devices)
         took = duration.sweep(config, pace, len(source.ids))
         seconds += took
         said.append(f"{model} {_words(took)} ({pace.training:.3g} s a step of {config.batch_size} images)")

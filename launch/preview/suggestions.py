@@ -13,6 +13,7 @@ from sharp_unet_jax.advice import memory, settings
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import neighbours
 from sharp_unet_jax.storage import atomic, spreadsheet
 
 
@@ -27,7 +28,7 @@ def suggest(
     # The settings of a built-in data set are its paper's.
     kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
     room, fast = memory.at_hand(device), device.platform != "cpu"
-    better, channels = applied(config, changes), source.channels * (2 * config.data.context + 1)
+    better, channels = applied(config, changes), neighbours.channels(source.channels, config.data.context)
     return changes + settings.settings(better, profile, channels=channels, room=room, fast=fast, kept=kept)
 
 

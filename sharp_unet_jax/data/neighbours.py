@@ -10,6 +10,11 @@ from sharp_unet_jax.errors import InputError
 Slice = tuple[np.ndarray, np.ndarray, str, str, str]  # image, mask, id, group, volume ("" where there is none)
 
 
+def channels(own: int, context: int) -> int:
+    """Return the channels of a slice with `own` ones and its neighbours."""
+    return own * (2 * context + 1)
+
+
 def stacked(slices: Sequence[np.ndarray] | np.ndarray, context: int) -> Iterator[np.ndarray]:
     """Yield each slice of a volume with its `context` neighbours on either side.
 

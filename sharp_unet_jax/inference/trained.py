@@ -108,7 +108,7 @@ class Trained:
         Raises:
             InputError: for an image that the run cannot read.
         """
-        one = (1, 3, self.channels)
+        one = (1, 3, self.slice_channels)
         if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
             raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
         if context := self.config.data.context:

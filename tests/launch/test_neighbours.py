@@ -12,7 +12,8 @@ from rich.console import Console
 
 from launch import cv, predict
 from launch.console import dataset, image
-from launch.preview import source, suggestions
+from launch.preview import hours, source, suggestions
+from sharp_unet_jax.advice import duration
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import model_card, trained
@@ -115,6 +116,10 @@ def test_prepare_counts_the_channels_of_neighbours_and_suggests_groups(sweep, tm
     monkeypatch.setattr(suggestions.memory, "at_hand", lambda device: 2**30)
     advice = suggestions.suggest(config, [], found, profile, tmp_path, jax.devices()[0])
     assert seen == [3]
+    monkeypatch.setattr(duration, "measure", lambda *args, channels, **options: seen.append(channels) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        hours.text(config, found, jax.devices()[:1])
+    assert seen == [3, 3]
     assert [(each.field, each.value) for each in advice] == [("grouped", "true")]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -12,10 +13,9 @@ from rich.console import Console
 
 from datasets import built, files, formats
 from datasets.build import build
-from datasets.folder import check, images, pairs
+from datasets.folder import check, images
 from datasets.folder.scan import Scan, scan
 from datasets.folder.settings import settings
-from datasets.formats import channel_files
 from launch.console import dataset
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data.pixels import as_trained
@@ -26,21 +26,9 @@ BLOB[3:8, 2:6] = True
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder whose images are files a channel: a_0.png, a_1.png, ... are the image "a"."""
-
-    def joined(given: Any, faults: list[str] | None = None) -> tuple[pairs.Pair, ...]:
-        del given
-        named = [(formats.stem(path), path) for path in sorted((root / "images").iterdir())]
-        endings = sorted({name[1:] for name, _ in named if "_" in name})
-        mask_of = {path.stem: path for path in (root / "masks").iterdir()}
-        whole = channel_files.split([(n, p) for n, p in named if n not in mask_of], endings, faults)
-        plain = {name: (path,) for name, path in named if name in mask_of}
-        return tuple(pairs.Pair(name, paths, (mask_of[name],)) for name, paths in sorted((whole | plain).items()))
-
-    root = tmp_path / "mine"
-    monkeypatch.setattr(pairs, "pairs", joined)
-    return root
+def root(tmp_path: Path) -> Path:
+    """Return a folder to write to, for files with nnU-Net's names: a_0000.png, a_0001.png, ... are the image "a"."""
+    return tmp_path / "mine"
 
 
 def planes(number: int, channels: int, dtype: type = np.uint8) -> list[np.ndarray]:
@@ -52,7 +40,7 @@ def save(root: Path, name: str, channels: Sequence[np.ndarray]) -> None:
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number, plane in enumerate(channels):
-        path = root / "images" / (f"{name}_{number}" if len(channels) > 1 else name)
+        path = root / "images" / f"{name}_{number:04}"
         if plane.dtype == np.uint8:
             Image.fromarray(plane).save(f"{path}.png")
         else:
@@ -114,6 +102,40 @@ def test_deep_channels_have_a_window_each(root: Path) -> None:
     assert a[..., 1].max() < 140 < b[..., 1].max()
 
 
+def test_deep_tifs_of_many_channels_have_a_window_a_channel(root: Path) -> None:
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name, offset in (("a", 0), ("b", 50)):
+        image = np.arange(120).reshape(SHAPE)[..., None] * np.array([1, 10, 100, 500]) + offset
+        options = {"photometric": "minisblack", "planarconfig": "contig"}
+        tifffile.imwrite(root / f"images/{name}.tif", image.astype(np.uint16), **options)
+        Image.fromarray(BLOB).save(root / f"masks/{name}.png")
+    found = scan(settings(images=root))
+    assert found.window == pytest.approx((0, 169, 1, 1239, 12, 11_938, 60, 59_490), abs=2)
+    check_read_alike(found)
+    assert found.read(0)[0].min() == 0
+    assert found.read(1)[0].max() == 255
+
+
+def test_volumes_of_two_scans_are_channels_by_slice(root: Path) -> None:
+    """Two scans of a patient, as in BraTS: v_0000.nii.gz and v_0001.nii.gz."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    scans = [np.random.default_rng(number).normal(500, 100, (10, 12, 3)).astype(np.int16) for number in range(2)]
+    for number, volume in enumerate(scans):
+        image = nibabel.Nifti1Image(volume * (3 * number + 1), np.eye(4))
+        nibabel.save(image, root / f"images/v_{number:04}.nii.gz")
+    nibabel.save(nibabel.Nifti1Image((scans[0] > 500).astype(np.uint8), np.eye(4)), root / "masks/v.nii.gz")
+    found = scan(settings(images=root))
+    assert ([name for *_, name in found.names], found.channels) == (["v-000", "v-001", "v-002"], 2)
+    assert found.window is not None
+    assert found.window[3] > 3 * found.window[1]
+    check_read_alike(found)
+    (image, labels) = found.read(0)
+    assert (image.shape, labels.shape) == ((3, 12, 10, 2), (3, 12, 10))
+    assert image[..., 0][labels == 1].min() > image[..., 0][labels == 0].max() - 2
+
+
 def test_three_files_are_windowed_by_channel_and_an_rgb_file_is_not(root: Path, tmp_path: Path) -> None:
     deep = [plane // (4**number) for number, plane in enumerate(planes(0, 3, np.uint16))]
     save(root, "a", deep)
@@ -145,7 +167,7 @@ def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
     check_read_alike(found)
     np.testing.assert_array_equal(found.read(1)[0][0], np.dstack(planes(1, 2)))
     (note,) = check.check(settings(images=root, window=window)).notes
-    assert note.startswith("b_0.png have 8 bits a channel and stay as they are, and the other images are deeper")
+    assert note.startswith("b_0000.png have 8 bits a channel and stay as they are, and the other images are deeper")
     low, high = np.reshape(window, (-1, 2)).T
     exact = 255 * np.clip((np.dstack(planes(0, 2, np.uint16)) - low) / (high - low), 0, 1)
     np.testing.assert_allclose(found.read(0)[0][0], exact, atol=0.51)
@@ -167,11 +189,16 @@ def test_a_window_that_cannot_be_used_is_refused(window: Any, dtype: Any, messag
     assert [fault for fault in check.check(settings(images=root, window=window)).faults if fault.startswith(message)]
 
 
-@pytest.mark.parametrize(("one", "other"), [("grey", "2"), ("RGB", "2"), ("grey", "3")])
-def test_images_of_different_channels_are_refused(one: str, other: str, root: Path) -> None:
-    save(root, "a", [np.dstack(planes(0, 3)) if one == "RGB" else planes(0, 1)[0]])
-    save(root, "b", planes(1, int(other)))
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (3, 2), (1, 5), (2, 5)])
+def test_images_of_different_channels_are_refused(one: int, other: int, root: Path) -> None:
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name, channels in (("a", one), ("b", other)):
+        image = np.dstack(planes(0, channels))
+        layout = {"planarconfig": "contig"} if channels > 1 else {}
+        tifffile.imwrite(root / f"images/{name}.tif", image, photometric="minisblack", **layout)
+        Image.fromarray(BLOB).save(root / f"masks/{name}.png")
     with pytest.raises(files.DataError, match=r"all images of a set have the same channels") as error:
         scan(settings(images=root))
-    assert {"a.png", "b_0.png"} == {Path(word).name for word in str(error.value).split() if word.endswith(".png")}
+    assert {"a.tif", "b.tif"} == {Path(word).name for word in str(error.value).split() if word.endswith(".tif")}
     assert len(check.check(settings(images=root)).faults) == 1

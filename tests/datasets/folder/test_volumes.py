@@ -256,7 +256,7 @@ def test_a_nifti_mask_beside_its_dicom_series_is_refused(
 ) -> None:
     dicom_series(["A", "B"])
     placed(tmp_path / "masks/s1.nii.gz", LABELS, "RAS", sides=(0.8, 0.6, 2.0))
-    with pytest.raises(DataError, match=r"s1.nii.gz: lies 1.6 mm from its image"):
+    with pytest.raises(DataError, match=r"s1.nii.gz: lies 1.6 mm from 0.dcm"):
         scan.scan(settings(images=tmp_path))
 
 
