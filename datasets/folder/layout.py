@@ -31,7 +31,8 @@ def complete(given: Settings) -> Settings:
         return given
     with contextlib.suppress(files.DataError):  # `pairs` raises it again
         images, masks = names(given, series=False)
-        numbered = channel_files.numbered("/".join((*one.folders, one.stem)) for one in images)
+        if not (numbered := channel_files.numbered(one.stem for one in images)):
+            return given
         joined = replace(given, channel_files=numbered)
         plain, better = (matching.match(images, masks, each).pairs for each in (given, joined))
         return joined if better > plain == 0 else given  # the frames of a video have such names, too

@@ -21,9 +21,7 @@ def listing(folder: Path) -> list[Path]:
     found = found or [path for path in _below(folder) if _is_picture(path)]
     if not found:
         raise files.DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
-    return sorted(
-        found, key=lambda path: (files.natural(path.relative_to(folder).with_suffix("").as_posix()), path.name)
-    )
+    return sorted(found, key=lambda path: (files.natural(str(path).removesuffix(path.suffix)), path.name))
 
 
 def named(
@@ -39,7 +37,7 @@ def named(
         every: these have a name, too.
         keep: folders whose names matter; the outer folders that all pictures lie in are otherwise left out.
     """
-    paths = [path for path in paths if is_text(str(path.relative_to(folder)))]
+    paths = [path for path in paths if is_text(str(path)) or is_text(str(path.relative_to(folder)))]
     if not paths:
         return []
     shared = Path(os.path.commonpath([path.parent for path in paths])).relative_to(folder).parts
@@ -60,7 +58,7 @@ def no_text(folder: Path, paths: Sequence[Path]) -> list[str]:
     """Return a fault for each name below `folder` that is no text."""
     wrong = {
         (folder.joinpath(*parts[:index]), part)
-        for parts in (path.relative_to(folder).parts for path in paths)
+        for parts in (path.relative_to(folder).parts for path in paths if not is_text(str(path)))
         for index, part in enumerate(parts)
         if not is_text(part)
     }
@@ -84,11 +82,12 @@ def notes(folder: Path, others: Iterable[Path]) -> list[str]:
 def _below(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way."""
     for where, inside, names in os.walk(folder, followlinks=True):
-        here = Path(where).resolve()
-        inside[:] = [
-            name for name in inside if _is_shown(name) and not here.is_relative_to(Path(where, name).resolve())
-        ]
+        inside[:] = [name for name in inside if _is_shown(name) and not _leads_around(Path(where, name))]
         yield from (Path(where, name) for name in names if _is_shown(name))
+
+
+def _leads_around(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _is_shown(name: str) -> bool:

@@ -228,12 +228,26 @@ def test_all_empty_masks_and_none_at_all(tmp_path, check):
     code, text, _ = check(write(tmp_path / "mine", pictures(3), squares(3, value=0)))
     assert code == 1
     assert "all 3 masks are empty" in " ".join(text.split())
+    (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match="holds no folder 'images'"):
-        check(tmp_path)
+        check(tmp_path / "bare")
     with pytest.raises(DataError, match=r"--config\.data\.images=FOLDER"):
         check("")
     with pytest.raises(InputError, match=r"did you mean --config\.data\.masks"):
         check(tmp_path / "mine", "--config.data.mask=x")
+
+
+def test_files_that_do_not_pair_get_a_command_by_which_they_do(tmp_path, check):
+    root = write(tmp_path / "mine", pictures(12), squares(12))
+    for path in (root / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_outlined{path.suffix}"))
+    code, text, _ = check(root)
+    assert code == 1
+    assert "--config.data.mask_suffix=" in " ".join(text.split("launch.cv would refuse")[1].split())
+    config, _ = suggested(text)
+    assert config.data.mask_suffix.endswith("_outlined")
+    code, text, _ = check(root, f"--config.data.mask_suffix={config.data.mask_suffix}")
+    assert code == 0
 
 
 def test_objects_that_vanish_at_the_training_size(tmp_path, check):
