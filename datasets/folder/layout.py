@@ -58,6 +58,7 @@ def _with_folders(given: Settings) -> Settings:
     missing = [name for name in ("images", "masks") if not (images / name).is_dir()]
     if missing and not pattern:
         wrong = f"{images}: holds no folder '{missing[0]}'; name the folder of the masks, or add '{missing[0]}'"
+        wrong += "".join(f"; or give --config.data.masks={each}" for each in annotations.whole(images))
         there: list[Named] = []
         with contextlib.suppress(files.DataError):  # it holds no pictures at all
             there = walk.named(images, walk.listing(images), series=False)
