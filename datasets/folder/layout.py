@@ -71,6 +71,7 @@ def called(given: Settings) -> str:
     if given.table is not None:
         return given.table.stem
     top = (given.images or Path()).resolve()
+    top = walk.top(top)
     return top.parent.name if top.name == "images" else top.name
 
 
@@ -81,13 +82,13 @@ def names(given: Settings, *, series: bool) -> tuple[list[Named], list[Named]]:
     """
     assert given.images is not None  # `complete` sees to it
     assert given.masks is not None
-    images = walk.named(given.images, walk.listing(given.images), series=series)
+    images = walk.named(walk.top(given.images), walk.listing(given.images), series=series)
     if annotations_of(given):
         return images, []
     if given.masks.resolve() == given.images.resolve():
         return matching.split(images, given)
     keep = {*given.class_files, *(folder for image in images for folder in image.folders)}
-    return images, walk.named(given.masks, walk.listing(given.masks), series=series, every=True, keep=keep)
+    return images, walk.named(walk.top(given.masks), walk.listing(given.masks), series=series, every=True, keep=keep)
 
 
 def paths(given: Settings) -> list[Path]:
@@ -112,4 +113,4 @@ def annotations_of(given: Settings) -> list[Path]:
 
 def no_text(given: Settings) -> list[str]:
     """Return a fault for each file or folder whose name is no text; `names` leaves these out."""
-    return [fault for folder in folders(given) for fault in walk.no_text(folder, walk.listing(folder))]
+    return [fault for folder in folders(given) for fault in walk.no_text(walk.top(folder), walk.listing(folder))]

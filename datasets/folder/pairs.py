@@ -145,7 +145,10 @@ def _match(given: Settings) -> tuple[Match, list[files.DataError]]:
         alone = [
             f"no {kind} in {folder} for {first_few(one.name for one in left)}" for kind, folder, left in kinds if left
         ]
-        faults.append(f"{'; '.join(alone)}; add the missing files, remove these, or name the pairs in data.table")
+        remedy = (
+            "add the missing files, leave these out by a pattern (data.images=FOLDER/*/image/*.png), or name the pairs"
+        )
+        faults.append(f"{'; '.join(alone)}; {remedy} in data.table")
     errors = list(map(files.DataError, faults))
     if faults and isinstance(better := proposal.of_two(faults[0], images, masks, given), UnpairedError):
         errors = [better]

@@ -1,5 +1,6 @@
-"""The files of a folder: those directly in it or, where it holds none, those in the folders below."""
+"""The files of a folder: those directly in it or, where it holds none, those in the folders below; or of a pattern."""
 
+import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,15 +11,31 @@ from datasets.folder.names import Named, first_few, is_text, plain
 from datasets.formats import dicom
 
 
+def top(folder: Path) -> Path:
+    """Return the folder itself, or that around all files of a pattern such as `data/*/image/*.bmp`: `data`."""
+    if not is_pattern(folder):
+        return folder
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
+
+
+def is_pattern(folder: Path) -> bool:
+    """Say whether this is no folder but a pattern of paths, with `*`, `?` or `[`."""
+    return glob.has_magic(str(folder)) and not folder.exists()
+
+
 def listing(folder: Path) -> list[Path]:
     """Return the pictures directly in a folder or, where there are none, all below it, in natural order.
 
-    Raises DataError where there are none.
+    A pattern stands for the pictures whose paths it fits. Raises DataError where there are none.
     """
-    if not folder.is_dir():
+    if is_pattern(folder):
+        found = [Path(path) for path in glob.glob(str(folder), recursive=True)]
+        found = [path for path in found if path.is_file() and _is_picture(path)]
+    elif folder.is_dir():
+        found = [path for path in folder.iterdir() if _is_shown(path.name) and _is_picture(path)]
+        found = found or [path for path in _below(folder) if _is_picture(path)]
+    else:
         raise files.DataError(f"{folder}: no such folder; check the path")
-    found = [path for path in folder.iterdir() if _is_shown(path.name) and _is_picture(path)]
-    found = found or [path for path in _below(folder) if _is_picture(path)]
     if not found:
         raise files.DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
     return sorted(found, key=lambda path: (files.natural(str(path).removesuffix(path.suffix)), path.name))
@@ -66,7 +83,9 @@ def no_text(folder: Path, paths: Sequence[Path]) -> list[str]:
 
 
 def notes(folder: Path, others: Iterable[Path]) -> list[str]:
-    """Return what is in a folder that is not read, but for `others`, which are read as well."""
+    """Return what is in a folder that is not read, but for `others`, which are read as well; [] of a pattern."""
+    if is_pattern(folder):
+        return []
     pictures = listing(folder)
     direct, read = any(path.parent == folder for path in pictures), {*pictures, *others}
     found = []

@@ -124,3 +124,19 @@ def test_a_name_that_is_no_text_is_refused(name: bytes, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
         layout.complete(settings(images=tmp_path / "nowhere"))
+
+
+def test_images_and_masks_by_patterns_of_their_paths(tmp_path: Path) -> None:
+    for name in ("P1", "P2"):
+        for end in ("image/{}.png", "lesion/{}_lesion.png", "roi/{}_R1.png"):
+            path = tmp_path / name / end.format(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    given = settings(images=tmp_path / "*/image/*.png", masks=tmp_path / "*/lesion/*.png", mask_suffix="_lesion")
+    assert [(pair.id, pair.mask[0].name) for pair in pairs.pairs(given)] == [
+        ("P1", "P1_lesion.png"),
+        ("P2", "P2_lesion.png"),
+    ]
+    assert pairs.notes(layout.complete(given)) == []
+    with pytest.raises(DataError, match="by a pattern"):
+        pairs.pairs(settings(images=tmp_path, mask_suffix="_lesion"))

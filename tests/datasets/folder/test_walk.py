@@ -73,3 +73,18 @@ def test_a_name_that_is_no_text_is_a_fault_and_left_out(tmp_path: Path) -> None:
     (fault,) = walk.no_text(tmp_path, paths)
     assert "the name 'b\\nc' is not UTF-8, or no text" in fault
     assert [one.stem for one in walk.named(tmp_path, paths, series=True)] == ["1"]
+
+
+def test_a_pattern_stands_for_the_pictures_that_it_fits(tmp_path: Path) -> None:
+    """PH2 has a third folder beside those of image and lesion."""
+    touch(tmp_path, *(f"P{n}/P{n}_image/P{n}.png" for n in (10, 9)), "P9/P9_roi/P9_1.png", "P9/P9_image/readme.txt")
+    pattern = tmp_path / "*/*_image/*"
+    assert [path.name for path in walk.listing(pattern)] == ["P9.png", "P10.png"]
+    assert walk.top(pattern) == tmp_path
+    assert walk.notes(pattern, []) == []
+    with pytest.raises(DataError, match=r"_seg/\*: holds no images"):
+        walk.listing(tmp_path / "*/*_seg/*")
+    (tmp_path / "a[1]").mkdir()
+    touch(tmp_path / "a[1]", "x.png")
+    assert walk.top(tmp_path / "a[1]") == tmp_path / "a[1]", "a folder may have such a name"
+    assert [path.name for path in walk.listing(tmp_path / "a[1]")] == ["x.png"]
