@@ -25,9 +25,7 @@ class Data:
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
     # Builder "folder" alone, as all of the following: a folder of images, or holding images/ and masks/, or nnU-Net's.
     images: str = ""
-    masks: str = (
-        ""  # a folder of masks, or of LabelMe files, or a COCO file; folders may be patterns: 'data/*/*_mask.png'
-    )
+    masks: str = ""  # a folder of masks or of LabelMe files, a COCO file, or a pattern: "data/*/*_mask.png"
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
     groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in
     image_prefix: str = ""  # beginning of the names of images that those of their masks do not have

@@ -39,11 +39,11 @@ class Trained:
     config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized
     channels: int  # of the images; with data.context those of neighbouring slices too
     window: pixels.Window | None  # intensities that became 0 and 255
-    clipped: tuple[float, float] | None  # the largest shares of a training image that the window clipped, if known
     num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
+    clipped: tuple[float, float] | None = None  # largest shares of a training image that the window clipped, if known
 
     @property
     def slice_channels(self) -> int:
@@ -183,11 +183,11 @@ def load(path: str | Path) -> Trained:
         config,
         channels,
         tuple(window) if (window := folds.get("window")) else None,
-        (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
         num_classes,
         nnx.graphdef(abstract),
         _weights(path, abstract, digest),
         record,
+        (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
     )
 
 

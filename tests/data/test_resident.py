@@ -202,7 +202,7 @@ def test_empty_masks_are_refused_and_leave_no_cache(tmp_path):
 
 
 def test_grey_among_colour_is_refused():
-    with pytest.raises(InputError, match="some images are RGB and some are grey"):
+    with pytest.raises(InputError, match="some images are grey and some are RGB"):
         prepare(examples(2) + examples(2, channels=1), **OPTIONS)
 
 

@@ -144,7 +144,7 @@ def test_padding_changes_neither_loss_nor_statistics_nor_the_step(plain):
     assert np.isfinite(results[0][1])
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("plain", PLAIN)
 def test_the_training_step_lowers_for_gpu_and_tpu(plain, precision):
     program = make(dataclasses.replace(CONFIG, precision=precision), f"sharp_{plain}", squares())
