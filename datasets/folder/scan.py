@@ -15,7 +15,7 @@ from datasets.folder import masks as mask_files
 from datasets.folder.drawn import Drawn
 from datasets.folder.names import first_few
 from datasets.folder.settings import Settings
-from datasets.formats.stack import Header
+from datasets.formats.stack import Header, How
 from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges, such
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE, foreground
@@ -119,6 +119,7 @@ def scan_pairs(
             header = formats.header(pair.image, how)
             one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True, apart=apart))
             _check_sizes(one)
+            _check_turn(one, how)
             volumes.check_grids(pair, header, how)
             scanned.append(one)
     indices = palettes.by_index([one.mask for one in scanned], class_names.codes(given))
@@ -200,3 +201,15 @@ def _check_sizes(one: Scanned) -> None:
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"
         f"{channels}"
     )
+
+
+def _check_turn(one: Scanned, how: How) -> None:
+    """Refuse an image that EXIF turns without a change of size: its mask may fit the image as stored or as shown."""
+    width, height = one.header.size
+    if not one.header.rotated or (one.header.orientation > 4 and width != height) or one.mask.drawn:
+        return
+    if formats.header(one.pair.mask[:1], how).orientation != one.header.orientation:
+        raise files.DataError(
+            f"{one.pair.image[0]}: its EXIF data ask to show it rotated or mirrored, at the same size; was the mask "
+            "drawn on it as stored, or as shown? save the image as the mask fits it, without the request"
+        )

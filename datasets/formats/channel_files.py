@@ -90,7 +90,7 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         sum(one.channels for one in headers),
         any(one.deep for one in headers),
         " + ".join(dict.fromkeys(one.kind for one in headers)),
-        any(one.rotated for one in headers),
+        max(one.orientation for one in headers),
         first.patient,
         first.grid,
     )

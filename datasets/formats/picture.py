@@ -34,7 +34,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
         channels = 1 if image.mode in GREY or cut == "LA" else 3
         deep = image.mode.startswith(("I", "F")) or bool(cut)
         kind = f"{image.format} {cut or image.mode}{' of 16 bits' if cut else ''}"
-        return Header(1, image.size, channels, deep, kind, _is_rotated(path, image))
+        return Header(1, image.size, channels, deep, kind, _orientation(path, image))
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
@@ -74,14 +74,15 @@ def _cut_to_8_bits(image: Image.Image) -> str:
     return kind if bits == "16B" and kind in ("RGB", "RGBA", "LA") else ""
 
 
-def _is_rotated(path: Path, image: Image.Image) -> bool:
-    """Say whether the EXIF data, as far as they can be read, ask to show the picture rotated or mirrored."""
+def _orientation(path: Path, image: Image.Image) -> int:
+    """Return EXIF's orientation, 1 to 8; 1 where there is none, or it cannot be read."""
     if isinstance(image, PngImageFile) and "exif" not in image.info and (exif := _exif(path)):
         image.info["exif"] = exif
     with contextlib.suppress(Exception):  # damaged EXIF data make no picture unreadable
         # The method of the base class: that of a PNG decodes all pixels, in case that EXIF data come after them.
-        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in range(2, 9)
-    return False
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        return int(found) if found in range(1, 9) else 1
+    return 1
 
 
 def _exif(path: Path) -> bytes:

@@ -36,8 +36,14 @@ class Header:
     channels: int  # of each; alpha is not one
     deep: bool  # more than 8 bits a channel
     kind: str  # as its library names it: "PNG RGBA", "TIF uint16 x 3"
-    rotated: bool = False  # its EXIF data ask to show it rotated or mirrored; this is not done
+    orientation: int = 1  # EXIF's; 2 to 8 ask to show it rotated or mirrored, which is not done
     patient: str = ""  # DICOM's PatientID
+
+    @property
+    def rotated(self) -> bool:
+        """Return True if its EXIF data ask to show it rotated or mirrored."""
+        return self.orientation > 1
+
     # Affine (4, 4) from (column, row, slice, 1) to mm to the right, to the front and up; None where it is not known.
     grid: np.ndarray | None = field(default=None, compare=False)
 

@@ -44,8 +44,9 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
         note, dtype, page = opened.colours.note, opened.series.dtype, opened.series.keyframe
         deep = dtype not in (np.uint8, bool) and note != "palette"
         kind = f"TIF {dtype} x {opened.channels}{', ' if note else ''}{note}"
-        rotated = page.tags.valueof(ORIENTATION, 1) in range(2, 9)
-        return Header(slices, (width, height), opened.channels, deep, kind, rotated)
+        orientation = page.tags.valueof(ORIENTATION, 1)
+        turned = orientation if orientation in range(2, 9) else 1
+        return Header(slices, (width, height), opened.channels, deep, kind, turned)
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:

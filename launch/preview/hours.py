@@ -21,9 +21,9 @@ def text(config: Config, source: Source, devices: Sequence[jax.Device]) -> str:
         took = duration.sweep(config, pace, len(source.ids))
         seconds += took
         said.append(f"{model} {_words(took)} ({pace.training:.3g} s a step of {config.batch_size} images)")
-    others = ", ".join(config.models[MEASURED:])
+    others, epochs = ", ".join(config.models[MEASURED:]), f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
     return (
-        f"{len(measured) * config.repeats * config.folds} runs of {config.epochs} epochs would take "
+        f"{len(measured) * config.repeats * config.folds} runs of {epochs} would take "
         f"{_words(seconds)} here, on {len(devices)} x {devices[0].device_kind}: {', '.join(said)}. Early stopping ends "
         f"most runs before.{f' Not measured: {others}.' if others else ''}"
     )

@@ -46,3 +46,38 @@ def test_the_iteration_can_be_tracked(with_masks: Callable[..., Path]) -> None:
     root, seen = with_masks(MASKS), []
     scan_pairs(settings(images=root), track=lambda items, total: seen.append(total) or items)
     assert seen == [3]
+
+
+def turned(root: Path, orientation: int, size: tuple[int, int]) -> None:
+    """Write an image with EXIF data, and a mask without."""
+    photo, (width, height) = Image.new("RGB", size), size
+    exif = photo.getexif()
+    exif[0x0112] = orientation
+    mask = np.zeros((height, width), np.uint8)
+    mask[1:4, 1:6] = 255
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    photo.save(root / "images/a.jpg", exif=exif)
+    Image.fromarray(mask).save(root / "masks/a.png")
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(3, (10, 8)), (2, (10, 8)), (6, (9, 9))])
+def test_a_turn_that_keeps_the_size_is_asked_about(orientation: int, size: tuple[int, int], tmp_path: Path) -> None:
+    turned(tmp_path, orientation, size)
+    with pytest.raises(DataError, match=r"a\.jpg: its EXIF data ask to show it .* as stored, or as shown\?"):
+        scan(settings(images=tmp_path))
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (9, 9)), (6, (10, 8))])
+def test_a_turn_that_the_size_of_the_mask_decides(orientation: int, size: tuple[int, int], tmp_path: Path) -> None:
+    turned(tmp_path, orientation, size)
+    assert scan(settings(images=tmp_path)).sizes[0] == size
+
+
+def test_a_mask_that_is_turned_like_its_image(tmp_path: Path) -> None:
+    turned(tmp_path, 3, (10, 8))
+    mask = Image.open(tmp_path / "masks/a.png")
+    exif = mask.getexif()
+    exif[0x0112] = 3
+    mask.save(tmp_path / "masks/a.png", exif=exif)
+    assert scan(settings(images=tmp_path)).sizes[0] == (10, 8)
