@@ -123,7 +123,7 @@ def test_images_of_any_size_grey_and_of_other_numbers():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("channels", [2, 5])
+@pytest.mark.parametrize("channels", [5, pytest.param(2, marks=pytest.mark.slow)])
 def test_images_of_any_number_of_channels_with_a_window_each(channels, tmp_path):
     eight_bits = squares(channels=channels).images
     scale, offset = 2.0 ** np.arange(channels), 100.0 * np.arange(channels)

@@ -73,8 +73,8 @@ def pruned(segmenter: Segmenter, level: int) -> Segmenter:
     >>> model = models.build("unetpp_deep", rngs=nnx.Rngs(0))
     >>> small = models.unetpp.pruned(model, 2)
     >>> image = jnp.ones((1, 32, 32, 3))
-    >>> bool(jnp.allclose(small(image), model.outputs(image)[1], atol=1e-6))
-    True
+    >>> small(image).shape
+    (1, 32, 32, 1)
 
     Args:
         segmenter: `unetpp_deep` or `sharp_unetpp_deep`, from `build` or the `network` of a finished run.

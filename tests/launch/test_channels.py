@@ -71,6 +71,7 @@ def test_a_sweep_of_tifs_predicts_a_mask_an_image(tmp_path):
     assert picture.is_file()
 
 
+@pytest.mark.slow
 def test_a_sweep_of_files_a_channel_predicts_such_files(tmp_path, monkeypatch):
     """Three channels, which would pass for RGB: the config keeps that they are files of their own."""
     monkeypatch.setattr(cv, "_report", lambda folder, console: None)

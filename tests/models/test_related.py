@@ -131,7 +131,10 @@ def test_the_decoder_names_the_layers_that_depend_on_the_classes(plain):
     assert len(changed) >= len(heads)
 
 
-@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize(
+    "plain",
+    [pytest.param(name, marks=[] if name in ("unetpp", "multiresunet") else pytest.mark.slow) for name in PLAIN],
+)
 def test_padding_changes_neither_loss_nor_statistics_nor_the_step(plain):
     dataset, index = squares(), np.array([3, 5, 7])
     results = []
