@@ -40,7 +40,7 @@ def read(mask: Sequence[Path]) -> tuple[np.ndarray, Contents]:
     if len(mask) == 2:
         whole = coco.load(mask[0])
         codes, regions = coco.read(whole, mask[1])
-        return codes, Contents(regions, tuple(whole.names.values()), file=mask[0].name)
+        return codes, Contents(regions, tuple(dict.fromkeys(whole.names.values())), file=mask[0].name)
     content = labelme.read(mask[0])
     known = tuple(sorted({region.name for region in content.regions}))
     return content.codes, Contents(content.regions, known, content.without_area)
@@ -135,6 +135,10 @@ def _labelme(
     for path in by_place.values():
         by_name.setdefault(key(path.name), []).append(path)
     found: dict[Path, tuple[Path, ...]] = {}
+    if by_place and {*by_place.values()} <= {*(of_coco := whole(masks))}:
+        with files.collecting(faults):
+            raise DataError(f"{masks}: holds COCO's {of_coco[0].name}; give --config.data.masks={of_coco[0]}")
+        return found
     for image in images:
         with files.collecting(faults):
             found[image] = (_file_of(image, by_place.get(_place(image, folder)), by_name),)

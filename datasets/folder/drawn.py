@@ -108,7 +108,8 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
         (one, other), pixels = both.most_common(1)[0]
         overlap = f"{where}: {classes[one]} and {classes[other]} overlap in {pixels:,} pixels, and the first class wins"
         raise UndecidedError(overlap, classes=proposed(summaries, given))
-    return Drawn(classes, label_of, _text(summaries, classes, label_of, sum(both.values())))
+    text = _text(summaries, classes, label_of, sum(both.values()))
+    return Drawn(classes, label_of, text, notes=_crowds(summaries, label_of))
 
 
 def proposed(summaries: Sequence[Summary], given: Settings) -> tuple[str, ...]:
@@ -155,6 +156,17 @@ def _both(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> Counter[
 
 def _objects(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> int:
     return sum(count for regions, count in _pixels(summaries).items() if any(_labels(regions, label_of)))
+
+
+def _crowds(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a note on crowds, if there are any: CVAT and Datumaro call each object that is no polygon a crowd."""
+    regions = [mask.drawn.regions for mask in summaries if mask.drawn]
+    if not (number := sum(any(r.crowd and r.name in label_of for r in several) for several in regions)):
+        return ()
+    return (
+        f"annotations in {number} of {len(summaries)} images are crowds (iscrowd=1), which are not scored; if they are "
+        "objects, as those that CVAT saves as run lengths, set iscrowd to 0 in the file",
+    )
 
 
 def _smallest_first(summaries: Sequence[Summary], names: Sequence[str]) -> list[str]:

@@ -156,6 +156,7 @@ def test_crowds_are_ignored_where_no_object_is(images: Path, coco: Callable[...,
     expected = filled((IGNORE, CELL), (1, NUCLEUS), (IGNORE, (0, 0, 12, 1)))
     np.testing.assert_array_equal(labels(found), expected)
     assert found.reading.describe().endswith("; not scored: crowds")
+    assert found.reading.notes[0].startswith("annotations in 1 of 2 images are crowds (iscrowd=1), which are not scored")
     chosen = scan(settings(images=images, masks=given.masks, classes=("background", "cell")))
     expected[0] = 0  # a crowd of something else is background
     np.testing.assert_array_equal(labels(chosen), expected)
@@ -229,8 +230,20 @@ def test_an_image_without_a_scored_pixel_is_refused(images: Path, coco: Callable
     whole = (0, 0, WIDTH, HEIGHT)
     with pytest.raises(DataError, match=r"instances\.json: all pixels of b are ignored; remove the image"):
         scan(settings(images=images, masks=coco([(1, CELL)], [(1, whole)], crowds=(1,))))
-    with pytest.raises(DataError, match="all 2 masks are empty"):
+    with pytest.raises(DataError, match="all 2 masks are empty; .* crowds .* set iscrowd to 0 in the file"):
         scan(settings(images=images, masks=coco([(1, NUCLEUS)], crowds=(0, 1))))
+
+
+@pytest.mark.parametrize(("orientation", "asked"), [(1, False), (3, True)])
+def test_outlines_on_a_turned_image_are_asked_about(
+    images: Path, coco: Callable[..., Path], orientation: int, asked: bool
+) -> None:
+    photo = Image.open(images / "b.png")
+    exif = photo.getexif()
+    exif[0x0112] = orientation
+    photo.save(images / "b.png", exif=exif)
+    faults = check(settings(images=images, masks=coco([(1, CELL)]))).faults
+    assert [fault.partition(":")[0] for fault in faults] == [str(images / "b.png")] * asked
 
 
 def test_all_faults_of_a_file_are_told_at_once(images: Path, coco: Callable[..., Path]) -> None:
