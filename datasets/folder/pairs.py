@@ -1,5 +1,6 @@
 """The mask and the group of each image of the user: by their names and folders, or by a table."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def describe(given: Settings) -> str:
 
 def notes(given: Settings) -> list[str]:
     """Return notes on what in folders and tables is not read, and on what subfolders may mean; of complete settings."""
-    found = groups.notes(given.groups)
+    found = []
+    with contextlib.suppress(files.DataError):  # `groups.groups` tells of it
+        found += groups.notes(given.groups)
     if given.table is not None:
         return found + table.notes(given.table)
     drawn = layout.annotations_of(given)

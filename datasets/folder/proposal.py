@@ -48,7 +48,7 @@ def of_one(message: str, both: Sequence[Named], given: Settings) -> DataError:
     for end, number in endings.most_common(3):
         setting = replace(given, mask_suffix=end)
         matched = match(*split(both, setting), setting)
-        if number > 1 and not (matched.faults or matched.alone[1]):
+        if number > 1 and matched.pairs * 2 > len(matched.image_of) and not (matched.faults or matched.alone[1]):
             return UnpairedError(message, {"mask_suffix": end}, matched)
     return DataError(message)
 

@@ -156,7 +156,7 @@ def test_crowds_are_ignored_where_no_object_is(images: Path, coco: Callable[...,
     expected = filled((IGNORE, CELL), (1, NUCLEUS), (IGNORE, (0, 0, 12, 1)))
     np.testing.assert_array_equal(labels(found), expected)
     assert found.reading.describe().endswith("; not scored: crowds")
-    assert found.reading.notes[0].startswith("annotations in 1 of 2 images are crowds (iscrowd=1), which are not scored")
+    assert found.reading.notes[0].startswith("annotations in 1 of 2 images are crowds (iscrowd=1)")
     chosen = scan(settings(images=images, masks=given.masks, classes=("background", "cell")))
     expected[0] = 0  # a crowd of something else is background
     np.testing.assert_array_equal(labels(chosen), expected)
@@ -230,7 +230,7 @@ def test_an_image_without_a_scored_pixel_is_refused(images: Path, coco: Callable
     whole = (0, 0, WIDTH, HEIGHT)
     with pytest.raises(DataError, match=r"instances\.json: all pixels of b are ignored; remove the image"):
         scan(settings(images=images, masks=coco([(1, CELL)], [(1, whole)], crowds=(1,))))
-    with pytest.raises(DataError, match="all 2 masks are empty; .* crowds .* set iscrowd to 0 in the file"):
+    with pytest.raises(DataError, match=r"all 2 masks are empty; .* crowds .* set iscrowd to 0 in the file"):
         scan(settings(images=images, masks=coco([(1, NUCLEUS)], crowds=(0, 1))))
 
 

@@ -63,6 +63,7 @@ def test_a_few_files_that_stay_alone_hide_no_pattern(names: tuple[str, ...], pro
         ("images/a.png", "images/b.png", "masks/c.png", "masks/d.png"),
         ("images/1.png", "images/2.png", "images/3.png", "masks/1.png", "masks/2_x.png", "masks/3_x.png"),
         ("a.png", "b.png", "a_lesion.png"),
+        ("1/1_t.png", "2/1_manual.png", "3/1_t_mask.png", "1/2_t.png", "2/2_manual.png", "3/2_t_mask.png"),
         ("images/a.png", "masks/b.png"),
     ],
 )
