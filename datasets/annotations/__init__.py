@@ -52,11 +52,12 @@ def of(image: Path, file: Path) -> tuple[Path, ...]:
 
 
 def beside(images: Path) -> bool:
-    """Say whether a folder holds an image and, beside it, its file as LabelMe saves it."""
+    """Say whether a folder, or one below it, holds an image and, beside it, its file as LabelMe saves it."""
     if not images.is_dir():
         return False
-    names = {key(path.name) for path in images.iterdir() if _is_picture(path)}
-    named = (path for path in images.iterdir() if path.suffix.lower() == SUFFIX and key(path.name) in names)
+    there = list(images.rglob("*"))
+    places = {(path.parent, key(path.name)) for path in there if _is_picture(path)}
+    named = (path for path in there if path.suffix.lower() == SUFFIX and (path.parent, key(path.name)) in places)
     some = itertools.islice(named, 9)  # other programs put what they know of an image there, too
     return any(map(_is_labelme, some))
 

@@ -101,12 +101,17 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
             f"{where}: {len(objects)} classes are annotated, and at most {MAX_CLASSES} with the background are read; "
             "name background and those that you want in data.classes"
         )
+    if given.labels == "classes" and classes[0] in objects and classes[0].casefold() not in BACKGROUND:
+        first = f"data.classes names {classes[0]} first, which is the background's place"
+        raise files.DataError(f"{where}: {first}; write background,{','.join(classes)}")
     label_of = {name: IGNORE if name in ignored else label for name, label in label_of.items()}
     label_of |= dict.fromkeys(ignored, IGNORE)
     both = _both(summaries, label_of)
     if both and not given.classes and sum(both.values()) > TOUCHING * _objects(summaries, label_of):
         (one, other), pixels = both.most_common(1)[0]
         overlap = f"{where}: {classes[one]} and {classes[other]} overlap in {pixels:,} pixels, and the first class wins"
+        if odd := [name for name in objects if {*name} & {*",="}]:
+            raise files.DataError(f"{overlap}; rename {odd[0]!r}, which data.classes cannot name")
         raise UndecidedError(overlap, classes=proposed(summaries, given))
     text = _text(summaries, classes, label_of, sum(both.values()))
     return Drawn(classes, label_of, text, notes=_crowds(summaries, label_of))

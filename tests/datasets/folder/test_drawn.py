@@ -315,3 +315,25 @@ def test_the_set_is_built_and_changes_are_seen(images: Path, coco: Callable[...,
     assert first.info.metadata["classes"] == ["background", "cell"]
     coco([(1, (0, 0, 12, 8))])
     assert built().builder_config.name != first.builder_config.name
+
+
+def test_the_first_name_is_that_of_the_background(images: Path, coco: Callable[..., Path]) -> None:
+    masks = coco([(1, CELL), (7, (0, 0, 12, 1))])
+    with pytest.raises(DataError, match=r"names cell first, .* background's place; write background,cell,vessel$"):
+        scan(settings(images=images, masks=masks, classes=("cell", "vessel")))
+    assert scan(settings(images=images, masks=masks, classes=("ground", "vessel"))).reading.classes[0] == "ground"
+
+
+def test_a_name_that_cannot_be_given_is_not_proposed(images: Path, coco: Callable[..., Path]) -> None:
+    names = [{"id": n, "name": name} for n, name in ((1, "cell, large"), (2, "nucleus"))]
+    masks = coco([(1, CELL), (2, NUCLEUS)], categories=names)
+    with pytest.raises(DataError, match=r"overlap in 18 pixels, .*; rename 'cell, large', which data\.classes"):
+        scan(settings(images=images, masks=masks))
+
+
+def test_files_beside_images_in_subfolders(images: Path, labelme: Callable[..., Path]) -> None:
+    labelme([("cell", CELL)])
+    images.rename(images.parent / "p1")
+    (images.parent / "all").mkdir()
+    (images.parent / "p1").rename(images.parent / "all" / "p1")
+    np.testing.assert_array_equal(labels(scan(settings(images=images.parent / "all"))), filled((1, CELL)))

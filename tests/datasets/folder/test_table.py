@@ -60,6 +60,7 @@ def test_an_id_is_the_images_name_where_the_table_has_none(root: Path) -> None:
         ),
         ("id,image,mask\n1,x/1.png,m/a.png\n1,x/2.png,m/b.png\n", "two images have the id 1; remove one"),
         ("id,image,mask\n1,x/1.png,m/a.png\n2,x/1.png,m/b.png\n", r"1 and 2 are one image, .*/x/1\.png; remove one"),
+        ("image,mask\nx/1.png,x/1.png\n", r"/x/1\.png: is image and mask at once"),
         ("image,mask\nx/3.png,m/a.png\n", r"there is no file .*/x/3\.png"),
         ("image,mask\nx/1.png,m/d.png\n", r"there is no file .*/m/d\.png"),
         ("image,mask\nx/1.png,\n", r"every line is an image and its mask, unlike 'x/1\.png,'"),
