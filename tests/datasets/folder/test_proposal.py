@@ -18,6 +18,7 @@ LAYOUTS = {
     "data.mask_suffix=_cp_masks": ("images/p{}.png", "masks/p{}_cp_masks.png"),
     "data.image_suffix=sat data.mask_suffix=mask": ("images/{}_sat.png", "masks/{}_mask.png"),
     "data.mask_suffix=_lesion": ("IMD{}/IMD{}_image/IMD{}.bmp", "IMD{}/IMD{}_lesion/IMD{}_lesion.bmp"),
+    "data.image_suffix=img data.mask_suffix=masks": ("{}_img.png", "{}_masks.png"),
     "data.mask_prefix=gt_": ("images/scan {}.png", "masks/GT_scan {}.png"),
     "data.image_suffix=_raw": ("images/{}_raw.png", "masks/{}.png"),
     "data.class_files=core,wall": ("images/{}.png", "masks/core/{}.png", "masks/wall/{}.png"),
