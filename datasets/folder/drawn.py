@@ -114,7 +114,7 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
             raise files.DataError(f"{overlap}; rename {odd[0]!r}, which data.classes cannot name")
         raise UndecidedError(overlap, classes=proposed(summaries, given))
     text = _text(summaries, classes, label_of, sum(both.values()))
-    return Drawn(classes, label_of, text, notes=_crowds(summaries, label_of))
+    return Drawn(classes, label_of, text, notes=(*_crowds(summaries, label_of), *_alike(classes)))
 
 
 def proposed(summaries: Sequence[Summary], given: Settings) -> tuple[str, ...]:
@@ -172,6 +172,13 @@ def _crowds(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> tuple[
         f"annotations in {number} of {len(summaries)} images are crowds (iscrowd=1), which are not scored; if they are "
         "objects, as those that CVAT saves as run lengths, set iscrowd to 0 in the file",
     )
+
+
+def _alike(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on names that differ in case or blanks alone, as those typed by hand do, if there are any."""
+    often = Counter(name.casefold().strip() for name in classes)
+    alike = [repr(name) for name in classes if often[name.casefold().strip()] > 1]
+    return (f"{first_few(alike)} are different classes: if they are one, give it one name in the files",) * bool(alike)
 
 
 def _smallest_first(summaries: Sequence[Summary], names: Sequence[str]) -> list[str]:

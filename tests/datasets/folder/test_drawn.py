@@ -337,3 +337,9 @@ def test_files_beside_images_in_subfolders(images: Path, labelme: Callable[..., 
     (images.parent / "all").mkdir()
     (images.parent / "p1").rename(images.parent / "all" / "p1")
     np.testing.assert_array_equal(labels(scan(settings(images=images.parent / "all"))), filled((1, CELL)))
+
+
+def test_names_that_are_nearly_alike_are_noted(images: Path, labelme: Callable[..., Path]) -> None:
+    labelme([("Cell", CELL)], [("cell", CELL)])
+    note = "'Cell', 'cell' are different classes: if they are one, give it one name in the files"
+    assert check(settings(images=images)).notes == [note]
