@@ -40,7 +40,7 @@ def read(mask: Sequence[Path]) -> tuple[np.ndarray, Contents]:
     if len(mask) == 2:
         whole = coco.load(mask[0])
         codes, regions = coco.read(whole, mask[1])
-        return codes, Contents(regions, tuple(whole.names.values()), file=mask[0].name)
+        return codes, Contents(regions, tuple(dict.fromkeys(whole.names.values())), file=mask[0].name)
     content = labelme.read(mask[0])
     known = tuple(sorted({region.name for region in content.regions}))
     return content.codes, Contents(content.regions, known, content.without_area)
@@ -52,11 +52,12 @@ def of(image: Path, file: Path) -> tuple[Path, ...]:
 
 
 def beside(images: Path) -> bool:
-    """Say whether a folder holds an image and, beside it, its file as LabelMe saves it."""
+    """Say whether a folder, or one below it, holds an image and, beside it, its file as LabelMe saves it."""
     if not images.is_dir():
         return False
-    names = {key(path.name) for path in images.iterdir() if _is_picture(path)}
-    named = (path for path in images.iterdir() if path.suffix.lower() == SUFFIX and key(path.name) in names)
+    there = list(images.rglob("*"))
+    places = {(path.parent, key(path.name)) for path in there if _is_picture(path)}
+    named = (path for path in there if path.suffix.lower() == SUFFIX and (path.parent, key(path.name)) in places)
     some = itertools.islice(named, 9)  # other programs put what they know of an image there, too
     return any(map(_is_labelme, some))
 
@@ -135,6 +136,10 @@ def _labelme(
     for path in by_place.values():
         by_name.setdefault(key(path.name), []).append(path)
     found: dict[Path, tuple[Path, ...]] = {}
+    if by_place and {*by_place.values()} <= {*(of_coco := whole(masks))}:
+        with files.collecting(faults):
+            raise DataError(f"{masks}: holds COCO's {of_coco[0].name}; give --config.data.masks={of_coco[0]}")
+        return found
     for image in images:
         with files.collecting(faults):
             found[image] = (_file_of(image, by_place.get(_place(image, folder)), by_name),)

@@ -124,11 +124,12 @@ def _load(path: Path, changed: int, size: int) -> Coco:
         file = read_json(path, File, remedy=REMEDY)
     except InputError as error:
         raise DataError(str(error)) from error
+    used = {one["category_id"] for one in file["annotations"]}  # Roboflow adds a category that is the set's name
     for what, values in (
         ("images with the id", (each["id"] for each in file["images"])),
         ("images called", (each["file_name"] for each in file["images"])),
         ("categories with the id", (each["id"] for each in file["categories"])),
-        ("categories called", (each["name"] for each in file["categories"])),
+        ("categories called", (each["name"] for each in file["categories"] if each["id"] in used)),
     ):
         _check_once(path, what, values)
     coco = Coco(path, {each["id"]: each["name"] for each in sorted(file["categories"], key=lambda c: c["id"])}, {}, {})

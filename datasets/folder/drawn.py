@@ -101,14 +101,20 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
             f"{where}: {len(objects)} classes are annotated, and at most {MAX_CLASSES} with the background are read; "
             "name background and those that you want in data.classes"
         )
+    if given.labels == "classes" and classes[0] in objects and classes[0].casefold() not in BACKGROUND:
+        first = f"data.classes names {classes[0]} first, which is the background's place"
+        raise files.DataError(f"{where}: {first}; write background,{','.join(classes)}")
     label_of = {name: IGNORE if name in ignored else label for name, label in label_of.items()}
     label_of |= dict.fromkeys(ignored, IGNORE)
     both = _both(summaries, label_of)
     if both and not given.classes and sum(both.values()) > TOUCHING * _objects(summaries, label_of):
         (one, other), pixels = both.most_common(1)[0]
         overlap = f"{where}: {classes[one]} and {classes[other]} overlap in {pixels:,} pixels, and the first class wins"
+        if odd := [name for name in objects if {*name} & {*",="}]:
+            raise files.DataError(f"{overlap}; rename {odd[0]!r}, which data.classes cannot name")
         raise UndecidedError(overlap, classes=proposed(summaries, given))
-    return Drawn(classes, label_of, _text(summaries, classes, label_of, sum(both.values())))
+    text = _text(summaries, classes, label_of, sum(both.values()))
+    return Drawn(classes, label_of, text, notes=(*_crowds(summaries, label_of), *_alike(classes)))
 
 
 def proposed(summaries: Sequence[Summary], given: Settings) -> tuple[str, ...]:
@@ -155,6 +161,24 @@ def _both(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> Counter[
 
 def _objects(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> int:
     return sum(count for regions, count in _pixels(summaries).items() if any(_labels(regions, label_of)))
+
+
+def _crowds(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a note on crowds, if there are any: CVAT and Datumaro call each object that is no polygon a crowd."""
+    regions = [mask.drawn.regions for mask in summaries if mask.drawn]
+    if not (number := sum(any(r.crowd and r.name in label_of for r in several) for several in regions)):
+        return ()
+    return (
+        f"annotations in {number} of {len(summaries)} images are crowds (iscrowd=1), which are not scored; if they are "
+        "objects, as those that CVAT saves as run lengths, set iscrowd to 0 in the file",
+    )
+
+
+def _alike(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on names that differ in case or blanks alone, as those typed by hand do, if there are any."""
+    often = Counter(name.casefold().strip() for name in classes)
+    alike = [repr(name) for name in classes if often[name.casefold().strip()] > 1]
+    return (f"{first_few(alike)} are different classes: if they are one, give it one name in the files",) * bool(alike)
 
 
 def _smallest_first(summaries: Sequence[Summary], names: Sequence[str]) -> list[str]:

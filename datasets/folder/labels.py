@@ -46,7 +46,8 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
     if TRANSPARENT in values and TRANSPARENT not in named.label_of:
         left, values = _transparent_as_black(left, values, given)
     jpeg = next((mask.path for mask in left if mask.jpeg and mask.values.any()), None)
-    changed = DataError(f"{jpeg}: JPEG changes labels and colours near edges; save such masks as PNG")
+    lossy = "WebP" if jpeg and jpeg.suffix.lower() == ".webp" else "JPEG"
+    changed = DataError(f"{jpeg}: {lossy} changes labels and colours near edges; save such masks as PNG")
     if jpeg and in_colour:
         raise changed
     if given.class_files:

@@ -49,6 +49,8 @@ def _with_folders(given: Settings) -> Settings:
         if same and not (pattern or annotations.listing(images, images)):
             raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
         return given
+    if walk.is_pattern(images):
+        raise files.DataError(f"{images}: is a pattern of images; give data.masks, too: a pattern, a folder or a file")
     if not images.is_dir():
         raise files.DataError(f"{images}: no such folder; check the path")
     if nnunet.is_one(images):
@@ -57,7 +59,8 @@ def _with_folders(given: Settings) -> Settings:
         return replace(given, masks=images)
     missing = [name for name in ("images", "masks") if not (images / name).is_dir()]
     if missing and not pattern:
-        wrong = f"{images}: holds no folder '{missing[0]}'; name the folder of the masks, or add '{missing[0]}'"
+        wrong = f"{images}: holds no folder '{missing[0]}'"
+        wrong += f"; name the folder of the masks in data.masks, or add '{missing[0]}'"
         wrong += "".join(f"; or give --config.data.masks={each}" for each in annotations.whole(images))
         there: list[Named] = []
         with contextlib.suppress(files.DataError):  # it holds no pictures at all

@@ -13,7 +13,6 @@ from PIL import Image
 from datasets import annotations, files, formats
 from datasets.formats.stack import PLAIN, How, check_size
 
-ROUNDING = 1e-3  # of whole numbers that were stored as floats, or with a slope
 COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
 BLACK, WHITE = COLOUR, COLOUR + 0xFFFFFF
 TRANSPARENT = -1

@@ -39,6 +39,8 @@ def settings(given: Settings, folder: Path) -> Settings:
     names = sorted(label_of.keys() - ignored.keys(), key=label_of.__getitem__)
     if [label_of[name] for name in names] != list(range(len(names))) or len(names) < 2:
         raise files.DataError(f"{path}: its labels are {label_of}; they must be 0, 1, 2, ..., and 0 the background")
+    if (odd := [name for name in names if "=" in name]) and not given.classes:
+        raise files.DataError(f"{path}: a class is called {odd[0]!r}; rename it, or name all classes in data.classes")
     return replace(
         given,
         images=folder / "imagesTr",

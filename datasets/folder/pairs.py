@@ -1,6 +1,8 @@
 """The mask and the group of each image of the user: by their names and folders, or by a table."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
         if given.groups is not None and any(row.group for row in rows):
             with files.collecting(faults):
                 raise files.DataError(f"{given.table}: has a column group, so leave out data.groups={given.groups}")
-        return tuple(Pair(*row) for row in rows)
+        return _apart([Pair(*row) for row in rows], faults)
     found, why = _match(given)
     for fault in why:
         with files.collecting(faults):
@@ -48,7 +50,18 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
         Pair(found.id_of(image), image.files, mask_of[image], groups.folder(image) if by_folder else "")
         for image in whole
     ]
-    return tuple(sorted(paired, key=lambda pair: files.natural(pair.id)))
+    return _apart(sorted(paired, key=lambda pair: files.natural(pair.id)), faults)
+
+
+def _apart(paired: Sequence[Pair], faults: list[str] | None) -> tuple[Pair, ...]:
+    """Return the pairs of which the image is not its own mask; the others are a fault."""
+    own = [pair for pair in paired if not annotations.are(pair.mask) and {*pair.image} & {*pair.mask}]
+    with files.collecting(faults):
+        if own:
+            raise files.DataError(
+                f"{own[0].image[0]}: is image and mask at once; name the masks in data.masks or table"
+            )
+    return tuple(pair for pair in paired if pair not in own)
 
 
 def _masks(given: Settings, found: Match, faults: list[str] | None) -> dict[Named, tuple[Path, ...]]:
@@ -88,7 +101,9 @@ def describe(given: Settings) -> str:
 
 def notes(given: Settings) -> list[str]:
     """Return notes on what in folders and tables is not read, and on what subfolders may mean; of complete settings."""
-    found = groups.notes(given.groups)
+    found = []
+    with contextlib.suppress(files.DataError):  # `groups.groups` tells of it
+        found += groups.notes(given.groups)
     if given.table is not None:
         return found + table.notes(given.table)
     drawn = layout.annotations_of(given)

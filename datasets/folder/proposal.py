@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets.errors import DataError
 from datasets.folder.matching import Match, match, split
-from datasets.folder.names import Named, plain
+from datasets.folder.names import ENDING, Named, plain
 from datasets.folder.settings import Settings
 
 AFFIXES = ("image_prefix", "image_suffix", "mask_prefix", "mask_suffix")
@@ -42,14 +42,20 @@ def of_two(message: str, images: Sequence[Named], masks: Sequence[Named], given:
 
 
 def of_one(message: str, both: Sequence[Named], given: Settings) -> DataError:
-    """Return the error that one folder holds all files, with the ending that tells masks from images, if there is."""
+    """Return the error that one folder holds all files, with the endings that tell masks from images, if there are."""
     stems = {plain(one.stem) for one in both}
     endings = Counter(stem[at:] for stem in stems for at in range(1, len(stem)) if stem[:at] in stems)
     for end, number in endings.most_common(3):
         setting = replace(given, mask_suffix=end)
         matched = match(*split(both, setting), setting)
-        if number > 1 and not (matched.faults or matched.alone[1]):
+        if number > 1 and matched.pairs * 2 > len(matched.image_of) and not (matched.faults or matched.alone[1]):
             return UnpairedError(message, {"mask_suffix": end}, matched)
+    images = [one for one in both if not ENDING.search(plain(one.stem))]
+    masks = [one for one in both if ENDING.search(plain(one.stem))]
+    if min(len(images), len(masks)) > 1 and (found := _pattern(images, masks, given)):
+        setting = replace(given, **found)
+        if (matched := match(*split(both, setting), setting)).whole:
+            return UnpairedError(message, found, matched)
     return DataError(message)
 
 

@@ -143,7 +143,8 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     empty = sum(not foreground(reading.found(one.mask)).any() for one in scanned)
     if empty == len(scanned):
         images = given.images or given.table
-        raise files.DataError(f"{given.masks or images}: all {empty} masks are empty; are these the masks of {images}?")
+        why = [f"are these the masks of {images}?", *(reading.notes if reading.kind == "drawn" else ())]
+        raise files.DataError(f"{given.masks or images}: all {empty} masks are empty; {'; '.join(why)}")
     channels = _channels(scanned)
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
@@ -206,9 +207,10 @@ def _check_sizes(one: Scanned) -> None:
 def _check_turn(one: Scanned, how: How) -> None:
     """Refuse an image that EXIF turns without a change of size: its mask may fit the image as stored or as shown."""
     width, height = one.header.size
-    if not one.header.rotated or (one.header.orientation > 4 and width != height) or one.mask.drawn:
+    if not one.header.rotated or (one.header.orientation > 4 and width != height):
         return
-    if formats.header(one.pair.mask[:1], how).orientation != one.header.orientation:
+    # Programs to annotate differ: LabelMe shows the image turned, and its points are of what it shows.
+    if one.mask.drawn or formats.header(one.pair.mask[:1], how).orientation != one.header.orientation:
         raise files.DataError(
             f"{one.pair.image[0]}: its EXIF data ask to show it rotated or mirrored, at the same size; was the mask "
             "drawn on it as stored, or as shown? save the image as the mask fits it, without the request"

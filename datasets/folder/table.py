@@ -1,5 +1,6 @@
 """A table that pairs images and masks: a CSV file with the columns image,mask and perhaps id,group,fold."""
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +73,9 @@ def notes(table: Path) -> list[str]:
     """Return notes on columns that are not read, and on folds."""
     lines, ignored = sheet.read(table, NEEDED, MORE)
     found = sheet.ignored(table, ignored)
+    often = Counter(table.parent / line["mask"] for line in lines)
+    if several := [str(path) for path, number in often.items() if number > 1 and not annotations.are([path])]:
+        found.append(f"{table}: {first_few(several)} are masks of several images each: is that meant?")
     if folds := {line["fold"] for line in lines} - {""}:
         found.append(f"{table}: its column fold is used with --config.split={table} --config.folds={len(folds)}")
     return found

@@ -13,9 +13,7 @@ from datasets.formats import dicom
 
 def top(folder: Path) -> Path:
     """Return the folder itself, or that around all files of a pattern such as `data/*/image/*.bmp`: `data`."""
-    if not is_pattern(folder):
-        return folder
-    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
+    return next(path for path in folder.parents if path.exists()) if is_pattern(folder) else folder
 
 
 def is_pattern(folder: Path) -> bool:
@@ -29,8 +27,13 @@ def listing(folder: Path) -> list[Path]:
     A pattern stands for the pictures whose paths it fits. Raises DataError where there are none.
     """
     if is_pattern(folder):
-        found = [Path(path) for path in glob.glob(str(folder), recursive=True)]
-        found = [path for path in found if path.is_file() and _is_picture(path)]
+        around = top(folder)  # its name may look like a pattern, too
+        fitting = {
+            around / path for path in glob.glob(str(folder.relative_to(around)), root_dir=around, recursive=True)
+        }
+        if fitting and all(path.is_dir() for path in fitting):
+            raise files.DataError(f"{folder}: fits folders alone; a pattern is one of files, such as {folder}/*.png")
+        found = [path for path in fitting if path.is_file() and _is_picture(path)]
     elif folder.is_dir():
         found = [path for path in folder.iterdir() if _is_shown(path.name) and _is_picture(path)]
         found = found or [path for path in _below(folder) if _is_picture(path)]

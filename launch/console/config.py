@@ -112,9 +112,7 @@ def parse(text: str, kind: Any) -> Any:
             raise ValueError("expected a mapping such as {'cross_entropy': 1, 'dice': 0.5}")
         return {str(key): float(weight) for key, weight in value.items()}
     if origin is tuple:
-        parts = [
-            part.strip() for part in text.strip("()[] ").replace("'", "").replace('"', "").split(",") if part.strip()
-        ]
+        parts = [_bare(part, "''", '""') for part in _bare(text, "()", "[]").split(",") if part.strip()]
         kinds = [args[0]] * len(parts) if args[-1] is Ellipsis else list(args)
         if len(parts) != len(kinds):
             raise ValueError(f"expected {len(kinds)} values separated by commas")
@@ -129,6 +127,12 @@ def parse(text: str, kind: Any) -> Any:
         except ValueError:
             raise ValueError(f"expected {'a whole number' if kind is int else 'a number'}") from None
     return text
+
+
+def _bare(text: str, *around: str) -> str:
+    """Return text without the blanks and the pair of signs around it; signs inside are part of a name."""
+    text = text.strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] + text[-1] in around else text
 
 
 def _literal(text: str) -> Any:

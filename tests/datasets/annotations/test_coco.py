@@ -136,7 +136,10 @@ def test_a_damaged_object_is_one_line_that_names_it(load, tmp_path, one, message
         (whole([{"category_id": 5}]), "annotation 10 has the category_id 5, which is not in the file"),
         (whole([], ["a.png", "a.png"]), "holds 2 images called 'a.png'"),
         (whole([], categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "2 categories with the id 1"),
-        (whole([], categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), "2 categories called 'a'"),
+        (
+            whole([{}, {"category_id": 2}], categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]),
+            "2 categories called 'a'",
+        ),
         (whole([], images=[{"id": 1, "file_name": "a"}]), "missing required field `width`"),
     ],
 )
@@ -157,3 +160,13 @@ def test_a_size_of_no_picture_is_refused_before_it_takes_memory(load):
     images = [{"id": 0, "file_name": "a.png", "width": 10**9, "height": 10**9}]
     with pytest.raises(DataError, match="the picture is said to be 1000000000x1000000000"):
         coco.read(load(whole([], images=images)), Path("a.png"))
+
+
+def test_a_category_without_objects_may_have_the_name_of_another(load, tmp_path):
+    file = load(whole([{"segmentation": [SQUARE]}], categories=[{"id": 0, "name": "cell"}, {"id": 1, "name": "cell"}]))
+    image = tmp_path / "a.png"
+    codes, contents = annotations.read((file.where, image))
+    assert contents.known == ("cell",)
+    assert codes.sum() == 12
+    with pytest.raises(DataError, match=r"holds COCO's coco\.json; give --config\.data\.masks=.*/coco\.json$"):
+        annotations.pair([image], tmp_path / "images", tmp_path)

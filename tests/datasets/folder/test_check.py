@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets import formats
+from datasets.files import DataError
 from datasets.folder.check import check
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings
@@ -182,3 +183,18 @@ def test_pictures_in_subfolders_are_noted(with_masks: Callable[..., Path], save:
     root = with_masks([BLOB] * 3)
     save(root / "images/more/9.png", BLOB)
     assert check(settings(images=root)).notes == [f"{root / 'images'}: 1 pictures in its subfolders are not read"]
+
+
+def test_a_damaged_table_of_groups_hides_no_other_fault(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 3)
+    (root / "masks/1.png").write_bytes(b"no image")
+    (root / "groups.csv").write_text("name,patient\n")
+    broken, table = check(settings(images=root, groups=root / "groups.csv")).faults
+    assert "masks/1.png: cannot be read" in broken
+    assert table.endswith("groups.csv: the first line must be 'id,group', not 'name,patient'")
+
+
+def test_a_pattern_of_images_needs_masks(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([BLOB] * 3)
+    with pytest.raises(DataError, match=r"images/\*\.png: is a pattern of images; give data\.masks, too"):
+        check(settings(images=root / "images/*.png"))

@@ -156,6 +156,7 @@ def test_crowds_are_ignored_where_no_object_is(images: Path, coco: Callable[...,
     expected = filled((IGNORE, CELL), (1, NUCLEUS), (IGNORE, (0, 0, 12, 1)))
     np.testing.assert_array_equal(labels(found), expected)
     assert found.reading.describe().endswith("; not scored: crowds")
+    assert found.reading.notes[0].startswith("annotations in 1 of 2 images are crowds (iscrowd=1)")
     chosen = scan(settings(images=images, masks=given.masks, classes=("background", "cell")))
     expected[0] = 0  # a crowd of something else is background
     np.testing.assert_array_equal(labels(chosen), expected)
@@ -229,8 +230,20 @@ def test_an_image_without_a_scored_pixel_is_refused(images: Path, coco: Callable
     whole = (0, 0, WIDTH, HEIGHT)
     with pytest.raises(DataError, match=r"instances\.json: all pixels of b are ignored; remove the image"):
         scan(settings(images=images, masks=coco([(1, CELL)], [(1, whole)], crowds=(1,))))
-    with pytest.raises(DataError, match="all 2 masks are empty"):
+    with pytest.raises(DataError, match=r"all 2 masks are empty; .* crowds .* set iscrowd to 0 in the file"):
         scan(settings(images=images, masks=coco([(1, NUCLEUS)], crowds=(0, 1))))
+
+
+@pytest.mark.parametrize(("orientation", "asked"), [(1, False), (3, True)])
+def test_outlines_on_a_turned_image_are_asked_about(
+    images: Path, coco: Callable[..., Path], orientation: int, asked: bool
+) -> None:
+    photo = Image.open(images / "b.png")
+    exif = photo.getexif()
+    exif[0x0112] = orientation
+    photo.save(images / "b.png", exif=exif)
+    faults = check(settings(images=images, masks=coco([(1, CELL)]))).faults
+    assert [fault.partition(":")[0] for fault in faults] == [str(images / "b.png")] * asked
 
 
 def test_all_faults_of_a_file_are_told_at_once(images: Path, coco: Callable[..., Path]) -> None:
@@ -302,3 +315,31 @@ def test_the_set_is_built_and_changes_are_seen(images: Path, coco: Callable[...,
     assert first.info.metadata["classes"] == ["background", "cell"]
     coco([(1, (0, 0, 12, 8))])
     assert built().builder_config.name != first.builder_config.name
+
+
+def test_the_first_name_is_that_of_the_background(images: Path, coco: Callable[..., Path]) -> None:
+    masks = coco([(1, CELL), (7, (0, 0, 12, 1))])
+    with pytest.raises(DataError, match=r"names cell first, .* background's place; write background,cell,vessel$"):
+        scan(settings(images=images, masks=masks, classes=("cell", "vessel")))
+    assert scan(settings(images=images, masks=masks, classes=("ground", "vessel"))).reading.classes[0] == "ground"
+
+
+def test_a_name_that_cannot_be_given_is_not_proposed(images: Path, coco: Callable[..., Path]) -> None:
+    names = [{"id": n, "name": name} for n, name in ((1, "cell, large"), (2, "nucleus"))]
+    masks = coco([(1, CELL), (2, NUCLEUS)], categories=names)
+    with pytest.raises(DataError, match=r"overlap in 18 pixels, .*; rename 'cell, large', which data\.classes"):
+        scan(settings(images=images, masks=masks))
+
+
+def test_files_beside_images_in_subfolders(images: Path, labelme: Callable[..., Path]) -> None:
+    labelme([("cell", CELL)])
+    images.rename(images.parent / "p1")
+    (images.parent / "all").mkdir()
+    (images.parent / "p1").rename(images.parent / "all" / "p1")
+    np.testing.assert_array_equal(labels(scan(settings(images=images.parent / "all"))), filled((1, CELL)))
+
+
+def test_names_that_are_nearly_alike_are_noted(images: Path, labelme: Callable[..., Path]) -> None:
+    labelme([("Cell", CELL)], [("cell", CELL)])
+    note = "'Cell', 'cell' are different classes: if they are one, give it one name in the files"
+    assert check(settings(images=images)).notes == [note]

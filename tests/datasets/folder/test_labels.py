@@ -162,6 +162,7 @@ MIXED: dict[str, tuple[Sequence[tuple[Any, str]], str]] = {
         "161 grey values.*instances",
     ),
     "0/1 in JPEG": ([(DISC, ".jpg")], r"0\.jpg: JPEG changes labels"),
+    "colours in WebP": ([(np.stack([DISC * 200, DISC, DISC], -1), ".webp")], r"0\.webp: WebP changes labels"),
     "labels in JPEG": ([(DISC + DISC[::-1] * (np.arange(60) > 20), ".jpg")], r"0\.jpg: JPEG changes labels"),
     "colours of 16 bits": ([(np.stack([DISC * np.uint16(65535), DISC * 0, DISC * 0], -1), ".tif")], "8 bits a channel"),
 }

@@ -63,6 +63,10 @@ def test_names_that_are_given_win(tmp_path: Path) -> None:
         ({"labels": {"background": 0}}, "cannot be read as nnU-Net's"),
         ({**SECOND, "labels": {"background": 0, "whole": [1, 2], "core": 2}}, "whole is a region of several labels"),
         ({**SECOND, "labels": {"background": 0, "tumor": 2}}, "they must be 0, 1, 2"),
+        (
+            {**SECOND, "labels": {"background": 0, "HU=9": 1}},
+            "a class is called 'HU=9'; rename it, or name all classes",
+        ),
         ({**SECOND, "labels": {"a": 1, "b": 2}}, "they must be 0, 1, 2"),
         ({**SECOND, "labels": {"background": "x"}}, "cannot be read as nnU-Net's"),
     ],

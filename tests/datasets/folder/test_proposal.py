@@ -18,6 +18,7 @@ LAYOUTS = {
     "data.mask_suffix=_cp_masks": ("images/p{}.png", "masks/p{}_cp_masks.png"),
     "data.image_suffix=sat data.mask_suffix=mask": ("images/{}_sat.png", "masks/{}_mask.png"),
     "data.mask_suffix=_lesion": ("IMD{}/IMD{}_image/IMD{}.bmp", "IMD{}/IMD{}_lesion/IMD{}_lesion.bmp"),
+    "data.image_suffix=img data.mask_suffix=masks": ("{}_img.png", "{}_masks.png"),
     "data.mask_prefix=gt_": ("images/scan {}.png", "masks/GT_scan {}.png"),
     "data.image_suffix=_raw": ("images/{}_raw.png", "masks/{}.png"),
     "data.class_files=core,wall": ("images/{}.png", "masks/core/{}.png", "masks/wall/{}.png"),
@@ -63,6 +64,7 @@ def test_a_few_files_that_stay_alone_hide_no_pattern(names: tuple[str, ...], pro
         ("images/a.png", "images/b.png", "masks/c.png", "masks/d.png"),
         ("images/1.png", "images/2.png", "images/3.png", "masks/1.png", "masks/2_x.png", "masks/3_x.png"),
         ("a.png", "b.png", "a_lesion.png"),
+        ("1/1_t.png", "2/1_manual.png", "3/1_t_mask.png", "1/2_t.png", "2/2_manual.png", "3/2_t_mask.png"),
         ("images/a.png", "masks/b.png"),
     ],
 )

@@ -37,6 +37,11 @@ def test_paths_ids_groups_and_folds(root: Path) -> None:
     assert pairs.describe(settings(table=path)) == f" and masks, paired by the table {path}"
 
 
+def test_a_mask_of_two_images_is_noted(root: Path) -> None:
+    path = written(root, "image,mask\nx/1.png,m/a.png\nx/2.png,m/a.png\n")
+    assert table.notes(path) == [f"{path}: {root}/m/a.png are masks of several images each: is that meant?"]
+
+
 def test_an_id_is_the_images_name_where_the_table_has_none(root: Path) -> None:
     path = written(root, "image,mask\nx/2.png,m/b.png\ny/1.nii.gz,m/a.png\n")
     assert [pair.id for pair in pairs.pairs(settings(table=path))] == ["1", "2"]
@@ -55,6 +60,7 @@ def test_an_id_is_the_images_name_where_the_table_has_none(root: Path) -> None:
         ),
         ("id,image,mask\n1,x/1.png,m/a.png\n1,x/2.png,m/b.png\n", "two images have the id 1; remove one"),
         ("id,image,mask\n1,x/1.png,m/a.png\n2,x/1.png,m/b.png\n", r"1 and 2 are one image, .*/x/1\.png; remove one"),
+        ("image,mask\nx/1.png,x/1.png\n", r"/x/1\.png: is image and mask at once"),
         ("image,mask\nx/3.png,m/a.png\n", r"there is no file .*/x/3\.png"),
         ("image,mask\nx/1.png,m/d.png\n", r"there is no file .*/m/d\.png"),
         ("image,mask\nx/1.png,\n", r"every line is an image and its mask, unlike 'x/1\.png,'"),

@@ -131,6 +131,19 @@ def test_override_reaches_inner_fields():
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("ground,tumour (left)", ("ground", "tumour (left)")),
+        ("(a) one, 5' end", ("(a) one", "5' end")),
+        ("('ground', \"it's\",)", ("ground", "it's")),
+        ("[ ground ]", ("ground",)),
+    ],
+)
+def test_signs_in_names_stay(text, names):
+    assert configs.override(Config(), "data.classes", text).data.classes == names
+
+
+@pytest.mark.parametrize(
     ("field", "text", "message"),
     [
         ("modles", "unet", r"--config.modles: no such field; did you mean --config.models\?"),
