@@ -10,6 +10,7 @@ from datasets.formats.stack import PLAIN, How
 from sharp_unet_jax.data.pixels import Window, as_trained
 from sharp_unet_jax.errors import InputError
 
+LOST = 0.01  # of the window: an image whose values span less would be black, or of one grey
 SAMPLE = 32  # slices of a volume, and fewer than twice as many, that its percentiles are computed from
 
 
@@ -20,11 +21,26 @@ def common_window(images: Sequence[Sequence[Path]], how: How = PLAIN, *, by_chan
     these are equal, as in a channel of a few bright spots, it goes from the lowest value to the highest. With
     `by_channel` each channel has a range of its own, since channels measure different things. Of a volume with many
     slices, every second or third one and so on counts.
+
+    Raises DataError where images of fractions beside others of whole numbers would be of one grey.
     """
     axes = (0, 1, 2) if by_channel else None
-    each = np.array([np.percentile(_sample(stored(paths, how)), (0, 0.1, 99.9, 100), axis=axes) for paths in images])
+    percentiles, kinds = [], []
+    for paths in images:
+        slices = _sample(stored(paths, how))
+        percentiles.append(np.percentile(slices, (0, 0.1, 99.9, 100), axis=axes))
+        kinds.append(slices.dtype.kind)
+    each, real = np.array(percentiles), np.array(kinds) == "f"
     (least, low), (high, most) = each[:, :2].min(axis=0), each[:, 2:].max(axis=0)
     ends = np.where(low < high, [low, high], [least, most])
+    span = (each[:, 3] - each[:, 0]).reshape(len(images), -1)
+    lost = real & (span < LOST * (ends[1] - ends[0])).all(axis=1) & span.any(axis=1)
+    if lost.any() and not real.all():
+        one, other = images[int(np.argmax(lost))][0], images[int(np.argmin(real))][0]
+        raise files.DataError(
+            f"{one}: holds fractions, whose values are lost beside those of {other.name}; save all images in one unit, "
+            "or set the range that becomes 0 to 255 with --config.data.window"
+        )
     return tuple(ends.T.ravel().tolist())
 
 

@@ -15,6 +15,7 @@ from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, readin
 
 SUFFIXES = dicom_series.SUFFIXES
 MASK = PROBABILITIES = ".dcm"
+MEASURED = ("CT", "PT")  # modalities whose values are Hounsfield units or an uptake, however they are shown
 OVERLAYS = ".tif"  # one file of all slices to scroll through
 is_dicom, series = dicom_file.is_dicom, dicom_series.series
 write_masks, write_probabilities, write_overlays = (
@@ -110,7 +111,8 @@ def _is_rescaled(file: Any) -> bool:
 def _frames(file: Any) -> np.ndarray:
     """Return the frames of a file as they are shown, (n, H, W) or (n, H, W, 3).
 
-    Palettes are looked up, slope and intercept applied, and MONOCHROME1, which shows 0 as white, is inverted.
+    Palettes are looked up, and slope and intercept applied. MONOCHROME1, which shows the lowest value as white, is
+    inverted, unless the values are measured.
     """
     from pydicom import pixels
 
@@ -131,11 +133,11 @@ def _frames(file: Any) -> np.ndarray:
     if file.PhotometricInterpretation == "PALETTE COLOR":
         colours = pixels.apply_color_lut(array, file)
         return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+    if file.PhotometricInterpretation == "MONOCHROME1" and file.get("Modality") not in MEASURED:
+        array = (2**file.BitsStored - 1 - array).astype(array.dtype) if array.dtype.kind == "u" else ~array
     if _is_rescaled(file):
         slopes, intercepts = (_by_frame(file, name) for name in ("RescaleSlope", "RescaleIntercept"))
         return (array * slopes + intercepts).astype(np.float32)
-    if file.PhotometricInterpretation == "MONOCHROME1" and array.dtype.kind == "u":
-        return (2**file.BitsStored - 1 - array).astype(array.dtype)
     return array
 
 

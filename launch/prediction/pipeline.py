@@ -22,6 +22,7 @@ from launch.preview.overlay import overlay
 from sharp_unet_jax import decision
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
+from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.inference.trained import Trained
@@ -149,7 +150,10 @@ def _note(run: Trained, dtype: np.dtype[Any], images: np.ndarray) -> str:
         return ""
     if dtype == np.uint8:
         return "8 bits, where the training had more: taken as they are"
-    return grey_range.outside(images, run.clipped)
+    size = (
+        run.config.data.size
+    )  # of the training, whose shares are known: to shrink an image leaves fewer values at ends
+    return grey_range.outside(np.stack([resize_image(image, size, "stretch") for image in images]), run.clipped)
 
 
 def _sliced_otherwise(shape: tuple[int, ...]) -> bool:

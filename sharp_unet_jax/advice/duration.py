@@ -12,7 +12,8 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.training import epochs, train
 
-STEPS = 3  # that are timed, of each kind
+STEPS = 3  # that are timed, of training
+LONG = 20.0  # seconds after which no further step is begun
 
 
 class Pace(NamedTuple):
@@ -41,23 +42,25 @@ def measure(
     names = tuple(map(str, range(n)))
     noise = Dataset("noise", images, masks, names, names, tuple(classes))
     program = epochs.build(config, model, noise, epochs.put(noise, devices), devices)
-    state, order = program.init(0), np.tile(np.arange(n), STEPS)[: STEPS * config.batch_size]
-    index, weight = train.batches(order, config.batch_size, program.batch_size)
-    began = time.perf_counter()
-    for draw in range(2):  # the first call compiles
-        ended = time.perf_counter()
-        state, totals = program.train(state, index, weight, config.learning_rate, False, np.array([0, draw], np.uint32))
+    state = program.init(0)
+    index, weight = train.batches(np.arange(n), config.batch_size, program.batch_size)  # no more steps than an epoch's
+    ends = [time.perf_counter()]
+    while len(ends) < 2 + STEPS and (len(ends) < 3 or ends[-1] - ends[1] < LONG):  # the first call compiles
+        draw = np.array([0, len(ends)], np.uint32)
+        state, totals = program.train(state, index, weight, config.learning_rate, False, draw)
         jax.block_until_ready(totals)
-        training = (time.perf_counter() - ended) / len(index)
+        ends.append(time.perf_counter())
+    each = (ends[-1] - ends[1]) / (len(ends) - 2)
     train.evaluate(program, state, np.arange(n))
     compiled = time.perf_counter()
     train.evaluate(program, state, np.arange(n))
-    scoring = (time.perf_counter() - compiled) / n
-    return Pace(compiled - began - len(index) * training, training, scoring)
+    ended = time.perf_counter()
+    compiling = max(ends[1] - ends[0] - each, 0) + max(compiled - ends[-1] - (ended - compiled), 0)
+    return Pace(compiling, each / len(index), (ended - compiled) / n)
 
 
 def sweep(config: Config, pace: Pace, images: int) -> float:
-    """Return the seconds that one model's runs take at most: those of all `config.epochs`, without early stopping."""
+    """Return the seconds of one model's runs, one after another, with all `config.epochs`: without early stopping."""
     test = images / config.folds if config.folds > 1 else images / 5  # one fold is the authors' split
     training = (images - test) * (1 - config.inner_validation if config.protocol == "nested" else 1)
     scored = test + (images - test - training)

@@ -1,6 +1,7 @@
 """The time of a sweep, from timed steps."""
 
 import dataclasses
+import functools
 
 import jax
 import pytest
@@ -8,11 +9,15 @@ import pytest
 from sharp_unet_jax.advice import duration
 from sharp_unet_jax.advice.duration import Pace
 from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.training import epochs
 
 
 @pytest.mark.usefixtures("tiny_models")
-def test_steps_are_run_and_timed():
-    config = Config(data=Data(size=(32, 32)), batch_size=2)
+@pytest.mark.parametrize("loop", [False, True])  # True on a GPU
+@pytest.mark.parametrize("size", [{"batch_size": 2}, {"batch_size": 1}, {"batch_size": 3, "accumulate": 2}])
+def test_steps_are_run_and_timed(monkeypatch, loop, size):
+    monkeypatch.setattr(epochs, "build", functools.partial(epochs.build, loop=loop))
+    config = Config(data=Data(size=(32, 32)), **size)
     pace = duration.measure(config, "unet", channels=2, classes=("a", "b", "c"), devices=jax.devices()[:1])
     assert pace.compiling > pace.training > 0  # a step of a tiny network takes milliseconds, its compiler seconds
     assert pace.scoring > 0

@@ -45,6 +45,19 @@ KINDS: dict[str, tuple[str, Any, dict[str, Any], np.ndarray]] = {
 }
 
 
+def test_fractions_beside_whole_numbers_are_refused(tmp_path: Path) -> None:
+    """They would be black; in one unit, such as after a slope, both kinds of numbers have one window."""
+    tifffile.imwrite(tmp_path / "whole.tif", GREY * np.uint16(200))
+    tifffile.imwrite(tmp_path / "part.tif", GREY / np.float32(255))
+    tifffile.imwrite(tmp_path / "real.tif", GREY * np.float32(150))
+    with pytest.raises(files.DataError, match=r"part.tif: .* lost beside those of whole.tif.*data.window"):
+        images.common_window([[tmp_path / "whole.tif"], [tmp_path / "part.tif"]])
+    assert images.common_window([[tmp_path / "whole.tif"], [tmp_path / "real.tif"]])[1] > 40_000
+    assert images.common_window([[tmp_path / "part.tif"]])[1] < 1.01
+    tifffile.imwrite(tmp_path / "blank.tif", np.zeros(SHAPE, np.float32))
+    assert images.common_window([[tmp_path / "whole.tif"], [tmp_path / "blank.tif"]])[1] > 40_000
+
+
 @pytest.fixture
 def read(tmp_path: Path, save: Callable[..., None]) -> Callable[..., np.ndarray]:
     """Return a function that writes an image beside the others, and reads it as the builder does."""

@@ -102,6 +102,16 @@ def test_what_is_shown_inverted_is_inverted(tmp_path, bits, dtype):
     np.testing.assert_array_equal(stack.pictures[0, ..., 0], 2**bits - 1 - raw)
 
 
+@pytest.mark.parametrize(("modality", "inverted"), [("CR", True), ("CT", False)])
+def test_slopes_and_signs_do_not_keep_a_picture_from_being_inverted(tmp_path, modality, inverted):
+    """A film beside one without a slope would be its negative; a CT is measured."""
+    elements = {"PhotometricInterpretation": "MONOCHROME1", "Modality": modality}
+    path = changed("CT_small.dcm", tmp_path / "a.dcm", RescaleSlope="2", RescaleIntercept="-7", **elements)
+    raw = np.frombuffer(pydicom.dcmread(path).PixelData, "<i2").reshape(128, 128)
+    (picture,) = dicom.read([path]).pictures[..., 0]
+    np.testing.assert_array_equal(picture, 2.0 * (-1.0 - raw if inverted else raw) - 7)
+
+
 def test_a_real_series_and_where_its_mask_lies(tmp_path):
     (one,) = search.find([str(real("dicomdirtests/98892001/CT5N"))])
     assert len(one.paths) == 5

@@ -58,6 +58,15 @@ def written(output, *names):
     return (output.folder / "areas.csv").read_bytes()
 
 
+def test_rows_of_a_version_without_notes_stay(output):
+    (output.folder / "masks/a.png").write_bytes(b"mask")
+    old = [(*row[:6], row[7]) for row in (areas.COLUMNS, *rows("a"), *rows("elsewhere"))]
+    (output.folder / "areas.csv").write_text("".join(",".join(row) + "\n" for row in old))
+    assert areas.sort(output, inputs("a"), CLASSES) == {"a"}
+    with open(output.folder / "areas.csv", newline="") as file:
+        assert [tuple(row) for row in csv.reader(file)] == [areas.COLUMNS, *rows("elsewhere"), *rows("a")]
+
+
 def lines(output):
     with open(output.folder / "areas.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         head, *rest = csv.reader(file)

@@ -12,7 +12,7 @@ from PIL import Image
 from datasets.formats import picture, search
 from launch.prediction import pipeline
 from launch.prediction.output import Output
-from sharp_unet_jax.config import Config
+from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 
 RUN = SimpleNamespace(
@@ -69,6 +69,20 @@ def test_plain_pages_are_slices_unless_they_may_be_the_runs_channels(tmp_path, m
         assert "its 3 pages of 5x4 may be slices, or the channels of this run's images; save it as" in str(outcome)
     else:
         assert tifffile.imread(tmp_path / "out/masks/a.tif").shape == masks
+
+
+def test_values_are_compared_at_the_size_of_the_training(tmp_path):
+    """Three pixels of four are black, and none is when the image is shrunk, as it was in training."""
+    spots = np.zeros((64, 64), np.uint16)
+    spots[::2, ::2] = 3000
+    tifffile.imwrite(tmp_path / "a.tif", spots)
+    (one,) = search.find([str(tmp_path / "a.tif")])
+    small = Config(data=Data(size=(16, 16)))
+    run = SimpleNamespace(**{**vars(RUN), "window": (0.0, 3000.0), "clipped": (0.0, 0.0), "config": small})
+    opened = pipeline._read(run, one)
+    assert (opened.images == 0).mean() == 0.75
+    assert "hundredth" not in opened.note
+    assert "low end" not in opened.note
 
 
 def test_inputs_end_in_their_order_with_all_their_files(folder, tmp_path):

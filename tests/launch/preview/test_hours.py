@@ -1,5 +1,6 @@
 """The hours of a sweep, from steps that are timed."""
 
+import dataclasses
 import re
 
 import jax
@@ -10,6 +11,7 @@ from launch.preview.source import Source
 from sharp_unet_jax.advice import duration
 from sharp_unet_jax.advice.duration import Pace
 from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.errors import InputError
 
 SOURCE = Source("mine", ["x"] * 100, ["x"] * 100, ("a", "b"), 3, None, {}, "", [], [])
 CONFIG = Config(data=Data(size=(32, 32)), models=("unet", "sharp_unet", "wide_unet"), epochs=10, repeats=1)
@@ -24,6 +26,31 @@ def test_the_hours_of_two_models_and_the_names_of_the_others(monkeypatch):
         "sharp_unet 25.0 minutes (4 s a step of 16 images). Early stopping ends most runs before. Not measured: "
         "wide_unet."
     )
+
+
+def test_groups_of_devices_train_side_by_side(monkeypatch):
+    seen = []
+
+    def measure(config, model, *, devices, **options):
+        seen.append(len(devices))
+        return Pace(0.0, 2.0, 0.5)
+
+    monkeypatch.setattr(duration, "measure", measure)
+    config = dataclasses.replace(CONFIG, models=("unet",), devices_per_run=2)
+    # 1000 s in all, by two groups of two devices; the fifth device is idle
+    assert hours.text(config, SOURCE, jax.devices()[:5]).startswith("5 runs of 10 epochs would take 8.3 minutes here")
+    assert seen == [2]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), InputError("no such network")])
+def test_a_step_that_cannot_run_fails_nothing(monkeypatch, error):
+    def measure(config, model, **options):
+        raise error
+
+    monkeypatch.setattr(duration, "measure", measure)
+    said = hours.text(CONFIG, SOURCE, jax.devices()[:1])
+    why = str(error) or "a step of 16 images does not fit into memory, set a smaller batch_size"
+    assert said == f"How long it takes is not known: unet: {why}."
 
 
 @pytest.mark.usefixtures("tiny_models")
