@@ -9,6 +9,7 @@ from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.config import Config, check_types
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.weights import pretrained
 
 Rule = tuple[str, Callable[[float], bool]]  # what a field must be, in words and as a test; NaN passes no test
 
@@ -104,6 +105,7 @@ def _check_names(config: Config) -> None:
     """Refuse names of networks, losses and kernels that there are not, with the nearest known one."""
     for name in config.models:
         models.check(name)
+        pretrained.check(name, config.weights)
     if not config.models or len(set(config.models)) < len(config.models):
         raise InputError(f"models: name at least one, and each once; got {', '.join(config.models) or 'none'}")
     try:

@@ -48,10 +48,14 @@ def build(name: str, *, weights: str = "", rngs: nnx.Rngs, **options: Any) -> Se
 
 def for_model(name: str, source: str, network: Segmenter) -> Weights:
     """Load weights for the network `name`, see `load`: "imagenet" are those of its encoder."""
-    hub = models.MODELS[name].hub
-    if source == "imagenet" and not hub:
+    check(name, source)
+    return load(source, network, hub=models.MODELS[name].hub)
+
+
+def check(name: str, source: str) -> None:
+    """Refuse "imagenet" for a network that has no such weights. Raises InputError."""
+    if source == "imagenet" and not models.MODELS[name].hub:
         raise InputError(f"weights: there are no ImageNet weights for {name}; train it from scratch, in another sweep")
-    return load(source, network, hub=hub)
 
 
 def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:

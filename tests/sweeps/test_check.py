@@ -66,6 +66,7 @@ from tests.tiny_sweep import CONFIG
         ({"deep_supervision": (float("nan"), 1.0)}, "deep_supervision: every weight must be a number from 0"),
         ({"prediction_head": "first"}, "prediction_head: 'first' is not one of mean, last"),
         ({"devices_per_run": 3}, "3 asked for, 2 here"),
+        ({"models": ("unet",), "weights": "imagenet"}, "^weights: there are no ImageNet weights for unet"),
     ],
 )
 def test_a_config_that_cannot_run_is_refused(changes, message):
