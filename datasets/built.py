@@ -14,6 +14,7 @@ from sharp_unet_jax.storage.reading import read_json
 DIGESTS = "digests.json"
 METADATA = "metadata.json"
 DESCRIPTIONS = ("dataset_info.json", "features.json", METADATA)  # TFDS writes them beside the records
+LARGEST = 2**26  # bytes of a description, which has some thousand
 
 
 class Digests(TypedDict):
@@ -102,6 +103,8 @@ class Records(Sequence[dict[str, Any]]):
 def _sha256(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise DataError(f"{path.name} is no file")  # reading a pipe or a device may never end
+    if path.stat().st_size > LARGEST:
+        raise DataError(f"{path.name} is far larger than it was written")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

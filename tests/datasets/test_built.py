@@ -138,6 +138,14 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_is_not_read(name, copied):
         assert None not in refusals(folder, data, expected).values()
 
 
+@pytest.mark.parametrize("name", JSON[:3])
+def test_a_description_larger_than_memory_is_not_read(name, copied):
+    folder, data, expected = copied("phantom")
+    with open(folder / name, "r+b") as file:
+        file.truncate(2**40)  # a hole: it takes no room on the disk
+    assert None not in refusals(folder, data, expected).values()
+
+
 @pytest.mark.parametrize("builder", ["phantom", "folder"])
 @pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "flipped"])
 @pytest.mark.parametrize("name", [*JSON[:3], "records"])
