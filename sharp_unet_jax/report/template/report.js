@@ -289,6 +289,7 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
       if (!entries.some(entry => entry.isIntersecting)) return;
       observer.disconnect();
       fill(card.querySelector(".strip"), picture, "errors");
+      load(picture).then(({ maps }) => { if (maps[0].includes(IGNORE)) sweep.querySelector(".ignored").hidden = false; });
     }, { rootMargin: "300px" }).observe(card);
   }
 
