@@ -15,7 +15,9 @@ class Data:
 
     builder: str = "phantom"  # a TFDS builder in datasets/, or "builder/its_config"
     size: tuple[int, int] = (64, 64)  # (height, width) in pixels
-    fit: Literal["stretch", "letterbox"] = "stretch"  # letterbox keeps the aspect; its padding is not scored
+    # How images come to that size. stretch and letterbox resize them whole; letterbox keeps the aspect, and its padding
+    # is not scored. crop trains on random crops of that size, and predicts whole images by overlapping tiles of it.
+    fit: Literal["stretch", "letterbox", "crop"] = "stretch"
     # The label of a pixel of a resized mask: that of its nearest neighbour, or as in the paper's code the one with the
     # largest share of the pixel, or any above 0 that has a share: objects grow.
     mask_filter: Literal["nearest", "antialiased", "any"] = "nearest"
@@ -23,6 +25,16 @@ class Data:
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
     context: int = 0  # neighbours of each slice of a volume, on either side, that are channels of it too (2.5-D)
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
+    # Resolution that reported scores are computed at: that of training, or that of the files.
+    score: Literal["trained", "native"] = "trained"
+    # fit=crop alone, as the next six: images are enlarged or shrunk by this factor, 1 leaves them as they are
+    scale: float = 1.0
+    spacing: float = 0.0  # millimetres a pixel that all images are brought to, if their files say theirs; 0 leaves them
+    crops: int = 0  # crops an epoch; 0: as many as have the pixels of the training images, at least one an image
+    share: Literal["image", "area"] = "image"  # crops are shared out among images alike, or by the images' pixels
+    foreground: float = 0.33  # share of the crops that are centred on a pixel of a random foreground class
+    # What an epoch is scored on: whole images, or random crops of them that are the same every time and cost less.
+    validate: Literal["images", "crops"] = "images"
     # Builder "folder" alone, as all of the following: a folder of images, or holding images/ and masks/, or nnU-Net's.
     images: str = ""
     masks: str = ""  # a folder of masks or of LabelMe files, a COCO file, or a pattern: "data/*/*_mask.png"

@@ -171,8 +171,8 @@ def _dataset(
     window: pixels.Window | None,
 ) -> resident.Dataset:
     """Return the examples at the size of training, in memory."""
-    size, fit = config.data.size, config.data.fit
-    dataset = resident.prepare(examples, name=name, classes=tuple(classes), size=size, fit=fit, window=window)
+    dataset = resident.prepare(examples, name=name, classes=tuple(classes), data=config.data, window=window)
+    size = config.data.size
     shapes = [(len(examples), *size, None), (len(examples), *size)]
     chex.assert_shape([dataset.images, dataset.masks], shapes)
     chex.assert_type([dataset.images, dataset.masks], np.uint8)

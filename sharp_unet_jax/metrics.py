@@ -37,6 +37,20 @@ def foreground(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return (labels > 0) & (labels != IGNORE)
 
 
+def count(decided: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Count pixels of label maps (..., H, W): (..., classes, 3), intersection, truth and predicted of each class.
+
+    Pixels labelled IGNORE are not counted.
+
+    >>> from sharp_unet_jax import metrics
+    >>> metrics.count(np.array([[0, 1, 1]]), np.array([[0, 1, metrics.IGNORE]]), 2).tolist()
+    [[1, 1, 1], [1, 1, 1]]
+    """
+    label = np.arange(classes)
+    truth, predicted = labels[..., None] == label, (decided[..., None] == label) & (labels != IGNORE)[..., None]
+    return np.stack([part.sum(axis=(-3, -2)) for part in (truth & predicted, truth, predicted)], axis=-1)
+
+
 Ratio = tuple[NDArray[Any], NDArray[Any]]  # numerator, denominator
 
 

@@ -5,6 +5,8 @@ depend on the run's seed, the epoch and the image alone. They do not depend on t
 or on where a run was resumed.
 """
 
+import math
+
 import dm_pix
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from jax import Array
 from jax.scipy.ndimage import map_coordinates
 
 from sharp_unet_jax.config import Augment
+from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.metrics import IGNORE
 
 # Every image draws all of these numbers, used or not: no change's number then depends on which others are used.
@@ -19,35 +22,57 @@ _DRAWS = ("flip_y", "flip_x", "turn", "angle", "zoom", "y", "x", "brightness", "
 _KNOTS = 3  # elastic displacements are drawn on a 3x3 grid, as by Ronneberger et al. (2015)
 
 
-def batch(settings: Augment, images: Array, masks: Array, index: Array, draw: Array) -> tuple[Array, Array]:
+def window(settings: Augment, size: Size) -> Size:
+    """Return the height and width of what the changes may look at to fill `size`: with it no corner is empty.
+
+    An elastic displacement counts with three of its standard deviations.
+    """
+    angle, zoom, elastic = math.radians(min(settings.rotate, 90)), 1 + settings.zoom, 3 * settings.elastic
+    if not (settings.rotate or settings.zoom or settings.shift or settings.elastic):
+        return size
+    # The corner of a rotated rectangle is farthest from an axis where its diagonal lies along the other one.
+    reach = []
+    for side, other in (size, size[::-1]):
+        turned = min(angle, math.atan2(other, side))
+        half = zoom * (side * math.cos(turned) + other * math.sin(turned)) / 2 + settings.shift * side + elastic
+        reach.append(side + 2 * max(0, math.ceil(half - side / 2)))
+    return reach[0], reach[1]
+
+
+def batch(
+    settings: Augment, images: Array, masks: Array, index: Array, draw: Array, size: Size | None = None
+) -> tuple[Array, Array]:
     """Augment a batch.
 
-    Masks move with their images, by nearest neighbour. Pixels from beyond an image are 0, and `IGNORE` in its mask.
+    Masks move with their images, by nearest neighbour. Pixels from beyond what is given are 0, and `IGNORE` in the
+    mask.
 
     Args:
         settings: strength of each change.
         images: (B, H, W, C) uint8.
         masks: (B, H, W) uint8.
-        index: (B,) int32, the number of each image in the data set.
+        index: (B,) int32, the number of each image in the data set, or of each crop in the epoch.
         draw: (2,) uint32, the run's seed and the epoch.
+        size: height and width of the results, which are the middle of what is given; by default all of it.
 
     Returns:
-        Images and masks of the same shapes and dtypes.
+        Images (B, *size, C) and masks (B, *size) of the same dtypes.
     """
     # Of JAX's generators, threefry alone draws the same bits for an image by itself and inside a batch.
     key = jax.random.wrap_key_data(draw, impl="threefry2x32")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-    return jax.vmap(lambda *one: _pair(settings, *one))(images, masks, keys)
+    size = size or (masks.shape[1], masks.shape[2])
+    return jax.vmap(lambda *one: _pair(settings, size, *one))(images, masks, keys)
 
 
-def _pair(settings: Augment, image: Array, mask: Array, key: Array) -> tuple[Array, Array]:
-    """Augment one image (H, W, C) and its mask (H, W)."""
+def _pair(settings: Augment, size: Size, image: Array, mask: Array, key: Array) -> tuple[Array, Array]:
+    """Augment one image (H, W, C) and its mask (H, W), and return their middle of `size`."""
     numbers, knots, noise = jax.random.split(key, 3)
     draws = dict(zip(_DRAWS, jax.random.uniform(numbers, (len(_DRAWS),), minval=-1), strict=True))
     if settings.flip or settings.turn:
         image, mask = (_flipped(settings, draws, x) for x in (image, mask))
     if settings.rotate or settings.zoom or settings.shift or settings.elastic:
-        image, mask = _warped(settings, draws, knots, image, mask)
+        image, mask = _warped(settings, size, draws, knots, image, mask)
     if any((settings.brightness, settings.contrast, settings.gamma, settings.blur, settings.noise)):
         shades = _shaded(settings, draws, noise, image.astype(jnp.float32) / 255)
         image = jnp.round(255 * jnp.clip(shades, 0, 1)).astype(jnp.uint8)
@@ -66,28 +91,30 @@ def _flipped(settings: Augment, draws: dict[str, Array], x: Array) -> Array:
     return jnp.where(quarters % 2 == 1, jnp.rot90(x), x)
 
 
-def _warped(settings: Augment, draws: dict[str, Array], key: Array, image: Array, mask: Array) -> tuple[Array, Array]:
+def _warped(
+    settings: Augment, size: Size, draws: dict[str, Array], key: Array, image: Array, mask: Array
+) -> tuple[Array, Array]:
     """Rotate, zoom, shift and deform in one resampling: bilinear for the image, nearest for the mask."""
-    height, width = mask.shape
+    height, width = size
     angle, factor = jnp.deg2rad(settings.rotate) * draws["angle"], (1 + settings.zoom) ** -draws["zoom"]
     cos, sin = factor * jnp.cos(angle), factor * jnp.sin(angle)
     y, x = jnp.meshgrid(
         jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing="ij", sparse=True
     )
     # The source of each output pixel: rotated and zoomed about the centre, then shifted.
-    rows = cos * y + sin * x + (height - 1) / 2 + height * settings.shift * draws["y"]
-    columns = cos * x - sin * y + (width - 1) / 2 + width * settings.shift * draws["x"]
+    rows = cos * y + sin * x + (mask.shape[0] - 1) / 2 + height * settings.shift * draws["y"]
+    columns = cos * x - sin * y + (mask.shape[1] - 1) / 2 + width * settings.shift * draws["x"]
     if settings.elastic:
         knots = settings.elastic * jax.random.normal(key, (2, _KNOTS, _KNOTS))
         displacement = jax.image.resize(knots, (2, height, width), "cubic")
         rows, columns = rows + displacement[0], columns + displacement[1]
-    mask = map_coordinates(mask, [rows, columns], order=0, mode="constant", cval=IGNORE)
-    inside = (rows >= -0.5) & (rows < height - 0.5) & (columns >= -0.5) & (columns < width - 0.5)
-    return jnp.where(inside[..., None], _bilinear(image, rows, columns), 0).astype(jnp.uint8), mask
+    warped = map_coordinates(mask, [rows, columns], order=0, mode="constant", cval=IGNORE)
+    inside = (rows >= -0.5) & (rows < image.shape[0] - 0.5) & (columns >= -0.5) & (columns < image.shape[1] - 0.5)
+    return jnp.where(inside[..., None], _bilinear(image, rows, columns), 0).astype(jnp.uint8), warped
 
 
 def _bilinear(image: Array, rows: Array, columns: Array) -> Array:
-    """Sample the image (H, W, C) at `rows` and `columns` (H, W), with the edge repeated: float32, rounded.
+    """Sample the image (h, w, C) at `rows` and `columns` (H, W), with the edge repeated: float32, rounded.
 
     Whole pixels are gathered: `map_coordinates` would gather each channel on its own.
     """

@@ -5,14 +5,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from sharp_unet_jax.data.array_files import Arrays
+from sharp_unet_jax.ragged import Ragged
 
-def of_pairs(
-    images: np.ndarray, masks: np.ndarray, ids: Iterable[str], groups: Iterable[str], classes: Iterable[str]
-) -> str:
-    """Return the SHA-256 of images and masks, both uint8, their ids and groups, and the classes' names."""
+
+def of_pairs(arrays: Iterable[Arrays | None], ids: Iterable[str], groups: Iterable[str], classes: Iterable[str]) -> str:
+    """Return the SHA-256 of images and masks, all uint8, their ids and groups, and the classes' names."""
     digest = hashlib.sha256()
-    for part in (images, masks):
-        digest.update(repr(part.shape).encode())
-        digest.update(np.ascontiguousarray(part).data)
+    for part in arrays:
+        if isinstance(part, Ragged):
+            digest.update(repr((part.flat.shape, part.sizes.tolist())).encode())
+            digest.update(np.ascontiguousarray(part.flat).data)
+        elif part is not None:
+            digest.update(repr(part.shape).encode())
+            digest.update(np.ascontiguousarray(part).data)
     digest.update("\n".join((*ids, *groups, *classes)).encode())
     return digest.hexdigest()

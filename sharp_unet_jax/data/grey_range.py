@@ -1,5 +1,7 @@
 """Images whose values lie elsewhere than those of the training: clipped at an end of the window, or lost in it."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from sharp_unet_jax.metrics import IGNORE
@@ -20,9 +22,9 @@ def shares(images: np.ndarray, masks: np.ndarray | None = None) -> tuple[float, 
     return float(low), float(high)
 
 
-def largest_shares(images: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
-    """Return the largest share of 0 and of 255 that an image has; images (n, H, W, C) uint8, masks (n, H, W)."""
-    found = [shares(images[n : n + 1], masks[n : n + 1]) for n in range(len(images))]
+def largest_shares(images: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Return the largest share of 0 and of 255 that an image has; images (H, W, C) uint8, masks (H, W)."""
+    found = [shares(image[None], mask[None]) for image, mask in zip(images, masks, strict=True)]
     low, high = np.max(found, axis=0)
     return round(float(low), 4), round(float(high), 4)
 

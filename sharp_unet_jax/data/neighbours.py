@@ -2,12 +2,22 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from sharp_unet_jax.errors import InputError
 
-Slice = tuple[np.ndarray, np.ndarray, str, str, str]  # image, mask, id, group, volume ("" where there is none)
+
+class Slice(NamedTuple):
+    """An image with its mask, at the size of training."""
+
+    image: np.ndarray  # (H, W, C) uint8
+    mask: np.ndarray  # (H, W) uint8
+    native: np.ndarray | None  # (h, w) uint8, the mask as it is in its file; None where nobody scores by it
+    id: str
+    group: str
+    volume: str  # whose slices follow each other; "" for a picture without neighbours
 
 
 def channels(own: int, context: int) -> int:
@@ -32,20 +42,22 @@ def stacked(slices: Sequence[np.ndarray] | np.ndarray, context: int) -> Iterator
         yield np.concatenate(near, axis=-1) if context else one
 
 
-def of_volumes(examples: Iterable[Slice], context: int) -> Iterator[tuple[np.ndarray, np.ndarray, str, str]]:
-    """Yield image, mask, id and group of examples, whose images get the channels of their neighbours.
+def of_volumes(examples: Iterable[Slice], context: int) -> Iterator[Slice]:
+    """Yield the examples; the image of each has the channels of its `context` neighbours too.
 
     Slices of one volume follow each other. Raises InputError for an image of no volume, unless `context` is 0.
     """
     if not context:
-        yield from (one[:4] for one in examples)
+        yield from examples
         return
-    for volume, several in itertools.groupby(examples, key=lambda one: one[4]):
+    for volume, several in itertools.groupby(examples, key=lambda one: one.volume):
         slices = list(several)
         if not volume:
-            raise InputError(missing(slices[0][2], context))
-        images = stacked([one[0] for one in slices], context)
-        yield from ((image, *one[1:4]) for image, one in zip(images, slices, strict=True))
+            raise InputError(missing(slices[0].id, context))
+        if len({one.image.shape for one in slices}) > 1:
+            raise InputError(f"the slices of {volume} are of several sizes: set --config.data.context=0")
+        images = stacked([one.image for one in slices], context)
+        yield from (one._replace(image=image) for image, one in zip(images, slices, strict=True))
 
 
 def missing(id_: str, context: int) -> str:

@@ -1,4 +1,4 @@
-"""A data set, decoded and resized once, as uint8 arrays that are mapped into memory from the disk."""
+"""A data set, decoded and brought to the size of training once, as uint8 arrays mapped into memory from the disk."""
 
 import contextlib
 import dataclasses
@@ -9,26 +9,28 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import grain
 import numpy as np
+from numpy.typing import NDArray
 
-from sharp_unet_jax.data import digest, grey_range, neighbours, pixels
-from sharp_unet_jax.data.resize import Fit, MaskFilter, resize
+from sharp_unet_jax.config import Data
+from sharp_unet_jax.data import array_files, crops, digest, grey_range, neighbours, pixels
+from sharp_unet_jax.data.array_files import Arrays
+from sharp_unet_jax.data.resize import resize, trained_size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_json
 from sharp_unet_jax.storage.reading import read_json
-
-Example = tuple[np.ndarray, np.ndarray, str, str]  # image, mask, id, group
-PARTS = ("images.npy", "masks.npy")
 
 
 class Source(Protocol):
     """Examples by index: {"image": (h, w, C) uint8, "mask": (h, w, 1) uint8, "id": text, "group": text}.
 
-    They may have a "volume" too, a text: its slices follow each other in their order. "" is no volume.
+    They may have a "volume" too, a text: its slices follow each other in their order; "" is no volume. And "spacing",
+    (2,) float: millimetres from row to row and from column to column, 0 where nobody knows.
     """
 
     def __len__(self) -> int: ...
@@ -37,7 +39,7 @@ class Source(Protocol):
 
 
 class Names(TypedDict):
-    """The content of names.json, beside images.npy and masks.npy."""
+    """The content of names.json, beside the arrays."""
 
     ids: list[str]
     groups: list[str]
@@ -46,16 +48,34 @@ class Names(TypedDict):
 
 @dataclass(frozen=True)
 class Dataset:
-    """All images and masks of a data set, at the size of training."""
+    """All images and masks of a data set, as they are trained on: resized, or with fit="crop" of their own sizes."""
 
     name: str
-    images: np.ndarray  # (n, H, W, C) uint8
-    masks: np.ndarray  # (n, H, W) uint8: 0..len(classes)-1, or IGNORE where nothing is trained or scored
+    images: Arrays  # (n, H, W, C) uint8, or n of (h, w, C)
+    masks: Arrays  # (n, H, W) uint8: 0..len(classes)-1, or IGNORE where nothing is trained or scored; or n of (h, w)
     ids: tuple[str, ...]
     groups: tuple[str, ...]  # what must not be split across folds
     classes: tuple[str, ...]  # names, background first
-    folder: Path | None = None  # of images.npy, masks.npy and names.json, if they were kept
+    folder: Path | None = None  # of the files, if they were kept
     window: pixels.Window | None = None  # intensities that became 0 and 255
+    native: Ragged | None = None  # masks as they are in their files, if they are to be scored by
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+        return (self.images.flat if isinstance(self.images, Ragged) else self.images).shape[-1]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Heights and widths of the images, (n, 2)."""
+        if isinstance(self.images, Ragged):
+            return self.images.sizes
+        return np.tile(np.array(self.images.shape[1:3], np.int64), (len(self.ids), 1))
+
+    @functools.cached_property
+    def points(self) -> list[list[NDArray[np.int64]]]:
+        """Some foreground pixels of each image, see `crops.points`."""
+        return [crops.points(mask) for mask in self.masks]
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +95,7 @@ class Dataset:
     @functools.cached_property
     def sha256(self) -> str:
         """Digest of every pixel, label, id, group and class: data sets with equal digests give the same runs."""
-        return digest.of_pairs(self.images, self.masks, self.ids, self.groups, self.classes)
+        return digest.of_pairs((self.images, self.masks, self.native), self.ids, self.groups, self.classes)
 
 
 def num_classes(classes: Sequence[str]) -> int:
@@ -88,24 +108,18 @@ def prepare(
     *,
     name: str,
     classes: tuple[str, ...],
-    size: tuple[int, int],
-    fit: Fit,
-    mask_filter: MaskFilter = "nearest",
-    context: int = 0,
+    data: Data,
     cache: Path | None = None,
     window: pixels.Window | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, _: items,
 ) -> Dataset:
-    """Read and resize a data set through Grain.
+    """Read a data set through Grain, and bring its images and masks to the size of training.
 
     Args:
         source: images and masks of any sizes.
         name: of the data set.
         classes: names, background first.
-        size: height and width of training.
-        fit: how `resize` fits images into `size`.
-        mask_filter: how `resize` resizes masks.
-        context: neighbouring slices on either side that become channels, see `neighbours.stacked`.
+        data: says how; its fields size, fit, mask_filter, scale, spacing, context and score matter.
         cache: a folder to read the result from if it is there, else to write it to. Without one, or if it cannot be
             written, the arrays lie in temporary files without a name.
         window: kept in the result, not applied.
@@ -113,16 +127,16 @@ def prepare(
 
     Raises:
         InputError: for no examples, images of different channels, labels beyond `classes`, a mask of `IGNORE` alone,
-            masks that are all empty, an image of no volume where `context` asks for neighbours, or a full disk.
+            masks that are all empty, an image of no volume where `data.context` asks for neighbours, one of unknown
+            spacing where `data.spacing` asks for it, or a full disk.
     """
     if cache is not None:
         clear_dead(cache.parent)
-        if cached := _load(cache, name, classes, size):
+        if cached := _load(cache, name, classes, data):
             return dataclasses.replace(cached, window=window)
     if not len(source):
         raise InputError(f"{name}: the data set is empty")
-    resized = functools.partial(_example, size=size, fit=fit, mask_filter=mask_filter)
-    pipeline = grain.MapDataset.source(source).map(resized)
+    pipeline = grain.MapDataset.source(source).map(functools.partial(_example, data=data))
     examples = _checked(track(_iterate(pipeline), len(source)), name, classes)
     with contextlib.ExitStack() as stack:
         kept = None
@@ -130,25 +144,32 @@ def prepare(
             with contextlib.suppress(OSError):  # without a cache the next call reads again
                 kept = stack.enter_context(replacing_folder(cache))
         try:
-            files: list[IO[bytes]] = [
-                stack.enter_context((kept / part).open("w+b"))
-                if kept
-                else stack.enter_context(tempfile.TemporaryFile())
-                for part in PARTS
-            ]
-            images, masks, ids, groups = _write(files, neighbours.of_volumes(examples, context), len(source))
-            dataset = Dataset(name, images, masks, ids, groups, classes, kept and cache, window)
+            writers = {}
+            for part, own_sizes in _parts(data).items():
+                file: Any = array_files.path(kept, part).open("w+b") if kept else tempfile.TemporaryFile()  # noqa: SIM115
+                writers[part] = array_files.Writer(stack.enter_context(file), ragged=own_sizes)
+            arrays, ids, groups = _write(writers, neighbours.of_volumes(examples, data.context))
+            dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, window=window)
             if kept:
+                for part, array in arrays.items():
+                    array_files.write_sizes(kept, part, array)
                 names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
                 write_json(kept / "names.json", names)
+                dataset = dataclasses.replace(dataset, folder=cache)
         except OSError as error:
             folder = cache.parent if kept and cache else Path(tempfile.gettempdir())
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise InputError(
-                f"{folder}: {os.strerror(error.errno).lower()}: no images at {size} are written"
+                f"{folder}: {os.strerror(error.errno).lower()}: no images of {name} are written"
             ) from error
     return dataset
+
+
+def _parts(data: Data) -> dict[str, bool]:
+    """Return the arrays that a data set has, by name, and whether their images have their own sizes."""
+    crops = data.fit == "crop"
+    return {"images": crops, "masks": crops} | ({"native": True} if data.score == "native" else {})
 
 
 def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
@@ -156,9 +177,17 @@ def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
     return iter(pipeline.to_iter_dataset(grain.ReadOptions(num_threads=os.cpu_count() or 1, prefetch_buffer_size=32)))
 
 
-def _example(example: Mapping[str, Any], size: tuple[int, int], fit: Fit, mask_filter: MaskFilter) -> neighbours.Slice:
-    image, mask = resize(np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], size, fit, mask_filter)
-    return image, mask, _text(example["id"]), _text(example["group"]), _text(example.get("volume", ""))
+def _example(example: Mapping[str, Any], data: Data) -> neighbours.Slice:
+    image, native, id_ = np.asarray(example["image"]), np.asarray(example["mask"])[..., 0], _text(example["id"])
+    try:
+        size = trained_size(image.shape[:2], data, example.get("spacing"))
+    except InputError as error:
+        raise InputError(f"{id_}: {error}") from error
+    image, mask = resize(image, native, size, data.fit, data.mask_filter)
+    volume = _text(example.get("volume", ""))
+    return neighbours.Slice(
+        image, mask, native if data.score == "native" else None, id_, _text(example["group"]), volume
+    )
 
 
 def _text(value: str | bytes) -> str:
@@ -171,11 +200,12 @@ def _checked(examples: Iterable[neighbours.Slice], name: str, classes: tuple[str
     Raises InputError for one with other channels, with labels beyond the classes or with nothing to score, and if all
     masks are empty.
     """
-    shape, highest = None, 0
+    channels, highest = None, 0
     number = 0
-    for image, mask, id_, group, volume in examples:
-        if shape not in (None, image.shape):
-            few, many = map(pixels.such, sorted((shape[-1], image.shape[-1])))
+    for example in examples:
+        mask, id_, own = example.mask, example.id, example.image.shape[-1]
+        if channels not in (None, own):
+            few, many = map(pixels.such, sorted((channels, own)))
             raise InputError(f"{name}: some images are {few} and some are {many}; make them all one or the other")
         if (mask == IGNORE).all():  # any prediction would do
             at = "x".join(map(str, mask.shape))
@@ -186,55 +216,41 @@ def _checked(examples: Iterable[neighbours.Slice], name: str, classes: tuple[str
                 f"{name}: the mask of {id_!r} holds label {label}, but there are {len(classes)} classes "
                 f"({', '.join(classes)}); name every class or correct the mask"
             )
-        number, shape, highest = number + 1, image.shape, max(highest, label)
-        yield image, mask, id_, group, volume
+        number, channels, highest = number + 1, own, max(highest, label)
+        yield example
     if not highest:
         raise InputError(f"{name}: all {number} masks are empty: there is nothing to learn")
 
 
 def _write(
-    files: Sequence[IO[bytes]], examples: Iterable[Example], n: int
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Write images and masks to two .npy files example by example, since all may not fit into memory.
-
-    Returns images, masks, ids and groups. The arrays are mapped from the files, and stay valid when these are closed,
-    renamed or deleted.
-    """
-    names: list[list[str]] = []
-    shapes: list[tuple[int, ...]] = []
-    starts: list[int] = []
-    for image, mask, *name in examples:
-        for file, array in zip(files, (image, mask), strict=True):
-            if not names:
-                shapes.append((n, *array.shape))
-                np.lib.format.write_array_header_1_0(
-                    file, {"descr": "|u1", "fortran_order": False, "shape": shapes[-1]}
-                )
-                starts.append(file.tell())
-            file.write(np.ascontiguousarray(array, np.uint8).data)
-        names.append(name)
-    for file in files:
-        file.flush()
-    images, masks = (
-        np.memmap(file, np.uint8, "r", start, shape) for file, start, shape in zip(files, starts, shapes, strict=True)
-    )
+    writers: Mapping[str, array_files.Writer], examples: Iterable[neighbours.Slice]
+) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """Write the examples; return the arrays by name, ids and groups."""
+    names: list[tuple[str, str]] = []
+    for example in examples:
+        for part, array in {"images": example.image, "masks": example.mask, "native": example.native}.items():
+            if part in writers and array is not None:
+                writers[part].add(array)
+        names.append((example.id, example.group))
     ids, groups = zip(*names, strict=True)
-    return images, masks, ids, groups
+    return {part: writer.close() for part, writer in writers.items()}, ids, groups
 
 
-def _load(folder: Path, name: str, classes: tuple[str, ...], size: tuple[int, int]) -> Dataset | None:
+def _load(folder: Path, name: str, classes: tuple[str, ...], data: Data) -> Dataset | None:
     """Return the data set that was written to `folder`; None if it is missing or damaged: it is prepared again."""
     try:
         names = read_json(folder / "names.json", Names, remedy="it is written again")
-        if not all((folder / part).is_file() for part in PARTS):  # opening a pipe may never end
-            return None
-        images, masks = (np.lib.format.open_memmap(folder / part, mode="r") for part in PARTS)
+        arrays: dict[str, Any] = {part: array_files.read(folder, part) for part in _parts(data)}
     except Exception:  # NumPy raises errors of many kinds for a damaged header
         return None
     n = len(names["ids"])
-    # The digest is of bytes and shapes: the same bytes may be another dtype's.
-    whole = len(names["groups"]) == n and images.dtype == masks.dtype == np.uint8
-    if not whole or images.shape[:-1] != masks.shape or masks.shape != (n, *size):
+    if len(names["groups"]) != n or any(part is None or len(part) != n for part in arrays.values()):
         return None
-    dataset = Dataset(name, images, masks, tuple(names["ids"]), tuple(names["groups"]), classes, folder)
+    if any(isinstance(arrays[part], Ragged) != ragged for part, ragged in _parts(data).items()):
+        return None
+    # The digest is of bytes and shapes: the same bytes may be another size's.
+    if data.fit != "crop" and not arrays["images"].shape[:-1] == arrays["masks"].shape == (n, *data.size):
+        return None
+    ids, groups = tuple(names["ids"]), tuple(names["groups"])
+    dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, folder=folder)
     return dataset if dataset.sha256 == names["sha256"] else None

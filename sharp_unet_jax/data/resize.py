@@ -1,16 +1,44 @@
 """Resizing on the CPU: images and masks to the size of training, predictions back to the images' own sizes."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from sharp_unet_jax.config import Data
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
 
-Fit = Literal["stretch", "letterbox"]
+Fit = Literal["stretch", "letterbox", "crop"]
 MaskFilter = Literal["nearest", "antialiased", "any"]
 Size = tuple[int, int]  # height, width
+
+
+def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | None = None) -> Size:
+    """Return the height and width at which an image is trained on, predicted and scored.
+
+    Args:
+        own: (h, w), the image's own.
+        data: says how: fit, size, scale and spacing.
+        spacing: millimetres from row to row and from column to column; None or 0 where nobody knows.
+
+    Raises:
+        InputError: for an image of unknown spacing where `data.spacing` asks for it.
+    """
+    if data.fit != "crop":
+        return data.size
+    factors = data.scale, data.scale
+    if data.spacing:
+        if spacing is None or not all(0 < each < np.inf for each in spacing):
+            raise InputError(
+                f"data.spacing={data.spacing:g} mm is asked for, and the file does not say the size of its pixels: "
+                "set data.spacing=0, or give files that say it"
+            )
+        factors = spacing[0] / data.spacing, spacing[1] / data.spacing
+    height, width = (max(1, round(side * factor)) for side, factor in zip(own, factors, strict=True))
+    return height, width
 
 
 def resize(
@@ -21,7 +49,7 @@ def resize(
     Images are resized bilinearly; shrinking averages over the area of a pixel. A pixel of a mask gets the label of its
     nearest neighbour, or the label that the function `antialiased` or `dilated` gives it. "stretch" changes the aspect.
     "letterbox" keeps it and centres the picture. Its padding is 0 in the image and `IGNORE` in the mask, so it is
-    neither trained on nor scored.
+    neither trained on nor scored. "crop" is like "stretch"; `size` is the image's own, or has its aspect.
     """
     place = _place(image.shape[:2], size, fit)
     label = np.full(size, IGNORE, np.uint8)

@@ -1,8 +1,10 @@
 """Overlapping tiles of one size: cutting images, and joining the predictions on tiles."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sharp_unet_jax.data.resize import Size
 
@@ -21,13 +23,13 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
 
 
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
-    """Yield the tiles (*tile, C) of an image (h, w, C), row by row; beyond the image its edge is repeated."""
+    """Yield the tiles (*tile, C) of an image (h, w, C), row by row; beyond its edge the image is mirrored."""
     rows, columns = (starts(length, side, multiple) for length, side in zip(image.shape, tile, strict=False))
     for top in rows:
         for left in columns:
             part = image[top : top + tile[0], left : left + tile[1]]
             below, right = tile[0] - part.shape[0], tile[1] - part.shape[1]
-            yield np.pad(part, ((0, below), (0, right), (0, 0)), mode="edge")
+            yield np.pad(part, ((0, below), (0, right), (0, 0)), mode="reflect")
 
 
 def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> np.ndarray:
@@ -35,7 +37,7 @@ def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> 
 
     Each tile is weighted by a Gaussian around its middle: at its borders the network sees least.
     """
-    weight = np.outer(*map(_gaussian, tile)).astype(np.float32)[..., None]
+    weight = gaussian(tile)[..., None]
     rows, columns = (starts(length, side, multiple) for length, side in zip(size, tile, strict=True))
     total = np.zeros(0, np.float32)
     weights = np.zeros((*size, 1), np.float32)
@@ -48,6 +50,68 @@ def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> 
         weights[inside] += weight[:height, :width]
     total /= weights
     return total
+
+
+def gaussian(tile: Size) -> NDArray[np.float32]:
+    """Return the weights (*tile) of a tile's pixels."""
+    return np.outer(*map(_gaussian, tile)).astype(np.float32)
+
+
+class Sheet(NamedTuple):
+    """Images whose tiles are predicted together and joined on one canvas, on which they lie below each other."""
+
+    images: NDArray[np.int64]  # (m,), indices into the data set
+    tops: list[int]  # row of the canvas at which each image begins
+    tiles: NDArray[np.int32]  # (t, 4): image, top and left in the image, top on the canvas; image by image
+
+
+def canvas(sizes: NDArray[np.int64], tile: Size, multiple: int, batch: int) -> Size:
+    """Return the height and width of a canvas for images of `sizes` (n, 2): it has room for a batch of tiles."""
+    rows, columns = _extents(sizes, tile, multiple)
+    return max(int(rows.max()), batch * tile[0]), int(columns.max())
+
+
+def sheets(
+    images: NDArray[np.int64], sizes: NDArray[np.int64], tile: Size, multiple: int, height: int
+) -> Iterator[Sheet]:
+    """Yield sheets that hold the `images` (n,) in their order.
+
+    Args:
+        images: indices into the data set.
+        sizes: heights and widths of all its images.
+        tile: height and width of tiles.
+        multiple: the network's stride, see `starts`.
+        height: of the canvas.
+    """
+    extents = _extents(sizes[images], tile, multiple)[0]
+    below = 0  # rows that are taken
+    members: list[tuple[int, int]] = []
+    for image, extent in zip(images.tolist(), extents.tolist(), strict=True):
+        if below + extent > height:
+            yield _sheet(members, sizes, tile, multiple)
+            members, below = [], 0
+        members.append((image, below))
+        below += extent
+    if members:
+        yield _sheet(members, sizes, tile, multiple)
+
+
+def _sheet(members: Sequence[tuple[int, int]], sizes: NDArray[np.int64], tile: Size, multiple: int) -> Sheet:
+    places = []
+    for image, row in members:
+        tops, lefts = (starts(length, side, multiple) for length, side in zip(sizes[image].tolist(), tile, strict=True))
+        places += [(image, top, left, row + top) for top in tops for left in lefts]
+    images, rows = zip(*members, strict=True)
+    return Sheet(np.array(images, np.int64), list(rows), np.array(places, np.int32))
+
+
+def _extents(sizes: NDArray[np.int64], tile: Size, multiple: int) -> NDArray[np.int64]:
+    """Return the rows and the columns that the tiles of each image reach, (2, n): they may end beyond the image."""
+    ends = (
+        [starts(length, side, multiple)[-1] + side for length in lengths.tolist()]
+        for lengths, side in zip(sizes.T, tile, strict=True)
+    )
+    return np.array(list(ends))
 
 
 def _gaussian(length: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax import metrics
 from sharp_unet_jax.report import conventions, published
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
@@ -50,13 +50,6 @@ def everywhere(truth: NDArray[np.integer], label: int) -> NDArray[np.integer]:
     return np.stack([intersection, truth, predicted], axis=-1)
 
 
-def same_mask(mask: NDArray[np.integer], labels: NDArray[np.uint8], classes: int) -> NDArray[np.integer]:
-    """Return counts (n, classes, 3) of predicting one mask (H, W) for all images with `labels` (n, H, W)."""
-    label = np.arange(classes)
-    truth, predicted = labels[..., None] == label, (mask[..., None] == label) & (labels != IGNORE)[..., None]
-    return np.stack([part.sum(axis=(1, 2)) for part in (truth & predicted, truth, predicted)], axis=-1)
-
-
 def mean_mask(labels: NDArray[np.uint8], classes: int) -> NDArray[np.integer]:
     """Return the most frequent class (H, W) at each pixel of `labels` (n, H, W); the first of two as frequent."""
     return np.argmax([(labels == label).sum(axis=0) for label in range(classes)], axis=0)
@@ -67,7 +60,7 @@ def _mean_mask(sweep: Sweep, name: str) -> NDArray[np.integer]:
     _, masks, row = sweep.prepared
     training, test = ([row[image] for image in ids] for ids in (sweep.training_ids(name), sweep.test_ids(name)))
     classes = len(sweep.classes)
-    return same_mask(mean_mask(masks[training], classes), masks[test], classes)
+    return metrics.count(mean_mask(masks[training], classes), masks[test], classes)
 
 
 def _scores(sweep: Sweep, counts: NDArray[np.integer]) -> dict[str, float]:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import metrics
-from sharp_unet_jax.data import digest
+from sharp_unet_jax.data import array_files, digest
+from sharp_unet_jax.data.array_files import Arrays
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import contents, description, layout, packed, run_files
 from sharp_unet_jax.storage.description import Description
@@ -167,20 +168,21 @@ class Sweep(Description):
         run = self.planned[name]
         return self.cell(run.repeat, run.fold)
 
-    def predictions(self, name: str) -> np.ndarray | None:
+    def predictions(self, name: str) -> Arrays | None:
         """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept."""
         return None if self.packed else run_files.read_predictions(self, self.finished[name])
 
-    def scored(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return a run's `predictions` and the labels (n, H, W) uint8 they are scored against; None without either."""
+    def scored(self, name: str) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """Return each test image's `predictions` and its labels (H, W) uint8 at that size; None without either."""
         if self.prepared is None or (predictions := self.predictions(name)) is None:
             return None
         _, masks, row = self.prepared
-        return predictions, masks[[row[image] for image in self.test_ids(name)]]
+        rows = [row[image] for image in self.test_ids(name)]
+        return [(probabilities, masks[index]) for probabilities, index in zip(predictions, rows, strict=True)]
 
     @functools.cached_property
-    def prepared(self) -> tuple[np.ndarray, np.ndarray, dict[str, int]] | None:
-        """Images (n, H, W, channels) and masks (n, H, W) at the training size, uint8, and the row of each id.
+    def prepared(self) -> tuple[Arrays, Arrays, dict[str, int]] | None:
+        """Images (n, H, W, channels) and masks (n, H, W) as they were trained on, uint8, and the row of each id.
 
         They lie outside the workdir, where they were prepared. None where they are not, or are not those trained on:
         every pixel takes part in the digest in folds.json.
@@ -191,12 +193,10 @@ class Sweep(Description):
         if folder is None or groups is None:
             return None
         try:
-            images, masks = (
-                np.lib.format.open_memmap(folder / f"{part}.npy", mode="r") for part in ("images", "masks")
-            )
-            if not images.dtype == masks.dtype == np.uint8:
+            images, masks, native = (array_files.read(folder, part) for part in ("images", "masks", "native"))
+            if images is None or masks is None:
                 return None
-            found = digest.of_pairs(images, masks, groups.keys(), groups.values(), self.classes)
+            found = digest.of_pairs((images, masks, native), groups.keys(), groups.values(), self.classes)
         except (OSError, ValueError, TypeError, EOFError, SyntaxError, OverflowError):  # missing, or a damaged header
             return None
         if found != self.folds["sha256"]:

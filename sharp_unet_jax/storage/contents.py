@@ -24,7 +24,9 @@ class DataSettings(TypedDict):
     """The field `data` of config.json."""
 
     size: Size
-    fit: Literal["stretch", "letterbox"]
+    fit: Literal["stretch", "letterbox", "crop"]
+    score: NotRequired[Literal["trained", "native"]]
+    validate: NotRequired[Literal["images", "crops"]]
     mask_filter: NotRequired[Literal["nearest", "antialiased", "any"]]
 
 
@@ -91,6 +93,7 @@ class Scoring(TypedDict):
     """The rules that a run was scored by."""
 
     size: Size
+    resolution: NotRequired[Literal["trained", "native"]]
     threshold: Share
     empty: metrics.Empty
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError, UncheckedWarning
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import contents
 from sharp_unet_jax.storage.atomic import to_json
 from sharp_unet_jax.storage.description import Description, digest, flat
@@ -115,8 +116,10 @@ def check_epochs(epochs: Sequence[float | None], record: Record | None, path: Pa
         raise damaged(path, f"the epochs{whose} are not 1 to {last}", remedy)
 
 
-def read_predictions(sweep: Description, record: Record) -> np.ndarray | None:
+def read_predictions(sweep: Description, record: Record) -> np.ndarray | Ragged | None:
     """Return probabilities (n, H, W, num_classes) of the test images in 255ths, uint8; None where none were kept.
+
+    Images that were trained on at their own sizes have them here, too.
 
     Raises InputError if the file is damaged or of another run.
     """
@@ -125,13 +128,18 @@ def read_predictions(sweep: Description, record: Record) -> np.ndarray | None:
         return None
     content = read_bytes(path, remedy=AGAIN, sha256=_recorded(record, PREDICTIONS))
     with naming(path, AGAIN), np.load(io.BytesIO(content)) as file:
-        probabilities = file["probabilities"]
+        probabilities, sizes = file["probabilities"], file.get("sizes")
     classes = len(sweep.folds["classes"])
-    shape = (record["images"]["test"], *sweep.config["data"]["size"], classes if classes > 2 else 1)
+    n, num_classes = record["images"]["test"], classes if classes > 2 else 1
+    if sweep.config["data"]["fit"] == "crop":
+        pixels = -1 if sizes is None or sizes.shape != (n, 2) else int(sizes.prod(axis=1).sum())
+        shape: tuple[int, ...] = pixels, num_classes
+    else:
+        sizes, shape = None, (n, *sweep.config["data"]["size"], num_classes)
     if (probabilities.shape, probabilities.dtype) != (shape, np.uint8):
         found = f"it holds {probabilities.dtype} {probabilities.shape}"
         raise damaged(path, f"{found}, the run has uint8 {shape}", AGAIN)
-    return probabilities
+    return probabilities if sizes is None else Ragged(probabilities, sizes)
 
 
 @functools.cache  # once a process: Python's own filter forgets, as pandas resets it

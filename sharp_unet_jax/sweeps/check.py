@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 from sharp_unet_jax import losses, models, ops
-from sharp_unet_jax.config import Config, check_types
+from sharp_unet_jax.config import Config, Data, check_types
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.weights import pretrained
@@ -60,7 +60,13 @@ RULES: dict[str, Rule] = {
     "augment.noise": _from(0, 1),
     "data.resident_gb": _at_least(0),
     "data.context": _from(0, 8),
+    "data.scale": _from(1 / 64, 64),
+    "data.spacing": _from(0, 1000),
+    "data.crops": _from(0, 10_000_000),
+    "data.foreground": _from(0, 1),
 }
+
+CROPS_ALONE = ("scale", "spacing", "crops", "share", "foreground", "validate")  # fields of data that others ignore
 
 
 def config(config: Config, devices: int) -> None:
@@ -91,6 +97,14 @@ def config(config: Config, devices: int) -> None:
         raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
     if not all(16 <= side <= 16384 for side in config.data.size):
         raise InputError(f"data.size: height and width must be from 16 to 16384 pixels, got {config.data.size}")
+    if config.data.fit != "crop":
+        for name in CROPS_ALONE:
+            if (value := getattr(config.data, name)) != getattr(Data(), name):
+                raise InputError(
+                    f"data.{name}: is for data.fit=crop alone; got {value} with data.fit={config.data.fit}"
+                )
+    elif config.data.scale != 1 and config.data.spacing:
+        raise InputError("data.scale: the images' resolution is set by data.spacing already; give one of the two")
     if config.data.window:
         pixels.check_window("data.window", config.data.window)
     for name in config.models:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics, models
+from sharp_unet_jax import metrics, models, ragged
 from sharp_unet_jax.config import MAY_CHANGE, Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
@@ -37,10 +38,13 @@ def finish(
     run: Run,
     split: folds.Split,
     result: train.Result | train.DivergedError,
-    predictions: np.ndarray | None,
+    predictions: Sequence[np.ndarray] | None,
     timing: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write all files of a run to `folder`, its record last, and delete its saved states; return the record."""
+    """Write all files of a run to `folder`, its record last, and delete its saved states; return the record.
+
+    `predictions` are the probabilities (H, W, num_classes) uint8 of each test image, if they are kept.
+    """
     record = {"status": "finished", **_description(config, dataset, run, split)}
     if isinstance(result, train.DivergedError):
         record |= {"status": "failed", "epoch": result.epoch, "reason": str(result)}
@@ -49,12 +53,16 @@ def finish(
             _per_image(run, dataset, split, result.counts, config).to_parquet(temporary)
         if predictions is not None:
             with replacing(folder / PREDICTIONS) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, probabilities=predictions)
+                if config.data.fit == "crop":  # images have their own sizes
+                    whole = ragged.of(predictions)
+                    np.savez_compressed(file, probabilities=whole.flat, sizes=whole.sizes)
+                else:
+                    np.savez_compressed(file, probabilities=np.stack(predictions))
         weights = {"params": result.params, "stats": result.stats}
         checkpoint.save(folder / CHECKPOINT, weights)
         score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
         record["scoring"] |= {"images": score.images, "dropped": score.dropped}
-        record |= _scores(result)
+        record |= {**score.means, **_epochs(result)}
         record["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(result.params))
         record["weights_sha256"] = checkpoint.digest(weights)
         record["timing"] = timing
@@ -83,15 +91,20 @@ def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split)
         "fold": run.fold,
         "seed": plan.seed(config, run),
         "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
-        "channels": dataset.images.shape[-1],
-        "scoring": {"size": config.data.size, "threshold": config.threshold, "empty": config.empty},
+        "channels": dataset.channels,
+        "scoring": {
+            "size": config.data.size,
+            "resolution": config.data.score,
+            "threshold": config.threshold,
+            "empty": config.empty,
+        },
         "config": {name: value for name, value in settings.items() if name not in MAY_CHANGE},
         **identity(config, dataset, run, split),
     }
 
 
-def _scores(result: train.Result) -> dict[str, Any]:
-    """Return the overlaps of the reported epoch, of the epoch best on the test fold, and of the last epoch."""
+def _epochs(result: train.Result) -> dict[str, Any]:
+    """Return the number of the reported epoch, and the overlaps of the epoch best on the test fold and of the last."""
 
     def overlaps(row: dict[str, float]) -> dict[str, float]:
         return {name: row[f"test_{name}"] for name in metrics.OVERLAPS}
@@ -99,7 +112,6 @@ def _scores(result: train.Result) -> dict[str, Any]:
     rows = result.rows
     best = max(rows, key=lambda row: np.nan_to_num(row["test_jaccard"], nan=-1))
     return {
-        **overlaps(rows[result.best_epoch - 1]),
         "best_epoch": result.best_epoch,
         "epochs": len(rows),
         "best_on_test": {"epoch": best["epoch"], **overlaps(best)},

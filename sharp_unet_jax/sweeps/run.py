@@ -45,12 +45,13 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
     A run that diverges is trained again `config.retries` times. Raises Stopped when the sweep is asked to stop.
     """
     config, split, folder = sweep.config, sweep.splits[run.repeat, run.fold], run_folder(sweep.folder, run)
+    images = train.images_of_an_epoch(sweep.dataset, config, split.train)
     lead = distributed.processes(group)[0] == jax.process_index()
     if lead:
         record.begin(folder)
     result: train.Result | train.DivergedError
     for retries in reversed(range(1 + config.retries)):
-        yield Started(run, number, sweep.total, len(split.train))
+        yield Started(run, number, sweep.total, images)
         try:
             result, timing = yield from _fit(sweep, group, program, run, split, lead)
             break
@@ -61,9 +62,9 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
                 shutil.rmtree(folder / RESUME, ignore_errors=True)
             yield Warned(f"{run.name}: {result}; once more, with the same seed")
     predictions = None
-    if config.predictions and isinstance(result, train.Result):
+    if isinstance(result, train.Result) and (config.predictions or not train.scored_by_epoch(config)):
         began = time.monotonic()
-        predictions = train.predict(program, result, split.test)
+        result, predictions = _predicted(sweep, program, result, split.test)
         timing["predict_seconds"] = round(time.monotonic() - began, 3)
     if lead:
         yield Ended(run, record.finish(folder, config, sweep.dataset, run, split, result, predictions, timing))
@@ -81,7 +82,7 @@ def _fit(
     seconds: list[tuple[float, float]] = []
     identity = record.identity(config, sweep.dataset, run, split)
     if state := distributed.broadcast(state, group):
-        counts = len(split.test), len(sweep.dataset.classes), 3
+        counts = train.scored_in_an_epoch(sweep.dataset, config, split.test), len(sweep.dataset.classes), 3
         try:
             start, seconds = _restored(state, identity, program, seed, counts)
         except ValueError as error:  # the state is undamaged, but has another identity, or arrays of other shapes
@@ -106,7 +107,25 @@ def _fit(
                 if stopped:
                     raise Stopped(run.name)
         except StopIteration as end:
-            return end.value, _timing(seconds, group, len(split.train))
+            return end.value, _timing(seconds, group, train.images_of_an_epoch(sweep.dataset, config, split.train))
+
+
+def _predicted(
+    sweep: Sweep, program: epochs.Program, result: train.Result, test: np.ndarray
+) -> tuple[train.Result, list[np.ndarray] | None]:
+    """Return the result with the counts that are reported, and the probabilities of the test images in 255ths, uint8.
+
+    None stands for probabilities that the config does not keep.
+    """
+    config, kept, counts = sweep.config, [], []
+    for index, probabilities in zip(test.tolist(), train.predict(program, result, test), strict=True):
+        if not train.scored_by_epoch(config):
+            counts.append(train.count(sweep.dataset, config, index, probabilities))
+        if config.predictions:
+            kept.append(np.rint(255 * probabilities).astype(np.uint8))
+    if counts:
+        result = result._replace(counts=np.stack(counts))
+    return result, kept if config.predictions else None
 
 
 def _save(folder: Path, identity: dict[str, str], progress: train.Progress, seconds: list[tuple[float, float]]) -> None:

@@ -90,8 +90,7 @@ def _train_all(
 ) -> Iterator[Event]:
     """Train the runs that wait for a group, one after another; yield their events in the lead, none elsewhere."""
     lead = distributed.processes(group)[0] == jax.process_index()
-    fits = sweep.dataset.gigabytes <= sweep.config.data.resident_gb
-    pairs = epochs.put(sweep.dataset, group) if fits else None
+    pairs = epochs.put(sweep.dataset, group) if epochs.fits(sweep.config, sweep.dataset) else None
     programs: dict[str, epochs.Program] = {}
     compiled: set[tuple[str, bool]] = set()  # training steps: one a model, and one more while its encoder is frozen
     while True:

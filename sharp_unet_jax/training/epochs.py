@@ -6,7 +6,7 @@ data set too large for this is read from the disk, batch by batch.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import stream
+from sharp_unet_jax.data import augment, crops, stream, tiles
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.training import compile, distributed, network, step
+from sharp_unet_jax.data.resize import Size
+from sharp_unet_jax.ragged import Ragged
+from sharp_unet_jax.training import canvas, compile, distributed, network, step
+from sharp_unet_jax.training.canvas import Canvas
 from sharp_unet_jax.training.step import Definition, Pairs, Params, State
 from sharp_unet_jax.weights import pretrained as pretrained_weights
 from sharp_unet_jax.weights.pretrained import Weights
@@ -32,7 +35,7 @@ class Program:
     """The compiled parts of a model's runs, shared by all folds and repeats.
 
     Methods get batches as `train.batches` makes them: index (S, B) int32 and weight (S, B) float32 on the host, for S
-    steps of B images.
+    steps of B images; or of B crops or tiles, with an index of (S, B, 4).
     """
 
     definition: Definition
@@ -48,6 +51,10 @@ class Program:
     predict_step: Callable[..., jax.Array]
     train_loop: Callable[..., tuple[State, jax.Array]]
     eval_loop: Callable[..., tuple[jax.Array, ...]]
+    tile_step: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
+    paste: Callable[..., Canvas]  # `canvas.paste`
+    probabilities: Callable[[Canvas], jax.Array]  # `canvas.probabilities`
+    read: Callable[[Canvas], tuple[jax.Array, ...]]  # `read_canvas`
 
     @functools.cached_property
     def replicated(self) -> NamedSharding:
@@ -83,7 +90,8 @@ class Program:
             state, totals = self.train_loop(frozen, state, self.pairs, *rows, rate, drawn, np.int32(len(index)))
             return state, totals[: len(index)]
         by_step = []
-        for pairs, *batch in zip(self._pairs(index), index, weight, strict=True):
+        window = augment.window(self.definition.config.augment, self.definition.size)
+        for pairs, *batch in zip(self._pairs(index, window), index, weight, strict=True):
             state, total = self.train_step(frozen, state, pairs, *map(self.place, batch), rate, drawn)
             by_step.append(total)
         return state, jnp.stack(by_step)
@@ -93,44 +101,81 @@ class Program:
         if self.definition.loop:
             measured = self.eval_loop(state, self.pairs, self._rows(index), np.int32(len(index)))
             return tuple(each[: len(index)] for each in measured)
-        batches = zip(self._pairs(index), index, strict=True)
+        batches = zip(self._pairs(index, self.definition.size), index, strict=True)
         outputs = [self.eval_step(state, pairs, self.place(batch)) for pairs, batch in batches]
         return tuple(map(jnp.stack, zip(*outputs, strict=True)))
 
-    def predict(self, params: Params, stats: Params, index: np.ndarray) -> np.ndarray:
-        """Return probabilities (S, B, H, W, num_classes) in 255ths, uint8; `params` and `stats` are on the host."""
-        params, stats = distributed.put((params, stats), self.replicated)
-        batches = zip(self._pairs(index), index, strict=True)
-        outputs = [
-            jax.device_get(self.predict_step(params, stats, pairs, self.place(batch))) for pairs, batch in batches
-        ]
-        return np.stack(outputs)
+    def predict(self, params: Params, stats: Params, index: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the probabilities (B, H, W, num_classes) float32 of each batch; `params`, `stats` on the devices."""
+        for pairs, batch in zip(self._pairs(index, self.definition.size), index, strict=True):
+            yield jax.device_get(self.predict_step(params, stats, pairs, self.place(batch)))
+
+    @functools.cached_property
+    def canvas_size(self) -> Size:
+        """Height and width of the canvas on which the tiles of whole images are joined, one for all of a data set."""
+        return tiles.canvas(self.dataset.sizes, self.definition.size, self.definition.stride, self.eval_batch_size)
+
+    def join(self, params: Params, stats: Params, index: np.ndarray, weight: np.ndarray) -> tuple[Canvas, np.ndarray]:
+        """Return the tiles of a sheet on a canvas, and the loss (S, B) of each; `params` and `stats` on the devices."""
+        size, losses = (*self.canvas_size, self.dataset.num_classes), []
+        sheet = jax.jit(canvas.blank, static_argnums=(0, 1), out_shardings=self.replicated)(size[:2], size[2])
+        for pairs, *batch in zip(self._pairs(index, self.definition.size), index, weight, strict=True):
+            probabilities, masks, loss = self.tile_step(params, stats, pairs, self.place(batch[0]))
+            sheet = self.paste(sheet, probabilities, masks, *distributed.put(tuple(batch), self.replicated))
+            losses.append(loss)
+        return sheet, np.stack(jax.device_get(losses))
 
     def place(self, array: np.ndarray) -> jax.Array:
-        """Return a batch's array (B,) on the devices, which share it."""
+        """Return a batch's array (B, ...) on the devices, which share it."""
         return distributed.put(array, self.sharded)
 
-    def _pairs(self, index: np.ndarray) -> Iterable[Pairs]:
-        """Return the pairs of each step: the data set, or its batch."""
+    def _pairs(self, index: np.ndarray, window: Size) -> Iterable[Pairs]:
+        """Return the pairs of each step: the data set, or its batch; crops of a batch with what `window` has of it."""
         if self.pairs:
             return [self.pairs] * len(index)
-        return itertools.starmap(Pairs, stream.batches(self.dataset, index, self.sharded))
+        window = window if self.definition.config.data.fit == "crop" else self.definition.size
+        return itertools.starmap(Pairs, stream.batches(self.dataset, index, self.sharded, self.definition.size, window))
 
     def _rows(self, array: np.ndarray) -> jax.Array:
-        """Return (S, B) on the devices, S padded to what the longest epoch needs: one shape, one compilation."""
-        steps = -(-len(self.dataset.ids) // min(self.definition.config.batch_size, self.eval_batch_size))
+        """Return (S, B, ...) on the devices, S padded to what the longest epoch needs: one shape, one compilation."""
+        longest = longest_epoch(self.definition.config, self.dataset)
+        steps = -(-longest // min(self.definition.config.batch_size, self.eval_batch_size))
         by_step = distributed.sharding(self.devices, PartitionSpec(None, "batch"))
-        return distributed.put(np.pad(array, ((0, steps - len(array)), (0, 0))), by_step)
+        return distributed.put(np.pad(array, ((0, steps - len(array)), *[(0, 0)] * (array.ndim - 1))), by_step)
 
 
 def put(dataset: Dataset, devices: Sequence[jax.Device]) -> Pairs:
     """Put the whole data set on every one of `devices`."""
-    return Pairs(*distributed.put((dataset.images, dataset.masks), distributed.sharding(devices, PartitionSpec())))
+    arrays: tuple[np.ndarray, ...]
+    if isinstance(dataset.images, Ragged) and isinstance(dataset.masks, Ragged):
+        places = np.column_stack([dataset.images.starts, dataset.sizes]).astype(np.int32)
+        arrays = dataset.images.flat.reshape(-1), dataset.masks.flat, places
+    else:
+        arrays = np.asarray(dataset.images), np.asarray(dataset.masks)
+    return Pairs(*distributed.put(arrays, distributed.sharding(devices, PartitionSpec())))
+
+
+def fits(config: Config, dataset: Dataset) -> bool:
+    """Say whether the whole data set may lie on a device: by `data.resident_gb`, and for crops by 32-bit positions."""
+    of_crops = isinstance(dataset.images, Ragged)
+    return dataset.gigabytes <= config.data.resident_gb and not (of_crops and dataset.images.nbytes >= 2**31)
+
+
+def trained_size(config: Config, dataset: Dataset) -> Size:
+    """Return the height and width of the images that the network sees."""
+    if isinstance(dataset.images, Ragged):
+        return config.data.size
+    return dataset.images.shape[1], dataset.images.shape[2]
+
+
+def longest_epoch(config: Config, dataset: Dataset) -> int:
+    """Return the most images, or crops, that an epoch of any fold may have."""
+    return crops.count(config.data, dataset.sizes) if config.data.fit == "crop" else len(dataset.ids)
 
 
 def build_network(config: Config, model: str, dataset: Dataset, rngs: nnx.Rngs) -> models.Segmenter:
     """Build `model` as the config has it, for the images and classes of `dataset`, with fresh weights."""
-    return network.build(config, model, num_classes=dataset.num_classes, channels=dataset.images.shape[-1], rngs=rngs)
+    return network.build(config, model, num_classes=dataset.num_classes, channels=dataset.channels, rngs=rngs)
 
 
 def pretrained(config: Config, model: str, dataset: Dataset) -> Weights | None:
@@ -170,7 +215,7 @@ def build(
     resident, platform = pairs is not None, devices[0].platform
     loop = resident and (platform != "cpu" if loop is None else loop)
     abstract = nnx.eval_shape(lambda: build_network(config, model, dataset, nnx.Rngs(0)))
-    definition = step.define(config, abstract, resident=resident, loop=loop)
+    definition = step.define(config, abstract, trained_size(config, dataset), resident=resident, loop=loop)
     replicated = distributed.sharding(devices, PartitionSpec())
 
     def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -192,21 +237,25 @@ def build(
         predict_step=jit(step.predict_step),
         train_loop=jit(train_loop, static_argnums=0, donate_argnums=1),
         eval_loop=jit(eval_loop),
+        tile_step=jit(step.tile_step),
+        paste=jax.jit(canvas.paste, donate_argnums=0, out_shardings=replicated),
+        probabilities=jax.jit(canvas.probabilities, out_shardings=replicated),
+        read=jit(read_canvas),
     )
 
 
 def batch_sizes(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) -> tuple[int, int]:
     """Return the images in a training step and in an evaluation step, padding included.
 
-    Neither is larger than the data set, except for padding to a multiple of the devices (and of the micro-batches).
+    Neither is larger than an epoch, except for padding to a multiple of the devices (and of the micro-batches).
     """
 
     def padded(size: int, divisor: int) -> int:
         return -(-size // divisor) * divisor
 
-    images, number = len(dataset.ids), len(devices)
-    evaluated = compile.eval_batch_size(config, dataset.images.shape[1:3], devices)
-    return padded(min(config.batch_size, images), number * config.accumulate), min(evaluated, padded(images, number))
+    longest, number = longest_epoch(config, dataset), len(devices)
+    evaluated = compile.eval_batch_size(config, trained_size(config, dataset), devices)
+    return padded(min(config.batch_size, longest), number * config.accumulate), min(evaluated, padded(longest, number))
 
 
 def fresh(definition: Definition, model: str, dataset: Dataset, seed: jax.Array) -> State:
@@ -273,6 +322,12 @@ def eval_loop(
 
     shapes = jax.eval_shape(functools.partial(step.eval_step, definition), state, pairs, index[0])
     return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
+
+
+def read_canvas(definition: Definition, sheet: Canvas) -> tuple[jax.Array, ...]:
+    """Return the counts of each row of a canvas, and if the config monitors the soft Jaccard its soft counts."""
+    measured = (canvas.counts(sheet, definition.config.threshold),)
+    return (*measured, canvas.soft_counts(sheet)) if definition.config.monitor == "soft_jaccard" else measured
 
 
 def _casts(definition: Definition, params: Params) -> list[jax.Array]:

@@ -76,9 +76,12 @@ def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.
         AssertionError: for shapes that do not fit; the message has both.
     """
     chex.assert_rank([logits, labels], [4, 3])
-    chex.assert_equal_shape_prefix([logits, labels], 3)
-    classes = max(logits.shape[-1], 2)
-    decided = decision.labels_of_logits(logits, threshold)
+    return pixel_counts(decision.labels_of_logits(logits, threshold), labels, max(logits.shape[-1], 2))
+
+
+def pixel_counts(decided: jax.Array, labels: jax.Array, classes: int) -> jax.Array:
+    """Return `counts` of pixels whose class is `decided`; both (N, H, W)."""
+    chex.assert_equal_shape([decided, labels])
     valid = (labels != IGNORE)[..., None]
     truth = jax.nn.one_hot(labels, classes, dtype=jnp.bool_)  # all zero at IGNORE
     predicted = valid & jax.nn.one_hot(decided, classes, dtype=jnp.bool_)
@@ -101,7 +104,12 @@ def soft_counts(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     chex.assert_rank([logits, labels], [4, 3])
     chex.assert_equal_shape_prefix([logits, labels], 3)
-    channels = logits.shape[-1]
+    return soft_pixel_counts(probabilities(logits), labels)
+
+
+def soft_pixel_counts(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return `soft_counts` of `probabilities` (N, H, W, num_classes) and labels (N, H, W)."""
+    channels = probabilities.shape[-1]
     truth = jax.nn.one_hot(labels, max(channels, 2), dtype=jnp.float32)[..., -channels:]  # of a foreground alone
-    predicted = jnp.where((labels != IGNORE)[..., None], probabilities(logits), 0)
+    predicted = jnp.where((labels != IGNORE)[..., None], probabilities, 0)
     return jnp.stack([jnp.sum(each, axis=(1, 2, 3)) for each in (truth * predicted, truth, predicted)], axis=-1)

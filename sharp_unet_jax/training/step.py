@@ -18,7 +18,8 @@ from jax import lax
 
 from sharp_unet_jax import losses, models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import augment
+from sharp_unet_jax.data import augment, crops
+from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.training import network
 
 Params = dict[str, Any]  # nested dicts of arrays, by part of the network and its attributes
@@ -35,8 +36,9 @@ class State(NamedTuple):
 class Pairs(NamedTuple):
     """A data set, or a batch of one, on the devices."""
 
-    images: jax.Array  # (n, H, W, C) uint8
-    masks: jax.Array  # (n, H, W) uint8
+    images: jax.Array  # (n, H, W, C) uint8; of a data set for crops (pixels x C,)
+    masks: jax.Array  # (n, H, W) uint8; of a data set for crops (pixels,)
+    places: jax.Array | None = None  # of a data set for crops, see `crops.take`
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ class Definition:
     config: Config
     resident: bool  # steps get the whole data set and gather their batch from it; else they get the batch
     loop: bool  # steps run in a loop on the device
+    size: Size  # of a batch's images, crops or tiles
+    stride: int  # of the network: tiles begin at multiples of it
 
 
-def define(config: Config, segmenter: models.Segmenter, *, resident: bool, loop: bool) -> Definition:
-    """Return the definition of a network's steps; `segmenter` may be abstract (`nnx.eval_shape`)."""
+def define(config: Config, segmenter: models.Segmenter, size: Size, *, resident: bool, loop: bool) -> Definition:
+    """Return the definition of a network's steps on `size`; `segmenter` may be abstract (`nnx.eval_shape`)."""
     return Definition(
         graph=nnx.graphdef(segmenter),
         dtypes=network.dtypes(segmenter),
@@ -62,6 +66,8 @@ def define(config: Config, segmenter: models.Segmenter, *, resident: bool, loop:
         config=config,
         resident=resident,
         loop=loop,
+        size=size,
+        stride=segmenter.stride,
     )
 
 
@@ -83,7 +89,7 @@ def train_step(
         frozen: leave the encoder's parameters, moments and running statistics as they are. Static.
         state: the state before the step. The compiled step reuses its memory for the state after it.
         pairs: the data set, n images; with `resident=False` the batch, B images.
-        index: (B,) int32, the batch's images in the data set.
+        index: (B,) int32, the batch's images in the data set; with fit="crop" (B, 4), see `data.crops`.
         weight: (B,) float32, 1 for an image and 0 for padding, which comes last.
         learning_rate: () float32.
         draw: (2,) uint32, the run's seed and the epoch, to augment with; None if the config does not augment.
@@ -92,12 +98,14 @@ def train_step(
     Returns:
         The state after the step, and the sum of the images' losses, () float32.
     """
-    chex.assert_shape(weight, index.shape)
+    chex.assert_shape(weight, index.shape[:1])
     chex.assert_type(weight, jnp.float32)
-    count = jnp.sum(weight)
-    batch = gather(definition, pairs, index)
+    count, settings, size = jnp.sum(weight), definition.config.augment, definition.size
+    is_crop = definition.config.data.fit == "crop"
+    images, masks, _ = gather(definition, pairs, index, augment.window(settings, size) if is_crop else size)
     if draw is not None:
-        batch = Pairs(*augment.batch(definition.config.augment, *batch, index, draw))
+        images, masks = augment.batch(settings, images, masks, index[:, -1] if is_crop else index, draw, size)
+    batch = Pairs(images, masks)
     stats, gradients, total = accumulate(definition, frozen, state, used or state.params, batch, weight, count)
     params, moments = adam(definition, state, gradients, learning_rate)
     return State(params, stats, moments), total
@@ -109,32 +117,56 @@ def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Arr
     If the config monitors the soft Jaccard, also the soft counts (B, 3) float32, see `network.soft_counts`. The
     arguments are those of `train_step`. The state is read, never donated.
     """
-    images, masks = gather(definition, pairs, index)
+    images, masks, _ = gather(definition, pairs, index, definition.size)
     logits = nnx.merge(definition.graph, state.params, state.stats)(network.scaled(images))
     measured = image_losses(definition, logits, masks), network.counts(logits, masks, definition.config.threshold)
     return (*measured, network.soft_counts(logits, masks)) if definition.config.monitor == "soft_jaccard" else measured
 
 
 def predict_step(definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array) -> jax.Array:
-    """Return the probabilities (B, H, W, num_classes) of a batch in 255ths, uint8.
+    """Return the probabilities (B, H, W, num_classes) float32 of a batch.
 
     `params` and `stats` are those of a state; the other arguments are those of `train_step`.
     """
-    images = gather(definition, pairs, index).images
+    images = gather(definition, pairs, index, definition.size).images
+    return network.probabilities(nnx.merge(definition.graph, params, stats)(network.scaled(images)))
+
+
+def tile_step(
+    definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return probabilities (B, h, w, num_classes) float32, masks (B, h, w) uint8 and losses (B,) of a batch of tiles.
+
+    `params` and `stats` are those of a state; `index` (B, 4) int32 is of `data.tiles.Sheet`.
+    """
+    images, masks, _ = gather(definition, pairs, index, definition.size)
     logits = nnx.merge(definition.graph, params, stats)(network.scaled(images))
-    return jnp.round(255 * network.probabilities(logits)).astype(jnp.uint8)
+    return network.probabilities(logits), masks, image_losses(definition, logits, masks)
 
 
-def gather(definition: Definition, pairs: Pairs, index: jax.Array) -> Pairs:
-    """Return the batch: the images `index` (B,) int32 of a resident data set, or `pairs` themselves.
+def gather(definition: Definition, pairs: Pairs, index: jax.Array, size: Size) -> Pairs:
+    """Return the batch: the images `index` of a resident data set, or `pairs` themselves.
+
+    Args:
+        definition: says whether the data set is resident, and the size of crops.
+        pairs: as in `train_step`.
+        index: as in `train_step`.
+        size: height and width of the batch's images. Crops have what lies around them, too, if it is larger.
 
     Raises AssertionError for wrong ranks, shapes or dtypes: many would broadcast, and train on other numbers.
     """
-    chex.assert_rank([index, pairs.images], [1, 4])
-    batch = Pairs(pairs.images[index], pairs.masks[index]) if definition.resident else pairs
-    chex.assert_shape(batch.images, (len(index), None, None, None))
+    is_crop = definition.config.data.fit == "crop"
+    chex.assert_rank([index, pairs.images], [2 if is_crop else 1, 1 if is_crop and definition.resident else 4])
+    if not definition.resident:
+        batch = pairs
+    elif is_crop:
+        assert pairs.places is not None  # `epochs.put` sees to it
+        batch = Pairs(*crops.take(pairs.images, pairs.masks, pairs.places, index, definition.size, size))
+    else:
+        batch = Pairs(pairs.images[index], pairs.masks[index])
+    chex.assert_shape(batch.images, (len(index), *size, None))
     chex.assert_shape(batch.masks, batch.images.shape[:3])
-    chex.assert_type([index, *batch], [jnp.int32, jnp.uint8, jnp.uint8])
+    chex.assert_type([index, batch.images, batch.masks], [jnp.int32, jnp.uint8, jnp.uint8])
     return batch
 
 
@@ -221,7 +253,7 @@ def accumulate(
 
     # Micro-batch i gets the images i, i + n, i + 2n, ...: padding, which comes last, spreads over all of them.
     n = definition.config.accumulate
-    parts = [each.reshape(-1, n, *each.shape[1:]).swapaxes(0, 1) for each in (*batch, weight)]
+    parts = [each.reshape(-1, n, *each.shape[1:]).swapaxes(0, 1) for each in (batch.images, batch.masks, weight)]
     zeros = jax.tree.map(jnp.zeros_like, _trained(state.params, frozen))
     carry: Any = state.stats, zeros, jnp.zeros(())
     if definition.loop and n > 1:

@@ -5,17 +5,21 @@ A run is a pure function of config, data set, split, seed and pretrained weights
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from sharp_unet_jax import metrics
+from sharp_unet_jax import decision, metrics
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import crops, tiles
 from sharp_unet_jax.data.folds import Split
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.data.resize import restore
 from sharp_unet_jax.training import decisions, distributed
-from sharp_unet_jax.training.epochs import Program, State
+from sharp_unet_jax.training.canvas import Canvas
+from sharp_unet_jax.training.epochs import Params, Program, State
 
 
 class DivergedError(Exception):
@@ -82,7 +86,8 @@ def fit(
     progress = start or Progress(program.init(seed), {}, [], 0, config.learning_rate)
     while not progress.over(config):
         start_time, epoch = time.perf_counter(), len(progress.rows) + 1
-        index, weight = batches(shuffled(split.train, seed, epoch), config.batch_size, program.batch_size)
+        order = order_of(program.dataset, config, split.train, seed, epoch)
+        index, weight = batches(order, config.batch_size, program.batch_size)
         state, totals = program.train(
             progress.state,
             index,
@@ -91,12 +96,12 @@ def fit(
             epoch <= config.frozen_epochs,
             np.array([seed, epoch], np.uint32),
         )
-        train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(split.train)
+        train_loss = float(np.sum(jax.device_get(totals), dtype=np.float64)) / len(order)
         trained = time.perf_counter()
         if not np.isfinite(train_loss):
             raise DivergedError(epoch, "the training loss")
 
-        scores, counts = _scores(program, state, split, config, binary)
+        scores, counts = _scores(program, state, split, seed, config, binary)
         if not np.isfinite(scores["validation_loss"]):
             raise DivergedError(epoch, "the validation loss")
         row = {"epoch": epoch, "learning_rate": progress.learning_rate, "train_loss": train_loss} | scores
@@ -106,12 +111,37 @@ def fit(
     return Result(progress.rows, progress.best_epoch, best["params"], best["stats"], best["counts"])
 
 
+def images_of_an_epoch(dataset: Dataset, config: Config, train: np.ndarray) -> int:
+    """Return the number of images, or crops, that an epoch on the images `train` has."""
+    return crops.count(config.data, dataset.sizes[train]) if config.data.fit == "crop" else len(train)
+
+
+def scored_in_an_epoch(dataset: Dataset, config: Config, test: np.ndarray) -> int:
+    """Return the number of images, or crops, that an epoch is scored on, of the images `test`."""
+    return images_of_an_epoch(dataset, config, test) if config.data.validate == "crops" else len(test)
+
+
+def order_of(dataset: Dataset, config: Config, images: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return what an epoch sees of `images` in its order: (n,) images or (n, 4) crops."""
+    if config.data.fit != "crop":
+        return shuffled(images, seed, epoch)
+    return crops.draw(images, dataset.sizes, dataset.points, config.data, seed=seed, epoch=epoch)
+
+
 def _scores(
-    program: Program, state: State, split: Split, config: Config, binary: bool
+    program: Program, state: State, split: Split, seed: int, config: Config, binary: bool
 ) -> tuple[dict[str, float], np.ndarray]:
     """Return an epoch's losses and overlaps on validation and test images, and the counts of the test images."""
-    on_test = evaluate(program, state, split.test)
-    on_validation = on_test if split.validation is split.test else evaluate(program, state, split.validation)
+
+    def measure(images: np.ndarray) -> tuple[np.ndarray, ...]:
+        if config.data.fit != "crop":
+            return evaluate(program, state, images)
+        if config.data.validate == "crops":  # epoch 0: the same crops after every epoch, and none that are trained on
+            return evaluate(program, state, order_of(program.dataset, config, images, seed, 0))
+        return evaluate_whole(program, state.params, state.stats, images)
+
+    on_test = measure(split.test)
+    on_validation = on_test if split.validation is split.test else measure(split.validation)
     row = _summary("validation", on_validation, config, binary)
     if config.monitor == "soft_jaccard":
         row["validation_soft_jaccard"] = metrics.soft_jaccard(on_validation[2], config.batch_size)
@@ -128,7 +158,7 @@ def _after(progress: Progress, state: State, row: dict[str, float], counts: np.n
 
 
 def evaluate(program: Program, state: State, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return loss (n,) float32 and counts (n, classes, 3) int32 of the images `indices`, in their order.
+    """Return loss (n,) float32 and counts (n, classes, 3) int32 of the images, or crops, `indices`, in their order.
 
     If the config monitors the soft Jaccard, also soft counts (n, 3) float32, see `step.eval_step`.
     """
@@ -136,19 +166,69 @@ def evaluate(program: Program, state: State, indices: np.ndarray) -> tuple[np.nd
     return tuple(each[weight > 0] for each in jax.device_get(program.evaluate(state, index)))
 
 
-def predict(program: Program, result: Result, indices: np.ndarray) -> np.ndarray:
-    """Return probabilities (n, H, W, num_classes) of the images `indices` in 255ths, uint8, in their order."""
-    index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
-    return program.predict(result.params, result.stats, index)[weight > 0]
+def evaluate_whole(program: Program, params: Params, stats: Params, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return what `evaluate` returns, of whole images that are predicted by tiles; a loss is the mean over its tiles.
+
+    `params` and `stats` are on the devices, and `indices` (n,) are images.
+    """
+    measured: list[tuple[np.ndarray, ...]] = []
+    for sheet, canvas, losses in _sheets(program, params, stats, indices):
+        image = np.searchsorted(sheet.tops, sheet.tiles[:, 3], side="right") - 1
+        loss = np.bincount(image, losses) / np.bincount(image)
+        rows = jax.device_get(program.read(canvas))
+        measured.append((loss.astype(np.float32), *(np.add.reduceat(each, sheet.tops, axis=0) for each in rows)))
+    return tuple(np.concatenate(parts) for parts in zip(*measured, strict=True))
+
+
+def predict(program: Program, result: Result, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the probabilities (H, W, num_classes) float32 of the images `indices`, in their order.
+
+    They have the resolution of training; with fit="crop" they are of whole images.
+    """
+    params, stats = distributed.put((result.params, result.stats), program.replicated)
+    if program.definition.config.data.fit != "crop":
+        index, weight = batches(indices, program.eval_batch_size, program.eval_batch_size)
+        for probabilities, of_images in zip(program.predict(params, stats, index), weight > 0, strict=True):
+            yield from probabilities[of_images]
+        return
+    for sheet, canvas, _ in _sheets(program, params, stats, indices):
+        joined = jax.device_get(program.probabilities(canvas))
+        for top, (height, width) in zip(sheet.tops, program.dataset.sizes[sheet.images].tolist(), strict=True):
+            yield joined[top : top + height, :width]
+
+
+def scored_by_epoch(config: Config) -> bool:
+    """Say whether the scores of an epoch are those that are reported; else the reported weights are scored again."""
+    return config.data.score == "trained" and (config.data.fit != "crop" or config.data.validate == "images")
+
+
+def count(dataset: Dataset, config: Config, index: int, probabilities: np.ndarray) -> np.ndarray:
+    """Return the counts (classes, 3) by which an image is reported, from its probabilities as `predict` yields them."""
+    masks = dataset.masks if dataset.native is None else dataset.native
+    truth = masks[index]
+    whole = restore(probabilities, truth.shape, config.data.fit)
+    return metrics.count(decision.labels(whole, config.threshold), truth, len(dataset.classes))
+
+
+def _sheets(
+    program: Program, params: Params, stats: Params, indices: np.ndarray
+) -> Iterator[tuple[tiles.Sheet, Canvas, np.ndarray]]:
+    """Yield sheets of the images `indices`, each with its canvas on the devices and the loss of each tile, (t,)."""
+    definition, sizes = program.definition, program.dataset.sizes
+    for sheet in tiles.sheets(indices, sizes, definition.size, definition.stride, program.canvas_size[0]):
+        index, weight = batches(sheet.tiles, program.eval_batch_size, program.eval_batch_size)
+        canvas, losses = program.join(params, stats, index, weight)
+        yield sheet, canvas, losses[weight > 0]
 
 
 def batches(indices: np.ndarray, size: int, padded: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide indices into S batches of `size`, each padded to `padded`.
+    """Divide images (n,), or crops or tiles (n, 4), into S batches of `size`, each padded to `padded`.
 
-    Returns index (S, padded) int32, and weight (S, padded) float32: 1 for an image and 0 for padding.
+    Returns index (S, padded, ...) int32, and weight (S, padded) float32: 1 for an image and 0 for padding.
     """
     steps = -(-len(indices) // size)
-    index, weight = np.zeros((steps, padded), np.int32), np.zeros((steps, padded), np.float32)
+    index = np.zeros((steps, padded, *indices.shape[1:]), np.int32)
+    weight = np.zeros((steps, padded), np.float32)
     row, column = np.divmod(np.arange(len(indices)), size)
     index[row, column], weight[row, column] = indices, 1
     return index, weight

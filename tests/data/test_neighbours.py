@@ -1,8 +1,11 @@
 """Neighbouring slices as channels: their order, the ends of volumes, and images that have no neighbours."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import neighbours
 from sharp_unet_jax.data.resident import prepare
 from sharp_unet_jax.errors import InputError
@@ -47,11 +50,12 @@ def source():
     ]
 
 
-OPTIONS = {"name": "toy", "classes": tuple("01234"), "size": (16, 16), "fit": "stretch"}
+OPTIONS: dict[str, Any] = {"name": "toy", "classes": tuple("01234"), "data": Data(size=(16, 16))}
+CONTEXT = {"data": Data(size=(16, 16), context=1)}
 
 
 def test_no_slice_has_neighbours_in_another_volume(tmp_path):
-    plain, dataset = prepare(source(), **OPTIONS), prepare(source(), **OPTIONS, context=1, cache=tmp_path / "c")
+    plain, dataset = prepare(source(), **OPTIONS), prepare(source(), **OPTIONS | CONTEXT, cache=tmp_path / "c")
     assert [values(image) for image in dataset.images] == [
         [0, 0, 10],
         [0, 10, 20],
@@ -63,7 +67,7 @@ def test_no_slice_has_neighbours_in_another_volume(tmp_path):
     np.testing.assert_array_equal(dataset.masks, plain.masks)
     assert (dataset.ids, dataset.groups) == (plain.ids, plain.groups)
     assert dataset.sha256 != plain.sha256
-    again = prepare([], **OPTIONS, context=1, cache=tmp_path / "c")  # read from the cache
+    again = prepare([], **OPTIONS | CONTEXT, cache=tmp_path / "c")  # read from the cache
     np.testing.assert_array_equal(again.images, dataset.images)
 
 
@@ -76,6 +80,6 @@ def test_a_picture_without_neighbours_is_refused(tmp_path, change):
         examples[4] |= change
     assert prepare(examples, **OPTIONS).images.shape == (5, 16, 16, 1)
     with pytest.raises(InputError, match=r"context=2 .* b-1 is a single picture, .*--config.data.context=0") as error:
-        prepare(examples, **OPTIONS, context=2, cache=tmp_path / "c")
+        prepare(examples, **OPTIONS | {"data": Data(size=(16, 16), context=2)}, cache=tmp_path / "c")
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.data.resident import prepare
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
 
-OPTIONS = {"name": "toy", "classes": ("background", "cell"), "size": (8, 12), "fit": "stretch"}
+OPTIONS = {"name": "toy", "classes": ("background", "cell"), "data": Data(size=(8, 12))}
 
 
 def examples(n=40, labels=2, channels=3):
@@ -115,7 +116,11 @@ def test_a_header_that_is_wrong_changes_nothing(name, before, after, tmp_path):
 
 def test_a_cache_of_another_size_is_not_taken(tmp_path):
     prepare(examples(), cache=tmp_path / "toy", **OPTIONS)
-    assert prepare(examples(), cache=tmp_path / "toy", **OPTIONS | {"size": (4, 6)}).masks.shape == (40, 4, 6)
+    assert prepare(examples(), cache=tmp_path / "toy", **OPTIONS | {"data": Data(size=(4, 6))}).masks.shape == (
+        40,
+        4,
+        6,
+    )
 
 
 KILLED = """

@@ -101,7 +101,9 @@ def scripted(history):
         )
 
     init = lambda seed: step.State(np.zeros(()), {}, ())  # noqa: E731
-    program = types.SimpleNamespace(init=init, train=epoch, evaluate=evaluate, batch_size=4, eval_batch_size=4)
+    program = types.SimpleNamespace(
+        init=init, train=epoch, evaluate=evaluate, batch_size=4, eval_batch_size=4, dataset=None
+    )
     return program, rates
 
 

@@ -152,7 +152,9 @@ def scripted(validation_losses):
         return losses, np.tile(np.array([[1, 1, 1], [1, 2, 2]]), (*index.shape, 1, 1))
 
     init = lambda seed: step.State(np.zeros(()), {}, ())  # noqa: E731
-    program = types.SimpleNamespace(init=init, train=epoch, evaluate=evaluate, batch_size=4, eval_batch_size=4)
+    program = types.SimpleNamespace(
+        init=init, train=epoch, evaluate=evaluate, batch_size=4, eval_batch_size=4, dataset=None
+    )
     return program, rates
 
 
