@@ -88,9 +88,7 @@ def counted(program: str) -> tuple[int, float]:
 
 def _bytes(shape: str) -> int:
     arrays = re.findall(r"(\w+)\[([\d,]*)\]", shape)
-    return sum(
-        BYTES.get(kind, 0) * int(np.prod([int(side) for side in sides.split(",") if side])) for kind, sides in arrays
-    )
+    return sum(BYTES.get(kind, 0) * math.prod(int(side) for side in sides.split(",") if side) for kind, sides in arrays)
 
 
 def main() -> None:
