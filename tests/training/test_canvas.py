@@ -99,6 +99,8 @@ def test_small_images_share_a_sheet_where_one_is_large():
 
 
 def test_counts_of_rows_are_exact_where_float32_is_not():
-    found = canvas.Canvas(np.ones((2, 2**14, 1), np.float32), np.ones((2, 2**14), np.float32), np.ones((2, 2**14), np.uint8))
+    found = canvas.Canvas(
+        np.ones((2, 2**14, 1), np.float32), np.ones((2, 2**14), np.float32), np.ones((2, 2**14), np.uint8)
+    )
     rows = np.asarray(jax.jit(functools.partial(canvas.counts, threshold=0.5))(found))
     np.testing.assert_array_equal(rows, [[[0, 0, 0], [2**14] * 3]] * 2)
