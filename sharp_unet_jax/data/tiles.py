@@ -15,9 +15,10 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
     """Return where tiles of length `tile` begin along an axis: evenly spaced, at most half a tile apart.
 
     Even spacing keeps a pixel from lying at the border of all its tiles. All tiles begin at multiples of `multiple`,
-    the network's stride: there its pooling divides a tile as it divides the whole image.
+    the network's stride: there its pooling divides a tile as it divides the whole image. Tiles that are smaller than a
+    stride begin anywhere.
     """
-    multiple = multiple if multiple <= tile else 1  # else pixels would lie between tiles
+    multiple = multiple if multiple <= tile else 1
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))
     return [-(-number * last // max(gaps, 1)) * multiple for number in range(gaps + 1)]

@@ -244,3 +244,12 @@ def test_a_crop_that_is_no_square_is_turned_by_half_alone_whatever_room_it_has()
     turned = functools.partial(augment.batch, Augment(turn=1.0), size=size)
     plain, _ = turned(gradient[..., None], gradient, np.arange(200, dtype=np.int32), np.array([1, 2], np.uint32))
     assert (np.ptp(np.asarray(plain), axis=1) == 0).all()
+
+
+def test_which_image_has_the_crop_that_is_left_over_is_random():
+    sizes, data = np.full((3, 2), 30), Data(size=(16, 24), fit="crop", crops=4)
+    number = [
+        np.bincount(crops.draw(np.arange(3), sizes, [[]] * 3, data, seed=0, epoch=epoch)[:, 0], minlength=3)
+        for epoch in range(300)
+    ]
+    assert stats.chisquare(np.sum(number, axis=0) - 300).pvalue > 1e-3

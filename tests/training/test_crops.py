@@ -11,7 +11,7 @@ from flax import nnx
 
 from sharp_unet_jax import decision, metrics, models
 from sharp_unet_jax.config import Augment, Data
-from sharp_unet_jax.data import resize
+from sharp_unet_jax.data import augment, resize
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.models import layers
 from sharp_unet_jax.training import epochs, train
@@ -264,3 +264,19 @@ def test_a_data_set_lies_on_the_device_if_32_bits_count_its_values(gigabytes, pi
     flat = np.broadcast_to(np.zeros(4, np.uint8), (pixels, 4))  # takes no memory
     large = dataclasses.replace(dataset, images=dataclasses.replace(dataset.images, flat=flat))
     assert epochs.fits(changed(resident_gb=gigabytes), large) == fits
+
+
+def test_every_crop_of_an_epoch_is_augmented_by_its_own_number(by_pixel, monkeypatch):
+    """Two crops of an image would be changed alike by the image's number."""
+    original, seen = augment.batch, []
+
+    def spy(settings, images, masks, index, *rest):
+        jax.debug.callback(lambda numbers: seen.append(np.asarray(numbers)), index)
+        return original(settings, images, masks, index, *rest)
+
+    monkeypatch.setattr(augment, "batch", spy)
+    config = changed(Augment(flip=0.5), crops=11, epochs=1)
+    program = make(config, by_pixel, uneven())
+    run(train.fit(program, SPLIT, config, binary=True, seed=0))
+    jax.effects_barrier()
+    np.testing.assert_array_equal(np.sort(np.concatenate(seen)), [0, *range(11)])  # one is padding
