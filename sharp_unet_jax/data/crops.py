@@ -98,14 +98,23 @@ def cut(
         size: height and width of the crop.
         window: height and width of what is cut, which has the crop in its middle.
     """
-    image, mask = images[crop[0]], masks[crop[0]]
-    axes = []
-    for start, side, around, length in zip(crop[1:3], size, window, mask.shape, strict=True):
-        position = int(start) - (around - side) // 2 + np.arange(around)
-        axes.append((_mirrored(position, length), (position >= 0) & (position < length)))
-    (rows, in_rows), (columns, in_columns) = axes
-    place = np.ix_(rows, columns)
-    return image[place], np.where(in_rows[:, None] & in_columns, mask[place], IGNORE).astype(np.uint8)
+    mask = masks[crop[0]]
+    first = [int(start) - (around - side) // 2 for start, side, around in zip(crop[1:3], size, window, strict=True)]
+    inside = np.zeros(window, np.bool_)
+    inside[tuple(slice(max(-at, 0), max(end - at, 0)) for at, end in zip(first, mask.shape, strict=True))] = True
+    top, left = first
+    return part(images[crop[0]], top, left, window), np.where(inside, part(mask, top, left, window), np.uint8(IGNORE))
+
+
+def part(image: NDArray[np.uint8], top: int, left: int, size: Size) -> NDArray[np.uint8]:
+    """Return the part of an image (h, w, ...) with the corner (top, left), mirrored beyond the image's edges."""
+    for axis, (first, number) in enumerate(zip((top, left), size, strict=True)):
+        length = image.shape[axis]
+        if 0 <= first <= length - number:  # copied later, row by row and without the GIL
+            image = image[(slice(None),) * axis + (slice(first, first + number),)]
+        else:
+            image = image.take(_mirrored(first + np.arange(number), length), axis)
+    return image
 
 
 def take(
