@@ -17,6 +17,8 @@ from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.training import network
 
+_ROWS = 64  # counted at once: XLA materialises 28 bytes a pixel and more
+
 
 class Canvas(NamedTuple):
     """Tiles that were joined so far."""
@@ -64,11 +66,19 @@ def probabilities(canvas: Canvas) -> jax.Array:
 
 def counts(canvas: Canvas, threshold: float) -> jax.Array:
     """Return the counts (H, classes, 3) int32 of each row, see `network.counts`."""
-    joined = probabilities(canvas)
-    decided = decision.labels(joined, threshold)
-    return network.pixel_counts(decided[:, None], canvas.truth[:, None], max(joined.shape[-1], 2))
+
+    def of_row(row: Canvas) -> jax.Array:
+        joined = probabilities(row)
+        decided = decision.labels(joined, threshold)
+        return network.pixel_counts(decided[None, None], row.truth[None, None], max(joined.shape[-1], 2))[0]
+
+    return lax.map(of_row, canvas, batch_size=_ROWS)
 
 
 def soft_counts(canvas: Canvas) -> jax.Array:
     """Return the soft counts (H, 3) float32 of each row, see `network.soft_counts`."""
-    return network.soft_pixel_counts(probabilities(canvas)[:, None], canvas.truth[:, None])
+
+    def of_row(row: Canvas) -> jax.Array:
+        return network.soft_pixel_counts(probabilities(row)[None, None], row.truth[None, None])[0]
+
+    return lax.map(of_row, canvas, batch_size=_ROWS)

@@ -104,3 +104,13 @@ def test_counts_of_rows_are_exact_where_float32_is_not():
     )
     rows = np.asarray(jax.jit(functools.partial(canvas.counts, threshold=0.5))(found))
     np.testing.assert_array_equal(rows, [[[0, 0, 0], [2**14] * 3]] * 2)
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_a_large_canvas_is_counted_in_little_memory(num_classes):
+    size = 1024, 1024
+    parts = (*size, num_classes), size, size
+    large = canvas.Canvas(*map(jax.ShapeDtypeStruct, parts, (np.float32, np.float32, np.uint8)))
+    for function in functools.partial(canvas.counts, threshold=0.5), canvas.soft_counts:
+        memory = jax.jit(function).lower(large).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < 5 * np.prod(size)  # the canvas itself has 9 bytes a pixel, and more
