@@ -17,6 +17,8 @@ from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.training import network
 
+_ROWS = 64  # counted at once: XLA materialises 28 bytes a pixel and more
+
 
 class Canvas(NamedTuple):
     """Tiles that were joined so far."""
@@ -39,26 +41,22 @@ def paste(canvas: Canvas, probabilities: jax.Array, masks: jax.Array, index: jax
         probabilities: (B, h, w, num_classes) float32.
         masks: (B, h, w) uint8.
         index: (B, 4) int32, see `data.tiles.Sheet`.
-        weight: (B,) float32, 1 for a tile and 0 for padding.
+        weight: (B,) float32, 1 for a tile and 0 for padding, which comes last.
     """
     size = masks.shape[1], masks.shape[2]
     gaussian = jnp.asarray(tiles.gaussian(size))
 
     def add(k: jax.Array, canvas: Canvas) -> Canvas:
         place = index[k, 3], index[k, 2]
-        total, weights, truth = (
-            lax.dynamic_slice(part, (*place, *[0] * (part.ndim - 2)), (*size, *part.shape[2:])) for part in canvas
-        )
-        share = gaussian * weight[k]
-        total, weights = total + share[..., None] * probabilities[k], weights + share
-        truth = jnp.where(weight[k] > 0, masks[k], truth)
+        total = lax.dynamic_slice(canvas.total, (*place, 0), (*size, canvas.total.shape[2]))
+        weight_so_far = lax.dynamic_slice(canvas.weight, place, size)
         return Canvas(
-            lax.dynamic_update_slice(canvas.total, total, (*place, 0)),
-            lax.dynamic_update_slice(canvas.weight, weights, place),
-            lax.dynamic_update_slice(canvas.truth, truth, place),
+            lax.dynamic_update_slice(canvas.total, total + gaussian[..., None] * probabilities[k], (*place, 0)),
+            lax.dynamic_update_slice(canvas.weight, weight_so_far + gaussian, place),
+            lax.dynamic_update_slice(canvas.truth, masks[k], place),
         )
 
-    return lax.fori_loop(0, len(index), add, canvas)
+    return lax.fori_loop(0, jnp.sum(weight).astype(jnp.int32), add, canvas)
 
 
 def probabilities(canvas: Canvas) -> jax.Array:
@@ -68,11 +66,19 @@ def probabilities(canvas: Canvas) -> jax.Array:
 
 def counts(canvas: Canvas, threshold: float) -> jax.Array:
     """Return the counts (H, classes, 3) int32 of each row, see `network.counts`."""
-    joined = probabilities(canvas)
-    decided = decision.labels(joined, threshold)
-    return network.pixel_counts(decided[:, None], canvas.truth[:, None], max(joined.shape[-1], 2))
+
+    def of_row(row: Canvas) -> jax.Array:
+        joined = probabilities(row)
+        decided = decision.labels(joined, threshold)
+        return network.pixel_counts(decided[None, None], row.truth[None, None], max(joined.shape[-1], 2))[0]
+
+    return lax.map(of_row, canvas, batch_size=_ROWS)
 
 
 def soft_counts(canvas: Canvas) -> jax.Array:
     """Return the soft counts (H, 3) float32 of each row, see `network.soft_counts`."""
-    return network.soft_pixel_counts(probabilities(canvas)[:, None], canvas.truth[:, None])
+
+    def of_row(row: Canvas) -> jax.Array:
+        return network.soft_pixel_counts(probabilities(row)[None, None], row.truth[None, None])[0]
+
+    return lax.map(of_row, canvas, batch_size=_ROWS)
