@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sharp_unet_jax.palette import INK, PLAIN, SHARP
 from sharp_unet_jax.report import other_overlaps, overlays, pairing, published, statistics
+from sharp_unet_jax.report.provenance import epochs_scored
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
@@ -78,6 +79,9 @@ def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
     caption = (
         "Jaccard index on the validation images after each epoch: the mean over folds and repeats, in a band of one "
         "standard deviation. A run that stopped early keeps the value of its last epoch."
+        + "".join(
+            f" {label}: epochs are scored {how}." for label, sweep in sweeps.items() if (how := epochs_scored(sweep))
+        )
     )
     return Captioned("curves", "Validation by epoch", caption, figure)
 
