@@ -17,6 +17,7 @@ from sharp_unet_jax.report import (
     calibration,
     conventions,
     examples,
+    figures,
     optimism,
     overlays,
     provenance,
@@ -196,6 +197,10 @@ def test_native_scores_do_not_meet_those_of_training(native):
     assert "at the files' own resolution: `unet` 90.00" in summary.paragraph({"mine": native})
     (drawn,) = examples.draw(native, overlays.predictions(native))
     assert "Jaccard index at the files' own resolution, the picture is at 16x24." in drawn.caption
+    assert "mine: epochs are scored at 16x24." in figures.curves({"mine": native}).caption
+    page = (write.write([native.workdir], native.workdir / "report") / "report.html").read_text()
+    assert "Epochs are scored at 16x24, unlike the reported scores." in page
+    assert "first repeat at 16x24, and scores are those at the files' own resolution." in page
 
 
 def test_epochs_that_are_scored_on_crops_do_not_meet_whole_images(tmp_path):
