@@ -62,6 +62,11 @@ def scored_natively(sweep: Sweep) -> bool:
     return sweep.config["data"].get("score", "trained") == "native" and resolution(sweep) != OWN
 
 
+def scored_resized(sweep: Sweep) -> bool:
+    """Return True if reported scores are of images resized to `data.size`, as the paper's are."""
+    return sweep.config["data"]["fit"] != "crop" and not scored_natively(sweep)
+
+
 def epochs_scored(sweep: Sweep) -> str:
     """Return how epochs are scored in words: "on crops", "at 192x256"; "" where that is how the reported scores are."""
     if _epochs_of_crops(sweep):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sharp_unet_jax.report import pairing, statistics, twins
-from sharp_unet_jax.report.provenance import division, scored_at, scored_natively, unfinished
+from sharp_unet_jax.report.provenance import division, scored_at, scored_resized, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
@@ -40,7 +40,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
 
 def _place(sweep: Sweep) -> str:
     """Return at which resolution scores are, where that is not the size of training."""
-    return f", at {scored_at(sweep)}" if scored_natively(sweep) or sweep.config["data"]["fit"] == "crop" else ""
+    return "" if scored_resized(sweep) else f", at {scored_at(sweep)}"
 
 
 def _scores(sweep: Sweep) -> str:
