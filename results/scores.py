@@ -30,17 +30,21 @@ class Packed(NamedTuple):
     dataset: str  # with size, start and precision: sweeps in which these differ stand in rows of their own
     protocol: str
     runs: pd.DataFrame
+    epochs_alike: bool  # whether epochs are scored as the reported weights are: the same images, at one resolution
 
 
 def runs(*patterns: str) -> pd.DataFrame:
     """Return a row a model: its scores, the epochs that were trained, and what other epochs would have scored.
 
-    The columns of other epochs hold the Jaccard index.
+    The columns of other epochs hold the Jaccard index; they are empty where epochs are scored otherwise than results.
     """
     rows = []
     for sweep in _sweeps(patterns):
         for _, own in sweep.runs.groupby("model", sort=False):
-            best, last = (own[epoch].map(lambda scores: scores["jaccard"]) for epoch in ("best_on_test", "last"))
+            best, last = (
+                _cell(own[epoch].map(lambda scores: scores["jaccard"])) if sweep.epochs_alike else ""
+                for epoch in ("best_on_test", "last")
+            )
             rows.append(
                 {
                     "model": own["model"].iloc[0],
@@ -48,8 +52,8 @@ def runs(*patterns: str) -> pd.DataFrame:
                     "epochs": " to ".join(map(str, sorted({own["epochs"].min(), own["epochs"].max()}))),
                     "Jaccard (%)": _cell(own["jaccard"]),
                     "Dice (%)": _cell(own["dice"]),
-                    "best epoch on the test images": _cell(best),
-                    "last epoch": _cell(last),
+                    "best epoch on the test images": best,
+                    "last epoch": last,
                     "paper: Jaccard": _cited(own.iloc[0], "jaccard", "print"),
                     "paper: Dice": _cited(own.iloc[0], "dice", "print"),
                 }
@@ -112,14 +116,22 @@ def _sweeps(patterns: Sequence[str]) -> Iterator[Packed]:
             config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
             finished = pd.DataFrame([record for record in records if record["status"] == "finished"])
             name = _name(finished["dataset"].iloc[0], config)
-            yield Packed(name, _protocol(config), finished.replace({"dataset": PREPARED}))
+            scored = config["data"].get("score", "trained"), config["data"].get("validate", "images")
+            alike = scored == ("trained", "images")
+            yield Packed(name, _protocol(config), finished.replace({"dataset": PREPARED}), alike)
 
 
 def _name(dataset: str, config: dict[str, Any]) -> str:
-    height, width = config["data"]["size"]
+    data = config["data"]
+    size = "{}x{}".format(*data["size"])
+    if data.get("fit") == "crop":
+        spacing, scale = data.get("spacing", 0), data.get("scale", 1)
+        at = f" at {spacing:g} mm a pixel" if spacing else f" at {scale:g} times the resolution" if scale != 1 else ""
+        size = f"crops of {size}{at}"
+    native = ", native scores" if data.get("score", "trained") == "native" else ""
     start = ", pretrained" if config.get("weights") else ""
     precision = f", {config['precision']}" if config["precision"] != "float32" else ""
-    return f"{dataset}, {height}x{width}{start}{precision}"
+    return f"{dataset}, {size}{native}{start}{precision}"
 
 
 def _protocol(config: dict[str, Any]) -> str:

@@ -58,6 +58,30 @@ def test_runs(packed):
     assert (sharp["runs"], sharp["epochs"], sharp["Jaccard (%)"]) == ("2", "40", "72.00 ± 2.83")
 
 
+@pytest.mark.parametrize("data", [{"score": "native"}, {"fit": "crop", "validate": "crops"}])
+def test_other_epochs_that_are_scored_otherwise_are_left_out(packed, data):
+    packed("cvc", PAIRED, data={"size": [192, 256]} | data)
+    plain, _ = scores.runs("cvc").to_dict("records")
+    assert plain["Jaccard (%)"] == "65.00 ± 7.07"
+    assert plain["best epoch on the test images"] == plain["last epoch"] == ""
+
+
+def test_sweeps_that_are_scored_at_other_resolutions_have_rows_of_their_own(packed):
+    size = {"size": [192, 256]}
+    packed("a", PAIRED, data=size | {"fit": "stretch"})
+    packed("b", PAIRED, data=size | {"fit": "stretch", "score": "native"})
+    packed("c", PAIRED, data=size | {"fit": "crop", "score": "trained", "scale": 1.0, "spacing": 0.0})
+    packed("d", PAIRED, data=size | {"fit": "crop", "scale": 0.5})
+    packed("e", PAIRED, data=size | {"fit": "crop", "spacing": 0.25})
+    assert list(dict.fromkeys(scores.protocols("jaccard", "*")["data set"])) == [
+        "cvc_clinicdb, 192x256",
+        "cvc_clinicdb, 192x256, native scores",
+        "cvc_clinicdb, crops of 192x256",
+        "cvc_clinicdb, crops of 192x256 at 0.5 times the resolution",
+        "cvc_clinicdb, crops of 192x256 at 0.25 mm a pixel",
+    ]
+
+
 def test_twins_are_paired_by_fold(packed):
     packed("cvc", [*PAIRED, record("plain", 2, 0.10)])
     (row,) = scores.twins("cvc").to_dict("records")

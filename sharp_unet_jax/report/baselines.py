@@ -7,8 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sharp_unet_jax import metrics
+from sharp_unet_jax.data.array_files import Arrays
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import conventions, published
-from sharp_unet_jax.report.provenance import describe
+from sharp_unet_jax.report.provenance import describe, scored_natively
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 
@@ -20,15 +22,18 @@ NOTE = (
     "included, image by image: with small objects a mask of background alone scores high."
 )
 
+NO_MEAN_MASK = "There is no mean mask: it needs images of one size, scored at that size."
+
 
 def table(sweep: Sweep) -> Table | None:
     """Return "baselines": a row a model, then one a prediction that looks at no image; None without single images.
 
     Cells are in per cent, mean ± std over runs; over folds where a prediction needs no run. The mean mask is there if
-    the prepared masks are.
+    the prepared masks are, all of one size, and at the resolution of the scores.
     """
     if not sweep.has_images:
         return None
+    comparable = sweep.prepared is not None and not scored_natively(sweep) and _one_size(sweep.prepared[1])
     rows = []
     for name, record in sweep.finished.items():
         rows.append({"prediction": record["model"]} | _scores(sweep, _counts(sweep, name)))
@@ -36,11 +41,12 @@ def table(sweep: Sweep) -> Table | None:
         truth = _counts(sweep, name)[..., 1]
         for label, class_name in enumerate(sweep.classes):
             rows.append({"prediction": f"all {class_name}"} | _scores(sweep, everywhere(truth, label)))
-        if sweep.prepared is not None:
+        if comparable:
             rows.append({"prediction": MEAN_MASK} | _scores(sweep, _mean_mask(sweep, name)))
     each = 100 * pd.DataFrame(rows).set_index("prediction")
     frame = each.groupby(level=0, sort=False).agg(_cell).reset_index()
-    return Table("baselines", "Beside predictions that look at no image", describe([sweep]), frame, NOTE)
+    note = NOTE if comparable or sweep.prepared is None else f"{NOTE} {NO_MEAN_MASK}"
+    return Table("baselines", "Beside predictions that look at no image", describe([sweep]), frame, note)
 
 
 def everywhere(truth: NDArray[np.integer], label: int) -> NDArray[np.integer]:
@@ -55,12 +61,18 @@ def mean_mask(labels: NDArray[np.uint8], classes: int) -> NDArray[np.integer]:
     return np.argmax([(labels == label).sum(axis=0) for label in range(classes)], axis=0)
 
 
+def _one_size(masks: Arrays) -> bool:
+    return not isinstance(masks, Ragged) or len(np.unique(masks.sizes, axis=0)) == 1
+
+
 def _mean_mask(sweep: Sweep, name: str) -> NDArray[np.integer]:
     assert sweep.prepared is not None
     _, masks, row = sweep.prepared
-    training, test = ([row[image] for image in ids] for ids in (sweep.training_ids(name), sweep.test_ids(name)))
+    training, test = (
+        np.stack([masks[row[image]] for image in ids]) for ids in (sweep.training_ids(name), sweep.test_ids(name))
+    )
     classes = len(sweep.classes)
-    return metrics.count(mean_mask(masks[training], classes), masks[test], classes)
+    return metrics.count(mean_mask(training, classes), test, classes)
 
 
 def _scores(sweep: Sweep, counts: NDArray[np.integer]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from sharp_unet_jax.report import style
 from sharp_unet_jax.report.conventions import LEVELS
 from sharp_unet_jax.report.figures import Captioned
 from sharp_unet_jax.report.provenance import describe
-from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.records import Scored, Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 
 BINS = 15
@@ -81,19 +81,15 @@ def draw(sweep: Sweep) -> list[Captioned]:
     return [Captioned("reliability", "Reliability", caption, figure)]
 
 
-def histogram(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+def histogram(scored: Scored) -> NDArray[np.int64]:
     """Return (2, 2, 256): pixels by place (elsewhere, `near` the object), by wrong and right, and by probability.
 
     IGNORE is left out.
-
-    Args:
-        probabilities: (n, H, W, num_classes) in 255ths.
-        labels: (n, H, W).
     """
     result = np.zeros(1024, np.int64)
-    for image, truth, box in zip(probabilities, labels, near(labels), strict=True):
+    for image, truth in scored:
         right = truth == (1 if image.shape[-1] == 1 else np.argmax(image, axis=-1))
-        index = image.max(axis=-1) + 256 * right + 512 * box + 1024 * (truth == IGNORE)
+        index = image.max(axis=-1) + 256 * right + 512 * near(truth) + 1024 * (truth == IGNORE)
         result += np.bincount(index.ravel(), minlength=2048)[:1024]
     return result.reshape(2, 2, 256)
 
@@ -121,12 +117,11 @@ def summary(levels: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def near(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return (n, H, W): True in the box around each image's foreground, of twice its height and width."""
-    result = np.zeros(labels.shape, bool)
-    for objects, box in zip(foreground(labels), result, strict=True):
-        if objects.any():
-            box[tuple(_twice(np.flatnonzero(objects.any(axis=1 - axis))) for axis in (0, 1))] = True
-    return result
+    """Return (H, W): True in the box around the foreground of `labels` (H, W), of twice its height and width."""
+    box, objects = np.zeros(labels.shape, bool), foreground(labels)
+    if objects.any():
+        box[tuple(_twice(np.flatnonzero(objects.any(axis=1 - axis))) for axis in (0, 1))] = True
+    return box
 
 
 def _twice(indices: NDArray[np.int64]) -> slice:
@@ -140,5 +135,5 @@ def _runs(sweep: Sweep) -> dict[str, list[NDArray[np.int64]]]:
     every: dict[str, list[NDArray[np.int64]]] = {}
     for name, record in sweep.finished.items():
         if (scored := sweep.scored(name)) is not None:
-            every.setdefault(record["model"], []).append(histogram(*scored))
+            every.setdefault(record["model"], []).append(histogram(scored))
     return every

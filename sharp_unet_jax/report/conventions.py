@@ -11,8 +11,8 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.metrics import IGNORE, Empty
 from sharp_unet_jax.report import other_overlaps, published, style
 from sharp_unet_jax.report.figures import Captioned
-from sharp_unet_jax.report.provenance import EMPTY, describe
-from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.provenance import EMPTY, describe, resolution, scored_natively
+from sharp_unet_jax.report.records import Scored, Sweep
 from sharp_unet_jax.report.table import Table, plus_minus
 
 LEVELS = np.arange(256)  # probabilities are stored in 255ths
@@ -25,6 +25,10 @@ NOTE = (
     "PraNet and Inf-Net report means over 256 thresholds. A threshold chosen on the test fold is optimistic. "
     "Probabilities were stored in 255ths."
 )
+AT_ANOTHER_SIZE = (
+    "Conventions that need probabilities are left out: probabilities were stored at another resolution than that of "
+    "the reported scores."
+)
 REPORTED = "per image (as reported)"
 MICRO = "per image, pixels of all classes summed, background included (micro)"
 BEST = "per image, the threshold that is best on the test fold"
@@ -34,7 +38,8 @@ Scores = dict[str, float]  # by the names of metrics.OVERLAPS
 def tables(sweep: Sweep) -> list[Table]:
     """Return a table for each overlap: a row a convention, a column a model; per cent, mean ± std over runs.
 
-    The first row is the reported score. Conventions that need probabilities are there if all runs kept theirs.
+    The first row is the reported score. Conventions that need probabilities are there if all runs kept theirs at the
+    resolution of the reported scores.
     [] without scores of single images.
     """
     if not sweep.has_images:
@@ -44,8 +49,8 @@ def tables(sweep: Sweep) -> list[Table]:
     for name, record in sweep.finished.items():
         own = counts[name].to_numpy().reshape(-1, len(sweep.classes), 3)
         rows = from_counts(own, empty=sweep.config["empty"], batch=sweep.config["batch_size"])
-        if (scored := sweep.scored(name)) is not None:
-            rows |= from_probabilities(*scored, empty=sweep.config["empty"])
+        if not scored_natively(sweep) and (scored := sweep.scored(name)) is not None:
+            rows |= from_probabilities(scored, empty=sweep.config["empty"])
         frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("convention")
         runs.append(frame.assign(model=record["model"]).reset_index())
     every = pd.concat(runs)
@@ -61,7 +66,8 @@ def _table(sweep: Sweep, every: pd.DataFrame, name: str) -> Table:
     text = cells.apply(lambda cell: plus_minus(*cell), axis=1).unstack("model", sort=False)
     title = f"{name.capitalize()} (%) of the same predictions under other conventions"
     frame = text.reset_index().rename_axis(columns=None)
-    return Table(f"rescored_{name}", title, describe([sweep]), frame, NOTE)
+    note = f"{NOTE} {AT_ANOTHER_SIZE}" if scored_natively(sweep) else NOTE
+    return Table(f"rescored_{name}", title, describe([sweep]), frame, note)
 
 
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:
@@ -88,21 +94,16 @@ def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dic
     return rows
 
 
-def from_probabilities(
-    probabilities: NDArray[np.uint8], labels: NDArray[np.uint8], *, empty: Empty
-) -> dict[str, Scores]:
+def from_probabilities(scored: Scored, *, empty: Empty) -> dict[str, Scores]:
     """Return the scores of one run under each convention that needs probabilities; thresholds with two classes alone.
 
-    Args:
-        probabilities: (n, H, W, num_classes) in 255ths.
-        labels: (n, H, W).
-        empty: the sweep's rule for a ratio 0/0.
+    `empty` is the sweep's rule for a ratio 0/0.
     """
     undecided = "per image, probabilities without a decision"
-    if probabilities.shape[-1] > 1:
-        of_classes = [histograms(probabilities[..., c], labels, c) for c in range(probabilities.shape[-1])]
+    if (num_classes := scored[0][0].shape[-1]) > 1:
+        of_classes = [histograms(scored, label) for label in range(num_classes)]
         return {undecided: _means(_soft_counts(of_classes), slice(None), empty)}
-    levels = histograms(probabilities[..., 0], labels, 1)
+    levels = histograms(scored, 1)
     curves = threshold_curves(levels, empty)
     background = levels[:, ::-1, ::-1]  # the other label, and one minus the probability
     return {
@@ -121,8 +122,7 @@ def draw(sweep: Sweep) -> list[Captioned]:
     curves: dict[str, list[dict[str, NDArray[np.float64]]]] = {}
     for name, record in sweep.finished.items() if len(sweep.classes) == 2 else []:
         if (scored := sweep.scored(name)) is not None:
-            probabilities, labels = scored
-            levels = histograms(probabilities[..., 0], labels, 1)
+            levels = histograms(scored, 1)
             curves.setdefault(record["model"], []).append(threshold_curves(levels, sweep.config["empty"]))
     if not curves:
         return []
@@ -130,7 +130,7 @@ def draw(sweep: Sweep) -> list[Captioned]:
         "thresholds": ("Scores by threshold", published.OVERLAPS),
         "overlaps_by_threshold": (f"{other_overlaps.TITLE} by threshold", other_overlaps.NAMES),
     }
-    caption = "Mean over runs, on the test images."
+    caption = f"Mean over runs, on the test images{f' at {resolution(sweep)}' if scored_natively(sweep) else ''}."
     return [Captioned(name, title, caption, _by_threshold(sweep, curves, of)) for name, (title, of) in drawn.items()]
 
 
@@ -149,16 +149,14 @@ def _by_threshold(
     return figure
 
 
-def histograms(probabilities: NDArray[np.uint8], labels: NDArray[np.uint8], label: int) -> NDArray[np.int64]:
-    """Return (n, 2, 256): each image's pixels by probability, without and with `label`; IGNORE is left out.
+def histograms(scored: Scored, label: int) -> NDArray[np.int64]:
+    """Return (n, 2, 256): each image's pixels by the probability of `label`, without and with it; IGNORE is left out.
 
-    Args:
-        probabilities: (n, H, W) in 255ths, of that label.
-        labels: (n, H, W).
-        label: the class.
+    A single channel of probabilities is that of label 1.
     """
-    result = np.empty((len(labels), 2, 256), np.int64)
-    for image, truth, levels in zip(probabilities, labels, result, strict=True):
+    result = np.empty((len(scored), 2, 256), np.int64)
+    for (probabilities, truth), levels in zip(scored, result, strict=True):
+        image = probabilities[..., label if probabilities.shape[-1] > 1 else 0]
         index = image + 256 * (truth == label) + 512 * (truth == IGNORE)
         levels[:] = np.bincount(index.ravel(), minlength=1024)[:512].reshape(2, 256)
     return result

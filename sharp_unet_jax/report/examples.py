@@ -1,5 +1,6 @@
 """Figures 4, 6, 7 and 8 of the paper: images chosen by score, with truth and every model's prediction."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from sharp_unet_jax.metrics import foreground
 from sharp_unet_jax.palette import IGNORED, INK
 from sharp_unet_jax.report import overlays, pairing
 from sharp_unet_jax.report.figures import Captioned, Predicted
+from sharp_unet_jax.report.provenance import resolution, scored_at, scored_natively
 from sharp_unet_jax.report.records import Sweep
 
 COLUMNS = 5  # pictures side by side, at most
 WIDTH = 7.0  # inches: that of a page
+TALLEST = 1.5  # height of a picture over that of a column's width; taller images are narrower than their column
 
 
 def draw(sweep: Sweep, predicted: Predicted) -> list[Captioned]:
@@ -34,7 +37,7 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
     cells = [None, *models]  # None: the truth
     columns = min(len(cells), COLUMNS)
     lines = -(-len(cells) // columns)
-    figure, grid = _grid(sweep, len(choices), lines, columns)
+    figure, grid = _grid(sweep, choices, lines, columns)
     seen: set[str] = set()
     for row, choice in zip(grid, choices, strict=True):
         for axes, model in zip(row, cells, strict=False):
@@ -49,24 +52,28 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
     handles += [Patch(fc=colour, lw=0, label=text) for colour, text in meaning.items() if colour in seen]
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(columns), columnspacing=1)
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
+    at = f" at {scored_at(sweep)}, the picture is at {resolution(sweep)}" if scored_natively(sweep) else ""
     caption = (
         "The images were chosen by their Jaccard index, not by hand. The run that predicted an image had not seen it. "
-        f"Below each prediction is its Jaccard index. {ids}."
+        f"Below each prediction is its Jaccard index{at}. {ids}."
     )
     what = " and ".join(models) if len(models) < 3 else f"{models[0]} and its {len(models) - 1} sharp twins"
     name = models[0] if len(models) > 2 else models[-1]
     return Captioned(f"examples-{name}", f"Best, worst and most different: {what}", caption, figure)
 
 
-def _grid(sweep: Sweep, images: int, lines: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes (images, lines x columns)."""
+def _grid(sweep: Sweep, choices: Sequence[overlays.Choice], lines: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes (images, lines x columns); rows are as high as their images at one width."""
     assert sweep.prepared is not None
-    height, width = sweep.prepared[1].shape[1:]
+    _, masks, rows = sweep.prepared
+    shapes = [masks[rows[choice.image_id]].shape for choice in choices]
+    heights = [min(height / width, TALLEST) for height, width in shapes for _ in range(lines)]
     side = min(1.65, WIDTH / columns)
     legend = 0.45 if _legend_columns(columns) == 4 else 0.62  # inches
-    size = side * columns, (side * height / width + 0.17) * lines * images + legend
+    size = side * columns, side * sum(heights) + 0.17 * len(heights) + legend
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
-    return figure, figure.subplots(lines * images, columns, squeeze=False).reshape(images, -1)
+    grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    return figure, grid.reshape(len(choices), -1)
 
 
 def _legend_columns(columns: int) -> int:

@@ -1,6 +1,7 @@
 """Figures of scores: by epoch, by model and by image. They suit print, and readers who are colour-blind."""
 
 import io
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sharp_unet_jax.palette import INK, PLAIN, SHARP
 from sharp_unet_jax.report import other_overlaps, overlays, pairing, published, statistics
+from sharp_unet_jax.report.provenance import epochs_scored
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
@@ -68,7 +70,7 @@ def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
             low, high = (mean - std).clip(lower=0), (mean + std).clip(upper=100)
             axes.fill_between(mean.index, low, high, color=line.get_color(), alpha=0.18, lw=0)
         axes.set(xlabel="epoch", ylabel="validation Jaccard (%)")
-        axes.set_title(label, loc="left", pad=27)
+        axes.set_title(textwrap.fill(label, 38), loc="left", pad=27)
         axes.margins(x=0.01)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         # A line a model: two names of networks side by side can be wider than the panel.
@@ -79,6 +81,8 @@ def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
         "Jaccard index on the validation images after each epoch: the mean over folds and repeats, in a band of one "
         "standard deviation. A run that stopped early keeps the value of its last epoch."
     )
+    otherwise = {label: how for label, sweep in sweeps.items() if (how := epochs_scored(sweep))}
+    caption += "".join(f" {label}: epochs are scored {how}." for label, how in otherwise.items())
     return Captioned("curves", "Validation by epoch", caption, figure)
 
 
@@ -145,7 +149,7 @@ def scatter(sweeps: Mapping[str, Sweep]) -> Captioned | None:
         alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
         axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
         axes.set(xlabel=f"{names[plain]}, Jaccard (%)", ylabel=f"{names[sharp]}, Jaccard (%)", aspect="equal")
-        axes.set_title(f"{label}\nsharp higher in {higher}, plain in {lower}", loc="left")
+        axes.set_title(f"{textwrap.fill(label, 34)}\nsharp higher in {higher}, plain in {lower}", loc="left")
         axes.set(xlim=(low, 100), ylim=(low, 100))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))

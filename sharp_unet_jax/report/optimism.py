@@ -6,9 +6,19 @@ from itertools import combinations
 import pandas as pd
 
 from sharp_unet_jax.report import statistics
-from sharp_unet_jax.report.provenance import MONITORS, describe, named, unfinished
+from sharp_unet_jax.report.provenance import (
+    MONITORS,
+    describe,
+    epochs_scored,
+    named,
+    scored_at,
+    unfinished,
+)
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
+
+PIXELS = {"mask_filter": "nearest", "score": "trained", "scale": 1.0, "spacing": 0.0}
+"""Settings besides size and fit that the digest of a data set depends on, and what sweeps without them have."""
 
 
 def tables(sweeps: Sequence[Sweep]) -> list[Table]:
@@ -26,11 +36,15 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
 
     Returns:
         Columns reported, best (epoch on the test fold), last, and gap: best minus reported. nan where there was nothing
-        to score.
+        to score. All three are scored as epochs are, see `epochs_scored`: records may hold another reported score.
     """
     runs = sweep.runs[sweep.runs["model"] == model]
     columns = {"reported": "jaccard", "best": "best_on_test.jaccard", "last": "last.jaccard"}
     scores = pd.DataFrame({name: 100 * runs[column].astype(float) for name, column in columns.items()})
+    if epochs_scored(sweep):
+        every = sweep.epochs
+        best = every[every["epoch"] == every["run"].map(runs["best_epoch"])]
+        scores["reported"] = 100 * best.set_index("run")["test_jaccard"]
     return scores.assign(gap=scores["best"] - scores["reported"])
 
 
@@ -62,6 +76,12 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
         "With the protocol nested, the reported epoch was chosen on other images, and the gap is the whole optimism of "
         f"choosing on the test fold. With the protocol paper, it was chosen by the {' or '.join(monitors)} on the test "
         "fold itself, and the gap is only the rest of the optimism.",
+        *(
+            f"**{label}: here the reported epoch too is scored {how}; its other scores are those of whole images at "
+            f"{scored_at(sweep)}.**"
+            for sweep, label in named(sweeps).items()
+            if (how := epochs_scored(sweep))
+        ),
         unfinished(sweeps),
     ]
     title = "Optimism: the best epoch on the test fold against the reported one"
@@ -71,11 +91,14 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
 def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
     label = named(sweeps)
     rows = []
-    for first, second in _side_by_side(sweeps):
+    pairs = _side_by_side(sweeps)
+    for first, second in pairs:
         for model in (model for model in first.models if model in second.models):
             a, b = (statistics.image_scores(sweep, model)["jaccard"] for sweep in (first, second))
             images = statistics.over_images(a.groupby("image_id").mean(), b.groupby("image_id").mean(), first.groups)
-            of_first, of_second = (gaps(sweep, model)["reported"] for sweep in (first, second))
+            of_first, of_second = (
+                100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float) for sweep in (first, second)
+            )
             rows.append(
                 {
                     "data set": first.dataset,
@@ -92,11 +115,13 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
     if not rows:
         return None
     compared = [sweep for sweep in sweeps if any(row["data set"] == sweep.dataset for row in rows)]
+    unlike = [(label[a], label[b], *places) for a, b in pairs if len(set(places := (scored_at(a), scored_at(b)))) > 1]
     note = [
         "Jaccard. The folds of two sweeps are not paired, but their images are: the difference is between each image's "
         "means over repeats. Its interval treats whole groups as the units that were drawn (Student's t of groups' "
         "totals). Whatever else differs between the sweeps, such as the number of training images, is part of the "
         "difference too.",
+        *(f"**{a} is scored at {here}, {b} at {there}: their scores are not alike.**" for a, b, here, there in unlike),
         unfinished(compared),
     ]
     title = "Protocols side by side"
@@ -118,7 +143,7 @@ def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
 
 def _same_images(first: Sweep, second: Sweep) -> bool:
     """Return whether two data sets of one name are the same: equal ids, and equal pixels if they are resized alike."""
-    keys = ("size", "fit", "mask_filter")
-    resized_alike = all(first.config["data"].get(key) == second.config["data"].get(key) for key in keys)
+    of_first, of_second = (PIXELS | sweep.config["data"] for sweep in (first, second))
+    resized_alike = all(of_first[key] == of_second[key] for key in ("size", "fit", *PIXELS))
     same_pixels = first.folds["sha256"] == second.folds["sha256"]
     return first.groups.keys() == second.groups.keys() and (same_pixels or not resized_alike)

@@ -44,8 +44,8 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
             repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})
             if ids[0] in of_model or (probabilities := sweep.predictions(run)) is None:
                 continue
-            decided = decision.labels(probabilities, 255 * sweep.config["threshold"])
-            for image, labels in zip(ids, decided, strict=True):
+            for image, own in zip(ids, probabilities, strict=True):
+                labels = decision.labels(own, 255 * sweep.config["threshold"])
                 of_model.setdefault(image, Prediction(labels, float(scores[repeat, image]), repeat))
     return {model: of_model for model, of_model in found.items() if of_model}
 

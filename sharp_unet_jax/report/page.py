@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from sharp_unet_jax import metrics, palette
-from sharp_unet_jax.report import false_positives, figures, overlays, pairing, published, style, thumbnails
+from sharp_unet_jax.report import false_positives, figures, overlays, pairing, provenance, published, style, thumbnails
 from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
@@ -115,6 +115,8 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
         "metrics": _curve_names(sweep),
+        "epochs_scored": provenance.epochs_scored(sweep),
+        "shown_at": provenance.resolution(sweep) if provenance.scored_natively(sweep) else "",
         "environment": sweep.environment,
         "config": json.dumps(sweep.config, indent=2),
         "data": data,

@@ -16,7 +16,7 @@ from sharp_unet_jax.report import (
     statistics,
     table,
 )
-from sharp_unet_jax.report.provenance import describe, named, unfinished
+from sharp_unet_jax.report.provenance import describe, named, scored_at, scored_resized, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
@@ -111,12 +111,15 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     bold = f"Bold: {rule} by the {significance.TEST.format(count=len(pairs))}." if pairs else ""
     warning = significance.split_groups(labels) if pairs else ""
     cited = published.NOTE if frame.columns.str.contains(published.SOURCES["outputs"]).any() else ""
+    beside_paper = frame.columns.str.startswith("paper: ").any()
+    places = {label: scored_at(sweep) for sweep, label in labels.items() if beside_paper and not scored_resized(sweep)}
+    unlike = [f"The paper's scores are of resized images, those of {each} at {at}." for each, at in places.items()]
     return Table(
         f"table{number}",
         f"{title} (the paper's Table {number})",
         describe(list(labels)),
         narrow(frame),
-        "\n".join(filter(None, [bold, significance.INTERVAL, cited, warning, unfinished(list(labels))])),
+        "\n".join(filter(None, [bold, significance.INTERVAL, cited, *unlike, warning, unfinished(list(labels))])),
     )
 
 

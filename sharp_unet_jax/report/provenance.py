@@ -12,6 +12,7 @@ MONITORS = {"loss": "loss", "jaccard": "Jaccard index", "soft_jaccard": "soft Ja
 """The config's `monitor` in words."""
 MASKS = {"nearest": "", "antialiased": ", masks antialiased", "any": ", masks dilated"}
 """The config's `mask_filter` in words."""
+OWN = "the files' own resolution"
 FIXED = "Runs differ in their seeds alone: ± and intervals say nothing about other images."
 
 
@@ -32,8 +33,49 @@ def named(sweeps: Iterable[Sweep]) -> dict[Sweep, str]:
 
 
 def setting(sweep: Sweep) -> str:
-    """Return the protocol and the kind of folds: "paper, random", "nested, grouped", "paper, the authors'"."""
-    return f"{sweep.config['protocol']}, {_kind(sweep)}"
+    """Return the protocol and the kind of folds: "paper, random", "nested, grouped", "paper, the authors'".
+
+    Training on crops and scores at another resolution than that of training stand there too.
+    """
+    crops = ", crops" if sweep.config["data"]["fit"] == "crop" else ""
+    return f"{sweep.config['protocol']}, {_kind(sweep)}{crops}{', native scores' if scored_natively(sweep) else ''}"
+
+
+def resolution(sweep: Sweep) -> str:
+    """Return the resolution of a sweep's pictures and predictions in words: "192x256", "0.5 mm a pixel"."""
+    data = sweep.config["data"]
+    if data["fit"] != "crop":
+        return "{}x{}".format(*data["size"])
+    if spacing := data.get("spacing"):
+        return f"{spacing:g} mm a pixel"
+    scale = data.get("scale", 1)
+    return OWN if scale == 1 else f"{scale:g} times {OWN}"
+
+
+def scored_at(sweep: Sweep) -> str:
+    """Return the resolution of a sweep's reported scores in words."""
+    return OWN if scored_natively(sweep) else resolution(sweep)
+
+
+def scored_natively(sweep: Sweep) -> bool:
+    """Return True if reported scores are at the files' own resolution, and pictures and predictions are not."""
+    return sweep.config["data"].get("score", "trained") == "native" and resolution(sweep) != OWN
+
+
+def scored_resized(sweep: Sweep) -> bool:
+    """Return True if reported scores are of images resized to `data.size`, as the paper's are."""
+    return sweep.config["data"]["fit"] != "crop" and not scored_natively(sweep)
+
+
+def epochs_scored(sweep: Sweep) -> str:
+    """Return how epochs are scored in words: "on crops", "at 192x256"; "" where that is how the reported scores are."""
+    if _epochs_of_crops(sweep):
+        return "on crops"
+    return f"at {resolution(sweep)}" if scored_natively(sweep) else ""
+
+
+def _epochs_of_crops(sweep: Sweep) -> bool:
+    return sweep.config["data"].get("validate", "images") == "crops"
 
 
 def division(sweep: Sweep) -> str:
@@ -85,13 +127,11 @@ def unfinished(sweeps: Sequence[Sweep]) -> str:
 
 def _sentences(sweep: Sweep) -> list[str]:
     config, folds, classes = sweep.config, sweep.folds, len(sweep.classes)
-    height, width = config["data"]["size"]
     inner = f"about {config['inner_validation']:.0%}"
     decided = {
         "paper": "paper (stopping, learning rate and weights decided on the reported fold: optimistic)",
         "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
-    masks = MASKS[config["data"].get("mask_filter", "nearest")]
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
     factor = config.get("encoder_learning_rate_factor", 1)
     start = f"Started from {config.get('weights') or 'scratch'}"
@@ -104,7 +144,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"{division(sweep).capitalize()}.",
         *([FIXED] if _one_split(sweep) and config["repeats"] > 1 else []),
         f"n = {folds['images']} images ({folds['groups']} groups).",
-        f"{height}x{width} pixels ({config['data']['fit']}{masks}).",
+        *_sizes(sweep),
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "
         "± is the sample standard deviation over runs.",
         f"Threshold {config['threshold']}." if classes == 2 else "Each pixel gets its most probable class.",
@@ -115,6 +155,25 @@ def _sentences(sweep: Sweep) -> list[str]:
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
     ]
+
+
+def _sizes(sweep: Sweep) -> list[str]:
+    """Return sentences about the sizes at which images were trained on, and at which all scores are."""
+    data, at = sweep.config["data"], resolution(sweep)
+    height, width = data["size"]
+    masks = MASKS[data.get("mask_filter", "nearest")]
+    if data["fit"] == "crop":
+        resized = masks if at != OWN else ""
+        trained = f"Trained on crops of {height}x{width} pixels; whole images are predicted by tiles at {at}{resized}."
+    else:
+        trained = f"{height}x{width} pixels ({data['fit']}{masks})."
+    sentences = [trained]
+    if _epochs_of_crops(sweep):
+        sentences.append("Scores of epochs are those of crops.")
+    if scored_natively(sweep):
+        rest = "scores of epochs, pictures, distances, thresholds and calibration"
+        sentences.append(f"Reported scores are at {OWN}; {rest} are at {at}.")
+    return sentences
 
 
 def _monitored(config: dict[str, Any]) -> list[str]:

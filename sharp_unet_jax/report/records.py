@@ -12,14 +12,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data import array_files, digest
 from sharp_unet_jax.data.array_files import Arrays
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import contents, description, layout, packed, run_files
 from sharp_unet_jax.storage.description import Description
 from sharp_unet_jax.storage.layout import Run
+from sharp_unet_jax.storage.reading import damaged
+
+Scored = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+"""Probabilities (H, W, num_classes) in 255ths and labels (H, W) of each image."""
 
 
 class Kernel(NamedTuple):
@@ -169,11 +175,21 @@ class Sweep(Description):
         return self.cell(run.repeat, run.fold)
 
     def predictions(self, name: str) -> Arrays | None:
-        """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept."""
-        return None if self.packed else run_files.read_predictions(self, self.finished[name])
+        """Return a run's probabilities (n, H, W, num_classes) in 255ths, uint8; None where they were not kept.
 
-    def scored(self, name: str) -> list[tuple[np.ndarray, np.ndarray]] | None:
-        """Return each test image's `predictions` and its labels (H, W) uint8 at that size; None without either."""
+        Raises InputError if they are damaged, or of other sizes than the `prepared` images.
+        """
+        predictions = None if self.packed else run_files.read_predictions(self, self.finished[name])
+        if isinstance(predictions, Ragged) and self.prepared is not None:
+            _, masks, row = self.prepared
+            for image, own in zip(self.test_ids(name), predictions, strict=True):
+                if own.shape[:2] != (size := masks[row[image]].shape):
+                    sizes = f"it has {image} at {'x'.join(map(str, own.shape[:2]))}, not {'x'.join(map(str, size))}"
+                    raise damaged(self.folder(name) / layout.PREDICTIONS, sizes, AGAIN)
+        return predictions
+
+    def scored(self, name: str) -> Scored | None:
+        """Return each test image's `predictions` and its labels at that size; None without either."""
         if self.prepared is None or (predictions := self.predictions(name)) is None:
             return None
         _, masks, row = self.prepared

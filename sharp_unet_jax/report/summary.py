@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sharp_unet_jax.report import pairing, statistics, twins
-from sharp_unet_jax.report.provenance import division, unfinished
+from sharp_unet_jax.report.provenance import division, scored_at, scored_resized, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
@@ -26,7 +26,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
         differences = [next(compared) for _ in wanted[label]]
         sentences = [
             f"**{label}**: {sweep.folds['images']} images, {division(sweep)}, protocol {config['protocol']}. "
-            f"Jaccard on the test images: {_scores(sweep)}.",
+            f"Jaccard on the test images{_place(sweep)}: {_scores(sweep)}.",
             *([_mean(len(differences), means[sweep])] if sweep in means else []),
             *(map(_difference, differences) if len(differences) <= FEW else _differences(differences)),
         ]
@@ -36,6 +36,11 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
             sentences.append("Stopping and weights were decided on the reported folds, which raises every score here.")
         lines.append(" ".join(sentences))
     return "\n".join([*lines, unfinished(list(sweeps.values()))]).strip()
+
+
+def _place(sweep: Sweep) -> str:
+    """Return at which resolution scores are, where that is not the size of training."""
+    return "" if scored_resized(sweep) else f", at {scored_at(sweep)}"
 
 
 def _scores(sweep: Sweep) -> str:

@@ -61,7 +61,7 @@ def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Pi
     images, masks, rows = sweep.prepared
     models = [model for model in predicted if image_id in predicted[model]]
     shown = [predicted[model][image_id] for model in models]
-    height, width = masks.shape[1:]
+    height, width = masks[rows[image_id]].shape
     scale = min(1, side / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     image = duplicates.picture(images[rows[image_id]])

@@ -26,6 +26,8 @@ class DataSettings(TypedDict):
     size: Size
     fit: Literal["stretch", "letterbox", "crop"]
     score: NotRequired[Literal["trained", "native"]]
+    scale: NotRequired[Annotated[float, Meta(gt=0)]]
+    spacing: NotRequired[Annotated[float, Meta(ge=0)]]  # millimetres a pixel; 0 where files keep theirs
     validate: NotRequired[Literal["images", "crops"]]
     mask_filter: NotRequired[Literal["nearest", "antialiased", "any"]]
 
@@ -93,7 +95,7 @@ class Scoring(TypedDict):
     """The rules that a run was scored by."""
 
     size: Size
-    resolution: NotRequired[Literal["trained", "native"]]
+    resolution: NotRequired[Literal["trained", "native"]]  # "trained" for records without it
     threshold: Share
     empty: metrics.Empty
 

@@ -15,7 +15,8 @@ A workdir, the folder of a sweep:
         metrics.jsonl                  a line an epoch
         per_image.parquet              pixel counts and overlaps of every test image and class
         predictions.npz                probabilities (n, H, W, num_classes) of the test images, in 255ths, uint8; after
-                                       training on crops (pixels, num_classes) and heights and widths (n, 2)
+                                       training on crops (pixels, num_classes), image by image and row by row, and
+                                       sizes (n, 2), heights and widths, int64
         checkpoint/                    the reported weights, by Orbax
         resume/                        the last two states of a run that is not finished
         record.json                    the run's scores; written last: a run with it is finished or failed

@@ -131,15 +131,18 @@ def read_predictions(sweep: Description, record: Record) -> np.ndarray | Ragged 
         probabilities, sizes = file["probabilities"], file.get("sizes")
     classes = len(sweep.folds["classes"])
     n, num_classes = record["images"]["test"], classes if classes > 2 else 1
-    if sweep.config["data"]["fit"] == "crop":
-        pixels = -1 if sizes is None or sizes.shape != (n, 2) else int(sizes.prod(axis=1).sum())
-        shape: tuple[int, ...] = pixels, num_classes
+    own_sizes = sweep.config["data"]["fit"] == "crop"
+    if own_sizes:
+        there = sizes is not None and (sizes.shape, sizes.dtype) == ((n, 2), np.int64)
+        if not there or not np.all((sizes > 0) & (sizes < 2**31)):
+            raise damaged(path, f"it does not hold the heights and widths of {n} images", AGAIN)
+        shape: tuple[int, ...] = sum(height * width for height, width in sizes.tolist()), num_classes
     else:
-        sizes, shape = None, (n, *sweep.config["data"]["size"], num_classes)
+        shape = n, *sweep.config["data"]["size"], num_classes
     if (probabilities.shape, probabilities.dtype) != (shape, np.uint8):
         found = f"it holds {probabilities.dtype} {probabilities.shape}"
         raise damaged(path, f"{found}, the run has uint8 {shape}", AGAIN)
-    return probabilities if sizes is None else Ragged(probabilities, sizes)
+    return Ragged(probabilities, sizes) if own_sizes else probabilities
 
 
 @functools.cache  # once a process: Python's own filter forgets, as pandas resets it
@@ -165,8 +168,9 @@ def _recorded(record: Record | None, name: str) -> str | None:
 
 def _differences(config: Mapping[str, Any], record: Record) -> Iterator[tuple[str, Any, Any]]:
     """Yield the settings of the record, with both values, that are others in config.json; None if it lacks them."""
-    here, scoring = flat(config), record.get("scoring", {})
+    here, scoring = {"data.score": "trained"} | flat(config), record.get("scoring", {})
     rules = {field: scoring[field] for field in ("threshold", "empty") if scoring} | {"protocol": record["protocol"]}
+    rules["data.score"] = scoring.get("resolution", "trained")
     then = rules | ({"data.size": scoring["size"]} if scoring else {}) | record.get("config", {})
     for field in sorted(then):
         if here.get(field) != then[field]:

@@ -1,7 +1,6 @@
 """Distances between boundaries against all pairs of boundary pixels, and masks without a boundary."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import ndimage
 
@@ -28,35 +27,34 @@ def brute_force(truth, predicted):
 
 def test_distances_are_those_of_all_pairs_of_boundary_pixels():
     truth, predicted = blobs(6, (20, 31), seed=0), blobs(6, (20, 31), seed=1)
-    found = boundaries.distances(truth, predicted)
-    assert set(found["outcome"]) == {"measured"}
-    expected = [brute_force(*pair) for pair in zip(truth, predicted, strict=True)]
-    np.testing.assert_allclose(found[["hd95", "assd"]], expected)
+    for pair in zip(truth, predicted, strict=True):
+        outcome, *found = boundaries.distances(*pair)
+        assert outcome == "measured"
+        np.testing.assert_allclose(found, brute_force(*pair))
 
 
 def test_the_distance_of_a_shifted_line_is_the_shift():
-    mask = np.zeros((1, 30, 30), bool)
-    mask[:, 5:20, 5:6] = True  # a line: each of its pixels is equally far from the other
-    found = boundaries.distances(mask, np.roll(mask, 7, axis=2))
-    assert found.iloc[0].to_list() == ["measured", 7, 7]
-    assert boundaries.distances(mask, mask).iloc[0].to_list() == ["measured", 0, 0]
+    mask = np.zeros((30, 30), bool)
+    mask[5:20, 5:6] = True  # a line: each of its pixels is equally far from the other
+    assert boundaries.distances(mask, np.roll(mask, 7, axis=1)) == ("measured", 7, 7)
+    assert boundaries.distances(mask, mask) == ("measured", 0, 0)
 
 
 def test_hd95_leaves_out_the_farthest_five_per_cent():
-    mask = np.zeros((1, 60, 60), bool)
-    mask[:, 10, :50] = True
+    mask = np.zeros((60, 60), bool)
+    mask[10, :50] = True
     stray = mask.copy()
-    stray[:, 50, 0] = True
-    assert boundaries.distances(mask, stray)["hd95"].item() == 0
+    stray[50, 0] = True
+    assert boundaries.distances(mask, stray).hd95 == 0
 
 
 def test_an_empty_mask_has_no_distance():
-    some, none = np.ones((1, 4, 4), bool), np.zeros((1, 4, 4), bool)
+    some, none = np.ones((4, 4), bool), np.zeros((4, 4), bool)
     for truth, predicted, outcome in ((some, none, "missed"), (none, some, "false positive"), (none, none, "absent")):
-        row = boundaries.distances(truth, predicted).iloc[0]
-        assert row["outcome"] == outcome
-        assert np.isnan(row["hd95"])
-        assert np.isnan(row["assd"])
+        found = boundaries.distances(truth, predicted)
+        assert found.outcome == outcome
+        assert np.isnan(found.hd95)
+        assert np.isnan(found.assd)
 
 
 def test_the_table_counts_what_it_leaves_out(tmp_path):
@@ -108,20 +106,19 @@ def test_ignored_sides_are_beyond_the_image():
     ignored = np.pad(np.zeros_like(truth), sides, constant_values=True)
     some = np.random.default_rng(0).random(ignored.shape) > 0.5  # what lies under ignored pixels changes nothing
     padded = [np.pad(mask, sides) | (ignored & some) for mask in (truth, predicted)]
-    pd.testing.assert_frame_equal(boundaries.distances(*padded, ignored), boundaries.distances(truth, predicted))
+    for alone, beside in zip(zip(truth, predicted, strict=True), zip(*padded, ignored, strict=True), strict=True):
+        assert boundaries.distances(*beside) == boundaries.distances(*alone)
 
 
 def test_ignored_pixels_inside_the_image_make_no_boundary():
-    truth = np.zeros((1, 20, 20), bool)
-    truth[:, 5:15, 5:15] = True
+    truth = np.zeros((20, 20), bool)
+    truth[5:15, 5:15] = True
     ignored, hidden = np.zeros_like(truth), truth.copy()
-    ignored[:, 8:12] = True  # a band across the object
+    ignored[8:12] = True  # a band across the object
     hidden[ignored] = False
-    edge = boundaries.boundaries(truth, np.zeros_like(truth))
-    np.testing.assert_array_equal(boundaries.boundaries(hidden, ignored), edge & ~ignored)
-    shifted = np.roll(truth, 2, axis=2)
-    found = boundaries.distances(truth, shifted, ignored)
-    assert found["hd95"].item() == 2
+    edge = boundaries.boundary(truth, np.zeros_like(truth))
+    np.testing.assert_array_equal(boundaries.boundary(hidden, ignored), edge & ~ignored)
+    assert boundaries.distances(truth, np.roll(truth, 2, axis=1), ignored).hd95 == 2
 
 
 def test_where_the_boundary_is_ignored_there_is_no_distance(tmp_path):
@@ -160,7 +157,7 @@ def test_without_the_prepared_masks_there_is_no_table(tmp_path):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_boundaries_are_the_pixels_that_erosion_removes(seed):
-    masks = blobs(3, (9, 14), seed)
-    cross = ndimage.generate_binary_structure(2, 1)[None]
-    found = boundaries.boundaries(masks, np.zeros_like(masks))
-    np.testing.assert_array_equal(found, masks & ~ndimage.binary_erosion(masks, cross))
+    (mask,) = blobs(1, (9, 14), seed)
+    cross = ndimage.generate_binary_structure(2, 1)
+    found = boundaries.boundary(mask, np.zeros_like(mask))
+    np.testing.assert_array_equal(found, mask & ~ndimage.binary_erosion(mask, cross))

@@ -15,6 +15,11 @@ def noisy(run, masks):
     return np.clip(rng.normal(60 + 90 * (masks == 1), 70), 0, 255).astype(np.uint8)[..., None]
 
 
+def histogram(levels, labels):
+    """Return the histogram of probabilities (n, H, W, num_classes) in 255ths and labels (n, H, W)."""
+    return calibration.histogram(list(zip(levels, labels, strict=True)))
+
+
 def error(right, probability):
     """Return the expected calibration error of a vector of pixels: 15 bins, closed above."""
     bins = np.clip(np.ceil(np.round(15 * probability, 9)) - 1, 0, None)
@@ -37,7 +42,7 @@ def test_bins_are_scikit_learns():
     labels = rng.integers(0, 2, (2, 40, 50)).astype(np.uint8)
     levels = np.clip(rng.normal(100 + 60 * labels, 60), 0, 255).astype(np.uint8)
     levels[0, 0, :16] = 17 * np.arange(16)  # the bins' edges
-    counted, probability, right = calibration.bins(calibration.histogram(levels[..., None], labels).sum(axis=0))
+    counted, probability, right = calibration.bins(histogram(levels[..., None], labels).sum(axis=0))
     # Slightly lower, as 17 / 255 and scikit-learn's own 1 / 15 differ in the last bit.
     expected = calibration_curve(labels.ravel(), np.clip(levels.ravel() / 255 - 1e-12, 0, 1), n_bins=15)
     np.testing.assert_allclose(right, expected[0])
@@ -93,14 +98,14 @@ def test_a_calibrated_prediction_has_no_error():
     labels[:, :5, :2] = labels[:, 5:, :8] = 1
     levels = np.full((1, 10, 10, 1), 51, np.uint8)
     levels[:, 5:] = 204
-    run = calibration.histogram(levels, labels).sum(axis=0)
+    run = histogram(levels, labels).sum(axis=0)
     assert calibration.summary(run) == pytest.approx((0, 0))
-    too_sure = calibration.histogram(np.where(levels > 100, 255, 51).astype(np.uint8), labels).sum(axis=0)
+    too_sure = histogram(np.where(levels > 100, 255, 51).astype(np.uint8), labels).sum(axis=0)
     assert calibration.summary(too_sure) == pytest.approx((0.1, 0.1))
 
 
 def test_a_run_without_any_object_has_no_error_near_objects():
-    levels = calibration.histogram(np.full((1, 4, 4, 1), 51, np.uint8), np.zeros((1, 4, 4), np.uint8))
+    levels = histogram(np.full((1, 4, 4, 1), 51, np.uint8), np.zeros((1, 4, 4), np.uint8))
     assert calibration.summary(levels.sum(axis=0)) == pytest.approx((0.2, 0.2))
     assert np.isnan(calibration.summary(levels[1])).all()
 
@@ -110,7 +115,7 @@ def test_the_diagram_draws_what_the_bins_hold(tmp_path):
     (drawn,) = calibration.draw(sweep)
     upper, lower = drawn.figure.axes
     line = next(line for line in upper.lines if line.get_label() == "unet")
-    runs = [calibration.histogram(*sweep.scored(name)) for name in sweep.finished if name.startswith("unet/")]
+    runs = [calibration.histogram(sweep.scored(name)) for name in sweep.finished if name.startswith("unet/")]
     counted, probability, right = calibration.bins(np.sum(runs, axis=(0, 1)))
     np.testing.assert_allclose(line.get_xydata(), np.stack([probability, right], axis=-1)[counted > 0])
     np.testing.assert_allclose(lower.patches[0].get_data().values, counted / counted.sum())

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from sharp_unet_jax.report import paper_tables, published, records, significance, statistics, summary, table
+from tests.edits import edit, edit_record
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -98,6 +99,18 @@ def test_outputs_of_the_authors_stand_beside_the_print_that_differs(cvc, tmp_pat
         assert published.NOTE in each.note
         assert "authors' outputs: Dice" not in each.frame
     assert not any("outputs" in column for each in paper_tables.paper([cvc]) for column in each.frame)
+
+
+@pytest.mark.parametrize("data", [{"fit": "crop", "scale": 1.0}, {"fit": "stretch", "score": "native"}])
+def test_scores_that_are_not_of_resized_images_are_told_from_the_papers(tmp_path, data):
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7)}, dataset="cvc_clinicdb")
+    said = "The paper's scores are of resized images, those of cvc_clinicdb at the files' own resolution."
+    assert said not in paper_tables.paper([sweep])[0].note
+    edit(tmp_path / "config.json", data={"size": [192, 256]} | data)
+    scoring = {"size": [192, 256], "resolution": data.get("score", "trained"), "threshold": 0.5, "empty": "one"}
+    for record in tmp_path.glob("runs/*/*/record.json"):
+        edit_record(record, scoring=scoring)
+    assert said in paper_tables.paper([records.load(tmp_path)])[0].note
 
 
 def test_data_sets_that_are_not_the_papers_have_no_columns_of_the_paper(tmp_path):

@@ -35,6 +35,15 @@ def write(path, models=SCORES, config=None, **options):
             {"data": {"size": [96, 128], "fit": "stretch", "mask_filter": "any"}},
             "96x128 pixels (stretch, masks dilated).",
         ),
+        (
+            {"data": {"size": [96, 128], "fit": "crop", "mask_filter": "any"}},
+            "Trained on crops of 96x128 pixels; whole images are predicted by tiles at the files' own resolution.",
+        ),
+        (
+            {"data": {"size": [96, 128], "fit": "crop", "scale": 0.5, "mask_filter": "any"}},
+            "whole images are predicted by tiles at 0.5 times the files' own resolution, masks dilated.",
+        ),
+        ({"data": {"size": [96, 128], "fit": "crop", "validate": "crops"}}, "Scores of epochs are those of crops."),
         ({"threshold": 0.3}, "Threshold 0.3."),
         ({"empty": "one"}, "An image's class in neither truth nor prediction scores 1."),
         ({"empty": "zero"}, "An image's class in neither truth nor prediction scores 0."),

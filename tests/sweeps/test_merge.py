@@ -9,12 +9,14 @@ import pytest
 
 from launch import merge as command
 from launch.console import environment
+from sharp_unet_jax.config import Data
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import figures, write
+from sharp_unet_jax.report import figures, paper_tables, records, write
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import merge, plan, workdir
 from tests.conftest import squares
 from tests.edits import edit_record, killed
+from tests.report import synthetic, whole
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -89,6 +91,28 @@ def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards
     assert "There are no pictures" not in page
     environment.merge(tmp_path / "all", shards)  # again
     assert json.loads((tmp_path / "all" / "environment.json").read_text()) == merged
+
+
+def test_runs_on_crops_are_merged_and_packed(tmp_path, monkeypatch):
+    """Their images and predictions have sizes of their own."""
+    monkeypatch.setattr(figures, "DPI", 30)
+    sizes, data = [(16, 24), (30, 20), (40, 17), (18, 26)], Data(builder="squares", size=(16, 16), fit="crop")
+    trained = whole.sweep(tmp_path / "0", synthetic.of_sizes(sizes), synthetic.noisy, data=data, repeats=1)
+    shutil.copytree(trained.workdir, tmp_path / "1")
+    for number, run in enumerate(trained.planned.values()):
+        shutil.rmtree(run_folder(tmp_path / str(number % 2), run))
+    command.run([f"--pack={tmp_path / 'packed'}", str(tmp_path / "all"), str(tmp_path / "0"), str(tmp_path / "1")])
+    merged, packed = records.load(tmp_path / "all"), records.load(tmp_path / "packed")
+    assert len(merged.finished) == len(packed.finished) == 4
+    for run in merged.finished:
+        assert [image.shape[:2] for image in merged.predictions(run)] == [sizes[int(i)] for i in merged.test_ids(run)]
+    page = (tmp_path / "all" / "report" / "report.html").read_text()
+    assert "There are no pictures" not in page
+    assert "boundaries" in {path.stem for path in (tmp_path / "all" / "report" / "tables").iterdir()}
+    assert [each.frame.to_csv() for each in paper_tables.tables([packed])] == [
+        each.frame.to_csv() for each in paper_tables.tables([merged])
+    ]
+    write.write([tmp_path / "packed"])
 
 
 def part(folder, finished, **changes):
