@@ -124,11 +124,11 @@ def take(
     start, *lengths = places[crops[:, 0]].T
     axes = []
     for top, side, around, length in zip(crops[:, 1:3].T, size, window, lengths, strict=True):
-        position = (top - (around - side) // 2)[:, None] + jnp.arange(around)
+        position = (top - (around - side) // 2)[:, None] + jnp.arange(around)[None]
         axes.append((_mirrored(position, length[:, None]), (position >= 0) & (position < length[:, None])))
     (rows, in_rows), (columns, in_columns) = axes
     pixel = start[:, None, None] + rows[:, :, None] * lengths[1][:, None, None] + columns[:, None, :]
-    values = pixel[..., None] * channels + jnp.arange(channels)
+    values = pixel[..., None] * channels + jnp.arange(channels)[None, None, None]
     inside = in_rows[:, :, None] & in_columns[:, None, :]
     return _at(images, values), jnp.where(inside, _at(masks, pixel), jnp.uint8(IGNORE))
 

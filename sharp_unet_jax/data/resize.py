@@ -41,6 +41,13 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
     return height, width
 
 
+def resolution(data: Data) -> str:
+    """Name the resolution of the crops that a run with fit="crop" is trained on."""
+    if data.spacing:
+        return f"{data.spacing:g} mm a pixel"
+    return "the images' resolution" if data.scale == 1 else f"{data.scale:g} times the images' resolution"
+
+
 def resize(
     image: np.ndarray, mask: np.ndarray, size: Size, fit: Fit, mask_filter: MaskFilter = "nearest"
 ) -> tuple[np.ndarray, np.ndarray]:

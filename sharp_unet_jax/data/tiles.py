@@ -25,11 +25,12 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
     """Yield the tiles (*tile, C) of an image (h, w, C), row by row; beyond its edge the image is mirrored."""
     rows, columns = (starts(length, side, multiple) for length, side in zip(image.shape, tile, strict=False))
+    below, right = rows[-1] + tile[0] - image.shape[0], columns[-1] + tile[1] - image.shape[1]
+    if below or right:
+        image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")
     for top in rows:
         for left in columns:
-            part = image[top : top + tile[0], left : left + tile[1]]
-            below, right = tile[0] - part.shape[0], tile[1] - part.shape[1]
-            yield np.pad(part, ((0, below), (0, right), (0, 0)), mode="reflect")
+            yield image[top : top + tile[0], left : left + tile[1]]
 
 
 def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> np.ndarray:
