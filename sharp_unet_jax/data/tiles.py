@@ -17,6 +17,7 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
     Even spacing keeps a pixel from lying at the border of all its tiles. All tiles begin at multiples of `multiple`,
     the network's stride: there its pooling divides a tile as it divides the whole image.
     """
+    multiple = multiple if multiple <= tile else 1  # else pixels would lie between tiles
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))
     return [-(-number * last // max(gaps, 1)) * multiple for number in range(gaps + 1)]
