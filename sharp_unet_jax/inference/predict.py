@@ -151,11 +151,12 @@ def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = Non
             "not known: give a file that says it, or spacing=(row, column) in millimetres from Python"
         )
     size = trained_size(own, data, spacing)
-    needed = (run.channels + 8) * math.prod(size)  # and a probability and a weight, float32 each
-    if size != tuple(own) and needed > (free := memory.free()):
-        at = f"{size[0]}x{size[1]} pixels at the resolution of training"
-        gigabytes = f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
-        raise InputError(f"the image has {at}, which need {gigabytes}: crop it, or check the size of its pixels")
+    if data.fit == "crop" and size != tuple(own):
+        needed = (run.channels + 8) * math.prod(size)  # and a probability and a weight, float32 each
+        if needed > (free := memory.free()):
+            at = f"{size[0]}x{size[1]} pixels at the resolution of training"
+            gigabytes = f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
+            raise InputError(f"the image has {at}, which need {gigabytes}: crop it, or check the size of its pixels")
     return size
 
 
