@@ -1,11 +1,11 @@
 """Masks of your own images: python -m launch.predict --run=WORKDIR_OR_RUN INPUT [INPUT ...] OUTPUT
 
-INPUT is a file, a folder or a glob: PNG, JPG, BMP, GIF, WebP, TIF, NIfTI, DICOM files or series. OUTPUT is a folder:
-it gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for. Images are
-read, resized or cut into tiles, and thresholded as they were when the run was trained and scored. If it was trained on
-files that are channels (data.channel_files), such files are one image. With a workdir, the probabilities of all its finished runs of a
-model are averaged. Give the same command again to go on: inputs whose files and rows in areas.csv are there are
-skipped. A file that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the
+INPUT is a file, a folder or a glob: PNG, JPG, BMP, GIF, WebP, TIF, NIfTI, DICOM files or series. OUTPUT is a folder: it
+gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for. Images are read,
+resized or cut into tiles, and thresholded as they were when the run was trained and scored. If it was trained on files
+that are channels (data.channel_files), such files are one image. With a workdir, the probabilities of all its finished
+runs of a model are averaged. Give the same command again to go on: inputs whose files and rows in areas.csv are there
+are skipped. A file that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the
 training are noted. The rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they
 are stored. Exit code 0: all is done; 1: an input failed, or the command is wrong; 130: Ctrl-C.
 """

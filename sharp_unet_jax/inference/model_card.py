@@ -39,7 +39,8 @@ mask, probabilities = session.run(None, {{"images": images}})
 
 _TILES = """
 `images` is uint8 (N, {height}, {width}, {channels}), N free: tiles at {resolution}. `mask` is uint8
-(N, {height}, {width}), `probabilities` float32 (N, {height}, {width}, {num_classes}). Scaling and the threshold are inside.{resized}{window}
+(N, {height}, {width}), `probabilities` float32 (N, {height}, {width}, {num_classes}).
+Scaling and the threshold are inside.{resized}{window}
 
 The mask of a whole image, by overlapping tiles whose middles count most, as the run was scored:
 
@@ -178,7 +179,7 @@ def _use(run: Trained, format: str, file: str, window: str) -> str:
         return USES[format].format(size=f"{height}x{width} ({data.fit})", **fields)
     one_class = f"probabilities[..., 0] > {run.config.threshold}"
     resized = (
-        f"\nImages are resized to {resolution(data)} before (bilinear), and `probabilities` back to the image's size after."
+        f"\nImages are resized to {resolution(data)} (bilinear) before, and `probabilities` to their own size after."
     )
     return _USES_OF_TILES[format].format(
         size=f"{height}x{width}",

@@ -1,7 +1,7 @@
 """Probabilities of images of any size, by one run or by the mean of several.
 
-An image goes through what the run was scored by. For a run on whole images it is resized to the size of training. For
-a run on crops it is brought to the resolution of training and cut into overlapping tiles, of the crops' size by default.
+An image goes through what the run was scored by. For a run on whole images it is resized to the size of training. For a
+run on crops it is brought to the resolution of training and cut into overlapping tiles, of the crops' size by default.
 Probabilities are resized back to the image's own size. Images of all sizes give the network one shape (and its
 transpose, with quarter turns), so it is compiled once.
 """
@@ -147,8 +147,8 @@ def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = Non
     data = run.config.data
     if data.spacing and (spacing is None or not all(0 < side < math.inf for side in spacing)):
         raise InputError(
-            f"the run was trained at {data.spacing:g} mm a pixel (data.spacing), and the size of this image's pixels is "
-            "not known: give a file that says it, or spacing=(row, column) in millimetres from Python"
+            f"the run was trained at {data.spacing:g} mm a pixel (data.spacing), and the size of this image's pixels "
+            "is not known: give a file that says it, or spacing=(row, column) in millimetres from Python"
         )
     size = trained_size(own, data, spacing)
     if data.fit == "crop" and size != tuple(own):

@@ -1,4 +1,4 @@
-"""Runs on crops predict whole images as they were scored: at the resolution of training, by tiles of the crops' size."""
+"""Runs on crops predict whole images as they were scored: at the resolution of training, by tiles like the crops."""
 
 import dataclasses
 import itertools
@@ -124,7 +124,7 @@ def with_data(run, **fields):
 def test_a_spacing_that_is_needed_and_not_known_is_refused(plain):
     run, image = with_data(crop_runs.load(plain), spacing=0.5), np.zeros((20, 30, 3), np.uint8)
     for spacing in (None, (0, 1), (np.nan, 1)):
-        with pytest.raises(InputError, match=r"trained at 0.5 mm a pixel .*, and the size of this image's pixels is not"):
+        with pytest.raises(InputError, match=r"trained at 0.5 mm a pixel .* the size of this image's pixels is not"):
             run.predict([image], spacing=spacing)
     for spacing in (1, (1, 1, 1)):
         with pytest.raises(InputError, match=r"spacing: give millimetres from row to row and from column to column"):
@@ -139,16 +139,19 @@ def test_a_spacing_that_is_needed_and_not_known_is_refused(plain):
 def test_an_image_that_the_resolution_of_training_makes_too_large_is_refused(plain, monkeypatch):
     monkeypatch.setattr(memory, "free", lambda: 10**6)
     run = with_data(crop_runs.load(plain), scale=20.0)
-    with pytest.raises(InputError, match=r"the image has 400x600 pixels at the resolution of training, which need 0.0 GB"):
+    with pytest.raises(
+        InputError, match=r"the image has 400x600 pixels at the resolution of training, which need 0.0 GB"
+    ):
         run.predict([np.zeros((20, 30, 3), np.uint8)])
 
 
 def test_tiles_of_a_run_on_whole_images_are_warned_of_once(finished):
     run, images = trained.load(finished / "runs/unet/repeat0-fold0"), [np.zeros((20, 30, 3), np.uint8)] * 3
-    with pytest.warns(ResolutionWarning, match="trained on whole images resized to 16x24, and tiles .* unlike") as caught:
+    with pytest.warns(
+        ResolutionWarning, match="trained on whole images resized to 16x24, and tiles .* unlike"
+    ) as caught:
         run.predict(images, tile=(16, 16))
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run.predict(images)
-

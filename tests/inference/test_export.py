@@ -208,7 +208,7 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     np.testing.assert_array_equal(found["mask"], decision.labels(expected, 0.45))
     assert f"(N, 16, 24, {channels}), N free: tiles at {resolution}." in card
-    assert (f"Images are resized to {resolution} before (bilinear)" in card) == bool(fields)
+    assert (f"Images are resized to {resolution} (bilinear) before" in card) == bool(fields)
     said = export.describe(runs)
     assert (said["fit"], said["size"], said["resolution"]) == ("crop", "16x24", resolution)
 
