@@ -49,7 +49,9 @@ def count(decided: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[
     valid, counts = labels != IGNORE, []
     for label in range(classes):
         truth, predicted = labels == label, (decided == label) & valid
-        counts.append([np.sum(mask, axis=(-2, -1)) for mask in np.broadcast_arrays(truth & predicted, truth, predicted)])
+        counts.append(
+            [np.sum(mask, axis=(-2, -1)) for mask in np.broadcast_arrays(truth & predicted, truth, predicted)]
+        )
     return np.moveaxis(np.array(counts), (0, 1), (-2, -1))
 
 

@@ -41,8 +41,8 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
         factors = float(own_spacing[0]) / data.spacing, float(own_spacing[1]) / data.spacing
         if not all(1 / 64 <= factor <= 64 for factor in factors):  # the limits of data.scale
             raise InputError(
-                f"data.spacing={data.spacing:g} mm is more than 64 times as coarse or as fine as the file, whose pixels "
-                f"are {spacing[0]:g} x {spacing[1]:g} mm: set another spacing"
+                f"data.spacing={data.spacing:g} mm is more than 64 times as coarse or as fine as the file's pixels of "
+                f"{spacing[0]:g} x {spacing[1]:g} mm: set another spacing"
             )
     height, width = (max(1, round(side * factor)) for side, factor in zip(own, factors, strict=True))
     return height, width

@@ -215,8 +215,10 @@ def build(
     replicated = distributed.sharding(devices, PartitionSpec())
 
     def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        bound = functools.partial(function, definition)
-        return compile.jit(bound, config=config, platform=platform, out_shardings=replicated, **options)
+        return compile.jit(function, config=config, platform=platform, out_shardings=replicated, **options)
+
+    def bound(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        return jit(functools.partial(function, definition), **options)
 
     batch_size, eval_batch_size = batch_sizes(config, dataset, devices)
     sheet = tiles.canvas(dataset.sizes, definition.size, definition.stride, eval_batch_size)
@@ -230,16 +232,16 @@ def build(
         eval_batch_size=eval_batch_size,
         canvas_size=sheet,
         fresh=jax.jit(functools.partial(fresh, definition, model, dataset), out_shardings=replicated),
-        train_step=jit(step.train_step, static_argnums=0, donate_argnums=1),
-        eval_step=jit(step.eval_step),
-        predict_step=jit(step.predict_step),
-        train_loop=jit(train_loop, static_argnums=0, donate_argnums=1),
-        eval_loop=jit(eval_loop),
-        tile_step=jit(step.tile_step),
-        blank=jax.jit(functools.partial(canvas.blank, sheet, dataset.num_classes), out_shardings=replicated),
-        paste=jax.jit(canvas.paste, donate_argnums=0, out_shardings=replicated),
-        probabilities=jax.jit(canvas.probabilities, out_shardings=replicated),
-        read=jit(read_canvas),
+        train_step=bound(step.train_step, static_argnums=0, donate_argnums=1),
+        eval_step=bound(step.eval_step),
+        predict_step=bound(step.predict_step),
+        train_loop=bound(train_loop, static_argnums=0, donate_argnums=1),
+        eval_loop=bound(eval_loop),
+        tile_step=bound(step.tile_step),
+        blank=jit(functools.partial(canvas.blank, sheet, dataset.num_classes)),
+        paste=jit(canvas.paste, donate_argnums=0),
+        probabilities=jit(canvas.probabilities),
+        read=bound(read_canvas),
     )
 
 

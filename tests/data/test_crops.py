@@ -39,9 +39,7 @@ def test_a_crop_is_a_slice_of_the_mirrored_image(data):
     images = [rng.integers(0, 256, (*shape, channels), np.uint8) for shape in ((2, 3), (height, width))]
     masks = [rng.integers(0, 3, image.shape[:2], np.uint8) for image in images]
     window = size[0] + 2 * room[0], size[1] + 2 * room[1]
-    image, mask = crops.cut(
-        ragged.of(images), ragged.of(masks), np.array([1, top, left, 0], np.int32), size, window
-    )
+    image, mask = crops.cut(ragged.of(images), ragged.of(masks), np.array([1, top, left, 0], np.int32), size, window)
     far = 40  # more than any crop leaves the image by
     place = tuple(
         slice(far + start - before, far + start - before + length)
@@ -158,8 +156,12 @@ def test_the_share_of_crops_that_are_centred_on_a_random_class():
     assert stats.binomtest(int(number.sum()), 3000, 0.33).pvalue > 1e-3
     assert stats.chisquare(number).pvalue > 1e-3
     none = crops.draw(
-        np.array([0]), np.array([mask.shape]), [crops.points(mask)], Data(**vars(data) | {"foreground": 0.0}),
-        seed=5, epoch=1,
+        np.array([0]),
+        np.array([mask.shape]),
+        [crops.points(mask)],
+        Data(**vars(data) | {"foreground": 0.0}),
+        seed=5,
+        epoch=1,
     )
     assert (mask[none[:, 1] + 8, none[:, 2] + 12] > 0).mean() < 0.05
 
