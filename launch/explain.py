@@ -61,10 +61,11 @@ def run(arguments: Sequence[str]) -> None:
     whole = ""
     if data.fit == "crop":
         size = picture.shape[:2]
-        rows, columns = _crop(size, data.size, _centre(known.at, size, truth))
-        picture, truth = picture[rows, columns], None if truth is None else truth[rows, columns]
-        whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {rows.start}, columns from {columns.start}"
-        stem += f"-at-{rows.start}-{columns.start}" if known.at else ""
+        top, left = _corner(size, data.size, _centre(known.at, size, truth))
+        where = slice(top, top + data.size[0]), slice(left, left + data.size[1])  # a smaller image ends before
+        picture, truth = picture[where], None if truth is None else truth[where]
+        whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {top}, columns from {left}"
+        stem += f"-at-{top}-{left}" if known.at else ""
     elif known.at:
         raise InputError(f"--at={known.at}: {runs[0].name} was trained on whole images, not on crops; leave it out")
     region = _region(known.region, picture.shape[:2])
@@ -109,16 +110,12 @@ def _label(classes: tuple[str, ...], name: str | None) -> int:
     return classes.index(name)
 
 
-def _crop(size: tuple[int, ...], side: tuple[int, int], centre: Sequence[int]) -> tuple[slice, slice]:
-    """Return the rows and columns of a crop of `side` (height, width) around `centre`, moved into an image of `size`.
-
-    An image that is smaller along an axis is whole along it.
-    """
-    spans = []
-    for length, crop, middle in zip(size, side, centre, strict=True):
-        start = min(max(middle - crop // 2, 0), max(length - crop, 0))
-        spans.append(slice(start, min(start + crop, length)))
-    return spans[0], spans[1]
+def _corner(size: tuple[int, ...], crop: tuple[int, int], centre: tuple[int, int]) -> tuple[int, int]:
+    """Return the top and left of a crop around `centre`, moved into an image of `size`."""
+    (height, width), (row, column) = size, centre
+    top = min(max(row - crop[0] // 2, 0), max(height - crop[0], 0))
+    left = min(max(column - crop[1] // 2, 0), max(width - crop[1], 0))
+    return top, left
 
 
 def _centre(text: str | None, size: tuple[int, ...], truth: np.ndarray | None) -> tuple[int, int]:

@@ -58,8 +58,8 @@ def parse(arguments: Sequence[str]) -> Command:
     rotations = "average over quarter turns (4 times the work; with --flips 8 times, not 16)"
     parser.add_argument("--rotations", action="store_true", help=rotations)
     tile = (
-        "cut images into tiles of this size; a run trained on crops does so anyway, with tiles as large as its crops, "
-        "and to a run trained on whole images, resized, tiles look unlike those"
+        "cut images into tiles of this size (default: that of the crops for a run trained on crops; none for a run "
+        "trained on whole images, which saw them resized: tiles look unlike those)"
     )
     parser.add_argument("--tile", metavar="H,W", help=tile)
     known = parser.parse_args(arguments)

@@ -90,8 +90,8 @@ def predict_files(
                     yield picture, opened[-1].stack.spacing
 
     try:
-        one, other = tee(pictures())  # `predict` reads both side by side
-        images, spacings = (image for image, _ in one), (spacing for _, spacing in other)
+        pairs, same = tee(pictures())  # `predict` reads both side by side
+        images, spacings = (image for image, _ in pairs), (spacing for _, spacing in same)
         probabilities = predict.predict(members, images, spacings=spacings, **options, devices=devices)
         for first in probabilities:
             one = opened[0]

@@ -163,7 +163,7 @@ def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = Non
 def _warn_of_tiles(size: Size) -> None:
     warnings.warn(
         f"the run was trained on whole images resized to {size[0]}x{size[1]}, and tiles at the images' own resolution "
-        "look unlike them: expect worse masks than without a tile; data.fit=crop trains a run for tiles",
+        "look unlike them, so masks get worse: leave the tile out, or train a run with data.fit=crop",
         ResolutionWarning,
         stacklevel=3,
     )
