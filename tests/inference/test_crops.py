@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 # Data settings, classes, channels and spacing of each sweep.
 SWEEPS = {
     "as they are": ({}, 2, 3, (0, 0)),
-    "grey, three classes, 2 mm": ({"spacing": 2.0, "score": "native"}, 3, 1, (1.0, 3.0)),
+    "grey, three classes, 2 mm": ({"size": (17, 23), "spacing": 2.0, "score": "native"}, 3, 1, (1.0, 3.0)),
     "volumes, half the size": ({"scale": 0.5, "context": 1, "score": "native"}, 2, 1, (0, 0)),
 }
 
