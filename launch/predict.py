@@ -96,10 +96,14 @@ def run(arguments: Sequence[str], console: Console) -> int:
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     data = members[0].config.data
-    how = f"on crops of {{}} (height x width) at {resolution(data)}" if data.fit == "crop" else "at {} (height x width)"
+    how = (
+        f", on crops of {{}} (height x width) at {resolution(data)}"
+        if data.fit == "crop"
+        else " at {} (height x width)"
+    )
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
-        f"{members[0].dataset} {how.format('x'.join(map(str, data.size)))}"
+        f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}"
     )
     for note, names in noted.items():
         console.print(_shown(f"note: {first_few(names)}: {note}"))

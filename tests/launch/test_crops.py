@@ -53,7 +53,7 @@ def test_masks_of_files_that_say_the_size_of_their_pixels(sweep, tmp_path, conso
     np.testing.assert_array_equal(mask, run.masks(list(slices), spacing=(1, 3)))
     assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"v.nii.gz"}
     text = console.export_text()
-    assert "trained on crops on crops of 16x24 (height x width) at 2 mm a pixel" in text
+    assert "trained on crops, on crops of 16x24 (height x width) at 2 mm a pixel" in text
     (failed,) = [line for line in text.splitlines() if line.startswith("failed")]
     assert f"{tmp_path}/in/unknown.png: the run was trained at 2 mm a pixel (data.spacing), and the size of" in failed
 
