@@ -2,6 +2,7 @@
 
 Draws Grad-CAM at each skip connection of the decoder, a row a run: give --run several times to compare networks. For
 each sharp network it also draws the encoder's maps before and after the sharp blocks, with their spectra. PNG and SVG.
+An image is seen as in training: resized, or by runs on crops one crop of it, at the resolution of training.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from launch.console import ending, image, paths, runtime
+from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain, saliency, trained
 from sharp_unet_jax.inference.trained import Trained
@@ -34,8 +36,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--class", dest="label", help="name of the class (default: the first after the background)")
     region = (
         "prediction: where the run predicts the class (default); image: all of it; TOP,LEFT,HEIGHT,WIDTH: a box in "
-        "pixels at the size of training"
+        "pixels at the size of training, or of the crop"
     )
+    at = (
+        "centre of the crop that runs on crops explain, in pixels at the resolution of training (default: the middle "
+        "of the class in the mask if there is one, else of the image)"
+    )
+    parser.add_argument("--at", metavar="ROW,COLUMN", help=at)
     parser.add_argument("--region", default="prediction", help=region)
     parser.add_argument("--output", type=paths.path, default=Path("explained"), help="folder (default: explained)")
     return parser.parse_args(arguments)
@@ -49,9 +56,19 @@ def run(arguments: Sequence[str]) -> None:
     _check_alike(runs)
     label = _label(runs[0].classes, known.label)
     picture, mask = image.load(known.run[0], runs[0], known.image)
-    region = _region(known.region, picture.shape[:2])
     stem = Path(known.image).stem if Path(known.image).is_file() else known.image.replace("/", "-")
-    truth = None if mask is None else mask == label
+    data, truth = runs[0].config.data, None if mask is None else mask == label
+    whole = ""
+    if data.fit == "crop":
+        size = picture.shape[:2]
+        top, left = _corner(size, data.size, _centre(known.at, size, truth))
+        where = slice(top, top + data.size[0]), slice(left, left + data.size[1])  # a smaller image ends before
+        picture, truth = picture[where], None if truth is None else truth[where]
+        whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {top}, columns from {left}"
+        stem += f"-at-{top}-{left}" if known.at else ""
+    elif known.at:
+        raise InputError(f"--at={known.at}: {runs[0].name} was trained on whole images, not on crops; leave it out")
+    region = _region(known.region, picture.shape[:2])
     with matplotlib.rc_context(cast(Any, style.RC)):
         rows = [
             saliency.Row(
@@ -65,6 +82,8 @@ def run(arguments: Sequence[str]) -> None:
                 figures[f"sharp-{one.name.replace('/', '-')}-{stem}"] = figure
         for name, figure in figures.items():
             _save(figure, known.output, name)
+    height, width = picture.shape[:2]
+    print(f"explained: {height}x{width} pixels{whole}")
     print(f"{', '.join(figures)}, PNG and SVG, are in {known.output}")
 
 
@@ -80,7 +99,7 @@ def _check_alike(runs: Sequence[Trained]) -> None:
 def _seen(run: Trained) -> dict[str, Any]:
     data = run.config.data
     fields = {"classes": run.classes, "channels": run.channels, "window": run.window}
-    return {**fields, "size": data.size, "fit": data.fit}
+    return {**fields, "size": data.size, "fit": data.fit, "scale": data.scale, "spacing": data.spacing}
 
 
 def _label(classes: tuple[str, ...], name: str | None) -> int:
@@ -89,6 +108,31 @@ def _label(classes: tuple[str, ...], name: str | None) -> int:
     if name not in classes:
         raise InputError(f"--class={name}: there is no such class; the runs know {', '.join(classes)}")
     return classes.index(name)
+
+
+def _corner(size: tuple[int, ...], crop: tuple[int, int], centre: tuple[int, int]) -> tuple[int, int]:
+    """Return the top and left of a crop around `centre`, moved into an image of `size`."""
+    (height, width), (row, column) = size, centre
+    top = min(max(row - crop[0] // 2, 0), max(height - crop[0], 0))
+    left = min(max(column - crop[1] // 2, 0), max(width - crop[1], 0))
+    return top, left
+
+
+def _centre(text: str | None, size: tuple[int, ...], truth: np.ndarray | None) -> tuple[int, int]:
+    """Return the row and column around which a crop is explained. Raises InputError for a `text` that names none."""
+    height, width = size
+    if text is None:
+        if truth is None or not truth.any():
+            return height // 2, width // 2
+        rows, columns = np.nonzero(truth)
+        return int(rows.mean()), int(columns.mean())
+    try:
+        row, column = (int(part) for part in text.split(","))
+    except ValueError:
+        row = column = -1
+    if not (0 <= row < height and 0 <= column < width):
+        raise InputError(f"--at={text}: give ROW,COLUMN within {height}x{width} pixels, counted from 0")
+    return row, column
 
 
 def _region(text: str, size: tuple[int, int]) -> np.ndarray | None:

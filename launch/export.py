@@ -1,9 +1,10 @@
 """A finished run as a file for others: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
 
 stablehlo (for JAX alone, on CPU, CUDA and TPU) and onnx (for onnxruntime) take uint8 images of any size and number and
-return masks and probabilities: resizing, scaling and the threshold are inside. safetensors holds the weights of one
-run. With a workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, is
-written beside it. Exit code 0: done; 1: the input is wrong.
+return masks and probabilities: resizing, scaling and the threshold are inside. Of runs on crops they take tiles as
+large as the crops; the model card has the loop over the tiles of an image. safetensors holds the weights of one run.
+With a workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, is written
+beside it. Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse

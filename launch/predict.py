@@ -1,11 +1,11 @@
 """Masks of your own images: python -m launch.predict --run=WORKDIR_OR_RUN INPUT [INPUT ...] OUTPUT
 
-INPUT is a file, a folder or a glob: PNG, JPG, BMP, GIF, WebP, TIF, NIfTI, DICOM files or series. OUTPUT is a folder:
-it gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for. Images are
-read, resized and thresholded as they were when the run was trained and scored. If it was trained on files that are
-channels (data.channel_files), such files are one image. With a workdir, the probabilities of all its finished runs of a
-model are averaged. Give the same command again to go on: inputs whose files and rows in areas.csv are there are
-skipped. A file that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the
+INPUT is a file, a folder or a glob: PNG, JPG, BMP, GIF, WebP, TIF, NIfTI, DICOM files or series. OUTPUT is a folder: it
+gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for. Images are read,
+resized or cut into tiles, and thresholded as they were when the run was trained and scored. If it was trained on files
+that are channels (data.channel_files), such files are one image. With a workdir, the probabilities of all its finished
+runs of a model are averaged. Give the same command again to go on: inputs whose files and rows in areas.csv are there
+are skipped. A file that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the
 training are noted. The rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they
 are stored. Exit code 0: all is done; 1: an input failed, or the command is wrong; 130: Ctrl-C.
 """
@@ -30,6 +30,7 @@ from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from launch.prediction import areas, output, pipeline
 from launch.prediction.output import Output
+from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.inference import trained
 
@@ -56,7 +57,10 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
     rotations = "average over quarter turns (4 times the work; with --flips 8 times, not 16)"
     parser.add_argument("--rotations", action="store_true", help=rotations)
-    tile = "cut images into tiles instead of resizing them: for very large images, or runs trained at native size"
+    tile = (
+        "cut images into tiles of this size (default: that of the crops for a run trained on crops; none for a run "
+        "trained on whole images, which saw them resized: tiles look unlike those)"
+    )
     parser.add_argument("--tile", metavar="H,W", help=tile)
     known = parser.parse_args(arguments)
     options = {"flips": known.flips, "rotations": known.rotations, "tile": _tile(known.tile)}
@@ -91,9 +95,15 @@ def run(arguments: Sequence[str], console: Console) -> int:
     todo = [one for one in inputs if one.name not in done]
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
+    data = members[0].config.data
+    how = (
+        f", on crops of {{}} (height x width) at {resolution(data)}"
+        if data.fit == "crop"
+        else " at {} (height x width)"
+    )
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
-        f"{members[0].dataset} at {'x'.join(map(str, members[0].config.data.size))} (height x width)"
+        f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}"
     )
     for note, names in noted.items():
         console.print(_shown(f"note: {first_few(names)}: {note}"))

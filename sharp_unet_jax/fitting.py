@@ -16,7 +16,7 @@ import numpy as np
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import arrays, folds, pixels, resident
 from sharp_unet_jax.data.arrays import Arrays
-from sharp_unet_jax.data.resize import Size
+from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.storage.layout import Run, run_folder
@@ -26,7 +26,12 @@ from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
 _SEVERAL = {"split", "folds", "repeats", "max_runs"}
-SETTINGS = tuple(field.name for field in dataclasses.fields(Config) if field.name not in _ARGUMENTS | _SEVERAL)
+# Fields of config.data that apply to arrays. Those after `score` apply with `crop` alone.
+_OF_DATA = ("score", "scale", "crops", "share", "foreground", "validate")
+SETTINGS = (
+    *(field.name for field in dataclasses.fields(Config) if field.name not in _ARGUMENTS | _SEVERAL),
+    *_OF_DATA,
+)
 
 
 def fit(
@@ -39,6 +44,7 @@ def fit(
     classes: Sequence[str] = ("background", "foreground"),
     size: Size | None = None,
     letterbox: bool = False,
+    crop: bool = False,
     window: Sequence[float] | Sequence[tuple[float, float]] | None = None,
     name: str = "arrays",
     folder: str | Path | None = None,
@@ -60,6 +66,14 @@ def fit(
     >>> probabilities.shape, probabilities.dtype
     ((16, 24, 1), dtype('float32'))
 
+    Images of several sizes, at their own resolution, are trained on in crops:
+
+    >>> crops = dict(crop=True, size=(16, 16), foreground=0.5)
+    >>> pairs = [images[0], images[1, :, :20]], [masks[0], masks[1, :, :20]]
+    >>> run = sharp_unet_jax.fit("sharp_unet", *pairs, validation=0.5, epochs=1, batch_size=4, **crops)
+    >>> [one.shape for one in run.predict(pairs[0])]
+    [(16, 24, 1), (16, 20, 1)]
+
     Args:
         model: a name in `models.MODELS`.
         images: (n, H, W, C) or grey (n, H, W), or a list of images of any sizes; uint8, or any dtype with a `window`.
@@ -67,9 +81,11 @@ def fit(
         validation: share of the images, drawn at random by `seed`; or a pair (images, masks).
         groups: one value an image, such as its patient or video; a group is not split by `validation`.
         classes: names, background first.
-        size: (height, width) in pixels that images are resized to; by default their own. Predictions come at each
-            image's own size.
+        size: (height, width) in pixels that images are resized to, by default their own; or with `crop` the crops'.
+            Predictions come at each image's own size.
         letterbox: resize without changing the aspect, and pad; by default images are stretched.
+        crop: leave images at their own resolution, of any sizes, and train on random crops of `size`. Whole images are
+            predicted and scored by overlapping tiles of that size.
         window: the values that become 0 and 255: (0, 1) for fractions, (-512, 512) for a lung in Hounsfield units,
             or such a pair for each channel. uint8 images stay as they are. The model predicts from such images too.
         name: of the data, for records and model cards.
@@ -79,20 +95,23 @@ def fit(
         on_epoch: called with a row after every epoch: `epoch`, `learning_rate`, `train_loss`, `validation_loss` and,
             as `validation_jaccard`, the overlaps of `metrics.OVERLAPS`, means over images.
         devices: they share every batch; by default the first one.
-        settings: fields of `config.Config` in `SETTINGS`, such as `epochs`, `patience`, `batch_size`,
-            `learning_rate`, `loss`, `weights`, `seed`, `augment=Augment(flip=0.5)`.
+        settings: fields of `config.Config` and `config.Data` in `SETTINGS`, such as `epochs`, `patience`, `batch_size`,
+            `learning_rate`, `loss`, `weights`, `seed`, `augment=Augment(flip=0.5)`; with `crop` also `scale`, `crops`,
+            `share`, `foreground` and `validate`.
 
     Raises:
         InputError: one line, for arrays, labels or settings that cannot be used, a `folder` of other runs, or a loss
             that became NaN.
     """
     settings = _settings(settings)
+    of_data = {name: settings.pop(name) for name in _OF_DATA if name in settings}
+    how = _fit(size, of_data, letterbox=letterbox, crop=crop)
     ends = _window(window)
     pairs, held, share = _pairs(images, masks, groups, validation, ends)
     _check_classes(classes)
     devices = devices or jax.local_devices()[:1]
     config = Config(
-        data=Data(builder="arrays", size=_size(size, pairs + held), fit="letterbox" if letterbox else "stretch"),
+        data=Data(builder="arrays", size=_size(size, pairs + held), fit=how, **of_data),
         models=(model,),
         repeats=1,
         grouped=groups is not None,
@@ -111,6 +130,22 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
         near = difflib.get_close_matches(unknown, SETTINGS, n=1, cutoff=0)[0]
         raise InputError(f"{unknown}: fit has no such setting; did you mean {near!r}? There are {', '.join(SETTINGS)}")
     return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
+
+
+def _fit(size: Any, of_data: dict[str, Any], *, letterbox: bool, crop: bool) -> Fit:
+    """Return how images come to the size of training. Raises InputError for arguments that contradict each other."""
+    if not crop:
+        if wrong := [name for name in of_data if name in check.CROPS_ALONE]:
+            raise InputError(f"{wrong[0]}: is for crop=True alone")
+        return "letterbox" if letterbox else "stretch"
+    if letterbox:
+        raise InputError("letterbox: images are not resized with crop=True; give one of the two")
+    if size is None:
+        raise InputError(
+            "size: with crop=True give size=(H, W) of the crops, such as (256, 256): it decides how much of an image "
+            "the network sees at once, and the memory"
+        )
+    return "crop"
 
 
 def _pairs(
@@ -172,10 +207,10 @@ def _dataset(
 ) -> resident.Dataset:
     """Return the examples at the size of training, in memory."""
     dataset = resident.prepare(examples, name=name, classes=tuple(classes), data=config.data, window=window)
-    size = config.data.size
-    shapes = [(len(examples), *size, None), (len(examples), *size)]
-    chex.assert_shape([dataset.images, dataset.masks], shapes)
-    chex.assert_type([dataset.images, dataset.masks], np.uint8)
+    if config.data.fit != "crop":
+        shape = len(examples), *config.data.size
+        chex.assert_shape([dataset.images, dataset.masks], [(*shape, None), shape])
+        chex.assert_type([dataset.images, dataset.masks], np.uint8)
     return dataset
 
 

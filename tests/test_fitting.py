@@ -10,8 +10,11 @@ from rich.console import Console
 import sharp_unet_jax
 from launch import export
 from sharp_unet_jax import metrics
+from sharp_unet_jax.data.resize import restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
+from sharp_unet_jax.report import records
+from tests import crop_runs
 from tests.conftest import squares
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -123,6 +126,43 @@ def test_images_of_any_size_grey_and_of_other_numbers():
         np.testing.assert_array_equal(a, b)
 
 
+def test_crops_of_images_of_any_size(tmp_path):
+    """Fractions and 8 bits give one run, which predicts whole images as it was scored."""
+    data = crop_runs.examples(10, classes=3, channels=1)
+    images, masks = ([example[part][..., 0] for example in data] for part in ("image", "mask"))
+    options = {"size": (16, 24), "crop": True, "classes": ("background", "square", "other"), "validation": 0.3}
+    history = []
+    run = fit(
+        images, masks, scale=0.5, crops=7, foreground=1, folder=tmp_path / "w", on_epoch=history.append, **options
+    )
+    data = run.config.data
+    assert (data.fit, data.size, data.scale, data.crops, data.foreground) == ("crop", (16, 24), 0.5, 7, 1)
+    assert (len(history), run.num_classes, run.channels) == (2, 3, 1)
+    fractions = [image / np.float32(255) for image in images]
+    other = fit(fractions, masks, window=(0, 1), scale=0.5, crops=7, foreground=1, **options)
+    assert_same_weights(run, other)
+    sweep = records.load(tmp_path / "w")
+    saved = dict(zip(map(int, sweep.test_ids(run.name)), sweep.predictions(run.name), strict=True))
+    assert len(saved) == 3
+    loaded = sharp_unet_jax.load(tmp_path / "w/runs/sharp_unet/repeat0-fold0")
+    for number, small in saved.items():
+        own = images[number].shape
+        expected = restore(small / np.float32(255), own, "crop")
+        for one, image in ((run, images[number]), (loaded, images[number]), (other, fractions[number])):
+            np.testing.assert_allclose(one.predict([image])[0], expected, atol=1.01 / 255)
+
+
+def test_scores_of_resized_images_at_their_own_resolution(tmp_path):
+    data = crop_runs.examples(8)
+    images, masks = [example["image"] for example in data], [example["mask"][..., 0] for example in data]
+    run = fit(images, masks, size=(16, 24), score="native", epochs=1, folder=tmp_path / "w")
+    table = records.load(tmp_path / "w").per_image.query("`class` == 'foreground'").set_index("image_id")
+    assert len(table) == 2
+    for name, row in table.iterrows():
+        (mask,) = run.masks([images[int(name)]])
+        assert (row["truth"], row["predicted"]) == ((masks[int(name)] == 1).sum(), mask.sum())
+
+
 @pytest.mark.parametrize("channels", [5, pytest.param(2, marks=pytest.mark.slow)])
 def test_images_of_any_number_of_channels_with_a_window_each(channels, tmp_path):
     eight_bits = squares(channels=channels).images
@@ -211,6 +251,11 @@ IMAGES, MASKS = DATA.images, DATA.masks
         ({"window": (0, 1, 0, 2)}, "image 0: window: has 2 pairs of low,high, and the images are RGB"),
         ({"window": (1, 0)}, r"window: give \(low, high\), not \(1, 0\)"),
         ({"size": 64}, "data.size: 64 is not"),
+        ({"crop": True}, r"size: with crop=True give size=\(H, W\) of the crops, such as \(256, 256\)"),
+        ({"crop": True, "size": (16, 16), "letterbox": True}, "letterbox: images are not resized with crop=True"),
+        ({"crop": True, "size": (16, 16), "foreground": 2}, "data.foreground: must be from 0 to 1, got 2"),
+        ({"foreground": 0.5}, "foreground: is for crop=True alone"),
+        ({"spacing": 0.5}, "spacing: fit has no such setting"),
         ({"size": (16.5, 24)}, r"data.size: \(16.5, 24\) is not"),
         ({"size": (8, 8)}, "data.size: height and width must be from 16 to 16384 pixels"),
         ({"model": "sharp_net"}, "no model 'sharp_net'; did you mean 'sharp_unet'"),

@@ -10,17 +10,18 @@ from datasets.formats.stack import How
 from sharp_unet_jax.data import pixels
 from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference.predict import check_image
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.storage import layout
 
 
 def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return an image (H, W, C) uint8 at the size of training, and its mask (H, W) uint8.
+    """Return an image (H, W, C) uint8 at the size, or the resolution, of training, and its mask (H, W) uint8.
 
     Args:
         folder: of the run; the records of its workdir say where the prepared images are.
-        run: says the channels, the window and the size.
+        run: says the channels, the window and the size or resolution.
         name: a file, whose mask is None, or an id in the run's data set. If channels are files of their own, any one.
 
     Raises:
@@ -33,14 +34,15 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
                 f"--image={name}: the run was trained on slices with their neighbours; name an id of its data set"
             )
         how = How(run.config.data.pages, run.config.data.axis, run.slice_channels)
-        stored = formats.read(_files(Path(name), run), how).pictures
-        if len(stored) != 1:
-            raise InputError(f"{name}: holds {len(stored)} pictures; save the one that you mean as a file")
+        stack = formats.read(_files(Path(name), run), how)
+        if len(stack.pictures) != 1:
+            raise InputError(f"{name}: holds {len(stack.pictures)} pictures; save the one that you mean as a file")
         try:
-            image = pixels.as_trained(stored[0], run.slice_channels, run.window)
+            image = pixels.as_trained(stack.pictures[0], run.slice_channels, run.window)
+            size = check_image(run, image.shape[:2], stack.spacing)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
-        return resize_image(image, run.config.data.size, run.config.data.fit), None
+        return resize_image(image, size, run.config.data.fit), None
     workdir, _ = layout.run_of(folder.absolute()) or (folder, None)
     sweep = records.load(workdir)
     if sweep.prepared is None:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice, starmap
+from itertools import chain, islice, starmap, tee
 from typing import Any, NamedTuple
 
 import jax
@@ -15,14 +15,14 @@ from datasets import formats
 from datasets.files import DataError
 from datasets.formats import nifti
 from datasets.formats.search import Input
-from datasets.formats.stack import How, Stack
+from datasets.formats.stack import How, Spacing, Stack
 from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
 from sharp_unet_jax import decision
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
-from sharp_unet_jax.data.resize import resize_image
+from sharp_unet_jax.data.resize import Size, resize_image
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.inference.trained import Trained
@@ -80,16 +80,19 @@ def predict_files(
     opened: deque[_Opened] = deque()  # inputs that were read and are not yet written
     ended: deque[tuple[Input, Future[Any]]] = deque()  # readings that failed, and writings
 
-    def pictures() -> Iterator[np.ndarray]:
+    def pictures() -> Iterator[tuple[np.ndarray, Spacing | None]]:
         for one, future in _ahead(readers, partial(_read, members[0]), inputs):
             if future.exception():
                 ended.append((one, future))
             else:
                 opened.append(future.result())
-                yield from neighbours.stacked(opened[-1].images, members[0].config.data.context)
+                for picture in neighbours.stacked(opened[-1].images, members[0].config.data.context):
+                    yield picture, opened[-1].stack.spacing
 
     try:
-        probabilities = predict.predict(members, pictures(), **options, devices=devices)
+        pairs, same = tee(pictures())  # `predict` reads both side by side
+        images, spacings = (image for image, _ in pairs), (spacing for _, spacing in same)
+        probabilities = predict.predict(members, images, spacings=spacings, **options, devices=devices)
         for first in probabilities:
             one = opened[0]
             rest = islice(probabilities, len(one.images) - 1)
@@ -141,19 +144,22 @@ def _read(run: Trained, one: Input) -> _Opened:
         )
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
     images = as_trained(pictures, run.slice_channels, run.window)
-    return _Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images))
+    size = predict.check_image(run, images.shape[1:3], stack.spacing)
+    return _Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images, size))
 
 
-def _note(run: Trained, dtype: np.dtype[Any], images: np.ndarray) -> str:
-    """Say how an input's values lie outside those of the training; "" where they do not, or the run knows 8 bits."""
+def _note(run: Trained, dtype: np.dtype[Any], images: np.ndarray, size: Size) -> str:
+    """Say how an input's values lie outside those of the training; "" where they do not, or the run knows 8 bits.
+
+    `size` is that of the training, whose shares are known: to shrink an image leaves fewer values at the ends.
+    """
     if run.window is None:
         return ""
     if dtype == np.uint8:
         return "8 bits, where the training had more: taken as they are"
-    size = (
-        run.config.data.size
-    )  # of the training, whose shares are known: to shrink an image leaves fewer values at ends
-    return grey_range.outside(np.stack([resize_image(image, size, "stretch") for image in images]), run.clipped)
+    if images.shape[1:3] != size:
+        images = np.stack([resize_image(image, size, "stretch") for image in images])
+    return grey_range.outside(images, run.clipped)
 
 
 def _sliced_otherwise(shape: tuple[int, ...]) -> bool:

@@ -59,7 +59,7 @@ class Dataset:
     classes: tuple[str, ...]  # names, background first
     folder: Path | None = None  # of the files, if they were kept
     window: pixels.Window | None = None  # intensities that became 0 and 255
-    native: Ragged | None = None  # masks as they are in their files, if they are to be scored by
+    native: Ragged | None = None  # masks as they are in their files, if they are scored by and `masks` are others
 
     @property
     def channels(self) -> int:
@@ -176,8 +176,9 @@ def _settings(data: Data) -> dict[str, Any]:
 
 def _parts(data: Data) -> dict[str, bool]:
     """Return the arrays that a data set has, by name, and whether their images have their own sizes."""
-    crops = data.fit == "crop"
-    return {"images": crops, "masks": crops} | ({"native": True} if data.score == "native" else {})
+    own_sizes = data.fit == "crop"
+    resized = not own_sizes or data.scale != 1 or data.spacing > 0  # else the masks are as they are in the files
+    return {"images": own_sizes, "masks": own_sizes} | ({"native": True} if data.score == "native" and resized else {})
 
 
 def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:

@@ -19,10 +19,15 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
     the network's stride: there its pooling divides a tile as it divides the whole image. Tiles that are smaller than a
     stride begin anywhere.
     """
-    multiple = multiple if multiple <= tile else 1
+    multiple = step(tile, multiple)
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))
     return [-(-number * last // max(gaps, 1)) * multiple for number in range(gaps + 1)]
+
+
+def step(tile: int, stride: int) -> int:
+    """Return the number that tiles of length `tile` begin at multiples of, for a network of a stride."""
+    return stride if stride <= tile else 1  # else pixels would lie between tiles
 
 
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:

@@ -1,9 +1,13 @@
 """Export of a finished run, or of the mean of several, as one file that predicts without this project.
 
-StableHLO and ONNX files hold the whole function from pixels to masks. It resizes images (N, H, W, channels) uint8 to
-the size and fit of training, as `data.resize` does but without rounding to 8 bits, then scales and normalises them. It
-averages the runs' probabilities (N, H, W, num_classes) float32 and resizes them back to H x W. The mask (N, H, W) uint8
-follows from `decision.labels` and the config's threshold. N, H and W are free. Safetensors files hold weights alone.
+StableHLO and ONNX files hold the function from pixels to masks. Of runs on whole images it is the whole function. It
+resizes images (N, H, W, channels) uint8 to the size and fit of training, as `data.resize` does but without rounding to
+8 bits, then scales and normalises them. It averages the runs' probabilities (N, H, W, num_classes) float32 and resizes
+them back to H x W. The mask (N, H, W) uint8 follows from `decision.labels` and the config's threshold. N, H and W are
+free.
+
+Of runs on crops a file holds the function of a tile, which has the size of the crops: N is free, H and W are fixed, and
+nothing is resized. The model card has the loop over an image's tiles. Safetensors files hold weights alone.
 """
 
 import dataclasses
@@ -20,7 +24,7 @@ from flax import nnx
 from jax import lax
 
 from sharp_unet_jax import decision, ops
-from sharp_unet_jax.data.resize import Fit, Size
+from sharp_unet_jax.data.resize import Fit, Size, resolution
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import compile, network
@@ -40,9 +44,13 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
     @jax.default_matmul_precision(precision)
     def predict(images: jax.Array) -> tuple[jax.Array, jax.Array]:
         own, data = images.shape[1:3], first.config.data
-        small = _resize(network.scaled(images), data.size, data.fit)
+        small = network.scaled(images)
+        if data.fit != "crop":
+            small = _resize(small, data.size, data.fit)
         parts = [network.probabilities(segmenter(small)) for segmenter in networks]
-        probabilities = _restore(functools.reduce(jnp.add, parts) / len(parts), own, data.fit)
+        probabilities = functools.reduce(jnp.add, parts) / len(parts)
+        if data.fit != "crop":
+            probabilities = _restore(probabilities, own, data.fit)
         return decision.labels(probabilities, first.config.threshold), probabilities
 
     return predict
@@ -56,8 +64,8 @@ def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError("StableHLO needs flatbuffers: pip install 'sharp-unet-jax[export]'")
     _check_size(runs, "stablehlo")
-    n, height, width = jax.export.symbolic_shape("n, height, width")
-    images = jax.ShapeDtypeStruct((n, height, width, runs[0].channels), jnp.uint8)
+    n, *size = jax.export.symbolic_shape("n, height, width")
+    images = jax.ShapeDtypeStruct((n, *(_tile(runs[0]) or size), runs[0].channels), jnp.uint8)
     try:
         with ops.by_definition():  # lowerings for every platform would take minutes
             exported = jax.export.export(jax.jit(predictor(runs)), platforms=PLATFORMS)(images)
@@ -82,12 +90,12 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         raise InputError(f"ONNX needs {error.name}: pip install 'sharp-unet-jax[export]'") from error
     _check_size(runs, "onnx")
     runs = [_in_float32(run) for run in runs]
-    predict, channels = predictor(runs), runs[0].channels
+    predict, channels, tile = predictor(runs), runs[0].channels, _tile(runs[0])
     try:
         with ops.by_definition():
             model = jax2onnx.to_onnx(
                 predict,
-                inputs=[jax.ShapeDtypeStruct(("N", "H", "W", channels), jnp.uint8)],
+                inputs=[jax.ShapeDtypeStruct(("N", *(tile or ("H", "W")), channels), jnp.uint8)],
                 input_names=["images"],
                 output_names=["mask", "probabilities"],
                 model_name=runs[0].model,
@@ -96,7 +104,8 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         file = model.SerializeToString()
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         height, width = runs[0].config.data.size
-        images = np.random.default_rng(0).integers(0, 256, (2, height + 3, width - 1, channels), np.uint8)
+        size = tile or (height + 3, width - 1)  # a size that the conversion did not see, where it is free
+        images = np.random.default_rng(0).integers(0, 256, (2, *size, channels), np.uint8)
         _, there = session.run(None, {"images": images})
     except Exception as error:  # each of the three libraries raises its own
         if is_out_of_memory(error):
@@ -122,6 +131,7 @@ def to_safetensors(run: Trained) -> bytes:
 def describe(runs: Sequence[Trained]) -> dict[str, str]:
     """Return the metadata of an exported file: text by name, `classes` and `config` as JSON."""
     first = runs[0]
+    data = first.config.data
     return {
         "made_by": "sharp_unet_jax",
         "model": first.model,
@@ -129,9 +139,17 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "runs": ", ".join(run.name for run in runs),
         "classes": json.dumps(first.classes),
         "threshold": str(first.config.threshold),
+        "fit": data.fit,
+        "size": "x".join(map(str, data.size)),  # height x width: of the resized images, or of the tiles
+        **({"resolution": resolution(data)} if data.fit == "crop" else {}),
         "config": json.dumps(dataclasses.asdict(first.config)),
         "use": "research; not a medical device",
     }
+
+
+def _tile(run: Trained) -> Size | None:
+    """Return the height and width of the images that a file takes; None where they are free."""
+    return run.config.data.size if run.config.data.fit == "crop" else None
 
 
 def _reason(error: Exception) -> str:

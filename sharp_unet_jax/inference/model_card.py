@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sharp_unet_jax import models
-from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import pixels
+from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.data import pixels, tiles
+from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
@@ -14,7 +15,7 @@ _IN_AND_OUT = """
 (N, H, W, {num_classes}) at the images' own size. Resizing to {size}, scaling and the threshold are inside.{window}
 """
 
-# The section "How to use it" of each format.
+# The section "How to use it" of each format, for runs on whole images.
 USES: dict[str, str] = {
     "stablehlo": """```python
 import jax
@@ -34,6 +35,63 @@ mask, probabilities = session.run(None, {{"images": images}})
     + _IN_AND_OUT,
     "safetensors": "Weights by their names in the network, kernels (h, w, in, out); the metadata hold the config\n"
     "and the classes. Resizing to {size} and scaling to [0, 1] are left to the reader.\n",
+}
+
+_TILES = """
+`images` is uint8 (N, {height}, {width}, {channels}), N free: tiles at {resolution}. `mask` is uint8
+(N, {height}, {width}), `probabilities` float32 (N, {height}, {width}, {num_classes}).
+Scaling and the threshold are inside.{resized}{window}
+
+The mask of a whole image, by overlapping tiles whose middles count most, as the run was scored:
+
+```python
+import numpy as np
+
+
+def starts(length, tile, step):  # evenly spaced, at most half a tile apart, at multiples of the network's stride
+    last = -(-max(length - tile, 0) // step)
+    gaps = -(-last // max(tile // 2 // step, 1))
+    return [-(-number * last // max(gaps, 1)) * step for number in range(gaps + 1)]
+
+
+def predict(image):  # (h, w, {channels}) uint8 to probabilities (h, w, {num_classes})
+    (h, w), (H, W) = image.shape[:2], ({height}, {width})
+    rows, columns = starts(h, H, {row_step}), starts(w, W, {column_step})
+    padded = np.pad(image, ((0, rows[-1] + H - h), (0, columns[-1] + W - w), (0, 0)), "reflect")
+    weight = np.outer(*(np.exp(-0.5 * (8 * (np.arange(side) + 0.5) / side - 4) ** 2) for side in (H, W)))[..., None]
+    total = np.zeros((*padded.shape[:2], {num_classes} + 1))  # of weight times probability, and of weight
+    for tile in [(slice(y, y + H), slice(x, x + W)) for y in rows for x in columns]:
+        _, probabilities = {call}
+        total[tile] += weight * np.append(probabilities[0], np.ones((H, W, 1)), axis=-1)
+    return (total[..., :-1] / total[..., -1:])[:h, :w]
+
+
+probabilities = predict(image)
+mask = {decision}
+```
+"""
+
+# The same for runs on crops.
+_USES_OF_TILES: dict[str, str] = {
+    "stablehlo": """```python
+import jax
+
+model = jax.export.deserialize(bytearray(open("{file}", "rb").read()))
+mask, probabilities = model.call(images)  # on CPU, CUDA or TPU
+```
+"""
+    + _TILES.replace("{call}", "model.call(padded[tile][None])"),
+    "onnx": """```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+mask, probabilities = session.run(None, {{"images": images}})
+```
+"""
+    + _TILES.replace("{call}", 'session.run(None, {{"images": padded[tile][None]}})'),
+    "safetensors": "Weights by their names in the network, kernels (h, w, in, out); the metadata hold the config\n"
+    "and the classes. Cutting images at {resolution} into overlapping tiles of {size}, and scaling to [0, 1]\n"
+    "are left to the reader.\n",
 }
 
 _CARD = """# {model} trained on {dataset}
@@ -57,7 +115,7 @@ clinic or preparation can give worse masks than the scores below: score the mode
 ## Protocol and scores
 
 {protocol}
-Scores are means over test images at {size}, of pixels {scored};
+Scores are means over {images}, of pixels {scored};
 an image with neither truth nor prediction counts as `{empty}`.
 
 | run | test images | Jaccard | Dice |
@@ -82,7 +140,6 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     """
     first = runs[0]
     config = first.config
-    size = "x".join(map(str, config.data.size))
     window = ""
     if first.window:
         window = f" Deeper images are windowed before: {pixels.ranges(first.window)} becomes 0 to 255."
@@ -91,29 +148,59 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
             f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
             "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
         )
-    use = USES[format].format(
-        file=file,
-        channels=first.channels,
-        num_classes=first.num_classes,
-        size=f"{size} ({config.data.fit})",
-        window=window,
-    )
     rule = f"above {config.threshold}" if first.num_classes == 1 else "the most probable class"
     return _CARD.format(
         model=first.model,
         dataset=first.dataset,
         classes=", ".join(f"{label} {name}" for label, name in enumerate(first.classes)),
         rule=rule,
-        use=use,
+        use=_use(first, format, file, window),
         terms=terms.strip() or "not known here: ask who gave you the data.",
         protocol=_protocol(config),
-        size=size,
+        images=_images(config.data),
         scored=rule if first.num_classes == 1 else "by class",
         empty=config.empty,
         scores=_scores(records),
         ensemble=_ENSEMBLE if len(runs) > 1 else "",
         sources=_sources(models.MODELS[first.model]),
     )
+
+
+def _use(run: Trained, format: str, file: str, window: str) -> str:
+    """Return the section "How to use it"; `window` says what becomes of an image before."""
+    data, (height, width) = run.config.data, run.config.data.size
+    fields = {
+        "file": file,
+        "channels": run.channels,
+        "num_classes": run.num_classes,
+        "window": window,
+    }
+    if data.fit != "crop":
+        return USES[format].format(size=f"{height}x{width} ({data.fit})", **fields)
+    one_class = f"probabilities[..., 0] > {run.config.threshold}"
+    resized = (
+        f"\nImages are resized to {resolution(data)} (bilinear) before, and `probabilities` to their own size after."
+    )
+    return _USES_OF_TILES[format].format(
+        size=f"{height}x{width}",
+        height=height,
+        width=width,
+        row_step=tiles.step(height, run.stride),
+        column_step=tiles.step(width, run.stride),
+        resolution=resolution(data),
+        resized=resized if data.scale != 1 or data.spacing else "",
+        decision=one_class if run.num_classes == 1 else "probabilities.argmax(axis=-1)",
+        **fields,
+    )
+
+
+def _images(data: Data) -> str:
+    """Say what images the scores are of."""
+    if data.score == "native":
+        return "whole test images at the resolution of their files"
+    if data.fit == "crop":
+        return f"whole test images at {resolution(data)}"
+    return f"test images at {'x'.join(map(str, data.size))}"
 
 
 def _sources(network: models.Network) -> str:

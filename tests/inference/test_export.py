@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,11 +14,11 @@ import pytest
 from flax import nnx
 from safetensors import safe_open
 
-from sharp_unet_jax import ops
+from sharp_unet_jax import decision, ops
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import export
+from sharp_unet_jax.inference import export, model_card, predict
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
 
@@ -34,6 +35,10 @@ def fresh_run(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed
     return Trained(
         f"{model}/repeat0-fold{seed}", model, "squares", classes, config, channels, None, num_classes, graph, weights
     )
+
+
+def with_data(run, **fields):
+    return replace(run, config=replace(run.config, data=replace(run.config.data, **fields)))
 
 
 def images(size, channels=3):
@@ -167,6 +172,62 @@ def test_what_stablehlo_cannot_express_is_one_line(monkeypatch):
     with pytest.raises(InputError, match=r"sharp_unet cannot be converted to StableHLO .*callback") as error:
         export.to_stablehlo([fresh_run()])
     assert "\n" not in str(error.value)
+
+
+def run_card(card, folder, monkeypatch, **names):
+    """Run the Python code of a model card in `folder`, with these variables; return its variables."""
+    monkeypatch.chdir(folder)
+    for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
+        exec(code, names)
+    return names
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("form", "fields", "resolution", "channels", "num_classes"),
+    [
+        ("onnx", {}, "the images' resolution", 3, 1),
+        ("stablehlo", {"scale": 0.5}, "0.5 times the images' resolution", 1, 3),
+        pytest.param("onnx", {"spacing": 0.5}, "0.5 mm a pixel", 5, 4, marks=pytest.mark.slow),
+    ],
+)
+def test_the_card_of_runs_on_crops_predicts_whole_images(
+    form, fields, resolution, channels, num_classes, tmp_path, monkeypatch
+):
+    """At the resolution of training: `spacing` and `scale` are applied before."""
+    options = {"fit": "crop", "channels": channels, "num_classes": num_classes, "threshold": 0.45}
+    runs = [with_data(fresh_run(seed=seed, **options), **fields) for seed in (0, 1)]
+    (tmp_path / "model").write_bytes({"onnx": export.to_onnx, "stablehlo": export.to_stablehlo}[form](runs))
+    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
+    card = model_card.write(runs, form, "model", [record] * 2, "")
+    image = np.random.default_rng(0).integers(0, 256, (70, 101, channels), np.uint8)
+    found = run_card(card, tmp_path, monkeypatch, image=image, images=image[None, :16, :24])
+    plain = [with_data(run, scale=1.0, spacing=0.0) for run in runs]
+    (expected,) = predict.predict(plain, [image])
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    np.testing.assert_array_equal(found["mask"], decision.labels(expected, 0.45))
+    assert f"(N, 16, 24, {channels}), N free: tiles at {resolution}." in card
+    assert (f"Images are resized to {resolution} (bilinear) before" in card) == bool(fields)
+    said = export.describe(runs)
+    assert (said["fit"], said["size"], said["resolution"]) == ("crop", "16x24", resolution)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "Scores are means over test images at 16x24, "),
+        ({"score": "native"}, "Scores are means over whole test images at the resolution of their files"),
+        ({"fit": "crop", "scale": 2.0}, "Scores are means over whole test images at 2 times the images' resolution"),
+    ],
+)
+def test_the_card_says_what_images_were_scored(fields, text):
+    run = with_data(fresh_run(), **fields)
+    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
+    card = model_card.write([run], "safetensors", "model", [record], "")
+    assert text in card
+    cut = "Cutting images at 2 times the images' resolution into overlapping tiles of 16x24"
+    assert (cut in card) == ("scale" in fields)
 
 
 def test_safetensors_hold_every_weight_by_name(tmp_path):

@@ -12,7 +12,10 @@ from sharp_unet_jax.report import records
 from sharp_unet_jax.training import compile
 from tests.edits import edit, follow
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = [
+    pytest.mark.usefixtures("tiny_models"),
+    pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.ResolutionWarning"),
+]
 
 
 @pytest.fixture
@@ -112,12 +115,15 @@ def test_turns_at_the_training_size(run, dataset):
 
 
 def test_tiles_predict_what_the_whole_image_predicts(run):
-    """The tests' network has a receptive field of ten pixels on each side: within a tile, it sees the same."""
+    """The tests' network has a receptive field of ten pixels on each side: within a tile, it sees the same.
+
+    It repeats the last of 201 columns to pad them, and tiles mirror the image there.
+    """
     image = np.random.default_rng(0).integers(0, 256, (150, 201, 3), np.uint8)
     whole = run.probabilities(image[None])[0]
     (tiled,) = run.predict([image], tile=(64, 64))
     assert tiled.shape == whole.shape
-    np.testing.assert_allclose(tiled, whole, atol=2e-3)
+    np.testing.assert_allclose(tiled[:, :190], whole[:, :190], atol=2e-3)
     (single,) = run.predict([image], tile=(160, 224))
     np.testing.assert_allclose(single[:130, :180], whole[:130, :180], atol=1e-5)
 

@@ -432,6 +432,7 @@ def test_names_that_spreadsheets_or_terminals_would_run(finished, dataset, tmp_p
     assert not [cell for cell in cells if cell.startswith(("=", "@", "-"))]
 
 
+@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.ResolutionWarning")
 def test_too_little_memory_is_one_line(finished, inputs, tmp_path, monkeypatch, capsys):
     run, whole = f"--run={finished / 'runs/unet/repeat0-fold0'}", [str(inputs), str(tmp_path / "out")]
     monkeypatch.setattr(memory, "free", lambda: 2**27)

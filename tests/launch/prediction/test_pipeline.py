@@ -30,8 +30,8 @@ RUN = SimpleNamespace(
 def bright(monkeypatch):
     """Predict the brightness of a pixel as its probability."""
 
-    def predict(members, images, *, devices):
-        for image in images:
+    def predict(members, images, *, spacings, devices):
+        for image, _ in zip(images, spacings, strict=True):
             yield image.astype(np.float32) / 255
 
     monkeypatch.setattr(pipeline.predict, "predict", predict)
@@ -166,8 +166,8 @@ def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     ahead = []
 
-    def predict(members, images, *, devices):
-        for number, image in enumerate(images, 1):
+    def predict(members, images, *, spacings, devices):
+        for number, (image, _) in enumerate(zip(images, spacings, strict=True), 1):
             ahead.append(len(begun) - number)
             yield image.astype(np.float32) / 255
 
