@@ -166,11 +166,16 @@ def prepare(
     return dataset
 
 
+def resized(data: Data) -> bool:
+    """Say whether images are resized at all; else neither `mask_filter` nor `score` changes an array."""
+    return data.fit != "crop" or data.scale != 1 or data.spacing > 0
+
+
 def _parts(data: Data) -> dict[str, bool]:
     """Return the arrays that a data set has, by name, and whether their images have their own sizes."""
     own_sizes = data.fit == "crop"
-    resized = not own_sizes or data.scale != 1 or data.spacing > 0  # else the masks are as they are in the files
-    return {"images": own_sizes, "masks": own_sizes} | ({"native": True} if data.score == "native" and resized else {})
+    native = {"native": True} if data.score == "native" and resized(data) else {}
+    return {"images": own_sizes, "masks": own_sizes} | native
 
 
 def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
