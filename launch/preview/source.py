@@ -41,8 +41,8 @@ class Source:
     description: str  # what the files are and how they are read, in one paragraph
     faults: list[str]  # why launch.cv would refuse the data set
     notes: list[str]  # what launch.cv would not refuse, but the user should know
-    spacings: list[Spacing] = dataclasses.field(default_factory=list)  # of the pixels, 0 where nobody knows; [] of none
     proposed: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of data, to read refused masks with
+    spacings: list[Spacing] = dataclasses.field(default_factory=list)  # of the pixels, 0 where nobody knows; [] of none
 
 
 def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
