@@ -20,7 +20,7 @@ FEW = 0.05  # share of labelled pixels from which on some are surely left at any
 
 def sizes(data: Data, source: Source, profile: Profile) -> NDArray[np.int64]:
     """Return the heights and widths that images have in training, (n, 2): with fit="crop" they are of whole images."""
-    spacings = source.spacings or [None] * len(profile.ids)
+    spacings = source.spacings or [(0.0, 0.0)] * len(profile.ids)
     found = []
     for own, spacing in zip(profile.sizes.tolist(), spacings, strict=True):
         try:

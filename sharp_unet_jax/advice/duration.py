@@ -83,17 +83,16 @@ def measure(
 
 
 def _noise(config: Config, n: int, sizes: NDArray[np.int64], channels: int, classes: Sequence[str]) -> Dataset:
-    """Return n images of noise, or for crops two whose areas are about the mean."""
+    """Return n images of noise; for crops one image of a few tiles."""
     rng, size = np.random.default_rng(0), config.data.size
     if config.data.fit == "crop":
-        area = sizes.prod(axis=1)
-        height, width = sizes[np.argmin(np.abs(area - area.mean()))].tolist()
-        n, size = 2, (height, width)
+        height, width = np.minimum(np.max(sizes, axis=0), 2 * np.array(size)).tolist()
+        n, size = 1, (height, width)
     images = rng.integers(0, 256, (n, *size, channels), np.uint8)
     masks = rng.integers(0, len(classes), (n, *size), np.uint8)
     names = tuple(map(str, range(n)))
     if config.data.fit == "crop":
-        return Dataset("noise", ragged.of(images), ragged.of(masks), names, names, tuple(classes))
+        return Dataset("noise", ragged.of([*images]), ragged.of([*masks]), names, names, tuple(classes))
     return Dataset("noise", images, masks, names, names, tuple(classes))
 
 

@@ -37,7 +37,7 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
                 "set data.spacing=0, or give files that say it"
             )
         # As built sets hold it: a file that is predicted gets the size at which it was trained on.
-        own_spacing = np.float32(spacing)
+        own_spacing = np.asarray(spacing, np.float32)
         factors = float(own_spacing[0]) / data.spacing, float(own_spacing[1]) / data.spacing
     height, width = (max(1, round(side * factor)) for side, factor in zip(own, factors, strict=True))
     return height, width
