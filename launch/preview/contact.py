@@ -106,7 +106,7 @@ def crop_sheet(
         for crop in drawn:
             where = f"row {crop[1]}, column {crop[2]} of {height}x{width}"
             cuts.append((ids[index], where, outlined(*crops.cut(images, masks, crop, data.size, data.size))))
-    font, (height, width) = ImageFont.load_default(12), (max(side + GAP, NARROW) for side in data.size)
+    font, height, width = ImageFont.load_default(12), data.size[0] + GAP, max(data.size[1] + GAP, NARROW)
     columns = max(1, min(len(cuts), SHEET // width))
     paper = Image.new("RGB", (columns * width, -(-len(cuts) // columns) * (height + 2 * LINE)), "white")
     draw = ImageDraw.Draw(paper)
