@@ -39,6 +39,11 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
         # As built sets hold it: a file that is predicted gets the size at which it was trained on.
         own_spacing = np.asarray(spacing, np.float32)
         factors = float(own_spacing[0]) / data.spacing, float(own_spacing[1]) / data.spacing
+        if not all(1 / 64 <= factor <= 64 for factor in factors):  # the limits of data.scale
+            raise InputError(
+                f"data.spacing={data.spacing:g} mm is more than 64 times as coarse or as fine as the file's pixels of "
+                f"{spacing[0]:g} x {spacing[1]:g} mm: set another spacing"
+            )
     height, width = (max(1, round(side * factor)) for side, factor in zip(own, factors, strict=True))
     return height, width
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import Size
 
 SIGMA = 1 / 8  # of the Gaussian, in sides of a tile, as in nnU-Net (Isensee et al. 2021)
@@ -15,8 +16,10 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
     """Return where tiles of length `tile` begin along an axis: evenly spaced, at most half a tile apart.
 
     Even spacing keeps a pixel from lying at the border of all its tiles. All tiles begin at multiples of `multiple`,
-    the network's stride: there its pooling divides a tile as it divides the whole image.
+    the network's stride: there its pooling divides a tile as it divides the whole image. Tiles that are smaller than a
+    stride begin anywhere.
     """
+    multiple = multiple if multiple <= tile else 1
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))
     return [-(-number * last // max(gaps, 1)) * multiple for number in range(gaps + 1)]
@@ -27,9 +30,7 @@ def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
     rows, columns = (starts(length, side, multiple) for length, side in zip(image.shape, tile, strict=False))
     for top in rows:
         for left in columns:
-            part = image[top : top + tile[0], left : left + tile[1]]
-            below, right = tile[0] - part.shape[0], tile[1] - part.shape[1]
-            yield np.pad(part, ((0, below), (0, right), (0, 0)), mode="reflect")
+            yield crops.part(image, top, left, tile)
 
 
 def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> np.ndarray:

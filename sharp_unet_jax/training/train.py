@@ -176,7 +176,8 @@ def evaluate_whole(program: Program, params: Params, stats: Params, indices: np.
         image = np.searchsorted(sheet.tops, sheet.tiles[:, 3], side="right") - 1
         loss = np.bincount(image, losses) / np.bincount(image)
         rows = jax.device_get(program.read(canvas))
-        measured.append((loss.astype(np.float32), *(np.add.reduceat(each, sheet.tops, axis=0) for each in rows)))
+        by_image = (np.add.reduceat(each, sheet.tops, axis=0, dtype=each.dtype) for each in rows)
+        measured.append((loss.astype(np.float32), *by_image))
     return tuple(np.concatenate(parts) for parts in zip(*measured, strict=True))
 
 

@@ -1,5 +1,6 @@
 """The resident arrays: a source's content in its order, a cache that is whole, and refused data sets."""
 
+import dataclasses
 import errno
 import os
 import signal
@@ -15,6 +16,7 @@ from sharp_unet_jax.data import resident
 from sharp_unet_jax.data.resident import prepare
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
+from tests.edits import edit
 
 OPTIONS = {"name": "toy", "classes": ("background", "cell"), "data": Data(size=(8, 12))}
 
@@ -214,3 +216,140 @@ def test_grey_among_colour_is_refused():
 def test_an_empty_source_is_refused():
     with pytest.raises(InputError, match="empty"):
         prepare([], **OPTIONS)
+
+
+SHAPES = (8, 12), (5, 3), (1, 1), (30, 7)
+CROP = Data(size=(16, 16), fit="crop")
+CROPS = OPTIONS | {"data": CROP}
+
+
+def of_own_sizes(channels=3):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "image": rng.integers(0, 256, (*SHAPES[i % 4], channels), np.uint8),
+            "mask": np.full((*SHAPES[i % 4], 1), i % 2, np.uint8),
+            "id": f"{i:02}",
+            "group": f"g{i}",
+            "spacing": np.array([0.5, 2.0], np.float32),
+        }
+        for i in range(8)
+    ]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_for_crops_images_stay_as_they_are(tmp_path, cached, channels):
+    source, cache = of_own_sizes(channels), tmp_path / "toy" if cached else None
+    for dataset in (prepare(source, cache=cache, **CROPS), prepare(source if not cached else [], cache=cache, **CROPS)):
+        assert dataset.channels == channels
+        np.testing.assert_array_equal(dataset.sizes, [SHAPES[i % 4] for i in range(8)])
+        for example, image, mask in zip(source, dataset.images, dataset.masks, strict=True):
+            np.testing.assert_array_equal(image, example["image"])
+            np.testing.assert_array_equal(mask, example["mask"][..., 0])
+        assert dataset.gigabytes == sum(h * w for h, w in SHAPES) * 2 * (channels + 1) / 1e9
+
+
+def test_a_scale_changes_the_sizes_of_all_images_and_never_to_nothing():
+    dataset = prepare(of_own_sizes(), **OPTIONS | {"data": dataclasses.replace(CROP, scale=0.4, score="native")})
+    np.testing.assert_array_equal(dataset.sizes[:4], [(3, 5), (2, 1), (1, 1), (12, 3)])
+    np.testing.assert_array_equal(dataset.masks.sizes, dataset.sizes)
+    np.testing.assert_array_equal(dataset.native.sizes[:4], SHAPES)
+
+
+def test_a_spacing_brings_images_to_it_by_the_size_of_their_pixels():
+    """Rows lie half a millimetre apart, columns two."""
+    dataset = prepare(of_own_sizes(), **OPTIONS | {"data": dataclasses.replace(CROP, spacing=1.0)})
+    np.testing.assert_array_equal(dataset.sizes[:4], [(4, 24), (2, 6), (1, 2), (15, 14)])
+
+
+@pytest.mark.parametrize("spacing", [None, (0, 1), (1, float("nan")), (float("inf"), 1), (-1, 1)])
+def test_an_unknown_spacing_is_refused(spacing):
+    source = of_own_sizes()
+    if spacing is None:
+        del source[5]["spacing"]
+    else:
+        source[5]["spacing"] = np.array(spacing, np.float32)
+    with pytest.raises(InputError, match=r"05: data.spacing=1 mm is asked for, .*: set data.spacing=0, or give files"):
+        prepare(source, **OPTIONS | {"data": dataclasses.replace(CROP, spacing=1.0)})
+
+
+def test_a_spacing_of_another_unit_is_refused():
+    source = of_own_sizes()
+    source[5]["spacing"] = np.array([500, 2000], np.float32)  # micrometres
+    with pytest.raises(InputError, match=r"05: data.spacing=1 mm is more than 64 times .* 500 x 2000 mm: set another"):
+        prepare(source, **OPTIONS | {"data": dataclasses.replace(CROP, spacing=1.0)})
+
+
+VARIANTS = {
+    "stretch": Data(size=(8, 12)),
+    "letterbox": Data(size=(8, 12), fit="letterbox"),
+    "another size": Data(size=(16, 12)),
+    "native": Data(size=(8, 12), score="native"),
+    "antialiased": Data(size=(8, 12), mask_filter="antialiased"),
+    "crop": CROP,
+    "crop, native": dataclasses.replace(CROP, score="native"),
+    "crop, scale": dataclasses.replace(CROP, scale=2.0),
+    "crop, spacing": dataclasses.replace(CROP, spacing=1.0),
+    "crop, another filter": dataclasses.replace(CROP, mask_filter="any"),
+}
+
+
+@pytest.mark.parametrize("first", VARIANTS)
+def test_a_cache_of_other_settings_is_not_taken(tmp_path, first):
+    for second in VARIANTS:
+        counting = Counting(of_own_sizes())
+        prepare(of_own_sizes(), cache=tmp_path / "toy", **OPTIONS | {"data": VARIANTS[first]})
+        found = prepare(counting, cache=tmp_path / "toy", **OPTIONS | {"data": VARIANTS[second]})
+        assert found.sha256 == prepare(of_own_sizes(), **OPTIONS | {"data": VARIANTS[second]}).sha256
+        assert bool(counting.reads) == (first != second)
+
+
+def test_a_cache_for_crops_serves_crops_of_any_size(tmp_path):
+    prepare(of_own_sizes(), cache=tmp_path / "toy", **CROPS)
+    again = prepare([], cache=tmp_path / "toy", **OPTIONS | {"data": dataclasses.replace(CROP, size=(64, 32), crops=9)})
+    assert len(again.ids) == 8
+
+
+def test_a_cache_of_an_earlier_version_is_taken(tmp_path):
+    """Its names.json holds no settings."""
+    prepare(examples(), cache=tmp_path / "toy", **OPTIONS)
+    edit(tmp_path / "toy" / "names.json", "settings")
+    assert len(prepare([], cache=tmp_path / "toy", **OPTIONS).ids) == 40
+
+
+def test_a_damaged_cache_of_crops_is_written_again(tmp_path):
+    cache, options = tmp_path / "toy", OPTIONS | {"data": dataclasses.replace(CROP, score="native")}
+    whole = prepare(of_own_sizes(), cache=cache, **options)
+    for path in sorted(cache.iterdir()):
+        content = path.read_bytes()
+        for damaged in (b"", content[:-9], content[:-9] + b"9" * 9, content[:90], None):
+            path.unlink() if damaged is None else path.write_bytes(damaged)
+            again = prepare(of_own_sizes(), cache=cache, **options)
+            assert again.sha256 == whole.sha256
+            np.testing.assert_array_equal(again.sizes, whole.sizes)
+            assert path.read_bytes() == content
+    assert len(list(cache.iterdir())) == 7
+
+
+def test_the_digest_sees_sizes_and_masks_of_the_files():
+    def digest(**changes):
+        return prepare(source, **OPTIONS | {"data": dataclasses.replace(CROP, **changes)}).sha256
+
+    source = of_own_sizes()
+    before, native = digest(), digest(score="native")
+    assert before != native
+    source[0]["image"], source[0]["mask"] = (source[0][part].reshape(12, 8, -1) for part in ("image", "mask"))
+    assert digest() != before
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_neighbouring_slices_are_channels_of_images_for_crops(context):
+    source = of_own_sizes(channels=1)
+    for number, example in enumerate(source):
+        example["volume"] = f"v{number % 4}"
+    source.sort(key=lambda example: example["volume"])
+    dataset = prepare(source, **OPTIONS | {"data": dataclasses.replace(CROP, context=context)})
+    assert dataset.channels == 2 * context + 1
+    np.testing.assert_array_equal(dataset.images[0][..., context], source[0]["image"][..., 0])
+    np.testing.assert_array_equal(dataset.images[0][..., -1], source[1]["image"][..., 0])

@@ -1,9 +1,10 @@
 """Tiles: every pixel is covered, tiles begin where the network halves its maps, and overlaps are averaged smoothly."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sharp_unet_jax.data import tiles
+from sharp_unet_jax.data import crops, tiles
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 40, 64, 65, 200])
@@ -49,3 +50,14 @@ def test_overlaps_are_weighted_by_a_gaussian_an_eighth_of_a_tile_wide():
 def test_missing_tiles_are_an_error():
     with pytest.raises(ValueError, match="shorter"):
         tiles.join([np.zeros((4, 8, 1), np.float32)], (6, 9), (4, 8), 2)
+
+
+@pytest.mark.parametrize("size", [(17, 40), (33, 18), (3, 50)])
+@pytest.mark.parametrize(("tile", "multiple"), [((16, 16), 16), ((24, 16), 8)])
+def test_tiles_of_the_host_are_those_of_the_device(size, tile, multiple):
+    """The last tile may have a single row of the image: it is mirrored at that row, not at its own other end."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 2), np.uint8)
+    pairs = image.ravel(), np.zeros(image.shape[:2], np.uint8).ravel(), np.array([[0, *size]], np.int32)
+    (sheet,) = tiles.sheets(np.array([0]), np.array([size]), tile, multiple, 1000)
+    expected, _ = crops.take(*map(jnp.asarray, pairs), sheet.tiles, tile, tile)
+    np.testing.assert_array_equal(list(tiles.cut(image, tile, multiple)), expected)

@@ -23,10 +23,12 @@ from sharp_unet_jax.sweeps.events import Warned
 from tests import tiny_sweep
 from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import files
+from tests.uneven import uneven
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ["--config.repeats=1", "--config.folds=2", "--config.data.size=16,24", "--config.batch_size=4"]
 SETTINGS += ["--config.checkpoint_minutes=0", "--config.epochs=3"]
+CROPS = ["--config.data.fit=crop", "--config.augment.rotate=20", "--config.models=sharp_unet"]
 
 
 def config(*settings):
@@ -100,6 +102,14 @@ def alone(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_models")
+def test_four_processes_leave_the_bytes_of_four_devices_on_crops(tmp_path):
+    finish(by_open_mpi(4, tmp_path / "w", *CROPS))
+    tiny_sweep.make(tmp_path / "one", uneven(), config(*CROPS), devices=4)
+    assert files(tmp_path / "w") == files(tmp_path / "one")
+
+
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, processes):
     """A launcher starts them, so they find each other."""
@@ -124,8 +134,10 @@ def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processe
 
 
 @pytest.mark.slow  # tests/sweeps/test_sweep.py compares them in one process
-def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_path):
+@pytest.mark.parametrize("crops", [[], CROPS])
+def test_a_group_of_several_processes_reads_as_it_goes_what_it_would_hold(tmp_path, crops):
     shared = ["--config.epochs=2", "--config.devices_per_run=2", "--config.models=sharp_unet", "--config.max_runs=1"]
+    shared += crops
     for name, gigabytes in (("resident", 4.0), ("streamed", 0.0)):
         finish(by_flags(2, tmp_path / name, *shared, f"--config.data.resident_gb={gigabytes}"))
     ours, theirs = files(tmp_path / "streamed"), files(tmp_path / "resident")

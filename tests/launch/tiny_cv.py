@@ -11,6 +11,7 @@ import pytest
 from launch import cv
 from launch.console import runtime
 from tests.conftest import shrink_models, squares
+from tests.uneven import uneven
 
 
 def main() -> None:
@@ -21,7 +22,9 @@ def main() -> None:
         height = int(os.environ.get("HEIGHT", "16"))  # thousands make steps of seconds
         patch.setattr(
             "launch.console.dataset.load",
-            lambda data, console: squares(size=(height, 24)) if "FAULT" not in os.environ else 1 / 0,
+            lambda data, console: (
+                1 / 0 if "FAULT" in os.environ else uneven() if data.fit == "crop" else squares(size=(height, 24))
+            ),
         )
         patch.setattr(cv, "_report", lambda folder, console: None)  # takes seconds, and has tests of its own
         cv.main()

@@ -13,6 +13,8 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import check
 from tests.tiny_sweep import CONFIG
 
+OF_CROPS = {"scale": 0.5, "spacing": 1.5, "crops": 10, "share": "area", "foreground": 0.5, "validate": "crops"}
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -55,6 +57,23 @@ from tests.tiny_sweep import CONFIG
         ({"data": Data(window=(0, float("inf")))}, "data.window: must be low,high"),
         ({"data": Data(size=(0, 64))}, "data.size: height and width must be from 16 to 16384 pixels"),
         ({"data": Data(size=(64, 2**63))}, "data.size: height and width must be from 16 to 16384 pixels"),
+        ({"data": Data(size=(15, 64), fit="crop")}, "data.size: height and width must be from 16 to 16384 pixels"),
+        ({"data": Data(size=(64, 16385), fit="crop")}, "data.size: height and width must be from 16 to 16384 pixels"),
+        *(
+            ({"data": Data(**changes)}, f"data.{field}: is for data.fit=crop alone; got {value} with data.fit=stretch")
+            for field, value in OF_CROPS.items()
+            for changes in ({field: value},)
+        ),
+        ({"data": Data(crops=9, fit="letterbox")}, "data.crops: is for data.fit=crop alone; got 9 with .*=letterbox"),
+        ({"data": Data(fit="crop", scale=0.5, spacing=0.7)}, "data.scale: the images' resolution is set by data.spac"),
+        ({"data": Data(fit="crop", scale=0.0)}, "data.scale: must be from 0.015625 to 64, got 0.0"),
+        ({"data": Data(fit="crop", scale=float("nan"))}, "data.scale: must be from 0.015625 to 64, got nan"),
+        ({"data": Data(fit="crop", spacing=-1.0)}, "data.spacing: must be from 0 to 1000, got -1.0"),
+        ({"data": Data(fit="crop", crops=-1)}, "data.crops: must be from 0 to 10000000, got -1"),
+        ({"data": Data(fit="crop", foreground=1.1)}, "data.foreground: must be from 0 to 1, got 1.1"),
+        ({"data": Data(fit="crop", share="pixels")}, "data.share: 'pixels' is not one of image, area"),
+        ({"data": Data(fit="crop", validate="tiles")}, "data.validate: 'tiles' is not one of images, crops"),
+        ({"data": Data(score="file")}, "data.score: 'file' is not one of trained, native"),
         ({"data": Data(data_dir="a\0b")}, "data.data_dir: 'a.*b' is not <class 'str'>"),
         ({"seed": -1}, "seed: must be from 0 to 4294967295, got -1"),
         ({"folds": 101, "repeats": 100}, "folds: folds x repeats must be at most 10000, got 10100"),
@@ -87,6 +106,14 @@ def test_each_head_of_a_network_needs_a_weight():
 @pytest.mark.parametrize("split", ["authors", "own.csv"])
 def test_a_given_split_may_have_one_fold(split):
     check.config(dataclasses.replace(CONFIG, folds=1, split=split), devices=1)
+
+
+def test_crops_with_all_of_their_settings_are_accepted():
+    assert set(OF_CROPS) == set(check.CROPS_ALONE)
+    for without in ("scale", "spacing"):
+        settings = {field: value for field, value in OF_CROPS.items() if field != without}
+        data = Data(fit="crop", size=(100, 36), score="native", **settings)
+        check.config(dataclasses.replace(CONFIG, data=data), devices=1)
 
 
 def test_a_config_at_its_limits_is_accepted():

@@ -1,0 +1,135 @@
+"""Sweeps on crops: the same bytes however they are trained, and records that say what was scored."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sharp_unet_jax import decision, metrics
+from sharp_unet_jax.config import MAY_CHANGE, Augment
+from sharp_unet_jax.data import resize
+from sharp_unet_jax.storage import run_files
+from sharp_unet_jax.storage.description import read
+from sharp_unet_jax.sweeps import workdir
+from sharp_unet_jax.sweeps.events import EpochEnded, Started
+from tests.conftest import shrink_models, squares
+from tests.tiny_sweep import CONFIG, files, make, stopped_after
+from tests.uneven import CROPS, uneven
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+FEW = dataclasses.replace(CROPS, models=("sharp_unet",), epochs=3, augment=Augment(flip=0.5, rotate=20, elastic=1))
+
+
+def data(config, **changes):
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of the sweep FEW, trained without a stop."""
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        folder = tmp_path_factory.mktemp("whole") / "w"
+        make(folder, uneven(), FEW)
+    return folder
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, whole, epochs):
+    before = stopped_after(epochs, tmp_path / "w", uneven(), FEW)
+    after = make(tmp_path / "w", uneven(), FEW)
+    assert sum(isinstance(event, EpochEnded) for event in (*before, *after)) == 6
+    assert files(tmp_path / "w") == files(whole)
+
+
+def test_crops_that_are_read_as_they_go_leave_the_same_bytes(tmp_path, whole):
+    make(tmp_path / "w", uneven(), data(FEW, resident_gb=0.0))
+    ours, theirs = files(tmp_path / "w"), files(whole)
+    assert {name for name in theirs if ours[name] != theirs[name]} == {"config.json"}
+
+
+def test_groups_of_one_device_leave_the_same_bytes(tmp_path, whole):
+    make(tmp_path / "w", uneven(), FEW, devices=4)
+    assert files(tmp_path / "w") == files(whole)
+
+
+def test_the_events_say_how_many_crops_an_epoch_has(tmp_path):
+    config = dataclasses.replace(data(FEW, crops=13), epochs=1, max_runs=1)
+    (started,) = (event for event in make(tmp_path / "w", uneven(), config) if isinstance(event, Started))
+    assert started.train_images == 13
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_reported_counts_are_those_of_the_kept_probabilities(tmp_path, classes):
+    """Whole images at their own size, by tiles; an epoch was scored on crops."""
+    dataset, config = uneven(classes=classes), dataclasses.replace(data(FEW, validate="crops"), max_runs=1)
+    make(tmp_path / "w", dataset, config)
+    check_counts(tmp_path / "w", dataset, dataset.masks, config)
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_the_counts_at_the_resolution_of_the_files_are_those_of_the_kept_probabilities(tmp_path, fit):
+    dataset = uneven(native=True)
+    if fit == "stretch":
+        dataset = dataclasses.replace(squares(n=8), native=uneven(native=True).native)
+    config = dataclasses.replace(data(FEW, fit=fit, score="native"), max_runs=1)
+    make(tmp_path / "w", dataset, config)
+    record = check_counts(tmp_path / "w", dataset, dataset.native, config)
+    assert record["scoring"]["resolution"] == "native"
+
+
+def check_counts(folder, dataset, masks, config):
+    """Compare per_image.parquet with predictions.npz, which is rounded to 255ths; return the record."""
+    (path,) = folder.glob("runs/*/*/record.json")
+    record, table = json.loads(path.read_text()), pd.read_parquet(path.parent / "per_image.parquet")
+    kept = run_files.read_predictions(read(folder), record)
+    classes = len(dataset.classes)
+    counts = table[["intersection", "truth", "predicted"]].to_numpy().reshape(len(kept), classes, 3)
+    for image, probabilities, found in zip(table["image_id"].unique(), kept, counts, strict=True):
+        truth = masks[dataset.ids.index(image)]
+        restored = resize.restore(probabilities.astype(np.float32) / 255, truth.shape, config.data.fit)
+        unsure = (
+            np.abs(restored[..., 0] - 0.5) < 0.005 if classes == 2 else np.ptp(np.sort(restored)[..., -2:], -1) < 0.01
+        )
+        expected = metrics.count(decision.labels(restored, 0.5), truth, classes)
+        np.testing.assert_array_equal(found[:, 1], expected[:, 1])
+        assert abs(found - expected).max() <= unsure.sum()
+        assert unsure.mean() < 0.5 or truth.size < 10
+    score = metrics.score(counts, empty="one", binary=classes == 2)
+    assert record["jaccard"] == pytest.approx(score.means["jaccard"], abs=1e-9)
+    return record
+
+
+NEW = ("score", "scale", "spacing", "crops", "share", "foreground", "validate")
+
+
+def test_a_workdir_of_an_earlier_version_is_continued_and_read(done, dataset):
+    """It lacks the fields that crops brought."""
+    before = files(done)
+    for path in [done / "config.json", *done.glob("runs/*/*/record.json")]:
+        tree = json.loads(path.read_text())
+        for name in NEW:
+            if path.name == "config.json":
+                del tree["data"][name]
+            else:
+                del tree["config"][f"data.{name}"]
+        if path.name == "record.json":
+            del tree["scoring"]["resolution"]
+            tree = run_files.sealed({key: value for key, value in tree.items() if key != "record_sha256"})
+        path.write_text(json.dumps(tree))
+    (done / "runs/unet/repeat0-fold1/record.json").unlink()
+    assert workdir.read_config(done) == CONFIG
+    events = make(done, dataset)
+    assert [event.run.name for event in events if isinstance(event, Started)] == ["unet/repeat0-fold1"]
+    after = files(done)
+    assert {name for name in before if after[name] != before[name]} == {
+        name for name in before if name.endswith("record.json") and "unet/repeat0-fold1" not in name
+    } | {"runs/sharp_unet/repeat0-fold1/record.json"}
+    assert make(done, dataset) == []
+
+
+@pytest.mark.parametrize("name", [f"data.{name}" for name in (*NEW, "fit", "size")])
+def test_what_decides_on_crops_or_scores_may_not_change(name):
+    assert name not in MAY_CHANGE
