@@ -44,11 +44,11 @@ def sheet(config: Config, data: Dataset, seed: int = 0) -> np.ndarray:
         index = drawn[np.unique(drawn[:, 0], return_index=True)[1]]  # the first of each image
         numbers, window = index[:, -1], augment.window(config.augment, size)
     columns = [stream.read(data, index, size, size)]
-    around = [jnp.asarray(part) for part in stream.read(data, index, size, window)]
+    images, masks = map(jnp.asarray, stream.read(data, index, size, window))  # with what lies around crops
     for epoch in range(1, COLUMNS):
         draw = jnp.array([seed, epoch], jnp.uint32)
-        images, masks = augment.batch(config.augment, *around, jnp.asarray(numbers), draw, size)
-        columns.append((np.asarray(images), np.asarray(masks)))
+        changed = augment.batch(config.augment, images, masks, jnp.asarray(numbers), draw, size)
+        columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
     column = [np.concatenate([outlined(*pair) for pair in zip(*each, strict=True)]) for each in columns]
     return np.concatenate(column, axis=1)
 

@@ -2,7 +2,8 @@
 
 Reads every image and mask of the config's data set, says what it found, what launch.cv would refuse and which settings
 suit, and ends with the command to give next. --output (default: prepared/NAME) gets report.md, contact.png, images.csv
-(a row for each image) and, where images look like copies of others, groups.csv. A few steps of training are run to
+(a row for each image), crops.png for data.fit=crop and, where images look like copies of others, groups.csv. A few
+steps of training are run to
 say how long all of it will take; no network is kept. Exit code 0:
 launch.cv can train on the data set as it is; 1: launch.cv would refuse it.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -28,6 +30,7 @@ from launch.preview import contact, findings, hours, source, suggestions, traini
 from sharp_unet_jax.advice import settings
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.advice.settings import Advice
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.storage import atomic, spreadsheet
 from sharp_unet_jax.sweeps import check
 
@@ -49,33 +52,38 @@ def run(arguments: Sequence[str], console: Console) -> int:
     atomic.clear_dead(output)
     faults, notes = list(found.faults), list(found.notes)
     changes: list[Advice] = []
-    folds = 0  # as many as can be filled
+    pictures: dict[str, Image.Image] = {}
+    folds, better = 0, config  # as many as can be filled; the config with the changes
     if profile.ids:
         folds, why = settings.fold_count(config, profile)
         faults += [why] if folds != config.folds else []
         changes = suggestions.suggest(config, given, found, profile, output, device)
+        better = suggestions.applied(config, changes)
+        at, remedy = training_size.at(config.data)
         if training_size.all_empty(config, found, profile):
-            height, width = config.data.size
-            faults.append(f"at {height}x{width} all masks are empty, so little is in them: raise --config.data.size")
+            faults.append(f"at {at} all masks are empty, so little is in them: {remedy}")
         if lost := training_size.unscored(config, found, profile):
-            height, width = config.data.size
-            faults.append(f"at {height}x{width} all pixels of {first_few(lost)} are ignored: raise --config.data.size")
+            faults.append(f"at {at} all pixels of {first_few(lost)} are ignored: {remedy}")
         if len(found.classes) <= labels.MAX_CLASSES:
-            notes.append(training_size.ceiling(suggestions.applied(config, changes), found, profile))
+            notes.append(training_size.ceiling(better, found, profile))
         atomic.write_text(output / "images.csv", spreadsheet.csv(_images(profile)))
-        with atomic.replacing(output / "contact.png") as path:
-            contact.sheet(profile, found.read).save(path, "PNG")
+        pictures = _pictures(better, found, profile)
+        for name, picture in pictures.items():
+            with atomic.replacing(output / name) as path:
+                picture.save(path, "PNG")
     needed = {each.field: each.value for each in changes if suggestions.applied(config, [each]) != config}
     fields = [f"--config.{field}={value}" for field, value in (given | needed).items()]
     command = shlex.join(["python", "-m", "launch.cv", f"--config={known.config}", *fields])
-    time = hours.text(suggestions.applied(config, changes), found, [device, *others]) if folds else ""
+    time = ""
+    if folds:
+        time = hours.text(better, found, training_size.sizes(better.data, found, profile), [device, *others])
     whole = findings.text(found, profile, faults, notes, changes)
     atomic.write_text(
         output / "report.md", whole + (f"\n## Run it\n\n{time}\n\n```\n{command}\n```\n" if folds else "")
     )
     more = [f"{len(faults) - SHOWN} more, all in {output / 'report.md'}"] if len(faults) > SHOWN else []
     console.print(Markdown(findings.text(found, profile, [*faults[:SHOWN], *more], notes, changes)))
-    console.print(f"\n{output}: report.md{', contact.png, images.csv' if profile.ids else ''}")
+    console.print(f"\n{output}: {', '.join(['report.md', *pictures, *['images.csv'] * bool(profile.ids)])}")
     if faults:
         then = " Then:" if folds else ""
         console.print(f"Fix what is above, or take the settings that suit, and give this command again.{then}")
@@ -83,6 +91,15 @@ def run(arguments: Sequence[str], console: Console) -> int:
         console.print(time)
         console.print(command, soft_wrap=True)
     return 1 if faults else 0
+
+
+def _pictures(config: Config, found: source.Source, profile: Profile) -> dict[str, Image.Image]:
+    """Return the pictures to write, by name."""
+    pictures = {"contact.png": contact.sheet(profile, found.read)}
+    if config.data.fit == "crop":
+        sizes = training_size.sizes(config.data, found, profile)
+        pictures["crops.png"] = contact.crop_sheet(config.data, profile.ids, sizes, found.read)
+    return pictures
 
 
 def _images(profile: Profile) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from datasets.folder import folder_dataset_builder, settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import crops
-from sharp_unet_jax.data.resident import Dataset, prepare
+from sharp_unet_jax.data.resident import Dataset, prepare, resized
 from sharp_unet_jax.errors import InputError
 
 
@@ -49,12 +49,15 @@ def load(data: Data, console: Console) -> Dataset:
 
 def folder_name(data: Data) -> str:
     """Return the name of the folder that keeps the prepared arrays: settings share it if they prepare the same."""
-    parts = ["prepared", "x".join(map(str, data.size)), data.fit]
-    resized = True
-    if data.fit == "crop":  # the size is that of the crops, which are cut later
-        parts, resized = ["prepared", "crop"], bool(data.scale != 1 or data.spacing)
-        parts += [f"spacing{float(data.spacing)!r}" if data.spacing else f"scale{float(data.scale)!r}"] * resized
-    if resized:  # else the masks of all filters, and of all resolutions, are those of the files
+    parts = ["prepared"]
+    if data.fit != "crop":  # the size of crops matters later
+        parts.append("x".join(map(str, data.size)))
+    parts.append(data.fit)
+    if data.spacing:
+        parts.append(f"spacing{float(data.spacing)!r}")
+    elif data.scale != 1:
+        parts.append(f"scale{float(data.scale)!r}")
+    if resized(data):
         parts += [data.mask_filter] * (data.mask_filter != "nearest") + ["native"] * (data.score == "native")
     return "-".join([*parts, *[f"context{data.context}"] * (data.context > 0)])
 

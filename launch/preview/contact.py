@@ -1,16 +1,22 @@
-"""A contact sheet: typical and unusual images of a data set, with the outlines of their masks."""
+"""A contact sheet: typical and unusual images of a data set, with the outlines of their masks; and a sheet of crops."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from launch.preview.outlines import COLOURS, GAP, IGNORED, outlined
+from sharp_unet_jax import ragged
 from sharp_unet_jax.advice.profile import Profile
+from sharp_unet_jax.config import Data
+from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resize
 
 TILE = 224  # pixels of a picture's longer side
 COLUMNS, MOST = 6, 30  # pictures in a row; pictures in all
+CROPS, SHEET, NARROW = 12, 1400, 160  # crops that are drawn; pixels of their sheet, and of a caption
 LINE = 15  # pixels of a line of text
 
 
@@ -82,8 +88,40 @@ def sheet(profile: Profile, read: Callable[[int], tuple[np.ndarray, np.ndarray]]
     return paper
 
 
-def _short(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+def crop_sheet(
+    data: Data, ids: Sequence[str], sizes: NDArray[np.int64], read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+) -> Image.Image:
+    """Draw crops of a few images as training draws them, pixel by pixel, each with its image's id and its place.
+
+    `sizes` (n, 2) are of the images at the resolution of training; `read` is that of `sheet`.
+    """
+    chosen = np.unique(np.linspace(0, len(ids) - 1, CROPS).astype(int)).tolist()
+    each = dataclasses.replace(data, crops=-(-CROPS // len(chosen)))
+    cuts = []
+    for index in chosen:  # one after another, since images may be large
+        height, width = sizes[index].tolist()
+        image, mask = resize(*read(index), (height, width), data.fit, data.mask_filter)
+        drawn = crops.draw(np.zeros(1, np.int64), sizes[[index]], [crops.points(mask)], each, seed=index, epoch=1)
+        images, masks = ragged.of([image]), ragged.of([mask])
+        for crop in drawn:
+            where = f"row {crop[1]}, column {crop[2]} of {height}x{width}"
+            cuts.append((ids[index], where, outlined(*crops.cut(images, masks, crop, data.size, data.size))))
+    font, height, width = ImageFont.load_default(12), data.size[0] + GAP, max(data.size[1] + GAP, NARROW)
+    columns = max(1, min(len(cuts), SHEET // width))
+    paper = Image.new("RGB", (columns * width, -(-len(cuts) // columns) * (height + 2 * LINE)), "white")
+    draw = ImageDraw.Draw(paper)
+    for number, (name, where, picture) in enumerate(cuts):
+        left, top = number % columns * width, number // columns * (height + 2 * LINE)
+        paper.paste(Image.fromarray(picture), (left, top))
+        for line, text in enumerate((name, where)):
+            draw.text((left + 2, top + height + line * LINE), _short(text, draw, font, width - GAP), "black", font)
+    return paper
+
+
+def _short(
+    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int = TILE
+) -> str:
     """Cut letters out of the middle of a text until it is no wider than a picture."""
-    while draw.textlength(text, font) > TILE:
+    while draw.textlength(text, font) > width:
         text = text[: len(text) // 2 - 2] + "…" + text[len(text) // 2 + 1 :]
     return text

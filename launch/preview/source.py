@@ -14,13 +14,17 @@ from rich.console import Console
 from datasets.errors import DamagedError, DataError, MissingError
 from datasets.files import local
 from datasets.folder import check, labels, layout
+from datasets.folder.names import first_few
 from datasets.folder.scan import by_slice
 from datasets.folder.settings import settings
+from datasets.formats.stack import Spacing
 from launch.console import dataset
 from launch.console.progress import track
 from sharp_unet_jax.advice.profile import ImageProfile, Profile, profile_image
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import neighbours, pixels
+from sharp_unet_jax.data.resize import trained_size
+from sharp_unet_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Source:
     faults: list[str]  # why launch.cv would refuse the data set
     notes: list[str]  # what launch.cv would not refuse, but the user should know
     proposed: dict[str, Any] = dataclasses.field(default_factory=dict)  # fields of data, to read refused masks with
+    spacings: list[Spacing] = dataclasses.field(default_factory=list)  # of the pixels, 0 where nobody knows; [] of none
 
 
 def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
@@ -63,7 +68,8 @@ def inspect(data: Data, console: Console) -> tuple[Source, Profile]:
         ids=[found.ids[index] for index in good],
         groups=[found.groups[index] for index in good],
         read=lambda index: found.read(good[index]),
-        faults=[*found.faults, *(fault for fault in seen if isinstance(fault, str))],
+        faults=[*found.faults, *(fault for fault in seen if isinstance(fault, str)), *_without_spacing(found, data)],
+        spacings=[found.spacings[index] for index in good],
     )
     return rest, Profile(rest.ids, rest.groups, rest.classes, [one for one in seen if isinstance(one, ImageProfile)])
 
@@ -93,6 +99,7 @@ def _folder(data: Data, console: Console) -> Source:
         description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
         faults=checked.faults + ([neighbours.missing(alone[0], data.context)] if data.context and alone else []),
         notes=checked.notes,
+        spacings=[found.spacings[number] for number, _, _ in names],
         proposed=checked.suits,
     )
 
@@ -106,6 +113,7 @@ def _built(data: Data, console: Console) -> Source:
     undecoded = {key: tfds.decode.SkipDecoding() for key in ("image", "mask")}
     plain = builder.as_data_source(split="train", decoders=undecoded)
     names = [(example["id"].decode(), example["group"].decode()) for example in plain]
+    spacings = [tuple(map(float, example.get("spacing", (0, 0)))) for example in plain]
     alone = [example["id"].decode() for example in plain if data.context and not example["volume"]]
     channels = features["image"].shape[-1]
 
@@ -123,7 +131,19 @@ def _built(data: Data, console: Console) -> Source:
         description=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
         faults=[neighbours.missing(alone[0], data.context)] if alone else [],
         notes=[],
+        spacings=[(height, width) for height, width in spacings],
     )
+
+
+def _without_spacing(found: Source, data: Data) -> list[str]:
+    """Say which images cannot be brought to a common spacing."""
+    reasons: dict[str, list[str]] = {}
+    for id_, spacing in zip(found.ids, found.spacings, strict=True):
+        try:
+            trained_size((1, 1), data, spacing)
+        except InputError as error:
+            reasons.setdefault(str(error), []).append(id_)
+    return [f"{first_few(ids)}: {reason}" for reason, ids in reasons.items()]
 
 
 def _nothing(index: int) -> tuple[np.ndarray, np.ndarray]:

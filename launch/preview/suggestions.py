@@ -7,7 +7,9 @@ from pathlib import Path
 import jax
 import pandas as pd
 
+from datasets.folder import labels
 from launch.console import config as configs
+from launch.preview import training_size
 from launch.preview.source import Source
 from sharp_unet_jax.advice import memory, settings
 from sharp_unet_jax.advice.profile import Profile
@@ -28,8 +30,19 @@ def suggest(
     # The settings of a built-in data set are its paper's.
     kept = {*given, *(() if config.data.builder == "folder" else ("data.size", "data.fit", "batch_size"))}
     room, fast = memory.at_hand(device), device.platform != "cpu"
-    better, channels = applied(config, changes), neighbours.channels(source.channels, config.data.context)
-    return changes + settings.settings(better, profile, channels=channels, room=room, fast=fast, kept=kept)
+    channels = neighbours.channels(source.channels, config.data.context)
+
+    def suits(config: Config) -> list[Advice]:
+        sizes = training_size.sizes(config.data, source, profile)
+        return settings.settings(config, profile, sizes, channels=channels, room=room, fast=fast, kept=kept)
+
+    better = applied(config, changes)
+    found = suits(better)
+    whole = "data.fit" not in kept and better.data.fit != "crop"
+    if whole and (why := _crops(applied(better, found), source, profile)):
+        of_crops = [Advice("data.fit", "crop", why)]
+        found = of_crops + suits(applied(better, of_crops))
+    return changes + found
 
 
 def applied(config: Config, changes: Sequence[Advice]) -> Config:
@@ -37,6 +50,14 @@ def applied(config: Config, changes: Sequence[Advice]) -> Config:
     for each in changes:
         config = configs.override(config, each.field, each.value)
     return config
+
+
+def _crops(config: Config, source: Source, profile: Profile) -> str:
+    """Say why crops suit better than the size of the config; "" if they do not."""
+    size = config.data.size
+    if settings.shrinkage(profile.sizes, size) < settings.SHRUNK or len(source.classes) > labels.MAX_CLASSES:
+        return ""  # without a look at the masks, which takes time
+    return settings.crops(profile.sizes, size, training_size.ceilings(config.data, source, profile))
 
 
 def _reading(source: Source) -> list[Advice]:

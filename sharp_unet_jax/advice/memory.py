@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import psutil
 from flax import nnx
+from numpy.typing import NDArray
 
 from sharp_unet_jax import losses
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import tiles
 from sharp_unet_jax.training import network
 
 
@@ -54,6 +57,28 @@ def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need
         return _bytes(jax.eval_shape(residuals, params, stats, image, mask))
 
     return Need(4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), segmenter.stride)
+
+
+def resident(
+    config: Config, sizes: NDArray[np.int64], *, channels: int, num_classes: int, multiple: int, batch: int
+) -> int:
+    """Return the bytes that lie on a device throughout: the data set, if it may, and the canvas of whole images.
+
+    Args:
+        config: of the sweep.
+        sizes: heights and widths of the images at the resolution of training, (n, 2).
+        channels: of the images.
+        num_classes: of the network.
+        multiple: the network's stride.
+        batch: tiles that are predicted together.
+    """
+    of_crops = config.data.fit == "crop"
+    pixels = int(sizes.prod(axis=1).sum()) if of_crops else len(sizes) * math.prod(config.data.size)
+    images = pixels * (channels + 1)
+    kept = images if images <= 1e9 * config.data.resident_gb else 0
+    # The canvas has the sum of probabilities, its weights and labels; probabilities and decisions are made of it.
+    joined = math.prod(tiles.canvas(sizes, config.data.size, multiple, batch)) if of_crops else 0
+    return kept + joined * (8 * num_classes + 6)
 
 
 def at_hand(device: jax.Device) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharp_unet_jax.advice import memory
+from sharp_unet_jax.advice import duration, memory
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import num_classes
@@ -16,6 +16,8 @@ from sharp_unet_jax.sweeps import plan
 
 DISTORTION = 0.05  # largest relative change of the aspect that stretching may cause
 STEPS = 4  # fewest steps of an epoch
+LOST = 0.9  # Jaccard of a mask resized there and back below which resizing loses objects
+SHRUNK = 2.0  # times that an image is higher and wider than the size of training, from which on crops show more
 ROOM = 0.8  # share of the memory that a run may fill; programs and fragmentation take the rest
 
 
@@ -56,14 +58,54 @@ def fit(sizes: NDArray[np.int64], size: Size) -> tuple[Fit, str]:
     return "letterbox", f"stretching would change aspects by up to {worst:.0%}; padding takes {padded:.0%} on average"
 
 
+def crop_size(sizes: NDArray[np.int64], most: int, multiple: int) -> Size:
+    """Choose the size (H, W) of crops: a square of `most` pixels at most, no side longer than the median image's.
+
+    `sizes` and `multiple` are those of `size`.
+    """
+    sides = np.minimum(np.median(sizes, axis=0), np.sqrt(most)) // multiple
+    height, width = (multiple * max(int(side), -(-16 // multiple)) for side in sides)
+    return height, width
+
+
+def shrinkage(sizes: NDArray[np.int64], size: Size) -> float:
+    """Return how many times higher and wider than `size` the images are, in the median."""
+    return float(np.median(np.sqrt(sizes.prod(axis=1) / np.prod(size))))
+
+
+def crops(sizes: NDArray[np.int64], size: Size, ceilings: NDArray[np.float64]) -> str:
+    """Say why crops of the images suit better than images resized to `size`; "" if they do not.
+
+    Args:
+        sizes: heights and widths of the images, (n, 2).
+        size: of training, at which images are whole.
+        ceilings: of some masks, see `profile.ceiling`, without those that are NaN.
+    """
+    times = shrinkage(sizes, size)
+    if times < SHRUNK or not len(ceilings) or np.median(ceilings) >= LOST:
+        return ""
+    return (
+        f"images are {times:.1f} times as high and wide as {size[0]}x{size[1]}; resized to it and back, half of the "
+        f"masks have a Jaccard of at most {np.median(ceilings):.2f} with the originals: crops lose nothing"
+    )
+
+
 def settings(
-    config: Config, profile: Profile, *, channels: int, room: int, fast: bool, kept: Collection[str]
+    config: Config,
+    profile: Profile,
+    sizes: NDArray[np.int64],
+    *,
+    channels: int,
+    room: int,
+    fast: bool,
+    kept: Collection[str],
 ) -> list[Advice]:
-    """Choose size, fit, folds and batch size.
+    """Choose size, fit, folds and batch size. Crops stay crops.
 
     Args:
         config: what the user asked for.
         profile: of the data set.
+        sizes: heights and widths of the images at the resolution of training, (n, 2); for crops alone.
         channels: of its images.
         room: bytes of memory at hand.
         fast: the device is no CPU.
@@ -75,12 +117,18 @@ def settings(
     pixel = need.image / np.prod(config.data.size)  # bytes
     most = min(512 * 512 if fast else 256 * 256, max(int((ROOM * room - need.state) / (2 * pixel)), 32 * 32))
     data, advice = config.data, []
-    if "data.size" not in kept:
-        data = dataclasses.replace(data, size=size(profile.sizes, most, max(each.multiple for each in needs)))
+    multiple = max(each.multiple for each in needs)
+    is_crop = config.data.fit == "crop"
+    if "data.size" not in kept and is_crop:
+        data = dataclasses.replace(data, size=crop_size(sizes, most, multiple))
+        why = f"the size of crops, no larger than the median image{'' if fast else '; more costs time on a CPU'}"
+        advice.append(Advice("data.size", ",".join(map(str, data.size)), why))
+    elif "data.size" not in kept:
+        data = dataclasses.replace(data, size=size(profile.sizes, most, multiple))
         middle = "x".join(str(int(side)) for side in np.median(profile.sizes, axis=0))
         why = f"the aspect of the images, whose median is {middle}; more costs time{'' if fast else ' on a CPU'}"
         advice.append(Advice("data.size", ",".join(map(str, data.size)), why))
-    if "data.fit" not in kept:
+    if "data.fit" not in kept and not is_crop:
         kind, why = fit(profile.sizes, data.size)
         advice.append(Advice("data.fit", kind, why))
     number, why = fold_count(config, profile)
@@ -89,9 +137,16 @@ def settings(
     images = len(profile.ids)
     tested = 1 / number if number > 1 else 0.2
     training = images * (1 - tested) * (1 - config.inner_validation * (config.protocol == "nested"))
+    training = duration.seen(dataclasses.replace(config, data=data), sizes, training)
     image = int(pixel * np.prod(data.size))
-    resident = images * int(np.prod(data.size)) * (channels + 1)
-    fixed = need.state + resident * (resident <= 1e9 * data.resident_gb)
+    fixed = need.state + memory.resident(
+        dataclasses.replace(config, data=data),
+        sizes,
+        channels=channels,
+        num_classes=classes,
+        multiple=multiple,
+        batch=config.batch_size,
+    )
     fitting = max(int((ROOM * room - fixed) / image), 0)
     batch = config.batch_size
     while "batch_size" not in kept and batch > 1 and (batch > fitting or batch * STEPS > training):

@@ -168,17 +168,22 @@ def prepare(
     return dataset
 
 
+def resized(data: Data) -> bool:
+    """Say whether images are resized at all; else neither `mask_filter` nor `score` changes an array."""
+    return data.fit != "crop" or data.scale != 1 or data.spacing > 0
+
+
 def _settings(data: Data) -> dict[str, Any]:
     """Return the settings that prepared arrays depend on, as JSON has them; crops have any size."""
-    names = ("fit", "mask_filter", "context", "score", "scale", "spacing")
+    names = ("fit", "context", *(("mask_filter", "score", "scale", "spacing") if resized(data) else ()))
     return {name: getattr(data, name) for name in names} | ({} if data.fit == "crop" else {"size": [*data.size]})
 
 
 def _parts(data: Data) -> dict[str, bool]:
     """Return the arrays that a data set has, by name, and whether their images have their own sizes."""
     own_sizes = data.fit == "crop"
-    resized = not own_sizes or data.scale != 1 or data.spacing > 0  # else the masks are as they are in the files
-    return {"images": own_sizes, "masks": own_sizes} | ({"native": True} if data.score == "native" and resized else {})
+    native = {"native": True} if data.score == "native" and resized(data) else {}
+    return {"images": own_sizes, "masks": own_sizes} | native
 
 
 def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:

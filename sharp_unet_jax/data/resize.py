@@ -37,7 +37,7 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
                 "set data.spacing=0, or give files that say it"
             )
         # As built sets hold it: a file that is predicted gets the size at which it was trained on.
-        own_spacing = np.float32(spacing)
+        own_spacing = np.asarray(spacing, np.float32)
         factors = float(own_spacing[0]) / data.spacing, float(own_spacing[1]) / data.spacing
         if not all(1 / 64 <= factor <= 64 for factor in factors):  # the limits of data.scale
             raise InputError(

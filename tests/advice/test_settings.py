@@ -67,7 +67,8 @@ CONFIG = Config(data=Data(builder="folder", size=(256, 256)), protocol="nested",
 
 
 def advised(config=CONFIG, n=100, room=2**34, fast=False, kept=(), **options):
-    found = settings.settings(config, profile_of(n, **options), channels=1, room=room, fast=fast, kept=kept)
+    profile = profile_of(n, **options)
+    found = settings.settings(config, profile, profile.sizes, channels=1, room=room, fast=fast, kept=kept)
     return {each.field: each for each in found}
 
 
@@ -96,3 +97,64 @@ def test_few_images_make_small_batches_and_fewer_folds():
     assert "2 images" in why
     grouped = dataclasses.replace(CONFIG, grouped=True)
     assert settings.fold_count(grouped, profile_of(20, groups=[str(i % 4) for i in range(20)]))[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "expected"),
+    [
+        ([(2000, 3000), (1000, 1500), (1024, 1360)], 256 * 256, (256, 256)),
+        ([(2000, 3000)], 512 * 512, (512, 512)),
+        ([(200, 3000)], 256 * 256, (192, 256)),  # no side is longer than the median image's
+        ([(100, 100), (130, 100), (300, 300)], 256 * 256, (128, 96)),
+        ([(20, 20)], 256 * 256, (32, 32)),
+        ([(2000, 3000)], 100 * 100, (96, 96)),  # by memory
+    ],
+)
+def test_size_of_crops(images, most, expected):
+    assert settings.crop_size(np.array(images), most, 32) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "best", "advised"), [(600, 0.8, True), (500, 0.8, False), (600, 0.95, False), (600, None, False)]
+)
+def test_crops_are_advised_where_whole_images_lose_objects(side, best, advised):
+    """Twice the size of training at least, and masks that lose a tenth by resizing."""
+    ceilings = np.array([best - 0.02, best, 0.99] if best else [])
+    why = settings.crops(np.array([(side, side)] * 4), (256, 256), ceilings)
+    assert bool(why) == advised
+    if advised:
+        assert "2.3 times as high and wide as 256x256" in why
+        assert "at most 0.80 with the originals" in why
+
+
+CROPS = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, fit="crop"))
+
+
+@pytest.mark.usefixtures("needs")
+def test_crops_stay_crops_and_fit_into_memory():
+    plenty, little = (advised(CROPS, room=room, size=(600, 700)) for room in (2**34, int(1.25 * 2**30) + 2**21))
+    assert "data.fit" not in plenty
+    assert (plenty["data.size"].value, plenty["batch_size"].value) == ("256,256", "8")
+    assert little["data.size"].value == "32,32"
+    assert advised(CROPS, fast=True, size=(600, 700))["data.size"].value == "512,512"
+    # 64 images of 420,000 pixels train on average: 410 crops of 256x256, 52 steps of 8
+    assert "; 52 steps an epoch" in plenty["batch_size"].why
+
+
+@pytest.mark.usefixtures("needs")
+def test_few_crops_make_small_batches():
+    few = dataclasses.replace(CROPS, data=dataclasses.replace(CROPS.data, crops=10))
+    assert advised(few)["batch_size"].value == "2"  # four steps at least
+
+
+@pytest.mark.usefixtures("needs")
+def test_images_of_any_size_and_their_canvas_are_counted():
+    """100 images of 600x700 with one channel and a mask are 84 MB; one on a canvas takes 14 bytes a pixel."""
+    why = advised(CROPS, room=2**34, size=(600, 700))["batch_size"].why
+    height, width = 8 * 256, 768  # eight tiles below each other are higher than an image
+    held = 100 * 600 * 700 * 2 + 14 * height * width
+    expected = (2**30 + held + 8 * 1000 * 256 * 256) / 2**30
+    assert why.startswith(f"takes about {expected:.2g} of 16 GiB")
+    streamed = dataclasses.replace(CROPS, data=dataclasses.replace(CROPS.data, resident_gb=0.0))
+    less = advised(streamed, room=2**34, size=(600, 700))["batch_size"].why
+    assert less.startswith(f"takes about {expected - 100 * 600 * 700 * 2 / 2**30:.2g} of 16 GiB")

@@ -288,10 +288,10 @@ VARIANTS = {
     "native": Data(size=(8, 12), score="native"),
     "antialiased": Data(size=(8, 12), mask_filter="antialiased"),
     "crop": CROP,
-    "crop, native": dataclasses.replace(CROP, score="native"),
+    "crop, scale, native": dataclasses.replace(CROP, scale=2.0, score="native"),
     "crop, scale": dataclasses.replace(CROP, scale=2.0),
     "crop, spacing": dataclasses.replace(CROP, spacing=1.0),
-    "crop, another filter": dataclasses.replace(CROP, mask_filter="any"),
+    "crop, scale, another filter": dataclasses.replace(CROP, scale=2.0, mask_filter="any"),
 }
 
 
@@ -311,6 +311,14 @@ def test_a_cache_for_crops_serves_crops_of_any_size(tmp_path):
     assert len(again.ids) == 8
 
 
+@pytest.mark.parametrize("change", [{"score": "native"}, {"mask_filter": "any"}])
+def test_what_resizes_nothing_changes_no_array(tmp_path, change):
+    """Masks of the files are those that are trained on: they are kept once."""
+    prepare(of_own_sizes(), cache=tmp_path / "toy", **CROPS)
+    again = prepare([], cache=tmp_path / "toy", **OPTIONS | {"data": dataclasses.replace(CROP, **change)})
+    assert again.native is None
+
+
 def test_a_cache_of_an_earlier_version_is_taken(tmp_path):
     """Its names.json holds no settings."""
     prepare(examples(), cache=tmp_path / "toy", **OPTIONS)
@@ -319,7 +327,7 @@ def test_a_cache_of_an_earlier_version_is_taken(tmp_path):
 
 
 def test_a_damaged_cache_of_crops_is_written_again(tmp_path):
-    cache, options = tmp_path / "toy", OPTIONS | {"data": dataclasses.replace(CROP, score="native")}
+    cache, options = tmp_path / "toy", OPTIONS | {"data": dataclasses.replace(CROP, scale=0.5, score="native")}
     whole = prepare(of_own_sizes(), cache=cache, **options)
     for path in sorted(cache.iterdir()):
         content = path.read_bytes()
@@ -337,10 +345,10 @@ def test_the_digest_sees_sizes_and_masks_of_the_files():
         return prepare(source, **OPTIONS | {"data": dataclasses.replace(CROP, **changes)}).sha256
 
     source = of_own_sizes()
-    before, native = digest(), digest(score="native")
+    before, native = digest(scale=0.5), digest(scale=0.5, score="native")
     assert before != native
     source[0]["image"], source[0]["mask"] = (source[0][part].reshape(12, 8, -1) for part in ("image", "mask"))
-    assert digest() != before
+    assert digest(scale=0.5) != before
 
 
 @pytest.mark.parametrize("context", [1, 2])

@@ -118,7 +118,7 @@ def test_prepare_counts_the_channels_of_neighbours_and_suggests_groups(sweep, tm
     assert seen == [3]
     monkeypatch.setattr(duration, "measure", lambda *args, channels, **options: seen.append(channels) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        hours.text(config, found, jax.devices()[:1])
+        hours.text(config, found, profile.sizes, jax.devices()[:1])
     assert seen == [3, 3]
     assert [(each.field, each.value) for each in advice] == [("grouped", "true")]
 

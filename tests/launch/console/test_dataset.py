@@ -74,7 +74,7 @@ CROP = Data(fit="crop")
         ({}, {"score": "native"}, True),  # images are of their own resolution already
         ({}, {"mask_filter": "any"}, True),
         ({}, {"scale": 0.5}, False),
-        ({"scale": 0.5}, {"scale": 0.5000000001}, False),
+        ({"scale": 0.5}, {"scale": 0.55}, False),
         ({"scale": 2}, {"scale": 2.0}, True),
         ({"scale": 0.5}, {"spacing": 0.5}, False),
         ({"spacing": 0.5}, {"spacing": 0.7}, False),
@@ -108,6 +108,11 @@ def test_settings_share_a_folder_exactly_where_they_prepare_the_same_arrays(tmp_
     sets = [prepare(source, name="two", classes=("background", "cell"), data=each) for each in settings]
     assert (sets[0].sha256 == sets[1].sha256) == same
     assert (dataset.folder_name(settings[0]) == dataset.folder_name(settings[1])) == same
+
+
+def test_settings_that_differ_in_the_last_digit_have_two_folders():
+    names = {dataset.folder_name(Data(fit="crop", scale=scale)) for scale in (0.1234567, 0.12345671)}
+    assert len(names) == 2  # a large picture can differ by them
 
 
 def pictures(top, sizes):

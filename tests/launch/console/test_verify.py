@@ -47,7 +47,7 @@ def test_a_signal_stops_it_at_the_end_of_the_epoch(done, monkeypatch, dataset, n
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     monkeypatch.setattr("launch.console.config.load", lambda name: CONFIG)
 
-    def show(events, *_):
+    def show(events, *_, **options):
         for event in events:
             if isinstance(event, Started):
                 signal.raise_signal(number)

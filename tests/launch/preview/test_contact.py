@@ -3,8 +3,9 @@
 import numpy as np
 
 from launch.preview import contact
-from launch.preview.outlines import IGNORED
+from launch.preview.outlines import COLOURS, GAP, IGNORED
 from sharp_unet_jax.advice.profile import Profile, profile_image
+from sharp_unet_jax.config import Data
 from sharp_unet_jax.metrics import IGNORE
 from tests.advice.test_profile import pictures
 from tests.launch.preview.pairs import squares
@@ -57,3 +58,25 @@ def test_copies_and_the_most_of_each_class_are_shown():
     typical = [reasons == [] for reasons in why.values()]
     assert any(typical)
     assert typical == sorted(typical)  # they come last
+
+
+def test_crops_are_drawn_pixel_by_pixel_and_some_are_centred_on_objects():
+    """Two grey pictures, one of 60x80 and one narrower than a crop; the first one has an object of 3x3 pixels."""
+    masks = [np.zeros((600, 800), np.uint8), np.zeros((90, 20), np.uint8)]
+    masks[0][400:403, 600:603] = 1
+    pairs = [(np.full((*mask.shape, 1), 100 + index, np.uint8), mask) for index, mask in enumerate(masks)]
+    sizes = np.array([mask.shape for mask in masks])
+    data = Data(fit="crop", size=(64, 48), foreground=0.5)
+    sheet = np.asarray(contact.crop_sheet(data, ["a", "b"], sizes, lambda index: pairs[index]))
+    high, wide = 64 + GAP + 2 * contact.LINE, contact.NARROW
+    assert sheet.shape == (2 * high, contact.SHEET // wide * wide, 3)
+    crops = [sheet[row * high :][:64, column * wide :][:, :48] for row in (0, 1) for column in range(8)]
+    drawn = [crop for crop in crops if not (crop == 255).all()]
+    assert len(drawn) == contact.CROPS
+    assert all((crop == 100).any() for crop in drawn[:6])
+    assert all((crop == 101).any() and not (crop == 100).all(axis=-1).any() for crop in drawn[6:])
+    assert all((crop[:, 20:] != 101).any() for crop in drawn[6:])  # beyond the image is striped
+    outlines = [(crop == COLOURS[0]).all(axis=-1) for crop in drawn[:6]]
+    centres = [np.argwhere(outline).mean(axis=0) for outline in outlines if outline.any()]
+    assert centres
+    assert all(abs(centre - (32, 24)).max() <= 2 for centre in centres)

@@ -1,6 +1,7 @@
 """Settings that suit: names of classes, groups of related images, and fields that the user gave."""
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,7 +22,9 @@ def suggest(tmp_path, images, *, config=CONFIG, given=(), groups=None, faults=()
     each = [profile_image(image, mask, 2) for image, mask in zip(images, squares(len(images), value=1), strict=True)]
     ids, classes = ids or [f"{chr(97 + index)}" for index in range(len(images))], ("background", "cell")
     profile = Profile(ids, groups or ids, classes, each)
-    source = Source("mine", ids, profile.groups, classes, 3, None, {}, "", list(faults), [], proposed or {})
+    pairs = list(zip(images, squares(len(images), value=1), strict=True))
+    options = {"faults": list(faults), "notes": [], "proposed": proposed or {}}
+    source = Source("mine", ids, profile.groups, classes, 3, pairs.__getitem__, {}, "", **options)
     advice = suggestions.suggest(config, given, source, profile, tmp_path, jax.devices()[0])
     return {each.field: each.value for each in advice}
 
@@ -90,3 +93,31 @@ def test_proposed_classes_and_fields_that_were_given(tmp_path):
 def test_sizes_of_a_built_in_data_set_are_its_papers(tmp_path):
     config = Config(data=Data(builder="phantom"), models=("unet",))
     assert not {"data.size", "data.fit"} & set(suggest(tmp_path, pictures(12), config=config))
+
+
+def dots(n, side):
+    """Masks of dots of 3x3 pixels, and images that show them."""
+    masks = np.zeros((n, side, side), np.uint8)
+    for mask, rng in zip(masks, np.random.default_rng(0).spawn(n), strict=True):
+        for row, column in rng.integers(0, side // 4, (side // 4, 2)) * 4:
+            mask[row : row + 3, column : column + 3] = 1
+    return np.repeat(masks[..., None] * 200, 3, axis=-1), masks
+
+
+@pytest.mark.parametrize(
+    ("given", "side", "fit"),
+    [
+        ({}, 640, "crop"),
+        ({}, 320, "stretch"),  # not twice the size of training
+        ({"data.fit": "letterbox"}, 640, None),
+        ({"data.size": "256,256"}, 640, "crop"),
+    ],
+)
+def test_crops_suit_small_objects_in_large_images(tmp_path, monkeypatch, given, side, fit):
+    images, masks = dots(6, side)
+    monkeypatch.setattr("tests.launch.preview.test_suggestions.squares", lambda n, value: masks)
+    config = suggestions.applied(CONFIG, [suggestions.Advice("data.size", "256,256", "")])
+    advice = suggest(tmp_path, list(images), config=config, given=given)
+    assert advice.get("data.fit") == fit
+    if fit == "crop":
+        assert ("data.size" in advice) == ("data.size" not in given)

@@ -57,3 +57,46 @@ def test_the_ceiling_is_1_at_the_masks_own_size_and_lower_below(side):
 
 def test_empty_masks_have_no_ceiling():
     assert "empty" in training_size.ceiling(*prepared(np.zeros((2, 32, 32), np.uint8), (16, 16)))
+
+
+def with_crops(parts, **fields):
+    config, source, profile = parts
+    return dataclasses.replace(config, data=Data(fit="crop", size=(16, 16), **fields)), source, profile
+
+
+def test_crops_lose_nothing_unless_their_images_are_shrunk():
+    masks = np.zeros((2, 128, 128), np.uint8)
+    masks[:, 51, 51] = 1
+    parts = prepared(masks, (16, 16))
+    assert "at their own resolution" in training_size.ceiling(*with_crops(parts))
+    assert not training_size.all_empty(*with_crops(parts))
+    assert training_size.all_empty(*with_crops(parts, scale=0.1))
+    assert "resized to data.scale=0.1 (crop) and back have a Jaccard of 0.000" in training_size.ceiling(
+        *with_crops(parts, scale=0.1)
+    )
+
+
+def test_sizes_by_scale_and_by_spacing():
+    _, source, profile = prepared(np.zeros((2, 100, 60), np.uint8), (16, 24))
+    source = dataclasses.replace(source, spacings=[(0.5, 0.25), (0.0, 0.0)])
+
+    def sizes(**fields):
+        return training_size.sizes(Data(size=(16, 24), **fields), source, profile).tolist()
+
+    assert sizes() == [[16, 24]] * 2
+    assert sizes(fit="crop") == [[100, 60]] * 2
+    assert sizes(fit="crop", scale=0.5) == [[50, 30]] * 2
+    # 50 x 15 mm; the other picture, whose spacing nobody knows, is a fault of its own
+    assert sizes(fit="crop", spacing=0.5) == [[100, 30], [100, 60]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, ("16x24", "raise --config.data.size")),
+        ({"fit": "crop", "scale": 0.5}, ("data.scale=0.5", "raise --config.data.scale")),
+        ({"fit": "crop", "spacing": 2.0}, ("data.spacing=2", "lower --config.data.spacing")),
+    ],
+)
+def test_the_setting_that_decides_on_the_resolution_is_named(fields, words):
+    assert training_size.at(Data(size=(16, 24), **fields)) == words
