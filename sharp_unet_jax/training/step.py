@@ -98,11 +98,11 @@ def train_step(
     Returns:
         The state after the step, and the sum of the images' losses, () float32.
     """
+    settings, size, is_crop = definition.config.augment, definition.size, definition.config.data.fit == "crop"
+    images, masks, _ = gather(definition, pairs, index, augment.window(settings, size) if is_crop else size)
     chex.assert_shape(weight, index.shape[:1])
     chex.assert_type(weight, jnp.float32)
-    count, settings, size = jnp.sum(weight), definition.config.augment, definition.size
-    is_crop = definition.config.data.fit == "crop"
-    images, masks, _ = gather(definition, pairs, index, augment.window(settings, size) if is_crop else size)
+    count = jnp.sum(weight)
     if draw is not None:
         images, masks = augment.batch(settings, images, masks, index[:, -1] if is_crop else index, draw, size)
     batch = Pairs(images, masks)
