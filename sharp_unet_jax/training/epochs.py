@@ -55,8 +55,8 @@ class Program:
     tile_step: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
     blank: Callable[[], Canvas]  # `canvas.blank`, of the size of `canvas_size`
     paste: Callable[..., Canvas]  # `canvas.paste`
-    probabilities: Callable[[Canvas], jax.Array]  # `canvas.probabilities`
-    read: Callable[[Canvas], tuple[jax.Array, ...]]  # `read_canvas`
+    canvas_probabilities: Callable[[Canvas], jax.Array]  # `canvas.probabilities`
+    canvas_counts: Callable[[Canvas], tuple[jax.Array, ...]]  # `canvas_counts`
 
     @functools.cached_property
     def replicated(self) -> NamedSharding:
@@ -112,14 +112,20 @@ class Program:
         for pairs, batch in zip(self._pairs(index, self.definition.size), index, strict=True):
             yield jax.device_get(self.predict_step(params, stats, pairs, self.place(batch)))
 
-    def join(self, params: Params, stats: Params, index: np.ndarray, weight: np.ndarray) -> tuple[Canvas, np.ndarray]:
-        """Return the tiles of a sheet on a canvas, and the loss (S, B) of each; `params` and `stats` on the devices."""
+    def join(
+        self, params: Params, stats: Params, index: np.ndarray, weight: np.ndarray, read: Callable[[Canvas], Any]
+    ) -> tuple[Any, np.ndarray]:
+        """Join the tiles of a sheet on a canvas; return what `read` finds on it and the loss (S, B) of each tile.
+
+        `params` and `stats` are on the devices, the results on the host. The canvas ends here: it may be of gigabytes,
+        and there should be one.
+        """
         sheet, losses = self.blank(), []
         for pairs, *batch in zip(self._pairs(index, self.definition.size), index, weight, strict=True):
             probabilities, masks, loss = self.tile_step(params, stats, pairs, self.place(batch[0]))
             sheet = self.paste(sheet, probabilities, masks, *distributed.put(tuple(batch), self.replicated))
             losses.append(loss)
-        return sheet, np.stack(jax.device_get(losses))
+        return jax.device_get(read(sheet)), np.stack(jax.device_get(losses))
 
     def place(self, array: np.ndarray) -> jax.Array:
         """Return a batch's array (B, ...) on the devices, which share it."""
@@ -240,8 +246,8 @@ def build(
         tile_step=bound(step.tile_step),
         blank=jit(functools.partial(canvas.blank, sheet, dataset.num_classes)),
         paste=jit(canvas.paste, donate_argnums=0),
-        probabilities=jit(canvas.probabilities),
-        read=bound(read_canvas),
+        canvas_probabilities=jit(canvas.probabilities),
+        canvas_counts=bound(canvas_counts),
     )
 
 
@@ -325,7 +331,7 @@ def eval_loop(
     return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
 
 
-def read_canvas(definition: Definition, sheet: Canvas) -> tuple[jax.Array, ...]:
+def canvas_counts(definition: Definition, sheet: Canvas) -> tuple[jax.Array, ...]:
     """Return the counts of each row of a canvas, and if the config monitors the soft Jaccard its soft counts."""
     measured = (canvas.counts(sheet, definition.config.threshold),)
     return (*measured, canvas.soft_counts(sheet)) if definition.config.monitor == "soft_jaccard" else measured

@@ -5,7 +5,7 @@ A run is a pure function of config, data set, split, seed and pretrained weights
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -172,10 +172,9 @@ def evaluate_whole(program: Program, params: Params, stats: Params, indices: np.
     `params` and `stats` are on the devices, and `indices` (n,) are images.
     """
     measured: list[tuple[np.ndarray, ...]] = []
-    for sheet, canvas, losses in _sheets(program, params, stats, indices):
+    for sheet, rows, losses in _sheets(program, params, stats, indices, program.canvas_counts):
         image = np.searchsorted(sheet.tops, sheet.tiles[:, 3], side="right") - 1
         loss = np.bincount(image, losses) / np.bincount(image)
-        rows = jax.device_get(program.read(canvas))
         by_image = (np.add.reduceat(each, sheet.tops, axis=0, dtype=each.dtype) for each in rows)
         measured.append((loss.astype(np.float32), *by_image))
     return tuple(np.concatenate(parts) for parts in zip(*measured, strict=True))
@@ -192,8 +191,7 @@ def predict(program: Program, result: Result, indices: np.ndarray) -> Iterator[n
         for probabilities, of_images in zip(program.predict(params, stats, index), weight > 0, strict=True):
             yield from probabilities[of_images]
         return
-    for sheet, canvas, _ in _sheets(program, params, stats, indices):
-        joined = jax.device_get(program.probabilities(canvas))
+    for sheet, joined, _ in _sheets(program, params, stats, indices, program.canvas_probabilities):
         for top, (height, width) in zip(sheet.tops, program.dataset.sizes[sheet.images].tolist(), strict=True):
             yield joined[top : top + height, :width]
 
@@ -212,14 +210,17 @@ def count(dataset: Dataset, config: Config, index: int, probabilities: np.ndarra
 
 
 def _sheets(
-    program: Program, params: Params, stats: Params, indices: np.ndarray
-) -> Iterator[tuple[tiles.Sheet, Canvas, np.ndarray]]:
-    """Yield sheets of the images `indices`, each with its canvas on the devices and the loss of each tile, (t,)."""
+    program: Program, params: Params, stats: Params, indices: np.ndarray, read: Callable[[Canvas], Any]
+) -> Iterator[tuple[tiles.Sheet, Any, np.ndarray]]:
+    """Yield sheets of the images `indices`, each with what `read` finds on its canvas and the loss of each tile, (t,).
+
+    `params` and `stats` are on the devices, the results on the host.
+    """
     definition, sizes = program.definition, program.dataset.sizes
     for sheet in tiles.sheets(indices, sizes, definition.size, definition.stride, program.canvas_size[0]):
         index, weight = batches(sheet.tiles, program.eval_batch_size, program.eval_batch_size)
-        canvas, losses = program.join(params, stats, index, weight)
-        yield sheet, canvas, losses[weight > 0]
+        found, losses = program.join(params, stats, index, weight, read)
+        yield sheet, found, losses[weight > 0]
 
 
 def batches(indices: np.ndarray, size: int, padded: int) -> tuple[np.ndarray, np.ndarray]:

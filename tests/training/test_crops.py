@@ -130,8 +130,26 @@ def test_an_image_has_the_same_numbers_in_any_order_and_in_any_company(tiny_mode
         for found, expected in zip(measure(images), together, strict=True):
             np.testing.assert_allclose(found, expected[images], rtol=1e-5)
         np.testing.assert_array_equal(measure(images)[1], together[1][images])
-    assert program.tile_step._cache_size() == program.paste._cache_size() == program.read._cache_size() == 1
+    assert program.tile_step._cache_size() == program.paste._cache_size() == program.canvas_counts._cache_size() == 1
     assert program.blank._cache_size() == 1
+
+
+def test_one_canvas_lies_on_the_devices(by_pixel):
+    """It has the size of the largest image, which may fill a device."""
+    dataset, there = uneven(), []
+    program = make(changed(), by_pixel, dataset)
+
+    def blank():
+        canvases = [each for each in jax.live_arrays() if (each.shape, each.dtype) == (program.canvas_size, np.uint8)]
+        there.append(len(canvases))
+        return program.blank()
+
+    watched, state = dataclasses.replace(program, blank=blank), program.init(0)
+    _, counts = train.evaluate_whole(watched, state.params, state.stats, ALL)
+    sheets = len(there)
+    list(train.predict(watched, train.Result([], 1, *jax.device_get(state[:2]), counts), ALL))
+    assert sheets > 1
+    assert there == [0] * 2 * sheets
 
 
 @pytest.mark.parametrize("classes", [2, 3])
