@@ -1,7 +1,6 @@
 """A data set, decoded and brought to the size of training once, as uint8 arrays mapped into memory from the disk."""
 
 import contextlib
-import dataclasses
 import errno
 import functools
 import os
@@ -133,8 +132,8 @@ def prepare(
     """
     if cache is not None:
         clear_dead(cache.parent)
-        if cached := _load(cache, name, classes, data):
-            return dataclasses.replace(cached, window=window)
+        if cached := _load(cache, name, classes, data, window):
+            return cached
     if not len(source):
         raise InputError(f"{name}: the data set is empty")
     pipeline = grain.MapDataset.source(source).map(functools.partial(_example, data=data))
@@ -150,20 +149,20 @@ def prepare(
                 file: Any = array_files.path(kept, part).open("w+b") if kept else tempfile.TemporaryFile()  # noqa: SIM115
                 writers[part] = array_files.Writer(stack.enter_context(file), ragged=own_sizes)
             arrays, ids, groups = _write(writers, neighbours.of_volumes(examples, data.context))
-            dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, window=window)
+            folder = cache if kept else None
+            dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, folder=folder, window=window)
             if kept:
                 for part, array in arrays.items():
                     array_files.write_sizes(kept, part, array)
                 names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
                 names["settings"] = _settings(data)
                 write_json(kept / "names.json", names)
-                dataset = dataclasses.replace(dataset, folder=cache)
         except OSError as error:
-            folder = cache.parent if kept and cache else Path(tempfile.gettempdir())
+            full = cache.parent if kept and cache else Path(tempfile.gettempdir())
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise InputError(
-                f"{folder}: {os.strerror(error.errno).lower()}: no images of {name} are written"
+                f"{full}: {os.strerror(error.errno).lower()}: no images of {name} are written"
             ) from error
     return dataset
 
@@ -250,7 +249,9 @@ def _write(
     return {part: writer.close() for part, writer in writers.items()}, ids, groups
 
 
-def _load(folder: Path, name: str, classes: tuple[str, ...], data: Data) -> Dataset | None:
+def _load(
+    folder: Path, name: str, classes: tuple[str, ...], data: Data, window: pixels.Window | None
+) -> Dataset | None:
     """Return the data set that was written to `folder`; None if it is missing or damaged: it is prepared again."""
     try:
         names = read_json(folder / "names.json", Names, remedy="it is written again")
@@ -270,5 +271,5 @@ def _load(folder: Path, name: str, classes: tuple[str, ...], data: Data) -> Data
     if data.fit == "crop" and not np.array_equal(arrays["images"].sizes, arrays["masks"].sizes):
         return None
     ids, groups = tuple(names["ids"]), tuple(names["groups"])
-    dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, folder=folder)
+    dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, folder=folder, window=window)
     return dataset if dataset.sha256 == names["sha256"] else None

@@ -80,6 +80,8 @@ def train(
             with lock.brief(folder):
                 for place in (folder, *folder.glob("runs/*")):
                     clear(place)
+        if config.data.fit == "crop":
+            _ = dataset.points  # kept from here: the thread of every device group would look for them by itself
         dealt = device_groups.deal(unfinished, device_groups.split(devices, config.devices_per_run))
         works = [_train_all(sweep, weights, group, waiting) for group, waiting in dealt]
         yield from device_groups.side_by_side(works, sweep.stop)

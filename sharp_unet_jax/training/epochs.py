@@ -19,7 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import augment, crops, stream, tiles
+from sharp_unet_jax.data import crops, stream, tiles
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.ragged import Ragged
@@ -92,8 +92,7 @@ class Program:
             state, totals = self.train_loop(frozen, state, self.pairs, *rows, rate, drawn, np.int32(len(index)))
             return state, totals[: len(index)]
         by_step = []
-        window = augment.window(self.definition.config.augment, self.definition.size)
-        for pairs, *batch in zip(self._pairs(index, window), index, weight, strict=True):
+        for pairs, *batch in zip(self._pairs(index, self.definition.window), index, weight, strict=True):
             state, total = self.train_step(frozen, state, pairs, *map(self.place, batch), rate, drawn)
             by_step.append(total)
         return state, jnp.stack(by_step)
@@ -132,10 +131,9 @@ class Program:
         return distributed.put(array, self.sharded)
 
     def _pairs(self, index: np.ndarray, window: Size) -> Iterable[Pairs]:
-        """Return the pairs of each step: the data set, or its batch; crops of a batch with what `window` has of it."""
+        """Return the pairs of each step: the data set, or its batch, with images or parts of them of size `window`."""
         if self.pairs:
             return [self.pairs] * len(index)
-        window = window if self.definition.config.data.fit == "crop" else self.definition.size
         return itertools.starmap(Pairs, stream.batches(self.dataset, index, self.sharded, self.definition.size, window))
 
     def _rows(self, array: np.ndarray) -> jax.Array:

@@ -53,11 +53,13 @@ class Definition:
     resident: bool  # steps get the whole data set and gather their batch from it; else they get the batch
     loop: bool  # steps run in a loop on the device
     size: Size  # of a batch's images, crops or tiles
+    window: Size  # of what a training step reads: crops have room around them, for augmentation
     stride: int  # of the network: tiles begin at multiples of it
 
 
 def define(config: Config, segmenter: models.Segmenter, size: Size, *, resident: bool, loop: bool) -> Definition:
     """Return the definition of a network's steps on `size`; `segmenter` may be abstract (`nnx.eval_shape`)."""
+    is_crop = config.data.fit == "crop"
     return Definition(
         graph=nnx.graphdef(segmenter),
         dtypes=network.dtypes(segmenter),
@@ -67,6 +69,7 @@ def define(config: Config, segmenter: models.Segmenter, size: Size, *, resident:
         resident=resident,
         loop=loop,
         size=size,
+        window=augment.window(config.augment, size) if is_crop else size,
         stride=segmenter.stride,
     )
 
@@ -98,13 +101,13 @@ def train_step(
     Returns:
         The state after the step, and the sum of the images' losses, () float32.
     """
-    settings, size, is_crop = definition.config.augment, definition.size, definition.config.data.fit == "crop"
-    images, masks, _ = gather(definition, pairs, index, augment.window(settings, size) if is_crop else size)
+    images, masks, _ = gather(definition, pairs, index, definition.window)
     chex.assert_shape(weight, index.shape[:1])
     chex.assert_type(weight, jnp.float32)
     count = jnp.sum(weight)
     if draw is not None:
-        images, masks = augment.batch(settings, images, masks, index[:, -1] if is_crop else index, draw, size)
+        number = index[:, -1] if definition.config.data.fit == "crop" else index
+        images, masks = augment.batch(definition.config.augment, images, masks, number, draw, definition.size)
     batch = Pairs(images, masks)
     stats, gradients, total = accumulate(definition, frozen, state, used or state.params, batch, weight, count)
     params, moments = adam(definition, state, gradients, learning_rate)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sharp_unet_jax.config import Data
-from sharp_unet_jax.data import resident
+from sharp_unet_jax.data import digest, resident
 from sharp_unet_jax.data.resident import prepare
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
@@ -50,6 +50,17 @@ def test_arrays_hold_the_source_in_its_order():
     assert dataset.ids == tuple(f"{i:02}" for i in range(40))
     assert dataset.groups[4:8] == ("g1",) * 4
     assert dataset.num_classes == 1
+
+def test_every_pixel_is_hashed_once_a_start(tmp_path, monkeypatch):
+    """A data set may be of gigabytes."""
+    of_pairs, calls = digest.of_pairs, []
+    monkeypatch.setattr(digest, "of_pairs", lambda *args: calls.append(args) or of_pairs(*args))
+    for _ in range(2):  # prepared, and read back
+        calls.clear()
+        dataset = prepare(examples(), cache=tmp_path / "toy", window=(0.0, 9.0), **OPTIONS)
+        assert len(dataset.sha256) == 64
+        assert len(calls) == 1
+        assert (dataset.window, dataset.folder) == ((0.0, 9.0), tmp_path / "toy")
 
 
 def test_several_classes_have_a_logit_each():
