@@ -15,6 +15,8 @@ from sharp_unet_jax.metrics import IGNORE, foreground
 
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
+LATER = ("volume", "spacing")  # features that sets of earlier versions do not have
+
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder whose built set is refused in one line if it is damaged."""
@@ -36,6 +38,7 @@ class Pair:
     mask: np.ndarray  # uint8 (H, W) of labels, and perhaps IGNORE
     where: str  # the image's file, for messages
     volume: str = ""  # whose slices follow each other; "" for a picture without neighbours
+    spacing: tuple[float, float] = (0.0, 0.0)  # mm from row to row, from column to column; 0 where nobody knows
     encoded: bytes | None = None  # the image's own JPEG or PNG bytes, kept instead of encoding `image`
 
 
@@ -62,10 +65,12 @@ def info(
         "id": tfds.features.Text(),
         "group": tfds.features.Text(),
         "volume": tfds.features.Text(),
+        "spacing": tfds.features.Tensor(shape=(2,), dtype=np.float32),
     }
     folder = Path(builder.data_dir)
-    if folder.exists() and "volume" not in tfds.features.FeaturesDict.from_config(folder):
-        del features["volume"]  # an earlier version has built the set
+    if folder.exists():  # an earlier version may have built the set
+        known = tfds.features.FeaturesDict.from_config(folder)
+        features = {name: feature for name, feature in features.items() if name not in LATER or name in known}
     described = builder.dataset_info_from_configs(
         features=tfds.features.FeaturesDict(features),
         supervised_keys=("image", "mask"),
@@ -109,7 +114,8 @@ def generate(pairs: Iterable[Pair], num_classes: int, *, ignoring: bool = False)
         count += 1
         objects += int(np.count_nonzero(foreground(pair.mask)))
         names = {"id": pair.id, "group": pair.group, "volume": pair.volume}
-        yield pair.id, {"image": _encoded(pair), "mask": files.png(pair.mask), **names}
+        spacing = np.array(pair.spacing, np.float32)
+        yield pair.id, {"image": _encoded(pair), "mask": files.png(pair.mask), "spacing": spacing, **names}
     if count == 0:
         raise files.DataError("no images found")
     if objects == 0:

@@ -18,26 +18,37 @@ from rich.console import Console
 from launch.console import config as configs
 from launch.console import dataset, ending, paths
 from launch.preview.outlines import outlined
-from sharp_unet_jax.config import Augment
-from sharp_unet_jax.data import augment
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import augment, stream
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import replacing
 from sharp_unet_jax.sweeps import check, plan
+from sharp_unet_jax.training import epochs, train
 
 ROWS, COLUMNS = 6, 8  # a row an image: unchanged, then a column an epoch
 # Pillow's name of the format for each suffix of --output.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pdf": "PDF"}
 
 
-def sheet(settings: Augment, data: Dataset, seed: int = 0) -> np.ndarray:
-    """Draw a row for each of a few images of the data set: unchanged, then in epochs 1, 2, ...; (h, w, 3) uint8."""
+def sheet(config: Config, data: Dataset, seed: int = 0) -> np.ndarray:
+    """Draw a row for each of a few images, or crops: unchanged, then as in epochs 1, 2, ...; (h, w, 3) uint8.
+
+    A row has one crop throughout, though each epoch of training draws others.
+    """
     index = np.unique(np.linspace(0, len(data.ids) - 1, ROWS).astype(np.int32))
-    images, masks = data.images[index], data.masks[index]
-    columns = [(images, masks)]
+    size = epochs.trained_size(config, data)
+    numbers, window = index, size
+    if config.data.fit == "crop":
+        drawn = train.order_of(data, config, index, seed, 1)
+        index = drawn[np.unique(drawn[:, 0], return_index=True)[1]]  # the first of each image
+        numbers, window = index[:, -1], augment.window(config.augment, size)
+    columns = [stream.read(data, index, size, size)]
+    around = [jnp.asarray(part) for part in stream.read(data, index, size, window)]
     for epoch in range(1, COLUMNS):
-        changed = augment.batch(settings, *map(jnp.asarray, (images, masks, index, np.array([seed, epoch], np.uint32))))
-        columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
+        draw = jnp.array([seed, epoch], jnp.uint32)
+        images, masks = augment.batch(config.augment, *around, jnp.asarray(numbers), draw, size)
+        columns.append((np.asarray(images), np.asarray(masks)))
     column = [np.concatenate([outlined(*pair) for pair in zip(*each, strict=True)]) for each in columns]
     return np.concatenate(column, axis=1)
 
@@ -56,7 +67,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
     seed = plan.seed(config, plan.runs(config)[0])
-    picture = Image.fromarray(sheet(config.augment, dataset.load(config.data, console), seed))
+    picture = Image.fromarray(sheet(config, dataset.load(config.data, console), seed))
     with replacing(known.output) as temporary:
         picture.save(temporary, kind)
     console.print(f"{known.output}: on the left unchanged, then in epochs 1 to {COLUMNS - 1}")

@@ -3,7 +3,7 @@
     python -m results.replicate carry FOLDER --config.data.manual_dir=DOWNLOADS
     python -m results.replicate train FOLDER --records=RECORDS.tgz --seconds=400 --config.precision=tf32
 
-The first command writes the prepared images and masks to FOLDER as two PNGs, where the data set is: 27 MiB for
+The first command writes the prepared images and masks to FOLDER as a PNG each, where the data set is: 27 MiB for
 CVC-ClinicDB. The second needs neither the data set's files nor what reads them. It trains the runs that RECORDS.tgz has
 not, both networks on a seed and then the next seed, and writes what is finished to that file after every run. After
 --seconds, or at SIGTERM, it stops at the end of the epoch: leave it half a minute more. A run that it stops in begins
@@ -28,6 +28,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -36,40 +37,64 @@ from rich.console import Console
 
 from launch.console import config as configs
 from launch.console import ending, environment, progress, runtime
+from sharp_unet_jax import ragged
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.atomic import replacing, write_json
 from sharp_unet_jax.sweeps import check, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, Event, Stopped
 
-ARRAYS = ("images", "masks")
+ARRAYS = ("images", "masks", "native")  # the last one where masks are scored at another resolution than trained on
 LEFT = {layout.CHECKPOINT, layout.RESUME, layout.PREDICTIONS, ".locks"}  # on the machine: too large to carry back
 
 
 def carry(data: Dataset, folder: Path) -> None:
-    """Write a prepared data set: images.png and masks.png, one image below the other, and data.json."""
+    """Write a prepared data set: images.png, masks.png and so on, one image below the other, and data.json."""
     folder.mkdir(parents=True, exist_ok=True)
+    sizes = {}  # of images that have their own
     for name in ARRAYS:
-        array = np.asarray(getattr(data, name))
-        rows = array.reshape(-1, *array.shape[2:])
+        array = getattr(data, name)
+        if array is None:
+            continue
+        if isinstance(array, Ragged):
+            sizes[name] = array.sizes.tolist()
+            widest = int(array.sizes[:, 1].max())
+            array = np.concatenate([_widened(image, widest) for image in array])[None]
+        rows = np.asarray(array).reshape(-1, *array.shape[2:])
         Image.fromarray(rows[..., 0] if rows.shape[2:] == (1,) else rows).save(folder / f"{name}.png", optimize=True)
-    names = {"name": data.name, "ids": data.ids, "groups": data.groups, "classes": data.classes}
+    names = {"name": data.name, "ids": data.ids, "groups": data.groups, "classes": data.classes, "sizes": sizes}
     write_json(folder / "data.json", {**names, "sha256": data.sha256})
 
 
 def carried(folder: Path, size: tuple[int, int]) -> Dataset:
     """Return the data set that `carry` wrote. Raises InputError if its pixels or names are not the same."""
-    images, masks = (np.asarray(Image.open(folder / f"{name}.png")) for name in ARRAYS)
     names = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     ids, groups, classes = (tuple(names[name]) for name in ("ids", "groups", "classes"))
-    shape = len(ids), *size
-    data = Dataset(names["name"], images.reshape(*shape, -1), masks.reshape(shape), ids, groups, classes)
+    arrays: dict[str, Any] = {}
+    for name in ARRAYS:
+        if (folder / f"{name}.png").exists():
+            rows = np.asarray(Image.open(folder / f"{name}.png"))
+            rows = rows[..., None] if name == "images" and rows.ndim == 2 else rows
+            own = names["sizes"].get(name)
+            arrays[name] = _cut(rows, own) if own else rows.reshape(len(ids), *size, *rows.shape[2:])
+    data = Dataset(names["name"], **arrays, ids=ids, groups=groups, classes=classes)
     if data.sha256 != names["sha256"]:
         raise InputError(f"{folder}: the images or masks have changed: carry them again")
     return data
+
+
+def _widened(image: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(image, ((0, 0), (0, width - image.shape[1]), *[(0, 0)] * (image.ndim - 2)))
+
+
+def _cut(rows: np.ndarray, sizes: Sequence[Sequence[int]]) -> Ragged:
+    """Return images of their own `sizes`, which lie below each other in `rows`."""
+    ends = np.cumsum([height for height, _ in sizes])
+    return ragged.of([rows[end - height : end, :width] for end, (height, width) in zip(ends, sizes, strict=True)])
 
 
 def train(config: Config, data: Dataset, records: Path, seconds: int, console: Console) -> None:

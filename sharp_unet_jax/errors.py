@@ -15,6 +15,10 @@ class UncheckedWarning(UserWarning):
     """Files that hold no digests, so that changes of them may go unnoticed."""
 
 
+class ResolutionWarning(UserWarning):
+    """Images that a run is shown at another resolution than those that it was trained on."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether Python, NumPy, Pillow, the system or XLA found too little memory.
 

@@ -46,9 +46,11 @@ def count(decided: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[
     >>> metrics.count(np.array([[0, 1, 1]]), np.array([[0, 1, metrics.IGNORE]]), 2).tolist()
     [[1, 1, 1], [1, 1, 1]]
     """
-    label = np.arange(classes)
-    truth, predicted = labels[..., None] == label, (decided[..., None] == label) & (labels != IGNORE)[..., None]
-    return np.stack([part.sum(axis=(-3, -2)) for part in (truth & predicted, truth, predicted)], axis=-1)
+    valid, counts = labels != IGNORE, []
+    for label in range(classes):
+        truth, predicted = labels == label, (decided == label) & valid
+        counts.append([np.sum(mask, axis=(-2, -1)) for mask in np.broadcast_arrays(truth & predicted, truth, predicted)])
+    return np.moveaxis(np.array(counts), (0, 1), (-2, -1))
 
 
 Ratio = tuple[NDArray[Any], NDArray[Any]]  # numerator, denominator

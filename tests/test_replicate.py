@@ -12,6 +12,8 @@ from rich.console import Console
 
 from launch.console import dataset
 from results import replicate
+from sharp_unet_jax import ragged
+from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from tests.conftest import squares
 
@@ -45,6 +47,23 @@ def test_a_data_set_is_carried_unchanged(tmp_path, channels, classes):
     Image.fromarray(masks).save(tmp_path / "masks.png")
     with pytest.raises(InputError, match="carry them again"):
         replicate.carried(tmp_path, (16, 24))
+
+
+def test_images_of_their_own_sizes_and_masks_to_be_scored_by_are_carried(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = [(16, 24), (9, 40), (30, 5)]
+    images, masks, native = (
+        ragged.of([rng.integers(0, 2, (k * h, k * w, *shape), np.uint8) for h, w in sizes])
+        for k, shape in ((1, (1,)), (1, ()), (2, ()))
+    )
+    names = ("a", "b", "c")
+    data = Dataset("own", images, masks, names, names, ("background", "cell"), native=native)
+    replicate.carry(data, tmp_path)
+    back = replicate.carried(tmp_path, (8, 8))
+    assert back.sha256 == data.sha256
+    for part in ("images", "masks", "native"):
+        for one, other in zip(getattr(back, part), getattr(data, part), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("tiny_models")

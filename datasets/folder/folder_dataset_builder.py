@@ -95,4 +95,7 @@ class Builder(examples.Builder):
                 group = group_of.get(pair.id) or pair.group or pair.id
                 where = str(pair.image[0]) + (f", slice {index}" if len(images) > 1 else "")
                 volume = pair.id if len(images) > 1 else ""
-                yield examples.Pair(id=name, group=group, image=image, mask=mask, where=where, volume=volume)
+                spacing = self.found.spacings[number]
+                yield examples.Pair(
+                    id=name, group=group, image=image, mask=mask, where=where, volume=volume, spacing=spacing
+                )

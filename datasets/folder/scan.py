@@ -15,7 +15,7 @@ from datasets.folder import masks as mask_files
 from datasets.folder.drawn import Drawn
 from datasets.folder.names import first_few
 from datasets.folder.settings import Settings
-from datasets.formats.stack import Header, How
+from datasets.formats.stack import Header, How, Spacing, is_possible
 from sharp_unet_jax.data.pixels import Window, check_pairs, check_window, kind, ranges, such
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE, foreground
@@ -28,6 +28,7 @@ class Scan:
     settings: Settings  # with both folders
     pairs: tuple[pairs.Pair, ...]
     slices: tuple[int, ...]  # of each pair
+    spacings: tuple[Spacing, ...]  # of each pair's pixels, 0 where the file does not say
     sizes: tuple[tuple[int, int], tuple[int, int]]  # smallest and largest, (width, height)
     channels: int  # of all images; 3 where some are grey and some RGB
     window: Window | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
@@ -151,12 +152,17 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
         settings=given,
         pairs=tuple(replace(one.pair, group=one.pair.group or one.header.patient) for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
+        spacings=tuple(_spacing(one.header) for one in scanned),
         sizes=(by_area[0], by_area[-1]),
         channels=channels,
         window=_window(given, scanned, channels),
         reading=reading,
         empty=empty,
     )
+
+
+def _spacing(header: Header) -> Spacing:
+    return header.spacing if header.spacing and is_possible(header.spacing) else (0.0, 0.0)
 
 
 def _channels(scanned: Sequence[Scanned]) -> int:

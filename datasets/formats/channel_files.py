@@ -93,6 +93,7 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         max(one.orientation for one in headers),
         first.patient,
         first.grid,
+        first.spacing,
     )
 
 

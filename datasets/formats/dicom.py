@@ -40,6 +40,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             kind=f"DICOM {files[0].get('Modality') or ''} {dtype}".replace("  ", " "),
             patient=str(files[0].get("PatientID") or "").strip(),
             grid=dicom_place.grid(files),
+            spacing=dicom_place.spacing(files),
         )
 
 
@@ -58,7 +59,7 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
         sizes = " and ".join(sorted({"x".join(map(str, frames.shape[1:])) for frames in pictures}))
         raise DataError(f"{paths[0].parent}: a series with pictures of {sizes}; give its files one by one")
     joined = np.concatenate(pictures)
-    return Stack(joined if joined.ndim == 4 else joined[..., None], dicom_place.area(files), files)
+    return Stack(joined if joined.ndim == 4 else joined[..., None], dicom_place.spacing(files), files)
 
 
 def without_seg(paths: Sequence[Path]) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The place of DICOM pictures in the patient: the order of slices, the area of a pixel, and the grid."""
+"""The place of DICOM pictures in the patient: the order of slices, the sides of a pixel, and the grid."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.formats.stack import pixel_area
+from datasets.formats.stack import Spacing
 
 
 def in_order(files: list[Any]) -> list[Any]:
@@ -19,15 +19,12 @@ def in_order(files: list[Any]) -> list[Any]:
     return sorted(files, key=lambda file: int(file.get("InstanceNumber") or 0))
 
 
-def area(files: Sequence[Any]) -> float | None:
-    """Return the area of a pixel in mm²; None for a projection, whose spacing is the detector's.
-
-    It is NaN where the spacing is impossible, or differs between the files.
-    """
+def spacing(files: Sequence[Any]) -> Spacing | None:
+    """Return `Stack.spacing`; None for a projection, whose spacing is the detector's. It is NaN where files differ."""
     known = [sides for file in files if (sides := _spacing(file))]
     if len(known) < len(files):
         return None
-    return pixel_area(*known[0]) if np.allclose(known, known[0], rtol=1e-3, atol=0) else math.nan
+    return known[0] if np.allclose(known, known[0], rtol=1e-3, atol=0) else (math.nan, math.nan)
 
 
 def grid(files: Sequence[Any]) -> np.ndarray | None:
@@ -67,7 +64,7 @@ def _numbers(file: Any, name: str) -> list[float]:
     return [float(value) for value in file.get(name) or []]
 
 
-def _spacing(file: Any) -> tuple[float, float] | None:
+def _spacing(file: Any) -> Spacing | None:
     """Return the height and width of a pixel in mm; None where the file does not say, NaN for what is no number."""
     try:
         spacing = file.get("PixelSpacing")

@@ -12,7 +12,7 @@ from nibabel import orientations
 
 from datasets.files import DataError
 from datasets.formats import tif
-from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, pixel_area, reading
+from datasets.formats.stack import PLAIN, Header, How, Spacing, Stack, check_size, reading
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -46,6 +46,7 @@ class _Layout(NamedTuple):
     turn: np.ndarray  # nibabel's orientation of the stored axes in (columns, rows, slices)
     placed: bool  # whether the file says where the voxels lie
     size: tuple[int, int, int]  # slices, height, width
+    spacing: Spacing | None  # of a slice's rows and columns
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
@@ -62,6 +63,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             deep=layout.dtype not in (np.uint8, bool),
             kind=f"NIfTI {layout.dtype}" + (f" x {layout.channels}" if layout.channels > 1 else ""),
             grid=layout.image.affine @ to_stored if layout.placed else None,
+            spacing=layout.spacing,
         )
 
 
@@ -82,13 +84,9 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
             voxels = np.stack([voxels[name] for name in "RGB"], axis=-1)
         voxels = voxels.reshape(*layout.grid, layout.channels)
         slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0, 3)
-        x, y, _ = np.argsort(turn[:, 0])
-        unit = MILLIMETRES.get(int(image.header["xyzt_units"]) & 7, 1.0 if layout.placed else None)
-        sides = _sides(image)
         back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), turn)  # "RAS" is the identity
-    area = None if unit is None else pixel_area(sides[y] * unit, sides[x] * unit)
     shape = tuple(map(int, image.shape[:2])) if len(image.shape) == 2 else layout.grid
-    return Stack(slices, area, Origin(image.header, image.affine, shape, back))
+    return Stack(slices, layout.spacing, Origin(image.header, image.affine, shape, back))
 
 
 def _layout(path: Path, how: How) -> _Layout:
@@ -108,7 +106,10 @@ def _layout(path: Path, how: How) -> _Layout:
             f"{path}: its {how.axis} slices are {width}x{height} pixels (width x height); choose another one of "
             f"{', '.join(SEEN)} by --config.data.axis"
         )
-    return _Layout(image, grid, channels, dtype, turn, placed, (slices, height, width))
+    unit = MILLIMETRES.get(int(image.header["xyzt_units"]) & 7, 1.0 if placed else None)
+    sides = np.array(_sides(image))[np.argsort(turn[:, 0])].tolist()  # width, height, depth
+    spacing = None if unit is None else (sides[1] * unit, sides[0] * unit)
+    return _Layout(image, grid, channels, dtype, turn, placed, (slices, height, width), spacing)
 
 
 def _axes(path: Path, image: Any, how: How) -> tuple[tuple[int, int, int], int, np.dtype]:

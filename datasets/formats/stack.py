@@ -16,6 +16,9 @@ from sharp_unet_jax.errors import InputError, is_out_of_memory
 SHORTEST, LONGEST = 1e-9, 1e6  # sides of a pixel in mm: a picometre, a kilometre
 
 
+Spacing = tuple[float, float]  # millimetres from row to row and from column to column
+
+
 class How(NamedTuple):
     """Settings of a data set that say how its files are read where these do not say it themselves."""
 
@@ -46,20 +49,27 @@ class Header:
 
     # Affine (4, 4) from (column, row, slice, 1) to mm to the right, to the front and up; None where it is not known.
     grid: np.ndarray | None = field(default=None, compare=False)
+    spacing: Spacing | None = field(default=None, compare=False)  # as that of `Stack`
 
 
 class Stack(NamedTuple):
     """Pictures of one size as they are looked at, rows from top to bottom."""
 
     pictures: np.ndarray  # (n, H, W, C) as stored; a CT in Hounsfield units
-    area: float | None = None  # of a pixel in mm²; None where the file does not say, NaN where it says the impossible
+    spacing: Spacing | None = None  # None where the file does not say; it may say the impossible
     origin: Any = None  # what the format needs to write a mask that belongs to this file
 
+    @property
+    def area(self) -> float | None:
+        """The area of a pixel in mm²; None where the file does not say it, NaN where it says the impossible."""
+        if self.spacing is None:
+            return None
+        return math.prod(self.spacing) if is_possible(self.spacing) else math.nan
 
-def pixel_area(height: float, width: float) -> float:
-    """Return the area in mm² of a pixel with sides in mm; NaN for sides of no picture, such as 0, -1 or infinity."""
-    possible = all(SHORTEST <= side <= LONGEST for side in (height, width))
-    return height * width if possible else math.nan
+
+def is_possible(spacing: Spacing) -> bool:
+    """Say whether a picture's pixels can have these sides: 0, -1, infinity and NaN are none."""
+    return all(SHORTEST <= side <= LONGEST for side in spacing)
 
 
 def check_size(where: Path | str, shape: Sequence[int], size: int) -> None:

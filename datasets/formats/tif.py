@@ -10,10 +10,11 @@ import tifffile
 
 from datasets import files
 from datasets.files import DataError
-from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, reading
+from datasets.formats.stack import PLAIN, Header, How, Spacing, Stack, check_size, reading
 from datasets.formats.tif_axes import CHANNELS, Layout, layout, letters, undecided
 from datasets.formats.tif_colours import Colours, colours
 from datasets.formats.tif_ome import own_pages
+from datasets.formats.tif_spacing import spacing
 from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
@@ -29,6 +30,7 @@ class _Opened(NamedTuple):
     series: tifffile.TiffPageSeries
     layout: Layout
     colours: Colours
+    spacing: Spacing | None
 
     @property
     def channels(self) -> int:
@@ -46,7 +48,8 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
         kind = f"TIF {dtype} x {opened.channels}{', ' if note else ''}{note}"
         orientation = page.tags.valueof(ORIENTATION, 1)
         turned = orientation if orientation in range(2, 9) else 1
-        return Header(slices, (width, height), opened.channels, deep, kind, turned)
+        size = width, height
+        return Header(slices, size, opened.channels, deep, kind, turned, spacing=opened.spacing)
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
@@ -60,7 +63,7 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
         pictures = array.transpose(opened.layout.order).reshape(opened.layout.shape)
         kept = opened.colours.kept
         pictures = pictures[..., kept] if len(kept) < pictures.shape[-1] else pictures
-        return Stack(opened.colours.convert(pictures).reshape(*pictures.shape[:3], -1))
+        return Stack(opened.colours.convert(pictures).reshape(*pictures.shape[:3], -1), opened.spacing)
 
 
 @contextlib.contextmanager
@@ -75,7 +78,7 @@ def _open(path: Path, how: How) -> Iterator[_Opened]:
             raise DataError(f"{path}: holds numbers of type {series.dtype}; save whole or real ones")
         if series.kind == "ome" and any(page is None for page in series):  # they would be read as zeros
             raise DataError(f"{path}: its OME metadata tell of pages that it does not hold; export it again")
-        opened = _interpret(path, series, how)
+        opened = _interpret(path, series, how)._replace(spacing=spacing(tif))
         check_size(path, opened.layout.shape, series.nbytes)
         if opened.channels > MAX_CHANNELS:
             raise DataError(
@@ -98,7 +101,7 @@ def _interpret(path: Path, series: tifffile.TiffPageSeries, how: How) -> _Opened
 
     def with_channels(axes: str) -> _Opened:
         order = layout(path, series, axes)
-        return _Opened(series, order, colours(path, series, order.shape[4], order.shape[3]))
+        return _Opened(series, order, colours(path, series, order.shape[4], order.shape[3]), None)
 
     if how.pages == "channels":
         return with_channels(letters(series))

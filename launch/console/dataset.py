@@ -1,9 +1,11 @@
 """The data set that a config names: built by its TFDS builder on first use, then read into memory."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from rich.console import Console
@@ -13,6 +15,7 @@ from datasets.files import MissingError
 from datasets.folder import folder_dataset_builder, settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data
+from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resident import Dataset, prepare
 from sharp_unet_jax.errors import InputError
 
@@ -25,11 +28,8 @@ def load(data: Data, console: Console) -> Dataset:
     builder = built(data, console)
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
-    check_context(builder, data)
-    height, width = data.size
+    check_features(builder, data)
     window = builder.info.metadata.get("window")
-    filtered = "" if data.mask_filter == "nearest" else f"-{data.mask_filter}"
-    context = f"-context{data.context}" if data.context else ""
     logging.set_verbosity(logging.FATAL)  # TFDS warns that it decodes without OpenCV; see also runtime.configure
     dataset = prepare(
         builder.as_data_source(split="train"),
@@ -37,14 +37,40 @@ def load(data: Data, console: Console) -> Dataset:
         classes=tuple(builder.info.metadata["classes"]),
         data=data,
         window=tuple(window) if window else None,
-        cache=Path(builder.data_dir) / f"prepared-{height}x{width}-{data.fit}{filtered}{context}",
+        cache=Path(builder.data_dir) / folder_name(data),
         track=track(console, f"reading {data.builder}"),
     )
     console.print(
-        f"{dataset.name}: {len(dataset.ids)} images of {height}x{width}, {len(set(dataset.groups))} groups, "
+        f"{dataset.name}: {_images(dataset, data)}, {len(set(dataset.groups))} groups, "
         f"classes {', '.join(dataset.classes)}; from {builder.data_dir}"
     )
     return dataset
+
+
+def folder_name(data: Data) -> str:
+    """Return the name of the folder that keeps the prepared arrays: settings share it if they prepare the same."""
+    parts = ["prepared", "x".join(map(str, data.size)), data.fit]
+    resized = True
+    if data.fit == "crop":  # the size is that of the crops, which are cut later
+        parts, resized = ["prepared", "crop"], bool(data.scale != 1 or data.spacing)
+        parts += [f"spacing{float(data.spacing)!r}" if data.spacing else f"scale{float(data.scale)!r}"] * resized
+    if resized:  # else the masks of all filters, and of all resolutions, are those of the files
+        parts += [data.mask_filter] * (data.mask_filter != "nearest") + ["native"] * (data.score == "native")
+    return "-".join([*parts, *[f"context{data.context}"] * (data.context > 0)])
+
+
+def _images(dataset: Dataset, data: Data) -> str:
+    """Say how many images there are, of which sizes, and how many crops."""
+    few, *others = sorted(set(map(tuple, dataset.sizes.tolist())), key=math.prod)
+    sizes = "x".join(map(str, few))
+    if others:
+        most, middle = ("x".join(map(str, size)) for size in (others[-1], np.median(dataset.sizes, axis=0).astype(int)))
+        sizes += f" to {most} (median {middle})"
+    text = f"{len(dataset.ids)} images of {sizes}"
+    if data.fit == "crop":
+        height, width = data.size
+        text += f" in crops of {height}x{width}, {crops.count(data, dataset.sizes)} an epoch of all images"
+    return text
 
 
 def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
@@ -66,13 +92,17 @@ def completed(data: Data) -> Data:
     return dataclasses.replace(data, channel_files=found.channel_files)
 
 
-def check_context(builder: tfds.core.DatasetBuilder, data: Data) -> None:
-    """Refuse neighbouring slices of a built set that does not say which images are neighbours. Raises InputError."""
-    if data.context and "volume" not in builder.info.features:
-        raise InputError(
-            f"{builder.data_dir}: an earlier version of this project has built it, which kept no volumes for "
-            f"data.context={data.context}; delete this folder and give the command again"
-        )
+def check_features(builder: tfds.core.DatasetBuilder, data: Data) -> None:
+    """Refuse a built set that does not say which slices are neighbours, or how large a pixel is, where that is needed.
+
+    Raises InputError.
+    """
+    for name, feature, what in (("context", "volume", "volumes"), ("spacing", "spacing", "sizes of pixels")):
+        if (value := getattr(data, name)) and feature not in builder.info.features:
+            raise InputError(
+                f"{builder.data_dir}: an earlier version of this project has built it, which kept no {what} for "
+                f"data.{name}={value}; delete this folder and give the command again"
+            )
 
 
 def folder_options(data: Data) -> dict[str, Any]:

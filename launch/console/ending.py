@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from datasets.files import DataError
 from launch.console.signals import INTERRUPTED
-from sharp_unet_jax.errors import InputError, UncheckedWarning, is_out_of_memory
+from sharp_unet_jax.errors import InputError, ResolutionWarning, UncheckedWarning, is_out_of_memory
 
 OUT_OF_MEMORY = "there is too little memory: end other programs, or use a machine with more"
 
@@ -39,7 +39,7 @@ def in_one_line() -> Iterator[None]:
 
 
 def shorten_warnings() -> None:
-    """Print a warning of files without digests as one line from now on, without the place in the code that warns."""
+    """Print this project's own warnings as one line from now on, without the place in the code that warns."""
     warnings.formatwarning = _line
 
 
@@ -47,6 +47,6 @@ _whole = warnings.formatwarning
 
 
 def _line(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    if issubclass(category, UncheckedWarning):
+    if issubclass(category, (ResolutionWarning, UncheckedWarning)):
         return f"warning: {message}\n"
     return _whole(message, category, filename, lineno, line)

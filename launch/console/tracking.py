@@ -18,14 +18,15 @@ from tensorboardX import SummaryWriter
 from launch.preview.outlines import outlined
 from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import stream
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event
-from sharp_unet_jax.training import compile, epochs, network
+from sharp_unet_jax.training import compile, epochs, network, train
 
-PICTURES = 4  # validation images that are drawn for a run
+PICTURES = 4  # validation images, or crops of them, that are drawn for a run
 
 
 class Tracker(Protocol):
@@ -119,8 +120,8 @@ def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, fo
                 if progress.best_epoch == len(progress.rows):
                     if run.model not in predictors:
                         predictors[run.model] = _predictor(config, run.model, data)
-                    index = splits[run.repeat, run.fold].validation[:PICTURES]
-                    picture = _picture(data, index, predictors[run.model](progress.best, data.images[index]))
+                    images, masks = _drawn(config, data, run, splits[run.repeat, run.fold].validation)
+                    picture = _picture(images, masks, predictors[run.model](progress.best, images))
                 on[run.name].log(event.epoch.row, picture)
             elif isinstance(event, Ended) and event.run.name in on:
                 on.pop(event.run.name).close()
@@ -128,6 +129,13 @@ def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, fo
     finally:
         for tracker in on.values():
             tracker.close()
+
+
+def _drawn(config: Config, data: Dataset, run: Run, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first validation images (n, H, W, C) and masks (n, H, W), or the first crops of such images."""
+    if config.data.fit == "crop":
+        validation = train.order_of(data, config, validation, plan.seed(config, run), 0)
+    return stream.read(data, validation[:PICTURES], config.data.size, config.data.size)
 
 
 def _predictor(config: Config, model: str, data: Dataset) -> Callable[[Any, np.ndarray], np.ndarray]:
@@ -150,10 +158,10 @@ def _predictor(config: Config, model: str, data: Dataset) -> Callable[[Any, np.n
     return predict
 
 
-def _picture(data: Dataset, index: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def _picture(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Draw the validation images in a row with their truth, and below with their predictions."""
     rows = (
-        np.concatenate([outlined(*pair) for pair in zip(data.images[index], masks, strict=True)], axis=1)
-        for masks in (data.masks[index], predicted)
+        np.concatenate([outlined(*pair) for pair in zip(images, masks, strict=True)], axis=1)
+        for masks in (truth, predicted)
     )
     return np.concatenate(list(rows))

@@ -40,13 +40,17 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
             classes[label],
             str(count[label]),
             f"{count[label] / labels[0].size:.6f}",
-            "" if area is None or math.isnan(area) else f"{count[label] * area:.4f}",
+            "" if area is None or math.isnan(area) else _text(count[label] * area),
             note,
             str(len(counts)),
         )
         for number, count in enumerate(counts)
         for label in range(1, len(classes))
     ]
+
+
+def _text(area: float) -> str:
+    return f"{area:.4f}" if area >= 0.1 or not area else f"{area:.4g}"  # a cell has less than a thousandth mm²
 
 
 def append(output: Output, added: Iterable[Row]) -> None:

@@ -100,7 +100,7 @@ def _folder(data: Data, console: Console) -> Source:
 def _built(data: Data, console: Console) -> Source:
     """Read what a builder has built; it has checked the files."""
     builder = dataset.built(data, console)
-    dataset.check_context(builder, data)
+    dataset.check_features(builder, data)
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it decodes without OpenCV
     examples, features = builder.as_data_source(split="train"), builder.info.features
     undecoded = {key: tfds.decode.SkipDecoding() for key in ("image", "mask")}

@@ -25,7 +25,7 @@ _KNOTS = 3  # elastic displacements are drawn on a 3x3 grid, as by Ronneberger e
 def window(settings: Augment, size: Size) -> Size:
     """Return the height and width of what the changes may look at to fill `size`: with it no corner is empty.
 
-    An elastic displacement counts with three of its standard deviations.
+    An elastic displacement counts with three of its standard deviations; those of crops end there.
     """
     angle, zoom, elastic = math.radians(min(settings.rotate, 90)), 1 + settings.zoom, 3 * settings.elastic
     if not (settings.rotate or settings.zoom or settings.shift or settings.elastic):
@@ -70,7 +70,7 @@ def _pair(settings: Augment, size: Size, image: Array, mask: Array, key: Array) 
     numbers, knots, noise = jax.random.split(key, 3)
     draws = dict(zip(_DRAWS, jax.random.uniform(numbers, (len(_DRAWS),), minval=-1), strict=True))
     if settings.flip or settings.turn:
-        image, mask = (_flipped(settings, draws, x) for x in (image, mask))
+        image, mask = (_flipped(settings, draws, x, square=size[0] == size[1]) for x in (image, mask))
     if settings.rotate or settings.zoom or settings.shift or settings.elastic:
         image, mask = _warped(settings, size, draws, knots, image, mask)
     if any((settings.brightness, settings.contrast, settings.gamma, settings.blur, settings.noise)):
@@ -79,12 +79,12 @@ def _pair(settings: Augment, size: Size, image: Array, mask: Array, key: Array) 
     return image, mask
 
 
-def _flipped(settings: Augment, draws: dict[str, Array], x: Array) -> Array:
+def _flipped(settings: Augment, draws: dict[str, Array], x: Array, *, square: bool) -> Array:
     """Flip and turn an image or a mask (H, W, ...); only a square is turned by 90 degrees."""
     for axis, name in enumerate(("flip_y", "flip_x")):
         x = jnp.where((draws[name] + 1) / 2 < settings.flip, jnp.flip(x, axis), x)
     share = (draws["turn"] + 1) / 2 / (settings.turn or 1)  # below 1: turn, by 90, 180 or 270 degrees, a third each
-    if x.shape[0] != x.shape[1]:
+    if not square:
         return jnp.where((share < 1) & bool(settings.turn), jnp.rot90(x, 2), x)
     quarters = jnp.where((share < 1) & bool(settings.turn), 1 + jnp.floor(3 * share), 0)
     x = jnp.where(quarters >= 2, jnp.rot90(x, 2), x)
@@ -107,6 +107,8 @@ def _warped(
     if settings.elastic:
         knots = settings.elastic * jax.random.normal(key, (2, _KNOTS, _KNOTS))
         displacement = jax.image.resize(knots, (2, height, width), "cubic")
+        if mask.shape != size:  # a crop, with the room that `window` says
+            displacement = jnp.clip(displacement, -3 * settings.elastic, 3 * settings.elastic)
         rows, columns = rows + displacement[0], columns + displacement[1]
     warped = map_coordinates(mask, [rows, columns], order=0, mode="constant", cval=IGNORE)
     inside = (rows >= -0.5) & (rows < image.shape[0] - 0.5) & (columns >= -0.5) & (columns < image.shape[1] - 0.5)

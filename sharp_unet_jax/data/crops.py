@@ -36,7 +36,7 @@ def points(mask: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
 
     A class that has more is sampled at random, the same every time.
     """
-    pixels = np.bincount(mask.ravel(), minlength=256)
+    pixels = sum(np.bincount(row, minlength=256) for row in mask)  # of all at once it would make a copy in int64
     labels = [label for label in np.flatnonzero(pixels) if label not in (0, IGNORE)]
     return [_some(np.flatnonzero(mask == label)) for label in labels]
 
@@ -72,9 +72,10 @@ def draw(
     number = count(data, own)
     random = _uniform(seed, epoch, 1 + _DRAWS * number)
     order, focus, kind, point, *place = random[1:].reshape(_DRAWS, number)
-    edges = np.cumsum(own.prod(axis=1) if data.share == "area" else np.ones(len(own)))
-    which = np.searchsorted(edges / edges[-1], (np.arange(number) + random[0]) / number, side="right")
-    which = np.minimum(which, len(own) - 1)[np.argsort(order, kind="stable")]
+    # Whole numbers: rounding could leave an image without its share.
+    edges = np.cumsum(own.prod(axis=1) if data.share == "area" else np.ones(len(own), np.int64))
+    which = np.searchsorted(edges, (np.arange(number) * edges[-1] + int(random[0] * edges[-1])) // number, side="right")
+    which = which[np.argsort(order, kind="stable")]
     free = np.maximum(own[which] - data.size, 0)  # (number, 2), positions less one
     corners = np.floor(np.stack(place, axis=1) * (free + 1)).astype(np.int64)
     for crop in np.flatnonzero(focus < data.foreground):
@@ -121,16 +122,20 @@ def take(
         window: height and width of what is cut, which has the crop in its middle.
     """
     channels = images.shape[0] // masks.shape[0]
-    start, *lengths = places[crops[:, 0]].T
-    axes = []
-    for top, side, around, length in zip(crops[:, 1:3].T, size, window, lengths, strict=True):
-        position = (top - (around - side) // 2)[:, None] + jnp.arange(around)
-        axes.append((_mirrored(position, length[:, None]), (position >= 0) & (position < length[:, None])))
-    (rows, in_rows), (columns, in_columns) = axes
-    pixel = start[:, None, None] + rows[:, :, None] * lengths[1][:, None, None] + columns[:, None, :]
-    values = pixel[..., None] * channels + jnp.arange(channels)
-    inside = in_rows[:, :, None] & in_columns[:, None, :]
-    return _at(images, values), jnp.where(inside, _at(masks, pixel), jnp.uint8(IGNORE))
+
+    def one(crop: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start, *lengths = places[crop[0]]
+        axes = []
+        for corner, side, around, length in zip(crop[1:3], size, window, lengths, strict=True):
+            position = corner - (around - side) // 2 + jnp.arange(around)
+            axes.append((_mirrored(position, length), (position >= 0) & (position < length)))
+        (rows, in_rows), (columns, in_columns) = axes
+        pixel = start + lengths[1] * rows[:, None] + columns[None, :]
+        value = channels * pixel[:, :, None] + jnp.arange(channels)[None, None, :]
+        inside = in_rows[:, None] & in_columns[None, :]
+        return _at(images, value), jnp.where(inside, _at(masks, pixel), jnp.uint8(IGNORE))
+
+    return jax.vmap(one)(crops)
 
 
 def _mirrored(position: Any, length: Any) -> Any:

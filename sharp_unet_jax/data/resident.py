@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import grain
 import numpy as np
@@ -44,6 +44,7 @@ class Names(TypedDict):
     ids: list[str]
     groups: list[str]
     sha256: str  # see `Dataset.sha256`
+    settings: NotRequired[dict[str, Any]]  # see `_settings`; earlier versions wrote none
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Dataset:
     classes: tuple[str, ...]  # names, background first
     folder: Path | None = None  # of the files, if they were kept
     window: pixels.Window | None = None  # intensities that became 0 and 255
-    native: Ragged | None = None  # masks as they are in their files, if they are to be scored by
+    native: Ragged | None = None  # masks as they are in their files, if they are scored by and `masks` are others
 
     @property
     def channels(self) -> int:
@@ -154,6 +155,7 @@ def prepare(
                 for part, array in arrays.items():
                     array_files.write_sizes(kept, part, array)
                 names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
+                names["settings"] = _settings(data)
                 write_json(kept / "names.json", names)
                 dataset = dataclasses.replace(dataset, folder=cache)
         except OSError as error:
@@ -166,10 +168,17 @@ def prepare(
     return dataset
 
 
+def _settings(data: Data) -> dict[str, Any]:
+    """Return the settings that prepared arrays depend on, as JSON has them; crops have any size."""
+    names = ("fit", "mask_filter", "context", "score", "scale", "spacing")
+    return {name: getattr(data, name) for name in names} | ({} if data.fit == "crop" else {"size": [*data.size]})
+
+
 def _parts(data: Data) -> dict[str, bool]:
     """Return the arrays that a data set has, by name, and whether their images have their own sizes."""
-    crops = data.fit == "crop"
-    return {"images": crops, "masks": crops} | ({"native": True} if data.score == "native" else {})
+    own_sizes = data.fit == "crop"
+    resized = not own_sizes or data.scale != 1 or data.spacing > 0  # else the masks are as they are in the files
+    return {"images": own_sizes, "masks": own_sizes} | ({"native": True} if data.score == "native" and resized else {})
 
 
 def _iterate(pipeline: grain.MapDataset) -> Iterator[Any]:
@@ -248,8 +257,12 @@ def _load(folder: Path, name: str, classes: tuple[str, ...], data: Data) -> Data
         return None
     if any(isinstance(arrays[part], Ragged) != ragged for part, ragged in _parts(data).items()):
         return None
+    if names.get("settings", _settings(data)) != _settings(data):
+        return None
     # The digest is of bytes and shapes: the same bytes may be another size's.
     if data.fit != "crop" and not arrays["images"].shape[:-1] == arrays["masks"].shape == (n, *data.size):
+        return None
+    if data.fit == "crop" and not np.array_equal(arrays["images"].sizes, arrays["masks"].sizes):
         return None
     ids, groups = tuple(names["ids"]), tuple(names["groups"])
     dataset = Dataset(name, **arrays, ids=ids, groups=groups, classes=classes, folder=folder)

@@ -36,9 +36,23 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
                 f"data.spacing={data.spacing:g} mm is asked for, and the file does not say the size of its pixels: "
                 "set data.spacing=0, or give files that say it"
             )
-        factors = spacing[0] / data.spacing, spacing[1] / data.spacing
+        # As built sets hold it: a file that is predicted gets the size at which it was trained on.
+        own_spacing = np.float32(spacing)
+        factors = float(own_spacing[0]) / data.spacing, float(own_spacing[1]) / data.spacing
+        if not all(1 / 64 <= factor <= 64 for factor in factors):  # the limits of data.scale
+            raise InputError(
+                f"data.spacing={data.spacing:g} mm is more than 64 times as coarse or as fine as the file, whose pixels "
+                f"are {spacing[0]:g} x {spacing[1]:g} mm: set another spacing"
+            )
     height, width = (max(1, round(side * factor)) for side, factor in zip(own, factors, strict=True))
     return height, width
+
+
+def resolution(data: Data) -> str:
+    """Name the resolution of the crops that a run with fit="crop" is trained on."""
+    if data.spacing:
+        return f"{data.spacing:g} mm a pixel"
+    return "the images' resolution" if data.scale == 1 else f"{data.scale:g} times the images' resolution"
 
 
 def resize(

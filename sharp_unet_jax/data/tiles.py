@@ -17,6 +17,7 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
     Even spacing keeps a pixel from lying at the border of all its tiles. All tiles begin at multiples of `multiple`,
     the network's stride: there its pooling divides a tile as it divides the whole image.
     """
+    multiple = multiple if multiple <= tile else 1  # else pixels would lie between tiles
     last = -(-max(length - tile, 0) // multiple)
     gaps = -(-last // max(tile // 2 // multiple, 1))
     return [-(-number * last // max(gaps, 1)) * multiple for number in range(gaps + 1)]
@@ -25,11 +26,12 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
     """Yield the tiles (*tile, C) of an image (h, w, C), row by row; beyond its edge the image is mirrored."""
     rows, columns = (starts(length, side, multiple) for length, side in zip(image.shape, tile, strict=False))
+    below, right = rows[-1] + tile[0] - image.shape[0], columns[-1] + tile[1] - image.shape[1]
+    if below or right:
+        image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect")
     for top in rows:
         for left in columns:
-            part = image[top : top + tile[0], left : left + tile[1]]
-            below, right = tile[0] - part.shape[0], tile[1] - part.shape[1]
-            yield np.pad(part, ((0, below), (0, right), (0, 0)), mode="reflect")
+            yield image[top : top + tile[0], left : left + tile[1]]
 
 
 def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> np.ndarray:

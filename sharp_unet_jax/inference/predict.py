@@ -1,14 +1,15 @@
 """Probabilities of images of any size, by one run or by the mean of several.
 
-An image is resized to the size of training, as in training, and its probabilities are resized back to the image's own
-size: the run was scored this way. With `tile` an image is not resized but cut into overlapping tiles: for images that
-do not fit into memory, and for runs that were trained at the images' own size. Images of all sizes give the network one
-shape (and its transpose, with quarter turns), so it is compiled once.
+An image goes through what the run was scored by. For a run on whole images it is resized to the size of training. For
+a run on crops it is brought to the resolution of training and cut into overlapping tiles, of the crops' size by default.
+Probabilities are resized back to the image's own size. Images of all sizes give the network one shape (and its
+transpose, with quarter turns), so it is compiled once.
 """
 
 import functools
 import itertools
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -21,11 +22,14 @@ from jax.sharding import PartitionSpec
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
-from sharp_unet_jax.data.resize import Size, resize_image, restore
-from sharp_unet_jax.errors import InputError, is_out_of_memory
+from sharp_unet_jax.data.resize import Size, resize_image, restore, trained_size
+from sharp_unet_jax.errors import InputError, ResolutionWarning, is_out_of_memory
 from sharp_unet_jax.training import compile, distributed
 
 _REMEDY = "give a smaller tile (--tile=512,512), crop the image, or free memory"
+
+Spacing = Sequence[float]
+"""Millimetres from row to row and from column to column."""
 
 
 class Member(Protocol):
@@ -74,6 +78,7 @@ def predict(
     runs: Member | Sequence[Member],
     images: Iterable[np.ndarray],
     *,
+    spacings: Iterable[Spacing | None] | None = None,
     flips: bool = False,
     rotations: bool = False,
     tile: Size | None = None,
@@ -86,9 +91,12 @@ def predict(
         images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype that `pixels.as_trained` reads. They are read as
             they are needed, one batch ahead. For runs with `data.context` they are uint8 with all channels, see
             `neighbours.stacked`.
+        spacings: one an image, read with it; None where nobody knows. Only runs with `data.spacing` need them.
         flips: also average over the image mirrored left to right, upside down, and both.
         rotations: also average over quarter turns; with `flips`, over all eight symmetries of a square.
-        tile: (height, width) of tiles, rounded up to multiples of the network's stride; None resizes images.
+        tile: (height, width) of tiles, rounded up to multiples of the network's stride. By default, tiles of a run on
+            crops have the crops' size, and a run on whole images gets no tiles. With tiles such a run sees images at
+            their own resolution, unlike those that it was trained on: a ResolutionWarning says so.
         devices: share every batch; by default, the first device alone. Their platform decides precision and XLA
             options.
 
@@ -97,18 +105,25 @@ def predict(
 
     Raises:
         InputError: for a tile that is none, where a batch needs more memory than is free and, when its turn comes, for
-            an image that the run cannot read or that is too large for the memory.
+            an image that the run cannot read, of a spacing that is needed and not known, or that is too large for the
+            memory.
     """
     members = list(runs) if isinstance(runs, Sequence) else [runs]
     first, devices = members[0], devices or jax.devices()[:1]
-    tile = None if tile is None else _tile(tile, first.stride)
-    size = tile or first.config.data.size
+    data = first.config.data
+    if tile is not None:
+        tile = _tile(tile, first.stride)
+        if data.fit != "crop":
+            _warn_of_tiles(data.size)
+    tile = data.size if tile is None and data.fit == "crop" else tile
+    size = tile or data.size
     _check_room(4 * first.channels * math.prod(size), devices[0], 1, size)  # the input as floats, before tiles are cut
     waiting: deque[_Views] = deque()
 
     def pictures() -> Iterator[np.ndarray]:
+        known = itertools.repeat(None) if spacings is None else iter(spacings)
         for image in images:
-            waiting.append(_views(image, first, tile))
+            waiting.append(_views(image, first, tile, next(known)))
             yield from waiting[-1].pictures
 
     at_once = compile.eval_batch_size(first.config, size, devices)
@@ -122,6 +137,35 @@ def predict(
             raise
         at = f"{size[0]}x{size[1]} pixels"
         raise InputError(f"predicting at {at} needs more memory than is free: {_REMEDY}") from error
+
+
+def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = None) -> Size:
+    """Return the height and width at which an image of the size `own` (h, w) is predicted, before it is cut into tiles.
+
+    Raises InputError where a spacing is needed and is none, and for an image that is then too large for the memory.
+    """
+    data = run.config.data
+    if data.spacing and (spacing is None or not all(0 < side < math.inf for side in spacing)):
+        raise InputError(
+            f"the run was trained at {data.spacing:g} mm a pixel (data.spacing), and the size of this image's pixels is "
+            "not known: give a file that says it, or spacing=(row, column) in millimetres from Python"
+        )
+    size = trained_size(own, data, spacing)
+    needed = (run.channels + 8) * math.prod(size)  # and a probability and a weight, float32 each
+    if size != tuple(own) and needed > (free := memory.free()):
+        at = f"{size[0]}x{size[1]} pixels at the resolution of training"
+        gigabytes = f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
+        raise InputError(f"the image has {at}, which need {gigabytes}: crop it, or check the size of its pixels")
+    return size
+
+
+def _warn_of_tiles(size: Size) -> None:
+    warnings.warn(
+        f"the run was trained on whole images resized to {size[0]}x{size[1]}, and tiles at the images' own resolution "
+        "look unlike them: expect worse masks than without a tile; data.fit=crop trains a run for tiles",
+        ResolutionWarning,
+        stacklevel=3,
+    )
 
 
 def _tile(tile: Size, stride: int) -> Size:
@@ -142,20 +186,28 @@ def _check_room(needed: int, device: jax.Device, images: int, size: Size) -> Non
         raise InputError(f"a batch of {images} at {size[0]}x{size[1]} pixels needs {gigabytes}: {_REMEDY}")
 
 
-def _views(image: np.ndarray, run: Member, tile: Size | None) -> _Views:
+def _views(image: np.ndarray, run: Member, tile: Size | None, spacing: Spacing | None) -> _Views:
     """Prepare an image (h, w) or (h, w, C) as `run` was trained: resized, or cut into tiles."""
     if not isinstance(image, np.ndarray):
         raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
-    size, data, stride = image.shape[:2], run.config.data, run.stride
+    own, data, stride = image.shape[:2], run.config.data, run.stride
     window = None if data.context else run.window  # neighbours are stacked behind the window
     picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, run.channels, window)
     if tile is None:
         small = resize_image(picture, data.size, data.fit)
-        return _Views([small], 1, lambda parts: restore(next(iter(parts)), size, data.fit))
+        return _Views([small], 1, lambda parts: restore(next(iter(parts)), own, data.fit))
+    size = check_image(run, own, spacing) if data.fit == "crop" else own
+    if size != own:
+        picture = resize_image(picture, size, data.fit)
     number = math.prod(len(tiles.starts(*axis, stride)) for axis in zip(size, tile, strict=True))
-    return _Views(tiles.cut(picture, tile, stride), number, lambda parts: tiles.join(parts, size, tile, stride))
+
+    return _Views(
+        tiles.cut(picture, tile, stride),
+        number,
+        lambda parts: restore(tiles.join(parts, size, tile, stride), own, data.fit),
+    )
 
 
 def _ensemble(

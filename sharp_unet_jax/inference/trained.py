@@ -1,6 +1,7 @@
 """A finished run, read back from its folder: its network with the reported weights, and its settings."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ class Trained:
     model: str  # a key of models.MODELS
     dataset: str  # name of the data set it was trained on
     classes: tuple[str, ...]  # names, background first
-    config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized
+    config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized, or cropped
     channels: int  # of the images; with data.context those of neighbouring slices too
     window: pixels.Window | None  # intensities that became 0 and 255
     num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
@@ -96,24 +97,30 @@ class Trained:
         """
         return np.asarray(self.step(self.platform)(self._placed, images))
 
-    def predict(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
+    def predict(
+        self, images: Iterable[np.ndarray], *, spacing: predict.Spacing | None = None, **options: Any
+    ) -> list[np.ndarray]:
         """Return probabilities (h, w, num_classes) float32 of images of any sizes, each at its own size.
 
         Args:
             images: (h, w) or (h, w, C); uint8, or any dtype if the run has a window. For a run with `data.context`
                 they are all slices of one volume in their order, such as (n, h, w): the neighbours of each are taken
                 from them.
+            spacing: millimetres from row to row and from column to column of all images; needed for a run with
+                `data.spacing`, and of no use to others.
             options: those of `predict.predict`: `flips=True`, `tile=(512, 512)`, ...
 
         Raises:
-            InputError: for an image that the run cannot read.
+            InputError: for an image that the run cannot read, and where the spacing is needed and not given.
         """
+        if spacing is not None and np.shape(spacing) != (2,):
+            raise InputError(f"spacing: give millimetres from row to row and from column to column, not {spacing}")
         one = (1, 3, self.slice_channels)
         if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
             raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
         if context := self.config.data.context:
             images = list(neighbours.stacked(self._slices(images), context))
-        return list(predict.predict(self, images, **options))
+        return list(predict.predict(self, images, spacings=itertools.repeat(spacing), **options))
 
     def _slices(self, images: Iterable[np.ndarray]) -> list[np.ndarray]:
         """Return the slices of a volume as they are stacked, (h, w, slice_channels) uint8. Raises InputError."""

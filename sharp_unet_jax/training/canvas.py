@@ -39,26 +39,22 @@ def paste(canvas: Canvas, probabilities: jax.Array, masks: jax.Array, index: jax
         probabilities: (B, h, w, num_classes) float32.
         masks: (B, h, w) uint8.
         index: (B, 4) int32, see `data.tiles.Sheet`.
-        weight: (B,) float32, 1 for a tile and 0 for padding.
+        weight: (B,) float32, 1 for a tile and 0 for padding, which comes last.
     """
     size = masks.shape[1], masks.shape[2]
     gaussian = jnp.asarray(tiles.gaussian(size))
 
     def add(k: jax.Array, canvas: Canvas) -> Canvas:
         place = index[k, 3], index[k, 2]
-        total, weights, truth = (
-            lax.dynamic_slice(part, (*place, *[0] * (part.ndim - 2)), (*size, *part.shape[2:])) for part in canvas
-        )
-        share = gaussian * weight[k]
-        total, weights = total + share[..., None] * probabilities[k], weights + share
-        truth = jnp.where(weight[k] > 0, masks[k], truth)
+        total = lax.dynamic_slice(canvas.total, (*place, 0), (*size, canvas.total.shape[2]))
+        weight_so_far = lax.dynamic_slice(canvas.weight, place, size)
         return Canvas(
-            lax.dynamic_update_slice(canvas.total, total, (*place, 0)),
-            lax.dynamic_update_slice(canvas.weight, weights, place),
-            lax.dynamic_update_slice(canvas.truth, truth, place),
+            lax.dynamic_update_slice(canvas.total, total + gaussian[..., None] * probabilities[k], (*place, 0)),
+            lax.dynamic_update_slice(canvas.weight, weight_so_far + gaussian, place),
+            lax.dynamic_update_slice(canvas.truth, masks[k], place),
         )
 
-    return lax.fori_loop(0, len(index), add, canvas)
+    return lax.fori_loop(0, jnp.sum(weight).astype(jnp.int32), add, canvas)
 
 
 def probabilities(canvas: Canvas) -> jax.Array:

@@ -45,6 +45,7 @@ class Program:
     weights: Weights | None  # pretrained weights that runs start from
     batch_size: int  # B of a training step: padded so that devices and micro-batches divide it
     eval_batch_size: int  # B of evaluation and prediction
+    canvas_size: Size  # of the canvas on which the tiles of whole images are joined, one for all of a data set
     fresh: Callable[..., State]  # (seed)
     train_step: Callable[..., tuple[State, jax.Array]]  # `step.train_step` and so on, without the definition
     eval_step: Callable[..., tuple[jax.Array, ...]]
@@ -52,6 +53,7 @@ class Program:
     train_loop: Callable[..., tuple[State, jax.Array]]
     eval_loop: Callable[..., tuple[jax.Array, ...]]
     tile_step: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
+    blank: Callable[[], Canvas]  # `canvas.blank`, of the size of `canvas_size`
     paste: Callable[..., Canvas]  # `canvas.paste`
     probabilities: Callable[[Canvas], jax.Array]  # `canvas.probabilities`
     read: Callable[[Canvas], tuple[jax.Array, ...]]  # `read_canvas`
@@ -110,15 +112,9 @@ class Program:
         for pairs, batch in zip(self._pairs(index, self.definition.size), index, strict=True):
             yield jax.device_get(self.predict_step(params, stats, pairs, self.place(batch)))
 
-    @functools.cached_property
-    def canvas_size(self) -> Size:
-        """Height and width of the canvas on which the tiles of whole images are joined, one for all of a data set."""
-        return tiles.canvas(self.dataset.sizes, self.definition.size, self.definition.stride, self.eval_batch_size)
-
     def join(self, params: Params, stats: Params, index: np.ndarray, weight: np.ndarray) -> tuple[Canvas, np.ndarray]:
         """Return the tiles of a sheet on a canvas, and the loss (S, B) of each; `params` and `stats` on the devices."""
-        size, losses = (*self.canvas_size, self.dataset.num_classes), []
-        sheet = jax.jit(canvas.blank, static_argnums=(0, 1), out_shardings=self.replicated)(size[:2], size[2])
+        sheet, losses = self.blank(), []
         for pairs, *batch in zip(self._pairs(index, self.definition.size), index, weight, strict=True):
             probabilities, masks, loss = self.tile_step(params, stats, pairs, self.place(batch[0]))
             sheet = self.paste(sheet, probabilities, masks, *distributed.put(tuple(batch), self.replicated))
@@ -223,6 +219,7 @@ def build(
         return compile.jit(bound, config=config, platform=platform, out_shardings=replicated, **options)
 
     batch_size, eval_batch_size = batch_sizes(config, dataset, devices)
+    sheet = tiles.canvas(dataset.sizes, definition.size, definition.stride, eval_batch_size)
     return Program(
         definition=definition,
         dataset=dataset,
@@ -231,6 +228,7 @@ def build(
         weights=weights,
         batch_size=batch_size,
         eval_batch_size=eval_batch_size,
+        canvas_size=sheet,
         fresh=jax.jit(functools.partial(fresh, definition, model, dataset), out_shardings=replicated),
         train_step=jit(step.train_step, static_argnums=0, donate_argnums=1),
         eval_step=jit(step.eval_step),
@@ -238,6 +236,7 @@ def build(
         train_loop=jit(train_loop, static_argnums=0, donate_argnums=1),
         eval_loop=jit(eval_loop),
         tile_step=jit(step.tile_step),
+        blank=jax.jit(functools.partial(canvas.blank, sheet, dataset.num_classes), out_shardings=replicated),
         paste=jax.jit(canvas.paste, donate_argnums=0, out_shardings=replicated),
         probabilities=jax.jit(canvas.probabilities, out_shardings=replicated),
         read=jit(read_canvas),

@@ -29,6 +29,12 @@ def test_tiles_come_row_by_row_and_mirror_the_image_at_its_edge():
         np.testing.assert_array_equal(part, padded[top : top + 4, left : left + 8])
 
 
+def test_a_tile_that_begins_at_the_last_pixel_shows_what_the_mirrored_image_has():
+    image = np.arange(33, dtype=np.uint8).reshape(33, 1, 1)
+    _, last = tiles.cut(image, (32, 1), 32)
+    np.testing.assert_array_equal(last[:, 0, 0], 32 - np.arange(32))
+
+
 def test_an_image_smaller_than_a_tile_is_one_tile():
     image = np.arange(2 * 3 * 2, dtype=np.float32).reshape(2, 3, 2)
     (part,) = tiles.cut(image, (4, 4), 4)

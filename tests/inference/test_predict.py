@@ -12,7 +12,10 @@ from sharp_unet_jax.report import records
 from sharp_unet_jax.training import compile
 from tests.edits import edit, follow
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = [
+    pytest.mark.usefixtures("tiny_models"),
+    pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.ResolutionWarning"),
+]
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ from rich.console import Console
 
 from launch import augmentations
 from launch.console import config as configs
-from launch.preview.outlines import GAP, outlined
+from launch.preview.outlines import COLOURS, GAP, outlined
+from sharp_unet_jax import ragged
+from sharp_unet_jax.config import Augment, Config, Data
+from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan
 
@@ -39,10 +42,25 @@ def test_a_row_an_image_as_it_is_and_in_epochs(loaded, tmp_path, monkeypatch, na
         sheet = np.asarray(picture).reshape(augmentations.ROWS, height + GAP, augmentations.COLUMNS, width + GAP, 3)
     if kind == "PNG":
         config = configs.overridden(configs.load("demo.py"), [FLIPS])
-        first = augmentations.sheet(config.augment, loaded, plan.seed(config, plan.runs(config)[0]))
+        first = augmentations.sheet(config, loaded, plan.seed(config, plan.runs(config)[0]))
         np.testing.assert_array_equal(sheet.reshape(first.shape), first)  # as the first run sees them
         np.testing.assert_array_equal(sheet[0, :, 0], outlined(loaded.images[0], loaded.masks[0]))
     assert any(not np.array_equal(sheet[:, :, 0], sheet[:, :, epoch]) for epoch in range(1, augmentations.COLUMNS))
+
+
+def test_crops_turn_without_black_corners():
+    """A picture is 100 everywhere; a crop of its middle turned by 45 degrees shows nothing but 100."""
+    images = ragged.of([np.full((64, 64, 1), 100, np.uint8)] * 3)
+    masks = ragged.of([np.pad(np.ones((8, 8), np.uint8), 28)] * 3)
+    names = ("a", "b", "c")
+    data = Dataset("grey", images, masks, names, names, ("background", "cell"))
+    crops = Data(fit="crop", size=(16, 16), foreground=1.0)
+    config = Config(data=crops, augment=Augment(rotate=45))
+    rows, columns = 3, augmentations.COLUMNS
+    sheet = augmentations.sheet(config, data).reshape(rows, 16 + GAP, columns, 16 + GAP, 3)[:, :16, :, :16]
+    colours = {tuple(colour) for colour in sheet.reshape(-1, 3).tolist()}
+    assert colours == {(100, 100, 100), tuple(COLOURS[0].tolist())}  # the picture, and the outline of the object
+    assert not np.array_equal(sheet[:, :, 0], sheet[:, :, 1])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from datasets.files import DataError
@@ -14,8 +15,10 @@ from sharp_unet_jax.advice import memory
     [(0, 1), (-1, 1), (-1, -1), (math.nan, 1), (1, math.inf), (-math.inf, -1), (1e-30, 1e30), (3e38, 0.5)],
 )
 def test_impossible_sides_have_no_area(sides):
-    assert math.isnan(stack.pixel_area(*sides))
-    assert stack.pixel_area(0.5, 0.8) == 0.4
+    empty = np.zeros((1, 1, 1, 1), np.uint8)
+    assert math.isnan(stack.Stack(empty, sides).area)
+    assert stack.Stack(empty, (0.5, 0.8)).area == 0.4
+    assert stack.Stack(empty).area is None
 
 
 @pytest.mark.parametrize(

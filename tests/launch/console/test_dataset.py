@@ -11,6 +11,7 @@ from rich.console import Console
 from datasets.folder.settings import settings
 from launch.console import dataset
 from sharp_unet_jax.config import Data
+from sharp_unet_jax.data.resident import prepare
 from tests.datasets import writers
 
 
@@ -60,6 +61,81 @@ def test_masks_resized_in_two_ways_lie_in_two_folders(tmp_path, console):
     assert [each.folder.name for each in sets] == ["prepared-16x16-stretch", "prepared-16x16-stretch-antialiased"]
     np.testing.assert_array_equal(sets[0].images, sets[1].images)
     assert (sets[0].masks != sets[1].masks).any()
+
+
+CROP = Data(fit="crop")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"size": (64, 64)}, {"size": (64, 96)}, True),  # crops are cut later
+        ({}, {"crops": 7, "share": "area", "foreground": 0.5, "validate": "crops", "resident_gb": 0.0}, True),
+        ({}, {"score": "native"}, True),  # images are of their own resolution already
+        ({}, {"mask_filter": "any"}, True),
+        ({}, {"scale": 0.5}, False),
+        ({"scale": 0.5}, {"scale": 0.5000000001}, False),
+        ({"scale": 2}, {"scale": 2.0}, True),
+        ({"scale": 0.5}, {"spacing": 0.5}, False),
+        ({"spacing": 0.5}, {"spacing": 0.7}, False),
+        ({"spacing": 0.5}, {"spacing": 0.5, "score": "native"}, False),
+        ({"scale": 0.5}, {"scale": 0.5, "mask_filter": "any"}, False),
+        ({"scale": 0.5, "mask_filter": "antialiased"}, {"scale": 0.5, "mask_filter": "any"}, False),
+        ({}, {"context": 1}, False),
+        ({"context": 1}, {"context": 2}, False),
+        ({}, {"fit": "stretch"}, False),
+        ({"fit": "stretch"}, {"fit": "letterbox"}, False),
+        ({"fit": "stretch", "size": (16, 32)}, {"fit": "stretch", "size": (32, 16)}, False),
+        ({"fit": "stretch"}, {"fit": "stretch", "score": "native"}, False),
+    ],
+)
+def test_settings_share_a_folder_exactly_where_they_prepare_the_same_arrays(tmp_path, one, other, same):
+    """The arrays are compared as well, of pictures whose files say a spacing and that have neighbours."""
+    rng = np.random.default_rng(0)
+    volumes = [("a", (1.0, 1.0), (40, 40))] * 3 + [("b", (2.0, 2.0), (40, 24))] * 2
+    source = [
+        {
+            "image": rng.integers(0, 256, (*size, 1), np.uint8),
+            "mask": rng.integers(0, 2, (*size, 1), np.uint8),
+            "id": str(number),
+            "group": volume,
+            "volume": volume,
+            "spacing": np.array(spacing, np.float32),
+        }
+        for number, (volume, spacing, size) in enumerate(volumes)
+    ]
+    settings = [dataclasses.replace(CROP, **each) for each in (one, other)]
+    sets = [prepare(source, name="two", classes=("background", "cell"), data=each) for each in settings]
+    assert (sets[0].sha256 == sets[1].sha256) == same
+    assert (dataset.folder_name(settings[0]) == dataset.folder_name(settings[1])) == same
+
+
+def pictures(top, sizes):
+    """Write a picture of each size with a mask of its left half."""
+    for kind in ("images", "masks"):
+        (top / kind).mkdir(parents=True)
+    for index, (height, width) in enumerate(sizes):
+        Image.fromarray(np.full((height, width), 40 * index, np.uint8)).save(top / "images" / f"{index}.png")
+        mask = np.zeros((height, width), np.uint8)
+        mask[:, : width // 2] = 255
+        Image.fromarray(mask).save(top / "masks" / f"{index}.png")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crops", "said"),
+    [
+        ([(20, 30)] * 3, 0, "3 images of 20x30 in crops of 16x16, 8 an epoch of all images, 3 groups"),
+        ([(20, 30), (90, 50), (24, 40)], 5, "3 images of 20x30 to 90x50 (median 24x40) in crops of 16x16, 5 an epoch"),
+    ],
+)
+def test_the_sizes_of_crops_and_their_number_are_said(tmp_path, console, sizes, crops, said):
+    pictures(tmp_path / "cells", sizes)
+    where = {"images": str(tmp_path / "cells"), "data_dir": str(tmp_path / "tfds")}
+    data = Data(builder="folder", size=(16, 16), fit="crop", crops=crops, **where)
+    resident = dataset.load(data, console)
+    assert said in console.export_text()
+    assert resident.folder.name == "prepared-crop"
+    np.testing.assert_array_equal(resident.sizes, sizes)
 
 
 def test_rebuilding_forgets_the_resident_arrays(tmp_path, console):

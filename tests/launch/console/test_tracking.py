@@ -1,5 +1,6 @@
 """Epochs logged as they end: the rows of metrics.jsonl, and pictures of the best epochs. Records stay the same."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -12,10 +13,14 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from launch import cv
+from launch.console import config as configs
 from launch.console import tracking
+from sharp_unet_jax import ragged
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.data import crops
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.training import network
+from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.training import network, train
 from tests.conftest import squares
 
 ARGUMENTS = ["--config=demo.py", "--config.max_runs=1", "--config.epochs=2"]
@@ -92,6 +97,31 @@ def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatc
     assert [row for _, row in run.rows] == logged
     assert [step for step, _ in run.rows] == [1, 2]
     assert any(picture is not None and picture.ndim == 3 for picture in pictures)
+
+
+@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.parametrize("validate", ["images", "crops"])
+def test_pictures_of_crops_are_the_first_that_validate(tmp_path, monkeypatch, dataset, validate):
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(20, 60, (len(dataset.ids), 2))
+    images = ragged.of([rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes])
+    masks = ragged.of([image[..., 0] // 128 for image in images])
+    data = dataclasses.replace(dataset, images=images, masks=masks)
+    monkeypatch.setattr("launch.console.dataset.load", lambda _, console: data)
+    drawn = []
+    monkeypatch.setattr(tracking, "outlined", lambda image, mask: drawn.append((image, mask)) or np.zeros((9, 9, 3)))
+    fields = ["--config.data.fit=crop", "--config.data.size=32,32", f"--config.data.validate={validate}"]
+    run = ["--track=tensorboard", f"--workdir={tmp_path / 'w'}", "--config.models=unet"]
+    assert cv.run([*ARGUMENTS, *fields, *run], Console(quiet=True)) == 0
+    config = configs.overridden(configs.load("demo.py"), fields)
+    first = plan.runs(config)[0]
+    validation = plan.split(config, data)[first.repeat, first.fold].validation
+    expected = train.order_of(data, config, validation, plan.seed(config, first), 0)[: tracking.PICTURES]
+    for crop, (image, mask) in zip(expected, drawn, strict=False):
+        own = crops.cut(images, masks, crop, (32, 32), (32, 32))
+        np.testing.assert_array_equal(image, own[0])
+        np.testing.assert_array_equal(mask, own[1])
+    assert len(expected) == min(tracking.PICTURES, len(drawn))
 
 
 @pytest.mark.usefixtures("tiny_models")
