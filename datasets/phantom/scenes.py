@@ -56,18 +56,18 @@ def skin(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray,
     dark = np.array([0.44, 0.30, 0.26]) + rng.uniform(-0.04, 0.04, 3)
 
     for number, radius, longer, colour, strength in (
-        (rng.integers(4, 9), (12, 40), 1.5, np.array([0.95, 0.84, 0.78]), 0.6),  # pale spots
-        (rng.integers(3, 7), (10, 25), 1.5, dark, 0.5),  # freckles
-        (rng.integers(60, 91), (1.1, 1.6), 6.0, dark, 1.0),  # stubble
+        (rng.integers(4, 9), (12, 40), (1.0, 1.5), np.array([0.95, 0.84, 0.78]), (0.4, 0.8)),  # pale spots
+        (rng.integers(3, 7), (10, 25), (1.0, 1.5), dark, (0.3, 0.7)),  # freckles
+        (rng.integers(120, 161), (1.2, 1.7), (3.0, 5.0), dark, (0.7, 1.0)),  # stubble
     ):
         for _ in range(number):
             small = rng.uniform(*radius)
-            centre = rng.uniform(0.0, 1.0, 2) * (height, width)
-            _blend(image, centre, np.array([longer * small, small]), colour, strength, rng)
+            centre, radii = rng.uniform(0.0, 1.0, 2) * (height, width), small * np.array([rng.uniform(*longer), 1.0])
+            _blend(image, centre, radii, colour, rng.uniform(*strength), rng)
     cells = np.argsort(rng.uniform(0.0, 1.0, 54))[: rng.integers(8, 17)]  # of a 6x9 grid: no two lesions meet
     for row, column in zip(*np.divmod(cells, 9), strict=True):
         centre = (np.array([row, column]) + rng.uniform(0.2, 0.8, 2)) * (height / 6, width / 9)
-        lesions |= _blend(image, centre, rng.uniform(3.7, 4.6, 2), dark, 1.0, rng)
+        lesions |= _blend(image, centre, rng.uniform(3.6, 4.4, 2), dark, rng.uniform(0.5, 1.0), rng)
     for _ in range(rng.integers(3, 7)):  # long hairs, which may cross lesions
         along, across = _ellipse(y, x, rng.uniform(0.1, 0.9, 2) * (height, width), np.ones(2), rng)
         winding = across + 20.0 * np.sin(along / rng.uniform(60.0, 120.0))

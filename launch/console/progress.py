@@ -59,7 +59,7 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
                     waiting = started.total - max(each.started.number for each in on.values())
                     left = spent * (epochs - row["epoch"] + epochs * -(-waiting // groups))
                     note = (
-                        f"{speed:.1f} images/s{' with compiling' * compiled}  at most {_clock(left)} left  "
+                        f"{speed:.1f} {started.unit}/s{' with compiling' * compiled}  at most {_clock(left)} left  "
                         f"Jaccard {row['validation_jaccard']:.4f}  "
                         f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
                     )
