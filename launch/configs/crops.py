@@ -12,8 +12,9 @@ The second command trains the same network on whole images. They are scored at n
 are of the same pixels. Its epochs have 4 steps instead of 60; in 40 of them it sees 31 million pixels, and with crops
 the network sees 18 million.
 
-Cost: COST
-Expected (fold 0, `--config.max_runs=1`): Jaccard EXPECTED
+Cost: a run takes 3 min 11 s of processor time with crops, and 3 min 58 s with whole images. The pictures are drawn in
+half a minute, once.
+Expected (fold 0, `--config.max_runs=1`): Jaccard 0.86 with crops, 0.22 with whole images.
 """
 
 from sharp_unet_jax.config import Config, Data
