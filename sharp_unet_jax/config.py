@@ -24,10 +24,12 @@ class Data:
     manual_dir: str = ""  # folder of the files you downloaded; "" is TFDS's own default
     data_dir: str = ""  # folder of built data sets; "" is TFDS's own default
     context: int = 0  # neighbours of each slice of a volume, on either side, that are channels of it too (2.5-D)
-    resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
+    # A data set up to so many GB lies on every device, with fit=crop images of at most 2.1 GB; a larger one is read
+    # batch by batch.
+    resident_gb: float = 4.0
     # Resolution that reported scores are computed at: that of training, or that of the files.
     score: Literal["trained", "native"] = "trained"
-    # fit=crop alone, as the next six: images are enlarged or shrunk by this factor, 1 leaves them as they are
+    # fit=crop alone, as the next five: images are enlarged or shrunk by this factor, 1 leaves them as they are
     scale: float = 1.0
     spacing: float = 0.0  # millimetres a pixel that all images are brought to, if their files say theirs; 0 leaves them
     crops: int = 0  # crops an epoch; 0: as many as have the pixels of the training images, at least one an image
@@ -107,7 +109,7 @@ class Config:
     # Networks with several heads alone: each head's share of the loss, the last head's last; () is the same for all.
     deep_supervision: tuple[float, ...] = ()
     prediction_head: Literal["mean", "last"] = "mean"  # the same networks: mean probability of the heads, or the last's
-    batch_size: int = 16  # images a step, over all devices of the run; the paper does not say
+    batch_size: int = 16  # images, or crops, a step, over all devices of the run; the paper does not say
     learning_rate: float = 1e-3  # Adam
     epochs: int = 150  # at most; the paper does not say
     # Score of the validation images that decides on the best epoch, on stopping and on the learning rate. jaccard is
@@ -128,7 +130,7 @@ class Config:
 
     retries: int = 0  # times that a run is trained again at once, with the same seed, if its loss became NaN
     checkpoint_minutes: float = 10.0  # minutes between saved states, to continue a run from; 0: every epoch
-    predictions: bool = True  # keep the probabilities of the test fold: H x W bytes an image and class
+    predictions: bool = True  # keep the probabilities of the test fold: a byte a pixel of training resolution and class
     devices_per_run: int = 1  # devices that share each batch of a run
     max_runs: int | None = None  # end after so many runs, for a trial
 

@@ -29,9 +29,7 @@ def track(console: Console, what: str) -> Any:
     return follow
 
 
-def show(
-    events: Iterable[Event], console: Console, epochs: int, groups: int, *, crops: bool = False
-) -> list[dict[str, Any]]:
+def show(events: Iterable[Event], console: Console, epochs: int, groups: int) -> list[dict[str, Any]]:
     """Consume a sweep's events, show the runs that are training, and return the records of those that ended.
 
     Args:
@@ -39,7 +37,6 @@ def show(
         console: a terminal gets bars, anything else plain lines.
         epochs: the most that a run may take. Runs may stop early, so the time left is an upper bound.
         groups: device groups, each of which trains a run at a time.
-        crops: runs train on crops; else on images.
     """
     records: list[dict[str, Any]] = []
     on: dict[str, _On] = {}
@@ -58,11 +55,11 @@ def show(
                 case EpochEnded(run, epoch, compiled):
                     started, task, _, shown = on[run.name]
                     row, spent = epoch.row, epoch.train_seconds + epoch.eval_seconds
-                    speed = f"{started.train_images / epoch.train_seconds:.1f} {'crops' if crops else 'images'}/s"
+                    speed = started.train_images / epoch.train_seconds
                     waiting = started.total - max(each.started.number for each in on.values())
                     left = spent * (epochs - row["epoch"] + epochs * -(-waiting // groups))
                     note = (
-                        f"{speed}{' with compiling' * compiled}  at most {_clock(left)} left  "
+                        f"{speed:.1f} {started.unit}/s{' with compiling' * compiled}  at most {_clock(left)} left  "
                         f"Jaccard {row['validation_jaccard']:.4f}  "
                         f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
                     )

@@ -45,8 +45,7 @@ def verify(
         whole = dataclasses.replace(config, max_runs=None)
         events = sweep.train(whole, data, Path(elsewhere), devices, only=name, stop=stop)
         with contextlib.closing(events):
-            is_crop = config.data.fit == "crop"
-            (again,) = progress.show(events, console, config.epochs, 1, crops=is_crop)
+            (again,) = progress.show(events, console, config.epochs, 1)
     same = again.get("weights_sha256") == record["weights_sha256"]
     console.print(f"{name}: trained again, the weights {'have the same bits' if same else 'DIFFER'}")
     return 0 if same else 1

@@ -1,1 +1,1 @@
-"""Data for runs: arrays, resizing, folds, augmentation, batches, tiles."""
+"""Data for runs: arrays, resizing, folds, augmentation, batches, crops, tiles."""

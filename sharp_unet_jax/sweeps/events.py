@@ -12,7 +12,8 @@ class Started(NamedTuple):
     run: Run
     number: int  # from 1 to `total`, in the plan's order
     total: int  # runs of this process, or of all processes that share the sweep
-    train_images: int
+    train_images: int  # of an epoch, or crops
+    unit: str = "images"  # or "crops"
 
 
 class EpochEnded(NamedTuple):

@@ -51,7 +51,7 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
         record.begin(folder)
     result: train.Result | train.DivergedError
     for retries in reversed(range(1 + config.retries)):
-        yield Started(run, number, sweep.total, images)
+        yield Started(run, number, sweep.total, images, "crops" if config.data.fit == "crop" else "images")
         try:
             result, timing = yield from _fit(sweep, group, program, run, split, lead)
             break

@@ -88,7 +88,7 @@ def test_what_a_killed_build_left_is_cleared_and_what_another_writes_is_not(tmp_
         "import os, signal\n"
         "from datasets import build\n"
         "from datasets.phantom import phantom_dataset_builder as module\n"
-        "module.scene = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "module.tissue = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"build.build('phantom', data_dir={str(tmp_path)!r})\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False)

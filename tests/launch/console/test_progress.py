@@ -40,13 +40,13 @@ def test_an_epoch_with_compiling_says_so(monkeypatch):
     console = Console(file=io.StringIO(), width=300)
 
     def events():
-        yield Started(Run(0, 0, "unet"), 1, 1, 10)
+        yield Started(Run(0, 0, "unet"), 1, 1, 10, "crops")
         for epoch in 1, 2:
             row = {"epoch": epoch, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
             yield EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 1.0, 1.0, None), epoch == 1)
 
     progress.show(events(), console, 2, 1)
-    lines = [line for line in console.file.getvalue().splitlines() if "images/s" in line]
+    lines = [line for line in console.file.getvalue().splitlines() if "10.0 crops/s" in line]
     assert ["with compiling" in line for line in lines] == [True, False]
 
 
