@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from sharp_unet_jax.config import Config, Data
-from sharp_unet_jax.data import arrays, folds, pixels, resident
+from sharp_unet_jax.data import arrays, folds, pixels, prepared
 from sharp_unet_jax.data.arrays import Arrays
+from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
@@ -204,9 +205,9 @@ def _dataset(
     name: str,
     classes: Sequence[str],
     window: pixels.Window | None,
-) -> resident.Dataset:
+) -> Dataset:
     """Return the examples at the size of training, in memory."""
-    dataset = resident.prepare(examples, name=name, classes=tuple(classes), data=config.data, window=window)
+    dataset = prepared.prepare(examples, name=name, classes=tuple(classes), data=config.data, window=window)
     if config.data.fit != "crop":
         shape = len(examples), *config.data.size
         chex.assert_shape([dataset.images, dataset.masks], [(*shape, None), shape])
@@ -214,7 +215,7 @@ def _dataset(
     return dataset
 
 
-def _split(dataset: resident.Dataset, config: Config, held: int) -> folds.Split:
+def _split(dataset: Dataset, config: Config, held: int) -> folds.Split:
     """Return the images to train and to validate on; the last `held` ones validate, or a share if there are none."""
     every = np.arange(len(dataset.ids))
     share = config.inner_validation
@@ -227,7 +228,7 @@ def _split(dataset: resident.Dataset, config: Config, held: int) -> folds.Split:
 
 def _train(
     config: Config,
-    dataset: resident.Dataset,
+    dataset: Dataset,
     split: folds.Split,
     folder: str | Path | None,
     devices: Sequence[jax.Device],

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from sharp_unet_jax.config import Data
-from sharp_unet_jax.data import resident
+from sharp_unet_jax.data import prepared
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.sweeps import sweep, workdir
 from tests.tiny_sweep import CONFIG
@@ -36,7 +36,7 @@ def examples(n=6, *, classes=2, channels=3, sizes=SIZES, spacing=(0.0, 0.0), vol
 def make(folder, source, data=DATA, *, classes=2, cache=None, **fields):
     """Train a sweep of `sharp_unet` on crops; return its data set."""
     names = ("background", "square", "other", "third")[:classes]
-    dataset = resident.prepare(source, name="crops", classes=names, data=data, cache=cache)
+    dataset = prepared.prepare(source, name="crops", classes=names, data=data, cache=cache)
     config = dataclasses.replace(CONFIG, **{"data": data, "models": ("sharp_unet",), "epochs": 1, **fields})
     for _ in sweep.train(config, dataset, folder, jax.devices()[:1]):
         pass

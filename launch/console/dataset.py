@@ -16,7 +16,9 @@ from datasets.folder import folder_dataset_builder, settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import crops
-from sharp_unet_jax.data.resident import Dataset, prepare, resized
+from sharp_unet_jax.data.prepared import prepare
+from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.data.resize import resized
 from sharp_unet_jax.errors import InputError
 
 

@@ -9,8 +9,7 @@ from launch.preview.source import Source
 from sharp_unet_jax.advice import profile as advice
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.config import Config, Data
-from sharp_unet_jax.data.resident import resized
-from sharp_unet_jax.data.resize import resize, trained_size
+from sharp_unet_jax.data.resize import resize, resized, trained_size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE, foreground
 

@@ -19,11 +19,11 @@ def examples(
     groups: Sequence[Hashable] | None,
     window: pixels.Window | None,
 ) -> list[dict[str, Any]]:
-    """Turn arrays into the examples of a `resident.Source`.
+    """Turn arrays into the examples of a `prepared.Source`.
 
     Args:
         images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype with a `window`.
-        masks: (h, w), the class of each pixel or `IGNORE`. `resident.prepare` refuses labels beyond the classes.
+        masks: (h, w), the class of each pixel or `IGNORE`. `prepared.prepare` refuses labels beyond the classes.
         kind: first part of the ids, a number follows: "" or "validation ".
         groups: of every image; None gives each image a group of its own.
         window: intensities that become 0 and 255, see `pixels.windowed`.

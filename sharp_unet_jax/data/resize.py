@@ -48,6 +48,11 @@ def trained_size(own: tuple[int, ...], data: Data, spacing: Sequence[float] | No
     return height, width
 
 
+def resized(data: Data) -> bool:
+    """Say whether images are resized at all; else neither `mask_filter` nor `score` changes an array."""
+    return data.fit != "crop" or data.scale != 1 or data.spacing > 0
+
+
 def resolution(data: Data) -> str:
     """Name the resolution of the crops that a run with fit="crop" is trained on."""
     if data.spacing:

@@ -7,7 +7,7 @@ from typing import Any
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import pixels, tiles
-from sharp_unet_jax.data.resize import resolution
+from sharp_unet_jax.data.resize import resized, resolution
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
@@ -178,7 +178,7 @@ def _use(run: Trained, format: str, file: str, window: str) -> str:
     if data.fit != "crop":
         return USES[format].format(size=f"{height}x{width} ({data.fit})", **fields)
     one_class = f"probabilities[..., 0] > {run.config.threshold}"
-    resized = (
+    before = (
         f"\nImages are resized to {resolution(data)} (bilinear) before, and `probabilities` to their own size after."
     )
     return _USES_OF_TILES[format].format(
@@ -188,7 +188,7 @@ def _use(run: Trained, format: str, file: str, window: str) -> str:
         row_step=tiles.step(height, run.stride),
         column_step=tiles.step(width, run.stride),
         resolution=resolution(data),
-        resized=resized if data.scale != 1 or data.spacing else "",
+        resized=before if resized(data) else "",
         decision=one_class if run.num_classes == 1 else "probabilities.argmax(axis=-1)",
         **fields,
     )

@@ -1,4 +1,4 @@
-"""Epochs of a model's runs: the compiled steps of `step`, called one by one or in a loop on the device.
+"""Epochs of a model's runs: the compiled steps of `step`, called one by one, or in a loop of `loops`.
 
 The data set lies on every device as uint8 and a step gathers its batch by index: only indices travel during a run. A
 data set too large for this is read from the disk, batch by batch.
@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sharp_unet_jax import models
@@ -23,7 +22,7 @@ from sharp_unet_jax.data import crops, stream, tiles
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.ragged import Ragged
-from sharp_unet_jax.training import canvas, compile, distributed, network, step
+from sharp_unet_jax.training import canvas, compile, distributed, loops, network, step
 from sharp_unet_jax.training.canvas import Canvas
 from sharp_unet_jax.training.step import Definition, Pairs, Params, State
 from sharp_unet_jax.weights import pretrained as pretrained_weights
@@ -50,7 +49,7 @@ class Program:
     train_step: Callable[..., tuple[State, jax.Array]]  # `step.train_step` and so on, without the definition
     eval_step: Callable[..., tuple[jax.Array, ...]]
     predict_step: Callable[..., jax.Array]
-    train_loop: Callable[..., tuple[State, jax.Array]]
+    train_loop: Callable[..., tuple[State, jax.Array]]  # `loops.train_loop` and so on, without the definition
     eval_loop: Callable[..., tuple[jax.Array, ...]]
     tile_step: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
     blank: Callable[[], Canvas]  # `canvas.blank`, of the size of `canvas_size`
@@ -239,8 +238,8 @@ def build(
         train_step=bound(step.train_step, static_argnums=0, donate_argnums=1),
         eval_step=bound(step.eval_step),
         predict_step=bound(step.predict_step),
-        train_loop=bound(train_loop, static_argnums=0, donate_argnums=1),
-        eval_loop=bound(eval_loop),
+        train_loop=bound(loops.train_loop, static_argnums=0, donate_argnums=1),
+        eval_loop=bound(loops.eval_loop),
         tile_step=bound(step.tile_step),
         blank=jit(functools.partial(canvas.blank, sheet, dataset.num_classes)),
         paste=jit(canvas.paste, donate_argnums=0),
@@ -270,78 +269,7 @@ def fresh(definition: Definition, model: str, dataset: Dataset, seed: jax.Array)
     return State(params, stats, {part: definition.optimizer.init(params[part]) for part in params})
 
 
-def train_loop(
-    definition: Definition,
-    frozen: bool,
-    state: State,
-    pairs: Pairs,
-    index: jax.Array,
-    weight: jax.Array,
-    learning_rate: jax.Array,
-    draw: jax.Array | None,
-    steps: jax.Array,
-) -> tuple[State, jax.Array]:
-    """Take training steps in a loop on the device.
-
-    Args:
-        definition: as in `step.train_step`.
-        frozen: as in `step.train_step`. Static.
-        state: as in `step.train_step`; donated.
-        pairs: the data set.
-        index: (S, B) int32.
-        weight: (S, B) float32.
-        learning_rate: () float32.
-        draw: (2,) uint32, or None.
-        steps: () int32, how many of the S rows to use.
-
-    Returns:
-        The state after the last step, and the sum of each step's losses, (S,) float32, 0 for unused rows.
-    """
-
-    def body(k: jax.Array, carry: Any) -> Any:
-        state, casts, totals = carry
-        used = _with_casts(definition, state.params, casts)
-        state, total = step.train_step(definition, frozen, state, pairs, index[k], weight[k], learning_rate, draw, used)
-        return state, _casts(definition, state.params), totals.at[k].set(total)
-
-    # The loop carries the low-precision copies of the weights: Adam's kernels write them. A step that cast its weights
-    # would begin with one kernel for each of them.
-    carry = state, _casts(definition, state.params), jnp.zeros(len(index))
-    state, _, totals = lax.fori_loop(0, steps, body, carry)
-    return state, totals
-
-
-def eval_loop(
-    definition: Definition, state: State, pairs: Pairs, index: jax.Array, steps: jax.Array
-) -> tuple[jax.Array, ...]:
-    """Evaluate in a loop on the device: what `step.eval_step` returns, of each batch, 0 for unused rows.
-
-    `index` (S, B) int32 are the batches, and `steps` () int32 says how many of its rows to use.
-    """
-    # Weights are cast here, because XLA does not move casts out of a loop.
-    state = state._replace(params=jax.tree.map(lambda p, dtype: p.astype(dtype), state.params, definition.dtypes))
-
-    def body(k: jax.Array, outputs: Any) -> Any:
-        new = step.eval_step(definition, state, pairs, index[k])
-        return jax.tree.map(lambda rows, row: rows.at[k].set(row), outputs, new)
-
-    shapes = jax.eval_shape(functools.partial(step.eval_step, definition), state, pairs, index[0])
-    return lax.fori_loop(0, steps, body, jax.tree.map(lambda x: jnp.zeros((len(index), *x.shape), x.dtype), shapes))
-
-
 def canvas_counts(definition: Definition, sheet: Canvas) -> tuple[jax.Array, ...]:
     """Return the counts of each row of a canvas, and if the config monitors the soft Jaccard its soft counts."""
     measured = (canvas.counts(sheet, definition.config.threshold),)
     return (*measured, canvas.soft_counts(sheet)) if definition.config.monitor == "soft_jaccard" else measured
-
-
-def _casts(definition: Definition, params: Params) -> list[jax.Array]:
-    """Return copies of the parameters that the network uses in another dtype."""
-    pairs = zip(*map(jax.tree.leaves, (params, definition.dtypes)), strict=True)
-    return [p.astype(dtype) for p, dtype in pairs if p.dtype != dtype]
-
-
-def _with_casts(definition: Definition, params: Params, casts: list[jax.Array]) -> Params:
-    """Return `params` with the copies that `_casts` made in their places."""
-    left = iter(casts)
-    return jax.tree.map(lambda p, dtype: p if p.dtype == dtype else next(left), params, definition.dtypes)

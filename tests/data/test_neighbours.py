@@ -7,7 +7,7 @@ import pytest
 
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import neighbours
-from sharp_unet_jax.data.resident import prepare
+from sharp_unet_jax.data.prepared import prepare
 from sharp_unet_jax.errors import InputError
 
 

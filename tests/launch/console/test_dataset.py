@@ -11,7 +11,7 @@ from rich.console import Console
 from datasets.folder.settings import settings
 from launch.console import dataset
 from sharp_unet_jax.config import Data
-from sharp_unet_jax.data.resident import prepare
+from sharp_unet_jax.data.prepared import prepare
 from tests.datasets import writers
 
 

@@ -1,4 +1,4 @@
-"""The resident arrays: a source's content in its order, a cache that is whole, and refused data sets."""
+"""Prepared arrays: a source's content in its order, a cache that is whole, and refused data sets."""
 
 import dataclasses
 import errno
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sharp_unet_jax.config import Data
-from sharp_unet_jax.data import digest, resident
-from sharp_unet_jax.data.resident import prepare
+from sharp_unet_jax.data import digest, prepared
+from sharp_unet_jax.data.prepared import prepare
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
 from tests.edits import edit
@@ -50,6 +50,7 @@ def test_arrays_hold_the_source_in_its_order():
     assert dataset.ids == tuple(f"{i:02}" for i in range(40))
     assert dataset.groups[4:8] == ("g1",) * 4
     assert dataset.num_classes == 1
+
 
 def test_every_pixel_is_hashed_once_a_start(tmp_path, monkeypatch):
     """A data set may be of gigabytes."""
@@ -139,8 +140,8 @@ def test_a_cache_of_another_size_is_not_taken(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sharp_unet_jax.data.resident import prepare
-from tests.data.test_resident import OPTIONS, examples
+from sharp_unet_jax.data.prepared import prepare
+from tests.data.test_prepared import OPTIONS, examples
 
 class Killing(list):
     def __getitem__(self, index):
@@ -174,7 +175,7 @@ def test_a_full_disk_is_named(writer, cached, code, tmp_path, monkeypatch):
         raise OSError(code, os.strerror(code))
 
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(resident, writer, full)
+    monkeypatch.setattr(prepared, writer, full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     if (writer, cached) == ("write_json", False):
         prepare(examples(), **OPTIONS)
