@@ -46,6 +46,11 @@ class Member(Protocol):
         ...
 
     @property
+    def num_classes(self) -> int:
+        """Channels of its probabilities."""
+        ...
+
+    @property
     def window(self) -> pixels.Window | None:
         """Intensities that became 0 and 255 in training; None if all images were uint8."""
         ...
@@ -152,7 +157,7 @@ def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = Non
         )
     size = trained_size(own, data, spacing)
     if data.fit == "crop" and size != tuple(own):
-        needed = (run.channels + 8) * math.prod(size)  # and a probability and a weight, float32 each
+        needed = (run.channels + 4 * run.num_classes + 4) * math.prod(size)  # and probabilities and a weight, float32
         if needed > (free := memory.free()):
             at = f"{size[0]}x{size[1]} pixels at the resolution of training"
             gigabytes = f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"

@@ -32,8 +32,15 @@ def test_steps_are_run_and_timed(monkeypatch, loop, size):
 
 
 @pytest.mark.usefixtures("tiny_models")
-@pytest.mark.parametrize("loop", [False, True])
-@pytest.mark.parametrize("validate", ["images", "crops"])
+@pytest.mark.parametrize(
+    ("validate", "loop"),
+    [
+        ("images", False),
+        ("crops", True),
+        pytest.param("images", True, marks=pytest.mark.slow),
+        pytest.param("crops", False, marks=pytest.mark.slow),
+    ],
+)
 def test_steps_on_crops_are_timed_and_tiles_counted(monkeypatch, loop, validate):
     monkeypatch.setattr(epochs, "build", functools.partial(epochs.build, loop=loop))
     config = Config(data=Data(size=(32, 32), fit="crop", validate=validate), batch_size=2)

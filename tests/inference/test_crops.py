@@ -26,7 +26,7 @@ SWEEPS = {
 }
 
 
-@pytest.fixture(scope="module", params=SWEEPS)
+@pytest.fixture(scope="module", params=[pytest.param("as they are", marks=pytest.mark.slow), *list(SWEEPS)[1:]])
 def sweep(request, tmp_path_factory):
     """Return a sweep's folder and its examples by id."""
     fields, classes, channels, spacing = SWEEPS[request.param]
@@ -93,7 +93,7 @@ def test_a_tile_of_ones_own_needs_no_warning(plain):
     assert np.abs(usual - large).max() > 1e-6
 
 
-@pytest.mark.parametrize("options", [{"flips": True}, {"rotations": True}])
+@pytest.mark.parametrize("options", [pytest.param({"flips": True}, marks=pytest.mark.slow), {"rotations": True}])
 def test_flips_turns_and_members_are_averaged(plain, options):
     members = trained.load_all(plain)
     assert len(members) == 2
@@ -143,6 +143,10 @@ def test_an_image_that_the_resolution_of_training_makes_too_large_is_refused(pla
         InputError, match=r"the image has 400x600 pixels at the resolution of training, which need 0.0 GB"
     ):
         run.predict([np.zeros((20, 30, 3), np.uint8)])
+    monkeypatch.setattr(memory, "free", lambda: 3 * 10**6)
+    assert predict.check_image(run, (20, 30)) == (400, 600)
+    with pytest.raises(InputError, match="400x600"):
+        predict.check_image(dataclasses.replace(run, num_classes=3), (20, 30))
 
 
 def test_tiles_of_a_run_on_whole_images_are_warned_of_once(finished):

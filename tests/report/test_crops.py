@@ -137,6 +137,7 @@ def test_a_page_of_crops_says_what_is_true(crops, tmp_path):
     assert "pixels at 16x16" not in page
 
 
+@pytest.mark.slow
 def test_a_browser_shows_images_of_every_aspect_undistorted(crops, tmp_path):
     if not browser.CHROMIUM:
         pytest.skip("there is no chromium here: apt-get install chromium")

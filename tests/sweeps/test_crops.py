@@ -36,7 +36,7 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("epochs", [2, 4])
+@pytest.mark.parametrize("epochs", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, whole, epochs):
     before = stopped_after(epochs, tmp_path / "w", uneven(), FEW)
     after = make(tmp_path / "w", uneven(), FEW)
@@ -51,25 +51,20 @@ def test_crops_that_are_read_as_they_go_leave_the_same_bytes(tmp_path, whole):
 
 
 def test_groups_of_one_device_leave_the_same_bytes(tmp_path, whole):
-    make(tmp_path / "w", uneven(), FEW, devices=4)
+    make(tmp_path / "w", uneven(), FEW, devices=2)
     assert files(tmp_path / "w") == files(whole)
 
 
-def test_the_events_say_how_many_crops_an_epoch_has(tmp_path):
-    config = dataclasses.replace(data(FEW, crops=13), epochs=1, max_runs=1)
-    (started,) = (event for event in make(tmp_path / "w", uneven(), config) if isinstance(event, Started))
-    assert started.train_images == 13
-
-
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_reported_counts_are_those_of_the_kept_probabilities(tmp_path, classes):
     """Whole images at their own size, by tiles; an epoch was scored on crops."""
-    dataset, config = uneven(classes=classes), dataclasses.replace(data(FEW, validate="crops"), max_runs=1)
-    make(tmp_path / "w", dataset, config)
+    dataset, config = uneven(classes=classes), dataclasses.replace(data(FEW, validate="crops", crops=13), max_runs=1)
+    (started,) = (event for event in make(tmp_path / "w", dataset, config) if isinstance(event, Started))
+    assert (started.train_images, started.unit) == (13, "crops")
     check_counts(tmp_path / "w", dataset, dataset.masks, config)
 
 
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("fit", [pytest.param("crop", marks=pytest.mark.slow), "stretch"])
 def test_the_counts_at_the_resolution_of_the_files_are_those_of_the_kept_probabilities(tmp_path, fit):
     dataset = uneven(native=True)
     if fit == "stretch":

@@ -77,7 +77,10 @@ def on_whole(program, state, image):
     return np.asarray(jax.nn.sigmoid(logits) if logits.shape[-1] == 1 else jax.nn.softmax(logits))[0]
 
 
-@pytest.mark.parametrize(("classes", "channels", "devices", "seed"), [(2, 3, 1, 4), (4, 1, 1, 2), (3, 5, 3, 11)])
+@pytest.mark.parametrize(
+    ("classes", "channels", "devices", "seed"),
+    [(2, 3, 1, 4), pytest.param(4, 1, 1, 2, marks=pytest.mark.slow), (3, 5, 3, 11)],
+)
 def test_a_whole_image_has_the_counts_of_the_network_on_it(by_pixel, classes, channels, devices, seed):
     dataset = uneven(classes=classes, channels=channels)
     program = make(changed(monitor="soft_jaccard"), by_pixel, dataset, devices)
@@ -176,7 +179,7 @@ def test_counts_at_the_resolution_of_the_files_are_numpys(classes, fit):
     ("classes", "channels", "changes"),
     [
         (2, 3, {}),
-        (3, 1, {"precision": "bfloat16", "share": "area", "foreground": 1.0}),
+        pytest.param(3, 1, {"precision": "bfloat16", "share": "area", "foreground": 1.0}, marks=pytest.mark.slow),
         (2, 5, {"accumulate": 2, "validate": "crops", "monitor": "soft_jaccard", "crops": 22}),
     ],
 )
@@ -195,8 +198,15 @@ def test_a_network_learns_from_crops(tiny_models, classes, channels, changes):
     assert scored == (22 if config.data.validate == "crops" else 2)
 
 
-@pytest.mark.parametrize("validate", ["images", "crops"])
-@pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("validate", "devices"),
+    [
+        ("crops", 1),
+        pytest.param("images", 1, marks=pytest.mark.slow),
+        pytest.param("crops", 3, marks=pytest.mark.slow),
+        pytest.param("images", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_an_epoch_in_one_call_is_the_same_as_step_by_step(tiny_models, validate, devices):
     """One call is what a GPU does."""
     dataset, config = uneven(), changed(AUGMENT, validate=validate, monitor="soft_jaccard")
@@ -215,7 +225,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(tiny_models, validate,
     assert looped.eval_loop._cache_size() == (validate == "crops")
 
 
-@pytest.mark.parametrize("augment", [Augment(), AUGMENT])
+@pytest.mark.parametrize("augment", [pytest.param(Augment(), marks=pytest.mark.slow), AUGMENT])
 def test_crops_that_are_read_from_the_disk_give_the_bits_of_those_on_the_device(tiny_models, augment):
     dataset, config = uneven(), changed(augment)
     resident = make(config, "sharp_unet", dataset)
@@ -226,6 +236,7 @@ def test_crops_that_are_read_from_the_disk_give_the_bits_of_those_on_the_device(
     np.testing.assert_array_equal(one.counts, other.counts)
 
 
+@pytest.mark.slow  # by parts: crops are whole images to what shares a batch, see test_epochs.py
 def test_several_devices_give_the_result_of_one(tiny_models):
     dataset, config = uneven(), changed(AUGMENT)
     programs = [make(config, "sharp_unet", dataset, devices) for devices in (1, 3)]
@@ -250,6 +261,7 @@ def test_the_validation_crops_are_the_same_after_every_epoch(tiny_models, monkey
     assert not np.array_equal(on_validation, trained)
 
 
+@pytest.mark.slow  # the crops are a function that knows no model
 def test_twins_see_the_same_crops(tiny_models, monkeypatch):
     config, seen = changed(AUGMENT, epochs=2), {}
     original = epochs.Program.train
