@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from launch.console import ending, image, paths, runtime
+from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain, saliency, trained
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     whole = ""
     if data.fit == "crop":
         size = picture.shape[:2]
-        top, left = _corner(size, data.size, _centre(known.at, size, truth))
+        top, left = crops.corner(_centre(known.at, size, truth), data.size, size)
         where = slice(top, top + data.size[0]), slice(left, left + data.size[1])  # a smaller image ends before
         picture, truth = picture[where], None if truth is None else truth[where]
         whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {top}, columns from {left}"
@@ -108,14 +109,6 @@ def _label(classes: tuple[str, ...], name: str | None) -> int:
     if name not in classes:
         raise InputError(f"--class={name}: there is no such class; the runs know {', '.join(classes)}")
     return classes.index(name)
-
-
-def _corner(size: tuple[int, ...], crop: tuple[int, int], centre: tuple[int, int]) -> tuple[int, int]:
-    """Return the top and left of a crop around `centre`, moved into an image of `size`."""
-    (height, width), (row, column) = size, centre
-    top = min(max(row - crop[0] // 2, 0), max(height - crop[0], 0))
-    left = min(max(column - crop[1] // 2, 0), max(width - crop[1], 0))
-    return top, left
 
 
 def _centre(text: str | None, size: tuple[int, ...], truth: np.ndarray | None) -> tuple[int, int]:

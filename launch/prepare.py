@@ -3,9 +3,8 @@
 Reads every image and mask of the config's data set, says what it found, what launch.cv would refuse and which settings
 suit, and ends with the command to give next. --output (default: prepared/NAME) gets report.md, contact.png, images.csv
 (a row for each image), crops.png for data.fit=crop and, where images look like copies of others, groups.csv. A few
-steps of training are run to
-say how long all of it will take; no network is kept. Exit code 0:
-launch.cv can train on the data set as it is; 1: launch.cv would refuse it.
+steps of training are run to say how long all of it will take; no network is kept. Exit code 0: launch.cv can train on
+the data set as it is; 1: launch.cv would refuse it.
 """
 
 import argparse

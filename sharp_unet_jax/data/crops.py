@@ -81,9 +81,18 @@ def draw(
     for crop in np.flatnonzero(focus < data.foreground):
         if classes := points[images[which[crop]]]:
             positions = classes[int(kind[crop] * len(classes))]
-            centre = divmod(int(positions[int(point[crop] * len(positions))]), int(own[which[crop], 1]))
-            corners[crop] = np.clip(np.subtract(centre, np.floor_divide(data.size, 2)), 0, free[crop])
+            height, width = own[which[crop]].tolist()
+            centre = divmod(int(positions[int(point[crop] * len(positions))]), width)
+            corners[crop] = corner(centre, data.size, (height, width))
     return np.column_stack([images[which], corners, np.arange(number)]).astype(np.int32)
+
+
+def corner(centre: Size, size: Size, own: Size) -> Size:
+    """Return the top and left of a crop of `size` around the pixel `centre`, moved into an image of the size `own`."""
+    row, column = (
+        min(max(at - side // 2, 0), max(length - side, 0)) for at, side, length in zip(centre, size, own, strict=True)
+    )
+    return row, column
 
 
 def cut(

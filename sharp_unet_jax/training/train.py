@@ -34,7 +34,7 @@ class Progress(NamedTuple):
     """A run between two epochs. The order of the images and their augmentation depend on seed and epoch alone."""
 
     state: State  # on the devices; the next epoch overwrites it
-    best: dict[str, Any]  # params and stats of the best epoch, and its counts (n_test, classes, 3), see network.counts
+    best: dict[str, Any]  # params, stats and counts of the best epoch, see `Result`
     rows: list[dict[str, float]]  # one an epoch
     best_epoch: int  # from 1; 0 before the first epoch
     learning_rate: float  # of the next epoch
@@ -60,7 +60,7 @@ class Result(NamedTuple):
     best_epoch: int  # from 1
     params: dict[str, Any]  # after the best epoch
     stats: dict[str, Any]  # after the best epoch
-    counts: np.ndarray  # after the best epoch: (n_test, classes, 3), see network.counts
+    counts: np.ndarray  # after the best epoch: (n, classes, 3) of test images, or crops of them, see network.counts
 
 
 def fit(
