@@ -27,7 +27,7 @@ class Data:
     resident_gb: float = 4.0  # a data set up to so many GB lies on every device; a larger one is read batch by batch
     # Resolution that reported scores are computed at: that of training, or that of the files.
     score: Literal["trained", "native"] = "trained"
-    # fit=crop alone, as the next six: images are enlarged or shrunk by this factor, 1 leaves them as they are
+    # fit=crop alone, as the next five: images are enlarged or shrunk by this factor, 1 leaves them as they are
     scale: float = 1.0
     spacing: float = 0.0  # millimetres a pixel that all images are brought to, if their files say theirs; 0 leaves them
     crops: int = 0  # crops an epoch; 0: as many as have the pixels of the training images, at least one an image
