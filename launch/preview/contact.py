@@ -105,7 +105,8 @@ def crop_sheet(
         images, masks = ragged.of([image]), ragged.of([mask])
         for crop in drawn:
             where = f"row {crop[1]}, column {crop[2]}"
-            cuts.append((f"{ids[index]}  {width}x{height}", where, outlined(*crops.cut(images, masks, crop, data.size, data.size))))
+            picture = outlined(*crops.cut(images, masks, crop, data.size, data.size))
+            cuts.append((f"{ids[index]}  {width}x{height}", where, picture))
     font, height, width = ImageFont.load_default(12), data.size[0] + GAP, max(data.size[1] + GAP, NARROW)
     columns = max(1, min(len(cuts), SHEET // width))
     paper = Image.new("RGB", (columns * width, -(-len(cuts) // columns) * (height + 2 * LINE)), "white")
