@@ -70,8 +70,8 @@ def _images(dataset: Dataset, data: Data) -> str:
     sizes = "x".join(map(str, few))
     if others:
         most, middle = ("x".join(map(str, size)) for size in (others[-1], np.median(dataset.sizes, axis=0).astype(int)))
-        sizes += f" to {most} (median {middle})"
-    text = f"{len(dataset.ids)} images of {sizes}"
+        sizes += f" to {most}, median {middle}"
+    text = f"{len(dataset.ids)} images of {sizes} (height x width)"
     if data.fit == "crop":
         height, width = data.size
         text += f" in crops of {height}x{width}, {crops.count(data, dataset.sizes)} an epoch of all images"

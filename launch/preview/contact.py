@@ -104,8 +104,9 @@ def crop_sheet(
         drawn = crops.draw(np.zeros(1, np.int64), sizes[[index]], [crops.points(mask)], each, seed=index, epoch=1)
         images, masks = ragged.of([image]), ragged.of([mask])
         for crop in drawn:
-            where = f"row {crop[1]}, column {crop[2]} of {height}x{width}"
-            cuts.append((ids[index], where, outlined(*crops.cut(images, masks, crop, data.size, data.size))))
+            where = f"row {crop[1]}, column {crop[2]}"
+            picture = outlined(*crops.cut(images, masks, crop, data.size, data.size))
+            cuts.append((f"{ids[index]}  {width}x{height}", where, picture))
     font, height, width = ImageFont.load_default(12), data.size[0] + GAP, max(data.size[1] + GAP, NARROW)
     columns = max(1, min(len(cuts), SHEET // width))
     paper = Image.new("RGB", (columns * width, -(-len(cuts) // columns) * (height + 2 * LINE)), "white")

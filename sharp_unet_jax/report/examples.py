@@ -108,8 +108,11 @@ def _picture(
 def outline(axes: Axes, labels: np.ndarray, width: float) -> None:
     """Draw the outlines of all foreground classes of a label map (H, W), white on black: visible on any ground.
 
-    `width` is in points: thin beside errors, as a wide line would hide errors of fine structures.
+    `width` is in points: thin beside errors, as a wide line would hide errors of fine structures. An image that is one
+    pixel high or wide has no outline.
     """
+    if min(labels.shape) < 2:  # which matplotlib refuses
+        return
     for label in np.unique(labels[foreground(labels)]):
         for colour, line in (("black", 2 * width), ("white", width)):
             axes.contour(labels == label, levels=[0.5], colors=colour, linewidths=line)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sharp_unet_jax import ragged
@@ -114,6 +115,15 @@ def test_pictures_keep_their_aspect(crops):
         expected = [masks[row[image]], *(predicted[model][image].labels for model in picture.models)]
         np.testing.assert_array_equal(labels, np.concatenate(expected))
         assert Image.open(io.BytesIO(picture.image)).size == masks[row[image]].shape[::-1]
+
+
+def test_an_image_that_is_one_pixel_high_has_no_outline_and_stops_nothing():
+    axes = Figure().subplots(1, 3)
+    for each, shape in zip(axes, [(1, 25), (25, 1), (5, 5)], strict=True):
+        labels = np.zeros(shape, np.uint8)
+        labels[shape[0] // 2, shape[1] // 2] = 1
+        examples.outline(each, labels, width=0.7)
+    assert [len(each.collections) for each in axes] == [0, 0, 2]
 
 
 def test_rows_of_examples_are_as_high_as_their_images(crops):

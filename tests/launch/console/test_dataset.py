@@ -37,7 +37,7 @@ def test_a_folder_is_described_and_named_after_its_folder(tmp_path, console):
     assert (resident.masks == 255).sum(axis=(1, 2)).min() > 0  # letterbox padding, wider than high
     text = console.export_text()
     assert f"3 images in {top}" in text
-    assert "3 images of 16x16" in text
+    assert "3 images of 16x16 (height x width)" in text
 
 
 def test_the_endings_of_channels_that_a_folder_decides_are_kept(tmp_path, monkeypatch):
@@ -129,8 +129,12 @@ def pictures(top, sizes):
 @pytest.mark.parametrize(
     ("sizes", "crops", "said"),
     [
-        ([(20, 30)] * 3, 0, "3 images of 20x30 in crops of 16x16, 8 an epoch of all images, 3 groups"),
-        ([(20, 30), (90, 50), (24, 40)], 5, "3 images of 20x30 to 90x50 (median 24x40) in crops of 16x16, 5 an epoch"),
+        ([(20, 30)] * 3, 0, "3 images of 20x30 (height x width) in crops of 16x16, 8 an epoch of all images, 3 groups"),
+        (
+            [(20, 30), (90, 50), (24, 40)],
+            5,
+            "3 images of 20x30 to 90x50, median 24x40 (height x width) in crops of 16x16, 5 an epoch",
+        ),
     ],
 )
 def test_the_sizes_of_crops_and_their_number_are_said(tmp_path, console, sizes, crops, said):

@@ -1,5 +1,7 @@
 """The contact sheet: which images it shows, and why."""
 
+import re
+
 import numpy as np
 
 from launch.preview import contact
@@ -58,6 +60,16 @@ def test_copies_and_the_most_of_each_class_are_shown():
     typical = [reasons == [] for reasons in why.values()]
     assert any(typical)
     assert typical == sorted(typical)  # they come last
+
+
+def test_a_narrow_crops_place_is_written_out_however_wide_its_image(monkeypatch):
+    written = []
+    monkeypatch.setattr(contact.ImageDraw.ImageDraw, "text", lambda draw, xy, text, *rest: written.append(text))
+    pair = np.zeros((16, 16000, 1), np.uint8), np.zeros((16, 16000), np.uint8)
+    data = Data(fit="crop", size=(16, 16))
+    contact.crop_sheet(data, ["slide"], np.array([[16, 16000]]), lambda index: pair)
+    assert written[::2] == ["slide  16000x16"] * contact.CROPS
+    assert all(re.fullmatch(r"row 0, column [0-9]+", text) for text in written[1::2])
 
 
 def test_crops_are_drawn_pixel_by_pixel_and_some_are_centred_on_objects():
