@@ -38,7 +38,8 @@ def build(config: Config) -> optax.GradientTransformation:
 
 def no_average(params: dict[str, Any], stats: dict[str, Any]) -> Average:
     """Return the average before the first step."""
-    return Average(*jax.tree.map(jnp.zeros_like, (params, stats)), steps=jnp.zeros((), jnp.int32))
+    params, stats = jax.tree.map(jnp.zeros_like, (params, stats))
+    return Average(params, stats, jnp.zeros((), jnp.int32))
 
 
 def averaged(decay: float, average: Average, params: dict[str, Any], stats: dict[str, Any]) -> Average:
@@ -52,7 +53,8 @@ def averaged(decay: float, average: Average, params: dict[str, Any], stats: dict
     # Not optax.incremental_update: in float32 its two factors do not sum to 1, an error that the average multiplies by
     # 1 / (1 - decay). This form also leaves what is constant as it is.
     move = lambda mean, new: mean + share * (new - mean)  # noqa: E731
-    return Average(*jax.tree.map(move, (average.params, average.stats), (params, stats)), steps=steps)
+    params, stats = jax.tree.map(move, (average.params, average.stats), (params, stats))
+    return Average(params, stats, steps)
 
 
 def _kernels(params: Any) -> Any:
