@@ -106,11 +106,27 @@ class Config:
     empty: Literal["one", "zero", "nan"] = "one"  # score of 0/0, as with empty truth and prediction; nan excludes it
 
     loss: str | Mapping[str, float] = "cross_entropy"  # a name in sharp_unet_jax.losses, or {name: weight, ...}
+    # Weight of each class's pixels in cross_entropy and distance_penalty, background first; other losses have none.
+    # inverse: in inverse proportion to the pixels that a class has in the training images; the mean over these is 1.
+    class_weights: tuple[float, ...] | Literal["inverse"] = ()
     # Networks with several heads alone: each head's share of the loss, the last head's last; () is the same for all.
     deep_supervision: tuple[float, ...] = ()
     prediction_head: Literal["mean", "last"] = "mean"  # the same networks: mean probability of the heads, or the last's
     batch_size: int = 16  # images, or crops, a step, over all devices of the run; the paper does not say
-    learning_rate: float = 1e-3  # Adam
+    # sgd has Nesterov's momentum of 0.99, as nnU-Net has. adamw is adam with another weight decay.
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = 1e-3  # at the start of the schedule, its highest; the paper's, for Adam
+    # plateau drops the learning rate by the plateau_* settings and min_learning_rate, which it alone reads. cosine and
+    # poly (power 0.9) lower it at every step, to 0 after `epochs`. A run stops by patience with each of them.
+    schedule: Literal["plateau", "constant", "cosine", "poly"] = "plateau"
+    warmup: float = 0.0  # epochs at the start in which the learning rate rises linearly; the schedule begins after them
+    # Share of the kernels that is subtracted from them at every step, times the learning rate. adam and sgd add it to
+    # the gradient instead. Biases and normalisation have none: one number a channel does not overfit.
+    weight_decay: float = 0.0
+    clip: float = 0.0  # norm of all gradients together, at most: larger ones are scaled down to it; 0 scales none
+    # Decay, at every step, of the average of weights and running statistics that is scored, kept and reported instead
+    # of the last weights; 0 keeps none.
+    ema: float = 0.0
     epochs: int = 150  # at most; the paper does not say
     # Score of the validation images that decides on the best epoch, on stopping and on the learning rate. jaccard is
     # the reported one; soft_jaccard is that of probabilities, see metrics.soft_jaccard.
@@ -120,7 +136,7 @@ class Config:
     plateau_patience: int = 5  # epochs without a better one after which the learning rate drops; the paper does not say
     plateau_min_delta: float = 0.0  # min_delta of the learning rate's own count of better epochs
     plateau_factor: float = 0.1  # the learning rate is multiplied by it when it drops; the paper does not say
-    min_learning_rate: float = 0.0  # the learning rate never drops below it
+    min_learning_rate: float = 0.0  # the learning rate never drops below it on a plateau
     # The network's arithmetic; parameters stay float32. tf32 is a GPU's TensorFloat-32, and float32 elsewhere.
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     accumulate: int = 1  # micro-batches of a batch, to save memory (not on a CPU); each has its own batch statistics

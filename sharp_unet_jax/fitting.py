@@ -97,8 +97,8 @@ def fit(
             as `validation_jaccard`, the overlaps of `metrics.OVERLAPS`, means over images.
         devices: they share every batch; by default the first one.
         settings: fields of `config.Config` and `config.Data` in `SETTINGS`, such as `epochs`, `patience`, `batch_size`,
-            `learning_rate`, `loss`, `weights`, `seed`, `augment=Augment(flip=0.5)`; with `crop` also `scale`, `crops`,
-            `share`, `foreground` and `validate`.
+            `learning_rate`, `loss`, `optimizer`, `schedule`, `ema`, `weights`, `seed`, `augment=Augment(flip=0.5)`;
+            with `crop` also `scale`, `crops`, `share`, `foreground` and `validate`.
 
     Raises:
         InputError: one line, for arrays, labels or settings that cannot be used, a `folder` of other runs, or a loss

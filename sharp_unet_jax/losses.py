@@ -8,6 +8,7 @@ that do not fit.
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 
 import chex
@@ -22,11 +23,12 @@ Loss = Callable[[jax.Array, jax.Array], jax.Array]
 """(logits (N, H, W, num_classes), labels (N, H, W)) -> (N,) float32."""
 
 
-def get(name: str | Mapping[str, float]) -> Loss:
+def get(name: str | Mapping[str, float], class_weights: jax.Array | None = None) -> Loss:
     """Return the loss of a name, or a weighted sum of several losses.
 
     Args:
         name: a key of LOSSES, or {key: weight, ...}, for example {"cross_entropy": 1.0, "dice": 0.5}.
+        class_weights: (classes,) float32, for those of CLASS_WEIGHTED; the other losses have none.
 
     Raises:
         ValueError: for no name, or an unknown one; the message has the nearest known name.
@@ -46,20 +48,29 @@ def get(name: str | Mapping[str, float]) -> Loss:
             near = difflib.get_close_matches(str(key), LOSSES, n=1, cutoff=0)[0]
             raise ValueError(f"unknown loss {key!r:.200}: did you mean {near!r}? There are {', '.join(LOSSES)}")
 
+    def one(key: str) -> Loss:
+        found: Callable[..., jax.Array] = LOSSES[key]
+        weighted = class_weights is not None and key in CLASS_WEIGHTED
+        return functools.partial(found, class_weights=class_weights) if weighted else found
+
     def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
         total = jnp.float32(0)
         for key, weight in weights.items():
-            values = LOSSES[key](logits, labels)
+            values = one(key)(logits, labels)
             chex.assert_shape(values, logits.shape[:1], custom_message=f"loss {key!r} is not one value an image")
             total = total + weight * values
         return total
 
-    return LOSSES[name] if isinstance(name, str) else loss
+    return one(name) if isinstance(name, str) else loss
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return the mean cross-entropy: binary if num_classes is 1, else categorical (the paper, eq. 3)."""
-    return _mean(_pixel_cross_entropy(logits, labels), labels != IGNORE)
+def cross_entropy(logits: jax.Array, labels: jax.Array, class_weights: jax.Array | None = None) -> jax.Array:
+    """Return the mean cross-entropy: binary if num_classes is 1, else categorical (the paper, eq. 3).
+
+    `class_weights` (classes,) multiply the pixels of each class; there are two classes if num_classes is 1. The mean is
+    over pixels, not over weights as in PyTorch: there the weights cancel in an image of one class.
+    """
+    return _mean(_pixel_cross_entropy(logits, labels, class_weights), labels != IGNORE)
 
 
 def dice(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -103,13 +114,14 @@ def boundary(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return _mean(jnp.mean(p * signed, axis=-1), valid[..., 0])
 
 
-def distance_penalty(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def distance_penalty(logits: jax.Array, labels: jax.Array, class_weights: jax.Array | None = None) -> jax.Array:
     """Return the mean of (1 + phi) times the pixel's cross-entropy; phi is 1 at the truth's boundaries, less inside.
 
     Caliva et al. (MIDL 2019, arXiv:1908.03679) weight cross-entropy with distance maps of the truth, so that boundaries
     count most. The form here is this project's. A pixel of class c at distance d from the nearest pixel of another
     class has phi = (D - d + 1) / D; D is the largest d of class c in the image. phi falls linearly from 1 at d = 1 to
-    1 / D at the deepest pixel, for objects of any size. In an image of one class phi is 0.
+    1 / D at the deepest pixel, for objects of any size. In an image of one class phi is 0. `class_weights` are those of
+    `cross_entropy`.
     """
     classes = max(logits.shape[-1], 2)
     _, depth = distance.of_classes(labels, classes)
@@ -117,7 +129,7 @@ def distance_penalty(logits: jax.Array, labels: jax.Array) -> jax.Array:
     depth = jnp.where(inside, depth, 0)
     deepest = jnp.maximum(jnp.max(depth, axis=(1, 2), keepdims=True), 1)
     phi = jnp.sum(jnp.where(inside, (deepest - depth + 1) / deepest, 0), axis=-1)
-    return _mean((1 + phi) * _pixel_cross_entropy(logits, labels), labels != IGNORE)
+    return _mean((1 + phi) * _pixel_cross_entropy(logits, labels, class_weights), labels != IGNORE)
 
 
 LOSSES: dict[str, Loss] = {
@@ -128,16 +140,21 @@ LOSSES: dict[str, Loss] = {
     "boundary": boundary,
     "distance_penalty": distance_penalty,
 }
+CLASS_WEIGHTED = ("cross_entropy", "distance_penalty")
+"""The losses that take `class_weights`: sums over pixels, each of one class. An overlap weights classes itself."""
 
 
-def _pixel_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return the cross-entropy of each pixel, (N, H, W) float32, 0 on ignored pixels."""
+def _pixel_cross_entropy(logits: jax.Array, labels: jax.Array, class_weights: jax.Array | None) -> jax.Array:
+    """Return the weighted cross-entropy of each pixel, (N, H, W) float32, 0 on ignored pixels."""
     logits, valid = _valid(logits, labels)
     if logits.shape[-1] == 1:
         entropy = optax.sigmoid_binary_cross_entropy(logits[..., 0], (labels == 1).astype(jnp.float32))
     else:
         classes = jnp.where(valid[..., 0], labels, 0).astype(jnp.int32)
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
+    if class_weights is not None:
+        of_pixel = labels == 1 if logits.shape[-1] == 1 else jnp.where(valid[..., 0], labels, 0)
+        entropy = entropy * class_weights[of_pixel.astype(jnp.int32)]
     return jnp.where(valid[..., 0], entropy, 0)
 
 

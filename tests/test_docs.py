@@ -151,7 +151,12 @@ def test_every_setting_is_read_with_its_comment(cls, tables):
     assert silent <= {"folds", "skip_padding", "seed"}  # their names say it
     if cls is Config:
         assert found["precision"].comment.startswith("The network's arithmetic")
-        assert found["learning_rate"] == ("learning_rate", "float", "0.001", "Adam")
+        assert found["learning_rate"] == (
+            "learning_rate",
+            "float",
+            "0.001",
+            "at the start of the schedule, its highest; the paper's, for Adam",
+        )
 
 
 @pytest.fixture(scope="module")

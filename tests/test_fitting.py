@@ -199,6 +199,16 @@ def test_numpy_numbers_are_taken_as_pythons():
     )
 
 
+def test_a_recipe_is_given_by_the_settings_of_a_config():
+    recipe = {"optimizer": "sgd", "schedule": "cosine", "warmup": 1, "ema": 0.5, "weight_decay": 0.01, "clip": 0.1}
+    history = []
+    run = fit(epochs=3, batch_size=16, learning_rate=0.1, class_weights=(1.0, 3.0), on_epoch=history.append, **recipe)
+    assert [row["learning_rate"] for row in history] == pytest.approx([0.1, 0.1, 0.05])
+    assert (run.config.optimizer, run.config.class_weights) == ("sgd", (1.0, 3.0))
+    with pytest.raises(InputError, match="class_weights: give 2 numbers, for background, foreground; got"):
+        fit(epochs=1, class_weights=(1.0, 3.0, 2.0))
+
+
 def test_several_classes_and_devices():
     data = squares(classes=3)
     classes, losses = ["background", "square", "other"], ([], [])

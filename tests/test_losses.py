@@ -228,6 +228,35 @@ def test_labels_may_be_wider_integers():
         )
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_class_weights_multiply_the_pixels_of_their_class(channels):
+    logits, labels = sample(channels)
+    weights = np.float32([0.5, 3.0, 7.0][: max(channels, 2)])
+    x = logits.astype(np.float64)
+    if channels == 1:
+        p = 1 / (1 + np.exp(-x[..., 0]))
+        entropy = -np.where(labels == 1, np.log(p), np.log(1 - p))
+    else:
+        p = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
+        entropy = -np.log(
+            np.take_along_axis(p, np.where(labels == IGNORE, 0, labels)[..., None].astype(int), -1)[..., 0]
+        )
+    valid = labels != IGNORE
+    of_pixel = np.where(valid, weights[np.where(valid, labels, 0)], 0)
+    expected = (entropy * of_pixel).sum(axis=(1, 2)) / np.maximum(valid.sum(axis=(1, 2)), 1)
+    arrays = jnp.asarray(logits, jnp.float32), jnp.asarray(labels)
+    np.testing.assert_allclose(losses.get("cross_entropy", weights)(*arrays), expected, rtol=1e-5)
+    both = losses.get({"cross_entropy": 2.0, "dice": 1.0}, weights)(*arrays)
+    np.testing.assert_allclose(both, 2 * expected + losses.dice(*arrays), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.CLASS_WEIGHTED)
+def test_equal_class_weights_are_a_factor_of_the_loss(name):
+    logits, labels = (jnp.asarray(array) for array in sample(3))
+    weighted = losses.get(name, jnp.full(3, 2.0))(logits.astype(jnp.float32), labels)
+    np.testing.assert_allclose(weighted, 2 * COMPILED[name](logits.astype(jnp.float32), labels), rtol=1e-6)
+
+
 def test_names():
     assert losses.get("dice") is losses.dice
     logits, labels = (jnp.asarray(a) for a in sample(1))

@@ -103,6 +103,8 @@ def parse(text: str, kind: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if types.NoneType in args and text.lower() == "none":
             return None
+        if any(text in typing.get_args(arg) for arg in args if typing.get_origin(arg) is typing.Literal):
+            return text
         # Text in braces is a mapping; any other text is read as the first alternative.
         mapping = [arg for arg in args if typing.get_origin(arg) is Mapping]
         return parse(text, mapping[0] if mapping and text.startswith("{") else args[0])

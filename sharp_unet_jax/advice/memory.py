@@ -22,7 +22,7 @@ from sharp_unet_jax.training import network
 class Need(NamedTuple):
     """Bytes of a training step, and the sizes that suit the network."""
 
-    state: int  # bytes of parameters, their gradients and Adam's two moments
+    state: int  # bytes of parameters, their gradients, the optimizer's moments and the averaged weights
     image: int  # bytes for each image of a batch
     multiple: int  # the network's stride: it pads other sizes up to the next multiple
 
@@ -56,7 +56,8 @@ def need(config: Config, model: str, *, channels: int, num_classes: int) -> Need
         image, mask = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in ((*shape, channels), shape))
         return _bytes(jax.eval_shape(residuals, params, stats, image, mask))
 
-    return Need(4 * _bytes(params), int(1.75 * (kept(2) - kept(1))), segmenter.stride)
+    copies = 2 + (1 if config.optimizer == "sgd" else 2) + (config.ema > 0)
+    return Need(copies * _bytes(params), int(1.75 * (kept(2) - kept(1))), segmenter.stride)
 
 
 def resident(

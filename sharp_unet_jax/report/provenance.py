@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.report.records import Sweep
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
@@ -12,6 +13,16 @@ MONITORS = {"loss": "loss", "jaccard": "Jaccard index", "soft_jaccard": "soft Ja
 """The config's `monitor` in words."""
 MASKS = {"nearest": "", "antialiased": ", masks antialiased", "any": ", masks dilated"}
 """The config's `mask_filter` in words."""
+RECIPE = {
+    "optimizer": "{}",
+    "weight_decay": "weight decay {:g}",
+    "schedule": "learning rate {}",
+    "warmup": "{:g} epochs of warm-up",
+    "clip": "gradients clipped to the norm {:g}",
+    "ema": "weights averaged with the decay {:g}",
+    "class_weights": "class weights {}",
+}
+"""Fields of the config that are stated if they are not the defaults, in words."""
 OWN = "the files' own resolution"
 FIXED = "Runs differ in their seeds alone: ± and intervals say nothing about other images."
 
@@ -152,6 +163,7 @@ def _sentences(sweep: Sweep) -> list[str]:
         *_kernel(sweep),
         f"{start}.",
         *_monitored(config),
+        *_recipe(config),
         f"Loss {config['loss']}, batch {config['batch_size']}, at most {config['epochs']} epochs, "
         f"augmented by {augmented}, {config['precision']}, seed {config['seed']}.",
     ]
@@ -183,6 +195,13 @@ def _monitored(config: dict[str, Any]) -> list[str]:
     return [
         f"Each run was decided by the {MONITORS[monitor]}, and ended {config['patience']} epochs after its best one."
     ]
+
+
+def _recipe(config: dict[str, Any]) -> list[str]:
+    """Return a sentence about the settings of `RECIPE`; none where they are the defaults."""
+    given = [(words, config.get(name), getattr(Config(), name)) for name, words in RECIPE.items()]
+    changed = [words.format(value) for words, value, usual in given if value and value != usual]
+    return [f"Recipe: {', '.join(changed)}."] if changed else []
 
 
 def _kernel(sweep: Sweep) -> list[str]:

@@ -50,6 +50,13 @@ class Settings(TypedDict):
     threshold: Share
     empty: metrics.Empty
     loss: str | dict[str, float]
+    class_weights: NotRequired[list[float] | Literal["inverse"]]
+    optimizer: NotRequired[str]
+    schedule: NotRequired[str]
+    warmup: NotRequired[float]
+    weight_decay: NotRequired[float]
+    clip: NotRequired[float]
+    ema: NotRequired[float]
     batch_size: Number
     epochs: Number
     monitor: NotRequired[Literal["loss", "jaccard", "soft_jaccard"]]

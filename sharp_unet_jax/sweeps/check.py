@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 
 from sharp_unet_jax import losses, models, ops
@@ -46,6 +46,10 @@ RULES: dict[str, Rule] = {
     "inner_validation": _SHARE,
     "plateau_factor": _SHARE,
     "learning_rate": _FLOAT32,
+    "warmup": _at_least(0),
+    "weight_decay": _from(0, 1),
+    "clip": _from(0, 1e38),
+    "ema": ("at least 0 and below 1", lambda value: 0 <= value < 1),
     "encoder_learning_rate_factor": _FLOAT32,
     "augment.flip": _from(0, 1),
     "augment.turn": _from(0, 1),
@@ -93,6 +97,7 @@ def config(config: Config, devices: int) -> None:
             )
         for name in config.models:
             models.check_heads(name, config.deep_supervision)
+    _check_recipe(config)
     if config.folds * config.repeats > _DIVISIONS:
         raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
     if not all(16 <= side <= 16384 for side in config.data.size):
@@ -113,6 +118,27 @@ def config(config: Config, devices: int) -> None:
         raise InputError(f"max_runs: must be from 1 to 1000000, or None; got {config.max_runs}")
     if not 1 <= config.devices_per_run <= devices:
         raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
+
+
+def classes(config: Config, names: Sequence[str]) -> None:
+    """Refuse a config whose class weights are not those of the classes `names`. Raises InputError."""
+    weights = config.class_weights
+    if weights and weights != "inverse" and len(weights) != len(names):
+        raise InputError(f"class_weights: give {len(names)} numbers, for {', '.join(names)}; got {weights}")
+
+
+def _check_recipe(config: Config) -> None:
+    """Refuse settings of the optimizer and of class weights that contradict each other."""
+    if config.warmup >= config.epochs:
+        raise InputError(f"warmup: must be less than epochs={config.epochs}, got {config.warmup}")
+    if config.optimizer == "adamw" and not config.weight_decay:
+        raise InputError("optimizer: without weight_decay adamw is adam; set weight_decay, such as 0.01")
+    weights = config.class_weights
+    if weights and weights != "inverse" and not (all(0 <= each <= 1e38 for each in weights) and any(weights)):
+        raise InputError(f"class_weights: every weight must be a number from 0 to 1e38, and one above 0; got {weights}")
+    names = [config.loss] if isinstance(config.loss, str) else [name for name, share in config.loss.items() if share]
+    if weights and not set(names) & set(losses.CLASS_WEIGHTED):
+        raise InputError(f"class_weights: are for {' and '.join(losses.CLASS_WEIGHTED)} alone, not {', '.join(names)}")
 
 
 def _check_names(config: Config) -> None:

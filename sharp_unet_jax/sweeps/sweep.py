@@ -21,7 +21,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import description, lock, run_files
 from sharp_unet_jax.storage.atomic import clear
 from sharp_unet_jax.storage.layout import RESUME, Run, run_folder
-from sharp_unet_jax.sweeps import device_groups, plan, workdir
+from sharp_unet_jax.sweeps import check, device_groups, plan, workdir
 from sharp_unet_jax.sweeps.device_groups import Group, Waiting
 from sharp_unet_jax.sweeps.events import EpochEnded, Event, Stopped
 from sharp_unet_jax.sweeps.run import Sweep, train_run
@@ -61,6 +61,7 @@ def train(
 
     Raises InputError if `folder` holds something else, or if another process works on these runs.
     """
+    check.classes(config, dataset.classes)
     splits = splits or plan.split(config, dataset)
     weights = {model: start for model in config.models if (start := epochs.pretrained(config, model, dataset))}
     digests = {model: start.sha256 for model, start in weights.items()}

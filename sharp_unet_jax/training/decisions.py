@@ -14,7 +14,7 @@ class Decisions(NamedTuple):
     """The decisions after an epoch."""
 
     best_epoch: int  # from 1: the one whose weights are kept
-    learning_rate: float  # of the next epoch
+    learning_rate: float  # of the next epoch, before its schedule and its warm-up
 
 
 def worth(row: dict[str, float], monitor: str) -> float:
@@ -28,7 +28,7 @@ def decide(rows: Sequence[dict[str, float]], config: Config) -> Decisions:
 
     The best epoch is that of Keras's EarlyStopping: an epoch becomes the best one if it beats the best one before it by
     more than `min_delta`. The learning rate is that of Keras's ReduceLROnPlateau without a cooldown. It has a best
-    value of its own, which must be beaten by more than `plateau_min_delta`.
+    value of its own, which must be beaten by more than `plateau_min_delta`. Other schedules keep the config's.
     """
     worths = [worth(row, config.monitor) for row in rows]
     best_epoch, waited, rate = 1, 0, config.learning_rate
@@ -43,4 +43,4 @@ def decide(rows: Sequence[dict[str, float]], config: Config) -> Decisions:
             waited = 0
             if rate > config.min_learning_rate:
                 rate = max(rate * config.plateau_factor, config.min_learning_rate)
-    return Decisions(best_epoch, rate)
+    return Decisions(best_epoch, rate if config.schedule == "plateau" else config.learning_rate)

@@ -4,8 +4,8 @@ The data set lies on every device as uint8 and a step gathers its batch by index
 data set too large for this is read from the disk, batch by batch.
 """
 
+import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from sharp_unet_jax.data import crops, stream, tiles
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.ragged import Ragged
-from sharp_unet_jax.training import canvas, compile, distributed, loops, network, step
+from sharp_unet_jax.training import canvas, compile, distributed, loops, network, optimizer, step
 from sharp_unet_jax.training.canvas import Canvas
 from sharp_unet_jax.training.step import Definition, Pairs, Params, State
 from sharp_unet_jax.weights import pretrained as pretrained_weights
@@ -42,6 +42,7 @@ class Program:
     pairs: Pairs | None  # the data set on the devices; None: batches are read from `dataset`
     devices: Sequence[jax.Device]  # they share every batch
     weights: Weights | None  # pretrained weights that runs start from
+    class_weights: jax.Array | None  # of the losses, see `losses.get`; on the devices
     batch_size: int  # B of a training step: padded so that devices and micro-batches divide it
     eval_batch_size: int  # B of evaluation and prediction
     canvas_size: Size  # of the canvas on which the tiles of whole images are joined, one for all of a data set
@@ -67,6 +68,12 @@ class Program:
         """The sharding of a batch (B, ...): devices share its first axis."""
         return distributed.sharding(self.devices, PartitionSpec("batch"))
 
+    def weighting(self, class_weights: np.ndarray) -> "Program":
+        """Return the program with other class weights, (classes,) float32; nothing is compiled again."""
+        placed = distributed.put(class_weights, self.replicated)
+        pairs = self.pairs and self.pairs._replace(class_weights=placed)
+        return dataclasses.replace(self, class_weights=placed, pairs=pairs)
+
     def init(self, seed: int) -> State:
         """Return the state that a run starts from; `seed` (below 2**32) draws the weights that are not pretrained."""
         state = self.fresh(np.uint32(seed))
@@ -79,19 +86,27 @@ class Program:
         return state._replace(params=params, stats=stats)
 
     def train(
-        self, state: State, index: np.ndarray, weight: np.ndarray, learning_rate: float, frozen: bool, draw: np.ndarray
+        self,
+        state: State,
+        index: np.ndarray,
+        weight: np.ndarray,
+        learning_rate: np.ndarray | float,
+        frozen: bool,
+        draw: np.ndarray,
     ) -> tuple[State, jax.Array]:
         """Train an epoch; return the state after it and the sum of each step's losses, (S,) float32.
 
-        `frozen` leaves the encoder as it is. `draw` (2,) uint32 is the run's seed and the epoch, for augmentation.
+        `learning_rate` is that of each step (S,), or one for all of them. `frozen` leaves the encoder as it is. `draw`
+        (2,) uint32 is the run's seed and the epoch, for augmentation.
         """
-        rate, drawn = np.float32(learning_rate), draw if self.definition.config.augment else None
+        drawn = draw if self.definition.config.augment else None
+        rates = np.broadcast_to(np.asarray(learning_rate, np.float32), (len(index),))
         if self.definition.loop:
-            rows = self._rows(index), self._rows(weight)
-            state, totals = self.train_loop(frozen, state, self.pairs, *rows, rate, drawn, np.int32(len(index)))
+            rows = self._rows(index), self._rows(weight), self._rows(rates)
+            state, totals = self.train_loop(frozen, state, self.pairs, *rows, drawn, np.int32(len(index)))
             return state, totals[: len(index)]
         by_step = []
-        for pairs, *batch in zip(self._pairs(index, self.definition.window), index, weight, strict=True):
+        for pairs, rate, *batch in zip(self._pairs(index, self.definition.window), rates, index, weight, strict=True):
             state, total = self.train_step(frozen, state, pairs, *map(self.place, batch), rate, drawn)
             by_step.append(total)
         return state, jnp.stack(by_step)
@@ -133,13 +148,15 @@ class Program:
         """Return the pairs of each step: the data set, or its batch, with images or parts of them of size `window`."""
         if self.pairs:
             return [self.pairs] * len(index)
-        return itertools.starmap(Pairs, stream.batches(self.dataset, index, self.sharded, self.definition.size, window))
+        read = stream.batches(self.dataset, index, self.sharded, self.definition.size, window)
+        return (Pairs(*batch, class_weights=self.class_weights) for batch in read)
 
     def _rows(self, array: np.ndarray) -> jax.Array:
-        """Return (S, B, ...) on the devices, S padded to what the longest epoch needs: one shape, one compilation."""
+        """Return (S, B, ...), or (S,), on the devices; S padded to the longest epoch's: one shape, one compilation."""
         longest = longest_epoch(self.definition.config, self.dataset)
         steps = -(-longest // min(self.definition.config.batch_size, self.eval_batch_size))
-        by_step = distributed.sharding(self.devices, PartitionSpec(None, "batch"))
+        axes = (None, "batch")[: array.ndim]
+        by_step = distributed.sharding(self.devices, PartitionSpec(*axes))
         return distributed.put(np.pad(array, ((0, steps - len(array)), *[(0, 0)] * (array.ndim - 1))), by_step)
 
 
@@ -225,12 +242,13 @@ def build(
 
     batch_size, eval_batch_size = batch_sizes(config, dataset, devices)
     sheet = tiles.canvas(dataset.sizes, definition.size, definition.stride, eval_batch_size)
-    return Program(
+    program = Program(
         definition=definition,
         dataset=dataset,
         pairs=pairs,
         devices=devices,
         weights=weights,
+        class_weights=None,
         batch_size=batch_size,
         eval_batch_size=eval_batch_size,
         canvas_size=sheet,
@@ -246,6 +264,7 @@ def build(
         canvas_probabilities=jit(canvas.probabilities),
         canvas_counts=bound(canvas_counts),
     )
+    return program.weighting(np.ones(len(dataset.classes), np.float32)) if config.class_weights else program
 
 
 def batch_sizes(config: Config, dataset: Dataset, devices: Sequence[jax.Device]) -> tuple[int, int]:
@@ -266,7 +285,9 @@ def fresh(definition: Definition, model: str, dataset: Dataset, seed: jax.Array)
     """Return a state with weights drawn from `seed` () uint32."""
     key = jax.random.key(seed, impl="rbg")  # the default generator takes four times as long to compile
     params, stats = network.arrays(build_network(definition.config, model, dataset, nnx.Rngs(key)))
-    return State(params, stats, {part: definition.optimizer.init(params[part]) for part in params})
+    moments = {part: definition.optimizer.init(params[part]) for part in params}
+    average = optimizer.no_average(params, stats) if definition.config.ema else None
+    return State(params, stats, moments, average)
 
 
 def canvas_counts(definition: Definition, sheet: Canvas) -> tuple[jax.Array, ...]:

@@ -31,7 +31,7 @@ def train_loop(
         pairs: the data set.
         index: (S, B) int32.
         weight: (S, B) float32.
-        learning_rate: () float32.
+        learning_rate: (S,) float32.
         draw: (2,) uint32, or None.
         steps: () int32, how many of the S rows to use.
 
@@ -42,11 +42,12 @@ def train_loop(
     def body(k: jax.Array, carry: Any) -> Any:
         state, casts, totals = carry
         used = _with_casts(definition, state.params, casts)
-        state, total = step.train_step(definition, frozen, state, pairs, index[k], weight[k], learning_rate, draw, used)
+        batch = index[k], weight[k], learning_rate[k]
+        state, total = step.train_step(definition, frozen, state, pairs, *batch, draw, used)
         return state, _casts(definition, state.params), totals.at[k].set(total)
 
-    # The loop carries the low-precision copies of the weights: Adam's kernels write them. A step that cast its weights
-    # would begin with one kernel for each of them.
+    # The loop carries the low-precision copies of the weights: the optimizer's kernels write them. A step that cast its
+    # weights would begin with one kernel for each of them.
     carry = state, _casts(definition, state.params), jnp.zeros(len(index))
     state, _, totals = lax.fori_loop(0, steps, body, carry)
     return state, totals

@@ -20,7 +20,8 @@ from sharp_unet_jax import losses, models
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import augment, crops
 from sharp_unet_jax.data.resize import Size
-from sharp_unet_jax.training import network
+from sharp_unet_jax.training import network, optimizer
+from sharp_unet_jax.training.optimizer import Average
 
 Params = dict[str, Any]  # nested dicts of arrays, by part of the network and its attributes
 
@@ -30,7 +31,12 @@ class State(NamedTuple):
 
     params: Params  # float32
     stats: Params  # the other arrays: running statistics, mean and standard deviation of the inputs
-    moments: dict[str, optax.OptState]  # Adam's, by part
+    moments: dict[str, optax.OptState]  # the optimizer's, by part
+    average: Average | None = None  # of params and stats after every step, if the config wants it
+
+    def scored(self) -> "State":
+        """Return the state with the weights that are scored and kept: the average, if there is one."""
+        return self if self.average is None else self._replace(params=self.average.params, stats=self.average.stats)
 
 
 class Pairs(NamedTuple):
@@ -39,6 +45,7 @@ class Pairs(NamedTuple):
     images: jax.Array  # (n, H, W, C) uint8; of a data set for crops (pixels x C,)
     masks: jax.Array  # (n, H, W) uint8; of a data set for crops (pixels,)
     places: jax.Array | None = None  # of a data set for crops, see `crops.take`
+    class_weights: jax.Array | None = None  # (classes,) float32, see `losses.get`
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,6 @@ class Definition:
 
     graph: nnx.GraphDef[models.Segmenter]
     dtypes: Params  # of each parameter in the network's arithmetic, see `network.dtypes`
-    loss: losses.Loss
     optimizer: optax.GradientTransformation
     config: Config
     resident: bool  # steps get the whole data set and gather their batch from it; else they get the batch
@@ -63,8 +69,7 @@ def define(config: Config, segmenter: models.Segmenter, size: Size, *, resident:
     return Definition(
         graph=nnx.graphdef(segmenter),
         dtypes=network.dtypes(segmenter),
-        loss=losses.get(config.loss),
-        optimizer=optax.scale_by_adam(eps=1e-7),  # Keras's epsilon
+        optimizer=optimizer.build(config),
         config=config,
         resident=resident,
         loop=loop,
@@ -85,10 +90,10 @@ def train_step(
     draw: jax.Array | None = None,
     used: Params | None = None,
 ) -> tuple[State, jax.Array]:
-    """Take one step of Adam on the mean loss of a batch.
+    """Take one step of the optimizer on the mean loss of a batch.
 
     Args:
-        definition: network, loss, optimizer and config.
+        definition: network, optimizer and config.
         frozen: leave the encoder's parameters, moments and running statistics as they are. Static.
         state: the state before the step. The compiled step reuses its memory for the state after it.
         pairs: the data set, n images; with `resident=False` the batch, B images.
@@ -101,17 +106,19 @@ def train_step(
     Returns:
         The state after the step, and the sum of the images' losses, () float32.
     """
-    images, masks, _ = gather(definition, pairs, index, definition.window)
+    batch = gather(definition, pairs, index, definition.window)
     chex.assert_shape(weight, index.shape[:1])
     chex.assert_type(weight, jnp.float32)
     count = jnp.sum(weight)
     if draw is not None:
         number = index[:, -1] if definition.config.data.fit == "crop" else index
-        images, masks = augment.batch(definition.config.augment, images, masks, number, draw, definition.size)
-    batch = Pairs(images, masks)
+        settings, size = definition.config.augment, definition.size
+        images, masks = augment.batch(settings, batch.images, batch.masks, number, draw, size)
+        batch = batch._replace(images=images, masks=masks)
     stats, gradients, total = accumulate(definition, frozen, state, used or state.params, batch, weight, count)
-    params, moments = adam(definition, state, gradients, learning_rate)
-    return State(params, stats, moments), total
+    params, moments = update(definition, state, gradients, learning_rate)
+    average = state.average and optimizer.averaged(definition.config.ema, state.average, params, stats)
+    return State(params, stats, moments, average), total
 
 
 def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Array) -> tuple[jax.Array, ...]:
@@ -120,10 +127,11 @@ def eval_step(definition: Definition, state: State, pairs: Pairs, index: jax.Arr
     If the config monitors the soft Jaccard, also the soft counts (B, 3) float32, see `network.soft_counts`. The
     arguments are those of `train_step`. The state is read, never donated.
     """
-    images, masks, _ = gather(definition, pairs, index, definition.size)
-    logits = nnx.merge(definition.graph, state.params, state.stats)(network.scaled(images))
-    measured = image_losses(definition, logits, masks), network.counts(logits, masks, definition.config.threshold)
-    return (*measured, network.soft_counts(logits, masks)) if definition.config.monitor == "soft_jaccard" else measured
+    batch = gather(definition, pairs, index, definition.size)
+    logits = nnx.merge(definition.graph, state.params, state.stats)(network.scaled(batch.images))
+    counts = network.counts(logits, batch.masks, definition.config.threshold)
+    soft = (network.soft_counts(logits, batch.masks),) if definition.config.monitor == "soft_jaccard" else ()
+    return image_losses(definition, logits, batch.masks, batch.class_weights), counts, *soft
 
 
 def predict_step(definition: Definition, params: Params, stats: Params, pairs: Pairs, index: jax.Array) -> jax.Array:
@@ -142,9 +150,10 @@ def tile_step(
 
     `params` and `stats` are those of a state; `index` (B, 4) int32 is of `data.tiles.Sheet`.
     """
-    images, masks, _ = gather(definition, pairs, index, definition.size)
-    logits = nnx.merge(definition.graph, params, stats)(network.scaled(images))
-    return network.probabilities(logits), masks, image_losses(definition, logits, masks)
+    batch = gather(definition, pairs, index, definition.size)
+    logits = nnx.merge(definition.graph, params, stats)(network.scaled(batch.images))
+    losses_of_tiles = image_losses(definition, logits, batch.masks, batch.class_weights)
+    return network.probabilities(logits), batch.masks, losses_of_tiles
 
 
 def gather(definition: Definition, pairs: Pairs, index: jax.Array, size: Size) -> Pairs:
@@ -164,22 +173,25 @@ def gather(definition: Definition, pairs: Pairs, index: jax.Array, size: Size) -
         batch = pairs
     elif is_crop:
         assert pairs.places is not None  # `epochs.put` sees to it
-        batch = Pairs(*crops.take(pairs.images, pairs.masks, pairs.places, index, definition.size, size))
+        images, masks = crops.take(pairs.images, pairs.masks, pairs.places, index, definition.size, size)
+        batch = pairs._replace(images=images, masks=masks, places=None)
     else:
-        batch = Pairs(pairs.images[index], pairs.masks[index])
+        batch = pairs._replace(images=pairs.images[index], masks=pairs.masks[index])
     chex.assert_shape(batch.images, (len(index), *size, None))
     chex.assert_shape(batch.masks, batch.images.shape[:3])
     chex.assert_type([index, batch.images, batch.masks], [jnp.int32, jnp.uint8, jnp.uint8])
     return batch
 
 
-def image_losses(definition: Definition, logits: jax.Array, masks: jax.Array) -> jax.Array:
+def image_losses(
+    definition: Definition, logits: jax.Array, masks: jax.Array, class_weights: jax.Array | None
+) -> jax.Array:
     """Return the loss of each image, (b,) float32.
 
     Raises AssertionError for a loss that returns another shape or dtype: a mean would broadcast and count padding.
     """
     chex.assert_shape(logits, (*masks.shape, None))
-    values = definition.loss(logits, masks)
+    values = losses.get(definition.config.loss, class_weights)(logits, masks)
     chex.assert_shape(values, masks.shape[:1])
     chex.assert_type(values, jnp.float32)
     return values
@@ -196,6 +208,7 @@ def objective(
     frozen: bool,
     used: Params,
     count: jax.Array,
+    class_weights: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Params, jax.Array]]:
     """Return what b images add to the mean loss of their batch: the function that is differentiated.
 
@@ -209,6 +222,7 @@ def objective(
         frozen: as in `train_step`.
         used: all parameters, in the dtypes of the network or in float32.
         count: () float32, the batch's images without padding.
+        class_weights: as in `losses.get`.
 
     Returns:
         The share of the mean loss, () float32; then the new `stats` and the sum of the losses, () float32.
@@ -217,7 +231,8 @@ def objective(
     model = nnx.merge(definition.graph, {**used, **trained}, stats, copy=True)
     outputs = model.outputs(network.scaled(images), weight, freeze_encoder=frozen)
     shares = network.head_shares(definition.config.deep_supervision, len(outputs))
-    values = [share * image_losses(definition, each, masks) for share, each in zip(shares, outputs, strict=True)]
+    of_heads = [image_losses(definition, each, masks, class_weights) for each in outputs]
+    values = [share * each for share, each in zip(shares, of_heads, strict=True)]
     total = jnp.sum(functools.reduce(jnp.add, values) * weight)
     return total / count, (network.arrays(model)[1], total)
 
@@ -238,7 +253,7 @@ def accumulate(
         frozen: as in `train_step`.
         state: as in `train_step`.
         used: all parameters, in the dtypes of the network or in float32.
-        batch: B images and masks.
+        batch: B images and masks, and the weights of their classes.
         weight: (B,) float32.
         count: () float32, the sum of `weight`.
 
@@ -246,7 +261,14 @@ def accumulate(
         The new `stats`; the gradients of the trained parts, float32; the sum of the losses, () float32.
     """
     trained = {part: used[part] for part in _trained(state.params, frozen)}
-    share = functools.partial(objective, definition=definition, frozen=frozen, used=used, count=count)
+    share = functools.partial(
+        objective,
+        definition=definition,
+        frozen=frozen,
+        used=used,
+        count=count,
+        class_weights=batch.class_weights,
+    )
     differentiate = jax.value_and_grad(share, has_aux=True)
 
     def add(carry: Any, micro_batch: Iterable[jax.Array]) -> tuple[Any, None]:
@@ -267,22 +289,24 @@ def accumulate(
     return carry
 
 
-def adam(
+def update(
     definition: Definition, state: State, gradients: Params, learning_rate: jax.Array
 ) -> tuple[Params, dict[str, optax.OptState]]:
-    """Return parameters and moments after Adam's update of the parts that have gradients.
+    """Return parameters and moments after the optimizer's update of the parts that have gradients.
 
     Args:
-        definition: its config gives the encoder's factor of the learning rate.
+        definition: its config gives the largest norm and the encoder's factor of the learning rate.
         state: parameters and moments before the update.
         gradients: by part, float32.
         learning_rate: () float32.
     """
     chex.assert_trees_all_equal_shapes_and_dtypes(gradients, {part: state.params[part] for part in gradients})
     params, moments = dict(state.params), dict(state.moments)
+    if definition.config.clip:
+        gradients, _ = optax.clip_by_global_norm(definition.config.clip).update(gradients, optax.EmptyState())
     for part, gradient in gradients.items():
         rate = learning_rate * (definition.config.encoder_learning_rate_factor if part == "encoder" else 1)
-        updates, moments[part] = definition.optimizer.update(gradient, state.moments[part])
+        updates, moments[part] = definition.optimizer.update(gradient, state.moments[part], state.params[part])
         params[part] = jax.tree.map(lambda p, u, rate=rate: p - rate * u, state.params[part], updates)
     return params, moments
 

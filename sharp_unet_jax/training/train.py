@@ -17,7 +17,7 @@ from sharp_unet_jax.data import crops, tiles
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import restore
-from sharp_unet_jax.training import decisions, distributed
+from sharp_unet_jax.training import decisions, distributed, schedule
 from sharp_unet_jax.training.canvas import Canvas
 from sharp_unet_jax.training.epochs import Params, Program, State
 
@@ -37,7 +37,7 @@ class Progress(NamedTuple):
     best: dict[str, Any]  # params, stats and counts of the best epoch, see `Result`
     rows: list[dict[str, float]]  # one an epoch
     best_epoch: int  # from 1; 0 before the first epoch
-    learning_rate: float  # of the next epoch
+    learning_rate: float  # of the next epoch, before its schedule and its warm-up
 
     def over(self, config: Config) -> bool:
         """Return True if the run has no further epoch."""
@@ -47,7 +47,7 @@ class Progress(NamedTuple):
 class Epoch(NamedTuple):
     """A finished epoch of a run."""
 
-    row: dict[str, float]  # its number, learning rate, losses and overlaps: a line of metrics.jsonl
+    row: dict[str, float]  # its number, last learning rate, losses and overlaps: a line of metrics.jsonl
     train_seconds: float
     eval_seconds: float
     progress: Progress
@@ -69,8 +69,8 @@ def fit(
     """Train one run and yield every epoch when it ends.
 
     The result has the weights of the epoch that is best on `split.validation` by `config.monitor`. Training stops
-    `config.patience` epochs after it. The learning rate drops after every `config.plateau_patience` epochs without a
-    better one. `decisions` has both rules.
+    `config.patience` epochs after it. With schedule="plateau" the learning rate drops after every
+    `config.plateau_patience` epochs without a better one. `decisions` has both rules, `schedule` the other schedules.
 
     Args:
         program: compiled for the data set.
@@ -83,16 +83,19 @@ def fit(
     Raises:
         DivergedError: if the training loss or the validation loss is NaN or infinite.
     """
+    if config.class_weights:
+        program = program.weighting(class_weights(program.dataset, config, split.train))
     progress = start or Progress(program.init(seed), {}, [], 0, config.learning_rate)
     while not progress.over(config):
         start_time, epoch = time.perf_counter(), len(progress.rows) + 1
         order = order_of(program.dataset, config, split.train, seed, epoch)
         index, weight = batches(order, config.batch_size, program.batch_size)
+        rates = schedule.rates(config, progress.learning_rate, epoch, len(index))
         state, totals = program.train(
             progress.state,
             index,
             weight,
-            progress.learning_rate,
+            rates,
             epoch <= config.frozen_epochs,
             np.array([seed, epoch], np.uint32),
         )
@@ -101,14 +104,29 @@ def fit(
         if not np.isfinite(train_loss):
             raise DivergedError(epoch, "the training loss")
 
-        scores, counts = _scores(program, state, split, seed, config, binary)
+        scores, counts = _scores(program, state.scored(), split, seed, config, binary)
         if not np.isfinite(scores["validation_loss"]):
             raise DivergedError(epoch, "the validation loss")
-        row = {"epoch": epoch, "learning_rate": progress.learning_rate, "train_loss": train_loss} | scores
+        row = {"epoch": epoch, "learning_rate": float(rates[-1]), "train_loss": train_loss} | scores
         progress = _after(progress, state, row, counts, config)
         yield Epoch(progress.rows[-1], trained - start_time, time.perf_counter() - trained, progress)
     best = jax.device_get(progress.best)
     return Result(progress.rows, progress.best_epoch, best["params"], best["stats"], best["counts"])
+
+
+def class_weights(dataset: Dataset, config: Config, images: np.ndarray) -> np.ndarray:
+    """Return the weight of each class in the losses of a run that trains on `images`, (classes,) float32.
+
+    With "inverse" it is N / (K n): N pixels in all, n of them of the class, K classes with pixels. Their mean over
+    pixels is 1. A class without pixels gets 0.
+    """
+    if config.class_weights != "inverse":
+        return np.array(config.class_weights, np.float32)
+    pixels = np.zeros(len(dataset.classes), np.int64)
+    for index in images.tolist():
+        pixels += np.bincount(dataset.masks[index].ravel(), minlength=256)[: len(pixels)]
+    shares = pixels * np.count_nonzero(pixels) / pixels.sum()
+    return np.divide(1, shares, out=np.zeros(len(pixels)), where=pixels > 0).astype(np.float32)
 
 
 def images_of_an_epoch(dataset: Dataset, config: Config, train: np.ndarray) -> int:
@@ -153,7 +171,8 @@ def _after(progress: Progress, state: State, row: dict[str, float], counts: np.n
     rows, best = [*progress.rows, row], progress.best
     decided = decisions.decide(rows, config)
     if decided.best_epoch == len(rows):
-        best = distributed.copied({"params": state.params, "stats": state.stats}) | {"counts": counts}
+        scored = state.scored()
+        best = distributed.copied({"params": scored.params, "stats": scored.stats}) | {"counts": counts}
     return Progress(state, best, rows, *decided)
 
 

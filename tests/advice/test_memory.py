@@ -30,6 +30,14 @@ def test_parts():
     assert one.multiple == 2
 
 
+@pytest.mark.usefixtures("tiny_models")
+def test_what_an_optimizer_and_averaged_weights_add_to_the_state():
+    adam, sgd, both = needed(), needed(optimizer="sgd"), needed(optimizer="sgd", ema=0.9)
+    assert 4 * sgd.state == 3 * adam.state
+    assert both.state == adam.state
+    assert both.image == adam.image
+
+
 @pytest.mark.parametrize("model", ["unet", "ternausnet16"])
 def test_a_network_with_more_parameters_than_activations(model):
     """Residuals hold the parameters in bfloat16, half their size: they must cancel, or the estimate gets negative."""

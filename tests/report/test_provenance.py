@@ -57,11 +57,24 @@ def write(path, models=SCORES, config=None, **options):
             "Each run was decided by the soft Jaccard index, and ended 20 epochs after its best one.",
         ),
         ({"augment": {"flip": 0.5, "rotate": 0}}, "augmented by flip 0.5, float32, seed 0."),
+        (
+            {"optimizer": "sgd", "schedule": "poly", "clip": 12.0, "ema": 0.0, "class_weights": []},
+            "Recipe: sgd, learning rate poly, gradients clipped to the norm 12.",
+        ),
+        (
+            {"weight_decay": 3e-5, "warmup": 2, "ema": 0.99, "class_weights": [1.0, 2.0]},
+            "Recipe: weight decay 3e-05, 2 epochs of warm-up, weights averaged with the decay 0.99, class weights "
+            "[1.0, 2.0].",
+        ),
         ({}, "Loss cross_entropy, batch 16, at most 9 epochs, augmented by nothing, float32, seed 0."),
     ],
 )
 def test_settings_are_stated(tmp_path, config, sentence):
     assert sentence in provenance.describe([write(tmp_path, config=config)])
+
+
+def test_the_recipe_of_the_paper_is_not_stated(tmp_path):
+    assert "Recipe" not in provenance.describe([write(tmp_path)])
 
 
 def test_the_protocol_is_stated(tmp_path):

@@ -49,6 +49,21 @@ OF_CROPS = {"scale": 0.5, "spacing": 1.5, "crops": 10, "share": "area", "foregro
         ({"learning_rate": 0.0}, "learning_rate: must be above 0 and at most 1e38, got 0.0"),
         ({"learning_rate": float("inf")}, "learning_rate: must be above 0"),
         ({"encoder_learning_rate_factor": 0.0}, "encoder_learning_rate_factor: must be above 0"),
+        ({"optimizer": "lion"}, "optimizer: 'lion' is not one of adam, adamw, sgd"),
+        ({"optimizer": "adamw"}, "optimizer: without weight_decay adamw is adam; set weight_decay"),
+        ({"schedule": "step"}, "schedule: 'step' is not one of plateau, constant, cosine, poly"),
+        ({"warmup": 2.0}, "warmup: must be less than epochs=2, got 2.0"),
+        ({"warmup": -1.0}, "warmup: must be at least 0"),
+        ({"weight_decay": float("nan")}, "weight_decay: must be from 0 to 1, got nan"),
+        ({"clip": -1.0}, "clip: must be from 0 to 1e"),
+        ({"ema": 1.0}, "ema: must be at least 0 and below 1, got 1.0"),
+        ({"class_weights": "inverted"}, "class_weights: 'inverted' is not"),
+        ({"class_weights": (1.0, -1.0)}, "class_weights: every weight must be a number from 0 to 1e38"),
+        ({"class_weights": (0, 0)}, "class_weights: every weight must be a number from 0 to 1e38, and one above 0"),
+        (
+            {"class_weights": "inverse", "loss": {"dice": 1.0, "cross_entropy": 0.0}},
+            "class_weights: are for cross_entropy and distance_penalty alone, not dice",
+        ),
         ({"augment": Augment(flip=1.5)}, "augment.flip: must be from 0 to 1, got 1.5"),
         ({"augment": Augment(noise=-0.1)}, "augment.noise: must be from 0 to 1, got -0.1"),
         ({"augment": Augment(rotate=float("inf"))}, "augment.rotate: must be from 0 to 180, got inf"),
@@ -159,3 +174,11 @@ def test_a_size_at_which_a_kernel_cannot_reflect_is_refused(model, size, least):
     jax.eval_shape(logits, jax.ShapeDtypeStruct((1, least, 64, 3), "float32"))
     with pytest.raises(ValueError, match="needs an image larger"):
         jax.eval_shape(logits, jax.ShapeDtypeStruct((1, size, 64, 3), "float32"))
+
+
+def test_class_weights_are_as_many_as_classes():
+    for weights in ((), "inverse", (1.0, 2.0)):
+        check.classes(dataclasses.replace(CONFIG, class_weights=weights), ("background", "tumour"))
+    message = r"class_weights: give 2 numbers, for background, tumour; got \(1.0, 2.0, 3.0\)"
+    with pytest.raises(InputError, match=message):
+        check.classes(dataclasses.replace(CONFIG, class_weights=(1.0, 2.0, 3.0)), ("background", "tumour"))

@@ -88,7 +88,7 @@ def scripted(history):
     script, rates = iter(history), []
 
     def epoch(state, index, weight, learning_rate, frozen, draw):
-        rates.append(learning_rate)
+        rates.extend(learning_rate)  # one step an epoch
         return state._replace(params=state.params + 1), np.ones(len(index))
 
     def evaluate(state, index):
@@ -112,6 +112,13 @@ def test_the_monitor_decides(monitor, best):
     columns = {"validation_loss": (3, 2, 1), "validation_jaccard": (3, 2, 1), "validation_soft_jaccard": (1, 2, 1)}
     rows = [{name: values[epoch] for name, values in columns.items()} for epoch in range(3)]
     assert decisions.decide(rows, Config(monitor=monitor)).best_epoch == best
+
+
+def test_the_plateau_settings_act_with_their_schedule_alone():
+    rows, of_plateau = [{"validation_loss": 1.0}] * 5, {"plateau_patience": 1, "patience": 9}
+    assert decisions.decide(rows, Config(**of_plateau)).learning_rate == pytest.approx(1e-7)
+    for schedule in "constant", "cosine", "poly":
+        assert decisions.decide(rows, Config(**of_plateau, schedule=schedule)) == (1, 1e-3)
 
 
 def test_an_epoch_without_a_score_is_never_better_than_one_with():

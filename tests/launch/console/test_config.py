@@ -116,6 +116,8 @@ def test_a_misspelt_config_is_answered_with_the_nearest():
         ("protocol", "nested", "nested"),
         ("loss", "dice", "dice"),
         ("loss", "{'cross_entropy': 1, 'dice': 0.5}", {"cross_entropy": 1.0, "dice": 0.5}),
+        ("class_weights", "inverse", "inverse"),
+        ("class_weights", "1,2.5", (1.0, 2.5)),
         ("max_runs", "3", 3),
         ("max_runs", "none", None),
     ],
