@@ -55,7 +55,7 @@ class Item(NamedTuple):
 
     case: Case
     pair: int  # its place in the test set
-    index: int  # of the slice
+    at: int  # place of the slice in it
     labels: bytes  # predicted, (H, W) uint8, compressed
 
 
@@ -149,7 +149,7 @@ def _facts(test: Truth, members: Sequence[Trained], predictions: Path | None, em
     """Return what is scored, and by which rules, in words."""
     facts = {"test set": test.scan.describe().rstrip(".")}
     groups, images = len(set(test.group_of)), len(test.scan.names)
-    facts["groups"] = f"{groups} of {images} images" if groups < images else "none: each image is one of its own"
+    facts["groups"] = f"{groups}, of {images} images" if groups < images else "none: each image is one of its own"
     facts["classes"] = ", ".join(test.classes)
     if members:
         first, data = members[0], members[0].config.data
@@ -162,7 +162,7 @@ def _facts(test: Truth, members: Sequence[Trained], predictions: Path | None, em
         one_class = f"foreground where the probability is above {first.config.threshold:g}"
         facts["decision"] = one_class if first.num_classes == 1 else "the most probable class of each pixel"
     else:
-        facts["predicted by"] = f"any program: the masks in {predictions}"
+        facts["predicted by"] = f"another program: the masks in {predictions}"
     facts["scored at"] = OWN
     facts["empty masks"] = f"a class in neither truth nor prediction {EMPTY[empty]}"
     return facts
@@ -240,8 +240,8 @@ def _shown(test: Truth, items: Sequence[Item], scored: Scored) -> list[evaluatio
     for why, at in evaluated.chosen(scored).items():
         one = items[at]
         images, true = test.scan.read(one.pair)
-        labels = np.frombuffer(zlib.decompress(one.labels), np.uint8).reshape(true[one.index].shape)
-        picture = images[one.index], true[one.index], labels
+        labels = np.frombuffer(zlib.decompress(one.labels), np.uint8).reshape(true[one.at].shape)
+        picture = images[one.at], true[one.at], labels
         shown.append(evaluation_page.Shown(why, one.case.id, float(jaccard[at]), *picture))
     return shown
 

@@ -1,5 +1,6 @@
 """Predicted masks that any program wrote, paired with a test set and read as its classes."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,9 +84,10 @@ def rule(truth: Truth, predicted: Sequence[Files], track: Callable[[Iterable[Any
         )
     if found := as_true or as_labels:
         return found
-    odd = next((one for one in plain if one.values[0] < 0 or one.values[-1] >= classes), plain[0])
+    known = functools.partial(_known, reading=reading) if isinstance(reading, Reading) else np.zeros_like
+    odd = next((one for one in plain if not (known(one.values) | (one.values < classes)).all()), plain[0])
     raise DataError(
-        f"{odd.path}: holds {first_few(map(show, odd.values))}, which are not the classes of the test set: save "
+        f"{odd.path}: holds {first_few(map(show, odd.values))}, which are not the classes of the test set: save all "
         f"predicted masks with the values of its true masks, or as {numbered}"
     )
 

@@ -102,7 +102,7 @@ class Scored:
 
     def estimates(self, labels: Sequence[int]) -> dict[str, Estimate]:
         """Return the mean over images of each column of `by_image`. Its interval allows for groups."""
-        return {name: _estimate(values, self.groups) for name, values in self.by_image(labels).items()}
+        return {str(name): _estimate(values, self.groups) for name, values in self.by_image(labels).items()}
 
     def pooled(self, labels: Sequence[int], cases: Iterable[Case] | None = None) -> dict[str, float]:
         """Return the overlaps of all images' pixels, or of those of some `cases`, counted as one image."""
@@ -132,7 +132,7 @@ def _estimate(values: pd.Series, groups: Sequence[str]) -> Estimate:
     kept = values.to_numpy(np.float64)[known]
     if not len(kept):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    low, high = statistics.cluster_interval(kept, np.array(groups, object)[known])
+    low, high = statistics.cluster_interval(kept, [group for group, there in zip(groups, known, strict=True) if there])
     most = 1.0 if values.name not in DISTANCES else np.inf
     return Estimate(float(kept.mean()), max(low, 0.0), min(high, most), len(kept))
 
@@ -182,8 +182,8 @@ def tables(test: Scored) -> list[Table]:
     for scope, own in test.scopes.items():
         estimates, outcomes = test.estimates(own), test.outcomes(own)
         row: dict[str, object] = {"class": scope, "images": estimates["jaccard"].n}
-        row |= {f"{name.capitalize()} (%)": percent(estimates[name]) for name in metrics.OVERLAPS}
-        row |= {f"{text} ({test.unit})": plain(estimates[name]) for name, text in DISTANCES.items()}
+        row |= _cells(estimates)
+        row |= {f"{text} ({test.unit})": _two_lines(plain(estimates[name])) for name, text in DISTANCES.items()}
         alone = ("missed", "false positive")
         rows.append(row | {outcome: outcomes[outcome] if own != [0] else "-" for outcome in alone})
     note = (
@@ -200,7 +200,7 @@ def tables(test: Scored) -> list[Table]:
         counted.append({"what counts the same": "each group, all its pixels as one image", **_cells(pooled)})
     whole = {name: Estimate(value, np.nan, np.nan, 1) for name, value in test.pooled(labels).items()}
     counted.append({"what counts the same": "each pixel of the set", **_cells(whole)})
-    note = "The first row is the headline. Papers differ in this; a difference between rows is due to sizes alone."
+    note = "The first row is the headline. Papers differ in what they average over, and often do not say it."
     note += " A volume whose slices are one group has its 3-D score in the third row." if test.grouped else ""
     found.append(Table("counting", f"By what counts the same: {headline}", "", pd.DataFrame(counted), note))
     if test.grouped:
@@ -217,8 +217,8 @@ def tables(test: Scored) -> list[Table]:
 
 
 def percent(one: Estimate) -> str:
-    """Return "93.12 (90.20 to 95.01)", in per cent; the mean alone without an interval, "-" for nan."""
-    return plain(Estimate(*(100 * value for value in one[:3]), one.n))
+    """Return an estimate in per cent, as `plain`."""
+    return plain(Estimate(100 * one.mean, 100 * one.low, 100 * one.high, one.n))
 
 
 def plain(one: Estimate) -> str:
@@ -229,7 +229,12 @@ def plain(one: Estimate) -> str:
 
 
 def _cells(estimates: dict[str, Estimate]) -> dict[str, object]:
-    return {f"{name.capitalize()} (%)": percent(estimates[name]) for name in metrics.OVERLAPS}
+    return {f"{name.capitalize()} (%)": _two_lines(percent(estimates[name])) for name in metrics.OVERLAPS}
+
+
+def _two_lines(cell: str) -> str:
+    """Return a mean with its interval below it: side by side they would be too wide for a page."""
+    return cell.replace(" (", "\n").removesuffix(")")
 
 
 def _number(value: float) -> str:

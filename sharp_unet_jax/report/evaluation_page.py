@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from sharp_unet_jax import metrics, palette
 from sharp_unet_jax.data import duplicates
@@ -52,20 +53,19 @@ def render(title: str, test: Scored, pictures: Sequence[Shown], facts: Mapping[s
     ]
     drawn = [{"why": one.why, "id": one.id, "score": _value(one.score, "%"), "panels": panels(one)} for one in pictures]
     wrong = {colour for one in pictures for colour, mask in _colours(one.truth, one.predicted).items() if mask.any()}
-    return (
-        page.environment()
-        .get_template("evaluation.html")
-        .render(
-            title=title,
-            headline=headline,
-            cards=cards,
-            tables=[page.cells(table) for table in evaluated.tables(test)],
-            pictures=drawn,
-            legend={c: text for c, text in (overlays.MEANING | {palette.IGNORED: "not scored"}).items() if c in wrong},
-            facts=facts,
-            command=command,
-            reading=list(_reading(test)),
-        )
+    of = f"{len(test.cases)} images" + (f" in {len(set(test.groups))} groups" if test.grouped else "")
+    template = page.environment().get_template("evaluation.html")
+    return template.render(
+        title=title,
+        headline=headline,
+        intro=f"{of}, predicted by {facts['predicted by']}. All numbers are at {OWN}.",
+        cards=cards,
+        tables=[page.cells(table) for table in evaluated.tables(test)],
+        pictures=drawn,
+        legend={c: text for c, text in (overlays.MEANING | {palette.IGNORED: "not scored"}).items() if c in wrong},
+        facts=facts,
+        command=command,
+        reading=list(_reading(test)),
     )
 
 
@@ -104,8 +104,9 @@ def _reading(test: Scored) -> Iterable[str]:
         "0 and 100 %."
     )
     yield (
-        f"**Empty masks.** An image's class in neither truth nor prediction {EMPTY[test.empty]}, and so does any other "
-        f"0/0. **Pixels** that the true masks do not annotate (label {IGNORE}) are not scored."
+        f"**Empty masks.** An image's class in neither truth nor prediction {EMPTY[test.empty]}. The same holds for "
+        "any other 0/0, such as the precision where nothing is predicted. **Pixels** that the true masks do not "
+        "annotate are not scored."
     )
 
 
@@ -125,17 +126,17 @@ def panels(one: Shown) -> list[np.ndarray]:
         np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
         for labels in (one.truth, one.predicted)
     )
-    painted = overlays.paint(ground, _colours(truth, predicted))
-    return [_outlined(overlays.paint(ground, overlays.ignored(truth)), truth), _outlined(painted, truth)]
+    errors = overlays.paint(ground, _colours(truth, predicted))
+    return [_outlined(overlays.paint(ground, overlays.ignored(truth)), truth, 2), _outlined(errors, truth, 1)]
 
 
-def _outlined(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _outlined(picture: np.ndarray, truth: np.ndarray, width: int) -> np.ndarray:
     """Draw the outlines of all foreground classes, white with black around it: visible on any ground."""
     drawn, white = picture.copy(), np.zeros(truth.shape, bool)
     for label in np.unique(truth[foreground(truth)]):
-        white |= boundaries.boundary(truth == label, truth == IGNORE)
-    around = np.pad(white, 1)
-    beside = around[:-2, 1:-1] | around[2:, 1:-1] | around[1:-1, :-2] | around[1:-1, 2:]
-    drawn[beside & ~foreground(truth)] = 0
+        mask = truth == label
+        edge = boundaries.boundary(mask, truth == IGNORE)
+        white |= ndimage.binary_dilation(edge, iterations=width, mask=mask)
+    drawn[ndimage.binary_dilation(white, iterations=width) & ~foreground(truth)] = 0
     drawn[white] = 255
     return drawn

@@ -1,6 +1,7 @@
 """The command: the figures of scikit-learn on the written masks, and each refusal in one line."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -76,8 +77,7 @@ def check_overlaps(truth, predicted, row, positive=1):
 
 def test_figures_are_those_of_scikit_learn_on_the_written_masks(finished, held_out, tmp_path, console):
     output = tmp_path / "out"
-    classes = "background,square"
-    evaluate.run([f"--run={finished / RUN}", *arguments(held_out, classes=classes, output=output)], console)
+    evaluate.run([f"--run={finished / RUN}", *arguments(held_out, output=output)], console)
     assert sorted(path.name for path in output.iterdir()) == sorted(evaluate.WRITTEN)
     truth, predicted, table = masks(held_out / "masks"), masks(output / "masks"), rows(output)
     assert list(truth) == list(predicted) == ["a", "b", "c", "d"]
@@ -206,10 +206,9 @@ def test_volumes_are_scored_by_slice_in_mm_and_grouped(tmp_path, console):
 def test_masks_are_read_as_the_run_was_trained_on_them(held_out, tmp_path, console, monkeypatch):
     """A run of the builder "folder" says what masks hold; so the test set needs no settings."""
     shrink_models(monkeypatch)
-    data = CONFIG.data.__class__(builder="folder", size=(16, 24), classes=("ground=255", "square=0"), images="x")
-    config = CONFIG.__class__(**{**CONFIG.__dict__, "data": data, "models": ("unet",), "epochs": 1})
-    trained_on = squares()
-    make(tmp_path / "w", trained_on._replace(classes=("ground", "square")), config)
+    data = dataclasses.replace(CONFIG.data, builder="folder", classes=("ground=255", "square=0"), images="x")
+    config = dataclasses.replace(CONFIG, data=data, models=("unet",), epochs=1)
+    make(tmp_path / "w", dataclasses.replace(squares(), classes=("ground", "square")), config)
     evaluate.run([f"--run={tmp_path / 'w'}", *arguments(held_out)], console)
     table = rows(tmp_path / "w/evaluation-held_out")
     assert table.loc["a", "square"]["truth"] == 24 * 40, "black is the square"
@@ -271,9 +270,9 @@ def test_classes_that_differ(finished, held_out, tmp_path, console):
     )
     refused(given, message, console)
     predicted = shutil.copytree(held_out / "masks", tmp_path / "predicted")
-    Image.fromarray(np.full((24, 40), 3, np.uint8)).save(predicted / "c.png")
+    Image.fromarray(np.full((24, 40), 30, np.uint8)).save(predicted / "c.png")
     given = arguments(held_out, predictions=predicted, output=tmp_path / "out")
-    message = r"c.png: holds 3, which are not the classes of the test set: .* or as 0 background, 1 foreground"
+    message = r"c.png: holds 30, which are not the classes of the test set: .* or as 0 background, 1 foreground"
     refused(given, message, console)
 
 
@@ -293,7 +292,9 @@ def test_a_folder_of_others_is_not_replaced(held_out, tmp_path, console):
     (tmp_path / "mine/thesis.txt").touch()
     message = "mine holds thesis.txt, not written by this command: name another folder as --output"
     refused([*given, f"--output={tmp_path / 'mine'}"], message, console, InputError)
-    refused([*given, f"--output={held_out}"], "a.png lies in .*held_out, which this command replaces", console, InputError)
+    refused(
+        [*given, f"--output={held_out}"], "a.png lies in .*held_out, which this command replaces", console, InputError
+    )
     assert (held_out / "masks/a.png").exists()
 
 
