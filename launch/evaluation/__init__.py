@@ -1,1 +1,1 @@
-"""What `launch.evaluate` scores: a test set with true masks, and the masks of a run or of any other program."""
+"""The two sides that `launch.evaluate` compares: a test set with true masks, and masks that any program wrote."""

@@ -23,7 +23,7 @@ Files = tuple[Path, ...]  # a file, or those of a DICOM series
 
 
 class Rule(NamedTuple):
-    """How masks are read."""
+    """The way masks are read."""
 
     indices: bool  # of palettes, not their colours
     decode: Callable[[np.ndarray], np.ndarray]  # from codes, see `masks`, to labels uint8

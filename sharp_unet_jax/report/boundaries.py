@@ -1,4 +1,4 @@
-"""Distances between predicted and true boundaries, in pixels of the images as they were trained on.
+"""Distances between predicted and true boundaries; the report's are in pixels of the images as they were trained on.
 
 A boundary is the pixels of a mask that have one of their four neighbours outside it. Pixels beyond the image count as
 outside, as in MedPy and MONAI, and so do rows and columns at its sides that are not scored, such as letterbox padding.

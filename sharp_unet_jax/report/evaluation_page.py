@@ -53,7 +53,8 @@ def render(title: str, test: Scored, pictures: Sequence[Shown], facts: Mapping[s
     ]
     drawn = [{"why": one.why, "id": one.id, "score": _value(one.score, "%"), "panels": panels(one)} for one in pictures]
     wrong = {colour for one in pictures for colour, mask in _colours(one.truth, one.predicted).items() if mask.any()}
-    of = f"{len(test.cases)} images" + (f" in {len(set(test.groups))} groups" if test.grouped else "")
+    groups = len(set(test.groups))
+    of = f"{len(test.cases)} images" + (f" in {groups} group{'s' * (groups > 1)}" if test.grouped else "")
     template = page.environment().get_template("evaluation.html")
     return template.render(
         title=title,
