@@ -7,7 +7,7 @@ a run's. Images are read as by launch.predict, true masks as by launch.cv with -
 
 --output (default: WORKDIR/evaluation-NAME, or evaluation) gets evaluation.html, per_image.csv, scores.json and, of a
 run, masks/. Give the same command again and the folder is replaced as a whole. Exit code 0: all is scored; 1: a file
-cannot be read or paired, or the command is wrong: nothing is written.
+cannot be read or paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is scored.
 """
 
 import argparse

@@ -184,6 +184,24 @@ def test_groups_widen_the_interval_and_have_scores(tmp_path, console):
     assert "By group" in (tmp_path / "grouped/evaluation.html").read_text()
 
 
+def test_a_table_names_the_pairs_and_predictions_have_the_names_of_either(held_out, tmp_path, console):
+    lines = [("image", "mask", "group")]
+    for number, name in enumerate("abcd"):
+        (held_out / f"masks/{name}.png").rename(held_out / f"masks/m{number}.png")
+        lines.append((f"images/{name}.png", f"masks/m{number}.png", f"p{number // 2}"))
+    with (held_out / "table.csv").open("w") as file:
+        csv.writer(file).writerows(lines)
+    (tmp_path / "by_image").mkdir()
+    for number, name in enumerate("abcd"):
+        shutil.copy(held_out / f"masks/m{number}.png", tmp_path / f"by_image/{name}.png")
+    for folder in (tmp_path / "by_image", held_out / "masks"):
+        output = tmp_path / f"out_{folder.name}"
+        evaluate.run([f"--table={held_out / 'table.csv'}", f"--predictions={folder}", f"--output={output}"], console)
+        table = rows(output).xs("foreground", level="class")
+        assert (table["dice"] == 1).all()
+        assert table["group"].tolist() == ["p0", "p0", "p1", "p1"]
+
+
 def test_volumes_are_scored_by_slice_in_mm_and_grouped(tmp_path, console):
     truth = np.zeros((12, 10, 3), np.uint8)
     truth[2:6, 3:8] = 1
