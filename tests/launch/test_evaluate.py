@@ -19,6 +19,7 @@ from launch import evaluate
 from launch.prediction import pipeline
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import evaluated, statistics
+from tests import crop_runs
 from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
 
@@ -230,6 +231,22 @@ def test_masks_are_read_as_the_run_was_trained_on_them(held_out, tmp_path, conso
     evaluate.run([f"--run={tmp_path / 'w'}", *arguments(held_out)], console)
     table = rows(tmp_path / "w/evaluation-held_out")
     assert table.loc["a", "square"]["truth"] == 24 * 40, "black is the square"
+
+
+def test_a_run_on_crops_is_scored_on_whole_images_of_all_sizes(tmp_path, console):
+    crop_runs.make(tmp_path / "w", crop_runs.examples(classes=3), classes=3, folds=2)
+    for one in crop_runs.examples(5, classes=3):
+        for kind, array in (("images", one["image"]), ("masks", one["mask"][..., 0])):
+            (tmp_path / "test" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / "test" / kind / f"{one['id']}.png")
+    output = tmp_path / "out"
+    evaluate.run([f"--run={tmp_path / 'w'}", *arguments(tmp_path / "test", output=output)], console)
+    truth, predicted, table = masks(tmp_path / "test/masks"), masks(output / "masks"), rows(output)
+    assert [mask.shape for mask in predicted.values()] == list(crop_runs.SIZES)
+    for name, mask in truth.items():
+        for label, called in enumerate(("background", "square", "other")):
+            check_overlaps(mask.ravel(), predicted[name].ravel(), table.loc[name, called], label)
+    assert "crops of 16x24" in (output / "evaluation.html").read_text()
 
 
 @pytest.mark.parametrize(
