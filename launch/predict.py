@@ -168,15 +168,15 @@ def main() -> None:
     try:
         sys.exit(run(sys.argv[1:], console))
     except (InputError, DataError, OSError) as error:
-        message, code = f"error: {_shown(' '.join(str(error).split()))}", 1
+        message = f"error: {_shown(' '.join(str(error).split()))}"
     except KeyboardInterrupt:
-        message, code = "interrupted: give the same command again to go on", ending.INTERRUPTED
+        ending.leave_interrupted("give the same command again to go on")
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        message, code = f"error: {ending.OUT_OF_MEMORY}", 1
+        message = f"error: {ending.OUT_OF_MEMORY}"
     print(message, file=sys.stderr)
-    sys.exit(code)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ def find(
     return _by_name(inputs)
 
 
+def of_files(name: str, paths: tuple[Path, ...]) -> Input:
+    """Return the input `name` of the files of one image: one file, one a channel, or those of a DICOM series."""
+    family = formats.family(paths[0]) or picture
+    return _of_series(name, paths) if family is dicom else Input(name, paths, family)
+
+
 def _numbered(single: Sequence[Input], channels: int) -> tuple[str, ...]:
     """Return nnU-Net's endings where files have them, as many as `channels`. Grey and RGB may be frames of a video."""
     endings = channel_files.numbered(one.name for one in single)

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import os
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import NoReturn
 
 from datasets.files import DataError
 from launch.console.signals import INTERRUPTED
@@ -30,12 +32,22 @@ def in_one_line() -> Iterator[None]:
     except (InputError, DataError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
-        print("interrupted: nothing half written is left, give the same command again", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        leave_interrupted("nothing half written is left, give the same command again")
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         sys.exit(f"error: {OUT_OF_MEMORY}")
+
+
+def leave_interrupted(advice: str) -> NoReturn:
+    """End the process after Ctrl-C with one line and code 130, at once.
+
+    XLA may still compile in a thread of its own, and an ordinary end of Python would then crash.
+    """
+    print(f"interrupted: {advice}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def shorten_warnings() -> None:

@@ -38,10 +38,10 @@ class Written(NamedTuple):
     note: str  # how its values lie outside those of the training; "" where they do not
 
 
-Outcome = tuple[Input, Written | Exception]
+Outcome = tuple[Input, Any]  # Written, or what `write` returned, or an Exception
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
     """An input that is read."""
 
     input: Input
@@ -50,10 +50,10 @@ class _Opened(NamedTuple):
     note: str  # see Written
 
 
-class _Predicted(NamedTuple):
+class Predicted(NamedTuple):
     """An input that is predicted."""
 
-    opened: _Opened
+    opened: Opened
     labels: np.ndarray  # (n, H, W) uint8
     probabilities: list[np.ndarray]  # (H, W, num_classes) float32 each; empty where nobody asked for them
 
@@ -64,6 +64,7 @@ def predict_files(
     output: Output,
     devices: Sequence[jax.Device],
     options: dict[str, Any],
+    write: Callable[["Predicted"], Any] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Predict all inputs and write their files; yield the outcome of each input as it ends.
 
@@ -75,9 +76,11 @@ def predict_files(
         output: where to write, and what.
         devices: share every batch.
         options: of `predict.predict`: flips, rotations, tile.
+        write: what to do with a predicted input, in a thread, instead of writing its files; an outcome is its result.
     """
+    write = write or partial(_write, output=output, classes=members[0].classes)
     readers, writers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
-    opened: deque[_Opened] = deque()  # inputs that were read and are not yet written
+    opened: deque[Opened] = deque()  # inputs that were read and are not yet written
     ended: deque[tuple[Input, Future[Any]]] = deque()  # readings that failed, and writings
 
     def pictures() -> Iterator[tuple[np.ndarray, Spacing | None]]:
@@ -97,8 +100,7 @@ def predict_files(
             one = opened[0]
             rest = islice(probabilities, len(one.images) - 1)
             predicted = _decide(one, chain([first], rest), members[0].config.threshold, output)
-            writing = writers.submit(_write, predicted, output, members[0].classes)
-            ended.append((one.input, writing))
+            ended.append((one.input, writers.submit(write, predicted)))
             opened.popleft()
             while len(ended) > THREADS:
                 yield _outcome(*ended.popleft())
@@ -113,10 +115,10 @@ def predict_files(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Input], _Opened], inputs: Iterable[Input]
-) -> Iterator[tuple[Input, Future[_Opened]]]:
+    pool: ThreadPoolExecutor, read: Callable[[Input], Opened], inputs: Iterable[Input]
+) -> Iterator[tuple[Input, Future[Opened]]]:
     """Yield `read` of each input, in their order, with THREADS of them begun or waiting."""
-    waiting: deque[tuple[Input, Future[_Opened]]] = deque()
+    waiting: deque[tuple[Input, Future[Opened]]] = deque()
     for one in inputs:
         waiting.append((one, pool.submit(read, one)))
         if len(waiting) > THREADS:
@@ -124,7 +126,7 @@ def _ahead(
     yield from waiting
 
 
-def _read(run: Trained, one: Input) -> _Opened:
+def _read(run: Trained, one: Input) -> Opened:
     """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
     data = run.config.data
     stack = formats.read(one.paths, How(data.pages, data.axis, run.slice_channels))
@@ -145,7 +147,7 @@ def _read(run: Trained, one: Input) -> _Opened:
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
     images = as_trained(pictures, run.slice_channels, run.window)
     size = predict.check_image(run, images.shape[1:3], stack.spacing)
-    return _Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images, size))
+    return Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images, size))
 
 
 def _note(run: Trained, dtype: np.dtype[Any], images: np.ndarray, size: Size) -> str:
@@ -171,16 +173,16 @@ def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
     return height != width and slices in (height, width)
 
 
-def _decide(one: _Opened, probabilities: Iterable[np.ndarray], threshold: float, output: Output) -> _Predicted:
+def _decide(one: Opened, probabilities: Iterable[np.ndarray], threshold: float, output: Output) -> Predicted:
     """Take the labels of an input's probabilities, and keep these where they are to be written."""
     labels, kept = [], []
     for each in probabilities:
         labels.append(decision.labels(each, threshold))
         kept += [each] if "probabilities" in output.extras else []
-    return _Predicted(one, np.stack(labels), kept)
+    return Predicted(one, np.stack(labels), kept)
 
 
-def _write(predicted: _Predicted, output: Output, classes: Sequence[str]) -> Written:
+def _write(predicted: Predicted, output: Output, classes: Sequence[str]) -> Written:
     """Write all files of an input and its rows of areas.csv. The mask comes last."""
     one, stack, images, note = predicted.opened
     mask, *extras = paths(output, one)

@@ -1,4 +1,4 @@
-"""Distances between predicted and true boundaries, in pixels of the images as they were trained on.
+"""Distances between predicted and true boundaries; the report's are in pixels of the images as they were trained on.
 
 A boundary is the pixels of a mask that have one of their four neighbours outside it. Pixels beyond the image count as
 outside, as in MedPy and MONAI, and so do rows and columns at its sides that are not scored, such as letterbox padding.
@@ -88,16 +88,23 @@ def table(sweep: Sweep) -> Table | None:
 
 
 def distances(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], ignored: NDArray[np.bool_] | None = None
+    truth: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    ignored: NDArray[np.bool_] | None = None,
+    spacing: tuple[float, float] = (1.0, 1.0),
 ) -> Distances:
     """Return how far the boundaries of two masks (H, W) are apart, as in `per_image`.
 
-    `ignored` (H, W) are pixels that are not scored; None for none.
+    Args:
+        truth: a class in the truth.
+        predicted: the same class in the prediction.
+        ignored: (H, W), pixels that are not scored; None for none.
+        spacing: the distance from row to row and from column to column, in the unit of the result: pixels by default.
     """
     ignored = np.zeros_like(truth) if ignored is None else ignored
     truth, predicted = truth & ~ignored, predicted & ~ignored
     true, found = truth.any(), predicted.any()
-    ours, theirs = (np.argwhere(boundary(mask, ignored)) for mask in (truth, predicted))
+    ours, theirs = (np.argwhere(boundary(mask, ignored)) * np.array(spacing) for mask in (truth, predicted))
     if len(ours) and len(theirs):
         there, back = KDTree(theirs).query(ours)[0], KDTree(ours).query(theirs)[0]
         hd95 = max(np.percentile(there, 95), np.percentile(back, 95))

@@ -58,31 +58,40 @@ def render(
         drawn: the figures of all sweeps together.
         chapters: the sweeps, each with tables and figures of its own.
     """
+    classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
+    budget = thumbnails.BUDGET // max(1, len(chapters))
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=title,
+            summary=summary,
+            tables=[cells(table) for table in tables],
+            figures=drawn,
+            null=false_positives.figure(),
+            chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
+            colours=overlays.MEANING,
+            label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
+            ignore=metrics.IGNORE,
+            ignored=palette.IGNORED,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Return what fills the templates of pages."""
     loader = jinja2.PackageLoader("sharp_unet_jax.report", "template")
-    environment = jinja2.Environment(
+    found = jinja2.Environment(
         loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # Jinja's default sorts the keys
-    environment.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
-    environment.globals["include_raw"] = lambda name: Markup(loader.get_source(environment, name)[0])
-    classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
-    budget = thumbnails.BUDGET // max(1, len(chapters))
-    return environment.get_template("report.html").render(
-        title=title,
-        summary=summary,
-        tables=[_table(table) for table in tables],
-        figures=drawn,
-        null=false_positives.figure(),
-        chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
-        colours=overlays.MEANING,
-        label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
-        ignore=metrics.IGNORE,
-        ignored=palette.IGNORED,
-    )
+    found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # Jinja's default sorts the keys
+    found.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
+    found.globals["include_raw"] = lambda name: Markup(loader.get_source(found, name)[0])
+    return found
 
 
 def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
@@ -106,7 +115,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     }
     return {
         **chapter._asdict(),
-        "tables": [_table(table) for table in chapter.tables],
+        "tables": [cells(table) for table in chapter.tables],
         "id": f"sweep{number}",
         "models": list(names.values()),
         "rows": _rows(sweep, scores, models, twins) if scores is not None else [],
@@ -123,13 +132,13 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
+def cells(table: Table) -> dict[str, Any]:
     """Return a table for the template: its cells by row, and which of its columns hold text."""
-    cells = table.frame.to_numpy().tolist()
-    numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*cells, strict=True)]
+    rows = table.frame.to_numpy().tolist()
+    numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*rows, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
     columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
-    return {**table._asdict(), "columns": columns, "rows": cells}
+    return {**table._asdict(), "columns": columns, "rows": rows}
 
 
 def _rows(

@@ -10,6 +10,7 @@ A workdir, the folder of a sweep:
     scores.csv  per_image.parquet      collected from the finished runs
     tables.md                          the paper's tables; by launch.cv
     report/                            the report; by launch.cv and launch.report
+    evaluation-*/                      scores of test sets; by launch.evaluate
     .locks/                            held by the processes that train here, see `storage.lock`
     runs/MODEL/repeatR-foldF/
         metrics.jsonl                  a line an epoch

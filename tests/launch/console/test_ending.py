@@ -22,11 +22,34 @@ def test_an_error_that_the_user_can_fix_is_one_line(error):
     assert end.value.code == "error: a.png: cut short"  # Python prints it to stderr and exits with code 1
 
 
-def test_ctrl_c_is_one_line_too(capsys):
+def test_ctrl_c_is_one_line_too(capsys, monkeypatch):
+    monkeypatch.setattr(os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as end, ending.in_one_line():
         raise KeyboardInterrupt
     assert end.value.code == 130
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ctrl_c_while_xla_compiles_ends_with_its_code():
+    """XLA compiles on in a thread of its own: an ordinary end of Python crashes then."""
+    program = """
+import os, signal, threading
+import jax
+from launch.console import ending
+
+def deep(x):
+    for number in range(400):
+        x = jax.numpy.sin(jax.numpy.sort(x * number))
+    return x
+
+with ending.in_one_line():
+    lowered = jax.jit(deep).lower(jax.numpy.ones(64))
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    lowered.compile()
+    lowered.compile()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (130, 1), done.stderr
 
 
 @pytest.mark.parametrize(
