@@ -11,7 +11,7 @@ from flax import nnx
 
 from sharp_unet_jax import models
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import resident
+from sharp_unet_jax.data import prepared
 from sharp_unet_jax.data.folds import Split
 from sharp_unet_jax.training import epochs, network, schedule, train
 from tests import crop_runs
@@ -225,7 +225,7 @@ def test_class_weights_are_those_of_the_fold_without_compiling_again(tiny_models
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_class_weights_reach_the_losses_of_tiles(tiny_models, streamed):
-    dataset = resident.prepare(
+    dataset = prepared.prepare(
         crop_runs.examples(), name="crops", classes=("background", "square"), data=crop_runs.DATA
     )
     config = dataclasses.replace(CONFIG, data=crop_runs.DATA, class_weights="inverse")
