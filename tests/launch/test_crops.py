@@ -124,6 +124,7 @@ def test_one_crop_of_a_larger_image_is_explained(sweep, tmp_path, capsys, explai
             explain.run([*command, f"--at={wrong}"])
 
 
+@pytest.mark.slow
 def test_a_smaller_image_and_a_file_are_explained(sweep, tmp_path, capsys, explained):
     picture, _ = at_training(crop_runs.examples(channels=1)[1], (6, 60))
     out = f"--output={tmp_path / 'out'}"

@@ -233,6 +233,7 @@ def test_masks_are_read_as_the_run_was_trained_on_them(held_out, tmp_path, conso
     assert table.loc["a", "square"]["truth"] == 24 * 40, "black is the square"
 
 
+@pytest.mark.slow
 def test_a_run_on_crops_is_scored_on_whole_images_of_all_sizes(tmp_path, console):
     crop_runs.make(tmp_path / "w", crop_runs.examples(classes=3), classes=3, folds=2)
     for one in crop_runs.examples(5, classes=3):

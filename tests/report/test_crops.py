@@ -192,6 +192,7 @@ def native(tmp_path):
     return records.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_native_scores_do_not_meet_those_of_training(native):
     gaps = optimism.gaps(native, "unet")
     assert gaps["gap"].to_numpy() == pytest.approx([20, 20])

@@ -50,6 +50,7 @@ def test_crops_that_are_read_as_they_go_leave_the_same_bytes(tmp_path, whole):
     assert {name for name in theirs if ours[name] != theirs[name]} == {"config.json"}
 
 
+@pytest.mark.slow
 def test_groups_of_one_device_leave_the_same_bytes(tmp_path, whole):
     make(tmp_path / "w", uneven(), FEW, devices=2)
     assert files(tmp_path / "w") == files(whole)

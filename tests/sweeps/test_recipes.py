@@ -39,7 +39,10 @@ def whole(tmp_path_factory):
     return files(folder)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine"}])
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param({}, marks=pytest.mark.slow), {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine"}],
+)
 def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, dataset, whole, changes):
     config = dataclasses.replace(RECIPE, **changes)
     if changes:
@@ -51,6 +54,7 @@ def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, dataset, whole, 
     assert files(tmp_path / "w") == whole
 
 
+@pytest.mark.slow
 def test_shards_leave_the_same_bytes(tmp_path, dataset, whole):
     for i in (1, 0):
         list(sweep.train(RECIPE, dataset, tmp_path / "w", jax.devices()[:1], shard=(i, 2)))
@@ -58,6 +62,7 @@ def test_shards_leave_the_same_bytes(tmp_path, dataset, whole):
     assert files(tmp_path / "w") == whole
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_and_read_from_the_disk_leave_the_same_bytes(tmp_path, dataset, whole):
     """Class weights are of a fold, not of a program."""
     config = dataclasses.replace(RECIPE, data=dataclasses.replace(RECIPE.data, resident_gb=0.0))
@@ -68,6 +73,7 @@ def test_runs_side_by_side_and_read_from_the_disk_leave_the_same_bytes(tmp_path,
     }
 
 
+@pytest.mark.slow
 def test_devices_that_share_a_batch_train_alike(tmp_path, dataset):
     outputs = []
     for devices in (1, 2):

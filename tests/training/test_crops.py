@@ -79,7 +79,7 @@ def on_whole(program, state, image):
 
 @pytest.mark.parametrize(
     ("classes", "channels", "devices", "seed"),
-    [(2, 3, 1, 4), pytest.param(4, 1, 1, 2, marks=pytest.mark.slow), (3, 5, 3, 11)],
+    [(2, 3, 1, 4), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((4, 1, 1, 2), (3, 5, 3, 11)))],
 )
 def test_a_whole_image_has_the_counts_of_the_network_on_it(by_pixel, classes, channels, devices, seed):
     dataset = uneven(classes=classes, channels=channels)
@@ -180,7 +180,10 @@ def test_counts_at_the_resolution_of_the_files_are_numpys(classes, fit):
     [
         (2, 3, {}),
         pytest.param(3, 1, {"precision": "bfloat16", "share": "area", "foreground": 1.0}, marks=pytest.mark.slow),
-        (2, 5, {"accumulate": 2, "validate": "crops", "monitor": "soft_jaccard", "crops": 22}),
+        pytest.param(
+            *(2, 5, {"accumulate": 2, "validate": "crops", "monitor": "soft_jaccard", "crops": 22}),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_network_learns_from_crops(tiny_models, classes, channels, changes):
@@ -198,6 +201,7 @@ def test_a_network_learns_from_crops(tiny_models, classes, channels, changes):
     assert scored == (22 if config.data.validate == "crops" else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("validate", "devices"),
     [

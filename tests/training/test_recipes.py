@@ -21,6 +21,7 @@ from tests.training.fits import ALL, CONFIG, make, run
 SPLIT = Split(ALL[:8], ALL[8:], ALL[8:])  # two steps an epoch
 OF_NORMED = ("adamw", "frozen", "average")  # normalisation's scales have no weight decay, and its statistics an average
 TEN = {"epochs": 5, "patience": 5, "plateau_patience": 5}
+FAST = ("adamw", "sgd", "class weights", "all")  # the others are slow tests
 SGD = {"optimizer": "sgd", "learning_rate": 0.02, "schedule": "poly", "weight_decay": 0.1, "clip": 0.05}
 CASES = {
     "adamw": {"optimizer": "adamw", "weight_decay": 0.5, "learning_rate": 3e-3, "schedule": "cosine", "warmup": 1.5},
@@ -144,10 +145,13 @@ def error(found, expected, start):
 @pytest.mark.parametrize(
     ("case", "model", "loop"),
     [
-        *((case, "sharp_unet+learnable", False) for case in CASES if case not in OF_NORMED),
-        *((case, "sharp_normed", False) for case in OF_NORMED),
+        *(
+            pytest.param(case, model, False, marks=() if case in FAST else pytest.mark.slow)
+            for case in CASES
+            for model in ("sharp_normed" if case in OF_NORMED else "sharp_unet+learnable",)
+        ),
         ("all", "sharp_unet+learnable", True),
-        ("average", "sharp_normed", True),
+        pytest.param("average", "sharp_normed", True, marks=pytest.mark.slow),
     ],
 )
 def test_ten_steps_are_those_of_numpy(tiny_models, normed, dataset, case, model, loop):
