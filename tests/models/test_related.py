@@ -32,6 +32,8 @@ RELATED = {
     "kiunet": ({"widths": (3, 4, 5, 6)}, 4),
 }
 PLAIN = list(RELATED)
+# One network that takes its time stands for the others where these are no special case.
+ONE = [name if name == "unetpp" else pytest.param(name, marks=pytest.mark.slow) for name in PLAIN]
 BOTH = [name for plain in PLAIN for name in (plain, f"sharp_{plain}")]
 
 
@@ -84,7 +86,7 @@ class AllButOne(nnx.Module):
         return join(below, x) if len(self.calls) - 1 == self.plain else self.skip(level, x, below, join)
 
 
-@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("plain", ONE)
 def test_every_join_is_filtered_and_counts(plain):
     model, found = built(f"sharp_{plain}"), []
     for without in [None, *range(joins(plain))]:
@@ -133,7 +135,7 @@ def test_the_decoder_names_the_layers_that_depend_on_the_classes(plain):
 
 @pytest.mark.parametrize(
     "plain",
-    [pytest.param(name, marks=[] if name in ("unetpp", "multiresunet") else pytest.mark.slow) for name in PLAIN],
+    [pytest.param(name, marks=[] if name == "multiresunet" else pytest.mark.slow) for name in PLAIN],
 )
 def test_padding_changes_neither_loss_nor_statistics_nor_the_step(plain):
     dataset, index = squares(), np.array([3, 5, 7])
@@ -148,7 +150,7 @@ def test_padding_changes_neither_loss_nor_statistics_nor_the_step(plain):
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("plain", ONE)
 def test_the_training_step_lowers_for_gpu_and_tpu(plain, precision):
     program = make(dataclasses.replace(CONFIG, precision=precision), f"sharp_{plain}", squares())
     batch = [array[0] for array in train.batches(ALL[:4], 4, 4)]
@@ -159,7 +161,7 @@ def test_the_training_step_lowers_for_gpu_and_tpu(plain, precision):
 
 
 @pytest.mark.filterwarnings("ignore")  # jax2onnx's own
-@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("plain", ONE)
 def test_onnx_is_the_network(plain):
     """Three classes: onnxruntime refuses to normalise a single channel whose running mean is 0, as no run has it."""
     check_onnx([fresh_run(f"sharp_{plain}", num_classes=3, size=(32, 48))], (31, 17))
@@ -175,7 +177,7 @@ def test_grad_cam_has_a_map_at_each_join(name):
     assert len(explain.skips(run, image)) == joins(name)
 
 
-@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.parametrize("plain", ONE)
 def test_the_memory_of_a_step_is_estimated(plain):
     one, two = (
         memory.need(Config(data=Data(size=size)), plain, channels=3, num_classes=1) for size in ((64, 64), (64, 128))
