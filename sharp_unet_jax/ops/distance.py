@@ -44,8 +44,8 @@ def of_classes(labels: jax.Array, num_classes: int) -> tuple[jax.Array, jax.Arra
         num_classes: number of classes.
 
     Returns:
-        Two arrays (N, H, W, num_classes) float32: the distance to the nearest pixel of class c (0 on the class), and to
-        the nearest pixel of any other class. inf if the image has no such pixel.
+        Two arrays (N, H, W, num_classes) float32. The first one has the distance to the nearest pixel of class c (0 on
+        the class), the other one to the nearest pixel of any other class. inf if the image has no such pixel.
     """
     seeds = jax.nn.one_hot(labels, num_classes, dtype=jnp.bool_, axis=1)
     to_class = to_nearest(seeds)
