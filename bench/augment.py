@@ -7,14 +7,13 @@ Prints the median time of a step of each, and the share that augmentation adds. 
 
 import argparse
 import importlib
-import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import jax
 import numpy as np
+import turns
 from sides import pairs_of
 
 from sharp_unet_jax.config import Augment, Config
@@ -54,21 +53,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    jax.config.update("jax_enable_compilation_cache", False)
-    device, cores, load = jax.devices()[0].device_kind, len(os.sched_getaffinity(0)), os.getloadavg()[0]
     augment = importlib.import_module(f"launch.configs.{args.config}").config.augment
-    print(f"{args.model} on {device}, {cores} cores, jax {jax.__version__}, load average {load:.1f}; {augment}")
-    sides = {"without": step(args, Augment()), "with": step(args, augment)}
-    for timed in sides.values():
-        timed(), timed()  # compile
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for number in range(args.rounds):
-        for side in list(sides)[:: -1 if number % 2 else 1]:
-            seconds[side].append(sides[side]())
-    median = {side: statistics.median(each) for side, each in seconds.items()}
-    for side, each in seconds.items():
-        print(f"{side}: {1000 * median[side]:.0f} ms a step ({1000 * min(each):.0f} to {1000 * max(each):.0f})")
-    print(f"augmentation adds {median['with'] / median['without'] - 1:.1%}")
+    print(f"{args.model} on {turns.machine()}; {augment}")
+    ratio = turns.compare({"without": step(args, Augment()), "with": step(args, augment)}, args.rounds)
+    print(f"augmentation adds {ratio - 1:.1%}")
 
 
 if __name__ == "__main__":

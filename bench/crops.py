@@ -7,13 +7,12 @@ share that crops add. Compilation is not timed. `compiled.py` shows what a GPU w
 """
 
 import argparse
-import os
-import statistics
 import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
+import turns
 
 from sharp_unet_jax import ragged
 from sharp_unet_jax.config import Config, Data
@@ -66,20 +65,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    jax.config.update("jax_enable_compilation_cache", False)
-    device, cores, load = jax.devices()[0].device_kind, len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    print(f"{args.model} on {device}, {cores} cores, jax {jax.__version__}, load average {load:.1f}")
-    sides = {"whole images": step(args, "stretch"), "crops": step(args, "crop")}
-    for timed in sides.values():
-        timed(), timed()  # compile
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    for number in range(args.rounds):
-        for side in list(sides)[:: -1 if number % 2 else 1]:
-            seconds[side].append(sides[side]())
-    median = {side: statistics.median(each) for side, each in seconds.items()}
-    for side, each in seconds.items():
-        print(f"{side}: {1000 * median[side]:.0f} ms a step ({1000 * min(each):.0f} to {1000 * max(each):.0f})")
-    print(f"crops add {median['crops'] / median['whole images'] - 1:.1%}")
+    print(f"{args.model} on {turns.machine()}")
+    ratio = turns.compare({"whole images": step(args, "stretch"), "crops": step(args, "crop")}, args.rounds)
+    print(f"crops add {ratio - 1:.1%}")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,8 @@ def train(config: Config, data: Dataset, records: Path, seconds: int, console: C
         folder = Path(temporary) / "workdir"
         if records.exists():
             with tarfile.open(records) as archive:
-                archive.extractall(folder, filter="data")
+                known = hasattr(tarfile, "data_filter")  # Python 3.11.0 to 3.11.3 has no filters
+                archive.extractall(folder, **({"filter": "data"} if known else {}))
         events = sweep.train(config, data, folder, devices, stop=stop)
         try:
             progress.show(_saved(events, folder, config, records, devices), console, config.epochs, len(devices))
