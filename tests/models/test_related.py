@@ -34,7 +34,7 @@ RELATED = {
 PLAIN = list(RELATED)
 # One network that takes its time stands for the others where these are no special case.
 ONE = [name if name == "unetpp" else pytest.param(name, marks=pytest.mark.slow) for name in PLAIN]
-BOTH = [name for plain in PLAIN for name in (plain, f"sharp_{plain}")]
+SHARP = [name for plain in PLAIN for name in (pytest.param(plain, marks=pytest.mark.slow), f"sharp_{plain}")]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_skips_get_the_encoders_map_of_their_level(plain):
 
 
 @pytest.mark.parametrize("size", [(50, 70), (17, 33)])
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", SHARP)
 def test_images_of_any_size_pass(name, size):
     model = built(name, num_classes=2)
     logits = jax.jit(lambda x: model(x))(picture(*size))
@@ -167,7 +167,7 @@ def test_onnx_is_the_network(plain):
     check_onnx([fresh_run(f"sharp_{plain}", num_classes=3, size=(32, 48))], (31, 17))
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", SHARP)
 def test_grad_cam_has_a_map_at_each_join(name):
     run = fresh_run(name, size=(32, 48))
     image = np.uint8(255 * picture()[0])

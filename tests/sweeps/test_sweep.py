@@ -90,7 +90,7 @@ def on_one_device(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("per_run", [1, 2, 4])
+@pytest.mark.parametrize("per_run", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 def test_groups_of_four_devices_train_runs_side_by_side(tmp_path, on_one_device, dataset, per_run):
     config = dataclasses.replace(FOUR, devices_per_run=per_run)
     events = make(tmp_path / "w", dataset, config, devices=4)
@@ -137,7 +137,7 @@ def test_a_data_set_that_is_read_as_it_goes_gives_the_same_bytes(done, tmp_path,
     same_runs(tmp_path / "streamed", done)
 
 
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_shards_of_one_workdir_leave_what_one_process_leaves(done, tmp_path, dataset, n):
     for i in reversed(range(n)):
         list(sweep.train(ONE, dataset, tmp_path / "shards", jax.devices()[:1], shard=(i, n)))
