@@ -5,7 +5,21 @@ compiled programs call the same function.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """What turns the probabilities of an image into its mask: `labels`, and then `cleaning.clean`."""
+
+    threshold: float  # probability above which a pixel is foreground, where there is one class alone
+    fill: bool = False  # background that a class encloses becomes that class
+    smallest: int = 0  # pixels at the resolution of training: a class's smaller pieces become background
+    largest: bool = False  # all pieces of a class but its largest become background
+
+    @property
+    def cleans(self) -> bool:
+        """True if masks change after the threshold."""
+        return self != Rule(self.threshold)
 
 
 def labels(probabilities: Any, threshold: float) -> Any:

@@ -192,3 +192,48 @@ PER_IMAGE: dict[str, pa.DataType] = {
     **dict.fromkeys(("jaccard", "dice"), pa.float64()),
 }
 """Columns of per_image.parquet; earlier versions wrote no other overlaps than these two."""
+
+
+class Rule(TypedDict):
+    """A `decision.Rule`."""
+
+    threshold: Share
+    fill: bool
+    smallest: Count
+    largest: bool
+
+
+class Gain(TypedDict):
+    """The mean Jaccard of images by a choice, and how much higher it is than without: shares, not points."""
+
+    jaccard: float | None
+    gain: float | None
+    low: float | None  # 95 % interval of the gain; None where there are too few images, groups or runs
+    high: float | None
+    images: Count
+    groups: Count
+
+
+class ChosenFold(TypedDict):
+    """The choice on the inner validation images of one fold alone."""
+
+    networks: Annotated[list[Name], Meta(min_length=1)]
+    rule: Rule
+
+
+class Chosen(TypedDict):
+    """The networks whose mean predicts, and the rule of their masks."""
+
+    networks: Annotated[list[Name], Meta(min_length=1)]
+    rule: Rule  # of the mean of all runs, chosen on the inner validation images of all folds
+    validation: Gain  # of that choice, on the images that it was taken on
+    folds: dict[str, ChosenFold]  # by "repeatR-foldF"
+    test: Gain  # of the choices of the folds, on the test images of each
+
+
+class Choice(TypedDict):
+    """choice.json."""
+
+    weights_sha256: dict[str, str]  # of the runs that it was taken with, by name
+    models: dict[Name, Chosen]  # each network by itself
+    ensemble: Chosen | None  # of several networks; None where the sweep has one

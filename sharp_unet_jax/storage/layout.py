@@ -10,6 +10,8 @@ A workdir, the folder of a sweep:
     scores.csv  per_image.parquet      collected from the finished runs
     tables.md                          the paper's tables; by launch.cv
     report/                            the report; by launch.cv and launch.report
+    choice.json                        the rule of masks and the mean of networks that validation images chose; by
+                                       launch.choose
     evaluation-*/                      scores of test sets; by launch.evaluate
     .locks/                            held by the processes that train here, see `storage.lock`
     runs/MODEL/repeatR-foldF/
@@ -49,6 +51,7 @@ WEIGHTS = "weights.json"
 ENVIRONMENT = "environment.json"
 SCORES = "scores.csv"
 TABLES = "tables.md"
+CHOICE = "choice.json"
 PER_IMAGE = "per_image.parquet"  # of a run, and of all runs
 
 RECORD = "record.json"
