@@ -11,13 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-import fields  # noqa: E402
 import jax.typing  # noqa: E402
 import numpy.typing  # noqa: E402
 from sphinx.util.inspect import stringify_signature  # noqa: E402
 from sphinx.util.typing import stringify_annotation  # noqa: E402
 
 import sharp_unet_jax  # noqa: E402
+from launch.console import fields  # noqa: E402
 
 project = "sharp_unet_jax"
 author = "The sharp_unet_jax maintainers"

@@ -31,10 +31,10 @@ import absl.flags
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-import fields as dataclass_fields  # noqa: E402
 import jax  # noqa: E402
 from flax import nnx  # noqa: E402
 
+from launch.console import fields as dataclass_fields  # noqa: E402
 from results import scores  # noqa: E402
 from sharp_unet_jax import models  # noqa: E402
 

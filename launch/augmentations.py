@@ -4,8 +4,6 @@ Draws a few images of the config's data set with the outlines of their masks: ea
 the first run see it. Writes them as one picture to --output (default: augmentations.png).
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
-from launch.console import config as configs
+from launch.console import arguments as command_line
 from launch.console import dataset, ending, paths
 from launch.preview.outlines import outlined
 from sharp_unet_jax.config import Config
@@ -55,14 +53,12 @@ def sheet(config: Config, data: Dataset, seed: int = 0) -> np.ndarray:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError, DataError or OSError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.augmentations", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", type=os.path.expanduser, required=True, help=configs.HELP)
+    parser = command_line.parser_with_config("launch.augmentations", __doc__)
     parser.add_argument("--output", type=paths.path, default=Path("augmentations.png"), help="the picture to write")
-    known, rest = parser.parse_known_args(arguments)
+    known, config, _ = command_line.parse_with_config(parser, arguments)
     kind = FORMATS.get(known.output.suffix.lower())
     if kind is None:
         raise InputError(f"--output={known.output}: give it one of the suffixes {', '.join(FORMATS)}")
-    config = configs.overridden(configs.load(known.config), rest)
     check.config(config, config.devices_per_run)
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK: argcomplete looks for this text before it runs the file
 """Cross-validation by one command: python -m launch.cv --config=cvc.py [--workdir=DIR] [--config.field=value ...]
 
 Trains every run of the config's sweep that has no finished record in --workdir, on all devices of the machine, and then
@@ -14,20 +15,20 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.console import signals
+from launch.console import cv_arguments, ending, signals
 
-if __name__ == "__main__":
-    signals.end_at_once()  # here, because the other imports take seconds
+if __name__ == "__main__":  # here, because the other imports take seconds
+    signals.end_at_once()
+    with ending.in_one_line():
+        cv_arguments.parse(sys.argv[1:], __doc__)  # for --help, and for what is wrong with the arguments
 
 import jax
 from rich.console import Console
 from rich.markdown import Markdown
 
 from launch.console import (
-    cv_arguments,
     cv_process,
     dataset,
-    ending,
     environment,
     progress,
     runtime,
@@ -46,6 +47,7 @@ from sharp_unet_jax.training import distributed
 def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError, DataError or OSError for what the user can fix."""
     command = cv_arguments.parse(arguments, __doc__)
+    tracking.check(command.track)
     config, folder = command.config, command.workdir
     devices = runtime.configure(command.cluster)
     cv_process.leave_on_signals()

@@ -28,6 +28,7 @@ import sharp_unet_jax
 from datasets.files import DataError
 from datasets.folder import volumes
 from datasets.formats import search
+from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from launch.evaluation import other_masks, truth
@@ -110,7 +111,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     empty = "with --predictions: the score of 0/0, such as of a class in neither mask (default: one)"
     parser.add_argument("--empty", choices=tuple(EMPTY), help=empty)
     parser.add_argument("--output", type=paths.path, metavar="FOLDER", help="folder for the scores")
-    known = parser.parse_args(arguments)
+    known = command_line.parse(parser, arguments)
     if bool(known.run) == bool(known.predictions):
         raise InputError("give one of --run=WORKDIR_OR_RUN, to predict, and --predictions=FOLDER of masks to score")
     if known.run and known.empty:

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from launch.console import arguments as command_line
 from launch.console import ending, image, paths, runtime
 from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resolution
@@ -46,7 +47,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--at", metavar="ROW,COLUMN", help=at)
     parser.add_argument("--region", default="prediction", help=region)
     parser.add_argument("--output", type=paths.path, default=Path("explained"), help="folder (default: explained)")
-    return parser.parse_args(arguments)
+    return command_line.parse(parser, arguments)
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 import datasets
+from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, model_card
@@ -31,7 +32,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     parser.add_argument("--model", default="", help="the model, if the workdir has several")
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
-    known = parser.parse_args(arguments)
+    known = command_line.parse(parser, arguments)
     runtime.configure()
     runs = load_all(known.run, known.model)
     if known.format == "safetensors" and len(runs) > 1:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from launch.console import arguments as command_line
 from launch.console import ending, environment, paths
 from sharp_unet_jax.report import paper_tables, records, write
 from sharp_unet_jax.sweeps import merge, pack
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("workdir", type=paths.path, help="where all runs go; it may hold some already")
     parser.add_argument("shards", type=paths.path, nargs="*", help="workdirs to take finished runs from")
     parser.add_argument("--pack", metavar="OUTPUT", type=paths.path, help="a folder for the packed results of WORKDIR")
-    known = parser.parse_args(arguments)
+    known = command_line.parse(parser, arguments)
     if known.shards:
         _merge(known.workdir, known.shards)
     elif not known.pack:

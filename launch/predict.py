@@ -26,6 +26,7 @@ from datasets import formats
 from datasets.files import DataError
 from datasets.folder.names import first_few
 from datasets.formats import search
+from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from launch.prediction import areas, output, pipeline
@@ -62,7 +63,7 @@ def parse(arguments: Sequence[str]) -> Command:
         "trained on whole images, which saw them resized: tiles look unlike those)"
     )
     parser.add_argument("--tile", metavar="H,W", help=tile)
-    known = parser.parse_args(arguments)
+    known = command_line.parse(parser, arguments)
     options = {"flips": known.flips, "rotations": known.rotations, "tile": _tile(known.tile)}
     extras = tuple(name for name in ("probabilities", "overlays") if getattr(known, name))
     return Command(known.run, known.model, known.inputs, Output(known.output, extras), options)

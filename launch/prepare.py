@@ -7,8 +7,6 @@ steps of training are run to say how long all of it will take; no network is kep
 the data set as it is; 1: launch.cv would refuse it.
 """
 
-import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ from rich.markdown import Markdown
 
 from datasets.folder import labels
 from datasets.folder.names import first_few
-from launch.console import config as configs
+from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.preview import contact, findings, hours, source, suggestions, training_size
 from sharp_unet_jax.advice import settings
@@ -38,12 +36,9 @@ SHOWN = 20  # faults on the terminal; report.md lists all
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError, DataError or OSError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.prepare", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--config", type=os.path.expanduser, required=True, help=configs.HELP)
+    parser = command_line.parser_with_config("launch.prepare", __doc__)
     parser.add_argument("--output", type=paths.path, help="folder for the findings (default: prepared/NAME)")
-    known, rest = parser.parse_known_args(arguments)
-    given = dict(configs.assignments(rest))
-    config = configs.overridden(configs.load(known.config), rest)
+    known, config, given = command_line.parse_with_config(parser, arguments)
     device, *others = runtime.configure()
     check.config(config, 1 + len(others))
     found, profile = source.inspect(config.data, console)

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from launch.console import arguments as command_line
 from launch.console import ending, paths
 from sharp_unet_jax.report import write
 
@@ -19,7 +20,7 @@ def run(arguments: Sequence[str]) -> None:
         "workdirs", metavar="WORKDIR", type=paths.path, nargs="+", help="a folder that launch.cv or launch.merge wrote"
     )
     parser.add_argument("--output", metavar="DIR", type=paths.path, help="default: report, in the first WORKDIR")
-    known = parser.parse_args(arguments)
+    known = command_line.parse(parser, arguments)
     print(f"report: {write.write(known.workdirs, known.output) / 'report.html'}")
 
 

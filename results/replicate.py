@@ -35,6 +35,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
+from launch.console import arguments as command_line
 from launch.console import config as configs
 from launch.console import ending, environment, progress, runtime
 from sharp_unet_jax import ragged
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("carry", "train"))
     parser.add_argument("folder", type=Path, help="of the prepared images")
-    parser.add_argument("--config", default="published/cvc.py", help=configs.HELP)
+    parser.add_argument("--config", default="published/cvc.py", help=command_line.CONFIG)
     parser.add_argument("--records", type=Path, default=Path("records.tgz"), help="what is trained, from time to time")
     parser.add_argument("--seconds", type=int, default=400, help="time to train")
     known, rest = parser.parse_known_args(arguments)

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sharp_unet_jax.config import Config
+from sharp_unet_jax.config import Augment, Config, Data
 from sharp_unet_jax.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-HELP = "a file of launch/configs by its name there, such as cvc.py or published/cvc.py, or any path"
 
 
 def load(name: str) -> Config:
@@ -22,8 +21,7 @@ def load(name: str) -> Config:
 
     Raises InputError where there is no such file, or where it defines no config.
     """
-    known = sorted(file.relative_to(CONFIGS).as_posix() for file in CONFIGS.rglob("*.py"))
-    path = Path(name)
+    known, path = shipped(), Path(name)
     if not path.is_file() and f"{name.removesuffix('.py')}.py" in known:
         path = CONFIGS / f"{name.removesuffix('.py')}.py"
     if not path.is_file():
@@ -42,6 +40,11 @@ def load(name: str) -> Config:
     return config
 
 
+def shipped() -> list[str]:
+    """Return the names of the files in launch/configs."""
+    return sorted(file.relative_to(CONFIGS).as_posix() for file in CONFIGS.rglob("*.py"))
+
+
 def short_name(name: str) -> str:
     """Return the name of a config for folders: "cvc" and "published/cvc" in launch/configs, else that of its file."""
     return Path(name).stem if Path(name).is_file() else name.removesuffix(".py")
@@ -50,26 +53,59 @@ def short_name(name: str) -> str:
 def overridden(config: Config, arguments: Sequence[str]) -> Config:
     """Return `config` with the arguments `--config.FIELD=VALUE` or `--config.FIELD VALUE` applied.
 
-    Raises InputError for any other argument, an unknown field and a wrong value.
+    Raises InputError as `assignments` does, and for an unknown field and a wrong value.
     """
     for field, value in assignments(arguments):
         config = override(config, field, value)
     return config
 
 
-def assignments(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """Return (FIELD, VALUE) of each argument `--config.FIELD=VALUE` or `--config.FIELD VALUE`."""
+def assignments(arguments: Sequence[str], options: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return (FIELD, VALUE) of each argument `--config.FIELD=VALUE` or `--config.FIELD VALUE`.
+
+    Raises InputError for any other argument; it names the nearest of the fields and of the `options` of a command.
+    """
     rest, found = list(arguments), []
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--config."):
-            raise InputError(f"{argument}: unknown argument; see --help")
+            raise unknown(argument, [*options, *choices()])
         field, equals, value = argument.removeprefix("--config.").partition("=")
         if not equals:
             if not rest:
                 raise InputError(f"{argument}: give it a value, {argument}=VALUE")
             value = rest.pop(0)
         found.append((field, value))
+    return found
+
+
+def unknown(argument: str, options: Sequence[str]) -> InputError:
+    """Return the error for an argument that a command does not know; it names the nearest of the `options`.
+
+    The nearest has the same last part, as --config.epochs and --epochs, or else is spelt most alike.
+    """
+    name, equals, value = argument.partition("=")
+    by_end: dict[str, str] = {}
+    for option in options:
+        by_end.setdefault(_end(option), option)
+    near = by_end.get(_end(name)) or next(iter(difflib.get_close_matches(name, options, n=1)), "")
+    near = near or "".join(by_end[end] for end in difflib.get_close_matches(_end(name), by_end, n=1))
+    hint = f"did you mean {near}{equals}{value:.200}?" if near else "see --help"
+    return InputError(f"{argument:.200}: unknown argument; {hint}")
+
+
+def _end(option: str) -> str:
+    return option.lstrip("-").rpartition(".")[2].replace("-", "_")
+
+
+def choices() -> dict[str, tuple[str, ...]]:
+    """Return all settings as one types them, each with the values that it takes, () where these are not counted."""
+    found: dict[str, tuple[str, ...]] = {}
+    for prefix, group in (("", Config), ("data.", Data), ("augment.", Augment)):
+        for name, kind in typing.get_type_hints(group).items():
+            if not dataclasses.is_dataclass(kind):
+                words = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+                found[f"--config.{prefix}{name}"] = ("true", "false") if kind is bool else words
     return found
 
 

@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 
+from launch.console.cluster import Cluster
 from sharp_unet_jax.errors import InputError
 
 HEARTBEAT = 100  # seconds without a sign of life after which a process counts as dead, and all others end
@@ -27,14 +27,6 @@ dump = sys.stdin.read()
 aborted = "error: JAX ended this process, most likely as another one of the sweep failed or was killed: start all again"
 sys.stderr.write(aborted + "\\n" if "Aborted" in dump else dump)
 """
-
-
-class Cluster(NamedTuple):
-    """The processes that train a sweep together. What is None is read from SLURM, Open MPI, a TPU pod or GKE."""
-
-    coordinator: str | None = None  # HOST:PORT of process 0
-    processes: int | None = None
-    process: int | None = None  # the number of this one, from 0
 
 
 def configure(cluster: Cluster | None = None) -> list[jax.Device]:

@@ -20,18 +20,20 @@ class Field(NamedTuple):
 def of(cls: type) -> list[Field]:
     """Return the annotated fields of a class. A comment stands behind its field, or alone on the lines above."""
     source = textwrap.dedent(inspect.getsource(cls))
-    behind, alone = {}, {}
+    behind: dict[int, str] = {}
+    alone: dict[int, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             where = behind if token.line[: token.start[1]].strip() else alone
             where[token.start[0]] = token.string.lstrip("# ")
     (tree,) = ast.parse(source).body
+    assert isinstance(tree, ast.ClassDef)
     return [
         Field(
-            node.target.id,
+            ast.unparse(node.target),
             ast.unparse(node.annotation),
             ast.unparse(node.value) if node.value else "",
-            " ".join([*_above(alone, node.lineno), *filter(None, [behind.get(node.end_lineno)])]),
+            " ".join([*_above(alone, node.lineno), *filter(None, [behind.get(node.end_lineno or 0)])]),
         )
         for node in tree.body
         if isinstance(node, ast.AnnAssign)
@@ -39,7 +41,7 @@ def of(cls: type) -> list[Field]:
 
 
 def _above(alone: dict[int, str], line: int) -> list[str]:
-    lines = []
+    lines: list[str] = []
     while (line := line - 1) in alone:
         lines.insert(0, alone[line])
     return lines
