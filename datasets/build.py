@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags, logging
 from PIL import Image
 
-from datasets import built, files
+from datasets import built, files, kept
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder
 
 BUILDERS = ("cvc_clinicdb", "isbi2012", "covid19_ct", "isic2018", "dsb2018", "lung_ct", "folder", "phantom")
@@ -147,11 +147,17 @@ FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> None:
-    """Build a data set and print what it holds."""
+    """Build a data set and print what it holds; or list or delete built sets."""
     del argv
+    top = files.local(FLAGS.data_dir or tfds.core.constants.DATA_DIR)
     where = {"data_dir": FLAGS.data_dir, "manual_dir": FLAGS.manual_dir}
     own = {"images": FLAGS.images, "masks": FLAGS.masks, "groups": FLAGS.groups} if FLAGS.dataset == "folder" else {}
     try:
+        if FLAGS.list or FLAGS.clear:
+            print(kept.clear(top, FLAGS.clear) if FLAGS.clear else kept.describe(top))
+            return
+        if not FLAGS.dataset:
+            raise files.DataError(f"name a data set: --dataset={BUILDERS[0]}, say (all: {', '.join(BUILDERS)})")
         print(summary(build(FLAGS.dataset, **where, rebuild=FLAGS.rebuild, **own)))
     except (files.DataError, OSError) as error:
         print(error, file=sys.stderr)
@@ -162,11 +168,13 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("dataset", None, f"one of {', '.join(BUILDERS)}; a config after a slash", required=True)
+    flags.DEFINE_string("dataset", None, f"one of {', '.join(BUILDERS)}; a config after a slash")
     flags.DEFINE_string("data_dir", None, "where built data sets are kept (default: $TFDS_DATA_DIR)")
     flags.DEFINE_string("manual_dir", None, "where the downloaded files are")
     flags.DEFINE_bool("rebuild", False, "build a built set again, for example after adding files")
     flags.DEFINE_string("images", None, "folder only: a folder of images, or one that holds images/ and masks/")
     flags.DEFINE_string("masks", None, "folder only: a folder of masks")
     flags.DEFINE_string("groups", None, "folder only: a CSV file with the columns id,group")
+    flags.DEFINE_bool("list", False, "list the built sets and their sizes instead")
+    flags.DEFINE_string("clear", None, "delete this built set instead, by its name in --list, or all of them: all")
     app.run(main)

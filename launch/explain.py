@@ -1,6 +1,7 @@
-"""Saliency of trained networks in an image: python -m launch.explain --run=WORKDIR/runs/MODEL/repeatR-foldF --image=ID
+"""Saliency of trained networks in an image: python -m launch.explain --run=WORKDIR_OR_RUN --image=ID_OR_FILE
 
-Draws Grad-CAM at each skip connection of the decoder, a row a run: give --run several times to compare networks. For
+Draws Grad-CAM at each skip connection of the decoder, a row a run: give --run several times to compare runs. With a
+workdir, each of its models has a row: the first finished run that tests the image, or else its first finished run. For
 each sharp network it also draws the encoder's maps before and after the sharp blocks, with their spectra. PNG and SVG.
 An image is seen as in training: resized, or by runs on crops one crop of it, at the resolution of training.
 """
@@ -17,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from launch.console import arguments as command_line
-from launch.console import ending, image, paths, runtime
+from launch.console import ending, image, paths, runs, runtime
 from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
@@ -27,12 +28,14 @@ from sharp_unet_jax.report import style
 from sharp_unet_jax.storage.atomic import replacing
 
 DPI = 200  # of the PNG files
+WHERE = "WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m launch.explain", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--run", type=paths.path, action="append", required=True, help="the folder of a finished run")
+    parser.add_argument("--run", type=paths.path, action="append", required=True, help=WHERE)
+    parser.add_argument("--model", default="", help="of a workdir: a model, or several with commas (default: all)")
     name = "an image file, or the id of an image in the runs' data set"
     parser.add_argument("--image", type=os.path.expanduser, required=True, help=name)
     parser.add_argument("--class", dest="label", help="name of the class (default: the first after the background)")
@@ -54,12 +57,14 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command. Raises InputError, DataError or OSError for what the user can fix."""
     known = parse(arguments)
     runtime.configure()
-    runs = [trained.load(path) for path in known.run]
-    _check_alike(runs)
-    label = _label(runs[0].classes, known.label)
-    picture, mask = image.load(known.run[0], runs[0], known.image)
+    models = [name for name in known.model.split(",") if name]
+    folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]
+    members = [trained.load(folder) for folder in folders]
+    _check_alike(members)
+    label = _label(members[0].classes, known.label)
+    picture, mask = image.load(folders[0], members[0], known.image)
     stem = Path(known.image).stem if Path(known.image).is_file() else known.image.replace("/", "-")
-    data, truth = runs[0].config.data, None if mask is None else mask == label
+    data, truth = members[0].config.data, None if mask is None else mask == label
     whole = ""
     if data.fit == "crop":
         size = picture.shape[:2]
@@ -69,17 +74,17 @@ def run(arguments: Sequence[str]) -> None:
         whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {top}, columns from {left}"
         stem += f"-at-{top}-{left}" if known.at else ""
     elif known.at:
-        raise InputError(f"--at={known.at}: {runs[0].name} was trained on whole images, not on crops; leave it out")
+        raise InputError(f"--at={known.at}: {members[0].name} was trained on whole images, not on crops; leave it out")
     region = _region(known.region, picture.shape[:2])
     with matplotlib.rc_context(cast(Any, style.RC)):
         rows = [
             saliency.Row(
                 one.model, explain.predicted(one, picture) == label, explain.gradcam(one, picture, label, region)
             )
-            for one in runs
+            for one in members
         ]
-        figures = {f"gradcam-{stem}": saliency.gradcam(picture, truth, region, runs[0].classes[label], rows)}
-        for one in runs:
+        figures = {f"gradcam-{stem}": saliency.gradcam(picture, truth, region, members[0].classes[label], rows)}
+        for one in members:
             if (figure := _sharp_block(one, picture)) is not None:
                 figures[f"sharp-{one.name.replace('/', '-')}-{stem}"] = figure
         for name, figure in figures.items():

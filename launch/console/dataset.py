@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from rich.console import Console
 
+from datasets import kept
 from datasets.build import build
 from datasets.files import MissingError
 from datasets.folder import folder_dataset_builder, settings
@@ -44,7 +45,8 @@ def load(data: Data, console: Console) -> Dataset:
     )
     console.print(
         f"{dataset.name}: {_images(dataset, data)}, {len(set(dataset.groups))} groups, "
-        f"classes {', '.join(dataset.classes)}; from {builder.data_dir}"
+        f"classes {', '.join(dataset.classes)}; from {builder.data_dir} "
+        f"({kept.megabytes(kept.size(Path(builder.data_dir)))})"
     )
     return dataset
 

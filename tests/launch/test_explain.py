@@ -11,7 +11,7 @@ from PIL import Image
 
 from datasets.files import DataError
 from launch import explain
-from launch.console import image
+from launch.console import image, runs
 from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan, workdir
@@ -51,6 +51,20 @@ def test_plain_beside_sharp(prepared, tmp_path, capsys):
         assert re.search(rf"<!-- .*\b{word}\b.* -->", text)
     assert np.asarray(Image.open(tmp_path / "out" / "gradcam-003.png")).std() > 10
     assert "gradcam-003" in capsys.readouterr().out
+
+
+def test_a_workdir_stands_for_a_run_of_each_model_that_tests_the_image(prepared, tmp_path):
+    cells = {cell["fold"]: cell["test"] for cell in json.loads((prepared / "folds.json").read_text())["folds"]}
+    (fold,) = (fold for fold, images in cells.items() if "003" in images)
+    explain.run([f"--run={prepared}", "--image=003", f"--output={tmp_path / 'out'}"])
+    names = {path.stem for path in (tmp_path / "out").iterdir()}
+    assert names == {"gradcam-003", f"sharp-sharp_unet-repeat0-fold{fold}-003"}
+    assert [path.parent.name for path in runs.to_explain(prepared, [], "003")] == ["unet", "sharp_unet"]
+    assert [path.name for path in runs.to_explain(prepared, ["unet"], "elsewhere.png")] == ["repeat0-fold0"]
+    with pytest.raises(InputError, match="has no finished run of kiunet, but of unet, sharp_unet"):
+        runs.to_explain(prepared, ["kiunet"], "003")
+    with pytest.raises(InputError, match="is not a run of unet; leave it out, or name a workdir"):
+        runs.to_explain(prepared / SHARP, ["unet"], "003")
 
 
 def test_a_map_that_joins_several_times_is_drawn_once(prepared, tmp_path, monkeypatch):
