@@ -1,10 +1,15 @@
-"""The error that the user can fix, and how to tell those that mean too little memory."""
+"""The error that the user can fix, what its message may end with, and how to tell those that mean too little memory."""
 
 import errno
 
 # Remedies for damaged files, for the end of a message.
 AGAIN = "delete the run's folder and give the sweep's command again"  # of a run
 FROM_A_COPY = "bring it back from a copy, or name another folder"
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra of pyproject.toml, for the end of a message."""
+    return f"pip install --editable '.[{extra}]' in the project's folder"
 
 
 class InputError(ValueError):

@@ -8,7 +8,7 @@ from typing import Any
 from datasets.files import DataError
 from datasets.formats import dicom_seg
 from sharp_unet_jax.advice import memory
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, install
 
 SPARE = 2**28  # bytes that a file may hold beside its pictures
 DEFLATE = 1032  # bytes that one byte of zlib's format becomes at most
@@ -57,6 +57,6 @@ def library() -> Any:
         import highdicom  # noqa: F401
         import pydicom
     except ImportError as error:
-        raise InputError('DICOM needs the extra "dicom": pip install ".[dicom]"') from error
+        raise InputError(f"DICOM needs pydicom and highdicom: {install('dicom')}") from error
     dicom_seg.quiet()
     return pydicom

@@ -59,7 +59,7 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
                     waiting = started.total - max(each.started.number for each in on.values())
                     left = spent * (epochs - row["epoch"] + epochs * -(-waiting // groups))
                     note = (
-                        f"{speed:.1f} {started.unit}/s{' with compiling' * compiled}  at most {_clock(left)} left  "
+                        f"{speed:.1f} {started.unit}/s{' with compiling' * compiled}  at most {clock(left)} left  "
                         f"Jaccard {row['validation_jaccard']:.4f}  "
                         f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
                     )
@@ -94,7 +94,7 @@ def _outcome(name: str, record: dict[str, Any], seconds: float) -> str:
         return f"{name}: failed, {record['reason']}"
     return (
         f"{name}: Jaccard {record['jaccard']:.4f}, Dice {record['dice']:.4f} "
-        f"(epoch {record['best_epoch']} of {record['epochs']}, {_clock(seconds)})"
+        f"(epoch {record['best_epoch']} of {record['epochs']}, {clock(seconds)})"
     )
 
 
@@ -109,7 +109,8 @@ def _bars(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return seconds as one reads them: "0:41", "12:05", "3:10:00"."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -20,7 +20,7 @@ from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import stream
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.errors import InputError, install
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event
@@ -102,7 +102,7 @@ def check(name: str) -> None:
         try:
             importlib.import_module("wandb")
         except ImportError as error:
-            raise InputError('--track=wandb: install it with pip install ".[wandb]"') from error
+            raise InputError(f"--track=wandb needs wandb: {install('wandb')}") from error
 
 
 def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, folder: Path) -> Iterator[Event]:

@@ -25,7 +25,7 @@ from jax import lax
 
 from sharp_unet_jax import decision, ops
 from sharp_unet_jax.data.resize import Fit, Size, resolution
-from sharp_unet_jax.errors import InputError, is_out_of_memory
+from sharp_unet_jax.errors import InputError, install, is_out_of_memory
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import compile, network
 
@@ -62,7 +62,7 @@ def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     Raises InputError if flatbuffers is missing, the weights are too large for a file, or the network has no such form.
     """
     if importlib.util.find_spec("flatbuffers") is None:
-        raise InputError("StableHLO needs flatbuffers: pip install 'sharp-unet-jax[export]'")
+        raise InputError(f"StableHLO needs flatbuffers: {install('export')}")
     _check_size(runs, "stablehlo")
     n, *size = jax.export.symbolic_shape("n, height, width")
     images = jax.ShapeDtypeStruct((n, *(_tile(runs[0]) or size), runs[0].channels), jnp.uint8)
@@ -87,7 +87,7 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise InputError(f"ONNX needs {error.name}: pip install 'sharp-unet-jax[export]'") from error
+        raise InputError(f"ONNX needs {error.name}: {install('export')}") from error
     _check_size(runs, "onnx")
     runs = [_in_float32(run) for run in runs]
     predict, channels, tile = predictor(runs), runs[0].channels, _tile(runs[0])

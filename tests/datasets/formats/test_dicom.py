@@ -415,7 +415,7 @@ def test_what_is_no_dicom_is_said(tmp_path):
 
 def test_without_the_extra_dicom_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(InputError, match=r'pip install "\.\[dicom\]"'):
+    with pytest.raises(InputError, match=r"pip install --editable '\.\[dicom\]'"):
         dicom.read([tmp_path / "a.dcm"])
 
 

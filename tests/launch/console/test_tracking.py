@@ -146,6 +146,6 @@ def test_pictures_show_the_decision_of_the_config(classes):
 
 def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match=r'pip install "\.\[wandb\]"'):
+    with pytest.raises(InputError, match=r"pip install --editable '\.\[wandb\]'"):
         cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], Console(quiet=True))
     assert not (tmp_path / "w").exists()

@@ -1,0 +1,174 @@
+"""How far a sweep is: python -m launch.status WORKDIR [--follow]
+
+Shows the matrix of runs: the Jaccard index (%) of each finished run, the epoch and the validation Jaccard of each run
+that has begun, which runs failed, and the time left, judged by the runs that ended. It reads files alone, so it may run
+on any machine that sees the workdir, while the sweep trains. --follow shows it anew every few seconds until all runs
+have ended. Exit code 0: no run failed so far; 1: a run failed, or WORKDIR holds no sweep; 130: Ctrl-C.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from launch.console import arguments as command_line
+from launch.console import ending, paths
+from launch.console.progress import clock
+from sharp_unet_jax.report import records
+from sharp_unet_jax.storage.layout import METRICS, Run, run_folder
+
+SECONDS = 5  # between two looks
+WIDTH = 14  # of a column of the matrix
+SILENT = 600  # seconds since the last epoch after which a run counts as interrupted, unless its epochs are longer
+
+
+class State(NamedTuple):
+    """A run as its files show it."""
+
+    run: Run
+    record: dict[str, Any] | None  # of a run that ended
+    epochs: int  # trained so far
+    jaccard: float | None  # of the last epoch, on validation images
+    quiet: float  # seconds since the last epoch
+
+
+class Sweep(NamedTuple):
+    """All runs of a sweep."""
+
+    dataset: str
+    models: list[str]
+    states: list[State]
+
+    def those(self, status: str) -> list[State]:
+        """Return the runs that are "finished", "failed", "begun" or "waiting"."""
+        return [one for one in self.states if _status(one) == status]
+
+
+def look(workdir: Path) -> Sweep:
+    """Read the states of all runs of the sweep in `workdir`. Raises InputError."""
+    sweep = records.load(workdir)
+    return Sweep(sweep.dataset, sweep.config["models"], [_state(sweep, run) for run in sweep.planned.values()])
+
+
+def _state(sweep: records.Sweep, run: Run) -> State:
+    record = sweep.records.get(run.name)
+    if record or sweep.packed:
+        return State(run, record, 0, None, 0)
+    path = run_folder(sweep.workdir, run) / METRICS
+    try:
+        content, changed = path.read_text(encoding="utf-8"), path.stat().st_mtime
+    except OSError:  # it has not begun
+        return State(run, None, 0, None, 0)
+    lines = content[: content.rfind("\n") + 1].splitlines()  # the last one may be half written
+    last = json.loads(lines[-1]) if lines else {}
+    return State(run, None, len(lines), last.get("validation_jaccard"), time.time() - changed)
+
+
+def _status(state: State) -> str:
+    if state.record:
+        return str(state.record["status"])
+    return "begun" if state.epochs else "waiting"
+
+
+def seconds_left(sweep: Sweep) -> float | None:
+    """Return the seconds that the runs without a record will take, as long as those that ended; None where none has.
+
+    As many runs train side by side as are being trained now.
+    """
+    ended = [(one.run.model, one.record) for one in sweep.those("finished") if one.record and "timing" in one.record]
+    if not ended:
+        return None
+    spent = {model: [_seconds(record) for name, record in ended if name == model] for model, _ in ended}
+    usual = {model: statistics.fmean(values) for model, values in spent.items()}
+    other = statistics.fmean(usual.values())
+    epochs = statistics.fmean(record["epochs"] for _, record in ended)
+    begun = sweep.those("begun")
+    total = sum(usual.get(one.run.model, other) for one in sweep.those("waiting"))
+    total += sum(usual.get(one.run.model, other) * max(1 - one.epochs / epochs, 0) for one in begun)
+    return total / max(len(begun), 1)
+
+
+def _seconds(record: dict[str, Any]) -> float:
+    names = ("train_seconds", "eval_seconds", "predict_seconds")
+    return sum(record["timing"].get(name, 0) for name in names)
+
+
+def page(workdir: Path, sweep: Sweep, width: int) -> Group:
+    """Return what is shown: a line, the matrix of runs in as many parts as `width` asks for, and the failures."""
+    finished, failed, begun = (sweep.those(status) for status in ("finished", "failed", "begun"))
+    parts = [f"{len(finished)} of {len(sweep.states)} runs finished"]
+    parts += [f"{len(failed)} failed"] * bool(failed) + [f"{len(begun)} begun"] * bool(begun)
+    left = seconds_left(sweep)
+    if len(finished) + len(failed) < len(sweep.states):
+        parts.append("time left not known before a run has ended" if left is None else f"about {clock(left)} left")
+    lines: list[Any] = [Text(f"{workdir}: {sweep.dataset}, {', '.join(parts)}")]
+    columns = max((width - 16) // (max(WIDTH, *map(len, sweep.models)) + 2), 1)
+    for first in range(0, len(sweep.models), columns):
+        lines += [Text(), _matrix(sweep, sweep.models[first : first + columns])]
+    for one in failed:
+        lines.append(Text(f"failed: {one.run.name}: {one.record['reason']}") if one.record else Text())
+    for one in begun:
+        if one.quiet > SILENT:
+            lines.append(Text(f"{one.run.name}: no epoch has ended for {clock(one.quiet)}; was its command cut off?"))
+    return Group(*lines)
+
+
+def _matrix(sweep: Sweep, models: Sequence[str]) -> Table:
+    """Return the table of runs: a row a fold, a column a model, and their means."""
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    cells = {(one.run.repeat, one.run.fold, one.run.model): _cell(one) for one in sweep.states}
+    table.add_column("Jaccard (%)", "mean ± std")
+    for model in models:
+        scores = [
+            100 * one.record["jaccard"]
+            for one in sweep.those("finished")
+            if one.record and one.run.model == model and one.record["jaccard"] is not None
+        ]
+        spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+        mean = f"{statistics.fmean(scores):.2f}{spread}" if scores else ""
+        table.add_column(model, mean, justify="right", min_width=WIDTH)
+    for repeat, fold in dict.fromkeys((one.run.repeat, one.run.fold) for one in sweep.states):
+        table.add_row(f"repeat {repeat} fold {fold}", *(cells[repeat, fold, model] for model in models))
+    return table
+
+
+def _cell(state: State) -> str:
+    """Return what is known of a run in few signs."""
+    if state.record:
+        score = state.record.get("jaccard")
+        return "failed" if state.record["status"] == "failed" else "none" if score is None else f"{100 * score:.2f}"
+    if not state.epochs:
+        return "·"
+    return f"epoch {state.epochs}" + ("" if state.jaccard is None else f": {100 * state.jaccard:.0f}")
+
+
+def run(arguments: Sequence[str], console: Console) -> int:
+    """Run the command and return its exit code. Raises InputError for what the user can fix."""
+    parser = argparse.ArgumentParser(prog="python -m launch.status", description=__doc__, allow_abbrev=False)
+    parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="the folder of a sweep")
+    parser.add_argument("--follow", action="store_true", help="show it anew until all runs have ended")
+    known = command_line.parse(parser, arguments)
+    sweep = look(known.workdir)
+    if known.follow and console.is_terminal:
+        with Live(page(known.workdir, sweep, console.width), console=console, auto_refresh=False) as live:
+            while sweep.those("begun") or sweep.those("waiting"):
+                time.sleep(SECONDS)
+                sweep = look(known.workdir)
+                live.update(page(known.workdir, sweep, console.width), refresh=True)
+    else:
+        console.print(page(known.workdir, sweep, console.width))
+    return 1 if sweep.those("failed") else 0
+
+
+if __name__ == "__main__":
+    with ending.in_one_line():
+        sys.exit(run(sys.argv[1:], Console(highlight=False, markup=False)))

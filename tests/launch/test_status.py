@@ -1,0 +1,80 @@
+"""How far a sweep is, by its files alone."""
+
+import io
+import json
+import os
+import shutil
+import time
+
+import pytest
+from rich.console import Console
+
+from launch import status
+from sharp_unet_jax.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def shown(workdir, width=80):
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
+    code = status.run([str(workdir)], console)
+    return code, console.file.getvalue()
+
+
+@pytest.fixture
+def half(done):
+    """Return the finished sweep with one run that waits and one that trains: no record, and half a line."""
+    shutil.rmtree(done / "runs/sharp_unet/repeat0-fold1")
+    run = done / "runs/unet/repeat0-fold1"
+    (run / "record.json").unlink()
+    lines = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(lines + '{"epoch": 3, "learn')
+    return done
+
+
+def test_the_matrix_shows_what_is_done_what_trains_and_what_waits(half):
+    code, text = shown(half, width=300)
+    record = json.loads((half / "runs/unet/repeat0-fold0/record.json").read_text())
+    last = json.loads((half / "runs/unet/repeat0-fold1/metrics.jsonl").read_text().splitlines()[-2])
+    assert code == 0
+    head, _, names, first, second, mean = (line.split() for line in text.splitlines())
+    assert " ".join(head[1:]).startswith("squares, 2 of 4 runs finished, 1 begun, about 0:0")
+    assert names == ["Jaccard", "(%)", "unet", "sharp_unet"]
+    assert first[:5] == ["repeat", "0", "fold", "0", f"{100 * record['jaccard']:.2f}"]
+    assert second[4:] == ["epoch", f"{last['epoch']}:", f"{100 * last['validation_jaccard']:.0f}", "·"]
+    assert mean[3] == f"{100 * record['jaccard']:.2f}"
+
+
+def test_runs_that_ended_say_how_long_the_others_take(half):
+    state = status.look(half)
+    seconds = {one.run.model: status._seconds(one.record) for one in state.those("finished")}
+    (begun,), (ended, _) = state.those("begun"), state.those("finished")
+    rest = max(1 - begun.epochs / ended.record["epochs"], 0)
+    assert status.seconds_left(state) == pytest.approx(seconds["sharp_unet"] + rest * seconds["unet"])
+    assert status.seconds_left(state._replace(states=state.those("waiting"))) is None
+
+
+def test_a_failure_has_its_reason_and_code_1(done, monkeypatch):
+    state = status.look(done)
+    record = state.states[0].record | {"status": "failed", "reason": "the training loss became NaN"}
+    failed = state._replace(states=[state.states[0]._replace(record=record), *state.states[1:]])
+    monkeypatch.setattr(status, "look", lambda workdir: failed)
+    code, text = shown(done)
+    assert code == 1
+    assert "failed: unet/repeat0-fold0: the training loss became NaN" in text
+
+
+def test_a_run_that_has_been_silent_is_asked_about(half):
+    run = half / "runs/unet/repeat0-fold1/metrics.jsonl"
+    os.utime(run, (time.time() - 4000,) * 2)
+    assert "unet/repeat0-fold1: no epoch has ended for 1:06:40; was its command cut off?" in shown(half, width=300)[1]
+
+
+def test_a_narrow_terminal_gets_the_matrix_in_parts(done):
+    names = [line.split()[2:] for line in shown(done, width=36)[1].splitlines() if line.startswith("Jaccard")]
+    assert names == [["unet"], ["sharp_unet"]]
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no sweep"):
+        status.run([str(tmp_path)], Console())
