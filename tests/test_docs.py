@@ -64,7 +64,7 @@ class Understood(Exception):  # noqa: N818
 def stop(parser, arguments=None, namespace=None, _parse=argparse.ArgumentParser.parse_known_args):
     """Parse as argparse does, check the config's fields, and stop."""
     known, rest = _parse(parser, arguments, namespace)
-    configs.overridden(configs.load(known.config) if "config" in known else Config(), rest)
+    configs.overridden(configs.load(known.config) if getattr(known, "config", "") else Config(), rest)
     raise Understood
 
 
