@@ -22,7 +22,7 @@ from rich.text import Text
 
 from launch.console import arguments as command_line
 from launch.console import ending, paths
-from launch.console.progress import clock
+from launch.console.live import clock
 from sharp_unet_jax.report import records
 from sharp_unet_jax.storage.layout import METRICS, Run, run_folder
 

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from contextlib import nullcontext
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from launch.console import live
+from launch.console.live import Training, clock
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Warned
 
 PLAIN_SECONDS = 10  # at least, between two plain lines of a run
@@ -17,7 +21,7 @@ def track(console: Console, what: str) -> Any:
 
     def follow(items: Iterable[Any], total: int) -> Iterator[Any]:
         with _bars(console) as bars:
-            task = bars.add_task(what, total=total, note="")
+            task = bars.add_task(what, total=total)
             shown = time.monotonic()
             for number, item in enumerate(items, 1):
                 yield item
@@ -34,59 +38,52 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
 
     Args:
         events: of `sweep.train`.
-        console: a terminal gets bars, anything else plain lines.
+        console: a terminal gets a live display, anything else plain lines.
         epochs: the most that a run may take. Runs may stop early, so the time left is an upper bound.
         groups: device groups, each of which trains a run at a time.
     """
     records: list[dict[str, Any]] = []
-    on: dict[str, _On] = {}
-    with _bars(console) as bars:
-        runs = bars.add_task("runs", total=None, note="")
+    on: dict[str, Training] = {}
+    began, total, shown = time.monotonic(), 0, dict[str, float]()
+
+    def view() -> Group:
+        return live.view(list(on.values()), len(records), total, epochs, groups, began, console.width)
+
+    live.watch_compiling()
+    with Live(get_renderable=view, console=console, transient=True) if console.is_terminal else nullcontext():
         for event in events:
             match event:
-                case Started(run):
-                    if run.name in on:  # it failed and is trained again
-                        bars.remove_task(on.pop(run.name).task)
-                    now = time.monotonic()
-                    on[run.name] = _On(event, bars.add_task(run.name, total=epochs, note="compiling"), now, now)
-                    bars.update(runs, total=event.total, completed=event.number - len(on))
+                case Started(run):  # again, if it failed and is trained once more
+                    total, now = event.total, time.monotonic()
+                    on[run.name], shown[run.name] = Training(event, now), now
                     if not console.is_terminal:
                         console.print(f"run {event.number} of {event.total}: {run.name}")
-                case EpochEnded(run, epoch, compiled):
-                    started, task, _, shown = on[run.name]
-                    row, spent = epoch.row, epoch.train_seconds + epoch.eval_seconds
-                    speed = started.train_images / epoch.train_seconds
-                    waiting = started.total - max(each.started.number for each in on.values())
-                    left = spent * (epochs - row["epoch"] + epochs * -(-waiting // groups))
-                    note = (
-                        f"{speed:.1f} {started.unit}/s{' with compiling' * compiled}  at most {clock(left)} left  "
-                        f"Jaccard {row['validation_jaccard']:.4f}  "
-                        f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
-                    )
-                    bars.update(task, completed=row["epoch"], note=note)
-                    if not console.is_terminal and time.monotonic() - shown > PLAIN_SECONDS:
-                        on[run.name] = on[run.name]._replace(shown=time.monotonic())
-                        at = f"epoch {row['epoch']:.0f} of at most {epochs}"
-                        which = f"{run.name}, " if groups > 1 else ""
-                        console.print(f"run {started.number} of {started.total}, {which}{at}: {note}")
+                case EpochEnded(run):
+                    on[run.name] = on[run.name]._replace(last=event, at=time.monotonic())
+                    if not console.is_terminal and time.monotonic() - shown[run.name] > PLAIN_SECONDS:
+                        shown[run.name] = time.monotonic()
+                        console.print(_line(on[run.name], on.values(), epochs, groups))
                 case Warned(text):
                     console.print(text)
                 case Ended(run, record):
                     records.append(record)
-                    ended = on.pop(run.name)
-                    bars.remove_task(ended.task)
-                    bars.advance(runs)
-                    console.print(_outcome(run.name, record, time.monotonic() - ended.began))
+                    console.print(_outcome(run.name, record, time.monotonic() - on.pop(run.name).began))
     return records
 
 
-class _On(NamedTuple):
-    """A run that is training."""
-
-    started: Started
-    task: TaskID
-    began: float  # time.monotonic()
-    shown: float  # time.monotonic() of its last plain line
+def _line(one: Training, on: Iterable[Training], epochs: int, groups: int) -> str:
+    """Return a run's last epoch as a plain line."""
+    assert one.last is not None
+    started, epoch, row = one.started, one.last.epoch, one.last.epoch.row
+    waiting = started.total - max(each.started.number for each in on)
+    left = (epoch.train_seconds + epoch.eval_seconds) * (epochs - row["epoch"] + epochs * -(-waiting // groups))
+    which = f"{started.run.name}, " if groups > 1 else ""
+    return (
+        f"run {started.number} of {started.total}, {which}epoch {row['epoch']:.0f} of at most {epochs}: "
+        f"{started.train_images / epoch.train_seconds:.1f} {started.unit}/s{' with compiling' * one.last.compiled}  "
+        f"at most {clock(left)} left  Jaccard {row['validation_jaccard']:.4f}  "
+        f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
+    )
 
 
 def _outcome(name: str, record: dict[str, Any], seconds: float) -> str:
@@ -104,13 +101,5 @@ def _bars(console: Console) -> Progress:
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
     )
     return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def clock(seconds: float) -> str:
-    """Return seconds as one reads them: "0:41", "12:05", "3:10:00"."""
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

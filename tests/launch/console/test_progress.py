@@ -1,10 +1,12 @@
 """A sweep's events on a terminal and in plain lines."""
 
 import io
+import time
 
 from rich.console import Console
 
 from launch.console import progress
+from sharp_unet_jax import metrics
 from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Started, Warned
 from sharp_unet_jax.training import train
@@ -13,7 +15,8 @@ from sharp_unet_jax.training import train
 def test_a_terminal_shows_every_run_that_is_training():
     """A bar for the run of each device group, and one that counts runs."""
     runs = [Run(0, fold, "unet") for fold in range(3)]
-    row = {"epoch": 1, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
+    row = {"epoch": 1, "learning_rate": 0.001, "train_loss": 0.1, "validation_loss": 0.2}
+    row |= {f"validation_{name}": 0.5 for name in metrics.OVERLAPS}
     epoch = train.Epoch(row, 1.0, 1.0, None)
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
     seen = []
@@ -24,13 +27,14 @@ def test_a_terminal_shows_every_run_that_is_training():
         for run in runs[:2]:
             yield EpochEnded(run, epoch)
         yield Warned("both are training")
+        time.sleep(0.6)  # two looks of the display
         seen.append(console.file.getvalue())
         for run in runs[:2]:
             yield Ended(run, {"status": "failed", "reason": "none"})
 
     records = progress.show(events(), console, 5, 2)
     assert len(records) == 2
-    assert all(f"{run.name} " in seen[0] for run in runs[:2])
+    assert all(f"run {number} of 3: {run.name}" in seen[0] for number, run in enumerate(runs[:2], 1))
     assert runs[2].name not in seen[0]
 
 

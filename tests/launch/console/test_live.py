@@ -1,0 +1,72 @@
+"""The live display: what it says of a run before, during and after compiling, and how far the sweep is."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from launch.console import live
+from sharp_unet_jax.storage.layout import Run
+from sharp_unet_jax.sweeps.events import EpochEnded, Started
+from sharp_unet_jax.training import train
+
+OVERLAPS = ("jaccard", "dice", "sensitivity", "precision", "specificity")
+ROW = {"epoch": 3, "learning_rate": 1e-3, "train_loss": 0.25, "validation_loss": 0.5}
+ROW |= {f"validation_{name}": 0.1 * number for number, name in enumerate(OVERLAPS, 5)}
+STARTED = Started(Run(0, 1, "sharp_attention_unet"), 2, 4, 40)
+
+
+def ended(compiled=False):
+    return EpochEnded(STARTED.run, train.Epoch(ROW, 8.0, 2.0, None), compiled)
+
+
+def shown(*on, width=80, groups=1, done=1):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(live.view(on, done, 4, 10, groups, time.monotonic() - 60, width))
+    return console.file.getvalue().splitlines()
+
+
+def test_a_run_that_has_not_compiled_says_so_until_it_has(monkeypatch):
+    one = live.Training(STARTED, time.monotonic() - 5)
+    head, bar, sweep = shown(one)
+    assert head == "run 2 of 4: sharp_attention_unet/repeat0-fold1"
+    assert bar.startswith("epoch 1 of at most 10 ")
+    assert bar.rstrip().endswith("compiling")
+    assert sweep == "sweep: 1 of 4 runs done, 1:00 so far"
+    monkeypatch.setattr(live, "_compiled", [time.monotonic()])
+    assert shown(one)[1].rstrip().endswith("first epoch")
+
+
+def test_an_epoch_predicts_the_time_that_is_left():
+    one = live.Training(STARTED, 0, ended(), time.monotonic() - 5)
+    _, bar, scores, sweep = shown(one)
+    assert bar.startswith("epoch 4 of at most 10 ")
+    assert bar.rstrip().endswith("5.0 images/s, at most 1:10 left")  # 7 epochs of 10 s
+    assert scores == "validation: jaccard 0.5000, loss 0.5000 (training 0.2500)"
+    assert sweep == "sweep: 1 of 4 runs done, 1:00 so far, at most 4:30 left"  # 27 epochs
+
+
+def test_seconds_with_compiling_predict_nothing():
+    lines = shown(live.Training(STARTED, 0, ended(compiled=True), time.monotonic()))
+    assert not any("left" in line for line in lines)
+
+
+def test_a_wide_terminal_shows_all_metrics():
+    _, _, overlaps, losses, _ = shown(live.Training(STARTED, 0, ended(), time.monotonic()), width=130)
+    assert all(f"{name} 0.{number}000" in overlaps for number, name in enumerate(OVERLAPS, 5))
+    assert losses == "loss 0.5000 (training 0.2500), learning rate 0.001"
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_no_line_is_broken(width):
+    first, second = live.Training(STARTED, 0, ended(), time.monotonic() - 5), live.Training(STARTED, 0)
+    lines = shown(first, second, width=width)
+    assert len(lines) == (7 if width > live.WIDE else 6)
+    assert max(map(len, lines)) <= width
+    assert sum("━" in line for line in lines) == 2
+
+
+def test_runs_side_by_side_share_what_waits():
+    both = [live.Training(STARTED._replace(number=number), 0, ended(), time.monotonic()) for number in (1, 2)]
+    assert shown(*both, groups=2, done=0)[-1].endswith("at most 2:50 left")  # 7 epochs and one round of 10
