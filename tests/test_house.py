@@ -18,6 +18,7 @@ ROOMS = (
         "ops",
         "cleaning",
         "decision",
+        "stopping",
         "metrics",
         "ragged",
         "palette",
