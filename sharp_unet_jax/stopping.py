@@ -8,9 +8,9 @@ def by_patience(epochs: int, best_epoch: int, patience: int) -> bool:
     return epochs >= best_epoch + patience
 
 
-def capped(epochs: int, best_epoch: int, patience: int, schedule: str) -> bool:
-    """Say whether a run that is over after so many `epochs` has not ended by patience, and may go on to more."""
-    return may_go_on(schedule) and not by_patience(epochs, best_epoch, patience)
+def capped(epochs: int, best_epoch: int, patience: int, most: int) -> bool:
+    """Say whether a run that is over after so many `epochs` has reached the limit `most`, and patience has not."""
+    return epochs >= most and not by_patience(epochs, best_epoch, patience)
 
 
 def may_go_on(schedule: str) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sharp_unet_jax import stopping
 from sharp_unet_jax.report import records
+from sharp_unet_jax.storage import run_files
 
 LAST = 3  # epochs: a run whose best one is among them was still getting better
 
@@ -11,13 +12,12 @@ LAST = 3  # epochs: a run whose best one is among them was still getting better
 def line(workdir: Path) -> str:
     """Return a line on the finished runs that a larger `epochs` would train on, "" if there are none."""
     sweep = records.load(workdir)
-    patience, schedule = sweep.config["patience"], sweep.config.get("schedule", "plateau")
-    ends = [(record["epochs"], record["best_epoch"]) for record in sweep.finished.values()]
-    capped = [end for end in ends if stopping.capped(*end, patience, schedule)]
-    if not capped:
+    finished = sweep.finished.values()
+    capped = [record for record in finished if run_files.capped(record, sweep.config["patience"])]
+    if not capped or not stopping.may_go_on(sweep.config.get("schedule", "plateau")):
         return ""
-    late = sum(best > epochs - LAST for epochs, best in capped)
+    late = sum(record["best_epoch"] > record["epochs"] - LAST for record in capped)
     return (
-        f"{len(capped)} of {len(ends)} runs were capped by epochs={sweep.config['epochs']}, {late} of them with the "
-        f"best epoch among the last {LAST}: the same command with a larger --config.epochs trains them on"
+        f"{len(capped)} of {len(finished)} runs were capped by epochs={sweep.config['epochs']}, {late} of them with "
+        f"the best epoch among the last {LAST}: the same command with a larger --config.epochs trains them on"
     )

@@ -67,13 +67,16 @@ def read_record(sweep: Description, run: Run) -> Record | None:
 
 
 def goes_on(record: Record, config: Mapping[str, Any]) -> bool:
-    """Say whether a run with this record is not finished: it was capped by `epochs`, which is larger in `config` now.
+    """Say whether a run with this record is not finished: it is `capped`, and `epochs` is larger in `config` now.
 
     `config` has the fields `epochs` and `patience` of config.json.
     """
-    if record["status"] != "finished" or record["epochs"] >= config["epochs"]:
-        return False
-    return not stopping.by_patience(record["epochs"], record["best_epoch"], config["patience"])
+    return record["status"] == "finished" and record["epochs"] < config["epochs"] and capped(record, config["patience"])
+
+
+def capped(record: Record, patience: int) -> bool:
+    """Say whether a finished run ended at `epochs` and not by patience. Records of earlier versions do not say it."""
+    return record.get("capped", not stopping.by_patience(record["epochs"], record["best_epoch"], patience))
 
 
 def check_record(sweep: Description, run: Run, record: Record, path: Path, *, remedy: str) -> None:

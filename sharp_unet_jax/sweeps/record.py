@@ -61,7 +61,7 @@ def finish(
         checkpoint.save(folder / CHECKPOINT, weights)
         score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
         record["scoring"] |= {"images": score.images, "dropped": score.dropped}
-        record |= {**score.means, **_epochs(result)}
+        record |= {**score.means, **_epochs(result), "capped": capped(config, result.rows, result.best_epoch)}
         record["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(result.params))
         record["weights_sha256"] = checkpoint.digest(weights)
         record["timing"] = timing
@@ -74,10 +74,13 @@ def finish(
 
 def tidy(folder: Path, config: Config, record: Mapping[str, Any]) -> None:
     """Delete the saved states of a run with this record, but the last one of a run that is capped by `epochs`."""
-    capped = record["status"] == "finished" and stopping.capped(
-        record["epochs"], record["best_epoch"], config.patience, config.schedule
-    )
-    resume.keep(folder / RESUME, 1 if capped else 0)
+    may_go_on = stopping.may_go_on(config.schedule) and record.get("capped", False)  # a failed run is not capped
+    resume.keep(folder / RESUME, 1 if may_go_on else 0)
+
+
+def capped(config: Config, rows: Sequence[Any], best_epoch: int) -> bool:
+    """Say whether a run with these epochs ends here because of `config.epochs`: with a larger number it would go on."""
+    return stopping.capped(len(rows), best_epoch, config.patience, config.epochs)
 
 
 def identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, str]:

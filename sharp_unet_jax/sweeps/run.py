@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from sharp_unet_jax import stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
@@ -124,7 +125,7 @@ def _fit(
                 yield EpochEnded(run, epoch)
                 stopped = distributed.any_process(sweep.stop.is_set(), group)
                 due = stopped or time.monotonic() - last_saved >= 60 * config.checkpoint_minutes
-                if lead and (due or epoch.progress.capped(config)):
+                if lead and (due or _kept(epoch.progress, config)):
                     last_saved = time.monotonic()
                     _save(folder / RESUME, identity, epoch.progress, seconds)
                 if stopped:
@@ -149,6 +150,11 @@ def _predicted(
     if counts:
         result = result._replace(counts=np.stack(counts))
     return result, kept if config.predictions else None
+
+
+def _kept(progress: train.Progress, config: Config) -> bool:
+    """Say whether this is the last state of a run that `config.epochs` ends, which a larger number lets go on."""
+    return stopping.may_go_on(config.schedule) and record.capped(config, progress.rows, progress.best_epoch)
 
 
 def _save(folder: Path, identity: dict[str, str], progress: train.Progress, seconds: list[tuple[float, float]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sharp_unet_jax import decision, metrics, stopping
+from sharp_unet_jax import decision, metrics
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import crops, tiles
 from sharp_unet_jax.data.folds import Split
@@ -41,12 +41,7 @@ class Progress(NamedTuple):
 
     def over(self, config: Config) -> bool:
         """Return True if the run has no further epoch."""
-        epochs = len(self.rows)
-        return epochs == config.epochs or stopping.by_patience(epochs, self.best_epoch, config.patience)
-
-    def capped(self, config: Config) -> bool:
-        """Return True if the run is over and could go on to a larger `epochs`, for which its state is kept."""
-        return self.over(config) and stopping.capped(len(self.rows), self.best_epoch, config.patience, config.schedule)
+        return len(self.rows) in (config.epochs, self.best_epoch + config.patience)
 
 
 class Epoch(NamedTuple):

@@ -198,8 +198,9 @@ def test_a_schedule_that_ends_with_the_epochs_allows_no_other_number(tmp_path, s
 def test_the_last_state_of_a_capped_run_alone_is_kept(tmp_path, schedule, best_epoch, status, kept):
     for epoch in (3, 4):
         resume.save(tmp_path / "resume", epoch, [1.0], {})
-    ended = {"status": status} | ({"epochs": 4, "best_epoch": best_epoch} if status == "finished" else {"epoch": 4})
-    record.tidy(tmp_path, dataclasses.replace(FEW, schedule=schedule), ended)
+    config, rows = dataclasses.replace(FEW, schedule=schedule), [{}] * 4
+    ended = {"capped": record.capped(config, rows, best_epoch)} if status == "finished" else {}
+    record.tidy(tmp_path, config, {"status": status} | ended)
     assert [path.name for path in tmp_path.glob("resume/*")] == kept
     assert (tmp_path / "resume").exists() == bool(kept)
 
@@ -240,6 +241,15 @@ def test_records_of_earlier_versions_go_on(few, folders):
     make(few, squares(), MORE)
     ours, theirs = files(few), files(folders / "more")
     assert {name for name in theirs if ours[name] != theirs[name]} == {f"{ENDED}/record.json"}
+
+
+def test_a_run_that_ended_by_a_rule_of_its_own_is_finished(few):
+    """`docs/extending.md` shows such a rule: neither patience nor the number of epochs has ended the run."""
+    for run in (CAPPED, SLOW):
+        assert json.loads((few / run / "record.json").read_text())["capped"]
+        edit_record(few / run / "record.json", capped=False)
+    begin(few, MORE)
+    assert len(records.load(few).finished) == 3
 
 
 def test_capped_runs_are_not_merged_with_those_that_went_on(few, folders, tmp_path):
@@ -288,7 +298,7 @@ def test_every_part_of_a_recipe_goes_on(tmp_path, config, data):
 
 
 def test_a_run_that_diverges_on_the_way_leaves_nothing_of_the_smaller_number(few, monkeypatch):
-    """As when it is trained from its start: neither scores nor weights lie beside the record of the failure."""
+    """Neither scores nor weights lie beside the record of the failure."""
     finish = record.finish
 
     def failing(folder, config, dataset, run, split, result, *rest):
