@@ -84,7 +84,7 @@ def where(workdir: Path, before: int) -> str:
     begun = ("checkpoint*", ".*", "per_image.parquet")
     if any(any(run.glob(each)) for each in begun for run in runs if not (run / "record.json").exists()):
         return "writing a record"
-    if any((run / "resume").exists() for run in runs if (run / "record.json").exists()):
+    if any(len(list(run.glob("resume/*"))) > 1 for run in runs if (run / "record.json").exists()):
         return "writing a record"
     if len(runs) == 4 and all((run / "record.json").exists() for run in runs):
         return "writing the tables"

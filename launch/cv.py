@@ -3,9 +3,9 @@
 
 Trains every run of the config's sweep that has no finished record in --workdir, on all devices of the machine, and then
 writes the tables and the report. After a sweep was cut off, give the same command again: finished runs are kept, and
-the others go on from their last saved states. Ctrl-C stops at the end of the epoch; a second Ctrl-C stops at once. Exit
-code 0: no run failed; 1: a run failed, or the input is wrong; 75 after SIGTERM and 130 after Ctrl-C: give the same
-command again.
+the others go on from their last saved states. With a larger --config.epochs the runs that the smaller one capped go on,
+too. Ctrl-C stops at the end of the epoch; a second Ctrl-C stops at once. Exit code 0: no run failed; 1: a run failed,
+or the input is wrong; 75 after SIGTERM and 130 after Ctrl-C: give the same command again.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from launch.console import (
+    capped,
     cv_process,
     dataset,
     environment,
@@ -83,6 +84,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
                 environment.write(folder, "launch.cv", arguments, devices, trained=trained)
                 paper_tables.write(folder)
             console.print(Markdown((folder / layout.TABLES).read_text(encoding="utf-8")))
+            if code in (0, 1) and (told := capped.line(folder)):
+                console.print(told)
     except OSError as error:
         if code in (0, 1):
             raise

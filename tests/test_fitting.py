@@ -100,6 +100,14 @@ def test_a_call_that_was_cut_off_goes_on(tmp_path):
     assert_same_weights(run, fit(epochs=3))
 
 
+def test_a_call_with_more_epochs_goes_on(tmp_path):
+    fit(epochs=1, folder=tmp_path / "w")
+    rows = []
+    run = fit(epochs=2, folder=tmp_path / "w", on_epoch=rows.append)
+    assert [row["epoch"] for row in rows] == [2]
+    assert_same_weights(run, fit(epochs=2))
+
+
 def test_groups_are_not_split_by_the_share(tmp_path):
     groups = [number // 3 for number in range(12)]
     fit(groups=groups, validation=0.25, epochs=1, folder=tmp_path / "w")

@@ -11,8 +11,8 @@ PAGES = ("docs", "bench", "results", "datasets")
 # From the top down: a room imports rooms below it and itself.
 ROOMS = (
     *("fitting", "inference", "advice", "sweeps", "training", "report", "weights", "data", "models"),
-    *("losses", "config", "storage", "ops", "cleaning", "decision", "metrics", "ragged", "palette"),
-    *("errors", "__version__"),
+    *("losses", "config", "storage", "ops", "cleaning", "decision", "stopping", "metrics", "ragged"),
+    *("palette", "errors", "__version__"),
 )
 LINES = 80  # of a function at most: a screen
 # Beginnings that say no verb and name no thing.

@@ -36,6 +36,8 @@ def verify(
     config or data set, or no such finished run, and Stopped at the end of an epoch once `stop` is set.
     """
     workdir.check(folder, config, data, plan.split(config, data), {})
+    if (epochs := workdir.read_config(folder).epochs) != config.epochs:  # which may change in a sweep, but not here
+        raise InputError(f"--verify={name}: {folder} holds a sweep with epochs={epochs}, not {config.epochs}")
     runs = {run.name: run for run in plan.every(config)}
     record = read_record(description.read(folder), runs[name]) if name in runs else None
     if not record or record["status"] != "finished":

@@ -157,6 +157,7 @@ class Finished(Record):
     specificity: NotRequired[Score]
     best_epoch: Number
     epochs: Number
+    capped: NotRequired[bool]  # see `run_files.capped`
     best_on_test: EpochScores
     last: EpochScores
     weights_sha256: NotRequired[str]

@@ -21,7 +21,8 @@ A workdir, the folder of a sweep:
                                        training on crops (pixels, num_classes), image by image and row by row, and
                                        sizes (n, 2), heights and widths, int64
         checkpoint/                    the reported weights, by Orbax
-        resume/                        the last two states of a run that is not finished
+        resume/                        the last two states of a run that is not finished; the last one of a run that
+                                       ended at `epochs` and not by patience
         record.json                    the run's scores; written last: a run with it is finished or failed
 
 `storage.contents` lists the fields of these files. A record ties them to the run: it holds the settings that the run

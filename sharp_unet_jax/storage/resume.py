@@ -1,4 +1,6 @@
-"""The states that an unfinished run is resumed from: files EPOCH.state of a folder, the last two of them.
+"""The states that a run is resumed from: files EPOCH.state of a folder.
+
+An unfinished run has the last two. A run that is capped by `epochs` keeps the last one: it may go on to more.
 
 A file holds a line with the SHA-256 of the rest, a line of notes in JSON, and the bytes of the arrays one after
 another. Orbax is not needed: nobody reads a state but the process that resumes the run.
@@ -6,6 +8,7 @@ another. Orbax is not needed: nobody reads a state but the process that resumes 
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +32,20 @@ def save(folder: Path, epoch: int, arrays: Any, notes: dict[str, Any]) -> None:
     with replacing(folder / f"{epoch}.state") as temporary, open(temporary, "wb") as file:
         file.write(digest.hexdigest().encode() + b"\n")
         file.writelines(parts)
-    for path in _states(folder)[:-2]:
-        path.unlink()
+    keep(folder, 2)
+
+
+def keep(folder: Path, states: int) -> None:
+    """Delete all states but the newest ones, so many; with 0 delete the folder, if it is there."""
+    if not states:
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in _states(folder)[:-states]:
+        path.unlink(missing_ok=True)  # another process of the sweep may tidy the same run
+
+
+def epochs(folder: Path) -> list[int]:
+    """Return the epochs after which there are states in `folder`, oldest first."""
+    return [int(path.stem) for path in _states(folder)]
 
 
 def load(folder: Path, warn: Callable[[str], None]) -> bytes:

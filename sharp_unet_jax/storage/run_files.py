@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics
+from sharp_unet_jax import metrics, stopping
 from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError, UncheckedWarning
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import contents
@@ -54,13 +54,29 @@ def intact(record: Mapping[str, Any], path: Path, *, remedy: str) -> Record:
 
 
 def read_record(sweep: Description, run: Run) -> Record | None:
-    """Return the record of a run, None if it has none yet. Raises InputError if it is damaged or of another run."""
+    """Return the record of a run, None if it has none yet, or goes on, see `goes_on`.
+
+    Raises InputError if it is damaged or of another run.
+    """
     path = run_folder(sweep.workdir, run) / RECORD
     if not path.exists():
         return None
     record = intact(read_json(path, dict[str, Any], remedy=AGAIN), path, remedy=AGAIN)
     check_record(sweep, run, record, path, remedy=AGAIN)
-    return record
+    return None if goes_on(record, sweep.config) else record
+
+
+def goes_on(record: Record, config: Mapping[str, Any]) -> bool:
+    """Say whether a run with this record is not finished: it is `capped`, and `epochs` is larger in `config` now.
+
+    `config` has the fields `epochs` and `patience` of config.json.
+    """
+    return record["status"] == "finished" and record["epochs"] < config["epochs"] and capped(record, config["patience"])
+
+
+def capped(record: Record, patience: int) -> bool:
+    """Say whether a finished run ended at `epochs` and not by patience. Records of earlier versions do not say it."""
+    return record.get("capped", not stopping.by_patience(record["epochs"], record["best_epoch"], patience))
 
 
 def check_record(sweep: Description, run: Run, record: Record, path: Path, *, remedy: str) -> None:
@@ -167,11 +183,17 @@ def _recorded(record: Record | None, name: str) -> str | None:
 
 
 def _differences(config: Mapping[str, Any], record: Record) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the settings of the record, with both values, that are others in config.json; None if it lacks them."""
+    """Yield the settings of the record, with both values, that are others in config.json; None if it lacks them.
+
+    Where a run may go on, `epochs` is not among its settings, but was with earlier versions. It must allow those that
+    the run has.
+    """
     here, scoring = {"data.score": "trained"} | flat(config), record.get("scoring", {})
     rules = {field: scoring[field] for field in ("threshold", "empty") if scoring} | {"protocol": record["protocol"]}
     rules["data.score"] = scoring.get("resolution", "trained")
     then = rules | ({"data.size": scoring["size"]} if scoring else {}) | record.get("config", {})
+    if stopping.may_go_on(here.get("schedule", "plateau")):
+        then["epochs"] = max(record.get("epochs", 0), here["epochs"])  # a failed run has none
     for field in sorted(then):
         if here.get(field) != then[field]:
             yield field, here.get(field), then[field]

@@ -20,10 +20,10 @@ SAME = ("weights_sha256", "jaccard", "dice", "best_epoch", "scoring")  # of a ru
 def merge(target: Path, sources: Sequence[Path]) -> int:
     """Copy the finished runs of `sources`, and what describes the sweep, into the workdir `target`, and collect them.
 
-    The models and repeats of all parts are put together. Returns the number of copied runs.
+    The models and repeats of all parts are put together; `epochs` is the largest. Returns the number of copied runs.
 
-    Raises InputError, before anything is written, if the parts are not of one sweep, or if two of them hold the same
-    run with different weights or scores.
+    Raises InputError, before anything is written, if the parts are not of one sweep, if two of them hold the same run
+    with different weights or scores, or if one of them holds a run that goes on to the largest `epochs`.
     """
     workdir.check_folder(target)
     parts = [*([target] if (target / CONFIG).exists() else []), *sources]
@@ -34,6 +34,7 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
         configs[0],
         models=tuple(dict.fromkeys(model for config in configs for model in config.models)),
         repeats=max(config.repeats for config in configs),
+        epochs=max(config.epochs for config in configs),
         max_runs=None,
     )
     holders = dict(_holders(list(map(description.read, parts)), config))
@@ -88,12 +89,19 @@ def _prepared(parts: Sequence[Path]) -> Path | None:
 def _holders(parts: Sequence[Description], config: Config) -> Iterator[tuple[Run, Path]]:
     """Yield every finished run and the first part that holds it.
 
-    Raises InputError if two parts hold it and differ, or if files of a run are damaged.
+    Raises InputError if two parts hold it and differ, if it goes on in the merged sweep, or if files are damaged.
     """
+    most = dataclasses.asdict(config)
     for run in plan.every(config):
         finished = [(part.workdir, record) for part in parts if (record := _read(part, run))]
         if not finished:
             continue
+        for part, record in finished:
+            if run_files.goes_on(record, most):
+                raise InputError(
+                    f"{part} holds {run.name} capped by epochs={record['epochs']}, but another part has "
+                    f"epochs={config.epochs}: give the command of {part} again with --config.epochs={config.epochs}"
+                )
         first, record = finished[0]
         for part, other in finished[1:]:
             if different := [key for key in SAME if record.get(key) != other.get(key)]:

@@ -1,8 +1,6 @@
 """The record and the files beside it that a run leaves at its end, and the folder that it starts in."""
 
-import dataclasses
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +8,11 @@ import jax
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics, models, ragged
-from sharp_unet_jax.config import MAY_CHANGE, Config
+from sharp_unet_jax import metrics, models, ragged, stopping
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.storage import checkpoint, description, run_files
+from sharp_unet_jax.storage import checkpoint, description, resume, run_files
 from sharp_unet_jax.storage.atomic import clear, replacing, write_json
 from sharp_unet_jax.storage.layout import CHECKPOINT, PER_IMAGE, PREDICTIONS, RECORD, RESUME, Run
 from sharp_unet_jax.sweeps import plan, workdir
@@ -22,7 +20,7 @@ from sharp_unet_jax.training import train
 
 
 def begin(folder: Path) -> None:
-    """Prepare the folder of a run: delete what an earlier attempt left at its end, and temporary files."""
+    """Prepare the folder of a run: delete temporary files and all that an earlier attempt left, but its states."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORD, PER_IMAGE, PREDICTIONS):  # the record first: what has one is whole
         (folder / name).unlink(missing_ok=True)
@@ -41,9 +39,10 @@ def finish(
     predictions: Sequence[np.ndarray] | None,
     timing: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write all files of a run to `folder`, its record last, and delete its saved states; return the record.
+    """Write all files of a run to `folder`, its record last, and delete the states that it does not need; see `tidy`.
 
-    `predictions` are the probabilities (H, W, num_classes) uint8 of each test image, if they are kept.
+    Returns the record. `predictions` are the probabilities (H, W, num_classes) uint8 of each test image, if they are
+    kept.
     """
     record = {"status": "finished", **_description(config, dataset, run, split)}
     if isinstance(result, train.DivergedError):
@@ -62,15 +61,26 @@ def finish(
         checkpoint.save(folder / CHECKPOINT, weights)
         score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
         record["scoring"] |= {"images": score.images, "dropped": score.dropped}
-        record |= {**score.means, **_epochs(result)}
+        record |= {**score.means, **_epochs(result), "capped": capped(config, result.rows, result.best_epoch)}
         record["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(result.params))
         record["weights_sha256"] = checkpoint.digest(weights)
         record["timing"] = timing
     record["sha256"] = run_files.digests(folder)
     record = run_files.sealed(record)
     write_json(folder / RECORD, record)
-    shutil.rmtree(folder / RESUME, ignore_errors=True)
+    tidy(folder, config, record)
     return record
+
+
+def tidy(folder: Path, config: Config, record: Mapping[str, Any]) -> None:
+    """Delete the saved states of a run with this record, but the last one of a run that is capped by `epochs`."""
+    may_go_on = stopping.may_go_on(config.schedule) and record.get("capped", False)  # a failed run is not capped
+    resume.keep(folder / RESUME, 1 if may_go_on else 0)
+
+
+def capped(config: Config, rows: Sequence[Any], best_epoch: int) -> bool:
+    """Say whether a run with these epochs ends here because of `config.epochs`: with a larger number it would go on."""
+    return stopping.capped(len(rows), best_epoch, config.patience, config.epochs)
 
 
 def identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, str]:
@@ -81,7 +91,6 @@ def identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> 
 
 def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
     """Return the part of a record that is known before the run: its network, images and rules."""
-    settings = description.flat(dataclasses.asdict(config))
     return {
         "dataset": dataset.name,
         "model": run.model,
@@ -98,7 +107,7 @@ def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split)
             "threshold": config.threshold,
             "empty": config.empty,
         },
-        "config": {name: value for name, value in settings.items() if name not in MAY_CHANGE},
+        "config": workdir.settings(config),
         **identity(config, dataset, run, split),
     }
 

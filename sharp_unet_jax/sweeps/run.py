@@ -4,7 +4,6 @@ All processes of its device group train it together; the process of the first de
 """
 
 import os
-import shutil
 import statistics
 import threading
 import time
@@ -15,13 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from sharp_unet_jax import stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import resume
 from sharp_unet_jax.storage.atomic import named, to_json
-from sharp_unet_jax.storage.layout import METRICS, RESUME, Run, run_folder
+from sharp_unet_jax.storage.layout import CHECKPOINT, METRICS, RECORD, RESUME, Run, run_folder
 from sharp_unet_jax.sweeps import plan, record
 from sharp_unet_jax.sweeps.device_groups import Group
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Stopped, Warned
@@ -39,6 +39,10 @@ class Sweep(NamedTuple):
     stop: threading.Event  # set: save the states at the end of the epoch, and stop
 
 
+Saved = tuple[train.Progress, list[tuple[float, float]]]
+"""A run between two epochs, and the seconds of (training, evaluation) of the epochs before."""
+
+
 def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, number: int) -> Iterator[Event]:
     """Train a run on a device group and yield its events; the lead writes its files.
 
@@ -47,19 +51,21 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
     config, split, folder = sweep.config, sweep.splits[run.repeat, run.fold], run_folder(sweep.folder, run)
     images = train.images_of_an_epoch(sweep.dataset, config, split.train)
     lead = distributed.processes(group)[0] == jax.process_index()
-    if lead:
+    saved = yield from _saved(sweep, group, program, run, split, lead)
+    if lead:  # only now: a state that is refused costs a finished run none of its files
         record.begin(folder)
     result: train.Result | train.DivergedError
     for retries in reversed(range(1 + config.retries)):
         yield Started(run, number, sweep.total, images, "crops" if config.data.fit == "crop" else "images")
         try:
-            result, timing = yield from _fit(sweep, group, program, run, split, lead)
+            result, timing = yield from _fit(sweep, group, program, run, split, lead, saved)
             break
         except train.DivergedError as error:
             result, timing = error, {}
         if retries:
+            saved = None
             if lead:
-                shutil.rmtree(folder / RESUME, ignore_errors=True)
+                resume.keep(folder / RESUME, 0)
             yield Warned(f"{run.name}: {result}; once more, with the same seed")
     predictions = None
     if isinstance(result, train.Result) and (config.predictions or not train.scored_by_epoch(config)):
@@ -70,27 +76,44 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
         yield Ended(run, record.finish(folder, config, sweep.dataset, run, split, result, predictions, timing))
 
 
-def _fit(
+def _saved(
     sweep: Sweep, group: Group, program: epochs.Program, run: Run, split: folds.Split, lead: bool
+) -> Generator[Event, None, Saved | None]:
+    """Return what the run continues from, None if it starts; yield warnings of damaged or missing states."""
+    config, folder = sweep.config, run_folder(sweep.folder, run)
+    warnings: list[str] = []
+    state = resume.load(folder / RESUME, warnings.append) if lead else b""
+    finished = (folder / RECORD).exists() and (folder / CHECKPOINT).exists()  # with a smaller `epochs`
+    if lead and finished and not state and not warnings:
+        warnings.append(f"{run.name} has no saved state to go on from: it is trained again from its start")
+    yield from map(Warned, warnings)
+    if not (state := distributed.broadcast(state, group)):
+        return None
+    counts = train.scored_in_an_epoch(sweep.dataset, config, split.test), len(sweep.dataset.classes), 3
+    identity, seed = record.identity(config, sweep.dataset, run, split), plan.seed(config, run)
+    try:
+        return _restored(state, identity, program, seed, counts)
+    except ValueError as error:  # the state is undamaged, but has another identity, or arrays of other shapes
+        raise InputError(
+            f"{folder / RESUME} is of another run, network or version: delete it to start the run again"
+        ) from error
+
+
+def _fit(
+    sweep: Sweep,
+    group: Group,
+    program: epochs.Program,
+    run: Run,
+    split: folds.Split,
+    lead: bool,
+    saved: Saved | None,
 ) -> Generator[Event, None, tuple[train.Result, dict[str, Any]]]:
     """Train a run and yield its epochs; return its result and timing. The lead writes metrics.jsonl and the states."""
     config, folder, seed = sweep.config, run_folder(sweep.folder, run), plan.seed(sweep.config, run)
-    warnings: list[str] = []
-    state = resume.load(folder / RESUME, warnings.append) if lead else b""
-    yield from map(Warned, warnings)
-    start: train.Progress | None = None
-    seconds: list[tuple[float, float]] = []
     identity = record.identity(config, sweep.dataset, run, split)
-    if state := distributed.broadcast(state, group):
-        counts = train.scored_in_an_epoch(sweep.dataset, config, split.test), len(sweep.dataset.classes), 3
-        try:
-            start, seconds = _restored(state, identity, program, seed, counts)
-        except ValueError as error:  # the state is undamaged, but has another identity, or arrays of other shapes
-            raise InputError(
-                f"{folder / RESUME} is of another run, network or version: delete it to start the run again"
-            ) from error
+    start, seconds = saved or (None, [])
     fitting = train.fit(program, split, config, binary=sweep.dataset.num_classes == 1, seed=seed, start=start)
-    saved = time.monotonic()
+    last_saved = time.monotonic()
     with named(folder / METRICS), open(folder / METRICS if lead else os.devnull, "w", encoding="utf-8") as lines:
         lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))
         try:
@@ -101,8 +124,9 @@ def _fit(
                 lines.flush()
                 yield EpochEnded(run, epoch)
                 stopped = distributed.any_process(sweep.stop.is_set(), group)
-                if lead and (stopped or time.monotonic() - saved >= 60 * config.checkpoint_minutes):
-                    saved = time.monotonic()
+                due = stopped or time.monotonic() - last_saved >= 60 * config.checkpoint_minutes
+                if lead and (due or _kept(epoch.progress, config)):
+                    last_saved = time.monotonic()
                     _save(folder / RESUME, identity, epoch.progress, seconds)
                 if stopped:
                     raise Stopped(run.name)
@@ -128,6 +152,11 @@ def _predicted(
     return result, kept if config.predictions else None
 
 
+def _kept(progress: train.Progress, config: Config) -> bool:
+    """Say whether this is the last state of a run that `config.epochs` ends, which a larger number lets go on."""
+    return stopping.may_go_on(config.schedule) and record.capped(config, progress.rows, progress.best_epoch)
+
+
 def _save(folder: Path, identity: dict[str, str], progress: train.Progress, seconds: list[tuple[float, float]]) -> None:
     """Save all that the next epoch depends on, whose it is, and the seconds of the epochs before."""
     notes = progress._asdict()
@@ -137,7 +166,7 @@ def _save(folder: Path, identity: dict[str, str], progress: train.Progress, seco
 
 def _restored(
     state: bytes, identity: dict[str, str], program: epochs.Program, seed: int, counts: tuple[int, ...]
-) -> tuple[train.Progress, list[tuple[float, float]]]:
+) -> Saved:
     """Return what `_save` saved; `counts` is the shape of the test fold's counts.
 
     Raises ValueError for the state of another run, or for arrays of another size.

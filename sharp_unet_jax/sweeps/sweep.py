@@ -7,7 +7,6 @@ these train the same steps, and the process of the group's first device, the lea
 import contextlib
 import json
 import queue
-import shutil
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,8 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import description, lock, run_files
 from sharp_unet_jax.storage.atomic import clear
-from sharp_unet_jax.storage.layout import RESUME, Run, run_folder
-from sharp_unet_jax.sweeps import check, device_groups, plan, workdir
+from sharp_unet_jax.storage.layout import Run, run_folder
+from sharp_unet_jax.sweeps import check, device_groups, plan, record, workdir
 from sharp_unet_jax.sweeps.device_groups import Group, Waiting
 from sharp_unet_jax.sweeps.events import EpochEnded, Event, Stopped
 from sharp_unet_jax.sweeps.run import Sweep, train_run
@@ -44,10 +43,10 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train every run of the plan's shard that has no finished record in the workdir `folder`, and yield events.
 
-    A run that was cut off is resumed from its last saved state; a run that failed is trained again. Once `stop` is
-    set, the states are saved at the end of the epoch and Stopped is raised. `devices` may be those of all processes:
-    each then calls this function with the same arguments, and its own or a common `folder`, and yields the events of
-    the runs that it leads.
+    A run that was interrupted is resumed from its last saved state, and so is one that a smaller `epochs` capped;
+    a run that failed is trained again. Once `stop` is set, the states are saved at the end of the
+    epoch and Stopped is raised. `devices` may be those of all processes: each then calls this function with the same
+    arguments, and its own or a common `folder`, and yields the events of the runs that it leads.
 
     Args:
         config: the sweep, as `check.config` accepts it.
@@ -76,7 +75,7 @@ def train(
         sweep = Sweep(config, dataset, folder, splits, len(runs), stop or threading.Event())
         if several:
             distributed.share(sweep.stop)
-        unfinished = _unfinished(folder, runs, devices)  # waits until all processes have begun
+        unfinished = _unfinished(config, folder, runs, devices)  # waits until all processes have begun
         if shard == (0, 1) and jax.process_index() == 0:
             with lock.brief(folder):
                 for place in (folder, *folder.glob("runs/*")):
@@ -137,16 +136,17 @@ def _check_alike(
         raise InputError(f"the processes of this sweep were not started alike: {what}")
 
 
-def _unfinished(folder: Path, runs: Sequence[Numbered], devices: Sequence[jax.Device]) -> list[Numbered]:
-    """Return the runs that no process has finished; delete saved states that finished runs left."""
+def _unfinished(
+    config: Config, folder: Path, runs: Sequence[Numbered], devices: Sequence[jax.Device]
+) -> list[Numbered]:
+    """Return the runs that no process has finished; delete saved states that finished runs do not need."""
     described = description.read(folder)
-    records = [run_files.read_record(described, run) for _, run in runs]
-    finished = np.array([record is not None and record["status"] == "finished" for record in records], np.int32)
-    for record in records:
-        if record and record["status"] == "finished":
-            run_files.read_per_image(described, record)  # refused now, not when all runs are collected in the end
-    for (_, run), done in zip(runs, finished, strict=True):
-        if done:  # the sweep may have been cut off between writing the record and deleting the states
-            shutil.rmtree(run_folder(folder, run) / RESUME, ignore_errors=True)
-    known = distributed.gather(finished, devices).sum(axis=0)
-    return [run for run, times in zip(runs, known, strict=True) if not times]
+    finished = np.zeros(len(runs), np.int32)
+    for place, (_, run) in enumerate(runs):
+        known = run_files.read_record(described, run)
+        if known and known["status"] == "finished":
+            finished[place] = 1
+            run_files.read_per_image(described, known)  # refused now, not when all runs are collected in the end
+            record.tidy(run_folder(folder, run), config, known)  # a kill may have come between the record and this
+    finishers = distributed.gather(finished, devices).sum(axis=0)
+    return [run for run, processes in zip(runs, finishers, strict=True) if not processes]

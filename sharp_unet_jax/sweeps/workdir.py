@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics
+from sharp_unet_jax import metrics, stopping
 from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
 from sharp_unet_jax.data.resident import Dataset
-from sharp_unet_jax.errors import FROM_A_COPY, InputError
-from sharp_unet_jax.storage import description, lock, run_files, spreadsheet
+from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError
+from sharp_unet_jax.storage import description, lock, resume, run_files, spreadsheet
 from sharp_unet_jax.storage.atomic import replacing, write_json, write_text
 from sharp_unet_jax.storage.contents import Cell, Folds
 from sharp_unet_jax.storage.description import flat
-from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, PER_IMAGE, SCORES, WEIGHTS
+from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, PER_IMAGE, RECORD, RESUME, SCORES, WEIGHTS
 from sharp_unet_jax.storage.reading import read_json
 from sharp_unet_jax.sweeps import plan
 from sharp_unet_jax.sweeps.plan import Splits
@@ -48,11 +48,15 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
     """Refuse a workdir that holds another sweep. Raises InputError, which names the difference."""
     if not (workdir / CONFIG).exists():
         return
-    for field, old, new in differences(read_config(workdir), config):
+    before = read_config(workdir)
+    for field, old, new in differences(before, config):
+        why = f", and with schedule={config.schedule} every epoch depends on it" if field == "epochs" else ""
         raise InputError(
-            f"{workdir} holds a sweep with {field}={old!r}, not {new!r}: "
+            f"{workdir} holds a sweep with {field}={old!r}, not {new!r}{why}: "
             "name another --workdir, or give the config it was started with"
         )
+    if config.epochs < before.epochs:
+        _check_fewer_epochs(workdir, config.epochs)
     if (workdir / FOLDS).exists():
         check_folds(workdir, read_folds(workdir), folds_of(config, dataset, splits))
     elif any(workdir.glob("runs/*/*/re*")):  # record.json or resume: no other file tells which images they are of
@@ -61,6 +65,20 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
         if weights.get(model, digest) != digest:
             raise InputError(
                 f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
+            )
+
+
+def _check_fewer_epochs(workdir: Path, epochs: int) -> None:
+    """Refuse `epochs` if a run of the workdir has more, finished or saved. Raises InputError, which names the run."""
+    for folder in sorted(workdir.glob("runs/*/*")):
+        path, known = folder / RECORD, resume.epochs(folder / RESUME)
+        if path.exists():
+            record = run_files.intact(read_json(path, dict[str, Any], remedy=AGAIN), path, remedy=AGAIN)
+            known.append(record.get("epochs", 0))  # a failed run has none
+        if (most := max(known, default=0)) > epochs:
+            raise InputError(
+                f"{workdir} holds {folder.parent.name}/{folder.name} with {most} epochs: "
+                f"give epochs={most} or more, not {epochs}, or name another --workdir"
             )
 
 
@@ -107,10 +125,19 @@ def check_folds(workdir: Path, old: Folds, new: Folds) -> None:
 
 def differences(old: Config, new: Config) -> Iterator[tuple[str, Any, Any]]:
     """Yield the fields, with both values, in which two configs differ and may not, if they are of one sweep."""
-    old_fields, new_fields = (flat(dataclasses.asdict(config)) for config in (old, new))
-    for field in sorted(old_fields):
-        if old_fields[field] != new_fields[field] and field not in MAY_CHANGE:
+    old_fields, new_fields = settings(old), settings(new)
+    for field in sorted(old_fields.keys() & new_fields.keys()):  # with another schedule one may lack `epochs`
+        if old_fields[field] != new_fields[field]:
             yield field, old_fields[field], new_fields[field]
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Return the fields that a run depends on, whichever it is, by name, see `description.flat`.
+
+    `epochs` is one of them where all learning rates depend on it. Elsewhere it only caps runs, and may be raised.
+    """
+    free = {*MAY_CHANGE, "epochs"} if stopping.may_go_on(config.schedule) else {*MAY_CHANGE}
+    return {name: value for name, value in flat(dataclasses.asdict(config)).items() if name not in free}
 
 
 def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from launch import cv
 from launch.console import config as configs
 from launch.console import dataset
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps.events import Ended
 from tests.conftest import squares
 from tests.launch.console.test_config import NAMES
@@ -74,6 +75,22 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
     text = console.export_text()
     assert "loss became NaN or infinite in epoch" in text
     assert "1 of 1 runs failed: unet/repeat0-fold0" in text
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_larger_number_of_epochs_trains_capped_runs_on(tmp_path, monkeypatch, console, dataset):
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
+    arguments = ["--config=demo.py", "--config.max_runs=1", "--config.patience=3"]
+    assert cv.run([*arguments, f"--workdir={tmp_path / 'w'}", "--config.epochs=1"], console) == 0
+    told = (
+        "1 of 1 runs were capped by epochs=1, 1 of them with the best epoch among the last 3: the same command with a"
+    )
+    assert told in console.export_text()
+    for name in ("w", "whole"):
+        assert cv.run([*arguments, f"--workdir={tmp_path / name}", "--config.epochs=2"], console) == 0
+    assert files(tmp_path / "w") == files(tmp_path / "whole")
+    with pytest.raises(InputError, match="unet/repeat0-fold0 with 2 epochs: give epochs=2 or more, not 1"):
+        cv.run([*arguments, f"--workdir={tmp_path / 'w'}", "--config.epochs=1"], console)
 
 
 @pytest.mark.usefixtures("tiny_models")

@@ -253,3 +253,15 @@ def test_several_processes_resume_what_others_left(tmp_path):
     printed = finish(by_flags(2, tmp_path / "w", "--config.epochs=6", *settings))
     assert "is damaged" not in "".join(printed)
     assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_run", [1, 2])
+def test_several_processes_train_on_what_was_capped(tmp_path, per_run):
+    """All decide alike which runs go on, also if the states are in one workdir and others have led the runs."""
+    settings = ["--config.models=unet", f"--config.devices_per_run={per_run}"]
+    for epochs in (1, 3):
+        printed = finish(by_flags(2, tmp_path / "w", *settings, f"--config.epochs={epochs}"))
+        assert "trained again from its start" not in "".join(printed)
+    finish(by_flags(2, tmp_path / "whole", *settings, "--config.epochs=3"))
+    assert files(tmp_path / "w") == files(tmp_path / "whole")

@@ -77,7 +77,7 @@ def write(
     config = {
         "models": list(jaccard), "repeats": repeats, "folds": folds, "protocol": protocol, "grouped": grouped,
         "inner_validation": 0.2, "threshold": 0.5, "empty": "one", "loss": "cross_entropy", "batch_size": 16,
-        "epochs": 9, "patience": 10, "precision": "float32", "seed": 0, "data": {"size": [192, 256], "fit": "stretch"},
+        "epochs": 2, "patience": 10, "precision": "float32", "seed": 0, "data": {"size": [192, 256], "fit": "stretch"},
     }  # fmt: skip
     described = {
         "dataset": dataset, "sha256": sha256, "images": len(ids), "groups": len(ids) // group_size, "classes": names,

@@ -60,7 +60,9 @@ def sweep(folder, dataset, predict=None, **fields):
     (prepared / "names.json").write_text(json.dumps(names))
     dataset = dataclasses.replace(dataset, folder=prepared)
     data = {} if own_sizes else {"data": Data(builder=dataset.name, size=dataset.masks.shape[1:])}
-    config = Config(**data | {"models": ("unet",), "folds": 2, "repeats": 1, "batch_size": 4} | fields)
+    config = Config(
+        **data | {"models": ("unet",), "folds": 2, "repeats": 1, "batch_size": 4, "epochs": EPOCHS} | fields
+    )
     splits = plan.split(config, dataset)
     workdir.begin(folder, config, dataset, splits, {})
     for run in plan.every(config) if predict else []:

@@ -66,7 +66,7 @@ def write(path, models=SCORES, config=None, **options):
             "Recipe: weight decay 3e-05, 2 epochs of warm-up, weights averaged with the decay 0.99, class weights "
             "[1.0, 2.0].",
         ),
-        ({}, "Loss cross_entropy, batch 16, at most 9 epochs, augmented by nothing, float32, seed 0."),
+        ({}, "Loss cross_entropy, batch 16, at most 2 epochs, augmented by nothing, float32, seed 0."),
     ],
 )
 def test_settings_are_stated(tmp_path, config, sentence):

@@ -31,6 +31,8 @@ def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, dataset):
     before = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
     assert cv.run([*arguments, again], console) == 0
     assert "the weights have the same bits" in console.export_text()
+    with pytest.raises(InputError, match=r"--verify=sharp_unet/repeat0-fold0: .* holds a sweep with epochs=1, not 2"):
+        cv.run([*arguments, again, "--config.epochs=2"], console)
     with pytest.raises(InputError, match=r"learning_rate=0.001, not 0.01"):
         cv.run([*arguments, again, "--config.learning_rate=0.01"], console)
     assert before == {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
@@ -63,6 +65,7 @@ def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
     run, console = Run(0, 0, "unet"), Console(width=160, record=True, quiet=False)
     record = {"status": "finished", "weights_sha256": "a", "jaccard": 0.5, "dice": 0.5, "best_epoch": 1, "epochs": 1}
     monkeypatch.setattr(verify.workdir, "check", lambda *_: None)
+    monkeypatch.setattr(verify.workdir, "read_config", lambda _: Config(folds=2))
     monkeypatch.setattr(verify.description, "read", lambda _: None)
     monkeypatch.setattr(verify, "read_record", lambda *_: record)
     monkeypatch.setattr(verify.trained, "load", lambda path: None)
