@@ -179,7 +179,7 @@ def scores(test: Scored) -> dict[str, Any]:
 
 
 class Foretelling(NamedTuple):
-    """How well the disagreement between runs tells which images have a low Jaccard."""
+    """Relation between the disagreement of runs and the Jaccard: does it tell which images have bad masks?"""
 
     spearman: float  # correlation of its rank with that of the headline's Jaccard, from -1 to 1
     images: int
