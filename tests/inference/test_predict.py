@@ -98,13 +98,13 @@ def test_an_ensemble_of_several_networks_gives_each_run_its_own(finished, datase
     assert [member.name for member in members] == [
         f"{model}/repeat0-fold{fold}" for fold in range(2) for model in ("unet", "sharp_unet")
     ]
-    image = np.kron(dataset.images[0], np.ones((2, 1, 1), np.uint8))
-    for options in ({}, {"flips": True, "rotations": True}, {"tile": (16, 16)}, {"devices": jax.devices()[:2]}):
+    image, alone = (
+        np.kron(dataset.images[0], np.ones((2, 1, 1), np.uint8)),
+        trained.load_all(finished, "unet,sharp_unet"),
+    )
+    for options in ({}, {"flips": True}, {"tile": (16, 24), "devices": jax.devices()[:2]}):
         (found,) = predict.predict(members, [image], **options)
-        each = [
-            next(predict.predict(member, [image], **options))
-            for member in trained.load_all(finished, "unet,sharp_unet")
-        ]
+        each = [next(predict.predict(member, [image], **options)) for member in alone]
         np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
     used = [member.step("cpu")._cache_size() for member in members]
     assert used[0] == used[1] > 0, "the first run of each network serves the others"
