@@ -1,4 +1,4 @@
-"""Compare numbers of an ensemble's disagreement, which foretell bad masks: python bench/disagreement.py WORKDIR IMAGES MASKS
+"""Compare numbers of disagreement as predictors of bad masks: python bench/disagreement.py WORKDIR IMAGES MASKS
 
 Predicts images that no run of the sweep was trained on by the mean of all its runs. Prints Spearman's correlation of
 each number with the Dice error of the mask, 1 - Dice, over images. One foreground class; a mask has the name of its

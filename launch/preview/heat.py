@@ -5,7 +5,7 @@ import numpy as np
 from sharp_unet_jax import palette
 from sharp_unet_jax.data.pixels import shown
 
-FULL = 0.5  # the value of an opaque pixel: about the largest standard deviation of probabilities
+FULL = 0.3  # the value of an opaque pixel: few standard deviations of probabilities are larger
 COLOUR = np.array(palette.rgb(palette.ORANGE), np.float32)
 
 

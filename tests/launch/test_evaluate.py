@@ -1,10 +1,12 @@
 """The command: the figures of scikit-learn on the written masks, and each refusal in one line."""
 
+import argparse
 import csv
 import dataclasses
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -124,6 +126,10 @@ def test_the_page_says_whether_disagreement_tells_bad_masks(finished, tmp_path, 
     evaluate.run([f"--run={finished}", models, *arguments(folder, output=tmp_path / "e")], console)
     facts = json.loads((tmp_path / "e/scores.json").read_text())
     assert facts["what"]["predicted by"] == "the mean probability of 2 runs of unet and 2 of sharp_unet"
+    beside = evaluate._default(
+        argparse.Namespace(run=finished, model="unet, sharp_unet"), [None], SimpleNamespace(name="many")
+    )
+    assert beside == finished / "evaluation-many-unet-sharp_unet"
     assert predict.run([f"--run={finished}", models, str(folder / "images"), str(tmp_path / "p")], console) == 0
     areas = pd.read_csv(tmp_path / "p/areas.csv").set_index("input")["disagreement"]
     found = rows(tmp_path / "e").xs("square", level="class")
