@@ -3,8 +3,8 @@
 stablehlo (for JAX alone, on CPU, CUDA and TPU) and onnx (for onnxruntime) take uint8 images of any size and number and
 return masks and probabilities: resizing, scaling and the threshold are inside. Of runs on crops they take tiles as
 large as the crops; the model card has the loop over the tiles of an image. safetensors holds the weights of one run.
-With a workdir, the probabilities of all its finished runs of a model are averaged. FILE.md, a model card, is written
-beside it. Exit code 0: done; 1: the input is wrong.
+With a workdir, the probabilities of all its finished runs of a model, or of several models (--model=unet,sharp_unet),
+are averaged. FILE.md, a model card, is written beside it. Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, model_card
-from sharp_unet_jax.inference.trained import Trained, load_all
+from sharp_unet_jax.inference.trained import Trained, described, load_all
 from sharp_unet_jax.storage.atomic import clear_dead, replacing, write_text
 
 
@@ -29,7 +29,8 @@ def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    parser.add_argument("--model", default="", help="the model, if the workdir has several")
+    model = "the model, if the workdir has several; or several: unet,sharp_unet"
+    parser.add_argument("--model", default="", help=model)
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = command_line.parse(parser, arguments)
@@ -53,7 +54,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
         file = convert()
         temporary.write_bytes(file)
         write_text(card, text)
-    mean = f", the mean of {len(runs)} runs" if len(runs) > 1 else ""
+    mean = f", the mean of {described(runs)}" if len(runs) > 1 else ""
     console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}; see {card.name}", soft_wrap=True)
 
 
