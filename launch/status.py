@@ -1,4 +1,4 @@
-"""How far a sweep is: python -m launch.status WORKDIR [--follow]
+"""The progress of a sweep: python -m launch.status WORKDIR [--follow]
 
 Shows the matrix of runs: the Jaccard index (%) of each finished run, the epoch and the validation Jaccard of each run
 that has begun, which runs failed, and the time left, judged by the runs that ended. It reads files alone, so it may run

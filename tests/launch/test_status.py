@@ -1,4 +1,4 @@
-"""How far a sweep is, by its files alone."""
+"""The progress of a sweep, by its files alone."""
 
 import io
 import json
