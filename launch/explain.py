@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command. Raises InputError, DataError or OSError for what the user can fix."""
     known = parse(arguments)
     runtime.configure()
-    runs = [trained.load(path) for path in known.run]
+    runs = [trained.load(path, plain=True) for path in known.run]  # gradients are of pixels as the network decides
     _check_alike(runs)
     label = _label(runs[0].classes, known.label)
     picture, mask = image.load(known.run[0], runs[0], known.image)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from datasets.formats import search
 from datasets.formats.search import Input
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
-from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage import checkpoint, contents
 from sharp_unet_jax.storage.atomic import clear_dead, write_json
 from sharp_unet_jax.storage.reading import read_json
 
@@ -23,6 +24,7 @@ class Prediction(TypedDict):
 
     classes: list[str]  # background first
     threshold: float
+    rule: NotRequired[contents.Rule]  # the threshold alone in an earlier version's file
     runs: dict[str, str]  # digests of the weights by run
     flips: bool
     rotations: bool
@@ -81,7 +83,8 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     """
     now: dict[str, Any] = {
         "classes": list(members[0].classes),
-        "threshold": members[0].config.threshold,
+        "threshold": members[0].rule.threshold,
+        "rule": members[0].rule._asdict(),
         "runs": {member.name: checkpoint.digest(member.weights) for member in members},
         **options,
     }
@@ -90,6 +93,7 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     before: Mapping[str, Any] = now
     if path.exists():
         before = read_json(path, Prediction, remedy="name another folder, or delete this one")
+        before = {"rule": Rule(before["threshold"])._asdict(), **before}
     for field in now:
         if before[field] != now[field]:
             raise InputError(

@@ -19,7 +19,6 @@ from datasets.formats.stack import How, Spacing, Stack
 from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.overlay import overlay
-from sharp_unet_jax import decision
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.data.resize import Size, resize_image
@@ -99,7 +98,7 @@ def predict_files(
         for first in probabilities:
             one = opened[0]
             rest = islice(probabilities, len(one.images) - 1)
-            predicted = _decide(one, chain([first], rest), members[0].config.threshold, output)
+            predicted = _decide(one, chain([first], rest), members[0], output)
             ended.append((one.input, writers.submit(write, predicted)))
             opened.popleft()
             while len(ended) > THREADS:
@@ -173,11 +172,11 @@ def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
     return height != width and slices in (height, width)
 
 
-def _decide(one: Opened, probabilities: Iterable[np.ndarray], threshold: float, output: Output) -> Predicted:
+def _decide(one: Opened, probabilities: Iterable[np.ndarray], run: Trained, output: Output) -> Predicted:
     """Take the labels of an input's probabilities, and keep these where they are to be written."""
     labels, kept = [], []
     for each in probabilities:
-        labels.append(decision.labels(each, threshold))
+        labels.append(run.decide(each, one.stack.spacing))
         kept += [each] if "probabilities" in output.extras else []
     return Predicted(one, np.stack(labels), kept)
 
