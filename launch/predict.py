@@ -80,7 +80,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     todo = [one for one in inputs if one.name not in done]
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
     runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
-    data, rule = members[0].config.data, options.chosen(members[0])
+    data, rule = members[0].config.data, f"; {said}" if (said := options.chosen(members[0])) else ""
     how = (
         f", on crops of {{}} (height x width) at {resolution(data)}"
         if data.fit == "crop"
@@ -88,7 +88,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     )
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
-        f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{'; ' * bool(rule)}{rule}"
+        f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{rule}"
     )
     for note, names in noted.items():
         console.print(_shown(f"note: {first_few(names)}: {note}"))
