@@ -14,9 +14,11 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage import checkpoint, contents
 from sharp_unet_jax.storage.atomic import clear_dead, write_json
+from sharp_unet_jax.storage.layout import CHOICE
 from sharp_unet_jax.storage.reading import read_json
 
 AREAS = "areas.csv"  # the table of areas, see launch.prediction.areas
+RULE = ("threshold", "rule")  # fields of prediction.json that say how probabilities became masks
 
 
 class Prediction(TypedDict):
@@ -96,8 +98,9 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
         before = {"rule": Rule(before["threshold"])._asdict(), **before}
     for field in now:
         if before[field] != now[field]:
+            why = f" (now that of {CHOICE}, which --plain leaves out)" if field in RULE and members[0].chosen else ""
             raise InputError(
-                f"{output.folder} holds a prediction with other {field}: name another folder, or delete this one"
+                f"{output.folder} holds a prediction with other {field}{why}: name another folder, or delete this one"
             )
     sources = before.get("inputs", {})
     for one in inputs:

@@ -46,8 +46,10 @@ def section(rule: Rule, classes: int, data: Data) -> str:
     wanted = [f"(sizes < {rule.smallest} * pixels)"] * bool(rule.smallest)
     wanted += ["(np.arange(number + 1) != sizes.argmax())"] * rule.largest
     code, call = "", "{}"
-    if rule.fill:
+    if rule.fill and classes > 2:
         code, call = _FILL.format(classes=classes), "fill({})"
+    elif rule.fill:
+        call = "ndimage.binary_fill_holes({}).astype(np.uint8)"
     if wanted:
         pixels = _pixels(data) if rule.smallest else ""
         code += _DROP.format(classes=classes, pixels=pixels, dropped=" | ".join(wanted))

@@ -20,10 +20,11 @@ from sharp_unet_jax.errors import InputError
 OPTIONS = {"flips": False, "rotations": False, "tile": (16, 16)}
 
 
-def member(value=0.0, threshold=0.5, **rule):
+def member(value=0.0, threshold=0.5, chosen=False, **rule):
     weights = {"params": {"w": np.full(3, value, np.float32)}, "stats": {}}
     rule = Rule(threshold, **rule)
-    return SimpleNamespace(name="unet/repeat0-fold0", classes=("background", "cell"), rule=rule, weights=weights)
+    fields = {"name": "unet/repeat0-fold0", "classes": ("background", "cell"), "weights": weights}
+    return SimpleNamespace(**fields, rule=rule, chosen=rule if chosen else None)
 
 
 @pytest.fixture
@@ -154,7 +155,8 @@ def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
     [
         ([member(1.0)], {}, "runs"),
         ([member(threshold=0.6)], {}, "threshold"),
-        ([member(smallest=9)], {}, "rule"),
+        ([member(smallest=9)], {}, "rule: name another"),
+        ([member(smallest=9, chosen=True)], {}, r"rule \(now that of choice\.json, which --plain leaves out\): name"),
         ([member()], {"flips": True}, "flips"),
         ([member()], {"tile": None}, "tile"),
     ],
