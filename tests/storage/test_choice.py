@@ -92,7 +92,7 @@ def test_networks_of_other_types_are_named(workdir, networks):
 @pytest.mark.parametrize("now", [DIGESTS | {"unet/repeat0-fold1": "other"}, {"unet/repeat0-fold0": "unet0"}])
 def test_runs_that_were_trained_again_or_are_of_another_workdir_are_refused(workdir, now):
     said = refused(r"choice\.json was chosen with other weights of \w+/repeat0-fold1", choice.read, workdir, now.get)
-    assert "give launch.choose again, delete the file, or leave it out (--plain" in said
+    assert "give launch.choose again, or delete the file; commands that make masks leave it out with --plain" in said
 
 
 def test_a_run_that_came_later_is_refused(workdir):
