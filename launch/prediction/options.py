@@ -1,4 +1,4 @@
-"""How runs predict: the options that launch.predict and launch.evaluate share, and what they do in words."""
+"""Options of launch.predict and launch.evaluate that say how runs predict, and what they do in words."""
 
 import argparse
 import re
