@@ -73,7 +73,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     console.print(test.scan.describe())
     if first and (rule := options.chosen(first)):
         console.print(rule)
-    folder = known.output or _default(known, members, test)
+    folder = known.output or options.named(_default(known, members, test), known)
     _check(folder, test, known.predictions)
     empty: Empty = first.config.empty if first else known.empty or "one"
     facts = _facts(test, members, known.predictions, empty, how)
@@ -127,10 +127,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _default(known: argparse.Namespace, members: Sequence[Trained], test: Truth) -> Path:
-    """Return the folder for the scores: in the workdir, with the model or the run and the options in its name."""
+    """Return the folder for the scores: in the workdir, with the model or the run in its name where that was chosen."""
     if not members:
         return Path("evaluation")
-    name = "-".join(("evaluation", test.name, *options.given(known)))
+    name = f"evaluation-{test.name}"
     if found := run_of(known.run.absolute()):
         return found[0] / f"{name}-{members[0].name.replace('/', '-')}"
     return Path(known.run / (f"{name}-{known.model}" if known.model else name))

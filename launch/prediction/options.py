@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sharp_unet_jax.errors import InputError
@@ -31,11 +32,12 @@ def of(known: argparse.Namespace) -> dict[str, Any]:
     return {"flips": known.flips, "rotations": known.rotations, "tile": _tile(known.tile)}
 
 
-def given(known: argparse.Namespace) -> list[str]:
-    """Return the options that are given, for the name of a folder: ["flips", "tile512x512"]."""
-    named = [name for name in ("flips", "rotations", "plain") if getattr(known, name)]
+def named(folder: Path, known: argparse.Namespace) -> Path:
+    """Return `folder` with the options that are given at the end of its name: FOLDER-flips-tile512x512."""
+    given = [name for name in ("flips", "rotations", "plain") if getattr(known, name)]
     tile = _tile(known.tile)
-    return named + ([f"tile{tile[0]}x{tile[1]}"] if tile else [])
+    given += [f"tile{tile[0]}x{tile[1]}"] if tile else []
+    return folder.with_name("-".join((folder.name, *given)))
 
 
 def facts(run: Trained, how: Mapping[str, Any]) -> dict[str, str]:

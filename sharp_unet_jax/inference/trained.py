@@ -264,9 +264,9 @@ def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[
         raise InputError(f"the model {CHOSEN} is the ensemble of {CHOICE}, which is left out: name a network")
     known = list(dict.fromkeys(run.model for run in finished))
     ensemble = choice.ensemble(made, path) if model == CHOSEN else None
-    names = ensemble["networks"] if ensemble else _networks(path, model, known)
-    picked = ensemble or (choice.of_networks(made, names) if made else None)
-    runs = [run for name in names for run in finished if run.model == name]
+    networks = ensemble["networks"] if ensemble else _networks(path, model, known)
+    picked = ensemble or (choice.of_networks(made, networks) if made else None)
+    runs = [run for run in finished if run.model in networks]
     if made:
         choice.check_runs(made, runs, path)
     rule = choice.rule(picked["rule"]) if picked else None

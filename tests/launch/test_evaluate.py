@@ -123,7 +123,7 @@ def test_the_rule_of_choice_json_and_the_options_are_applied_and_said(done, held
     rule = chosen.write(done, {"unet": (0.4,), "sharp_unet": (0.45, True, 30)})["models"]["sharp_unet"]["rule"]
     how = [f"--run={done / RUN}", "--flips", "--tile=16,32"]
     evaluate.run([*how, *arguments(held_out)], console)
-    output = done / "evaluation-held_out-flips-tile16x32-sharp_unet-repeat0-fold0"
+    output = done / "evaluation-held_out-sharp_unet-repeat0-fold0-flips-tile16x32"
     predict.run([*how, str(held_out / "images"), str(tmp_path / "out")], console)
     expected = masks(tmp_path / "out/masks")
     for name, mask in masks(output / "masks").items():
@@ -137,7 +137,7 @@ def test_the_rule_of_choice_json_and_the_options_are_applied_and_said(done, held
     assert found["what"]["decision"].startswith(f"{said}; chosen on inner validation images")
     assert said in (output / "evaluation.html").read_text()
     evaluate.run([how[0], "--plain", *arguments(held_out)], console)
-    plain = json.loads((done / "evaluation-held_out-plain-sharp_unet-repeat0-fold0/scores.json").read_text())
+    plain = json.loads((done / "evaluation-held_out-sharp_unet-repeat0-fold0-plain/scores.json").read_text())
     assert plain["rule"] == Rule(0.5)._asdict()
     assert plain["what"]["decision"] == "foreground where the probability is above 0.5"
     assert console.export_text().count(f"\nmasks by choice.json: {words}\n") == 1
