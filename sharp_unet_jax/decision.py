@@ -21,6 +21,14 @@ class Rule(NamedTuple):
         """True if masks change after the threshold."""
         return self != Rule(self.threshold)
 
+    def words(self, binary: bool) -> str:
+        """Return the rule in words; `binary` says that there is one class alone, so that the threshold decides."""
+        parts = [f"above {self.threshold:g}" if binary else "most probable class"]
+        parts += ["holes filled"] * self.fill
+        parts += [f"pieces from {self.smallest} pixels on"] * (self.smallest > 0)
+        parts += ["the largest piece alone"] * self.largest
+        return ", ".join(parts)
+
 
 def labels(probabilities: Any, threshold: float) -> Any:
     """Return the class of each pixel, (..., H, W) uint8.

@@ -1,0 +1,98 @@
+"""The rule of masks and the mean of networks, chosen after training: python -m launch.choose WORKDIR
+
+Takes a sweep under protocol=nested whose runs are finished. For each network it looks for the rule that turns
+probabilities into masks: the threshold, filled holes, the smallest piece, the largest piece alone. Of several networks
+it looks for those whose mean scores best. All of it is decided on the inner validation images of each fold; a step is
+kept only where the 95 % interval of its gain lies above zero. The gain on the test images is printed, and no decision
+looks at them.
+
+The choice is written to WORKDIR/choice.json. launch.predict, launch.evaluate and launch.export apply it from then on,
+unless told --plain. Give the command again and it is replaced. Exit code 0: done; 1: there is nothing to choose on, or
+the input is wrong; 130: Ctrl-C.
+"""
+
+import argparse
+import functools
+import math
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from launch.console import ending, paths, runtime
+from launch.console.progress import track
+from sharp_unet_jax.choosing import choose, images
+from sharp_unet_jax.report import chosen, records
+from sharp_unet_jax.report.table import interval, plus_minus, signed
+from sharp_unet_jax.storage import lock
+from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.storage.contents import Choice, Gain
+from sharp_unet_jax.storage.layout import CHOICE
+from sharp_unet_jax.sweeps import workdir
+
+
+def run(arguments: Sequence[str], console: Console) -> None:
+    """Run the command. Raises InputError or OSError for what the user can fix."""
+    parser = argparse.ArgumentParser(prog="python -m launch.choose", description=__doc__, allow_abbrev=False)
+    parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="a folder that launch.cv wrote")
+    folder = parser.parse_args(arguments).workdir
+    sweep, config = records.load(folder), workdir.read_config(folder)
+    choose.check(sweep, config)
+    if missing := [name for name in sweep.planned if name not in sweep.finished]:
+        console.print(f"{len(missing)} of {len(sweep.planned)} runs are not finished: {', '.join(missing)}")
+    dataset = images.dataset(sweep)
+    devices = runtime.configure()[: config.devices_per_run]
+    predict = images.predictor(sweep, config, dataset, devices)
+    choice = choose.choose(sweep, config, dataset, predict, functools.partial(track, console))
+    with lock.brief(folder):
+        write_json(folder / CHOICE, choice)
+    console.print(_table(choice, config.threshold, len(dataset.classes)))
+    for line in _remarks(choice):
+        console.print(line)
+    console.print(f"written: {folder / CHOICE}")
+
+
+def _table(choice: Choice, threshold: float, classes: int) -> Table:
+    """Return the choices, a row each."""
+    shown = Table("network", "rule of masks", "validation: Jaccard (%)", "test: Jaccard (%)")
+    for name, each in chosen.named(choice).items():
+        rule = chosen.rule(each, threshold, classes)
+        shown.add_row(*map(Text, (name, rule, _cell(each["validation"]), _cell(each["test"]))))
+    return shown
+
+
+def _cell(gain: Gain) -> str:
+    """Return a score and its gain in three lines."""
+    if gain["gain"]:
+        low, high = chosen.points(gain["low"]), chosen.points(gain["high"])
+        gained = f"{signed(chosen.points(gain['gain']))} ({interval(low, high)})"
+    else:
+        gained = "no gain"
+    n = f"n = {gain['images']}, {gain['runs']} run{'s' if gain['runs'] > 1 else ''}"
+    return f"{plus_minus(chosen.points(gain['jaccard']), math.nan)}\n{gained}\n{n}"
+
+
+def _remarks(choice: Choice) -> list[str]:
+    """Return what the gains on test images say, a line a choice that changes any mask there."""
+    lines = []
+    for name, each in chosen.named(choice).items():
+        gain = each["test"]
+        if not gain["gain"]:
+            said = "no fold chose anything that changes a test mask"
+        elif gain["low"] is None or gain["high"] is None:
+            said = f"{gain['runs']} runs are too few for an interval of the gain on test images"
+        elif gain["low"] > 0:
+            said = "the gain on test images is more than chance explains"
+        elif gain["high"] < 0:
+            said = "the choice makes test images WORSE, more than chance explains: predict with --plain"
+        else:
+            said = "the gain on test images is within what chance explains"
+        lines.append(f"{name}: {said}")
+    return lines
+
+
+if __name__ == "__main__":
+    with ending.in_one_line():
+        run(sys.argv[1:], Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False))
