@@ -44,8 +44,8 @@ def run(arguments: Sequence[str], console: Console) -> None:
         console.print(f"{len(missing)} of {len(sweep.planned)} runs are not finished: {', '.join(missing)}")
     dataset = images.dataset(sweep)
     devices = runtime.configure()[: config.devices_per_run]
-    predict = images.predictor(sweep, config, dataset, devices)
-    choice = choose.choose(sweep, config, dataset, predict, functools.partial(track, console))
+    source = images.Source(sweep, config, dataset, images.predictor(sweep, config, dataset, devices))
+    choice = choose.choose(source, functools.partial(track, console))
     with lock.brief(folder):
         write_json(folder / CHOICE, choice)
     console.print(_table(choice, config.threshold, len(dataset.classes)))

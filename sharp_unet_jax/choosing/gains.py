@@ -24,7 +24,7 @@ def interval(after: Scores, before: Scores, groups: Sequence[str]) -> tuple[floa
         groups: of each image.
     """
     delta = after - before
-    known = np.flatnonzero(~np.isnan(delta))
+    known = np.flatnonzero(~np.isnan(delta)).tolist()
     own = [groups[place] for place in known]
     drawn = own if len(set(own)) >= statistics.FEWEST else list(map(str, known))
     return statistics.cluster_interval(delta[known], drawn) if len(known) else (math.nan, math.nan)
@@ -44,9 +44,7 @@ def over_images(after: Scores, before: Scores, groups: Sequence[str], runs: int)
     return _gain(metrics.mean(after), metrics.mean(delta), low, high, int(known.sum()), number, runs)
 
 
-def over_runs(
-    after: Sequence[Scores], before: Sequence[Scores], groups: Sequence[Sequence[str]], images: int, ratio: float
-) -> Gain:
+def over_runs(after: Sequence[Scores], before: Sequence[Scores], images: int, groups: int, ratio: float) -> Gain:
     """Return the gain of choices that each run took by itself, on its test images.
 
     The interval is that of the differences of the runs' scores, `statistics.corrected_t`: runs share training images.
@@ -54,14 +52,13 @@ def over_runs(
     Args:
         after: Jaccard index of each test image of each run with its choice, nan where nothing is scored.
         before: the same without.
-        groups: of each test image of each run.
         images: number of different test images.
+        groups: number of their groups.
         ratio: test images over training images, see `statistics.corrected_t`.
     """
     of_runs, without = (np.array([metrics.mean(run) for run in scores]) for scores in (after, before))
     test = statistics.corrected_t(of_runs - without, ratio)
-    number = len({group for run in groups for group in run})
-    return _gain(metrics.mean(of_runs), test.mean, test.low, test.high, images, number, len(after))
+    return _gain(metrics.mean(of_runs), test.mean, test.low, test.high, images, groups, len(after))
 
 
 def _gain(

@@ -1,6 +1,6 @@
 """choice.json: the rule of masks and the mean of networks that inner validation images chose, tied to its runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from sharp_unet_jax.decision import Rule
@@ -28,6 +28,6 @@ def read(workdir: Path, weights: Callable[[str], str | None]) -> contents.Choice
     return choice
 
 
-def rule(fields: Mapping[str, float]) -> Rule:
+def rule(fields: contents.Rule) -> Rule:
     """Return the rule that a field of choice.json holds."""
-    return Rule(float(fields["threshold"]), bool(fields["fill"]), int(fields["smallest"]), bool(fields["largest"]))
+    return Rule(fields["threshold"], fields["fill"], fields["smallest"], fields["largest"])
