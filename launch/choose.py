@@ -24,8 +24,10 @@ from rich.text import Text
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from sharp_unet_jax.choosing import choose, images
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.report import chosen, records
 from sharp_unet_jax.report.table import interval, plus_minus, signed
+from sharp_unet_jax.storage import choice as choices
 from sharp_unet_jax.storage import lock
 from sharp_unet_jax.storage.atomic import write_json
 from sharp_unet_jax.storage.contents import Choice, Gain
@@ -49,14 +51,20 @@ def run(arguments: Sequence[str], console: Console) -> None:
     with lock.brief(folder):
         write_json(folder / CHOICE, choice)
     console.print(_table(choice, config.threshold, len(dataset.classes)))
-    for line in _remarks(choice):
+    for line in _remarks(choice, config.threshold):
         console.print(line)
     console.print(f"written: {folder / CHOICE}")
 
 
 def _table(choice: Choice, threshold: float, classes: int) -> Table:
     """Return the choices, a row each."""
-    shown = Table("network", "rule of masks", "validation: Jaccard (%)", "test: Jaccard (%)")
+    shown = Table(
+        "networks",
+        "rule of masks",
+        "validation, all folds",
+        "test, fold by fold",
+        title="Jaccard (%), gain in points, 95 % interval",
+    )
     for name, each in chosen.named(choice).items():
         rule = chosen.rule(each, threshold, classes)
         shown.add_row(*map(Text, (name, rule, _cell(each["validation"]), _cell(each["test"]))))
@@ -64,33 +72,41 @@ def _table(choice: Choice, threshold: float, classes: int) -> Table:
 
 
 def _cell(gain: Gain) -> str:
-    """Return a score and its gain in three lines."""
-    if gain["gain"]:
-        low, high = chosen.points(gain["low"]), chosen.points(gain["high"])
-        gained = f"{signed(chosen.points(gain['gain']))} ({interval(low, high)})"
-    else:
-        gained = "no gain"
-    n = f"n = {gain['images']}, {gain['runs']} run{'s' if gain['runs'] > 1 else ''}"
-    return f"{plus_minus(chosen.points(gain['jaccard']), math.nan)}\n{gained}\n{n}"
+    """Return a score and its gain, the interval of the gain, and how many images and runs they are of, a line each."""
+    score, gained, low, high = (chosen.points(gain[key]) for key in ("jaccard", "gain", "low", "high"))
+    lines = [f"{plus_minus(score, math.nan)}, {signed(gained)}", interval(low, high)] if gained else []
+    lines = lines or [plus_minus(score, math.nan), "no gain"]
+    return "\n".join([*lines, f"n = {gain['images']}, {gain['runs']} run{'s' if gain['runs'] > 1 else ''}"])
 
 
-def _remarks(choice: Choice) -> list[str]:
-    """Return what the gains on test images say, a line a choice that changes any mask there."""
+def _remarks(choice: Choice, threshold: float) -> list[str]:
+    """Return what the gains say, a line a choice."""
     lines = []
     for name, each in chosen.named(choice).items():
-        gain = each["test"]
-        if not gain["gain"]:
-            said = "no fold chose anything that changes a test mask"
-        elif gain["low"] is None or gain["high"] is None:
-            said = f"{gain['runs']} runs are too few for an interval of the gain on test images"
-        elif gain["low"] > 0:
-            said = "the gain on test images is more than chance explains"
-        elif gain["high"] < 0:
-            said = "the choice makes test images WORSE, more than chance explains: predict with --plain"
+        several, alone = name not in choice["models"], len(each["networks"]) == 1
+        if several and alone:
+            said = "no mean of networks gains enough on the inner validation images; "
+        elif not several and choices.rule(each["rule"]) == Rule(threshold):
+            said = "no rule gains enough on the inner validation images, so masks stay as they are; "
         else:
-            said = "the gain on test images is within what chance explains"
-        lines.append(f"{name}: {said}")
+            said = ""
+        lines.append(f"{name}: {said}{_verdict(each['test'], several)}")
     return lines
+
+
+def _verdict(test: Gain, several: bool) -> str:
+    """Return what the gain on test images says, of a rule or of `several` networks."""
+    if test["gain"] is None:
+        return "no test image has a score"
+    if test["gain"] == 0:
+        return "no fold takes a mean of networks" if several else "no test image scores differently"
+    if test["low"] is None or test["high"] is None:
+        return f"{test['runs']} run{'s are' if test['runs'] > 1 else ' is'} too few for an interval on test images"
+    if test["low"] > 0:
+        return "the gain on test images is more than chance explains"
+    if test["high"] < 0:
+        return "the loss on test images is more than chance explains: predict with --plain"
+    return "the gain on test images is within what chance explains"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, plus_minus, signed
 from sharp_unet_jax.storage import choice as choices
+from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.contents import Choice, Chosen
 
 NOTE = (
@@ -28,7 +29,7 @@ def table(sweep: Sweep) -> Table | None:
     Raises InputError if choice.json is damaged, or of other weights.
     """
     weights = {name: record.get("weights_sha256") for name, record in sweep.finished.items()}
-    if (choice := choices.read(sweep.workdir, weights.get)) is None:
+    if (choice := choices.read(sweep.workdir, weights.get, sweep.sha256.get(layout.CHOICE))) is None:
         return None
     rows = []
     for name, each in named(choice).items():
@@ -49,7 +50,7 @@ def named(choice: Choice) -> dict[str, Chosen]:
     each = dict(choice["models"])
     if (several := choice["ensemble"]) is not None:
         networks = several["networks"]
-        of = f"mean of {', '.join(networks)}" if len(networks) > 1 else f"best network: {networks[0]}"
+        of = f"mean of {', '.join(networks)}" if len(networks) > 1 else f"best network, {networks[0]}"
         each[of] = several
     return each
 
