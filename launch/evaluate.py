@@ -2,9 +2,10 @@
 
 Predicts images that no run was trained on, and compares them with their true masks at the files' own resolution: all
 overlaps, HD95 and ASSD, by image, by class and by group, with 95 % intervals. With a workdir, the probabilities of all
-its finished runs of a model are averaged. With --predictions=FOLDER, masks that any program wrote are scored instead of
-a run's. Images are read, predicted and turned into masks as by launch.predict, true masks are read as by launch.cv with
---config=folder.py.
+its finished runs of a model, or of several models (--model=unet,sharp_unet), are averaged, and the page says whether
+images that the runs disagree on have worse masks. With --predictions=FOLDER, masks that any program wrote are scored
+instead of a run's. Images are read, predicted and turned into masks as by launch.predict, true masks are read as by
+launch.cv with --config=folder.py.
 
 --output (default: WORKDIR/evaluation-NAME, or evaluation) gets evaluation.html, per_image.csv, scores.json and, of a
 run, masks/. Give the same command again and the folder is replaced as a whole. Exit code 0: all is scored; 1: a file
@@ -107,7 +108,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Raises InputError for options that exclude each other."""
     parser = argparse.ArgumentParser(prog="python -m launch.evaluate", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    parser.add_argument("--model", default="", help="the model, if the workdir has several")
+    model = "the model, if the workdir has several; or several: unet,sharp_unet"
+    parser.add_argument("--model", default="", help=model)
     folder = "a folder of predicted masks to score instead of a run's, named as the images or as their true masks"
     parser.add_argument("--predictions", type=paths.path, metavar="FOLDER", help=folder)
     for name, text in truth.FIELDS.items():
@@ -133,7 +135,7 @@ def _default(known: argparse.Namespace, members: Sequence[Trained], test: Truth)
     name = f"evaluation-{test.name}"
     if found := run_of(known.run.absolute()):
         return found[0] / f"{name}-{members[0].name.replace('/', '-')}"
-    return Path(known.run / (f"{name}-{known.model}" if known.model else name))
+    return Path(known.run / "-".join((name, *trained.names(known.model))))
 
 
 def _check(folder: Path, test: Truth, predictions: Path | None) -> None:
@@ -161,8 +163,7 @@ def _facts(
     facts["classes"] = ", ".join(test.classes)
     if members:
         first, data = members[0], members[0].config.data
-        several = f"the mean probability of {len(members)} runs of {first.model}" if len(members) > 1 else first.name
-        facts["predicted by"] = several
+        facts["predicted by"] = f"{'the mean probability of ' * (len(members) > 1)}{trained.described(members)}"
         facts["runs"] = ", ".join(one.name for one in members)
         at = "x".join(map(str, data.size))
         crops = f"crops of {at} (height x width) at {resolution(data)}"
@@ -190,7 +191,7 @@ def _predicted(
     def score(predicted: pipeline.Predicted) -> tuple[list[Item], str]:
         one, stack, _, note = predicted.opened
         (path,) = output.paths(out, one)
-        items = _scored(test, number_of[one.name], predicted.labels, one.where)
+        items = _scored(test, number_of[one.name], predicted.labels, one.where, predicted.disagreement)
         path.parent.mkdir(parents=True, exist_ok=True)
         one.family.write_masks(path, predicted.labels, stack, test.classes)
         return items, note
@@ -225,24 +226,26 @@ def _read(test: Truth, folder: Path, console: Console) -> Iterator[Item]:
         pool.shutdown(cancel_futures=True)
 
 
-def _scored(test: Truth, number: int, predicted: np.ndarray, where: str) -> list[Item]:
-    """Score the predicted labels (n, H, W) of a pair. Raises DataError where they have another size than the truth."""
+def _scored(
+    test: Truth, number: int, predicted: np.ndarray, where: str, disagreement: Sequence[tuple[float, ...]] = ()
+) -> list[Item]:
+    """Score the predicted labels (n, H, W) of a pair; for `disagreement` see `pipeline.Predicted`.
+
+    Raises DataError where they have another size than the truth.
+    """
     true, pair = test.labels(number), test.scan.pairs[number]
     if predicted.shape != true.shape:
         ours, theirs = (f"{w}x{h}{volumes.times(n)}" for n, h, w in (predicted.shape, true.shape))
         raise DataError(
             f"{where} has {ours} predicted pixels but {pair.mask[0]} is {theirs} (width x height); they must be equal"
         )
-    spacing, group = test.spacing(number), test.group_of[number]
-    return [
-        Item(
-            evaluated.case(name, group, true[index], predicted[index], len(test.classes), spacing),
-            number,
-            index,
-            zlib.compress(predicted[index].tobytes(), 1),
-        )
-        for index, name in enumerate(test.ids(number))
-    ]
+    spacing, group, classes = test.spacing(number), test.group_of[number], len(test.classes)
+    items = []
+    for index, name in enumerate(test.ids(number)):
+        own = disagreement[index] if disagreement else ()
+        one = evaluated.case(name, group, true[index], predicted[index], classes, spacing, own)
+        items.append(Item(one, number, index, zlib.compress(predicted[index].tobytes(), 1)))
+    return items
 
 
 def _shown(test: Truth, items: Sequence[Item], scored: Scored) -> list[evaluation_page.Shown]:

@@ -4,11 +4,12 @@ INPUT is a file, a folder or a glob: PNG, JPG, BMP, GIF, WebP, TIF, NIfTI, DICOM
 gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for. Images are read,
 resized or cut into tiles, and thresholded as they were when the run was trained and scored. If it was trained on files
 that are channels (data.channel_files), such files are one image. With a workdir, the probabilities of all its finished
-runs of a model are averaged. Give the same command again to go on: inputs whose files and rows in areas.csv are there
-are skipped. A file that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the
-training are noted. The rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they
-are stored. If the workdir has a choice.json, by launch.choose, masks follow the rule that was chosen there.
-Exit code 0: all is done; 1: an input failed, or the command is wrong; 130: Ctrl-C.
+runs of a model, or of several models (--model=unet,sharp_unet), are averaged, and areas.csv says how much the runs
+disagree. Give the same command again to go on: inputs whose files and rows in areas.csv are there are skipped. A file
+that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the training are noted. The
+rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they are stored. If the
+workdir has a choice.json, by launch.choose, masks follow the rule that was chosen there. Exit code 0: all is done; 1:
+an input failed, or the command is wrong; 130: Ctrl-C.
 """
 
 import argparse
@@ -39,7 +40,7 @@ class Command(NamedTuple):
     """The request of the user."""
 
     run: Path  # a workdir or a run's folder
-    model: str  # "" where the workdir has one alone
+    model: str  # several have commas between them; "" where the workdir has one alone
     inputs: list[str]  # files, folders and globs
     output: Output
     options: dict[str, Any]  # of predict.predict
@@ -52,12 +53,18 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
     parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    parser.add_argument("--model", default="", help="the model, if the workdir has several")
+    model = "the model, if the workdir has several; or several: unet,sharp_unet"
+    parser.add_argument("--model", default="", help=model)
     parser.add_argument("--probabilities", action="store_true", help="also write probabilities/")
     parser.add_argument("--overlays", action="store_true", help="also write overlays/: images with the masks drawn in")
+    disagreement = (
+        "of a workdir's runs: also write disagreement/, maps of how much they disagree, and disagreement_overlays/"
+    )
+    parser.add_argument("--disagreement", action="store_true", help=disagreement)
     options.add(parser)
     known = parser.parse_args(arguments)
-    extras = tuple(name for name in ("probabilities", "overlays") if getattr(known, name))
+    extras = tuple(name for name in ("probabilities", "overlays", "disagreement") if getattr(known, name))
+    extras += ("disagreement_overlays",) if known.disagreement else ()
     to = Output(known.output, extras)
     return Command(known.run, known.model, known.inputs, to, options.of(known), known.plain)
 
@@ -69,6 +76,10 @@ def run(arguments: Sequence[str], console: Console) -> int:
     failed: list[str] = []
     devices = runtime.configure()
     members = trained.load_all(command.run, command.model, plain=command.plain)
+    if len(members) == 1 and "disagreement" in command.output.extras:
+        raise InputError(
+            f"--disagreement is between runs, and {members[0].name} is one: give a workdir, or leave it out"
+        )
     endings = members[0].config.data.channel_files
     inputs = search.find(command.inputs, failed, endings=endings, channels=members[0].slice_channels)
     output.begin(command.output, members, inputs, command.options)
@@ -79,13 +90,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
             noted.setdefault(one.note, []).append(one.where)
     todo = [one for one in inputs if one.name not in done]
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
-    runs = f"{len(members)} runs of {members[0].model}" if len(members) > 1 else members[0].name
     data, rule = members[0].config.data, f"; {said}" if (said := options.chosen(members[0])) else ""
     how = (
         f", on crops of {{}} (height x width) at {resolution(data)}"
         if data.fit == "crop"
         else " at {} (height x width)"
     )
+    runs = trained.described(members)
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{rule}"

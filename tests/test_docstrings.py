@@ -1,5 +1,6 @@
 """Run the examples in docstrings and the Python of the manual, beside a finished run and a picture."""
 
+import dataclasses
 import doctest
 import importlib
 import re
@@ -11,6 +12,7 @@ from PIL import Image
 
 import sharp_unet_jax
 from tests.conftest import shrink_models, squares
+from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -26,11 +28,11 @@ CODE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(),
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder that holds the run and the picture that examples name."""
-    folder, data = tmp_path_factory.mktemp("beside"), squares()
+    """Return a folder that holds the runs and the picture that examples name."""
+    folder = tmp_path_factory.mktemp("beside")
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
-        sharp_unet_jax.fit("sharp_unet", data.images, data.masks, epochs=1, folder=folder / "work/demo")
+        make(folder / "work/demo", squares(), dataclasses.replace(CONFIG, epochs=1, max_runs=2))
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(folder / "image.png")
     return folder
 

@@ -1,8 +1,8 @@
 """File formats, a module each: images are read here for training and for prediction, and predictions written.
 
 A module has SUFFIXES, `header(paths, how)` and `read(paths, how)`, which return a `Header` and a `Stack`, and
-`write_masks`, `write_probabilities` and `write_overlays`, whose files have the suffixes MASK, PROBABILITIES and
-OVERLAYS.
+`write_masks`, `write_probabilities`, `write_map` and `write_overlays`, whose files have the suffixes MASK,
+PROBABILITIES, MAP and OVERLAYS.
 """
 
 from collections.abc import Sequence

@@ -16,11 +16,12 @@ from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, readin
 SUFFIXES = dicom_series.SUFFIXES
 MASK = PROBABILITIES = ".dcm"
 MEASURED = ("CT", "PT")  # modalities whose values are Hounsfield units or an uptake, however they are shown
-OVERLAYS = ".tif"  # one file of all slices to scroll through
+MAP = OVERLAYS = ".tif"  # one file of all slices to scroll through
 is_dicom, series = dicom_file.is_dicom, dicom_series.series
-write_masks, write_probabilities, write_overlays = (
+write_masks, write_probabilities, write_map, write_overlays = (
     dicom_seg.write_masks,
     dicom_seg.write_probabilities,
+    tif.write_map,
     tif.write_overlays,
 )
 

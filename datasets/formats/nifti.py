@@ -16,7 +16,7 @@ from datasets.formats.stack import PLAIN, Header, How, Spacing, Stack, check_siz
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = (".nii", ".nii.gz")
-MASK = PROBABILITIES = ".nii.gz"
+MASK = PROBABILITIES = MAP = ".nii.gz"
 OVERLAYS = ".tif"  # one file of all slices to scroll through
 # Directions in the patient (L left, P posterior, S superior, I inferior, R right) of a slice's columns and rows, and of
 # the slices. As a radiologist looks at them: the patient's right is on the left, coronal and sagittal slices are
@@ -151,6 +151,11 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
         return _write(path, volumes[0], stack.origin)
     grids = [volume.reshape((*volume.shape, 1)[:3]) for volume in volumes]
     return _write(path, np.stack(grids, axis=-1), stack.origin)
+
+
+def write_map(path: Path, values: np.ndarray, stack: Stack) -> None:
+    """Write a value a pixel, (slices, H, W) float32, with the grid and the affine of the file that was read."""
+    write_probabilities(path, values[..., None], stack, ())
 
 
 def _as_stored(slices: np.ndarray, origin: Origin) -> np.ndarray:

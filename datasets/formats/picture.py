@@ -18,11 +18,11 @@ from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = (".png", *files.JPEG, ".bmp", ".gif", ".webp")
-MASK, PROBABILITIES, OVERLAYS = ".png", ".tif", ".png"
+MASK, PROBABILITIES, MAP, OVERLAYS = ".png", ".tif", ".tif", ".png"
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes with one channel besides alpha
 MAX_EXIF = 2**16  # bytes; that of a JPEG has no more
 
-write_probabilities = tif.write_probabilities
+write_probabilities, write_map = tif.write_probabilities, tif.write_map
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:

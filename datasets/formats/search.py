@@ -14,7 +14,7 @@ from sharp_unet_jax.errors import InputError
 
 KNOWN = f"{', '.join(suffix for family in FAMILIES for suffix in family.SUFFIXES)}, and DICOM without a suffix"
 PREDICTION = "prediction.json"  # marks an output folder of `launch.predict`, which has these folders of files:
-OUTPUTS = ("masks", "probabilities", "overlays")
+OUTPUTS = ("masks", "probabilities", "overlays", "disagreement", "disagreement_overlays")
 
 
 class Input(NamedTuple):

@@ -19,7 +19,7 @@ from sharp_unet_jax import palette
 from sharp_unet_jax.storage.atomic import replacing
 
 SUFFIXES = files.TIF
-MASK = PROBABILITIES = OVERLAYS = ".tif"
+MASK = PROBABILITIES = MAP = OVERLAYS = ".tif"
 MAX_CHANNELS = 64  # a stack of more pages, read as channels, is hardly what its owner means
 ORIENTATION = 274  # the tag; 2 to 8 turn or mirror the picture
 
@@ -134,6 +134,11 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
     pages = np.moveaxis(probabilities, -1, 1).reshape(-1, *probabilities.shape[1:3])
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, _single(pages), photometric="minisblack", compression="zlib", predictor=True)
+
+
+def write_map(path: Path, values: np.ndarray, stack: Stack) -> None:
+    """Write a value a pixel, (n, H, W) float32, a page for each picture."""
+    write_probabilities(path, values[..., None], stack, ())
 
 
 def write_overlays(path: Path, pictures: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""areas.csv: a row for each slice and class of every input, with its pixels, its share and mm²."""
+"""areas.csv: a row for each slice and class of every input, with its pixels, its share, mm² and disagreement."""
 
 import contextlib
 import csv
@@ -16,13 +16,20 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import spreadsheet
 from sharp_unet_jax.storage.atomic import replacing
 
-COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2", "note", "slices")
+COLUMNS = ("input", "slice", "class", "pixels", "share", "mm2", "disagreement", "note", "slices")
 LARGEST = 2**30  # bytes of the table: some ten million rows
 
 Row = tuple[str, ...]
 
 
-def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | None, note: str = "") -> list[Row]:
+def rows(
+    name: str,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    area: float | None,
+    note: str = "",
+    disagreement: Sequence[tuple[float, ...]] = (),
+) -> list[Row]:
     """Return a row for each slice and each class but the background.
 
     Args:
@@ -31,6 +38,7 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
         classes: names, background first.
         area: of a pixel in mm²; None or NaN where it is not known.
         note: what the user should know of the input.
+        disagreement: of each slice, a number for each class but the background, or (); () alone of no slice.
     """
     counts = [np.bincount(one.ravel(), minlength=len(classes)) for one in labels]
     return [
@@ -41,6 +49,7 @@ def rows(name: str, labels: np.ndarray, classes: Sequence[str], area: float | No
             str(count[label]),
             f"{count[label] / labels[0].size:.6f}",
             "" if area is None or math.isnan(area) else _text(count[label] * area),
+            f"{disagreement[number][label - 1]:.4f}" if any(disagreement) else "",
             note,
             str(len(counts)),
         )
@@ -85,8 +94,10 @@ def _read(output: Output, classes: Sequence[str]) -> dict[str, Collection[Row]]:
     with contextlib.suppress(csv.Error):  # a quotation mark too many: inputs whose rows follow are predicted again
         for cells in csv.reader(io.StringIO(lines, newline="")):
             row = tuple(map(spreadsheet.original, cells))
-            if len(row) == len(COLUMNS) - 1:  # of a version without notes
+            if len(row) == len(COLUMNS) - 2:  # of a version without notes
                 row = (*row[:-1], "", row[-1])
+            if len(row) == len(COLUMNS) - 1:  # of a version without disagreement
+                row = (*row[:-2], "", *row[-2:])
             if len(row) == len(COLUMNS) and row[:3] != COLUMNS[:3]:
                 found.setdefault(row[0], {})[row[1:3]] = row
     return {name: rows.values() for name, rows in found.items() if _are_whole(rows, classes)}

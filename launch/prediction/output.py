@@ -38,7 +38,7 @@ class Output(NamedTuple):
     """The folder to write to, and the kinds of files to write."""
 
     folder: Path
-    extras: tuple[str, ...] = ()  # "probabilities" and "overlays", where they are asked for beside the masks
+    extras: tuple[str, ...] = ()  # those of `search.OUTPUTS` that are asked for beside the masks
 
 
 def paths(output: Output, one: Input) -> list[Path]:
@@ -47,7 +47,13 @@ def paths(output: Output, one: Input) -> list[Path]:
     Every file that is written for an input is one of these. Raises InputError for one that would lie outside the
     folder: names come from others, and a folder in it may be a link.
     """
-    suffixes = {"masks": one.family.MASK, "probabilities": one.family.PROBABILITIES, "overlays": one.family.OVERLAYS}
+    suffixes = {
+        "masks": one.family.MASK,
+        "probabilities": one.family.PROBABILITIES,
+        "overlays": one.family.OVERLAYS,
+        "disagreement": one.family.MAP,
+        "disagreement_overlays": one.family.OVERLAYS,
+    }
     names = [Path(f"{kind}/{one.name}{suffixes[kind]}") for kind in ("masks", *output.extras)]
     folder = os.path.realpath(output.folder)
     for name in names:

@@ -18,12 +18,14 @@ from datasets.formats.search import Input
 from datasets.formats.stack import How, Spacing, Stack
 from launch.prediction import areas
 from launch.prediction.output import Output, paths
+from launch.preview.heat import heat
 from launch.preview.overlay import overlay
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.data.resize import Size, resize_image
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference import disagreement, predict
+from sharp_unet_jax.inference.predict import Prediction
 from sharp_unet_jax.inference.trained import Trained
 
 THREADS = 8  # threads that read, and threads that write; at most so many inputs wait in memory on either side
@@ -55,6 +57,8 @@ class Predicted(NamedTuple):
     opened: Opened
     labels: np.ndarray  # (n, H, W) uint8
     probabilities: list[np.ndarray]  # (H, W, num_classes) float32 each; empty where nobody asked for them
+    disagreement: list[tuple[float, ...]]  # a number for each foreground class; () each where one run predicts
+    deviations: list[np.ndarray]  # (H, W) float32 each, of each pixel's class; empty where nobody asked for them
 
 
 def predict_files(
@@ -70,7 +74,7 @@ def predict_files(
     Raises InputError, which names the input, where predicting it needs more memory than there is.
 
     Args:
-        members: runs of one model; their probabilities are averaged.
+        members: runs of one sweep; their probabilities are averaged.
         inputs: what to read, in this order.
         output: where to write, and what.
         devices: share every batch.
@@ -81,9 +85,11 @@ def predict_files(
     readers, writers = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
     opened: deque[Opened] = deque()  # inputs that were read and are not yet written
     ended: deque[tuple[Input, Future[Any]]] = deque()  # readings that failed, and writings
+    several, maps = len(members) > 1, "disagreement" in output.extras
+    read = partial(_read, members[0], arrays=1 + several + maps)
 
     def pictures() -> Iterator[tuple[np.ndarray, Spacing | None]]:
-        for one, future in _ahead(readers, partial(_read, members[0]), inputs):
+        for one, future in _ahead(readers, read, inputs):
             if future.exception():
                 ended.append((one, future))
             else:
@@ -94,10 +100,15 @@ def predict_files(
     try:
         pairs, same = tee(pictures())  # `predict` reads both side by side
         images, spacings = (image for image, _ in pairs), (spacing for _, spacing in same)
-        probabilities = predict.predict(members, images, spacings=spacings, **options, devices=devices)
-        for first in probabilities:
+        options = {"spacings": spacings, **options, "devices": devices}
+        predictions = (
+            predict.with_disagreement(members, images, maps=maps, **options)
+            if several
+            else (Prediction(each, (), None) for each in predict.predict(members, images, **options))
+        )
+        for first in predictions:
             one = opened[0]
-            rest = islice(probabilities, len(one.images) - 1)
+            rest = islice(predictions, len(one.images) - 1)
             predicted = _decide(one, chain([first], rest), members[0], output)
             ended.append((one.input, writers.submit(write, predicted)))
             opened.popleft()
@@ -125,8 +136,11 @@ def _ahead(
     yield from waiting
 
 
-def _read(run: Trained, one: Input) -> Opened:
-    """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot."""
+def _read(run: Trained, one: Input, arrays: int = 1) -> Opened:
+    """Read an input as `run` was trained on its images. Raises DataError or InputError where it cannot.
+
+    `arrays` as large as its probabilities must fit into the memory.
+    """
     data = run.config.data
     stack = formats.read(one.paths, How(data.pages, data.axis, run.slice_channels))
     if 0 in stack.pictures.shape:  # `predict_files` counts on a picture at least
@@ -145,7 +159,7 @@ def _read(run: Trained, one: Input) -> Opened:
         )
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
     images = as_trained(pictures, run.slice_channels, run.window)
-    size = predict.check_image(run, images.shape[1:3], stack.spacing)
+    size = predict.check_image(run, images.shape[1:3], stack.spacing, arrays)
     return Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images, size))
 
 
@@ -172,13 +186,15 @@ def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
     return height != width and slices in (height, width)
 
 
-def _decide(one: Opened, probabilities: Iterable[np.ndarray], run: Trained, output: Output) -> Predicted:
+def _decide(one: Opened, predictions: Iterable[Prediction], run: Trained, output: Output) -> Predicted:
     """Take the labels of an input's probabilities, and keep these where they are to be written."""
-    labels, kept = [], []
-    for each in probabilities:
-        labels.append(run.decide(each, one.stack.spacing))
-        kept += [each] if "probabilities" in output.extras else []
-    return Predicted(one, np.stack(labels), kept)
+    labels, kept, apart, deviations = [], [], [], []
+    for each in predictions:
+        labels.append(run.decide(each.probabilities, one.stack.spacing))
+        kept += [each.probabilities] if "probabilities" in output.extras else []
+        apart.append(each.disagreement)
+        deviations += [] if each.deviation is None else [disagreement.by_pixel(each.deviation, labels[-1])]
+    return Predicted(one, np.stack(labels), kept, apart, deviations)
 
 
 def _write(predicted: Predicted, output: Output, classes: Sequence[str]) -> Written:
@@ -187,11 +203,16 @@ def _write(predicted: Predicted, output: Output, classes: Sequence[str]) -> Writ
     mask, *extras = paths(output, one)
     for extra, path in zip(output.extras, extras, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if extra == "probabilities":
-            one.family.write_probabilities(path, np.stack(predicted.probabilities), stack, classes)
-        else:
-            one.family.write_overlays(path, np.stack(list(map(overlay, images, predicted.labels))))
-    areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area, note))
+        match extra:
+            case "probabilities":
+                one.family.write_probabilities(path, np.stack(predicted.probabilities), stack, classes)
+            case "overlays":
+                one.family.write_overlays(path, np.stack(list(map(overlay, images, predicted.labels))))
+            case "disagreement":
+                one.family.write_map(path, np.stack(predicted.deviations), stack)
+            case "disagreement_overlays":
+                one.family.write_overlays(path, np.stack(list(map(heat, images, predicted.deviations))))
+    areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area, note, predicted.disagreement))
     mask.parent.mkdir(parents=True, exist_ok=True)
     one.family.write_masks(mask, predicted.labels, stack, classes)
     return Written(len(predicted.labels), stack.area is None or not math.isnan(stack.area), note)

@@ -127,13 +127,18 @@ def resize_image(image: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
 
 def restore(probabilities: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
     """Undo `resize_image` for predictions (H, W, K) float32: return them at the image's own `size`, (h, w, K)."""
-    rows, columns = _place(size, probabilities.shape[:2], fit)
-    inside = probabilities[rows, columns]
+    inside = unpadded(probabilities, size, fit)
     if inside.shape[:2] == size:
         return inside
     whole = slice(0, size[0]), slice(0, size[1])
     planes = [_scale(inside[..., k], whole, Image.Resampling.BILINEAR) for k in range(inside.shape[2])]
     return np.stack(planes, axis=-1)
+
+
+def unpadded(predictions: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
+    """Return predictions (..., H, W, K) of an image of `size` (h, w) without those of a letterbox's padding."""
+    rows, columns = _place(size, predictions.shape[-3:-1], fit)
+    return predictions[..., rows, columns, :]
 
 
 def pixels(own: tuple[int, ...], size: tuple[int, ...], fit: Fit) -> float:

@@ -39,9 +39,10 @@ def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:
 
 
 def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> np.ndarray:
-    """Average overlapping `tiles` (*tile, K) float32, in the order of `cut`, to the image's `size`: (h, w, K).
+    """Average overlapping `tiles` (..., *tile, K) float32, in the order of `cut`, to the image's `size` (h, w).
 
-    Each tile is weighted by a Gaussian around its middle: at its borders the network sees least.
+    The result is (..., h, w, K) float32. Each tile is weighted by a Gaussian around its middle: at its borders the
+    network sees least.
     """
     weight = gaussian(tile)[..., None]
     rows, columns = (starts(length, side, multiple) for length, side in zip(size, tile, strict=True))
@@ -49,10 +50,10 @@ def join(tiles: Iterable[np.ndarray], size: Size, tile: Size, multiple: int) -> 
     weights = np.zeros((*size, 1), np.float32)
     for (top, left), part in zip([(top, left) for top in rows for left in columns], tiles, strict=True):
         if not total.size:
-            total = np.zeros((*size, part.shape[2]), np.float32)
+            total = np.zeros((*part.shape[:-3], *size, part.shape[-1]), np.float32)
         inside = slice(top, top + tile[0]), slice(left, left + tile[1])
         height, width = weights[inside].shape[:2]
-        total[inside] += (part * weight)[:height, :width]
+        total[..., *inside, :] += (part * weight)[..., :height, :width, :]
         weights[inside] += weight[:height, :width]
     total /= weights
     return total

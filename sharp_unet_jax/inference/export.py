@@ -35,7 +35,7 @@ _LIMIT = 2**31  # bytes: ONNX files are protocol buffers, StableHLO files are fl
 
 
 def predictor(runs: Sequence[Trained]) -> Predictor:
-    """Return the function to export: images to (mask, probabilities), with the weights of runs of one model inside."""
+    """Return the function to export: images to (mask, probabilities), with the weights of all runs inside."""
     first = runs[0]
     networks = [run.network for run in runs]
     # Without it, a GPU or TPU that runs the file would multiply in less than float32. A CPU has one precision.
@@ -73,7 +73,7 @@ def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     except Exception as error:  # a network's operations may raise anything
         if is_out_of_memory(error):
             raise
-        raise InputError(f"{runs[0].model} cannot be converted to StableHLO ({_reason(error)})") from error
+        raise InputError(f"{_models(runs)} cannot be converted to StableHLO ({_reason(error)})") from error
 
 
 def to_onnx(runs: Sequence[Trained]) -> bytes:
@@ -98,7 +98,7 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
                 inputs=[jax.ShapeDtypeStruct(("N", *(tile or ("H", "W")), channels), jnp.uint8)],
                 input_names=["images"],
                 output_names=["mask", "probabilities"],
-                model_name=runs[0].model,
+                model_name=_models(runs),
             )
         onnx.helper.set_model_props(model, describe(runs))
         file = model.SerializeToString()
@@ -111,12 +111,12 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
         if is_out_of_memory(error):
             raise
         raise InputError(
-            f"{runs[0].model} cannot be converted to ONNX ({_reason(error)}); try --format=stablehlo"
+            f"{_models(runs)} cannot be converted to ONNX ({_reason(error)}); try --format=stablehlo"
         ) from error
     difference = float(np.abs(there - jax.jit(predict)(images)[1]).max())
     if not difference <= 1e-4:
         raise InputError(
-            f"{runs[0].model} as ONNX gives other probabilities, by up to {difference:.2g}; try --format=stablehlo"
+            f"{_models(runs)} as ONNX gives other probabilities, by up to {difference:.2g}; try --format=stablehlo"
         )
     return file
 
@@ -134,7 +134,7 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
     data = first.config.data
     return {
         "made_by": "sharp_unet_jax",
-        "model": first.model,
+        "model": _models(runs),
         "dataset": first.dataset,
         "runs": ", ".join(run.name for run in runs),
         "classes": json.dumps(first.classes),
@@ -146,6 +146,11 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "config": json.dumps(dataclasses.asdict(first.config)),
         "use": "research; not a medical device",
     }
+
+
+def _models(runs: Sequence[Trained]) -> str:
+    """Name the runs' models: "unet, sharp_unet"."""
+    return ", ".join(dict.fromkeys(run.model for run in runs))
 
 
 def _tile(run: Trained) -> Size | None:

@@ -9,7 +9,7 @@ from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import resized, resolution
 from sharp_unet_jax.decision import Rule
-from sharp_unet_jax.inference import card_cleaning
+from sharp_unet_jax.inference import card_cleaning, predict
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
@@ -135,13 +135,13 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     """Write the model card, in Markdown.
 
     Args:
-        runs: of one model, exported together.
+        runs: of one model or several, exported together.
         format: a key of `USES`.
         file: name of the exported file.
         records: the contents of record.json of each run.
         terms: of the data's licence, as far as they are known.
     """
-    first = runs[0]
+    first, networks = runs[0], dict.fromkeys(run.model for run in runs)
     config = first.config
     window = ""
     if first.window:
@@ -153,11 +153,11 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         )
     one, plain = first.num_classes == 1, Rule(config.threshold)
     return _CARD.format(
-        model=first.model,
+        model=" and ".join(networks),
         dataset=first.dataset,
         classes=", ".join(f"{label} {name}" for label, name in enumerate(first.classes)),
         rule="the " * (not one) + first.rule.words(one),
-        use=_use(first, format, file, window) + _cleaning(first, format),
+        use=_use(runs, format, file, window) + _cleaning(first, format),
         terms=terms.strip() or "not known here: ask who gave you the data.",
         protocol=_protocol(config),
         images=_images(config.data),
@@ -166,12 +166,13 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         without="" if first.rule == plain else _WITHOUT,
         scores=_scores(records),
         ensemble=_ENSEMBLE if len(runs) > 1 else "",
-        sources=_sources(models.MODELS[first.model]),
+        sources=_sources([models.MODELS[name] for name in networks]),
     )
 
 
-def _use(run: Trained, format: str, file: str, window: str) -> str:
+def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
     """Return the section "How to use it"; `window` says what becomes of an image before."""
+    run, stride = runs[0], predict.stride(runs)
     data, (height, width) = run.config.data, run.config.data.size
     fields = {
         "file": file,
@@ -189,8 +190,8 @@ def _use(run: Trained, format: str, file: str, window: str) -> str:
         size=f"{height}x{width}",
         height=height,
         width=width,
-        row_step=tiles.step(height, run.stride),
-        column_step=tiles.step(width, run.stride),
+        row_step=tiles.step(height, stride),
+        column_step=tiles.step(width, stride),
         resolution=resolution(data),
         resized=before if resized(data) else "",
         decision=one_class if run.num_classes == 1 else "probabilities.argmax(axis=-1)",
@@ -212,11 +213,12 @@ def _images(data: Data) -> str:
     return f"test images at {'x'.join(map(str, data.size))}"
 
 
-def _sources(network: models.Network) -> str:
-    """Return a line for each paper that a network is from."""
-    papers = {"Network": network.paper, "Sharp blocks": models.ZUNAIR if network.skip == "sharp" else ""}
-    split = {what: paper.rpartition(", ") for what, paper in papers.items() if paper}
-    return "".join(f"{what}: {authors}, <{address}>.\n" for what, (authors, _, address) in split.items())
+def _sources(networks: Sequence[models.Network]) -> str:
+    """Return a line for each paper that the networks are from."""
+    papers = [("Network", network.paper) for network in networks]
+    papers += [("Sharp blocks", models.ZUNAIR) for network in networks if network.skip == "sharp"]
+    split = [(what, paper.rpartition(", ")) for what, paper in dict.fromkeys(papers) if paper]
+    return "".join(f"{what}: {authors}, <{address}>.\n" for what, (authors, _, address) in split)
 
 
 def _protocol(config: Config) -> str:

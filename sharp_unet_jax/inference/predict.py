@@ -1,4 +1,4 @@
-"""Probabilities of images of any size, by one run or by the mean of several.
+"""Probabilities of images of any size, by one run or by the mean of several, and how much these disagree.
 
 An image goes through what the run was scored by. For a run on whole images it is resized to the size of training. For a
 run on crops it is brought to the resolution of training and cut into overlapping tiles, of the crops' size by default.
@@ -22,8 +22,10 @@ from jax.sharding import PartitionSpec
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
-from sharp_unet_jax.data.resize import Size, resize_image, restore, trained_size
+from sharp_unet_jax.data.resize import Size, resize_image, restore, trained_size, unpadded
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError, ResolutionWarning, is_out_of_memory
+from sharp_unet_jax.inference import disagreement
 from sharp_unet_jax.training import compile, distributed
 
 _REMEDY = "give a smaller tile (--tile=512,512), crop the image, or free memory"
@@ -34,6 +36,11 @@ Spacing = Sequence[float]
 
 class Member(Protocol):
     """Interface of a run that predicts; `inference.trained.Trained` has it."""
+
+    @property
+    def model(self) -> str:
+        """Name of the network: runs of one sweep and of one model share a compiled step."""
+        ...
 
     @property
     def config(self) -> Config:
@@ -48,6 +55,11 @@ class Member(Protocol):
     @property
     def num_classes(self) -> int:
         """Channels of its probabilities."""
+        ...
+
+    @property
+    def rule(self) -> Rule:
+        """Rule of its masks: its threshold decides whether runs disagree on a pixel."""
         ...
 
     @property
@@ -71,12 +83,23 @@ class Member(Protocol):
         ...
 
 
+class Prediction(NamedTuple):
+    """An image's probabilities by several runs, and how much the runs disagree."""
+
+    probabilities: np.ndarray  # (h, w, num_classes) float32, the mean over runs
+    disagreement: tuple[float, ...]  # of each foreground class, see `disagreement.by_class`; () for a single run
+    # (h, w, num_classes) float32: the standard deviation (n - 1) of the probability between runs; None unless asked for
+    deviation: np.ndarray | None
+
+
 class _Views(NamedTuple):
     """One image as the network sees it."""
 
     pictures: Iterable[np.ndarray]  # (H, W, C) uint8
     number: int
-    join: Callable[[Iterable[np.ndarray]], np.ndarray]  # probabilities (H, W, num_classes) of all to those of the image
+    own: Size  # height and width of the image
+    # (n, H, W, num_classes) of all pictures to those of the whole image, at the resolution of the pictures
+    join: Callable[[Iterable[np.ndarray]], np.ndarray]
 
 
 def predict(
@@ -92,14 +115,14 @@ def predict(
     """Predict the probabilities of images, in their order, each at its own size.
 
     Args:
-        runs: one, or several of one model whose probabilities are averaged.
+        runs: one, or several of one sweep, of one model or of several: the mean of their probabilities predicts.
         images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype that `pixels.as_trained` reads. They are read as
             they are needed, one batch ahead. For runs with `data.context` they are uint8 with all channels, see
             `neighbours.stacked`.
         spacings: one an image, read with it; None where nobody knows. Only runs with `data.spacing` need them.
         flips: also average over the image mirrored left to right, upside down, and both.
         rotations: also average over quarter turns; with `flips`, over all eight symmetries of a square.
-        tile: (height, width) of tiles, rounded up to multiples of the network's stride. By default, tiles of a run on
+        tile: (height, width) of tiles, rounded up to multiples of the networks' strides. By default, tiles of a run on
             crops have the crops' size, and a run on whole images gets no tiles. With tiles such a run sees images at
             their own resolution, unlike those that it was trained on: a ResolutionWarning says so.
         devices: share every batch; by default, the first device alone. Their platform decides precision and XLA
@@ -114,10 +137,58 @@ def predict(
             memory.
     """
     members = list(runs) if isinstance(runs, Sequence) else [runs]
-    first, devices = members[0], devices or jax.devices()[:1]
+    for each in _predictions(
+        members, images, spacings=spacings, flips=flips, rotations=rotations, tile=tile, devices=devices
+    ):
+        yield each.probabilities
+
+
+def with_disagreement(
+    runs: Sequence[Member], images: Iterable[np.ndarray], *, maps: bool = False, **options: Any
+) -> Iterator[Prediction]:
+    """Predict images as `predict`, and say how much the runs disagree; each run is first averaged over flips and turns.
+
+    Args:
+        runs: two or more of one sweep.
+        images: as of `predict`.
+        maps: also yield deviations. They are computed at the resolution of the network, then joined and resized as the
+            probabilities.
+        options: as of `predict`.
+
+    Raises:
+        InputError: for a single run, and as `predict`.
+    """
+    if len(runs) < 2:
+        raise InputError("a disagreement is between runs, and one was given: give several, such as those of a workdir")
+    yield from _predictions(runs, images, arrays=3 if maps else 2, **options)
+
+
+def stride(runs: Sequence[Member]) -> int:
+    """Return the common multiple of the networks' strides: tiles begin at multiples of it."""
+    return math.lcm(*(run.stride for run in _by_model(runs).values()))
+
+
+def _by_model(members: Sequence[Member]) -> dict[str, Member]:
+    """Return the first member of each model."""
+    return {member.model: member for member in reversed(members)}
+
+
+def _predictions(
+    members: Sequence[Member],
+    images: Iterable[np.ndarray],
+    *,
+    arrays: int = 1,
+    spacings: Iterable[Spacing | None] | None = None,
+    flips: bool = False,
+    rotations: bool = False,
+    tile: Size | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Iterator[Prediction]:
+    """Yield the predictions of `predict` and `with_disagreement`; see `_ensemble` for `arrays`."""
+    first, devices, multiple = members[0], devices or jax.devices()[:1], stride(members)
     data = first.config.data
     if tile is not None:
-        tile = _tile(tile, first.stride)
+        tile = _tile(tile, multiple)
         if data.fit != "crop":
             _warn_of_tiles(data.size)
     tile = data.size if tile is None and data.fit == "crop" else tile
@@ -128,15 +199,20 @@ def predict(
     def pictures() -> Iterator[np.ndarray]:
         known = itertools.repeat(None) if spacings is None else iter(spacings)
         for image in images:
-            waiting.append(_views(image, first, tile, next(known)))
+            waiting.append(_views(image, first, tile, multiple, next(known), arrays))
             yield from waiting[-1].pictures
 
     at_once = compile.eval_batch_size(first.config, size, devices)
-    outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices), at_once, len(devices))
+    outputs = _stream(pictures(), _ensemble(members, flips, rotations, devices, arrays), at_once, len(devices))
     try:
         for output in outputs:
             views = waiting.popleft()
-            yield views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
+            joined = views.join(itertools.chain([output], itertools.islice(outputs, views.number - 1)))
+            yield Prediction(
+                restore(joined[0], views.own, "stretch"),
+                disagreement.by_class(joined[1], len(members)) if arrays > 1 else (),
+                restore(joined[2], views.own, "stretch") if arrays > 2 else None,
+            )
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -144,10 +220,11 @@ def predict(
         raise InputError(f"predicting at {at} needs more memory than is free: {_REMEDY}") from error
 
 
-def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = None) -> Size:
+def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = None, arrays: int = 1) -> Size:
     """Return the height and width at which an image of the size `own` (h, w) is predicted, before it is cut into tiles.
 
-    Raises InputError where a spacing is needed and is none, and for an image that is then too large for the memory.
+    `arrays` as large as the probabilities are joined. Raises InputError where a spacing is needed and is none, and for
+    an image that is then too large for the memory.
     """
     data = run.config.data
     if data.spacing and (spacing is None or not all(0 < side < math.inf for side in spacing)):
@@ -157,7 +234,7 @@ def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = Non
         )
     size = trained_size(own, data, spacing)
     if data.fit == "crop" and size != tuple(own):
-        needed = (run.channels + 4 * run.num_classes + 4) * math.prod(size)  # and probabilities and a weight, float32
+        needed = (run.channels + 4 * arrays * run.num_classes + 4) * math.prod(size)  # and arrays and a weight, float32
         if needed > (free := memory.free()):
             at = f"{size[0]}x{size[1]} pixels at the resolution of training"
             gigabytes = f"{needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free"
@@ -170,7 +247,7 @@ def _warn_of_tiles(size: Size) -> None:
         f"the run was trained on whole images resized to {size[0]}x{size[1]}, and tiles at the images' own resolution "
         "look unlike them, so masks get worse: leave the tile out, or train a run with data.fit=crop",
         ResolutionWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -192,59 +269,80 @@ def _check_room(needed: int, device: jax.Device, images: int, size: Size) -> Non
         raise InputError(f"a batch of {images} at {size[0]}x{size[1]} pixels needs {gigabytes}: {_REMEDY}")
 
 
-def _views(image: np.ndarray, run: Member, tile: Size | None, spacing: Spacing | None) -> _Views:
-    """Prepare an image (h, w) or (h, w, C) as `run` was trained: resized, or cut into tiles."""
+def _views(
+    image: np.ndarray, run: Member, tile: Size | None, multiple: int, spacing: Spacing | None, arrays: int
+) -> _Views:
+    """Prepare an image (h, w) or (h, w, C) as `run` was trained: resized, or cut into tiles at a `multiple`."""
     if not isinstance(image, np.ndarray):
         raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
-    own, data, stride = image.shape[:2], run.config.data, run.stride
+    own, data = image.shape[:2], run.config.data
     window = None if data.context else run.window  # neighbours are stacked behind the window
     picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, run.channels, window)
     if tile is None:
         small = resize_image(picture, data.size, data.fit)
-        return _Views([small], 1, lambda parts: restore(next(iter(parts)), own, data.fit))
-    size = check_image(run, own, spacing) if data.fit == "crop" else own
+        return _Views([small], 1, own, lambda parts: unpadded(next(iter(parts)), own, data.fit))
+    size = check_image(run, own, spacing, arrays) if data.fit == "crop" else own
     if size != own:
         picture = resize_image(picture, size, data.fit)
-    number = math.prod(len(tiles.starts(*axis, stride)) for axis in zip(size, tile, strict=True))
+    number = math.prod(len(tiles.starts(*axis, multiple)) for axis in zip(size, tile, strict=True))
 
     return _Views(
-        tiles.cut(picture, tile, stride),
+        tiles.cut(picture, tile, multiple),
         number,
-        lambda parts: restore(tiles.join(parts, size, tile, stride), own, data.fit),
+        own,
+        lambda parts: tiles.join(parts, size, tile, multiple),
     )
 
 
 def _ensemble(
-    members: Sequence[Member], flips: bool, rotations: bool, devices: Sequence[jax.Device]
+    members: Sequence[Member], flips: bool, rotations: bool, devices: Sequence[jax.Device], arrays: int
 ) -> Callable[[np.ndarray], jax.Array]:
-    """Return the function from a batch (B, H, W, C) uint8 to probabilities, the mean over members, flips and turns."""
+    """Return the function from a batch (B, H, W, C) uint8 to `arrays` arrays, (B, arrays, H, W, num_classes) float32.
+
+    The first has probabilities, the mean over members, flips and turns. The second has the number of members that vote
+    for a class, the third the deviation between members; both need two members.
+    """
     everywhere, shared = (distributed.sharding(devices, spec) for spec in (PartitionSpec(), PartitionSpec("batch")))
-    weights = [distributed.put(member.weights, everywhere) for member in members]
-    step = members[0].step(devices[0].platform)
+    steps = {model: first.step(devices[0].platform) for model, first in _by_model(members).items()}
+    # The weights and the step of each member: those of one model share a compiled program.
+    placed = [(distributed.put(member.weights, everywhere), steps[member.model]) for member in members]
+    of_model = {member.model: each for member, each in zip(members, placed, strict=True)}
+    threshold = members[0].rule.threshold
     quarters, mirrors = range(4) if rotations else range(1), (False, True) if flips else (False,)
     turns = [(quarter, mirror) for quarter in quarters for mirror in mirrors]
     if flips and not rotations:
         turns += [(2, False), (2, True)]  # both flips; half a turn of the mirrored image is the flip upside down
 
     @functools.cache
-    def check(shape: tuple[int, int, int, int]) -> None:  # the step's next call uses the program compiled here
+    def check(shape: tuple[int, int, int, int]) -> None:  # the steps' next calls use the programs compiled here
         images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=shared)
-        if needed := step.lower(weights[0], images).compile().memory_analysis():
-            ends = needed.argument_size_in_bytes + needed.output_size_in_bytes
-            _check_room(needed.temp_size_in_bytes + ends, devices[0], shape[0], shape[1:3])
+        for weights, step in of_model.values():
+            if needed := step.lower(weights, images).compile().memory_analysis():
+                ends = needed.argument_size_in_bytes + needed.output_size_in_bytes
+                _check_room(needed.temp_size_in_bytes + ends, devices[0], shape[0], shape[1:3])
 
     def run(images: np.ndarray) -> jax.Array:
-        total = jnp.zeros(())
+        batches = []
         for quarter, mirror in turns:
             turned = np.rot90(images[:, :, ::-1] if mirror else images, quarter, (1, 2))
             check(turned.shape)
-            batch = distributed.put(np.ascontiguousarray(turned), shared)
-            for member in weights:
-                back = jnp.rot90(step(member, batch), -quarter, (1, 2))
-                total = total + (back[:, :, ::-1] if mirror else back)
-        return total / (len(turns) * len(weights))
+            batches.append(distributed.put(np.ascontiguousarray(turned), shared))
+        total = votes = mean = squares = jnp.zeros(())
+        for number, (weights, step) in enumerate(placed, 1):
+            own = jnp.zeros(())
+            for batch, (quarter, mirror) in zip(batches, turns, strict=True):
+                back = jnp.rot90(step(weights, batch), -quarter, (1, 2))
+                own = own + (back[:, :, ::-1] if mirror else back)
+            total = total + own
+            if arrays > 1:
+                votes = disagreement.voted(votes, own / len(turns), threshold)
+            if arrays > 2:
+                mean, squares = disagreement.welford(mean, squares, own / len(turns), number)
+        found = [total / (len(turns) * len(placed)), votes]
+        found += [jnp.sqrt(squares / (len(placed) - 1))] if arrays > 2 else []
+        return jnp.stack(found[:arrays], axis=1)
 
     return run
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -238,22 +239,38 @@ def _read(folder: Path, run: Run) -> Trained:
     )
 
 
+def names(model: str) -> tuple[str, ...]:
+    """Return the models that a text such as "unet,sharp_unet" names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in model.split(",") if name.strip()))
+
+
+def described(runs: Sequence[Trained]) -> str:
+    """Say what predicts: "unet/repeat0-fold0", "5 runs of unet", or "5 runs of unet and 5 of sharp_unet"."""
+    if len(runs) == 1:
+        return runs[0].name
+    counts = [f"{count} of {model}" for model, count in Counter(run.model for run in runs).items()]
+    first = counts[0].replace(" of ", " run of " if counts[0].startswith("1 ") else " runs of ", 1)
+    *most, last = [first, *counts[1:]]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[Trained]:
     """Read the run in the folder `path`, or all finished runs of the sweep in `path` whose mean predicts.
 
     Args:
         path: a run's folder or a workdir.
-        model: the model's name; needed where the sweep has finished runs of several. Or "chosen", for the ensemble of
-            the sweep's choice.json.
+        model: the model's name, or several with commas between them; needed where the sweep has finished runs of
+            several. Or "chosen", for the ensemble of the sweep's choice.json.
         plain: leave choice.json unread: masks follow the threshold of the config.
 
     Raises:
         InputError: if nothing is finished, if `model` is needed or is another than the run's, and as `load`.
     """
     path = Path(path).expanduser()
+    wanted = names(model)
     if not (path / CONFIG).exists():
         one = load(path, plain=plain)
-        if model not in ("", one.model):
+        if wanted not in ((), (one.model,)):
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
         return [one]
     sweep = description.read(path)
@@ -280,10 +297,13 @@ def _networks(path: Path, model: str, known: Sequence[str]) -> list[str]:
     """
     if not known:
         raise InputError(f"{path} has no finished run yet: wait for one")
-    if (model or known[0]) not in known or (len(known) > 1 and not model):
-        which = f"no finished run of {model}" if model else f"runs of {len(known)} models"
-        raise InputError(f"{path} has {which}: choose one of {', '.join(known)} as the model")
-    return [model or known[0]]
+    wanted = names(model)
+    missing = [name for name in wanted if name not in known]
+    if missing or (len(known) > 1 and not wanted):
+        which = f"no finished run of {missing[0]}" if missing else f"runs of {len(known)} models"
+        several = ", or several with commas between them" if len(known) > 1 else ""
+        raise InputError(f"{path} has {which}: choose one of {', '.join(known)} as the model{several}")
+    return list(wanted or known)
 
 
 def _choice(folder: Path) -> contents.Choice | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.metrics import IGNORE, Empty
@@ -16,6 +17,7 @@ from sharp_unet_jax.report.table import Table
 
 DISTANCES = {"hd95": "HD95", "assd": "ASSD"}
 PIXEL = (1.0, 1.0)
+FEWEST = 10  # images of a correlation: fewer say little
 
 
 class Case(NamedTuple):
@@ -25,6 +27,7 @@ class Case(NamedTuple):
     group: str
     counts: NDArray[np.int64]  # (classes, 3): intersection, truth, predicted
     distances: tuple[Distances, ...]  # one a foreground class
+    disagreement: tuple[float, ...] = ()  # between the runs that predicted, one a foreground class; () of one run
 
 
 class Estimate(NamedTuple):
@@ -43,6 +46,7 @@ def case(
     predicted: NDArray[np.uint8],
     classes: int,
     spacing: tuple[float, float] = PIXEL,
+    disagreement: tuple[float, ...] = (),
 ) -> Case:
     """Score an image.
 
@@ -53,12 +57,13 @@ def case(
         predicted: labels (H, W).
         classes: background included.
         spacing: see `boundaries.distances`.
+        disagreement: see `Case`.
     """
     found = [
         boundaries.distances(truth == label, predicted == label, truth == IGNORE, spacing)
         for label in range(1, classes)
     ]
-    return Case(name, group, metrics.count(predicted, truth, classes), tuple(found))
+    return Case(name, group, metrics.count(predicted, truth, classes), tuple(found), disagreement)
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def _estimate(values: pd.Series, groups: Sequence[str]) -> Estimate:
 
 
 def per_image(test: Scored) -> pd.DataFrame:
-    """Return a row an image and class: id, group, class, pixel counts, overlaps in 0..1, and distances in `unit`."""
+    """Return a row an image and class: id, group, pixel counts, overlaps, distances in `unit`, and disagreement."""
     overlaps = metrics.overlaps(np.stack([one.counts for one in test.cases]), empty=test.empty)
     nothing = Distances("", np.nan, np.nan)  # of the background
     rows = []
@@ -148,7 +153,9 @@ def per_image(test: Scored) -> pd.DataFrame:
             row |= dict(zip(("intersection", "truth", "predicted"), map(int, one.counts[label]), strict=True))
             row["pixels"] = int(one.counts[:, 1].sum())
             row |= {overlap: values[number, label] for overlap, values in overlaps.items()}
-            rows.append(row | (one.distances[label - 1] if label else nothing)._asdict() | {"unit": test.unit})
+            row |= (one.distances[label - 1] if label else nothing)._asdict() | {"unit": test.unit}
+            row["disagreement"] = one.disagreement[label - 1] if label and one.disagreement else np.nan
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -162,11 +169,37 @@ def scores(test: Scored) -> dict[str, Any]:
         | {"outcomes": test.outcomes(labels), "pooled": test.pooled(labels)}
         for scope, labels in test.scopes.items()
     }
+    if foretold := foretelling(test):
+        found["disagreement"] = foretold._asdict()
     if test.grouped:
         groups = test.by_group(test.scopes[found["headline"]])
         found["by_group"] = {str(group): row.to_dict() for group, row in groups.iterrows()}
         found["over_groups"] = {name: each._asdict() for name, each in over_groups(groups).items()}
     return found
+
+
+class Foretelling(NamedTuple):
+    """Relation between the disagreement of runs and the Jaccard: does it tell which images have bad masks?"""
+
+    spearman: float  # correlation of its rank with that of the headline's Jaccard, from -1 to 1
+    images: int
+
+
+def foretelling(test: Scored) -> Foretelling | None:
+    """Return how disagreement and Jaccard are related.
+
+    An image's disagreement is the mean over its foreground classes. None for fewer images than `FEWEST`, and where all
+    have the same value.
+    """
+    jaccard = test.by_image(next(iter(test.scopes.values())))["jaccard"].to_numpy()
+    pairs = [
+        (float(np.mean(one.disagreement)), value)
+        for one, value in zip(test.cases, jaccard, strict=True)
+        if one.disagreement and not np.isnan(value)
+    ]
+    if len(pairs) < FEWEST or any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
+        return None
+    return Foretelling(float(stats.spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs))
 
 
 def over_groups(groups: pd.DataFrame) -> dict[str, Estimate]:

@@ -104,6 +104,12 @@ def _reading(test: Scored) -> Iterable[str]:
         + " It says how much the mean would vary with other images such as these, for the same network; it is cut at "
         "0 and 100 %."
     )
+    if foretold := evaluated.foretelling(test):
+        yield (
+            f"**Disagreement.** Spearman's correlation between an image's Jaccard and how much the runs disagree on it "
+            f"is {foretold.spearman:.2f}, n = {foretold.images} images: near -1, the images that the runs disagree on "
+            "are those with the worst masks; near 0, their disagreement tells nothing."
+        )
     yield (
         f"**Empty masks.** An image's class in neither truth nor prediction {EMPTY[test.empty]}. The same holds for "
         "any other 0/0, such as the precision where nothing is predicted. **Pixels** that the true masks do not "

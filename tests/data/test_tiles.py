@@ -17,7 +17,10 @@ def test_tiles_cover_every_pixel_and_begin_at_multiples_of_the_stride(length):
     image = np.random.default_rng(0).random((length, 20, 2)).astype(np.float32)
     parts = list(tiles.cut(image, (32, 16), 16))
     assert {part.shape for part in parts} == {(32, 16, 2)}
-    np.testing.assert_allclose(tiles.join(parts, image.shape[:2], (32, 16), 16), image, atol=1e-6)
+    joined = tiles.join(parts, image.shape[:2], (32, 16), 16)
+    np.testing.assert_allclose(joined, image, atol=1e-6)
+    both = tiles.join([np.stack([part, 2 * part]) for part in parts], image.shape[:2], (32, 16), 16)
+    np.testing.assert_array_equal(both, [joined, 2 * joined])
 
 
 def test_tiles_come_row_by_row_and_mirror_the_image_at_its_edge():

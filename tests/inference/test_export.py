@@ -77,7 +77,8 @@ def test_too_little_memory_is_no_fault_of_the_network(convert, monkeypatch):
 
 @pytest.mark.parametrize("num_classes", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_stablehlo_of_an_ensemble_in_a_process_without_this_project(num_classes, tmp_path):
-    runs = [fresh_run(num_classes=num_classes, channels=1, seed=seed) for seed in (0, 1)]
+    networks = ("sharp_unet", "unet")  # twins, with the same weights by name
+    runs = [fresh_run(name, num_classes=num_classes, channels=1, seed=seed) for seed, name in enumerate(networks)]
     (tmp_path / "model").write_bytes(export.to_stablehlo(runs))
     given = images((31, 17), 1)
     np.save(tmp_path / "images.npy", given)
@@ -187,20 +188,21 @@ def run_card(card, folder, monkeypatch, **names):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("form", "fields", "resolution", "channels", "num_classes"),
+    ("form", "second", "fields", "resolution", "channels", "num_classes"),
     [
-        ("onnx", {}, "the images' resolution", 3, 1),
-        ("stablehlo", {"scale": 0.5}, "0.5 times the images' resolution", 1, 3),
-        pytest.param("onnx", {"spacing": 0.5}, "0.5 mm a pixel", 5, 4, marks=pytest.mark.slow),
+        ("onnx", "sharp_normed", {}, "the images' resolution", 3, 1),
+        ("stablehlo", "sharp_unet", {"scale": 0.5}, "0.5 times the images' resolution", 1, 3),
+        pytest.param("onnx", "sharp_unet", {"spacing": 0.5}, "0.5 mm a pixel", 5, 4, marks=pytest.mark.slow),
     ],
 )
 def test_the_card_of_runs_on_crops_predicts_whole_images(
-    form, fields, resolution, channels, num_classes, tmp_path, monkeypatch
+    form, second, fields, resolution, channels, num_classes, tmp_path, monkeypatch, normed
 ):
-    """At the resolution of training: `spacing` and `scale` are applied before."""
+    """At the resolution of training: `spacing` and `scale` are applied before. The strides of two networks differ."""
     options = {"fit": "crop", "channels": channels, "num_classes": num_classes}
-    rule = Rule(0.45, smallest=200)
-    runs = [replace(with_data(fresh_run(seed=seed, **options), **fields), chosen=rule) for seed in (0, 1)]
+    networks, rule = ("sharp_unet", second), Rule(0.45, smallest=200)
+    fresh = (fresh_run(name, seed=seed, **options) for seed, name in enumerate(networks))
+    runs = [replace(with_data(run, **fields), chosen=rule) for run in fresh]
     (tmp_path / "model").write_bytes({"onnx": export.to_onnx, "stablehlo": export.to_stablehlo}[form](runs))
     record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
     card = model_card.write(runs, form, "model", [record] * 2, "")
@@ -215,6 +217,7 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
     assert f"(N, 16, 24, {channels}), N free: tiles at {resolution}." in card
     assert (f"Images are resized to {resolution} (bilinear) before" in card) == bool(fields)
     said = export.describe(runs)
+    assert said["model"] == ", ".join(dict.fromkeys(networks))
     assert (said["fit"], said["size"], said["resolution"]) == ("crop", "16x24", resolution)
 
 

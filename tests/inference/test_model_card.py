@@ -73,6 +73,16 @@ def test_a_workdir(sweep, tmp_path):
     assert (network, sharp) == ("Ronneberger et al. 2015", "Zunair & Ben Hamza 2021")
 
 
+def test_several_networks(sweep, tmp_path):
+    text = card(sweep, tmp_path, "stablehlo", "--model=sharp_unet,unet")
+    assert text.startswith("# unet and sharp_unet trained on isic2018/task1 ")
+    assert [run for run, *_ in rows(text)] == [f"{m}/repeat0-fold{k}" for k in (0, 1) for m in ("unet", "sharp_unet")]
+    assert re.findall(r"(?:Network|Sharp blocks): (.+?), <https://", text) == [
+        "Ronneberger et al. 2015",
+        "Zunair & Ben Hamza 2021",
+    ]
+
+
 def test_a_network_of_ones_own_cites_nothing(done, tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "unet", MODELS["unet"]._replace(paper=""))
     assert "Network:" not in card(done / "runs/unet/repeat0-fold0", tmp_path, "safetensors")

@@ -11,6 +11,7 @@ from sharp_unet_jax.inference import predict, trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.training import compile
 from tests.edits import edit, follow
+from tests.inference.test_export import fresh_run
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_models"),
@@ -89,6 +90,48 @@ def test_an_ensemble_is_the_mean_of_its_members(finished, dataset):
     each = [member.probabilities(dataset.images[:1])[0] for member in members]
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
     assert np.abs(each[0] - each[1]).max() > 1e-3
+
+
+def test_an_ensemble_of_several_networks_gives_each_run_its_own(finished, dataset):
+    """The twins have the same weights by name: the step of the other would run, and predict something else."""
+    members = trained.load_all(finished, "sharp_unet, unet")
+    assert [member.name for member in members] == [
+        f"{model}/repeat0-fold{fold}" for fold in range(2) for model in ("unet", "sharp_unet")
+    ]
+    image, alone = (
+        np.kron(dataset.images[0], np.ones((2, 1, 1), np.uint8)),
+        trained.load_all(finished, "unet,sharp_unet"),
+    )
+    for options in ({}, {"flips": True}, {"tile": (16, 24), "devices": jax.devices()[:2]}):
+        (found,) = predict.predict(members, [image], **options)
+        each = [next(predict.predict(member, [image], **options)) for member in alone]
+        np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+    used = [member.step("cpu")._cache_size() for member in members]
+    assert used[0] == used[1] > 0, "the first run of each network serves the others"
+    assert used[2:] == [0, 0]
+
+
+def test_tiles_suit_the_strides_of_all_networks(normed, monkeypatch):
+    """The strides are 2 and 4."""
+    members = [fresh_run("unet", fit="crop"), fresh_run(normed, fit="crop")]
+    assert [member.stride for member in members] == [2, 4]
+    cuts, cut = [], predict.tiles.cut
+    monkeypatch.setattr(predict.tiles, "cut", lambda image, *place: cuts.append(place) or cut(image, *place))
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    for runs in (members, members[::-1]):
+        (found,) = predict.predict(runs, [image], tile=(6, 5))
+        each = [next(predict.predict(member, [image], tile=(8, 8))) for member in members]
+        np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+        assert [cuts[0], *cuts[1:]] == [((8, 8), 4), ((8, 8), 2), ((8, 8), 4)]
+        cuts.clear()
+
+
+def test_the_memory_of_every_network_is_checked(finished, dataset, monkeypatch):
+    members = trained.load_all(finished, "unet,sharp_unet")
+    needed = []
+    monkeypatch.setattr(predict, "_check_room", lambda size, *_: needed.append(size))
+    next(predict.predict(members, dataset.images[:1]))
+    assert len(needed) == 3, "the pixels, and a program for each network"
 
 
 @pytest.mark.parametrize(("flips", "rotations", "count"), [(True, False, 4), (False, True, 4), (True, True, 8)])

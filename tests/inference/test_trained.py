@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -60,6 +61,16 @@ def test_running_statistics_channels_and_classes_come_back(tmp_path, normed):
     np.testing.assert_array_equal(np.round(255 * run.probabilities(images)).astype(np.uint8), expected)
 
 
+def test_what_predicts_is_said_in_words():
+    runs = [SimpleNamespace(name=f"{model}/a", model=model) for model in ("u", "s", "u", "s", "s", "t")]
+    assert trained.described(runs[:1]) == "u/a"
+    assert trained.described(runs[:3:2]) == "2 runs of u"
+    assert trained.described(runs[:3]) == "2 runs of u and 1 of s"
+    assert trained.described(runs[1:4]) == "2 runs of s and 1 of u"
+    assert trained.described(runs[-2:]) == "1 run of s and 1 of t"
+    assert trained.described(runs) == "2 runs of u, 3 of s and 1 of t"
+
+
 def other_digest(run):
     edit_record(run / "record.json", weights_sha256="0" * 64)
 
@@ -108,11 +119,20 @@ def test_a_model_of_a_later_version_is_refused(done):
         trained.load(done / "runs/later_unet/repeat0-fold1")
 
 
-def test_the_runs_of_one_model_are_chosen(finished, tmp_path):
-    with pytest.raises(InputError, match="runs of 2 models: choose one of unet, sharp_unet"):
-        trained.load_all(finished)
-    with pytest.raises(InputError, match="no finished run of ternausnet16"):
-        trained.load_all(finished, "ternausnet16")
+def test_the_runs_of_one_model_or_of_several_are_chosen(finished, tmp_path):
+    for wrong, message in (
+        ("", "runs of 2 models: choose one of unet, sharp_unet as the model, or several with commas between them"),
+        (" ,", "runs of 2 models"),
+        ("ternausnet16", "no finished run of ternausnet16: choose one of unet"),
+        ("unet,ternausnet16", "no finished run of ternausnet16: choose one of unet"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            trained.load_all(finished, wrong)
+        assert "\n" not in str(caught.value)
+    assert [run.model for run in trained.load_all(finished, " sharp_unet,sharp_unet")] == ["sharp_unet"] * 2
+    with pytest.raises(InputError, match="is a run of unet, not of unet,sharp_unet"):
+        trained.load_all(finished / "runs/unet/repeat0-fold0", "unet,sharp_unet")
+    assert trained.load_all(finished / "runs/unet/repeat0-fold0", "unet")[0].model == "unet"
     with pytest.raises(InputError, match="is a run of unet, not of sharp_unet"):
         trained.load_all(finished / "runs/unet/repeat0-fold0", "sharp_unet")
     with pytest.raises(InputError, match="is no run"):

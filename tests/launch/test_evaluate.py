@@ -1,10 +1,12 @@
 """The command: the figures of scikit-learn on the written masks, and each refusal in one line."""
 
+import argparse
 import csv
 import dataclasses
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -46,7 +48,7 @@ def write(folder, *, classes=2, values=(0, 255), n=4):
     data.masks[0] = 0
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
-    for name, image, mask in zip("abcdefgh", data.images, data.masks, strict=False):
+    for name, image, mask in zip("abcdefghijkl", data.images, data.masks, strict=False):
         Image.fromarray(image).save(folder / f"images/{name}.png")
         Image.fromarray(np.array(values, np.uint8)[mask]).save(folder / f"masks/{name}.png")
     return folder
@@ -109,6 +111,8 @@ def test_a_workdir_is_scored_as_an_ensemble_and_by_default_beside_its_runs(finis
     found = json.loads((output / "scores.json").read_text())
     assert list(found["weights_sha256"]) == ["unet/repeat0-fold0", "unet/repeat0-fold1"]
     assert found["what"]["predicted by"] == "the mean probability of 2 runs of unet"
+    assert "Disagreement" not in (output / "evaluation.html").read_text(), "four images are too few"
+    assert "disagreement" not in found
     before = {path.name: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     (output / "masks/old.png").touch()
     evaluate.run(given, console)
@@ -141,6 +145,28 @@ def test_the_rule_of_choice_json_and_the_options_are_applied_and_said(done, held
     assert plain["rule"] == Rule(0.5)._asdict()
     assert plain["what"]["decision"] == "foreground where the probability is above 0.5"
     assert console.export_text().count(f"\nmasks by choice.json: {words}\n") == 1
+
+
+def test_the_page_says_whether_disagreement_tells_bad_masks(finished, tmp_path, console):
+    """The number of an image is that of `launch.predict`, and its correlation with the Jaccard that of ranks."""
+    folder, models = write(tmp_path / "many", n=12), "--model=unet,sharp_unet"
+    evaluate.run([f"--run={finished}", models, *arguments(folder, output=tmp_path / "e")], console)
+    facts = json.loads((tmp_path / "e/scores.json").read_text())
+    assert facts["what"]["predicted by"] == "the mean probability of 2 runs of unet and 2 of sharp_unet"
+    beside = evaluate._default(
+        argparse.Namespace(run=finished, model="unet, sharp_unet"), [None], SimpleNamespace(name="many")
+    )
+    assert beside == finished / "evaluation-many-unet-sharp_unet"
+    assert predict.run([f"--run={finished}", models, str(folder / "images"), str(tmp_path / "p")], console) == 0
+    areas = pd.read_csv(tmp_path / "p/areas.csv").set_index("input")["disagreement"]
+    found = rows(tmp_path / "e").xs("square", level="class")
+    np.testing.assert_allclose(found["disagreement"], areas, atol=1e-4)
+    assert rows(tmp_path / "e").xs("background", level="class")["disagreement"].isna().all()
+    rho = found["disagreement"].rank().corr(found["jaccard"].rank())
+    assert facts["disagreement"] == {"spearman": pytest.approx(rho), "images": 12}
+    assert (
+        f"how much the runs disagree on it is {rho:.2f}, n = 12 images" in (tmp_path / "e/evaluation.html").read_text()
+    )
 
 
 def test_masks_of_any_program_have_the_same_figures(finished, held_out, tmp_path, console):

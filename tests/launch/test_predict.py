@@ -1,6 +1,7 @@
 """The command: masks of every format, nothing predicted twice, and no file that stops the others."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from launch import predict
 from launch.prediction import areas, pipeline
 from sharp_unet_jax import cleaning, decision
 from sharp_unet_jax.advice import memory
+from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict as predictor
@@ -85,6 +87,48 @@ def test_masks_of_a_folder(finished, inputs, tmp_path, console, dataset):
     ]
     assert int(rows[2]["pixels"]) == mask.sum()
     assert "5 images in" in console.export_text()
+
+
+def test_the_disagreement_of_several_networks(finished, tmp_path, console, dataset):
+    """A volume, its map with the same affine, and the numbers of its slices: against NumPy on each run's own masks."""
+    pictures = np.stack([np.kron(one[..., 0], np.ones((2, 2), np.uint8)) for one in dataset.images[:2]], axis=-1)
+    volume = nibabel.Nifti1Image(pictures.transpose(1, 0, 2), np.diag([-0.5, -0.5, 3, 1]))
+    nibabel.save(volume, tmp_path / "v.nii.gz")
+    arguments = [f"--run={finished}", "--model=unet,sharp_unet", str(tmp_path / "v.nii.gz"), str(tmp_path / "out")]
+    assert predict.run(arguments, console) == 0
+    before = table(tmp_path / "out")
+    assert predict.run([*arguments[:2], "--disagreement", "--probabilities", *arguments[2:]], console) == 0
+    assert table(tmp_path / "out") == before, "it is in the table without being asked for"
+    said = console.export_text()
+    assert "1 inputs, 0 of them done before; by 2 runs of unet and 2 of sharp_unet, trained on squares" in said
+    members = load_all(finished, "unet,sharp_unet")
+    small = np.stack([resize_image(pictures[..., n : n + 1], (16, 24), "stretch") for n in range(2)])
+    each = np.stack([member.probabilities(np.repeat(small, 3, axis=-1)) for member in members])
+    expected = [restore(one.std(axis=0, ddof=1), (32, 48), "stretch") for one in each.swapaxes(0, 1)]
+    found = nibabel.load(tmp_path / "out/disagreement/v.nii.gz")
+    np.testing.assert_array_equal(found.affine, volume.affine)
+    assert found.get_data_dtype() == np.float32
+    np.testing.assert_allclose(
+        np.asarray(found.dataobj), np.concatenate(expected, axis=-1).transpose(1, 0, 2), atol=1e-6
+    )
+    assert tifffile.imread(tmp_path / "out/disagreement_overlays/v.tif").shape == (2, 32, 48, 3)
+    for row, masks in zip(before, (each[..., 0] > 0.5).swapaxes(0, 1), strict=True):
+        pairs = list(itertools.combinations(masks, 2))
+        apart, both = (
+            sum(f(a, b) for a, b in pairs) for f in (lambda a, b: (a ^ b).sum(), lambda a, b: (a + 0 + b).sum())
+        )
+        assert float(row["disagreement"]) == pytest.approx(apart / both, abs=1e-4)
+        assert 0 < float(row["disagreement"]) < 1
+
+
+def test_one_run_has_no_disagreement(finished, inputs, tmp_path, console):
+    arguments = [f"--run={finished / 'runs/unet/repeat0-fold0'}", str(inputs / "a.png"), str(tmp_path / "out")]
+    with pytest.raises(InputError, match="--disagreement is between runs, and unet/repeat0-fold0 is one") as caught:
+        predict.run(["--disagreement", *arguments], console)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert predict.run(arguments, console) == 0
+    assert [row["disagreement"] for row in table(tmp_path / "out")] == [""]
 
 
 def test_what_is_done_is_not_done_again(finished, inputs, tmp_path, console, monkeypatch):

@@ -1,6 +1,7 @@
 """Scores of a test set: distances in mm, what has no score, averages by image, by group and by pixel."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sharp_unet_jax import metrics
@@ -48,6 +49,31 @@ def test_an_interval_is_that_of_groups_and_of_images_without_groups():
         assert found[:4] == pytest.approx((np.mean(values), max(0, low), min(1, high), 6))
     one_group = scored(pairs, ["a"] * 6).estimates([1])["jaccard"]
     assert np.isnan([one_group.low, one_group.high]).all()
+
+
+def test_disagreement_foretells_the_jaccard_by_spearmans_correlation():
+    rng = np.random.default_rng(0)
+    values = rng.random((12, 2)).round(1)  # with ties
+    truths = [square(4, 4) + square(9, 9, label=2) for _ in values]
+    moved = [square(4, 4 + n % 5) + square(9, 9 - n % 3, label=2) for n in range(12)]
+    cases = [
+        evaluated.case(f"i{n}", "g", *pair, 3, disagreement=tuple(values[n]))
+        for n, pair in enumerate(zip(truths, moved, strict=True))
+    ]
+    test = Scored(cases, ("ground", "one", "two"), "one")
+    jaccard = test.by_image([0, 1, 2])["jaccard"]
+    expected = pd.Series(values.mean(axis=1)).rank().corr(jaccard.rank())
+    found = evaluated.foretelling(test)
+    assert found == (pytest.approx(expected), 12)
+    assert evaluated.scores(test)["disagreement"] == {"spearman": found.spearman, "images": 12}
+    table = evaluated.per_image(test).set_index(["id", "class"])["disagreement"]
+    assert [table["i3", name] for name in ("one", "two")] == values[3].tolist()
+    assert np.isnan(table["i3", "ground"])
+    assert evaluated.foretelling(Scored(cases[:9], test.classes, "one")) is None, "too few images"
+    same = [one._replace(disagreement=(0.5, 0.5)) for one in cases]
+    assert evaluated.foretelling(Scored(same, test.classes, "one")) is None, "no ranks"
+    alone = [one._replace(disagreement=()) for one in cases]
+    assert "disagreement" not in evaluated.scores(Scored(alone, test.classes, "one"))
 
 
 def test_groups_and_pixels_weigh_images_otherwise():

@@ -38,6 +38,11 @@ def test_a_nifti_is_seen_alike_however_its_axes_are_stored(tmp_path, rng, axes):
     assert mask.get_data_dtype() == np.uint8
     nifti.write_probabilities(tmp_path / "p.nii.gz", rng.random((5, 6, 7, 3), np.float32), stack, CLASSES)
     assert nibabel.load(tmp_path / "p.nii.gz").shape == (*stored.shape, 3)
+    values = rng.random((5, 6, 7), np.float32)
+    nifti.write_map(tmp_path / "d.nii.gz", values, stack)
+    back = nifti.read([tmp_path / "d.nii.gz"])
+    np.testing.assert_array_equal(back.pictures[..., 0], values)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "d.nii.gz").affine, stored.affine)
 
 
 def test_a_nifti_that_does_not_say_where_it_lies_is_taken_as_stored(tmp_path, rng):

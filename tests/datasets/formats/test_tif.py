@@ -355,6 +355,8 @@ def test_a_tif_mask_has_the_pages_and_a_palette(tmp_path, rng):
     probabilities = rng.random((3, 6, 8, 3), np.float32)
     tif.write_probabilities(tmp_path / "p.tif", probabilities, tif.Stack(labels), CLASSES)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "p.tif")[3:6], np.moveaxis(probabilities[1], -1, 0))
+    tif.write_map(tmp_path / "d.tif", probabilities[..., 0], tif.Stack(labels))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "d.tif"), probabilities[..., 0])
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,22 @@ def test_a_row_for_each_slice_and_class_but_the_background():
     labels[0, 0] = 1
     labels[1] = [[1, 1, 2, 0], [1, 0, 0, 0]]
     assert areas.rows("a", labels, CLASSES, 0.5) == [
-        ("a", "0", "lung", "4", "0.500000", "2.0000", "", "2"),
-        ("a", "0", "lesion", "0", "0.000000", "0.0000", "", "2"),
-        ("a", "1", "lung", "3", "0.375000", "1.5000", "", "2"),
-        ("a", "1", "lesion", "1", "0.125000", "0.5000", "", "2"),
+        ("a", "0", "lung", "4", "0.500000", "2.0000", "", "", "2"),
+        ("a", "0", "lesion", "0", "0.000000", "0.0000", "", "", "2"),
+        ("a", "1", "lung", "3", "0.375000", "1.5000", "", "", "2"),
+        ("a", "1", "lesion", "1", "0.125000", "0.5000", "", "", "2"),
     ]
     for unknown in (None, math.nan):
-        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [("a", "0", "lung", "4", "0.500000", "", "", "1")]
+        assert areas.rows("a", labels[:1], CLASSES[:2], unknown) == [
+            ("a", "0", "lung", "4", "0.500000", "", "", "", "1")
+        ]
+
+
+def test_a_row_has_the_disagreement_of_its_slice_and_class():
+    labels = np.zeros((2, 2, 4), np.uint8)
+    found = areas.rows("a", labels, CLASSES, None, "note", [(0.25, 1.0), (0.0, 0.123456)])
+    assert [row[6:] for row in found] == [(value, "note", "2") for value in ("0.2500", "1.0000", "0.0000", "0.1235")]
+    assert [row[6] for row in areas.rows("a", labels, CLASSES, None, "note", [(), ()])] == [""] * 4
 
 
 @pytest.fixture
@@ -42,7 +51,7 @@ def inputs(*names):
 
 def rows(name, pixels="1", slices=1):
     return [
-        (name, str(number), label, pixels, "0.5", "", "", str(slices))
+        (name, str(number), label, pixels, "0.5", "", "", "", str(slices))
         for number in range(slices)
         for label in CLASSES[1:]
     ]
@@ -58,19 +67,23 @@ def written(output, *names):
     return (output.folder / "areas.csv").read_bytes()
 
 
-def test_rows_of_a_version_without_notes_stay(output):
+@pytest.mark.parametrize("missing", [("disagreement", "note"), ("disagreement",)])
+def test_rows_of_a_version_with_fewer_columns_stay(output, missing):
     (output.folder / "masks/a.png").write_bytes(b"mask")
-    old = [(*row[:6], row[7]) for row in (areas.COLUMNS, *rows("a"), *rows("elsewhere"))]
+    kept = [areas.COLUMNS.index(name) for name in areas.COLUMNS if name not in missing]
+    note = "" if "note" in missing else "bright"
+    now = [(*row[:7], note, row[8]) for row in rows("a") + rows("elsewhere")]
+    old = [[row[at] for at in kept] for row in (areas.COLUMNS, *now)]
     (output.folder / "areas.csv").write_text("".join(",".join(row) + "\n" for row in old))
     assert areas.sort(output, inputs("a"), CLASSES) == {"a"}
     with open(output.folder / "areas.csv", newline="") as file:
-        assert [tuple(row) for row in csv.reader(file)] == [areas.COLUMNS, *rows("elsewhere"), *rows("a")]
+        assert [tuple(row) for row in csv.reader(file)] == [areas.COLUMNS, *now[2:], *now[:2]]
 
 
 def lines(output):
     with open(output.folder / "areas.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         head, *rest = csv.reader(file)
-    assert head == ["input", "slice", "class", "pixels", "share", "mm2", "note", "slices"]
+    assert head == ["input", "slice", "class", "pixels", "share", "mm2", "disagreement", "note", "slices"]
     return list(map(tuple, rest))
 
 
@@ -118,12 +131,12 @@ def test_what_cannot_be_the_table_is_refused_before_it_is_read(output):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"b,1,lung,1,0.5,,,2\n", b""),
-        (b"b,1,lung,1,0.5,,,2\n", b"b,1,lung,1,0.5\n"),
-        (b"b,1,lung,1,0.5,,,2\n", b"b,1,lung,1,0.5,,,3\n"),
-        (b"b,1,lung,1,0.5,,,2\n", b"b,1,liver,1,0.5,,,2\n"),
-        (b"b,1,lung,1,0.5,,,2\n", b"b,\xff\x00,lung,1,0.5,,,2\n"),
-        (b"b,1,lung,1,0.5,,,2\n", b"b,1,lung,1,0.5,,,2\nb,2,lung,1,0.5,,,2\n"),
+        (b"b,1,lung,1,0.5,,,,2\n", b""),
+        (b"b,1,lung,1,0.5,,,,2\n", b"b,1,lung,1,0.5\n"),
+        (b"b,1,lung,1,0.5,,,,2\n", b"b,1,lung,1,0.5,,,,3\n"),
+        (b"b,1,lung,1,0.5,,,,2\n", b"b,1,liver,1,0.5,,,,2\n"),
+        (b"b,1,lung,1,0.5,,,,2\n", b"b,\xff\x00,lung,1,0.5,,,,2\n"),
+        (b"b,1,lung,1,0.5,,,,2\n", b"b,1,lung,1,0.5,,,,2\nb,2,lung,1,0.5,,,,2\n"),
         (b"b,0,lung", b'"b,0,lung'),  # it goes on to the end of the table
         (b"b,0,lung", b'"' + 200_000 * b"b"),
     ],

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from datasets.formats import nifti, picture, tif
+from datasets.formats import dicom, nifti, picture, tif
 from datasets.formats.search import Input
 from launch.prediction import output
 from launch.prediction.output import Output
@@ -35,8 +35,13 @@ def one(tmp_path):
 
 
 def test_each_format_has_its_files(tmp_path):
-    extras = ("probabilities", "overlays")
-    for family, suffixes in ((picture, "png tif png"), (tif, "tif tif tif"), (nifti, "nii.gz nii.gz tif")):
+    extras = ("probabilities", "overlays", "disagreement", "disagreement_overlays")
+    for family, suffixes in (
+        (picture, "png tif png tif png"),
+        (tif, "tif tif tif tif tif"),
+        (nifti, "nii.gz nii.gz tif nii.gz tif"),
+        (dicom, "dcm dcm tif tif tif"),
+    ):
         found = output.paths(Output(tmp_path, extras), Input("x/a", (), family))
         kinds = zip(("masks", *extras), suffixes.split(), strict=True)
         assert found == [tmp_path / kind / f"x/a.{suffix}" for kind, suffix in kinds]

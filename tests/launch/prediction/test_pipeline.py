@@ -15,6 +15,7 @@ from launch.prediction.output import Output
 from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference.predict import Prediction
 
 RUN = SimpleNamespace(
     dataset="squares",
@@ -102,6 +103,33 @@ def test_inputs_end_in_their_order_with_all_their_files(folder, tmp_path):
     assert sorted((row[0], row[1], row[3]) for row in rows) == sorted(
         [(str(n), "0", str(n)) for n in range(1, 10)] + [("10", str(page), "20") for page in range(3)]
     )
+
+
+def test_the_disagreement_of_several_runs_is_written(folder, tmp_path, monkeypatch):
+    asked = []
+
+    def predict(members, images, *, maps, spacings, devices):
+        asked.append((len(members), maps))
+        for image, _ in zip(images, spacings, strict=True):
+            light = image.astype(np.float32) / 255
+            yield Prediction(light, (float(light.max()) / 2,), light / 4 if maps else None)
+
+    monkeypatch.setattr(pipeline.predict, "with_disagreement", predict)
+    extras = ("disagreement", "disagreement_overlays")
+    inputs = search.find([str(folder)])
+    for maps in (False, True):
+        output = Output(tmp_path / f"out{maps}", extras if maps else ())
+        output.folder.mkdir()
+        assert len(list(pipeline.predict_files([RUN, RUN], inputs, output, [], {}))) == 9
+        cells = [line.split(",")[6] for line in (output.folder / "areas.csv").read_text().splitlines()]
+        assert cells == [f"{100 / 255:.4f}"] * 9
+        assert {path.name for path in output.folder.iterdir()} == {"areas.csv", "masks", *output.extras}
+    assert asked == [(2, False), (2, True)]
+    found = tifffile.imread(tmp_path / "outTrue/disagreement/3.tif")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.ravel(), [200 / 255 / 4] * 3 + [0] * 17)
+    picture = np.asarray(Image.open(tmp_path / "outTrue/disagreement_overlays/3.png"))
+    assert (np.ptp(picture, axis=-1) > 0).ravel().tolist() == [True] * 3 + [False] * 17
 
 
 def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path):
