@@ -200,7 +200,7 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
 ):
     """At the resolution of training: `spacing` and `scale` are applied before. The strides of two networks differ."""
     options = {"fit": "crop", "channels": channels, "num_classes": num_classes}
-    networks, rule = ("sharp_unet", second), Rule(0.45, smallest=200)
+    networks, rule = ("sharp_unet", second), Rule(0.45, True, 200)
     fresh = (fresh_run(name, seed=seed, **options) for seed, name in enumerate(networks))
     runs = [replace(with_data(run, **fields), chosen=rule) for run in fresh]
     (tmp_path / "model").write_bytes({"onnx": export.to_onnx, "stablehlo": export.to_stablehlo}[form](runs))
