@@ -4,7 +4,8 @@ Predicts images that no run was trained on, and compares them with their true ma
 overlaps, HD95 and ASSD, by image, by class and by group, with 95 % intervals. With a workdir, the probabilities of all
 its finished runs of a model, or of several models (--model=unet,sharp_unet), are averaged, and the page says whether
 images that the runs disagree on have worse masks. With --predictions=FOLDER, masks that any program wrote are scored
-instead of a run's. Images are read as by launch.predict, true masks as by launch.cv with --config=folder.py.
+instead of a run's. Images are read, predicted and turned into masks as by launch.predict, true masks are read as by
+launch.cv with --config=folder.py.
 
 --output (default: WORKDIR/evaluation-NAME, or evaluation) gets evaluation.html, per_image.csv, scores.json and, of a
 run, masks/. Give the same command again and the folder is replaced as a whole. Exit code 0: all is scored; 1: a file
@@ -19,7 +20,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -34,7 +35,7 @@ from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from launch.evaluation import other_masks, truth
 from launch.evaluation.truth import Truth
-from launch.prediction import output, pipeline
+from launch.prediction import options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
@@ -64,28 +65,32 @@ class Item(NamedTuple):
 def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError, DataError or OSError for what the user can fix."""
     known = _parse(arguments)
-    members: list[Trained] = []
+    members, how = list[Trained](), options.of(known)
     devices = runtime.configure() if known.run else []
     if known.run:
-        members = trained.load_all(known.run, known.model)
+        members = trained.load_all(known.run, known.model, plain=known.plain)
     given = {name: text for name in truth.FIELDS if (text := getattr(known, name)) is not None}
     first = members[0] if members else None
     test = truth.read(truth.settings_of(given, first), first)
     console.print(test.scan.describe())
-    folder = known.output or _default(known, members, test)
+    if first and (rule := options.chosen(first)):
+        console.print(rule)
+    folder = known.output or options.named(_default(known, members, test), known)
     _check(folder, test, known.predictions)
     empty: Empty = first.config.empty if first else known.empty or "one"
-    facts = _facts(test, members, known.predictions, empty)
+    facts = _facts(test, members, known.predictions, empty, how)
     clear_dead(folder.absolute().parent)
     with replacing_folder(folder) as temporary:
         if members:
-            items = list(_predicted(members, test, temporary, devices, console))
+            items = list(_predicted(members, test, temporary, devices, how, console))
         else:
             items = list(_read(test, known.predictions, console))
         items = [one for one in items if one.case.counts[:, 1].any()]  # slices that are not annotated say nothing
         scored = Scored([one.case for one in items], test.classes, empty, "mm" if test.in_mm else "px")
         record = {"test_set": test.name, **evaluated.scores(scored), "what": facts}
         record["weights_sha256"] = {one.name: one.record["weights_sha256"] for one in members}
+        if first:
+            record |= {"options": how, "rule": first.rule._asdict()}
         command = shlex.join(["python", "-m", "launch.evaluate", *arguments])
         write_json(temporary / MARK, {**record, "command": command, "version": sharp_unet_jax.__version__})
         write_text(temporary / "per_image.csv", spreadsheet.csv(evaluated.per_image(scored)))
@@ -113,13 +118,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     empty = "with --predictions: the score of 0/0, such as of a class in neither mask (default: one)"
     parser.add_argument("--empty", choices=tuple(EMPTY), help=empty)
     parser.add_argument("--output", type=paths.path, metavar="FOLDER", help="folder for the scores")
+    options.add(parser)
     known = command_line.parse(parser, arguments)
     if bool(known.run) == bool(known.predictions):
         raise InputError("give one of --run=WORKDIR_OR_RUN, to predict, and --predictions=FOLDER of masks to score")
     if known.run and known.empty:
         raise InputError("--empty: a run has a rule of its own for empty masks, and is scored by it; leave it out")
-    if known.model and not known.run:
-        raise InputError("--model: is for --run; leave it out")
+    if wrong := [name for name in ("model", *options.NAMES) if getattr(known, name) and not known.run]:
+        raise InputError(f"--{wrong[0]}: is for --run; leave it out")
     return known
 
 
@@ -148,7 +154,9 @@ def _check(folder: Path, test: Truth, predictions: Path | None) -> None:
         raise InputError(f"{folder} holds {other[0]}, not written by this command: name another folder as --output")
 
 
-def _facts(test: Truth, members: Sequence[Trained], predictions: Path | None, empty: Empty) -> dict[str, str]:
+def _facts(
+    test: Truth, members: Sequence[Trained], predictions: Path | None, empty: Empty, how: dict[str, Any]
+) -> dict[str, str]:
     """Return what is scored, and by which rules, in words."""
     facts = {"test set": test.scan.describe().rstrip(".")}
     groups, images = len(set(test.group_of)), len(test.scan.names)
@@ -161,8 +169,7 @@ def _facts(test: Truth, members: Sequence[Trained], predictions: Path | None, em
         at = "x".join(map(str, data.size))
         crops = f"crops of {at} (height x width) at {resolution(data)}"
         facts["trained on"] = f"{first.dataset}, " + (crops if data.fit == "crop" else f"images resized to {at}")
-        one_class = f"foreground where the probability is above {first.config.threshold:g}"
-        facts["decision"] = one_class if first.num_classes == 1 else "the most probable class of each pixel"
+        facts |= options.facts(first, how)
     else:
         facts["predicted by"] = f"another program: the masks in {predictions}"
     facts["scored at"] = OWN
@@ -171,7 +178,12 @@ def _facts(test: Truth, members: Sequence[Trained], predictions: Path | None, em
 
 
 def _predicted(
-    members: Sequence[Trained], test: Truth, folder: Path, devices: Sequence[jax.Device], console: Console
+    members: Sequence[Trained],
+    test: Truth,
+    folder: Path,
+    devices: Sequence[jax.Device],
+    how: dict[str, Any],
+    console: Console,
 ) -> Iterator[Item]:
     """Predict all images, write their masks to `folder`/masks, and yield what is scored."""
     out, number_of = Output(folder), {pair.id: number for number, pair in enumerate(test.scan.pairs)}
@@ -185,7 +197,7 @@ def _predicted(
         one.family.write_masks(path, predicted.labels, stack, test.classes)
         return items, note
 
-    outcomes = pipeline.predict_files(members, inputs, out, devices, {}, score)
+    outcomes = pipeline.predict_files(members, inputs, out, devices, how, score)
     with contextlib.closing(outcomes):
         for one, outcome in track(console, "predicting")(outcomes, len(inputs)):
             if isinstance(outcome, (DataError, InputError)) and one.where not in str(outcome):

@@ -3,8 +3,9 @@
 stablehlo (for JAX alone, on CPU, CUDA and TPU) and onnx (for onnxruntime) take uint8 images of any size and number and
 return masks and probabilities: resizing, scaling and the threshold are inside. Of runs on crops they take tiles as
 large as the crops; the model card has the loop over the tiles of an image. safetensors holds the weights of one run.
-With a workdir, the probabilities of all its finished runs of a model, or of several models (--model=unet,sharp_unet),
-are averaged. FILE.md, a model card, is written beside it. Exit code 0: done; 1: the input is wrong.
+If the workdir has a choice.json, by launch.choose, the threshold is that of its rule, and the card has the rest of it.
+With a workdir, the probabilities of all its finished runs of a model, or of several models (--model=unet,sharp_unet, or
+--model=chosen), are averaged. FILE.md, a model card, is written beside it. Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from rich.console import Console
 import datasets
 from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
+from launch.prediction import options
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, model_card
 from sharp_unet_jax.inference.trained import Trained, described, load_all
@@ -29,13 +31,14 @@ def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet"
+    model = "the model, if the workdir has several; or several: unet,sharp_unet; or chosen, by launch.choose"
     parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--plain", action="store_true", help=options.PLAIN)
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = command_line.parse(parser, arguments)
     runtime.configure()
-    runs = load_all(known.run, known.model)
+    runs = load_all(known.run, known.model, plain=known.plain)
     if known.format == "safetensors" and len(runs) > 1:
         folder = f"{known.run}/runs/{runs[0].name}"
         raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")
@@ -55,7 +58,8 @@ def run(arguments: Sequence[str], console: Console) -> None:
         temporary.write_bytes(file)
         write_text(card, text)
     mean = f", the mean of {described(runs)}" if len(runs) > 1 else ""
-    console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}; see {card.name}", soft_wrap=True)
+    rule = f"; {said}" if (said := options.chosen(runs[0])) else ""
+    console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}{rule}; see {card.name}", soft_wrap=True)
 
 
 def _card(runs: Sequence[Trained], file_format: str, output: Path) -> str:

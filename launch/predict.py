@@ -7,14 +7,14 @@ that are channels (data.channel_files), such files are one image. With a workdir
 runs of a model, or of several models (--model=unet,sharp_unet), are averaged, and areas.csv says how much the runs
 disagree. Give the same command again to go on: inputs whose files and rows in areas.csv are there are skipped. A file
 that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the training are noted. The
-rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they are stored. Exit code
-0: all is done; 1: an input failed, or the command is wrong; 130: Ctrl-C.
+rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they are stored. If the
+workdir has a choice.json, by launch.choose, masks follow the rule that was chosen there. Exit code 0: all is done; 1:
+an input failed, or the command is wrong; 130: Ctrl-C.
 """
 
 import argparse
 import contextlib
 import io
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from datasets.formats import search
 from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
-from launch.prediction import areas, output, pipeline
+from launch.prediction import areas, options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError, is_out_of_memory
@@ -45,6 +45,7 @@ class Command(NamedTuple):
     inputs: list[str]  # files, folders and globs
     output: Output
     options: dict[str, Any]  # of predict.predict
+    plain: bool  # masks by the threshold of the config, whatever choice.json says
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -61,28 +62,12 @@ def parse(arguments: Sequence[str]) -> Command:
         "of a workdir's runs: also write disagreement/, maps of how much they disagree, and disagreement_overlays/"
     )
     parser.add_argument("--disagreement", action="store_true", help=disagreement)
-    parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
-    rotations = "average over quarter turns (4 times the work; with --flips 8 times, not 16)"
-    parser.add_argument("--rotations", action="store_true", help=rotations)
-    tile = (
-        "cut images into tiles of this size (default: that of the crops for a run trained on crops; none for a run "
-        "trained on whole images, which saw them resized: tiles look unlike those)"
-    )
-    parser.add_argument("--tile", metavar="H,W", help=tile)
+    options.add(parser)
     known = command_line.parse(parser, arguments)
-    options = {"flips": known.flips, "rotations": known.rotations, "tile": _tile(known.tile)}
     extras = tuple(name for name in ("probabilities", "overlays", "disagreement") if getattr(known, name))
     extras += ("disagreement_overlays",) if known.disagreement else ()
-    return Command(known.run, known.model, known.inputs, Output(known.output, extras), options)
-
-
-def _tile(text: str | None) -> tuple[int, int] | None:
-    if not text:
-        return None
-    sides = text.split(",")
-    if len(sides) != 2 or not all(re.fullmatch(r"\s*0*[1-9][0-9]{0,14}\s*", side) for side in sides):
-        raise InputError(f"--tile={text}: give a height and a width in pixels, such as --tile=512,512")
-    return int(sides[0]), int(sides[1])
+    to = Output(known.output, extras)
+    return Command(known.run, known.model, known.inputs, to, options.of(known), known.plain)
 
 
 def run(arguments: Sequence[str], console: Console) -> int:
@@ -91,7 +76,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     output.check(command.output, command.inputs)
     failed: list[str] = []
     devices = runtime.configure()
-    members = trained.load_all(command.run, command.model)
+    members = trained.load_all(command.run, command.model, plain=command.plain)
     if len(members) == 1 and "disagreement" in command.output.extras:
         raise InputError(
             f"--disagreement is between runs, and {members[0].name} is one: give a workdir, or leave it out"
@@ -106,7 +91,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
             noted.setdefault(one.note, []).append(one.where)
     todo = [one for one in inputs if one.name not in done]
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
-    data = members[0].config.data
+    data, rule = members[0].config.data, f"; {said}" if (said := options.chosen(members[0])) else ""
     how = (
         f", on crops of {{}} (height x width) at {resolution(data)}"
         if data.fit == "crop"
@@ -115,7 +100,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     runs = trained.described(members)
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
-        f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}"
+        f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{rule}"
     )
     for note, names in noted.items():
         console.print(_shown(f"note: {first_few(names)}: {note}"))

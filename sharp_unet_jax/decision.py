@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """The settings by which probabilities become a mask: `labels`, and then `cleaning.clean`."""
+    """The rule that turns probabilities of an image into its mask: `labels`, and then `cleaning.clean`."""
 
     threshold: float  # probability above which a pixel is foreground, where there is one class alone
     fill: bool = False  # background that a class encloses becomes that class
@@ -20,6 +20,14 @@ class Rule(NamedTuple):
     def cleans(self) -> bool:
         """True if masks change after the threshold."""
         return self != Rule(self.threshold)
+
+    def words(self, binary: bool) -> str:
+        """Return the rule in words; `binary` says that there is one class alone, so that the threshold decides."""
+        parts = [f"above {self.threshold:g}" if binary else "most probable class"]
+        parts += ["holes filled"] * self.fill
+        parts += [f"pieces from {self.smallest} pixels on"] * (self.smallest > 0)
+        parts += ["the largest piece alone"] * self.largest
+        return ", ".join(parts)
 
 
 def labels(probabilities: Any, threshold: float) -> Any:

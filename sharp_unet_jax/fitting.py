@@ -250,4 +250,4 @@ def _train(
             elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
         workdir.collect(path, config)
-        return trained.load(run_folder(path, run))
+        return trained.load(run_folder(path, run), plain=True)

@@ -217,6 +217,19 @@ def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
     )
 
 
+def image_jaccard(counts: ArrayLike, *, empty: Empty, binary: bool) -> NDArray[np.float64]:
+    """Return the Jaccard index of images from their counts (..., classes, 3): (...), nan where nothing is scored.
+
+    Its mean over the images of a fold, without nan, is `score(...).means["jaccard"]`; `empty` and `binary` as there.
+
+    >>> from sharp_unet_jax import metrics
+    >>> metrics.image_jaccard([[[4, 4, 4], [8, 8, 12]], [[16, 16, 16], [0, 0, 0]]], empty="nan", binary=True).round(4)
+    array([0.6667,    nan])
+    """
+    values = overlaps(counts, empty=empty)["jaccard"]
+    return mean(values[..., 1:] if binary else values, axis=-1)
+
+
 def soft_jaccard(sums: ArrayLike, batch_size: int) -> float:
     """Return the Jaccard index of probabilities: each batch's, as if it were one image, then the mean over batches.
 

@@ -64,7 +64,9 @@ def test_a_folder_is_a_sweep_that_commands_read(folder, tmp_path):
     assert (loaded.config, loaded.classes, loaded.dataset) == (run.config, ("background", "foreground"), "mine")
 
     again = []
+    (folder / "choice.json").write_text("of other runs in the folder")
     assert_same_weights(run, fit(folder=folder, name="mine", on_epoch=again.append))
+    (folder / "choice.json").unlink()
     assert again == []
     fit(model="unet", folder=folder, name="mine")
     assert [one.model for model in ("sharp_unet", "unet") for one in trained.load_all(folder, model)] == [

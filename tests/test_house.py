@@ -10,7 +10,7 @@ PACKAGES = ("launch", "datasets", "sharp_unet_jax")  # a package imports those t
 PAGES = ("docs", "bench", "results", "datasets")
 # From the top down: a room imports rooms below it and itself.
 ROOMS = (
-    *("fitting", "inference", "advice", "sweeps", "training", "report", "weights", "data", "models"),
+    *("fitting", "choosing", "inference", "advice", "sweeps", "training", "report", "weights", "data", "models"),
     *("losses", "config", "storage", "ops", "cleaning", "decision", "stopping", "metrics", "ragged"),
     *("palette", "errors", "__version__"),
 )

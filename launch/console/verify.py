@@ -42,7 +42,8 @@ def verify(
     record = read_record(description.read(folder), runs[name]) if name in runs else None
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
-    trained.load(run_folder(folder, runs[name]))  # refuses a checkpoint whose weights are not those of the record
+    # Refuses a checkpoint whose weights are not those of the record; masks are not made.
+    trained.load(run_folder(folder, runs[name]), plain=True)
     with tempfile.TemporaryDirectory() as elsewhere:
         whole = dataclasses.replace(config, max_runs=None)
         events = sweep.train(whole, data, Path(elsewhere), devices, only=name, stop=stop)

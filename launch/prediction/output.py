@@ -9,13 +9,16 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from datasets.formats import search
 from datasets.formats.search import Input
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
-from sharp_unet_jax.storage import checkpoint
+from sharp_unet_jax.storage import checkpoint, contents
 from sharp_unet_jax.storage.atomic import clear_dead, write_json
+from sharp_unet_jax.storage.layout import CHOICE
 from sharp_unet_jax.storage.reading import read_json
 
 AREAS = "areas.csv"  # the table of areas, see launch.prediction.areas
+RULE = ("threshold", "rule")  # fields of prediction.json that say how probabilities became masks
 
 
 class Prediction(TypedDict):
@@ -23,6 +26,7 @@ class Prediction(TypedDict):
 
     classes: list[str]  # background first
     threshold: float
+    rule: NotRequired[contents.Rule]  # the threshold alone in an earlier version's file
     runs: dict[str, str]  # digests of the weights by run
     flips: bool
     rotations: bool
@@ -87,7 +91,8 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     """
     now: dict[str, Any] = {
         "classes": list(members[0].classes),
-        "threshold": members[0].config.threshold,
+        "threshold": members[0].rule.threshold,
+        "rule": members[0].rule._asdict(),
         "runs": {member.name: checkpoint.digest(member.weights) for member in members},
         **options,
     }
@@ -96,10 +101,12 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     before: Mapping[str, Any] = now
     if path.exists():
         before = read_json(path, Prediction, remedy="name another folder, or delete this one")
+        before = {"rule": Rule(before["threshold"])._asdict(), **before}
     for field in now:
         if before[field] != now[field]:
+            why = f" (now that of {CHOICE}, which --plain leaves out)" if field in RULE and members[0].chosen else ""
             raise InputError(
-                f"{output.folder} holds a prediction with other {field}: name another folder, or delete this one"
+                f"{output.folder} holds a prediction with other {field}{why}: name another folder, or delete this one"
             )
     sources = before.get("inputs", {})
     for one in inputs:

@@ -20,7 +20,6 @@ from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.heat import heat
 from launch.preview.overlay import overlay
-from sharp_unet_jax import decision
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.data.resize import Size, resize_image
@@ -110,7 +109,7 @@ def predict_files(
         for first in predictions:
             one = opened[0]
             rest = islice(predictions, len(one.images) - 1)
-            predicted = _decide(one, chain([first], rest), members[0].config.threshold, output)
+            predicted = _decide(one, chain([first], rest), members[0], output)
             ended.append((one.input, writers.submit(write, predicted)))
             opened.popleft()
             while len(ended) > THREADS:
@@ -187,11 +186,11 @@ def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
     return height != width and slices in (height, width)
 
 
-def _decide(one: Opened, predictions: Iterable[Prediction], threshold: float, output: Output) -> Predicted:
+def _decide(one: Opened, predictions: Iterable[Prediction], run: Trained, output: Output) -> Predicted:
     """Take the labels of an input's probabilities, and keep these where they are to be written."""
     labels, kept, apart, deviations = [], [], [], []
     for each in predictions:
-        labels.append(decision.labels(each.probabilities, threshold))
+        labels.append(run.decide(each.probabilities, one.stack.spacing))
         kept += [each.probabilities] if "probabilities" in output.extras else []
         apart.append(each.disagreement)
         deviations += [] if each.deviation is None else [disagreement.by_pixel(each.deviation, labels[-1])]

@@ -141,7 +141,13 @@ def unpadded(predictions: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
     return predictions[..., rows, columns, :]
 
 
-def _place(shape: tuple[int, ...], size: Size, fit: Fit) -> tuple[slice, slice]:
+def pixels(own: tuple[int, ...], size: tuple[int, ...], fit: Fit) -> float:
+    """Return how many pixels of an image of the size `own` (h, w) make one at `size` (H, W), that of training."""
+    rows, columns = _place(own, size, fit)
+    return own[0] * own[1] / ((rows.stop - rows.start) * (columns.stop - columns.start))
+
+
+def _place(shape: tuple[int, ...], size: tuple[int, ...], fit: Fit) -> tuple[slice, slice]:
     """Return the rows and columns that an image of `shape` fills at `size`."""
     height, width = size
     if fit == "letterbox":

@@ -3,8 +3,8 @@
 StableHLO and ONNX files hold the function from pixels to masks. Of runs on whole images it is the whole function. It
 resizes images (N, H, W, channels) uint8 to the size and fit of training, as `data.resize` does but without rounding to
 8 bits, then scales and normalises them. It averages the runs' probabilities (N, H, W, num_classes) float32 and resizes
-them back to H x W. The mask (N, H, W) uint8 follows from `decision.labels` and the config's threshold. N, H and W are
-free.
+them back to H x W. The mask (N, H, W) uint8 follows from `decision.labels` and the threshold of the runs' rule. N, H
+and W are free. The rest of the rule needs loops that no such file holds: the model card has them.
 
 Of runs on crops a file holds the function of a tile, which has the size of the crops: N is free, H and W are fixed, and
 nothing is resized. The model card has the loop over an image's tiles. Safetensors files hold weights alone.
@@ -51,7 +51,7 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
         probabilities = functools.reduce(jnp.add, parts) / len(parts)
         if data.fit != "crop":
             probabilities = _restore(probabilities, own, data.fit)
-        return decision.labels(probabilities, first.config.threshold), probabilities
+        return decision.labels(probabilities, first.rule.threshold), probabilities
 
     return predict
 
@@ -138,7 +138,8 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "dataset": first.dataset,
         "runs": ", ".join(run.name for run in runs),
         "classes": json.dumps(first.classes),
-        "threshold": str(first.config.threshold),
+        "threshold": str(first.rule.threshold),
+        "rule": json.dumps(first.rule._asdict()),  # of masks; the file's own have the threshold alone
         "fit": data.fit,
         "size": "x".join(map(str, data.size)),  # height x width: of the resized images, or of the tiles
         **({"resolution": resolution(data)} if data.fit == "crop" else {}),

@@ -8,7 +8,8 @@ from sharp_unet_jax import models
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import resized, resolution
-from sharp_unet_jax.inference import predict
+from sharp_unet_jax.decision import Rule
+from sharp_unet_jax.inference import card_cleaning, predict
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
@@ -117,7 +118,7 @@ clinic or preparation can give worse masks than the scores below: score the mode
 
 {protocol}
 Scores are means over {images}, of pixels {scored};
-an image with neither truth nor prediction counts as `{empty}`.
+an image with neither truth nor prediction counts as `{empty}`.{without}
 
 | run | test images | Jaccard | Dice |
 |---|---|---|---|
@@ -126,6 +127,7 @@ an image with neither truth nor prediction counts as `{empty}`.
 {sources}Made by sharp_unet_jax.
 """
 
+_WITHOUT = "\nThey are of masks without the rule above, which was chosen after training."
 _ENSEMBLE = "\nThe file averages these runs. The average itself was not scored: no image is new to all of them.\n"
 
 
@@ -149,18 +151,19 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
             f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
             "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
         )
-    rule = f"above {config.threshold}" if first.num_classes == 1 else "the most probable class"
+    one, plain = first.num_classes == 1, Rule(config.threshold)
     return _CARD.format(
         model=" and ".join(networks),
         dataset=first.dataset,
         classes=", ".join(f"{label} {name}" for label, name in enumerate(first.classes)),
-        rule=rule,
-        use=_use(runs, format, file, window),
+        rule="the " * (not one) + first.rule.words(one),
+        use=_use(runs, format, file, window) + _cleaning(first, format),
         terms=terms.strip() or "not known here: ask who gave you the data.",
         protocol=_protocol(config),
         images=_images(config.data),
-        scored=rule if first.num_classes == 1 else "by class",
+        scored=plain.words(one) if one else "by class",
         empty=config.empty,
+        without="" if first.rule == plain else _WITHOUT,
         scores=_scores(records),
         ensemble=_ENSEMBLE if len(runs) > 1 else "",
         sources=_sources([models.MODELS[name] for name in networks]),
@@ -179,7 +182,7 @@ def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
     }
     if data.fit != "crop":
         return USES[format].format(size=f"{height}x{width} ({data.fit})", **fields)
-    one_class = f"probabilities[..., 0] > {run.config.threshold}"
+    one_class = f"probabilities[..., 0] > {run.rule.threshold}"
     before = (
         f"\nImages are resized to {resolution(data)} (bilinear) before, and `probabilities` to their own size after."
     )
@@ -194,6 +197,11 @@ def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
         decision=one_class if run.num_classes == 1 else "probabilities.argmax(axis=-1)",
         **fields,
     )
+
+
+def _cleaning(run: Trained, format: str) -> str:
+    """Return what cleans the masks of a file; "" where it returns none, or nothing is left to clean."""
+    return "" if format == "safetensors" else card_cleaning.section(run.rule, len(run.classes), run.config.data)
 
 
 def _images(data: Data) -> str:

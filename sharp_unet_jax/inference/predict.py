@@ -23,6 +23,7 @@ from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore, trained_size, unpadded
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError, ResolutionWarning, is_out_of_memory
 from sharp_unet_jax.inference import disagreement
 from sharp_unet_jax.training import compile, distributed
@@ -54,6 +55,11 @@ class Member(Protocol):
     @property
     def num_classes(self) -> int:
         """Channels of its probabilities."""
+        ...
+
+    @property
+    def rule(self) -> Rule:
+        """Rule of its masks: its threshold decides whether runs disagree on a pixel."""
         ...
 
     @property
@@ -303,7 +309,7 @@ def _ensemble(
     # The weights and the step of each member: those of one model share a compiled program.
     placed = [(distributed.put(member.weights, everywhere), steps[member.model]) for member in members]
     of_model = {member.model: each for member, each in zip(members, placed, strict=True)}
-    threshold = members[0].config.threshold
+    threshold = members[0].rule.threshold
     quarters, mirrors = range(4) if rotations else range(1), (False, True) if flips else (False,)
     turns = [(quarter, mirror) for quarter in quarters for mirror in mirrors]
     if flips and not rotations:

@@ -4,7 +4,7 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,20 @@ import jax
 import numpy as np
 from flax import nnx
 
-from sharp_unet_jax import decision, models, ops
+from sharp_unet_jax import cleaning, decision, models, ops
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import neighbours, pixels, resident
+from sharp_unet_jax.data import neighbours, pixels, resident, resize
 from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.inference import predict
-from sharp_unet_jax.storage import checkpoint, description
-from sharp_unet_jax.storage.layout import CHECKPOINT, CONFIG, run_folder, run_of
+from sharp_unet_jax.inference.predict import Spacing
+from sharp_unet_jax.storage import checkpoint, choice, contents, description
+from sharp_unet_jax.storage.layout import CHECKPOINT, CHOICE, CONFIG, Run, run_folder, run_of
 from sharp_unet_jax.storage.run_files import read_record
 from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.training import compile, network
 
 Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": nested dicts of arrays}, as in the checkpoint
+CHOSEN = "chosen"  # as a model: the ensemble of choice.json
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,12 @@ class Trained:
     weights: Weights  # NumPy arrays
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
     clipped: tuple[float, float] | None = None  # largest shares of a training image that the window clipped, if known
+    chosen: decision.Rule | None = None  # the rule of masks in choice.json; None where none was chosen, or none is used
+
+    @property
+    def rule(self) -> decision.Rule:
+        """The rule of its masks: the chosen one, or else the threshold of its config."""
+        return self.chosen or decision.Rule(self.config.threshold)
 
     @property
     def slice_channels(self) -> int:
@@ -99,7 +107,7 @@ class Trained:
         return np.asarray(self.step(self.platform)(self._placed, images))
 
     def predict(
-        self, images: Iterable[np.ndarray], *, spacing: predict.Spacing | None = None, **options: Any
+        self, images: Iterable[np.ndarray], *, spacing: Spacing | None = None, **options: Any
     ) -> list[np.ndarray]:
         """Return probabilities (h, w, num_classes) float32 of images of any sizes, each at its own size.
 
@@ -131,9 +139,28 @@ class Trained:
             raise InputError(f"the run was trained on slices with their neighbours ({context}): give all of one volume")
         return [pixels.as_trained(one, self.slice_channels, self.window) for one in slices]
 
-    def masks(self, images: Iterable[np.ndarray], **options: Any) -> list[np.ndarray]:
-        """Return the classes of images' pixels, (h, w) uint8, by the config's threshold; arguments as of `predict`."""
-        return [decision.labels(each, self.config.threshold) for each in self.predict(images, **options)]
+    def masks(
+        self, images: Iterable[np.ndarray], *, spacing: Spacing | None = None, **options: Any
+    ) -> list[np.ndarray]:
+        """Return the classes of images' pixels, (h, w) uint8, by `rule`; arguments as of `predict`."""
+        return [self.decide(each, spacing) for each in self.predict(images, spacing=spacing, **options)]
+
+    def decide(self, probabilities: np.ndarray, spacing: Spacing | None = None) -> np.ndarray:
+        """Return the class of each pixel, (h, w) uint8, by `rule`.
+
+        Args:
+            probabilities: (h, w, num_classes) float32, of an image at its own size.
+            spacing: that of the image, for a run with `data.spacing`: the rule counts pixels at the resolution of
+                training.
+        """
+        labels, data, own = (
+            decision.labels(probabilities, self.rule.threshold),
+            self.config.data,
+            probabilities.shape[:2],
+        )
+        if not self.rule.cleans:
+            return labels
+        return cleaning.clean(labels, self.rule, resize.pixels(own, resize.trained_size(own, data, spacing), data.fit))
 
     @functools.cached_property
     def _placed(self) -> Weights:
@@ -144,8 +171,10 @@ class Trained:
         return self.compiled(self.apply, self.platform)
 
 
-def load(path: str | Path) -> Trained:
+def load(path: str | Path, *, plain: bool = False) -> Trained:
     """Read the finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
+
+    Where its workdir has a choice.json, by `launch.choose`, its masks follow the rule that was chosen for it there.
 
     >>> import sharp_unet_jax
     >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
@@ -158,15 +187,26 @@ def load(path: str | Path) -> Trained:
     >>> mask.shape, mask.dtype
     ((50, 70), dtype('uint8'))
 
+    Args:
+        path: a run's folder.
+        plain: leave choice.json unread: masks follow the threshold of the config.
+
     Raises:
-        InputError: if the folder is no run, the run is not finished, its checkpoint is damaged, or this version of the
-            project has another network by the model's name.
+        InputError: if the folder is no run, the run is not finished, its checkpoint is damaged, this version of the
+            project has another network by the model's name, or choice.json is damaged or knows other weights.
     """
     path = Path(path).expanduser().absolute()
     found = run_of(path)
     if found is None or not path.is_dir():
         raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
-    folder, run = found
+    (folder, run), one = found, _read(*found)
+    made = None if plain else _choice(folder)
+    return replace(one, chosen=choice.rule(choice.of_run(made, run, folder)["rule"])) if made else one
+
+
+def _read(folder: Path, run: Run) -> Trained:
+    """Read a finished run of the workdir `folder`, without choice.json. Raises InputError."""
+    path = run_folder(folder, run)
     sweep, config = description.read(folder), workdir.read_config(folder)
     folds, record = sweep.folds, read_record(sweep, run)
     if record is None or record["status"] != "finished":
@@ -214,13 +254,14 @@ def described(runs: Sequence[Trained]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def load_all(path: str | Path, model: str = "") -> list[Trained]:
-    """Read the run in the folder `path`, or all finished runs of one or several models of the sweep in `path`.
+def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[Trained]:
+    """Read the run in the folder `path`, or all finished runs of the sweep in `path` whose mean predicts.
 
     Args:
         path: a run's folder or a workdir.
         model: the model's name, or several with commas between them; needed where the sweep has finished runs of
-            several.
+            several. Or "chosen", for the ensemble of the sweep's choice.json.
+        plain: leave choice.json unread: masks follow the threshold of the config.
 
     Raises:
         InputError: if nothing is finished, if `model` is needed or is another than the run's, and as `load`.
@@ -228,22 +269,53 @@ def load_all(path: str | Path, model: str = "") -> list[Trained]:
     path = Path(path).expanduser()
     wanted = names(model)
     if not (path / CONFIG).exists():
-        one = load(path)
+        one = load(path, plain=plain)
         if wanted not in ((), (one.model,)):
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
         return [one]
     sweep = description.read(path)
     records = {run: read_record(sweep, run) for run in plan.every(workdir.read_config(path))}
     finished = [run for run, record in records.items() if record and record["status"] == "finished"]
+    made = None if plain else _choice(path)
+    if model == CHOSEN and plain:
+        raise InputError(f"the model {CHOSEN} is the ensemble of {CHOICE}, which is left out: name a network")
     known = list(dict.fromkeys(run.model for run in finished))
+    ensemble = choice.ensemble(made, path) if model == CHOSEN else None
+    networks = ensemble["networks"] if ensemble else _networks(path, model, known)
+    picked = ensemble or (choice.of_networks(made, networks) if made else None)
+    runs = [run for run in finished if run.model in networks]
+    if made:
+        choice.check_runs(made, runs, path)
+    rule = choice.rule(picked["rule"]) if picked else None
+    return [replace(_read(path, run), chosen=rule) for run in runs]
+
+
+def _networks(path: Path, model: str, known: Sequence[str]) -> list[str]:
+    """Return the names of the networks that `model` asks for; `known` have finished runs in the workdir `path`.
+
+    Raises InputError.
+    """
     if not known:
         raise InputError(f"{path} has no finished run yet: wait for one")
+    wanted = names(model)
     missing = [name for name in wanted if name not in known]
     if missing or (len(known) > 1 and not wanted):
         which = f"no finished run of {missing[0]}" if missing else f"runs of {len(known)} models"
         several = ", or several with commas between them" if len(known) > 1 else ""
         raise InputError(f"{path} has {which}: choose one of {', '.join(known)} as the model{several}")
-    return [load(run_folder(path, run)) for run in finished if run.model in (wanted or known)]
+    return list(wanted or known)
+
+
+def _choice(folder: Path) -> contents.Choice | None:
+    """Read choice.json of the workdir `folder`, None where nothing was chosen. Raises InputError."""
+    runs = {run.name: run for run in plan.every(workdir.read_config(folder))}
+    sweep = description.read(folder)
+
+    def weights(name: str) -> str | None:
+        record = read_record(sweep, runs[name]) if name in runs else None
+        return record.get("weights_sha256") if record else None
+
+    return choice.read(folder, weights)
 
 
 def _weights(run: Path, abstract: models.Segmenter, digest: str) -> Weights:

@@ -12,6 +12,7 @@ from sharp_unet_jax.report import (
     baselines,
     boundaries,
     calibration,
+    chosen,
     classes,
     conventions,
     examples,
@@ -93,6 +94,7 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
     tables = [
         classes.table(sweep),
         baselines.table(sweep),
+        chosen.table(sweep),
         *conventions.tables(sweep),
         boundaries.table(sweep),
         calibration.table(sweep),

@@ -205,7 +205,10 @@ class Rule(TypedDict):
 
 
 class Gain(TypedDict):
-    """The mean Jaccard of images by a choice, and how much higher it is than without: shares, not points."""
+    """The mean Jaccard of images by a choice, and how much higher it is than without: shares, not points.
+
+    Without it, a network has the threshold of the config, and several networks are the best of them with its own rule.
+    """
 
     jaccard: float | None
     gain: float | None
@@ -213,6 +216,7 @@ class Gain(TypedDict):
     high: float | None
     images: Count
     groups: Count
+    runs: Count  # that predicted the images; an interval of test images is over these
 
 
 class ChosenFold(TypedDict):
@@ -225,7 +229,7 @@ class ChosenFold(TypedDict):
 class Chosen(TypedDict):
     """The networks whose mean predicts, and the rule of their masks."""
 
-    networks: Annotated[list[Name], Meta(min_length=1)]
+    networks: Annotated[list[Name], Meta(min_length=1)]  # one, where a mean with others gains nothing
     rule: Rule  # of the mean of all runs, chosen on the inner validation images of all folds
     validation: Gain  # of that choice, on the images that it was taken on
     folds: dict[str, ChosenFold]  # by "repeatR-foldF"
@@ -237,4 +241,4 @@ class Choice(TypedDict):
 
     weights_sha256: dict[str, str]  # of the runs that it was taken with, by name
     models: dict[Name, Chosen]  # each network by itself
-    ensemble: Chosen | None  # of several networks; None where the sweep has one
+    ensemble: Chosen | None  # of all networks; None for one, or where they have no fold in common

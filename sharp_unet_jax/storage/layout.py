@@ -34,7 +34,7 @@ On a CPU, training a run again writes the same bytes, except Orbax's metadata be
 `timing` and `record_sha256`, which covers it.
 
 Packed results, the folder that `python -m launch.merge --pack` writes: config.json, folds.json, weights.json,
-environment.json, scores.csv, tables.md and per_image.parquet as above, and
+environment.json, choice.json, scores.csv, tables.md and per_image.parquet as above, and
 
     runs.jsonl                         a record a line, in the plan's order
     epochs.csv                         the lines of all metrics.jsonl, after a column `run`

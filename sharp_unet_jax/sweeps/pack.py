@@ -15,9 +15,10 @@ import pandas as pd
 from sharp_unet_jax import metrics, models
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage import description, run_files
+from sharp_unet_jax.storage import choice, description, run_files
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, to_json, write_json
 from sharp_unet_jax.storage.layout import (
+    CHOICE,
     CONFIG,
     DIGESTS,
     ENVIRONMENT,
@@ -34,7 +35,7 @@ from sharp_unet_jax.storage.layout import (
 from sharp_unet_jax.sweeps import plan, workdir
 
 NEEDED = (CONFIG, FOLDS, TABLES)
-COPIED = (*NEEDED, WEIGHTS, ENVIRONMENT)
+COPIED = (*NEEDED, WEIGHTS, ENVIRONMENT, CHOICE)
 SMALL: dict[str, Any] = {  # two thirds of the size that pandas' defaults give
     "compression": "zstd",
     "compression_level": 19,
@@ -69,6 +70,7 @@ def pack(output: Path, source: Path) -> int:
     ]
     workdir.read_weights(source)
     description.read_environment(source)
+    choice.read(source, {run.name: record.get("weights_sha256") for run, record in finished.items()}.get)
     clear_dead(output.parent)
     with replacing_folder(output) as folder:
         for name in COPIED:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import re
 import subprocess
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors import safe_open
+from scipy import ndimage
 
 from sharp_unet_jax import decision, ops
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data.resize import resize_image, restore
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, model_card, predict
 from sharp_unet_jax.inference.trained import Trained
@@ -128,13 +131,13 @@ def test_onnx_of_batch_statistics_several_classes_five_channels_and_a_learnt_ker
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_decides_one_class_by_its_threshold():
+def test_onnx_decides_one_class_by_the_threshold_of_its_rule():
     """The threshold lies in the widest gap between the probabilities, so rounding flips no pixel."""
     _, probabilities = jax.jit(export.predictor([fresh_run()]))(images((31, 17))[:1])
     values = np.sort(np.ravel(probabilities))[100:-100]
     widest = np.argmax(np.diff(values))
     threshold = float(values[widest : widest + 2].mean())
-    mask = check_onnx([fresh_run(threshold=threshold)], (31, 17))
+    mask = check_onnx([replace(fresh_run(), chosen=Rule(threshold, fill=True))], (31, 17))
     assert set(np.unique(mask)) == {0, 1}
 
 
@@ -196,9 +199,10 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
     form, second, fields, resolution, channels, num_classes, tmp_path, monkeypatch, normed
 ):
     """At the resolution of training: `spacing` and `scale` are applied before. The strides of two networks differ."""
-    options = {"fit": "crop", "channels": channels, "num_classes": num_classes, "threshold": 0.45}
-    networks = ("sharp_unet", second)
-    runs = [with_data(fresh_run(name, seed=seed, **options), **fields) for seed, name in enumerate(networks)]
+    options = {"fit": "crop", "channels": channels, "num_classes": num_classes}
+    networks, rule = ("sharp_unet", second), Rule(0.45, True, 200)
+    fresh = (fresh_run(name, seed=seed, **options) for seed, name in enumerate(networks))
+    runs = [replace(with_data(run, **fields), chosen=rule) for run in fresh]
     (tmp_path / "model").write_bytes({"onnx": export.to_onnx, "stablehlo": export.to_stablehlo}[form](runs))
     record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
     card = model_card.write(runs, form, "model", [record] * 2, "")
@@ -208,12 +212,58 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
     (expected,) = predict.predict(plain, [image])
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
-    np.testing.assert_array_equal(found["mask"], decision.labels(expected, 0.45))
+    np.testing.assert_array_equal(found["mask"], plain[0].decide(expected))
+    assert (found["mask"] != decision.labels(expected, 0.45)).any()
     assert f"(N, 16, 24, {channels}), N free: tiles at {resolution}." in card
     assert (f"Images are resized to {resolution} (bilinear) before" in card) == bool(fields)
     said = export.describe(runs)
     assert said["model"] == ", ".join(dict.fromkeys(networks))
     assert (said["fit"], said["size"], said["resolution"]) == ("crop", "16x24", resolution)
+
+
+RULES = [Rule(0.45, fill=True), Rule(0.5, largest=True), Rule(0.45, True, 30), Rule(0.5, True, 12, True)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
+@pytest.mark.parametrize("num_classes", [1, 4])
+def test_the_card_cleans_masks_as_the_run_does(rule, fit, num_classes, tmp_path, monkeypatch):
+    run = replace(fresh_run(num_classes=num_classes, fit=fit), chosen=rule)
+    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
+    card = model_card.write([run], "onnx", "model", [record], "")
+    *_, code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    noise = np.random.default_rng(0).random((3, 41, 60, num_classes), np.float32)
+    probabilities = ndimage.gaussian_filter(noise, (0, 1.5, 1.5, 0)) + np.float32(0.02)
+    before = decision.labels(probabilities, rule.threshold)
+    expected = np.stack([run.decide(one) for one in probabilities])
+    assert (expected != before).any()
+    for masks, cleaned in zip(before, expected, strict=True) if fit == "crop" else [(before, expected)]:
+        found = run_card(f"```python\n{code}```", tmp_path, monkeypatch, mask=masks)["mask"]
+        np.testing.assert_array_equal(found, cleaned)
+        assert found.dtype == np.uint8
+    assert f"is: {'the ' * (num_classes > 1)}{rule.words(num_classes == 1)}." in card
+    assert "They are of masks without the rule above" in card
+    assert export.describe([run])["rule"] == json.dumps(rule._asdict())
+
+
+@pytest.mark.parametrize("rule", [None, Rule(0.5), Rule(0.6)])
+def test_the_card_has_nothing_to_clean_where_the_threshold_is_all(rule):
+    run, record = replace(fresh_run(), chosen=rule), {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
+    card = model_card.write([run], "onnx", "model", [record], "")
+    assert "scipy" not in card
+    assert ("without the rule above" in card) == (run.rule != Rule(0.5))
+    assert "of pixels above 0.5;" in card, "scores are those of the config's threshold"
+    assert f"is: above {run.rule.threshold}." in card
+
+
+def test_the_card_of_weights_alone_cleans_nothing():
+    run, record = (
+        replace(fresh_run(), chosen=RULES[0]),
+        {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6},
+    )
+    card = model_card.write([run], "safetensors", "model", [record], "")
+    assert "scipy" not in card
+    assert "is: above 0.45, holes filled." in card
 
 
 @pytest.mark.parametrize(

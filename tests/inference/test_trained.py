@@ -1,6 +1,7 @@
 """Runs read back: they predict what they predicted in their sweep, and damage is refused in one line."""
 
 import dataclasses
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 
 import sharp_unet_jax
+from sharp_unet_jax import cleaning, decision
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import workdir
+from tests import chosen
 from tests.conftest import shrink_models, squares
 from tests.edits import edit_record
 from tests.tiny_sweep import CONFIG, make
@@ -133,3 +137,96 @@ def test_the_runs_of_one_model_or_of_several_are_chosen(finished, tmp_path):
         trained.load_all(finished / "runs/unet/repeat0-fold0", "sharp_unet")
     with pytest.raises(InputError, match="is no run"):
         trained.load_all(tmp_path)
+
+
+RULES = {"unet": (0.4, True, 9), "sharp_unet": (0.45, False, 12)}
+FOLDS = {"repeat0-fold1": Rule(0.3, largest=True)}
+
+
+def test_masks_follow_the_threshold_of_the_config_where_nothing_was_chosen(finished, dataset):
+    run = trained.load(finished / RUN)
+    assert (run.rule, run.chosen) == (Rule(0.5), None)
+    expected = [decision.labels(each, 0.5) for each in run.predict(dataset.images)]
+    np.testing.assert_array_equal(run.masks(dataset.images), expected)
+
+
+def test_the_rule_of_choice_json_is_applied_to_a_run_and_to_the_mean_of_all(done, dataset):
+    chosen.write(done, RULES, by_fold=FOLDS)
+    assert trained.load(done / RUN).rule == Rule(0.3, largest=True)
+    assert trained.load(done / "runs/sharp_unet/repeat0-fold0").rule == Rule(*RULES["sharp_unet"])
+    for model, rule in RULES.items():
+        assert [run.rule for run in trained.load_all(done, model)] == [Rule(*rule)] * 2
+    (one,) = trained.load_all(done / RUN)
+    assert one.rule == Rule(0.3, largest=True)
+    probabilities = one.predict(dataset.images)
+    expected = [cleaning.clean(decision.labels(each, 0.3), Rule(0.3, largest=True)) for each in probabilities]
+    np.testing.assert_array_equal(one.masks(dataset.images), expected)
+
+
+def test_plain_runs_do_not_even_read_choice_json(done):
+    (done / "choice.json").write_text("{")
+    for runs in ([trained.load(done / RUN, plain=True)], trained.load_all(done, "unet", plain=True)):
+        assert {run.rule for run in runs} == {Rule(0.5)}
+    for function, where in ((trained.load, done / RUN), (trained.load_all, done / RUN)):
+        with pytest.raises(InputError, match=r"choice\.json is damaged \(.*--plain"):
+            function(where)
+
+
+def test_a_choice_of_other_weights_is_refused(done):
+    written = chosen.write(done, RULES)
+    written["weights_sha256"]["unet/repeat0-fold0"] = "0" * 64
+    (done / "choice.json").write_text(json.dumps(written))
+    for attempt in (lambda: trained.load(done / RUN), lambda: trained.load_all(done, "sharp_unet")):
+        with pytest.raises(InputError, match=r"chosen with other weights of unet/repeat0-fold0: .*--plain") as error:
+            attempt()
+        assert "\n" not in str(error.value)
+
+
+def test_a_choice_without_the_run_is_refused(done):
+    shutil.move(done / "runs/unet/repeat0-fold1", done / "away")
+    chosen.write(done, RULES)
+    shutil.move(done / "away", done / "runs/unet/repeat0-fold1")
+    assert len(trained.load_all(done, "sharp_unet")) == 2
+    for attempt in (lambda: trained.load(done / "runs/unet/repeat0-fold1"), lambda: trained.load_all(done, "unet")):
+        with pytest.raises(InputError, match=r"was chosen without unet/repeat0-fold1: .*--plain"):
+            attempt()
+
+
+def test_the_ensemble_of_choice_json_has_its_rule(done):
+    with pytest.raises(InputError, match=r"choice\.json is missing: give launch\.choose, or name a network"):
+        trained.load_all(done, "chosen")
+    chosen.write(done, RULES)
+    with pytest.raises(InputError, match="has no ensemble: choose one of unet, sharp_unet as the model"):
+        trained.load_all(done, "chosen")
+    chosen.write(done, RULES, (["sharp_unet", "unet"], (0.35, True)))
+    runs = trained.load_all(done, "chosen")
+    assert sorted(run.name for run in runs) == [
+        f"{model}/repeat0-fold{fold}" for model in ("sharp_unet", "unet") for fold in (0, 1)
+    ]
+    assert {run.rule for run in runs} == {Rule(0.35, True)}
+    with pytest.raises(InputError, match=r"is the ensemble of choice\.json, which is left out: name a network"):
+        trained.load_all(done, "chosen", plain=True)
+    chosen.write(done, RULES, (["unet"], (0.35, True)))
+    assert [(run.model, run.rule) for run in trained.load_all(done, "chosen")] == [("unet", Rule(0.35, True))] * 2
+    assert {run.rule for run in trained.load_all(done, "unet")} == {Rule(*RULES["unet"])}
+
+
+@pytest.mark.parametrize(
+    ("data", "own", "spacing", "pixels"),
+    [
+        ({}, (32, 72), None, 2 * 3),
+        ({"fit": "letterbox"}, (32, 72), None, 3 * 3),
+        ({"fit": "crop"}, (40, 30), None, 1),
+        ({"fit": "crop", "scale": 0.5}, (40, 30), None, 4),
+        ({"fit": "crop", "spacing": 2.0}, (40, 30), (1.0, 2.0), 2),
+    ],
+)
+def test_the_smallest_piece_is_one_at_the_resolution_of_training(finished, data, own, spacing, pixels):
+    run = trained.load(finished / RUN)
+    config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, **data))
+    probabilities = np.zeros((*own, 1), np.float32)
+    probabilities[2:4, 2:11] = 0.9  # 18 pixels
+    for smallest, kept in ((18 / pixels, 18), (18 / pixels + 1, 0)):
+        rule = Rule(0.5, smallest=int(smallest))
+        labels = dataclasses.replace(run, config=config, chosen=rule).decide(probabilities, spacing)
+        assert (labels.sum(), labels.dtype) == (kept, np.uint8)

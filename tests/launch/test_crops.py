@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import warnings
 
 import nibabel
@@ -12,9 +13,11 @@ from rich.console import Console
 
 from launch import explain, predict
 from launch.console import ending, image
+from sharp_unet_jax import cleaning, decision
 from sharp_unet_jax.data.resize import resize
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError, ResolutionWarning
-from tests import crop_runs
+from tests import chosen, crop_runs
 from tests.conftest import shrink_models
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -41,6 +44,8 @@ def console():
 
 
 def test_masks_of_files_that_say_the_size_of_their_pixels(sweep, tmp_path, console):
+    sweep = shutil.copytree(sweep, tmp_path / "w")
+    chosen.write(sweep, {"sharp_unet": (0.45, False, 20)})
     (tmp_path / "in").mkdir()
     slices = np.stack([example["image"][..., 0] for example in crop_runs.examples(6, channels=1)[:6:5]])
     image = nibabel.Nifti1Image(slices.transpose(2, 1, 0), np.diag([-3, -1, 4, 1]))  # columns are 3 mm apart
@@ -51,6 +56,9 @@ def test_masks_of_files_that_say_the_size_of_their_pixels(sweep, tmp_path, conso
     mask = np.asarray(nibabel.load(tmp_path / "out/masks/v.nii.gz").dataobj).transpose(2, 1, 0)
     assert 0 < mask.mean() < 1
     np.testing.assert_array_equal(mask, run.masks(list(slices), spacing=(1, 3)))
+    labels = [decision.labels(one, 0.45) for one in run.predict(list(slices), spacing=(1, 3))]
+    cleaned = [cleaning.clean(one, Rule(0.45, smallest=20), pixels=2**2 / 3) for one in labels]
+    np.testing.assert_allclose(mask.mean(), np.mean(cleaned), rtol=0.02)  # sizes are rounded to whole pixels
     assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"v.nii.gz"}
     text = console.export_text()
     assert "trained on crops, on crops of 16x24 (height x width) at 2 mm a pixel" in text

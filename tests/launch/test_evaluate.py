@@ -19,9 +19,10 @@ from rich.console import Console
 from datasets.files import DataError
 from launch import evaluate, predict
 from launch.prediction import pipeline
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import evaluated, statistics
-from tests import crop_runs
+from tests import chosen, crop_runs
 from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
 
@@ -118,6 +119,32 @@ def test_a_workdir_is_scored_as_an_ensemble_and_by_default_beside_its_runs(finis
     assert {path.name: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
     evaluate.run([f"--run={work / RUN}", *arguments(held_out)], console)
     assert (work / "evaluation-held_out-sharp_unet-repeat0-fold0/scores.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.ResolutionWarning")
+def test_the_rule_of_choice_json_and_the_options_are_applied_and_said(done, held_out, tmp_path, console):
+    """They do what they do in launch.predict."""
+    rule = chosen.write(done, {"unet": (0.4,), "sharp_unet": (0.45, True, 30)})["models"]["sharp_unet"]["rule"]
+    how = [f"--run={done / RUN}", "--flips", "--tile=16,32"]
+    evaluate.run([*how, *arguments(held_out)], console)
+    output = done / "evaluation-held_out-sharp_unet-repeat0-fold0-flips-tile16x32"
+    predict.run([*how, str(held_out / "images"), str(tmp_path / "out")], console)
+    expected = masks(tmp_path / "out/masks")
+    for name, mask in masks(output / "masks").items():
+        np.testing.assert_array_equal(mask, expected[name])
+    found = json.loads((output / "scores.json").read_text())
+    assert found["rule"] == rule
+    assert found["options"] == {"flips": True, "rotations": False, "tile": [16, 32]}
+    assert (found["what"]["averaged over"], found["what"]["tiles"]) == ("mirrored images", "16x32 (height x width)")
+    words = "above 0.45, holes filled, pieces from 30 pixels on"
+    said = f"foreground where the probability is {words} (pixels at the resolution of training)"
+    assert found["what"]["decision"].startswith(f"{said}; chosen on inner validation images")
+    assert said in (output / "evaluation.html").read_text()
+    evaluate.run([how[0], "--plain", *arguments(held_out)], console)
+    plain = json.loads((done / "evaluation-held_out-sharp_unet-repeat0-fold0-plain/scores.json").read_text())
+    assert plain["rule"] == Rule(0.5)._asdict()
+    assert plain["what"]["decision"] == "foreground where the probability is above 0.5"
+    assert console.export_text().count(f"\nmasks by choice.json: {words}\n") == 1
 
 
 def test_the_page_says_whether_disagreement_tells_bad_masks(finished, tmp_path, console):
@@ -283,6 +310,10 @@ def test_a_run_on_crops_is_scored_on_whole_images_of_all_sizes(tmp_path, console
         (["--run=x", "--predictions=y"], "give one of --run"),
         (["--run=x", "--empty=one"], "--empty: a run has a rule of its own"),
         (["--predictions=y", "--model=unet"], "--model: is for --run"),
+        (["--predictions=y", "--flips"], "--flips: is for --run"),
+        (["--predictions=y", "--tile=9,9"], "--tile: is for --run"),
+        (["--predictions=y", "--plain"], "--plain: is for --run"),
+        (["--run=x", "--tile=9"], "--tile=9: give a height and a width in pixels"),
         (["--predictions=y"], "--images: name the folder of the images"),
         (["--predictions=y", "--images=z", "--labels=all"], "--labels=all: expected one of classes, any"),
     ],

@@ -5,9 +5,12 @@ import json
 
 import pytest
 from rich.console import Console
+from safetensors import safe_open
 
 from launch import export
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
+from tests import chosen
 from tests.edits import killed
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -26,6 +29,19 @@ def test_a_file_and_its_card(done, tmp_path):
     said = command(f"--run={done / RUN}", "--format=safetensors", f"--output={tmp_path / 'out' / 'model'}")
     assert "out/model: 0.0 MB; see model.md" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model", "model.md"}
+
+
+def test_the_rule_of_choice_json_is_said_and_plain_leaves_it_out(done, tmp_path):
+    chosen.write(done, {"unet": (0.45, True), "sharp_unet": (0.5,)})
+    given = [f"--run={done / RUN}", "--format=safetensors", f"--output={tmp_path / 'model'}"]
+    for more, said, metadata in (
+        ([], "0.0 MB; masks by choice.json: above 0.45, holes filled; see", (0.45, True)),
+        (["--plain"], "0.0 MB; see", (0.5,)),
+    ):
+        assert said in " ".join(command(*given, *more).split())
+        with safe_open(tmp_path / "model", "numpy") as file:
+            assert json.loads(file.metadata()["rule"]) == Rule(*metadata)._asdict()
+        assert f"is: {Rule(*metadata).words(True)}." in (tmp_path / "model.md").read_text()
 
 
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_converted(done, tmp_path, monkeypatch):

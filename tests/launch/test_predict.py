@@ -24,12 +24,15 @@ from rich.console import Console
 from datasets.formats import picture
 from launch import predict
 from launch.prediction import areas, pipeline
-from sharp_unet_jax import decision
+from sharp_unet_jax import cleaning, decision
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.data.resize import resize_image, restore
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import predict as predictor
 from sharp_unet_jax.inference.trained import load_all
 from sharp_unet_jax.storage import spreadsheet
+from tests import chosen
 from tests.datasets.formats.test_dicom import write_slice
 from tests.edits import edit, follow
 
@@ -199,6 +202,37 @@ def test_masks_of_other_runs_or_options_are_not_mixed(finished, inputs, tmp_path
     for other in (["--model=sharp_unet"], ["--model=unet", "--flips"], ["--model=unet", "--tile=16,16"]):
         with pytest.raises(InputError, match="holds a prediction with other"):
             predict.run([f"--run={finished}", *other, *rest], console)
+
+
+def test_the_rule_of_choice_json_makes_the_masks_and_plain_leaves_it_out(done, inputs, tmp_path, console):
+    """The pictures are six times as large as those of training, in pixels."""
+    rule = chosen.write(done, {"unet": (0.35, True, 9), "sharp_unet": (0.5,)})["models"]["unet"]["rule"]
+    given = [f"--run={done}", "--model=unet", str(inputs)]
+    for name, more, said in (("out", [], rule), ("plain", ["--plain"], Rule(0.5)._asdict())):
+        assert predict.run([*given, *more, str(tmp_path / name)], console) == 0
+        assert json.loads((tmp_path / name / "prediction.json").read_text())["rule"] == said
+    with pytest.raises(InputError, match="holds a prediction with other threshold"):
+        predict.run([*given, "--plain", str(tmp_path / "out")], console)
+    first, *_, other = (line for line in console.export_text().splitlines() if "inputs" in line)
+    assert first.endswith("; masks by choice.json: above 0.35, holes filled, pieces from 9 pixels on")
+    assert "choice.json" not in other
+    image = np.asarray(Image.open(inputs / "deep/c.png"))
+    (probabilities,) = predictor.predict(load_all(done, "unet"), [image])
+    plain = decision.labels(probabilities, 0.5)
+    expected = cleaning.clean(decision.labels(probabilities, 0.35), Rule(0.35, True, 9), pixels=6)
+    assert (expected != plain).any()
+    for name, mask in (("out", expected), ("plain", plain)):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / name / "masks/deep/c.png")), mask)
+
+
+def test_the_ensemble_of_choice_json_predicts(done, inputs, tmp_path, console):
+    chosen.write(done, {"unet": (0.4,), "sharp_unet": (0.5,)}, (["unet"], (0.3, False, 0, True)))
+    given = [f"--run={done}", str(inputs / "a.png"), str(tmp_path / "out")]
+    assert predict.run([*given, "--model=chosen"], console) == 0
+    assert "2 runs of unet" in console.export_text(clear=False)
+    assert "masks by choice.json: above 0.3, the largest piece alone" in console.export_text()
+    with pytest.raises(InputError, match=r"ensemble of choice\.json, which is left out"):
+        predict.run([*given, "--model=chosen", "--plain"], console)
 
 
 def test_bad_files_do_not_stop_the_rest_and_are_listed(finished, inputs, tmp_path, console):

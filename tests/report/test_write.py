@@ -9,7 +9,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures, provenance, write
 from tests.conftest import squares
 from tests.edits import killed
-from tests.report import sweep_writer, whole
+from tests.report import choice_writer, sweep_writer, whole
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,7 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
     """Two protocols on one data set, and four classes whose predictions were not kept."""
     whole.sweep(tmp_path / "paper", repeats=1)
     whole.sweep(tmp_path / "nested", repeats=1, protocol="nested")
+    choice_writer.write(tmp_path / "nested", {})
     whole.sweep(tmp_path / "four", squares(n=8, classes=4), repeats=1, models=("unet",), grouped=True)
     for path in (tmp_path / "four").rglob("predictions.npz"):
         path.unlink()
@@ -55,6 +56,7 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
         assert f"<h2>{name}</h2>" in pages
         file = name.replace(", ", "_")
         assert f"tables/rescored_jaccard-{file}.csv" in names
+        assert (f"tables/chosen-{file}.csv" in names) == ("nested" in name)
         assert (f"figures/examples-sharp_unet-{file}.png" in names) == ("grouped" not in name)
 
 

@@ -14,15 +14,17 @@ from datasets.formats import dicom, nifti, picture, tif
 from datasets.formats.search import Input
 from launch.prediction import output
 from launch.prediction.output import Output
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 
 OPTIONS = {"flips": False, "rotations": False, "tile": (16, 16)}
 
 
-def member(value=0.0, threshold=0.5):
+def member(value=0.0, threshold=0.5, chosen=False, **rule):
     weights = {"params": {"w": np.full(3, value, np.float32)}, "stats": {}}
-    config = SimpleNamespace(threshold=threshold)
-    return SimpleNamespace(name="unet/repeat0-fold0", classes=("background", "cell"), config=config, weights=weights)
+    rule = Rule(threshold, **rule)
+    fields = {"name": "unet/repeat0-fold0", "classes": ("background", "cell"), "weights": weights}
+    return SimpleNamespace(**fields, rule=rule, chosen=rule if chosen else None)
 
 
 @pytest.fixture
@@ -131,6 +133,7 @@ def test_a_damaged_prediction_json_is_named(tmp_path, one, text):
         ("runs", []),
         ("classes", "ab"),
         ("threshold", "x"),
+        ("rule", {"threshold": 0.5}),
         ("tile", {}),
         ("flips", 2),
     ],
@@ -157,6 +160,8 @@ def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
     [
         ([member(1.0)], {}, "runs"),
         ([member(threshold=0.6)], {}, "threshold"),
+        ([member(smallest=9)], {}, "rule: name another"),
+        ([member(smallest=9, chosen=True)], {}, r"rule \(now that of choice\.json, which --plain leaves out\): name"),
         ([member()], {"flips": True}, "flips"),
         ([member()], {"tile": None}, "tile"),
     ],
@@ -167,6 +172,18 @@ def test_another_prediction_is_refused(tmp_path, one, members, options, field):
     with pytest.raises(InputError, match=f"holds a prediction with other {field}"):
         output.begin(Output(tmp_path / "out"), members, [one], OPTIONS | options)
     assert (tmp_path / "out/prediction.json").read_bytes() == before
+
+
+def test_a_file_without_a_rule_has_masks_by_the_threshold_alone(tmp_path, one):
+    output.begin(Output(tmp_path), [member()], [one], OPTIONS)
+    path = tmp_path / "prediction.json"
+    said = json.loads(path.read_text())
+    assert said.pop("rule") == {"threshold": 0.5, "fill": False, "smallest": 0, "largest": False}
+    path.write_text(json.dumps(said))
+    with pytest.raises(InputError, match="holds a prediction with other rule: name another folder"):
+        output.begin(Output(tmp_path), [member(fill=True)], [one], OPTIONS)
+    output.begin(Output(tmp_path), [member()], [one], OPTIONS)
+    assert "rule" in json.loads(path.read_text())
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path, one):

@@ -12,6 +12,7 @@ from PIL import Image
 from datasets.formats import picture, search
 from launch.prediction import pipeline
 from launch.prediction.output import Output
+from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.predict import Prediction
@@ -24,6 +25,7 @@ RUN = SimpleNamespace(
     clipped=None,
     classes=("background", "bright"),
     config=Config(threshold=0.5),
+    decide=lambda probabilities, spacing: decision.labels(probabilities, 0.5),
 )
 
 

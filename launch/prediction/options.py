@@ -1,0 +1,71 @@
+"""Options of launch.predict and launch.evaluate that say how runs predict, and what they do in words."""
+
+import argparse
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.storage.layout import CHOICE
+
+PLAIN = "masks by the threshold of the config alone, without the rule of choice.json"
+NAMES = ("flips", "rotations", "tile", "plain")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a command."""
+    parser.add_argument("--flips", action="store_true", help="average over mirrored images (4 times the work)")
+    rotations = "average over quarter turns (4 times the work; with --flips 8 times, not 16)"
+    parser.add_argument("--rotations", action="store_true", help=rotations)
+    tile = (
+        "cut images into tiles of this size (default: that of the crops for a run trained on crops; none for a run "
+        "trained on whole images, which saw them resized: tiles look unlike those)"
+    )
+    parser.add_argument("--tile", metavar="H,W", help=tile)
+    parser.add_argument("--plain", action="store_true", help=PLAIN)
+
+
+def of(known: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `predict.predict` on a parsed command line. Raises InputError for a tile that is none."""
+    return {"flips": known.flips, "rotations": known.rotations, "tile": _tile(known.tile)}
+
+
+def named(folder: Path, known: argparse.Namespace) -> Path:
+    """Return `folder` with the options that are given at the end of its name: FOLDER-flips-tile512x512."""
+    given = [name for name in ("flips", "rotations", "plain") if getattr(known, name)]
+    tile = _tile(known.tile)
+    given += [f"tile{tile[0]}x{tile[1]}"] if tile else []
+    return folder.with_name("-".join((folder.name, *given)))
+
+
+def facts(run: Trained, how: Mapping[str, Any]) -> dict[str, str]:
+    """Return what `how`, the result of `of`, and the rule of masks do, in words by what they are called."""
+    found = {}
+    averaged = {"flips": "mirrored images", "rotations": "quarter turns"}
+    if over := [text for name, text in averaged.items() if how[name]]:
+        found["averaged over"] = " and ".join(over)
+    if how["tile"]:
+        found["tiles"] = f"{'x'.join(map(str, how['tile']))} (height x width)"
+    one = run.num_classes == 1
+    found["decision"] = "foreground where the probability is " * one + run.rule.words(one)
+    if run.rule.smallest:
+        found["decision"] += " (pixels at the resolution of training)"
+    if run.chosen:
+        found["decision"] += f"; chosen on inner validation images, see {CHOICE}"
+    return found
+
+
+def chosen(run: Trained) -> str:
+    """Say that masks follow the rule of choice.json, and which one; "" where they do not."""
+    return f"masks by {CHOICE}: {run.rule.words(run.num_classes == 1)}" if run.chosen else ""
+
+
+def _tile(text: str | None) -> tuple[int, int] | None:
+    if not text:
+        return None
+    sides = text.split(",")
+    if len(sides) != 2 or not all(re.fullmatch(r"\s*0*[1-9][0-9]{0,14}\s*", side) for side in sides):
+        raise InputError(f"--tile={text}: give a height and a width in pixels, such as --tile=512,512")
+    return int(sides[0]), int(sides[1])
