@@ -199,7 +199,7 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
 ):
     """At the resolution of training: `spacing` and `scale` are applied before."""
     options = {"fit": "crop", "channels": channels, "num_classes": num_classes}
-    rule = Rule(0.45, smallest=200)
+    rule = Rule(0.45, True, 200)
     runs = [replace(with_data(fresh_run(seed=seed, **options), **fields), chosen=rule) for seed in (0, 1)]
     (tmp_path / "model").write_bytes({"onnx": export.to_onnx, "stablehlo": export.to_stablehlo}[form](runs))
     record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
