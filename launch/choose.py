@@ -61,8 +61,8 @@ def _table(choice: Choice, threshold: float, classes: int) -> Table:
     shown = Table(
         "networks",
         "rule of masks",
-        "validation, all folds",
-        "test, fold by fold",
+        "validation,\nall folds",
+        "test,\nfold by fold",
         title="Jaccard (%), gain in points, 95 % interval",
     )
     for name, each in chosen.named(choice).items():
