@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """The way from the probabilities of an image to its mask: `labels`, and then `cleaning.clean`."""
+    """The rule that turns probabilities of an image into its mask: `labels`, and then `cleaning.clean`."""
 
     threshold: float  # probability above which a pixel is foreground, where there is one class alone
     fill: bool = False  # background that a class encloses becomes that class
