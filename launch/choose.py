@@ -61,8 +61,8 @@ def _table(choice: Choice, threshold: float, classes: int) -> Table:
     shown = Table(
         "networks",
         "rule of masks",
-        "validation, all folds",
-        "test, fold by fold",
+        "validation,\nall folds",
+        "test,\nfold by fold",
         title="Jaccard (%), gain in points, 95 % interval",
     )
     for name, each in chosen.named(choice).items():
@@ -74,8 +74,11 @@ def _table(choice: Choice, threshold: float, classes: int) -> Table:
 def _cell(gain: Gain) -> str:
     """Return a score and its gain, the interval of the gain, and how many images and runs they are of, a line each."""
     score, gained, low, high = (chosen.points(gain[key]) for key in ("jaccard", "gain", "low", "high"))
-    lines = [f"{plus_minus(score, math.nan)}, {signed(gained)}", interval(low, high)] if gained else []
-    lines = lines or [plus_minus(score, math.nan), "no gain"]
+    if gain["gain"]:  # neither 0 nor None
+        between = "no interval" if math.isnan(low) else interval(low, high)
+        lines = [f"{plus_minus(score, math.nan)}, {signed(gained)}", between]
+    else:
+        lines = [plus_minus(score, math.nan), "no gain"]
     return "\n".join([*lines, f"n = {gain['images']}, {gain['runs']} run{'s' if gain['runs'] > 1 else ''}"])
 
 

@@ -30,3 +30,13 @@ def test_logits_decide_as_their_probabilities(threshold):
     np.testing.assert_array_equal(decision.labels_of_logits(logits, threshold), expected)
     several = np.random.default_rng(1).normal(0, 3, (2, 9, 7, 3))
     np.testing.assert_array_equal(decision.labels_of_logits(several, threshold), several.argmax(-1))
+
+
+def test_a_rule_in_words():
+    assert decision.Rule(0.5).words(binary=True) == "above 0.5"
+    whole = decision.Rule(0.35, fill=True, smallest=16, largest=True)
+    said = "holes filled, pieces from 16 pixels on, the largest piece alone"
+    assert (whole.words(binary=True), whole.words(binary=False)) == (
+        f"above 0.35, {said}",
+        f"most probable class, {said}",
+    )

@@ -184,3 +184,16 @@ def test_pooled_counts_do_not_overflow():
 def test_score_refuses(shape, binary, line):
     with pytest.raises(ValueError, match=line):
         metrics.score(np.zeros(shape, int), empty="one", binary=binary)
+
+
+@pytest.mark.parametrize("empty", ["one", "zero", "nan"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_mean_over_images_is_the_score_of_a_fold(empty, classes):
+    rng = np.random.default_rng(0)
+    truth, found = rng.integers(0, classes, (2, 9, 2, 3))
+    truth[:2] = found[:2] = 0  # empty in both
+    counts = metrics.count(found, truth, classes)
+    each = metrics.image_jaccard(counts, empty=empty, binary=classes == 2)
+    assert each.shape == (9,)
+    assert np.isnan(each[:2]).any() == (empty == "nan" and classes == 2)
+    assert np.nanmean(each) == pytest.approx(metrics.score(counts, empty=empty, binary=classes == 2).means["jaccard"])

@@ -1,4 +1,4 @@
-"""What inner validation images decided after training, from choice.json, and what it gains on test images."""
+"""Rules and networks that inner validation images chose after training, and their gains on test images."""
 
 import math
 

@@ -80,11 +80,12 @@ def test_of_equal_networks_the_first_stays_alone_with_its_own_rule(tmp_path):
 
 
 def noisy(run, masks):
-    """Return probabilities that suit other rules by chance, each image in its own way."""
+    """Return probabilities that suit a lower threshold, another one in each fold."""
     found = []
     for mask in masks:
         rng = np.random.default_rng([run.fold, int(mask.astype(int).ravel() @ np.arange(mask.size))])
-        found.append(np.clip(rng.normal(80 + 60 * (mask[..., None] > 0), 40), 0, 255).astype(np.uint8))
+        middle = 40 + (60 + 25 * run.fold) * (mask[..., None] > 0)
+        found.append(np.clip(rng.normal(middle, 20), 0, 255).astype(np.uint8))
     return np.stack(found)
 
 
@@ -124,6 +125,13 @@ def test_no_fold_looks_at_its_test_masks(tmp_path, fold):
     other = dataclasses.replace(of, dataset=poisoned(of.dataset, of.test(run)))
     honest, found = (choose.choose(each)["models"]["unet"]["folds"] for each in (of, other))
     assert honest[f"repeat0-fold{fold}"] == found[f"repeat0-fold{fold}"]
+    assert honest[f"repeat0-fold{fold}"]["rule"] != PLAIN
+
+
+def test_a_network_that_stays_alone_in_a_fold_has_the_rule_of_this_fold(tmp_path):
+    choice = choose.choose(source(tmp_path, predict=noisy, models=("unet", "sharp_unet")))  # two alike
+    assert choice["ensemble"]["folds"] == choice["models"]["unet"]["folds"]
+    assert len({each["rule"]["threshold"] for each in choice["ensemble"]["folds"].values()}) > 1
 
 
 def test_test_probabilities_that_were_not_kept_are_predicted(tmp_path):

@@ -92,9 +92,10 @@ def test_each_step_is_found_where_it_helps():
 
 def test_the_nearest_of_equal_thresholds_is_taken():
     truth = np.arange(16).reshape(4, 4) > 7
-    images = np.stack([np.where(truth, 0.44, 0.02)] * 4 + [np.where(truth, 0.9, 0.02)])
-    found = rules.search(PLAIN, [], True, scorer(images, np.stack([truth] * 5)), list("abcde"))
-    assert found == Rule(0.4)
+    for right, wrong, nearest in ((0.44, 0.02, 0.4), (0.97, 0.56, 0.6)):
+        images = np.stack([np.where(truth, right, wrong)] * 4 + [np.where(truth, 0.9, 0.02)])
+        found = rules.search(PLAIN, [], True, scorer(images, np.stack([truth] * 5)), list("abcde"))
+        assert found == Rule(nearest)
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharp_unet_jax.data.resize import antialiased, dilated, resize
+from sharp_unet_jax.data.resize import antialiased, dilated, pixels, resize
 from sharp_unet_jax.metrics import IGNORE
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -146,3 +146,10 @@ def test_image_and_mask_stay_aligned(channels):
     image = np.repeat(255 * mask[..., None], channels, axis=-1)
     small, label = resize(image, mask, (16, 24), "stretch")
     np.testing.assert_array_equal(small[..., 0] > 127, label == 1)
+
+
+def test_pixels_of_an_image_to_one_of_training_leave_the_padding_out():
+    assert pixels((40, 60), (20, 30), "stretch") == 4
+    assert pixels((40, 60), (20, 20), "stretch") == 6
+    assert pixels((40, 80), (20, 20), "letterbox") == 16  # the picture fills 10 of 20 rows
+    assert pixels((40, 80), (20, 40), "crop") == 4

@@ -72,18 +72,20 @@ def test_unfinished_runs_are_named(predicted):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "gain", "said"),
+    ("low", "high", "gain", "cell", "said"),
     [
-        (0.1, 0.3, 0.2, "more than chance explains"),
-        (-0.1, 0.3, 0.1, "within what chance explains"),
-        (-0.3, -0.1, -0.2, "the loss on test images is more than chance explains: predict with --plain"),
-        (None, None, 0.2, "1 run is too few"),
-        (None, None, None, "no test image has a score"),
+        (0.1, 0.3, 0.2, "50.00, +20.00\n10.00 to 30.00", "more than chance explains"),
+        (-0.1, 0.3, 0.1, "50.00, +10.00\n-10.00 to 30.00", "within what chance explains"),
+        (-0.3, -0.1, -0.2, "50.00, -20.00\n-30.00 to -10.00", "the loss on test images is more than chance explains"),
+        (None, None, 0.2, "50.00, +20.00\nno interval", "1 run is too few"),
+        (0.0, 0.0, 0.0, "50.00\nno gain", "no test image scores differently"),
+        (None, None, None, "50.00\nno gain", "no test image has a score"),
     ],
 )
-def test_what_a_gain_says(low, high, gain, said):
+def test_what_a_gain_says(low, high, gain, cell, said):
     test = {"jaccard": 0.5, "gain": gain, "low": low, "high": high, "images": 9, "groups": 9, "runs": 1}
     assert said in choose._verdict(test, several=False)
+    assert choose._cell(test) == f"{cell}\nn = 9, 1 run"
 
 
 def test_what_cannot_be_chosen_on_is_refused_and_nothing_is_written(predicted, tmp_path):
