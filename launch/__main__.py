@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COMMANDS = (  # in the order in which one meets them
     *("datasets.build", "launch.prepare", "launch.augmentations", "launch.cv", "launch.status", "launch.merge"),
-    *("launch.report", "launch.predict", "launch.evaluate", "launch.explain", "launch.export"),
+    *("launch.report", "launch.choose", "launch.predict", "launch.evaluate", "launch.explain", "launch.export"),
 )
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from sharp_unet_jax.choosing import choose, images
@@ -39,7 +40,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.choose", description=__doc__, allow_abbrev=False)
     parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="a folder that launch.cv wrote")
-    folder = parser.parse_args(arguments).workdir
+    folder = command_line.parse(parser, arguments).workdir
     sweep, config = records.load(folder), workdir.read_config(folder)
     choose.check(sweep, config)
     if missing := [name for name in sweep.planned if name not in sweep.finished]:
