@@ -20,11 +20,13 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference.shown import Examples
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import check, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
+EXAMPLES = 4  # validation images that a notebook shows with the run
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
 _SEVERAL = {"split", "folds", "repeats", "max_runs"}
 # Fields of config.data that apply to arrays. Those after `score` apply with `crop` alone.
@@ -250,4 +252,11 @@ def _train(
             elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
         workdir.collect(path, config)
-        return trained.load(run_folder(path, run), plain=True)
+        fitted = trained.load(run_folder(path, run), plain=True)
+        return dataclasses.replace(fitted, examples=_examples(dataset, split.validation))
+
+
+def _examples(dataset: Dataset, validation: np.ndarray) -> Examples:
+    """Return the first validation images, as they are trained on."""
+    first = validation[:EXAMPLES].tolist()
+    return Examples(*([np.asarray(part[row]) for row in first] for part in (dataset.images, dataset.masks)))

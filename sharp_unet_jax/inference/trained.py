@@ -16,7 +16,7 @@ from sharp_unet_jax import cleaning, decision, models, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import neighbours, pixels, resident, resize
 from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
-from sharp_unet_jax.inference import predict
+from sharp_unet_jax.inference import predict, shown
 from sharp_unet_jax.inference.predict import Spacing
 from sharp_unet_jax.storage import checkpoint, choice, contents, description
 from sharp_unet_jax.storage.layout import CHECKPOINT, CHOICE, CONFIG, Run, run_folder, run_of
@@ -49,6 +49,15 @@ class Trained:
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
     clipped: tuple[float, float] | None = None  # largest shares of a training image that the window clipped, if known
     chosen: decision.Rule | None = None  # the rule of masks in choice.json; None where none was chosen, or none is used
+    examples: shown.Examples | None = None  # that a notebook shows with the run
+
+    def __repr__(self) -> str:
+        """Return what it is in five lines; its arrays would fill screens."""
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return shown.page(self, self.examples)
 
     @property
     def rule(self) -> decision.Rule:
