@@ -132,8 +132,8 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
         cell = plus_minus(scores.mean(), scores.std(ddof=1))
         row[f"{name} (%)"] = f"**{cell}**" if bold and metric == "jaccard" else cell
         if metric == "jaccard":
-            mean = statistics.corrected_t(scores, statistics.test_ratio(sweep))
-            row["95 % interval"] = interval(max(mean.low, 0), min(mean.high, 100))
+            mean = statistics.score(sweep, model, metric)
+            row["95 % interval"] = interval(mean.low, mean.high)
         row[f"paper: {name}"] = plus_minus(printed[f"{metric}_mean"], printed[f"{metric}_std"])
         row[f"{name} minus paper"] = signed(scores.mean() - printed[f"{metric}_mean"])
         row[f"authors' outputs: {name}"] = plus_minus(outputs[f"{metric}_mean"], outputs[f"{metric}_std"])

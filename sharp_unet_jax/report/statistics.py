@@ -155,6 +155,13 @@ def test_ratio(sweep: Sweep) -> float:
     return float((test / (sweep.folds["images"] - test)).mean())
 
 
+def score(sweep: Sweep, model: str, overlap: str) -> Mean:
+    """Return the mean over runs of a model's overlap in per cent, its interval cut at 0 and 100."""
+    values = 100 * sweep.runs.loc[sweep.runs["model"] == model, overlap].astype(float)
+    mean = corrected_t(values, test_ratio(sweep))
+    return mean._replace(low=max(mean.low, 0), high=min(mean.high, 100))
+
+
 def splits_groups(sweep: Sweep) -> bool:
     """Return whether random folds split groups, so that even the corrected test finds a difference too often."""
     return not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"]

@@ -103,6 +103,11 @@ def signed(points: float) -> str:
     return "-" if pd.isna(points) else f"{points:+.2f}"
 
 
+def percent(score: float) -> str:
+    """Return a score in 0..1 of a single image as "93.7 %", or "-" for nan."""
+    return "-" if pd.isna(score) else f"{100 * score:.1f} %"
+
+
 def p_value(p: float) -> str:
     """Return "0.012", "<0.001", or "-" for nan."""
     return "-" if pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"

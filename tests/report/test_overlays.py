@@ -69,7 +69,7 @@ def test_without_kept_predictions_there_are_none(tmp_path):
 
 
 def prediction(jaccard):
-    return overlays.Prediction(np.zeros((1, 1), np.uint8), jaccard, 0)
+    return overlays.Prediction(np.zeros((1, 1), np.uint8), jaccard, 0, "run", jaccard, 1)
 
 
 def test_images_are_chosen_by_score_each_once_and_with_something_to_find(tmp_path):
