@@ -95,7 +95,7 @@ def _tested(compared: Comparison | None) -> dict[str, str]:
         return dict.fromkeys(("minus reference", "95 % interval", "higher in", "p", "p (Holm)"), "-")
     points = signed(compared.test.mean)
     return {
-        "minus reference": f"**{points}**" if compared.holm < statistics.LEVEL else points,
+        "minus reference": f"**{points}**" if statistics.holds(compared) else points,
         "95 % interval": interval(compared.test.low, compared.test.high),
         "higher in": f"{compared.higher} of {compared.test.n}",
         "p": p_value(compared.test.p),

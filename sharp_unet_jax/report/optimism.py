@@ -13,6 +13,7 @@ from sharp_unet_jax.report.provenance import (
     named,
     scored_at,
     unfinished,
+    unlike,
 )
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
@@ -115,16 +116,18 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
     if not rows:
         return None
     compared = [sweep for sweep in sweeps if any(row["data set"] == sweep.dataset for row in rows)]
-    unlike = [(label[a], label[b], *places) for a, b in pairs if len(set(places := (scored_at(a), scored_at(b)))) > 1]
+    apart = [(label[a], label[b], *places) for a, b in pairs if len(set(places := (scored_at(a), scored_at(b)))) > 1]
+    loud = unlike(compared)
     note = [
+        *loud,
         "Jaccard. The folds of two sweeps are not paired, but their images are: the difference is between each image's "
         "means over repeats. Its interval treats whole groups as the units that were drawn (Student's t of groups' "
         "totals). Whatever else differs between the sweeps, such as the number of training images, is part of the "
         "difference too.",
-        *(f"**{a} is scored at {here}, {b} at {there}: their scores are not alike.**" for a, b, here, there in unlike),
+        *(f"**{a} is scored at {here}, {b} at {there}: their scores are not alike.**" for a, b, here, there in apart),
         unfinished(compared),
     ]
-    title = "Protocols side by side"
+    title = "Protocols side by side" + (": NOT COMPARABLE, sizes or lengths of training differ" if loud else "")
     return Table("protocols", title, describe(compared), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
 
 

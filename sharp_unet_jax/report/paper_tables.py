@@ -142,6 +142,4 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
 
 def _beats_all(model: str, compared: Sequence[Comparison]) -> bool:
     own = [each for each in compared if model in (each.first, each.second)]
-    return bool(own) and all(
-        each.holm < statistics.LEVEL and (each.test.mean > 0) == (each.first == model) for each in own
-    )
+    return bool(own) and all(statistics.holds(each) and (each.test.mean > 0) == (each.first == model) for each in own)

@@ -16,7 +16,7 @@ TEST = (
 INTERVAL = (
     "Intervals over runs are corrected for the training images that folds share: mean ± t(n - 1) s sqrt(1/n + test "
     f"images/all other images), where n is the number of runs. Fewer than {statistics.FEWEST} runs have neither an "
-    "interval nor a test."
+    f"interval nor a test; over fewer than {statistics.ENOUGH} nothing is bold, as they are too few to tell."
 )
 SPLIT_GROUPS = (
     "Random folds split groups. Then even the corrected test finds a difference too often: with 5 x 5 folds and groups "
@@ -69,7 +69,7 @@ def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
             {
                 "data set": labels[sweep],
                 "models": f"{first} minus {second}",
-                "difference": f"**{points}**" if made.holm < statistics.LEVEL else points,
+                "difference": f"**{points}**" if statistics.holds(made) else points,
                 "95 % interval": interval(made.test.low, made.test.high),
                 "higher in": f"{made.higher} of {made.test.n}",
                 "t": "-" if pd.isna(made.test.t) else f"{made.test.t:.2f}",

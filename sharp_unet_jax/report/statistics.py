@@ -18,6 +18,7 @@ from sharp_unet_jax.report.records import Sweep
 
 LEVEL = 0.05  # of tests; intervals cover 1 - LEVEL
 FEWEST = 3  # runs for an interval or a test: the spread of two runs says nothing
+ENOUGH = 5  # runs for a verdict: the spread of fewer is known too badly to tell a difference from chance
 
 
 class Mean(NamedTuple):
@@ -175,6 +176,11 @@ class Comparison(NamedTuple):
     test: Mean
     holm: float  # test.p, adjusted for all comparisons of the table
     higher: int  # runs in which first is higher
+
+
+def holds(compared: Comparison) -> bool:
+    """Return True if a difference is more than chance explains: after Holm's adjustment, over ENOUGH runs."""
+    return compared.test.n >= ENOUGH and compared.holm < LEVEL
 
 
 def paired(sweep: Sweep, first: str, second: str) -> pd.DataFrame:

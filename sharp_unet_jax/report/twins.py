@@ -98,7 +98,7 @@ def _mean(sweep: Sweep, compared: Comparison | None) -> list[dict[str, str]]:
 def _tested(compared: Comparison) -> dict[str, str]:
     points = signed(compared.test.mean)
     return {
-        "sharp minus plain": f"**{points}**" if compared.holm < statistics.LEVEL else points,
+        "sharp minus plain": f"**{points}**" if statistics.holds(compared) else points,
         "95 % interval": interval(compared.test.low, compared.test.high),
         "p": p_value(compared.test.p),
         "p (Holm)": p_value(compared.holm),

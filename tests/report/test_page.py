@@ -104,6 +104,9 @@ def test_the_page_carries_the_records(html, sweep):
     assert Image.open(io.BytesIO(base64.b64decode(picture["labels"]))).size == (24, 48)
     for image, scores in (100 * figures.by_image(sweep)).iterrows():
         row = re.search(rf'<tr><th scope="row"><button[^>]*>{image}</button>.*?</tr>', html)[0]
+        said = [f"{scores[model]:.1f}" for model in ("unet", "sharp_unet")]  # the records' own numbers
+        assert re.findall(r'class="score"[^>]*>([^<]+)<', row) == said
+        assert found["pictures"][image]["scores"] == [f"{score} %" for score in said]
         assert [float(key) for key in re.findall(r'data-key="([^"]+)"', row)] == pytest.approx(
             [scores["unet"], scores["sharp_unet"], scores["sharp_unet"] - scores["unet"]]
         )
