@@ -36,6 +36,18 @@ showTheme();
 
 addEventListener("beforeprint", () => { for (const details of document.querySelectorAll("details")) details.open = true; });
 
+// ---- what is wider than the page says so, and fades out where more follows
+
+for (const wide of document.querySelectorAll(".scroll")) {
+  const show = () => {
+    const rest = wide.scrollWidth - wide.clientWidth - wide.scrollLeft;
+    wide.classList.toggle("scrolls", wide.scrollWidth > wide.clientWidth + 1);
+    wide.classList.toggle("more", rest > 1);
+  };
+  wide.addEventListener("scroll", show, { passive: true });
+  new ResizeObserver(show).observe(wide);
+}
+
 // ---- tables: a click on a heading sorts, a second click reverses; cells without a number come last
 
 for (const table of document.querySelectorAll("table.sortable")) {
