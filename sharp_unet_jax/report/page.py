@@ -18,12 +18,14 @@ from sharp_unet_jax import metrics, palette
 from sharp_unet_jax.report import (
     false_positives,
     figures,
+    following,
     gallery,
     headline,
     overlays,
     pairing,
     provenance,
     published,
+    reading,
     statistics,
     style,
     thumbnails,
@@ -59,7 +61,12 @@ class Chapter(NamedTuple):
 
 
 def render(
-    title: str, summary: str, tables: Sequence[Table], drawn: Sequence[Captioned], chapters: Sequence[Chapter]
+    title: str,
+    summary: str,
+    tables: Sequence[Table],
+    drawn: Sequence[Captioned],
+    chapters: Sequence[Chapter],
+    note: str = "",
 ) -> str:
     """Return the page as HTML.
 
@@ -69,6 +76,7 @@ def render(
         tables: those of all sweeps together.
         drawn: the figures of all sweeps together.
         chapters: the sweeps, each with tables and figures of its own.
+        note: a paragraph below the heading.
     """
     classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
     budget = thumbnails.BUDGET // max(1, len(chapters))
@@ -77,10 +85,12 @@ def render(
         .get_template("report.html")
         .render(
             title=title,
+            note=note,
             summary=summary,
             tables=[cells(table) for table in tables],
             figures=drawn,
             null=false_positives.figure(),
+            reading=reading.parts([*tables, *(table for chapter in chapters for table in chapter.tables)]),
             chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
             colours=overlays.MEANING,
             label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
@@ -147,6 +157,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "epochs_scored": provenance.epochs_scored(sweep),
         "shown_at": provenance.resolution(sweep) if provenance.scored_natively(sweep) else "",
         "environment": sweep.environment,
+        "steps": following.steps(sweep),
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
     }
@@ -158,7 +169,7 @@ def cells(table: Table) -> dict[str, Any]:
     numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*rows, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
     columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
-    return {**table._asdict(), "columns": columns, "rows": rows}
+    return {**table._asdict(), "columns": columns, "rows": rows, "loud": reading.loud(table)}
 
 
 def _rows(

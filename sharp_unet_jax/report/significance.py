@@ -63,7 +63,8 @@ def split_groups(sweeps: Iterable[Sweep]) -> str:
 def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     labels = named(sweep for sweep, _, _ in wanted)
     rows = []
-    for (sweep, first, second), made in zip(wanted, statistics.comparisons(wanted), strict=True):
+    compared = statistics.comparisons(wanted)
+    for (sweep, first, second), made in zip(wanted, compared, strict=True):
         points = signed(made.test.mean)
         rows.append(
             {
@@ -80,7 +81,10 @@ def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     bold = f"Bold: differs from zero by the {TEST.format(count=len(rows))}."
     note = [bold, INTERVAL, split_groups(labels), unfinished(list(labels))]
     title = "Other pairs of models: differences in points of Jaccard, over runs"
-    return Table("pairs", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    says = statistics.verdict(compared, "pairs", "differ")
+    return Table(
+        "pairs", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says
+    )
 
 
 def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
@@ -105,4 +109,8 @@ def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     title = "Differences in points of Jaccard, over images"
     one_sided = max(test.one_sided for test in tests)
     note = [BY_IMAGE, ONE_SIDED.format(count=one_sided) if one_sided else "", unfinished(list(labels))]
-    return Table("images", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    apart = sum(test.low > 0 or test.high < 0 for test in tests)
+    says = f"The interval of {apart} of {len(tests)} pairs excludes 0, unadjusted, for these trained networks alone."
+    return Table(
+        "images", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says
+    )

@@ -183,6 +183,21 @@ def holds(compared: Comparison) -> bool:
     return compared.test.n >= ENOUGH and compared.holm < LEVEL
 
 
+def verdict(compared: Sequence[Comparison], what: str, differ: str) -> str:
+    """Return in one sentence how many differences hold, such as "2 of 3 networks (bold) change with ...".
+
+    Args:
+        compared: the differences.
+        what: what they are of, in the plural.
+        differ: the verb, and what the difference is to.
+    """
+    if all(each.test.n < ENOUGH for each in compared):
+        return f"There are too few runs to tell which {what} {differ}."
+    number = sum(map(holds, compared))
+    bold = " (bold)" if number else ""
+    return f"{number or 'None'} of {len(compared)} {what}{bold} {differ} by more than chance explains."
+
+
 def paired(sweep: Sweep, first: str, second: str) -> pd.DataFrame:
     """Return the Jaccard in per cent of two models, a column each, over the runs that both have a score of.
 

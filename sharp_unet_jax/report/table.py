@@ -19,11 +19,18 @@ class Table(NamedTuple):
     provenance: str  # how the numbers came about: see provenance.py
     frame: pd.DataFrame  # columns as headings; text and numbers; the first column names the row
     note: str = ""  # below the table
+    says: str = ""  # one sentence: what the table says
 
 
 def markdown(table: Table) -> str:
     """Return title, provenance, table and note as Markdown with GitHub's tables."""
-    parts = f"## {table.title}", paragraphs(table.provenance), body(table), paragraphs(table.note)
+    parts = (
+        f"## {table.title}",
+        paragraphs(table.says),
+        paragraphs(table.provenance),
+        body(table),
+        paragraphs(table.note),
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
