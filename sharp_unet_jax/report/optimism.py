@@ -89,6 +89,8 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
     title = "Optimism: the best epoch on the test fold against the reported one"
     low, high = signed(min(means)), signed(max(means))
     says = f"Choosing the best epoch on the test fold would add {low if low == high else f'{low} to {high}'} points."
+    if any(sweep.config["protocol"] == "paper" for sweep in sweeps):
+        says += " With the protocol paper the scores themselves come from such a choice."
     return Table("optimism", title, describe(sweeps), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says)
 
 

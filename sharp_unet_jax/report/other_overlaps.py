@@ -55,7 +55,7 @@ def highest(sweeps: Sequence[Sweep], overlap: str, models: Mapping[Sweep, Sequen
     for sweep, label in named(sweeps).items():
         runs = sweep.runs[sweep.runs["model"].isin(list(models[sweep] if models else sweep.models))]
         means = 100 * runs.astype({overlap: float}).groupby("model", sort=False)[overlap].mean().dropna()
-        if len(means) > 1:
+        if means.max() > means.min():
             where = f" ({label})" if len(sweeps) > 1 else ""
             found.append(f"`{means.idxmax()}`, {means.max():.2f} %{where}")
     return f"Highest {overlap.capitalize()}: {'; '.join(found)}." if found else ""
