@@ -132,8 +132,8 @@ def unlike(sweeps: Sequence[Sweep]) -> list[str]:
         if len(set(trained.values())) > 1:
             each = "; ".join(f"{name}: {how}" for name, how in trained.items())
             lines.append(
-                f"**NOT COMPARABLE as protocols or folds alone: these sweeps were trained at other sizes or for other "
-                f"numbers of epochs. {each}.**"
+                f"**NOT COMPARABLE as protocols or folds alone: these sweeps were trained at different sizes or for "
+                f"different numbers of epochs. {each}.**"
             )
     return lines
 
