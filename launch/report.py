@@ -20,8 +20,10 @@ def run(arguments: Sequence[str]) -> None:
         "workdirs", metavar="WORKDIR", type=paths.path, nargs="+", help="a folder that launch.cv or launch.merge wrote"
     )
     parser.add_argument("--output", metavar="DIR", type=paths.path, help="default: report, in the first WORKDIR")
+    parser.add_argument("--title", default="", help="the page's heading; default: the data sets")
+    parser.add_argument("--note", metavar="TEXT", default="", help="a paragraph below it, such as your name and why")
     known = command_line.parse(parser, arguments)
-    print(f"report: {write.write(known.workdirs, known.output) / 'report.html'}")
+    print(f"report: {write.write(known.workdirs, known.output, known.title, known.note) / 'report.html'}")
 
 
 if __name__ == "__main__":

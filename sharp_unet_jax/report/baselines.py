@@ -12,7 +12,7 @@ from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import conventions, published
 from sharp_unet_jax.report.provenance import describe, scored_natively
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, plus_minus
+from sharp_unet_jax.report.table import Table, plus_minus, signed
 
 MEAN_MASK = "mean mask of the training images"
 CONVENTIONS = {"": conventions.REPORTED, ", micro": conventions.MICRO}
@@ -46,7 +46,19 @@ def table(sweep: Sweep) -> Table | None:
     each = 100 * pd.DataFrame(rows).set_index("prediction")
     frame = each.groupby(level=0, sort=False).agg(_cell).reset_index()
     note = NOTE if comparable or sweep.prepared is None else f"{NOTE} {NO_MEAN_MASK}"
-    return Table("baselines", "Beside predictions that look at no image", describe([sweep]), frame, note)
+    title = "Beside predictions that look at no image"
+    return Table("baselines", title, describe([sweep]), frame, note, _says(sweep, each["Jaccard (%)"]))
+
+
+def _says(sweep: Sweep, jaccard: pd.Series) -> str:
+    """Return how far the best network is above the best prediction that looks at no image, of `jaccard` in per cent."""
+    means = jaccard.groupby(level=0).mean()
+    trained = means.index.isin(list(sweep.models))
+    if means[trained].isna().all() or means[~trained].isna().all():
+        return ""
+    best, blind = str(means[trained].idxmax()), str(means[~trained].idxmax())
+    gap = signed(means[best] - means[blind])
+    return f"`{best}` is {gap} points of Jaccard beside “{blind}”, the best prediction that looks at no image."
 
 
 def everywhere(truth: NDArray[np.integer], label: int) -> NDArray[np.integer]:

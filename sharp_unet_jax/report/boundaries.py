@@ -84,6 +84,7 @@ def table(sweep: Sweep) -> Table | None:
         "positive) or an empty prediction (missed) has no distance and is left out of HD95 and ASSD; the column after "
         f"them gives it the image's diagonal, {px} px. Absent: neither has the class."
         + (" Unknown: a boundary lies in pixels that are not scored." if UNKNOWN in outcomes else ""),
+        "How far predicted outlines are from the true ones: lower is better.",
     )
 
 

@@ -45,6 +45,7 @@ def table(sweep: Sweep) -> Table | None:
         "above 0, the model is too sure. Easy background makes up most pixels and is nearly always right. The last "
         "column therefore takes the pixels near the object alone: a box around the true foreground, of twice its "
         "height and width. Images without foreground have no such box.",
+        "How far probabilities are from the share of pixels that are right: 0 is perfect.",
     )
 
 

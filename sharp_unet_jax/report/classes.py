@@ -38,4 +38,5 @@ def table(sweep: Sweep) -> Table | None:
         "The reported score is the mean over these classes, background included. Where a class is in neither truth nor "
         f"prediction, the rule for empty masks decides. The columns “{THERE.rstrip(': ')}” leave out images whose "
         "truth lacks the class.",
+        "Each class on its own: the mean over classes hides the rare ones.",
     )

@@ -67,7 +67,11 @@ def _table(sweep: Sweep, every: pd.DataFrame, name: str) -> Table:
     title = f"{name.capitalize()} (%) of the same predictions under other conventions"
     frame = text.reset_index().rename_axis(columns=None)
     note = f"{NOTE} {AT_ANOTHER_SIZE}" if scored_natively(sweep) else NOTE
-    return Table(f"rescored_{name}", title, describe([sweep]), frame, note)
+    ranges = cells["mean"].groupby(level="model").agg(["min", "max"])
+    widest = str((ranges["max"] - ranges["min"]).fillna(0).idxmax())
+    low, high = float(ranges["min"][widest]), float(ranges["max"][widest])
+    says = f"The convention alone moves the {name.capitalize()} of `{widest}` between {low:.1f} and {high:.1f} %."
+    return Table(f"rescored_{name}", title, describe([sweep]), frame, note, says if high > low else "")
 
 
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:

@@ -5,12 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from sharp_unet_jax import metrics, palette
 from sharp_unet_jax.data import duplicates
-from sharp_unet_jax.metrics import IGNORE, foreground
-from sharp_unet_jax.report import boundaries, evaluated, overlays, page
+from sharp_unet_jax.report import evaluated, overlays, page
 from sharp_unet_jax.report.evaluated import DISTANCES, Scored
 from sharp_unet_jax.report.provenance import EMPTY, OWN
 
@@ -138,12 +136,8 @@ def panels(one: Shown) -> list[np.ndarray]:
 
 
 def _outlined(picture: np.ndarray, truth: np.ndarray, width: int) -> np.ndarray:
-    """Draw the outlines of all foreground classes, white with black around it: visible on any ground."""
-    drawn, white = picture.copy(), np.zeros(truth.shape, bool)
-    for label in np.unique(truth[foreground(truth)]):
-        mask = truth == label
-        edge = boundaries.boundary(mask, truth == IGNORE)
-        white |= ndimage.binary_dilation(edge, iterations=width, mask=mask)
-    drawn[ndimage.binary_dilation(white, iterations=width) & ~foreground(truth)] = 0
+    """Draw the outlines of all foreground classes."""
+    drawn, (white, black) = picture.copy(), overlays.outline(truth, width)
+    drawn[black] = 0
     drawn[white] = 255
     return drawn

@@ -12,10 +12,11 @@ from matplotlib.patches import Patch
 
 from sharp_unet_jax.metrics import foreground
 from sharp_unet_jax.palette import IGNORED, INK
-from sharp_unet_jax.report import overlays, pairing
+from sharp_unet_jax.report import overlays, pairing, shown
 from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.provenance import resolution, scored_at, scored_natively
 from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.shown import Shown
 
 COLUMNS = 5  # pictures side by side, at most
 WIDTH = 7.0  # inches: that of a page
@@ -37,11 +38,14 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
     cells = [None, *models]  # None: the truth
     columns = min(len(cells), COLUMNS)
     lines = -(-len(cells) // columns)
-    figure, grid = _grid(sweep, choices, lines, columns)
+    pictures = [shown.as_trained(sweep, predicted, choice.image_id) for choice in choices]
+    figure, grid = _grid(pictures, lines, columns)
     seen: set[str] = set()
-    for row, choice in zip(grid, choices, strict=True):
+    for row, choice, picture in zip(grid, choices, pictures, strict=True):
         for axes, model in zip(row, cells, strict=False):
-            seen |= _picture(axes, sweep, predicted, choice, model, alone=lines == 1)
+            seen |= _draw_picture(axes, picture, model, alone=lines == 1)
+            axes.set_xlabel(_label(sweep, predicted, choice, model, alone=lines == 1), labelpad=1.5)
+            axes.xaxis.label.set_size(8 if lines == 1 else 7)
         for unused in row[len(cells) :]:
             unused.remove()
     if lines == 1:
@@ -62,47 +66,43 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
     return Captioned(f"examples-{name}", f"Best, worst and most different: {what}", caption, figure)
 
 
-def _grid(sweep: Sweep, choices: Sequence[overlays.Choice], lines: int, columns: int) -> tuple[Figure, np.ndarray]:
+def _grid(pictures: Sequence[Shown], lines: int, columns: int) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes (images, lines x columns); rows are as high as their images at one width."""
-    assert sweep.prepared is not None
-    _, masks, rows = sweep.prepared
-    shapes = [masks[rows[choice.image_id]].shape for choice in choices]
+    shapes = [picture.truth.shape for picture in pictures]
     heights = [min(height / width, TALLEST) for height, width in shapes for _ in range(lines)]
     side = min(1.65, WIDTH / columns)
     legend = 0.45 if _legend_columns(columns) == 4 else 0.62  # inches
     size = side * columns, side * sum(heights) + 0.17 * len(heights) + legend
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
     grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
-    return figure, grid.reshape(len(choices), -1)
+    return figure, grid.reshape(len(pictures), -1)
 
 
 def _legend_columns(columns: int) -> int:
     return 4 if columns > 2 else 2
 
 
-def _picture(
-    axes: Axes, sweep: Sweep, predicted: Predicted, choice: overlays.Choice, model: str | None, *, alone: bool
-) -> set[str]:
+def _draw_picture(axes: Axes, picture: Shown, model: str | None, *, alone: bool) -> set[str]:
     """Draw an image with a model's errors, or with the truth's outline for None; return the colours of errors.
 
     `alone`: the models stand in one line under their names; otherwise each picture bears its model's name.
     """
-    assert sweep.prepared is not None
-    images, masks, rows = sweep.prepared
-    image, truth = images[rows[choice.image_id]], masks[rows[choice.image_id]]
-    found = None if model is None else predicted[model][choice.image_id]
-    wrong = overlays.errors(truth, found.labels) if found else {}
-    axes.imshow(overlays.paint(image, overlays.ignored(truth) | wrong), interpolation="nearest")
-    if found is None or alone:
-        outline(axes, truth, width=0.7 if found is None else 0.35)
+    truth = picture.truth
+    wrong = {} if model is None else overlays.errors(truth, picture.predicted[model])
+    axes.imshow(overlays.paint(picture.image, overlays.ignored(truth) | wrong), interpolation="nearest")
+    if model is None or alone:
+        outline(axes, truth, width=0.7 if model is None else 0.35)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    label = choice.why
-    if model is not None and found is not None:
-        score = f"{100 * found.jaccard:.1f} %"
-        label = score if alone else f"{pairing.short_names(sweep)[model]} {score}"
-    axes.set_xlabel(label, labelpad=1.5, fontsize=8 if alone else 7)
     return {colour for colour, mask in (overlays.ignored(truth) | wrong).items() if mask.any()}
+
+
+def _label(sweep: Sweep, predicted: Predicted, choice: overlays.Choice, model: str | None, *, alone: bool) -> str:
+    """Return the text below a picture: why it was chosen, or the model's score."""
+    if model is None:
+        return choice.why
+    score = predicted[model][choice.image_id].score
+    return score if alone else f"{pairing.short_names(sweep)[model]} {score}"
 
 
 def outline(axes: Axes, labels: np.ndarray, width: float) -> None:

@@ -20,6 +20,7 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
 DPI = 300  # of PNGs
+HEIGHT = 0.42  # inches: of a model's bar, with its runs below
 Predicted = dict[str, dict[str, overlays.Prediction]]
 
 
@@ -111,22 +112,22 @@ def _all_bars(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tupl
     if not sweeps:
         return None
     numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
-    height = sum(0.75 + 0.3 * number for number in numbers)
+    height = sum(0.75 + HEIGHT * number for number in numbers)
     figure = Figure(figsize=(6.6, height + 0.25), layout="constrained")
-    ratios = {"height_ratios": [0.75 + 0.3 * number for number in numbers]}
+    ratios = {"height_ratios": [0.75 + HEIGHT * number for number in numbers]}
     grid = figure.subplots(len(sweeps), len(overlaps), squeeze=False, sharey="row", gridspec_kw=ratios)
     for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
         for axes, metric in zip(row, overlaps, strict=True):
             _bars(axes, sweep, metric)
         row[0].set_title(label, loc="left")
     handles = [
-        Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
-        Line2D([], [], color=INK, lw=1, label="± standard deviation"),
+        Line2D([], [], color="none", marker="o", ms=3.5, mec=INK, mew=0.6, label="a run"),
+        Line2D([], [], color=INK, lw=1.2, label="mean ± standard deviation"),
     ]
     if overlaps == published.OVERLAPS and any(published.knows(sweep) for sweep in sweeps.values()):
         handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    caption = "Scores on the test images: the mean over runs, the sample standard deviation, and each run."
+    caption = "Scores on the test images: the mean over runs with the sample standard deviation, and each run below."
     return Captioned(name, title, caption, figure)
 
 
@@ -147,7 +148,7 @@ def scatter(sweeps: Mapping[str, Sweep]) -> Captioned | None:
         low = 10 * np.floor(scores.to_numpy().min(initial=100) / 10).clip(0, 9)
         axes.plot([low, 100], [low, 100], color=INK, lw=0.6, ls=":")
         alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
-        axes.scatter(scores[plain], scores[sharp], s=9, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
+        axes.scatter(scores[plain], scores[sharp], s=14, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
         axes.set(xlabel=f"{names[plain]}, Jaccard (%)", ylabel=f"{names[sharp]}, Jaccard (%)", aspect="equal")
         axes.set_title(f"{textwrap.fill(label, 34)}\nsharp higher in {higher}, plain in {lower}", loc="left")
         axes.set(xlim=(low, 100), ylim=(low, 100))
@@ -182,14 +183,14 @@ def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
         colour, mean = _colour(sweep, model), values.mean()
         hatch = "" if sweep.models[model].skip == "plain" else "////"
         # Two bars, as one would give the hatching the fill's alpha in SVG, and nobody would see it.
-        axes.barh(place, mean, height=0.62, color=colour, alpha=0.55, lw=0)
-        axes.barh(place, mean, height=0.62, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
+        axes.barh(place - 0.2, mean, height=0.34, color=colour, alpha=0.55, lw=0)
+        axes.barh(place - 0.2, mean, height=0.34, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
         if len(values) > 1:
-            axes.errorbar(mean, place, xerr=values.std(ddof=1), color=INK, lw=1, capsize=2.5, zorder=4)
-        spread = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else np.zeros(len(values))
-        axes.scatter(values, place + spread, s=7, color=INK, alpha=0.6, lw=0, zorder=5)
+            axes.errorbar(mean, place - 0.2, xerr=values.std(ddof=1), color=INK, lw=1.2, capsize=3, zorder=4)
+        spread = np.linspace(0.08, 0.34, len(values)) if len(values) > 1 else np.full(len(values), 0.2)
+        axes.scatter(values, place + spread, s=11, color=colour, alpha=0.8, ec=INK, lw=0.4, zorder=5)
         if np.isfinite(cited := published.scores(sweep, model).get(f"{metric}_mean", np.nan)):
-            axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=0.8, zorder=6)
+            axes.scatter(cited, place - 0.2, s=30, marker="D", color="white", ec=INK, lw=1, zorder=6)
     axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

@@ -99,7 +99,7 @@ def _forest(axes: Axes, sweep: Sweep, rows: Sequence[Row], means: Sequence[Row] 
             axes.annotate("reference", (0, place), (-4, 0), textcoords="offset points", ha="right", va="center")
             continue
         mean = statistics.corrected_t(delta, statistics.test_ratio(sweep))
-        axes.scatter(delta, np.full(len(delta), place - 0.28), s=7, color=INK, alpha=0.6, lw=0, zorder=4)
+        axes.scatter(delta, np.full(len(delta), place - 0.28), s=12, color=INK, alpha=0.6, lw=0, zorder=4)
         if place < len(rows):
             axes.plot([mean.low, mean.high], [place, place], color=SHARP, lw=1.6, solid_capstyle="butt", zorder=3)
             axes.plot(mean.mean, place, marker="D", ms=5, color=SHARP, mec="white", mew=0.6, zorder=5)
@@ -117,7 +117,7 @@ def _forest(axes: Axes, sweep: Sweep, rows: Sequence[Row], means: Sequence[Row] 
 
 def _legend(figure: Figure, *, with_means: bool = False) -> None:
     handles = [
-        Line2D([], [], color=INK, marker="o", ms=3, lw=0, alpha=0.6, label="a run"),
+        Line2D([], [], color=INK, marker="o", ms=3.5, lw=0, alpha=0.6, label="a run"),
         Line2D([], [], color=SHARP, marker="D", ms=5, mec="white", lw=1.6, label="mean, 95 % interval"),
     ]
     if with_means:

@@ -46,7 +46,8 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     ]
     title = "Kernels of the sharp block: Jaccard and its differences in points, over runs"
     frame = narrow(pd.DataFrame(rows)).rename(columns={"minus reference": f"minus {reference}"})
-    return Table("kernels", title, describe(sweeps), frame, "\n".join(filter(None, note)))
+    says = statistics.verdict(list(compared.values()), "kernels", f"differ from {reference}")
+    return Table("kernels", title, describe(sweeps), frame, "\n".join(filter(None, note)), says)
 
 
 def pairs(sweep: Sweep) -> list[tuple[str, str]]:
@@ -95,7 +96,7 @@ def _tested(compared: Comparison | None) -> dict[str, str]:
         return dict.fromkeys(("minus reference", "95 % interval", "higher in", "p", "p (Holm)"), "-")
     points = signed(compared.test.mean)
     return {
-        "minus reference": f"**{points}**" if compared.holm < statistics.LEVEL else points,
+        "minus reference": f"**{points}**" if statistics.holds(compared) else points,
         "95 % interval": interval(compared.test.low, compared.test.high),
         "higher in": f"{compared.higher} of {compared.test.n}",
         "p": p_value(compared.test.p),

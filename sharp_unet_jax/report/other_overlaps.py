@@ -1,6 +1,6 @@
 """The table of all overlaps that the paper does not report, such as sensitivity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -42,4 +42,20 @@ def table(sweeps: Sequence[Sweep]) -> Table | None:
         unfinished(sweeps),
     ]
     frame = narrow(pd.DataFrame(rows))
-    return Table("overlaps", TITLE, describe(sweeps), frame, "\n".join(filter(None, note)))
+    says = f"{highest(sweeps, 'sensitivity')} {highest(sweeps, 'precision')}".strip()
+    return Table("overlaps", TITLE, describe(sweeps), frame, "\n".join(filter(None, note)), says)
+
+
+def highest(sweeps: Sequence[Sweep], overlap: str, models: Mapping[Sweep, Sequence[str]] | None = None) -> str:
+    """Return which model of each sweep has the highest mean of an overlap, in a sentence; "" without several scores.
+
+    `models` are those to look at, by sweep; by default all.
+    """
+    found = []
+    for sweep, label in named(sweeps).items():
+        runs = sweep.runs[sweep.runs["model"].isin(list(models[sweep] if models else sweep.models))]
+        means = 100 * runs.astype({overlap: float}).groupby("model", sort=False)[overlap].mean().dropna()
+        if means.max() > means.min():
+            where = f" ({label})" if len(sweeps) > 1 else ""
+            found.append(f"`{means.idxmax()}`, {means.max():.2f} %{where}")
+    return f"Highest {overlap.capitalize()}: {'; '.join(found)}." if found else ""

@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from sharp_unet_jax import decision
 from sharp_unet_jax.data.pixels import shown
-from sharp_unet_jax.metrics import IGNORE
+from sharp_unet_jax.metrics import IGNORE, foreground
 from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, IGNORED, OTHER_CLASS, rgb
-from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report import boundaries, statistics
 from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.report.table import percent
 
 MEANING = {
     FALSE_POSITIVE: "over-segmented",  # predicted, not true
@@ -24,8 +26,17 @@ class Prediction(NamedTuple):
     """A model's prediction of a test image it had not seen."""
 
     labels: np.ndarray  # (H, W) uint8
-    jaccard: float  # from the records
+    jaccard: float  # of this prediction, from the records
     repeat: int
+    run: str  # the name of the run that predicted it
+    mean: float  # Jaccard over all repeats, as the table of images has it
+    repeats: int  # that have a score
+
+    @property
+    def score(self) -> str:
+        """The image's Jaccard as every view of the report says it: the mean, and this prediction's own beside it."""
+        mean = percent(self.mean)
+        return mean if self.repeats < 2 else f"{mean}, here {percent(self.jaccard)}"
 
 
 class Choice(NamedTuple):
@@ -40,13 +51,16 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
     found: dict[str, dict[str, Prediction]] = {}
     for model in sweep.models if sweep.has_images else []:
         scores = statistics.image_scores(sweep, model)["jaccard"]
+        mean, repeats = scores.groupby("image_id").mean(), scores.groupby("image_id").count()
         for run in sweep.runs.index[sweep.runs["model"] == model]:
             repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})
             if ids[0] in of_model or (probabilities := sweep.predictions(run)) is None:
                 continue
             for image, own in zip(ids, probabilities, strict=True):
                 labels = decision.labels(own, 255 * sweep.config["threshold"])
-                of_model.setdefault(image, Prediction(labels, float(scores[repeat, image]), repeat))
+                own_score, number = float(scores[repeat, image]), int(repeats[image])
+                prediction = Prediction(labels, own_score, repeat, run, float(mean[image]), number)
+                of_model.setdefault(image, prediction)
     return {model: of_model for model, of_model in found.items() if of_model}
 
 
@@ -65,6 +79,19 @@ def ignored(truth: np.ndarray) -> dict[str, np.ndarray]:
     return {IGNORED: truth == IGNORE}
 
 
+def outline(truth: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks (H, W) of the outlines of all foreground classes: a white line, and a black one around it.
+
+    Together they are visible on any ground. `width` is the thickness of each in pixels, 1 at least.
+    """
+    white = np.zeros(truth.shape, bool)
+    for label in np.unique(truth[foreground(truth)]):
+        mask = truth == label
+        edge = boundaries.boundary(mask, truth == IGNORE)
+        white |= ndimage.binary_dilation(edge, iterations=width, mask=mask)
+    return white, ndimage.binary_dilation(white, iterations=width) & ~foreground(truth)
+
+
 def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75) -> np.ndarray:
     """Return `image` (H, W, C) uint8 with each mask (H, W) in its colour "#rrggbb": (H, W, 3) uint8."""
     painted = np.broadcast_to(shown(image), (*image.shape[:2], 3)).astype(float)
@@ -74,7 +101,7 @@ def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75
 
 
 def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Sequence[str]) -> list[Choice]:
-    """Return the best, median and worst image, and those in which the models differ most, by Jaccard.
+    """Return the best, median and worst image, and those in which the models differ most, by mean Jaccard.
 
     One model or two are ranked by the last, and two differ in both directions. More models are ranked by their mean. No
     image comes twice. Images without a foreground are left out: they would be the best, with nothing to see.
@@ -84,7 +111,7 @@ def choose(sweep: Sweep, predicted: dict[str, dict[str, Prediction]], models: Se
         predicted: from `predictions`.
         models: a family of twins, or one model.
     """
-    scores = pd.DataFrame({model: pd.Series({i: p.jaccard for i, p in predicted[model].items()}) for model in models})
+    scores = pd.DataFrame({model: pd.Series({i: p.mean for i, p in predicted[model].items()}) for model in models})
     foreground = sweep.per_image[sweep.per_image["class"] != sweep.classes[0]].groupby("image_id")["truth"].max()
     scores = scores[foreground.reindex(scores.index) > 0].dropna()
     *other, model = models

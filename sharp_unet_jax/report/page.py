@@ -15,11 +15,25 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from sharp_unet_jax import metrics, palette
-from sharp_unet_jax.report import false_positives, figures, overlays, pairing, provenance, published, style, thumbnails
+from sharp_unet_jax.report import (
+    false_positives,
+    figures,
+    following,
+    gallery,
+    headline,
+    overlays,
+    pairing,
+    provenance,
+    published,
+    reading,
+    statistics,
+    style,
+    thumbnails,
+)
 from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.leakage import Pair
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table
+from sharp_unet_jax.report.table import Table, percent
 
 PERCENT = {  # the curves in per cent; titles as in "validation Jaccard", "test sensitivity"
     f"{part}_{name}": f"{part} {name.capitalize() if name in published.OVERLAPS else name}"
@@ -47,7 +61,12 @@ class Chapter(NamedTuple):
 
 
 def render(
-    title: str, summary: str, tables: Sequence[Table], drawn: Sequence[Captioned], chapters: Sequence[Chapter]
+    title: str,
+    summary: str,
+    tables: Sequence[Table],
+    drawn: Sequence[Captioned],
+    chapters: Sequence[Chapter],
+    note: str = "",
 ) -> str:
     """Return the page as HTML.
 
@@ -57,6 +76,7 @@ def render(
         tables: those of all sweeps together.
         drawn: the figures of all sweeps together.
         chapters: the sweeps, each with tables and figures of its own.
+        note: a paragraph below the heading.
     """
     classes = max((len(chapter.sweep.classes) for chapter in chapters), default=0)
     budget = thumbnails.BUDGET // max(1, len(chapters))
@@ -65,15 +85,18 @@ def render(
         .get_template("report.html")
         .render(
             title=title,
+            note=note,
             summary=summary,
             tables=[cells(table) for table in tables],
             figures=drawn,
             null=false_positives.figure(),
+            reading=reading.parts([*tables, *(table for chapter in chapters for table in chapter.tables)]),
             chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
             colours=overlays.MEANING,
             label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
             ignore=metrics.IGNORE,
             ignored=palette.IGNORED,
+            fewest=statistics.FEWEST,
         )
     )
 
@@ -89,7 +112,14 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # Jinja's default sorts the keys
-    found.filters |= {"inline": inline, "svg": _svg, "picture": _picture, "key": sort_key}
+    found.filters |= {
+        "inline": inline,
+        "svg": _svg,
+        "picture": _picture,
+        "key": sort_key,
+        "percent": percent,
+        "breakable": breakable,
+    }
     found.globals["include_raw"] = lambda name: Markup(loader.get_source(found, name)[0])
     return found
 
@@ -98,12 +128,11 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
     sweep = chapter.sweep
     models = list(sweep.models)
     scores = figures.by_image(sweep) if sweep.has_images else None
-    families = [family for family in pairing.families(sweep) if set(family) <= set(chapter.predicted)]
-    choices = [choice for family in families for choice in overlays.choose(sweep, chapter.predicted, family)]
+    top = gallery.draw(sweep, chapter.predicted)
     names, twins = pairing.short_names(sweep), [panel for panel in pairing.panels(sweep) if len(panel) == 2]
     pictures: dict[str, thumbnails.Picture] = {}
     if scores is not None:
-        wanted = dict.fromkeys([*(choice.image_id for choice in choices), *scores.index])
+        wanted = dict.fromkeys([*(case.id for case in top.cases), *scores.index])
         drawn = thumbnails.pictures(sweep, chapter.predicted, list(wanted), budget)
         pictures = {
             image: each._replace(models=[names[model] for model in each.models]) for image, each in drawn.items()
@@ -120,13 +149,15 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "models": list(names.values()),
         "rows": _rows(sweep, scores, models, twins) if scores is not None else [],
         "pairs_of_models": [[names[model] for model in pair] for pair in twins],
-        "choices": [choice for choice in choices if choice.image_id in pictures],
+        "tiles": headline.tiles(sweep) if models else [],
+        "gallery": top,
         "pictures": pictures,
         "missing": _missing(sweep, chapter.predicted, len(pictures), 0 if scores is None else len(scores)),
         "metrics": _curve_names(sweep),
         "epochs_scored": provenance.epochs_scored(sweep),
         "shown_at": provenance.resolution(sweep) if provenance.scored_natively(sweep) else "",
         "environment": sweep.environment,
+        "steps": following.steps(sweep),
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
     }
@@ -138,17 +169,17 @@ def cells(table: Table) -> dict[str, Any]:
     numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*rows, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
     columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
-    return {**table._asdict(), "columns": columns, "rows": rows}
+    return {**table._asdict(), "columns": columns, "rows": rows, "loud": reading.loud(table)}
 
 
 def _rows(
     sweep: Sweep, scores: pd.DataFrame, models: Sequence[str], twins: Sequence[Sequence[str]]
 ) -> list[dict[str, Any]]:
-    """Return the rows of the table of images: id, group, Jaccard in per cent by model, sharp minus plain by pair."""
+    """Return the rows of the table of images: id, group, Jaccard in 0..1 by model, sharp minus plain by pair."""
     rows = []
-    for image, row in (100 * scores).iterrows():
+    for image, row in scores.iterrows():
         group, scored = sweep.groups[str(image)], [row[model] for model in models]
-        differences = [row[sharp] - row[plain] for plain, sharp in twins]
+        differences = [100 * (row[sharp] - row[plain]) for plain, sharp in twins]
         rows.append({"id": image, "group": group, "scores": scored, "differences": differences})
     return rows
 
@@ -214,6 +245,11 @@ def inline(text: object) -> Markup:
     html = str(escape(str(text)))
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html).replace("\n", "<br>"))
+
+
+def breakable(name: str) -> Markup:
+    """Return a name such as "sharp_unet_resnet50" as HTML whose lines may break behind a low line."""
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))
 
 
 def sort_key(cell: object) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.report import (
@@ -114,13 +115,26 @@ def _paper(number: int, title: str, blocks: Sequence[Block]) -> Table:
     beside_paper = frame.columns.str.startswith("paper: ").any()
     places = {label: scored_at(sweep) for sweep, label in labels.items() if beside_paper and not scored_resized(sweep)}
     unlike = [f"The paper's scores are of resized images, those of {each} at {at}." for each, at in places.items()]
+    is_bold = bool(frame["Jaccard (%)"].str.startswith("**").any())
+    models: dict[Sweep, list[str]] = {}
+    for block in blocks:
+        models.setdefault(block.sweep, []).extend(block.models)
     return Table(
         f"table{number}",
-        f"{title} (the paper's Table {number})",
+        title + (f" (the paper's Table {number})" if _is_the_papers(number, blocks) else ""),
         describe(list(labels)),
         narrow(frame),
         "\n".join(filter(None, [bold, significance.INTERVAL, cited, *unlike, warning, unfinished(list(labels))])),
+        f"{other_overlaps.highest(list(models), 'jaccard', models)}{' Bold: more than chance explains.' * is_bold}",
     )
+
+
+def _is_the_papers(number: int, blocks: Sequence[Block]) -> bool:
+    """Return True if the paper reports a score for every row: its data sets, and its models."""
+    scores = [
+        published.scores(block.sweep, model, number)["jaccard_mean"] for block in blocks for model in block.models
+    ]
+    return bool(np.isfinite(np.array(scores, float)).all())
 
 
 def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, object]:
@@ -132,8 +146,8 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
         cell = plus_minus(scores.mean(), scores.std(ddof=1))
         row[f"{name} (%)"] = f"**{cell}**" if bold and metric == "jaccard" else cell
         if metric == "jaccard":
-            mean = statistics.corrected_t(scores, statistics.test_ratio(sweep))
-            row["95 % interval"] = interval(max(mean.low, 0), min(mean.high, 100))
+            mean = statistics.score(sweep, model, metric)
+            row["95 % interval"] = interval(mean.low, mean.high)
         row[f"paper: {name}"] = plus_minus(printed[f"{metric}_mean"], printed[f"{metric}_std"])
         row[f"{name} minus paper"] = signed(scores.mean() - printed[f"{metric}_mean"])
         row[f"authors' outputs: {name}"] = plus_minus(outputs[f"{metric}_mean"], outputs[f"{metric}_std"])
@@ -142,6 +156,4 @@ def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, o
 
 def _beats_all(model: str, compared: Sequence[Comparison]) -> bool:
     own = [each for each in compared if model in (each.first, each.second)]
-    return bool(own) and all(
-        each.holm < statistics.LEVEL and (each.test.mean > 0) == (each.first == model) for each in own
-    )
+    return bool(own) and all(statistics.holds(each) and (each.test.mean > 0) == (each.first == model) for each in own)

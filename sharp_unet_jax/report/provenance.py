@@ -124,6 +124,28 @@ def describe(sweeps: Sequence[Sweep]) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def unlike(sweeps: Sequence[Sweep]) -> list[str]:
+    """Return a loud line for each data set whose sweeps differ in size or length; [] where none do."""
+    lines, label = [], dict(zip(sweeps, labels(sweeps), strict=True))
+    for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
+        trained = {label[sweep]: _extent(sweep) for sweep in sweeps if sweep.dataset == dataset}
+        if len(set(trained.values())) > 1:
+            each = "; ".join(f"{name}: {how}" for name, how in trained.items())
+            lines.append(
+                f"**NOT COMPARABLE as protocols or folds alone: these sweeps were trained at different sizes or for "
+                f"different numbers of epochs. {each}.**"
+            )
+    return lines
+
+
+def _extent(sweep: Sweep) -> str:
+    """Return the size and the length of training in words."""
+    data = sweep.config["data"]
+    height, width = data["size"]
+    how = f"crops of {height}x{width} at {resolution(sweep)}" if data["fit"] == "crop" else f"{height}x{width}"
+    return f"{how}, at most {sweep.config['epochs']} epochs"
+
+
 def unfinished(sweeps: Sequence[Sweep]) -> str:
     """Return a line for each sweep with missing runs; "" where all are finished."""
     lines = []

@@ -219,6 +219,12 @@ class Sweep(Description):
             return None
         return images, masks, {image: row for row, image in enumerate(groups)}
 
+    @functools.cached_property
+    def native(self) -> Arrays | None:
+        """Masks (h, w) as in their files, in the rows of `prepared`; None where scores are not by them."""
+        folder = description.read_prepared(self.workdir)
+        return None if self.prepared is None or folder is None else array_files.read(folder, "native")
+
     def _of_all_runs(self, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
         """Return the rows of all finished runs, in the plan's order, with model, repeat and fold."""
         table = pd.concat([frames[name].assign(run=name) for name in self.finished], ignore_index=True)

@@ -16,7 +16,7 @@ TEST = (
 INTERVAL = (
     "Intervals over runs are corrected for the training images that folds share: mean ± t(n - 1) s sqrt(1/n + test "
     f"images/all other images), where n is the number of runs. Fewer than {statistics.FEWEST} runs have neither an "
-    "interval nor a test."
+    f"interval nor a test; over fewer than {statistics.ENOUGH} nothing is bold, as they are too few to tell."
 )
 SPLIT_GROUPS = (
     "Random folds split groups. Then even the corrected test finds a difference too often: with 5 x 5 folds and groups "
@@ -63,13 +63,14 @@ def split_groups(sweeps: Iterable[Sweep]) -> str:
 def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     labels = named(sweep for sweep, _, _ in wanted)
     rows = []
-    for (sweep, first, second), made in zip(wanted, statistics.comparisons(wanted), strict=True):
+    compared = statistics.comparisons(wanted)
+    for (sweep, first, second), made in zip(wanted, compared, strict=True):
         points = signed(made.test.mean)
         rows.append(
             {
                 "data set": labels[sweep],
                 "models": f"{first} minus {second}",
-                "difference": f"**{points}**" if made.holm < statistics.LEVEL else points,
+                "difference": f"**{points}**" if statistics.holds(made) else points,
                 "95 % interval": interval(made.test.low, made.test.high),
                 "higher in": f"{made.higher} of {made.test.n}",
                 "t": "-" if pd.isna(made.test.t) else f"{made.test.t:.2f}",
@@ -80,7 +81,10 @@ def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     bold = f"Bold: differs from zero by the {TEST.format(count=len(rows))}."
     note = [bold, INTERVAL, split_groups(labels), unfinished(list(labels))]
     title = "Other pairs of models: differences in points of Jaccard, over runs"
-    return Table("pairs", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    says = statistics.verdict(compared, "pairs", "differ")
+    return Table(
+        "pairs", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says
+    )
 
 
 def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
@@ -105,4 +109,8 @@ def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     title = "Differences in points of Jaccard, over images"
     one_sided = max(test.one_sided for test in tests)
     note = [BY_IMAGE, ONE_SIDED.format(count=one_sided) if one_sided else "", unfinished(list(labels))]
-    return Table("images", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)))
+    apart = sum(test.low > 0 or test.high < 0 for test in tests)
+    says = f"The interval of {apart} of {len(tests)} pairs excludes 0, unadjusted, for these trained networks alone."
+    return Table(
+        "images", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says
+    )

@@ -18,6 +18,7 @@ from sharp_unet_jax.report.records import Sweep
 
 LEVEL = 0.05  # of tests; intervals cover 1 - LEVEL
 FEWEST = 3  # runs for an interval or a test: the spread of two runs says nothing
+ENOUGH = 5  # runs for a verdict: the spread of fewer is known too badly to tell a difference from chance
 
 
 class Mean(NamedTuple):
@@ -155,6 +156,13 @@ def test_ratio(sweep: Sweep) -> float:
     return float((test / (sweep.folds["images"] - test)).mean())
 
 
+def score(sweep: Sweep, model: str, overlap: str) -> Mean:
+    """Return the mean over runs of a model's overlap in per cent, its interval cut at 0 and 100."""
+    values = 100 * sweep.runs.loc[sweep.runs["model"] == model, overlap].astype(float)
+    mean = corrected_t(values, test_ratio(sweep))
+    return mean._replace(low=max(mean.low, 0), high=min(mean.high, 100))
+
+
 def splits_groups(sweep: Sweep) -> bool:
     """Return whether random folds split groups, so that even the corrected test finds a difference too often."""
     return not sweep.config["grouped"] and sweep.folds["groups"] < sweep.folds["images"]
@@ -168,6 +176,26 @@ class Comparison(NamedTuple):
     test: Mean
     holm: float  # test.p, adjusted for all comparisons of the table
     higher: int  # runs in which first is higher
+
+
+def holds(compared: Comparison) -> bool:
+    """Return True if a difference is more than chance explains: after Holm's adjustment, over ENOUGH runs."""
+    return compared.test.n >= ENOUGH and compared.holm < LEVEL
+
+
+def verdict(compared: Sequence[Comparison], what: str, differ: str) -> str:
+    """Return in one sentence how many differences hold, such as "2 of 3 networks (bold) change with ...".
+
+    Args:
+        compared: the differences.
+        what: what they are of, in the plural.
+        differ: the verb, and what the difference is to.
+    """
+    if all(each.test.n < ENOUGH for each in compared):
+        return f"There are too few runs to tell which {what} {differ}."
+    number = sum(map(holds, compared))
+    bold = " (bold)" if number else ""
+    return f"{number or 'None'} of {len(compared)} {what}{bold} {differ} by more than chance explains."
 
 
 def paired(sweep: Sweep, first: str, second: str) -> pd.DataFrame:

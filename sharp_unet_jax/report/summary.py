@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from sharp_unet_jax.report import pairing, statistics, twins
-from sharp_unet_jax.report.provenance import division, scored_at, scored_resized, unfinished
+from sharp_unet_jax.report.provenance import division, scored_at, scored_resized, unfinished, unlike
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
 FEW = 3  # differences, each of which gets a sentence
 MANY = 9  # models, of which only the lowest and the highest score are named
+TOO_FEW = "too few runs to tell"
 TEST = "corrected resampled t-test, adjusted by Holm"
 
 
@@ -30,12 +31,12 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
             *([_mean(len(differences), means[sweep])] if sweep in means else []),
             *(map(_difference, differences) if len(differences) <= FEW else _differences(differences)),
         ]
-        if any(each.holm < statistics.LEVEL for each in differences) and statistics.splits_groups(sweep):
+        if any(map(statistics.holds, differences)) and statistics.splits_groups(sweep):
             sentences.append("Random folds split groups, so the test finds a difference too often.")
         if config["protocol"] == "paper":
             sentences.append("Stopping and weights were decided on the reported folds, which raises every score here.")
         lines.append(" ".join(sentences))
-    return "\n".join([*lines, unfinished(list(sweeps.values()))]).strip()
+    return "\n".join([*lines, *unlike(list(finished.values())), unfinished(list(sweeps.values()))]).strip()
 
 
 def _place(sweep: Sweep) -> str:
@@ -65,20 +66,21 @@ def _mean(number: int, compared: statistics.Comparison) -> str:
 def _tested(what: str, compared: statistics.Comparison) -> str:
     test = compared.test
     points = f"{what} is {signed(test.mean)} points"
-    if test.n < statistics.FEWEST:
-        return f"{points}, over {test.n} paired run{'s' if test.n > 1 else ''}: too few to tell it from chance."
-    verdict = "more than chance explains" if compared.holm < statistics.LEVEL else "within what chance explains"
+    within = "" if test.n < statistics.FEWEST else f" (95 % interval {interval(test.low, test.high)})"
+    if test.n < statistics.ENOUGH:
+        return f"{points}{within}, over {test.n} paired run{'s' if test.n > 1 else ''}: {TOO_FEW}."
+    verdict = "more than chance explains" if statistics.holds(compared) else "within what chance explains"
     p = p_value(compared.holm) if compared.holm < 0.001 else f"= {p_value(compared.holm)}"
-    return f"{points} (95 % interval {interval(test.low, test.high)}, {TEST}: p {p.replace('<', '< ')}): {verdict}."
+    return f"{points}{within[:-1]}, {TEST}: p {p.replace('<', '< ')}): {verdict}."
 
 
 def _differences(compared: Sequence[statistics.Comparison]) -> list[str]:
     """Return sentences about many differences, sorted by what the test says of them."""
     verdicts: dict[str, list[str]] = {}
     for each in sorted(compared, key=lambda each: -each.test.mean):
-        verdict = "More than chance explains" if each.holm < statistics.LEVEL else "Within what chance explains"
-        verdict = verdict if each.test.n >= statistics.FEWEST else "Too few runs to tell from chance"
+        verdict = "More than chance explains" if statistics.holds(each) else "Within what chance explains"
+        verdict = verdict if each.test.n >= statistics.ENOUGH else TOO_FEW.capitalize()
         verdicts.setdefault(verdict, []).append(f"`{each.first}` {signed(each.test.mean)}")
     sentences = [f"{verdict}: {', '.join(models)}." for verdict, models in verdicts.items()]
-    by = f", by the {TEST}" if any(each.test.n >= statistics.FEWEST for each in compared) else ""
+    by = f", by the {TEST}" if any(each.test.n >= statistics.ENOUGH for each in compared) else ""
     return [f"Sharp minus plain in points{by}.", *sentences]

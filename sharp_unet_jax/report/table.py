@@ -19,11 +19,18 @@ class Table(NamedTuple):
     provenance: str  # how the numbers came about: see provenance.py
     frame: pd.DataFrame  # columns as headings; text and numbers; the first column names the row
     note: str = ""  # below the table
+    says: str = ""  # one sentence: what the table says
 
 
 def markdown(table: Table) -> str:
     """Return title, provenance, table and note as Markdown with GitHub's tables."""
-    parts = f"## {table.title}", paragraphs(table.provenance), body(table), paragraphs(table.note)
+    parts = (
+        f"## {table.title}",
+        paragraphs(table.says),
+        paragraphs(table.provenance),
+        body(table),
+        paragraphs(table.note),
+    )
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -101,6 +108,11 @@ def interval(low: float, high: float) -> str:
 def signed(points: float) -> str:
     """Return "+1.20", or "-" for nan."""
     return "-" if pd.isna(points) else f"{points:+.2f}"
+
+
+def percent(score: float) -> str:
+    """Return a score in 0..1 of a single image as "93.7 %", or "-" for nan."""
+    return "-" if pd.isna(score) else f"{100 * score:.1f} %"
 
 
 def p_value(p: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sharp_unet_jax.data import duplicates
+from sharp_unet_jax.report import shown
 from sharp_unet_jax.report.figures import Predicted
 from sharp_unet_jax.report.records import Sweep
 
@@ -22,7 +23,7 @@ class Picture(NamedTuple):
     image: bytes  # WebP, in colour or grey
     labels: bytes  # grey PNG whose pixels are labels: the truth, then each of `models`, below each other
     models: list[str]
-    scores: list[float | None]  # Jaccard
+    scores: list[str]  # Jaccard, as the page says it
     repeats: list[int]
 
     def json(self) -> dict[str, Any]:
@@ -57,26 +58,25 @@ def _bytes(picture: Picture) -> int:
 
 
 def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Picture:
-    assert sweep.prepared is not None
-    images, masks, rows = sweep.prepared
-    models = [model for model in predicted if image_id in predicted[model]]
-    shown = [predicted[model][image_id] for model in models]
-    height, width = masks[rows[image_id]].shape
+    image, truth, predictions = shown.as_trained(sweep, predicted, image_id)
+    models = list(predictions)
+    found = [predicted[model][image_id] for model in models]
+    height, width = truth.shape
     scale = min(1, side / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
-    image = duplicates.picture(images[rows[image_id]])
-    labels = [Image.fromarray(label) for label in (masks[rows[image_id]], *(found.labels for found in shown))]
+    labels = [Image.fromarray(label) for label in (truth, *predictions.values())]
     stacked = np.concatenate([np.asarray(label.resize(size, Image.Resampling.NEAREST)) for label in labels])
     return Picture(
-        _encode(image.resize(size, Image.Resampling.LANCZOS), format="WEBP", quality=75, method=4),
-        _encode(Image.fromarray(stacked), format="PNG", optimize=True),
+        encode(duplicates.picture(image).resize(size, Image.Resampling.LANCZOS), format="WEBP", quality=75, method=4),
+        encode(Image.fromarray(stacked), format="PNG", optimize=True),
         models,
-        [None if np.isnan(found.jaccard) else round(found.jaccard, 4) for found in shown],
-        [found.repeat for found in shown],
+        [one.score for one in found],
+        [one.repeat for one in found],
     )
 
 
-def _encode(image: Image.Image, **options: Any) -> bytes:
+def encode(image: Image.Image, **options: Any) -> bytes:
+    """Return an image as a file of Pillow's `options`."""
     file = io.BytesIO()
     image.save(file, **options)
     return file.getvalue()

@@ -39,7 +39,8 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     wanted = {sweep: pairs for sweep in sweeps if (pairs := pairing.twins(sweep))}
     if not wanted:
         return None
-    compared = iter(statistics.comparisons(_flat(wanted)))
+    every = statistics.comparisons(_flat(wanted))
+    compared = iter(every)
     means = over_networks(list(wanted))
     labels = named(wanted)
     rows = []
@@ -58,7 +59,8 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     ]
     title = "Does the sharp block help? Sharp minus plain in points of Jaccard, over runs"
     narrowed = narrow(frame.drop(columns=empty))
-    return Table("twins", title, describe(list(wanted)), narrowed, "\n".join(filter(None, note)))
+    says = statistics.verdict(every, "networks", "change with the sharp block")
+    return Table("twins", title, describe(list(wanted)), narrowed, "\n".join(filter(None, note)), says)
 
 
 def over_networks(sweeps: Sequence[Sweep]) -> dict[Sweep, Comparison]:
@@ -98,7 +100,7 @@ def _mean(sweep: Sweep, compared: Comparison | None) -> list[dict[str, str]]:
 def _tested(compared: Comparison) -> dict[str, str]:
     points = signed(compared.test.mean)
     return {
-        "sharp minus plain": f"**{points}**" if compared.holm < statistics.LEVEL else points,
+        "sharp minus plain": f"**{points}**" if statistics.holds(compared) else points,
         "95 % interval": interval(compared.test.low, compared.test.high),
         "p": p_value(compared.test.p),
         "p (Holm)": p_value(compared.holm),

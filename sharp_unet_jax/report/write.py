@@ -15,6 +15,7 @@ from sharp_unet_jax.report import (
     chosen,
     classes,
     conventions,
+    cost,
     examples,
     figures,
     forest,
@@ -33,12 +34,14 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage.atomic import clear_dead, write_text
 
 
-def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
+def write(workdirs: Sequence[Path], output: Path | None = None, title: str = "", note: str = "") -> Path:
     """Write report.html, tables/*.md, *.tex, *.csv and figures/*.svg, *.png; return the folder.
 
     Args:
         workdirs: workdirs or folders of packed results.
         output: the folder; by default "report" in the first of `workdirs`.
+        title: the page's heading; by default it names the data sets.
+        note: a paragraph below the heading, such as who made the report and why.
 
     Raises:
         InputError: where one holds no sweep, or no run of any is finished.
@@ -48,11 +51,11 @@ def write(workdirs: Sequence[Path], output: Path | None = None) -> Path:
         raise InputError(f"{', '.join(map(str, workdirs))}: no run is finished, there is nothing to report")
     output = output or workdirs[0] / "report"
     with matplotlib.rc_context(style.RC):
-        _write(dict(zip(labels(loaded), loaded, strict=True)), output)
+        _write(dict(zip(labels(loaded), loaded, strict=True)), output, title, note)
     return output
 
 
-def _write(sweeps: dict[str, Sweep], output: Path) -> None:
+def _write(sweeps: dict[str, Sweep], output: Path, title: str, note: str) -> None:
     for place in (output, output / "tables", output / "figures"):
         clear_dead(place)
     loaded = list(sweeps.values())
@@ -68,10 +71,10 @@ def _write(sweeps: dict[str, Sweep], output: Path) -> None:
             table.write(each._replace(name=each.name + suffix), output / "tables")
         for figure in (*chapter.examples, *chapter.figures):
             figures.save(figure._replace(name=figure.name + suffix), output / "figures")
-    title = f"Sweep{'s' if len(sweeps) > 1 else ''} on {', '.join(dict.fromkeys(s.dataset for s in loaded))}"
+    title = title or f"Sweep{'s' if len(sweeps) > 1 else ''} on {', '.join(dict.fromkeys(s.dataset for s in loaded))}"
     # The page draws curves and examples itself.
     static = [each for each in drawn if each.name != "curves"]
-    html = page.render(title, summary.paragraph(sweeps), general, static, chapters)
+    html = page.render(title, summary.paragraph(sweeps), general, static, chapters, note)
     write_text(output / "report.html", html)
 
 
@@ -98,6 +101,7 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
         *conventions.tables(sweep),
         boundaries.table(sweep),
         calibration.table(sweep),
+        cost.table(sweep),
     ]
     return Chapter(
         label,

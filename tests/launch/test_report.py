@@ -36,9 +36,11 @@ def workdir(template, tmp_path):
 
 
 def test_the_command_prints_where_the_report_is(workdir, capsys):
-    report.run([str(workdir)])
+    report.run([str(workdir), "--title=Our lesions", "--note=Made by **J. Doe** & Co."])
     assert capsys.readouterr().out == f"report: {workdir / 'report' / 'report.html'}\n"
-    assert (workdir / "report" / "report.html").is_file()
+    html = (workdir / "report" / "report.html").read_text()
+    assert html.count("Our lesions") == 2  # in <title> and <h1>
+    assert "Made by <strong>J. Doe</strong> &amp; Co." in html
 
 
 def test_bad_input_is_one_line_and_exit_code_1(tmp_path):

@@ -112,7 +112,7 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
             found = predicted[model][choice.image_id]
             changed = (axes.images[0].get_array() != images[row]).any(axis=-1)
             np.testing.assert_array_equal(changed, found.labels != masks[row])
-            assert axes.get_xlabel() == f"{100 * found.jaccard:.1f} %"
+            assert axes.get_xlabel() == found.score
         np.testing.assert_array_equal(line[0].images[0].get_array(), images[row])
         assert choice.image_id in drawn.caption
 

@@ -48,6 +48,7 @@ def test_protocols_and_folds_stand_side_by_side(tmp_path):
     assert frame["95 % interval"].iloc[0] == "5.00 to 5.00"
     assert (made.frame["images (groups)"] == "20 (10)").all()
     assert "mine, nested, grouped: Protocol: nested" in made.provenance
+    assert "NOT COMPARABLE" not in made.title + made.note
     both = by_name(sweeps[0], sweeps[3])["protocols"].frame  # no setting in common: compared all the same
     assert both["first minus second"].tolist() == ["+10.00"] * 2
 
@@ -61,6 +62,10 @@ def test_images_are_compared_with_themselves(tmp_path):
     row = by_name(*sweeps)["protocols"].frame.iloc[0]
     of_image = np.mean([np.roll(first[repeat].ravel(), repeat) for repeat in range(3)], axis=0) - second.ravel()
     assert row["first minus second"] == f"{100 * of_image.mean():+.2f}"
+    sweeps[1].config["data"]["size"] = [8, 8]
+    longer = by_name(*sweeps)["protocols"]
+    assert "NOT COMPARABLE" in longer.title
+    assert "mine, nested, random: 8x8, at most" in longer.note
     low, high = statistics.cluster_interval(100 * of_image, [f"g{index // 4}" for index in range(20)])
     assert row["95 % interval"] == f"{low:.2f} to {high:.2f}"
 

@@ -69,7 +69,12 @@ def test_without_kept_predictions_there_are_none(tmp_path):
 
 
 def prediction(jaccard):
-    return overlays.Prediction(np.zeros((1, 1), np.uint8), jaccard, 0)
+    return overlays.Prediction(np.zeros((1, 1), np.uint8), jaccard, 0, "run", jaccard, 1)
+
+
+def test_a_score_is_rounded_once():
+    assert prediction(0.93749).score == "93.7 %"  # to four digits first it would be 93.8 %
+    assert prediction(float("nan")).score == "-"
 
 
 def test_images_are_chosen_by_score_each_once_and_with_something_to_find(tmp_path):

@@ -38,7 +38,7 @@ def render(*sweeps):
             predicted = overlays.predictions(sweep) if sweep.finished else {}
             chapters.append(Chapter(f"squares {number}", sweep, predicted, [TABLE], [], [], leakage.most_alike(sweep)))
         drawn = figures.draw({chapter.label: chapter.sweep for chapter in chapters})
-        return page.render("Squares", "**All** went well.", [TABLE], drawn, chapters)
+        return page.render("Squares", "**All** went well.", [TABLE], drawn, chapters, "By **me**.")
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +104,18 @@ def test_the_page_carries_the_records(html, sweep):
     assert Image.open(io.BytesIO(base64.b64decode(picture["labels"]))).size == (24, 48)
     for image, scores in (100 * figures.by_image(sweep)).iterrows():
         row = re.search(rf'<tr><th scope="row"><button[^>]*>{image}</button>.*?</tr>', html)[0]
+        said = [f"{scores[model]:.1f}" for model in ("unet", "sharp_unet")]  # the records' own numbers
+        assert re.findall(r'class="score"[^>]*>([^<]+)<', row) == said
+        assert found["pictures"][image]["scores"] == [f"{score} %" for score in said]
         assert [float(key) for key in re.findall(r'data-key="([^"]+)"', row)] == pytest.approx(
             [scores["unet"], scores["sharp_unet"], scores["sharp_unet"] - scores["unet"]]
         )
     assert "python -m launch.cv --config=demo.py" in html
     assert "&#34;protocol&#34;: &#34;paper&#34;" in html
     assert "<strong>75.89 ± 2.06</strong>" in html
-    assert "A note &lt;with&gt; <code>code</code>." in html
+    assert html.count("A note &lt;with&gt; <code>code</code>.") == 1  # two tables have it
+    assert html.count("Protocol: none.") == 1
+    assert '<p class="author">By <strong>me</strong>.</p>' in html
 
 
 def test_classes_have_the_colours_of_the_palette(html):
@@ -246,6 +251,39 @@ def test_a_browser_opens_an_overlay_by_keys_alone(tab, sweep):
     tab.press("Escape")
     assert not tab.run("document.querySelector('dialog').open")
     assert tab.run("document.activeElement.dataset.image") == "002"
+
+
+def test_a_browser_opens_the_large_pictures_and_turns_to_the_next(tab):
+    tab.run("document.querySelector('.case svg').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    shown = tab.run("document.getElementById('dialog-title').textContent")
+    first, second = (tab.run(f"document.querySelectorAll('.case .open')[{n}].dataset.image") for n in (0, 1))
+    assert shown.startswith(f"{first} (1 of ")
+    tab.press("ArrowRight")
+    assert tab.run("document.getElementById('dialog-title').textContent").startswith(f"{second} (2 of ")
+    tab.press("Escape")
+
+
+def test_wide_tables_say_on_a_phone_that_they_scroll(tab):
+    wide = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth + 1)"
+    hints = f"{wide}.map(one => getComputedStyle(one.previousElementSibling).display)"
+    frame = "await new Promise(requestAnimationFrame);"  # the page looks at sizes after the first
+    shown = f"(async () => {{ {frame} {frame} return {hints}; }})()"
+    assert {*tab.run(shown)} == {"block"}
+    assert tab.run("document.querySelectorAll('.hint').length") == tab.run(
+        "document.querySelectorAll('.scroll').length"
+    )
+
+
+def test_print_has_the_pictures_whole_and_no_arrows(tab):
+    tab.send("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert tab.run("document.querySelectorAll('.case image').length") >= 6
+        assert tab.run("getComputedStyle(document.querySelector('thead button'), '::after').content") == "none"
+        assert tab.run("getComputedStyle(document.querySelector('nav')).display") == "none"
+        assert tab.run("getComputedStyle(document.querySelector('.tall')).maxHeight") == "none"
+        assert tab.run("getComputedStyle(document.querySelector('.case')).breakInside") == "avoid"
+    finally:
+        tab.send("Emulation.setEmulatedMedia", media="")
 
 
 def test_a_browser_reads_curves_out_by_keys(tab):

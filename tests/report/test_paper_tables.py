@@ -174,7 +174,7 @@ def test_two_runs_have_no_interval_and_no_test(tmp_path):
     assert table1["95 % interval"].tolist() == ["-", "-"]
     assert (row["sharp minus plain"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
     said = summary.paragraph({"mine": sweep})
-    assert "+10.00 points, over 2 paired runs: too few to tell it from chance." in said
+    assert "+10.00 points, over 2 paired runs: too few runs to tell." in said
     assert "2 random folds x 1 repeat, protocol paper" in said
 
 
@@ -237,3 +237,11 @@ def test_another_kernel_than_the_papers_has_no_figure_of_the_paper(tmp_path):
     tables = by_name([sweep_writer.write(tmp_path, models, dataset="cvc_clinicdb")])
     assert tables["table1"].frame["model"].tolist() == ["unet"]
     assert tables["table3"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37", "-"]
+
+
+def test_a_title_names_the_paper_only_where_every_row_is_in_it(tmp_path):
+    ours = {name: scores(0.7, seed=seed) for seed, name in enumerate(("unet", "sharp_unet", "unet_resnet34"))}
+    for dataset, expected in (("mine", [False] * 3), ("cvc_clinicdb", [True, False, False])):
+        made = paper_tables.paper([sweep_writer.write(tmp_path / dataset, ours, dataset=dataset)])
+        assert [f"(the paper's Table {number})" in each.title for number, each in enumerate(made, 1)] == expected
+        assert ["paper's Table" in table.latex(each) for each in made] == expected

@@ -187,3 +187,21 @@ def test_images_are_paired_and_averaged_over_repeats(tmp_path):
     assert images.low < images.mean < images.high
     nothing = statistics.over_images(of[0] * np.nan, of[1], sweep.groups)
     assert (nothing.images, nothing.groups) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("n", "holm", "holds"), [(4, 0.001, False), (5, 0.001, True), (5, 0.2, False), (0, np.nan, False)]
+)
+def test_a_difference_holds_after_holm_over_five_runs_or_more(n, holm, holds):
+    mean = statistics.Mean(1.0, 0.5, 1.5, 9.0, holm, n)
+    assert statistics.holds(statistics.Comparison("a", "b", mean, holm, n)) == holds
+
+
+def test_a_verdict_counts_what_holds_or_says_that_runs_are_too_few():
+    def compared(n, holm):
+        return statistics.Comparison("a", "b", statistics.Mean(1.0, 0.5, 1.5, 9.0, holm, n), holm, n)
+
+    said = statistics.verdict([compared(5, 0.01), compared(5, 0.5)], "pairs", "differ")
+    assert said == "1 of 2 pairs (bold) differ by more than chance explains."
+    assert statistics.verdict([compared(9, 0.5)], "pairs", "differ").startswith("None of 1 pairs differ")
+    assert statistics.verdict([compared(4, 0.01)], "pairs", "differ").startswith("There are too few runs to tell")

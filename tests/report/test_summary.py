@@ -59,13 +59,38 @@ def test_an_unfinished_sweep_says_so_and_one_without_scores_says_nothing_else(tm
 
 def test_the_summary_warns_of_split_groups_where_it_finds_a_difference(tmp_path):
     apart = {
-        "unet": scores(0.5, shape=(1, 4, 4), spread=0.001),
-        "sharp_unet": scores(0.8, shape=(1, 4, 4), spread=0.001),
+        "unet": scores(0.5, shape=(1, 5, 4), spread=0.001),
+        "sharp_unet": scores(0.8, shape=(1, 5, 4), spread=0.001),
     }
     for number, warned in ((2, True), (1, False)):
         sweep = sweep_writer.write(tmp_path / str(number), apart, group_size=number)
         assert "more than chance" in (said := summary.paragraph({"mine": sweep}))
         assert ("split groups" in said) == warned
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_fewer_than_five_runs_have_no_verdict_however_far_apart_they_are(tmp_path, folds):
+    apart = {
+        "unet": scores(0.5, shape=(1, folds, 4), spread=0.001),
+        "sharp_unet": scores(0.8, shape=(1, folds, 4), spread=0.001, seed=1),
+    }
+    said = summary.paragraph({"mine": sweep_writer.write(tmp_path, apart)})
+    assert f", over {folds} paired runs: too few runs to tell." in said
+    assert "chance" not in said
+    assert ("95 % interval" in said) == (folds > 2)
+
+
+def test_sweeps_of_other_sizes_or_lengths_are_loudly_not_comparable(tmp_path):
+    first, second, third = (
+        sweep_writer.write(tmp_path / name, {"unet": scores(0.7)}, grouped=name != "a", protocol="nested")
+        for name in "abc"
+    )
+    sweeps = {"first": first, "second": second, "third": third}
+    assert "NOT COMPARABLE" not in summary.paragraph(sweeps)
+    third.config["epochs"] = 3
+    said = summary.paragraph(sweeps)
+    assert said.count("**NOT COMPARABLE as protocols or folds alone") == 1
+    assert "at most 3 epochs" in said
 
 
 def test_means_over_other_numbers_of_runs_say_so(tmp_path):

@@ -36,6 +36,18 @@ showTheme();
 
 addEventListener("beforeprint", () => { for (const details of document.querySelectorAll("details")) details.open = true; });
 
+// ---- what is wider than the page says so, and fades out where more follows
+
+for (const wide of document.querySelectorAll(".scroll")) {
+  const show = () => {
+    const rest = wide.scrollWidth - wide.clientWidth - wide.scrollLeft;
+    wide.classList.toggle("scrolls", wide.scrollWidth > wide.clientWidth + 1);
+    wide.classList.toggle("more", rest > 1);
+  };
+  wide.addEventListener("scroll", show, { passive: true });
+  new ResizeObserver(show).observe(wide);
+}
+
 // ---- tables: a click on a heading sorts, a second click reverses; cells without a number come last
 
 for (const table of document.querySelectorAll("table.sortable")) {
@@ -117,8 +129,7 @@ const draw = (canvas, { image, width, height, maps }, part, view) => {
 };
 
 const panel = (picture, part) => {
-  const name = part ? picture.models[part - 1] : "truth", score = picture.scores[part - 1];
-  const value = !part ? "" : score === null ? "no score" : `${(100 * score).toFixed(1)} %`;
+  const name = part ? picture.models[part - 1] : "truth", value = part ? picture.scores[part - 1] : "";
   const canvas = element("canvas", { role: "img", ariaLabel: `${name} ${value}` });
   const text = element("span", { className: "name" }, name, " ", element("span", { className: "nowrap" }, value));
   return [element("span", { className: "panel" }, canvas, text), canvas];
@@ -272,6 +283,7 @@ const curves = (section, { runs, looks, names, percent }) => {
   metric.addEventListener("change", redraw);
   every.addEventListener("change", redraw);
   section.hidden = false;
+  redraw();
   new ResizeObserver(redraw).observe(chart);
 };
 
@@ -282,16 +294,6 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
   if (!drawn) continue;
   curves(sweep.querySelector(".curves"), drawn);
   if (!sweep.querySelector("table.images")) continue;
-
-  for (const card of sweep.querySelectorAll(".card")) {
-    const picture = pictures[card.dataset.image];
-    new IntersectionObserver((entries, observer) => {
-      if (!entries.some(entry => entry.isIntersecting)) return;
-      observer.disconnect();
-      fill(card.querySelector(".strip"), picture, "errors");
-      load(picture).then(({ maps }) => { if (maps[0].includes(IGNORE)) sweep.querySelector(".ignored").hidden = false; });
-    }, { rootMargin: "300px" }).observe(card);
-  }
 
   const table = sweep.querySelector("table.images"), controls = sweep.querySelector(".controls:has([name=find])");
   const [find, most] = ["find", "most"].map(name => controls.querySelector(`[name=${name}]`));
@@ -315,13 +317,19 @@ for (const sweep of document.querySelectorAll("[data-sweep]")) {
   controls.hidden = false;
   filter();
 
-  sweep.addEventListener("click", event => {
-    const button = event.target.closest("[data-image]");
-    if (!button) return;
-    const ids = button.matches(".card") ? [...sweep.querySelectorAll(".card")].map(card => card.dataset.image)
-      : [...table.querySelectorAll("tr:not([hidden]) .open")].map(open => open.dataset.image);
-    pages = { pictures, classes, ids, at: ids.indexOf(button.dataset.image) };
+  const gallery = document.querySelector(`[data-of="${sweep.id}"]`);
+  const open = (buttons, image) => {
+    const ids = [...buttons].map(button => button.dataset.image);
+    pages = { pictures, classes, ids, at: ids.indexOf(image) };
     dialog.showModal();
     showPage();
+  };
+  gallery?.addEventListener("click", event => {
+    const button = event.target.closest(".case")?.querySelector("[data-image]");
+    if (button) open(gallery.querySelectorAll("[data-image]"), button.dataset.image);
+  });
+  table.addEventListener("click", event => {
+    const button = event.target.closest("[data-image]");
+    if (button) open(table.querySelectorAll("tr:not([hidden]) .open"), button.dataset.image);
   });
 }

@@ -1,0 +1,26 @@
+"""The next commands, with the user's paths."""
+
+import json
+import shlex
+
+from sharp_unet_jax.report import following, records
+from tests.conftest import squares
+from tests.report import sweep_writer, whole
+
+
+def test_commands_have_the_paths_the_best_model_and_more_repeats(tmp_path):
+    folder = tmp_path / "my sweep"
+    whole.sweep(folder, squares(n=8), repeats=1)
+    given = shlex.join(["python", "-m", "launch.cv", "--config=demo.py", "--config.repeats=1", f"--workdir={folder}"])
+    environment = {"commands": ["python -m launch.cv --shard=0/2", given], "python": "3.11.2", "packages": {}}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    predict, export, more = (shlex.split(step.command) for step in following.steps(records.load(folder)))
+    assert {f"--run={folder}", "--model=sharp_unet"} <= {*predict} & {*export}  # `shifted` is better for it
+    assert f"--output={folder}/sharp_unet.onnx" in export
+    assert more == ["python", "-m", "launch.cv", "--config=demo.py", f"--workdir={folder}", "--config.repeats=3"]
+
+
+def test_packed_results_have_none_and_without_a_command_there_are_no_more_repeats(tmp_path):
+    sweep = whole.sweep(tmp_path / "w", squares(n=8), repeats=1)
+    assert len(following.steps(sweep)) == 2
+    assert following.steps(records.load(sweep_writer.pack(sweep.workdir, tmp_path / "packed"))) == []
