@@ -38,6 +38,7 @@ def test_runs_are_scored_as_they_are_reported(tmp_path, monkeypatch, data, class
     shrink_models(monkeypatch)
     examples = crop_runs.examples(n=8, classes=classes)
     crop_runs.make(tmp_path / "w", examples, data, classes=classes, cache=tmp_path / "prepared")
+    (tmp_path / "w/choice.json").write_text("{}")  # damaged: what replaces it does not read it
     sweep, config = records.load(tmp_path / "w"), workdir.read_config(tmp_path / "w")
     dataset = images.dataset(sweep)
     source = Source(sweep, config, dataset, images.predictor(sweep, config, dataset, jax.devices()[:1]))
