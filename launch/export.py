@@ -22,8 +22,8 @@ from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.prediction import options
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import export, model_card
-from sharp_unet_jax.inference.trained import Trained, described, load_all
+from sharp_unet_jax.inference import export, loading, model_card
+from sharp_unet_jax.inference.trained import Trained, described
 from sharp_unet_jax.storage.atomic import clear_dead, replacing, write_text
 
 
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = command_line.parse(parser, arguments)
     runtime.configure()
-    runs = load_all(known.run, known.model, plain=known.plain)
+    runs = loading.load_all(known.run, known.model, plain=known.plain)
     if known.format == "safetensors" and len(runs) > 1:
         folder = f"{known.run}/runs/{runs[0].name}"
         raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")

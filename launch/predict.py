@@ -34,7 +34,8 @@ from launch.prediction import areas, options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError, is_out_of_memory
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
+from sharp_unet_jax.inference.trained import described
 
 
 class Command(NamedTuple):
@@ -76,7 +77,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     output.check(command.output, command.inputs)
     failed: list[str] = []
     devices = runtime.configure()
-    members = trained.load_all(command.run, command.model, plain=command.plain)
+    members = loading.load_all(command.run, command.model, plain=command.plain)
     if len(members) == 1 and "disagreement" in command.output.extras:
         raise InputError(
             f"--disagreement is between runs, and {members[0].name} is one: give a workdir, or leave it out"
@@ -97,7 +98,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if data.fit == "crop"
         else " at {} (height x width)"
     )
-    runs = trained.described(members)
+    runs = described(members)
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{rule}"
