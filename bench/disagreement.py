@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("masks", type=Path)
     parser.add_argument("--model", default="", help="the model, or several: unet,sharp_unet")
     known = parser.parse_args()
-    runs = loading.load_all(known.workdir, known.model)
+    runs = loading.load_all(known.workdir, known.model, plain=True)
     paths = sorted(known.images.iterdir())
     truths = [np.asarray(Image.open(next(known.masks.glob(f"{path.stem}.*"))).convert("L")) > 127 for path in paths]
     images = (np.asarray(Image.open(path)) for path in paths)

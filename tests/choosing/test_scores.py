@@ -76,6 +76,14 @@ def test_the_padding_of_a_letterbox_is_no_part_of_the_image():
     assert (two, alone) == (pytest.approx(12 / 14), 1)
 
 
+def test_an_image_without_a_scored_pixel_is_scored_as_its_run_is():
+    """Its letterbox cannot be told from its mask."""
+    dataset = squares(n=1)
+    dataset.masks[:] = metrics.IGNORE
+    config, found = Config(data=Data(size=(16, 24), fit="letterbox")), np.full((16, 24, 1), 0.9, np.float32)
+    assert scores.jaccard(dataset, config, 0, found, [PLAIN, Rule(0.5, largest=True)]).tolist() == [1, 1]
+
+
 def test_sizes_are_those_at_the_resolution_of_training():
     """One pixel of training is four by four of the file, so that a speck of it is fewer than two pixels."""
     own = np.zeros((32, 48), np.uint8)
