@@ -109,8 +109,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Raises InputError for options that exclude each other."""
     parser = argparse.ArgumentParser(prog="python -m launch.evaluate", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet"
-    parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--model", default="", help=options.MODEL)
     folder = "a folder of predicted masks to score instead of a run's, named as the images or as their true masks"
     parser.add_argument("--predictions", type=paths.path, metavar="FOLDER", help=folder)
     for name, text in truth.FIELDS.items():

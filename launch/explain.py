@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command. Raises InputError, DataError or OSError for what the user can fix."""
     known = parse(arguments)
     runtime.configure()
-    models = [name for name in known.model.split(",") if name]
+    models = loading.names(known.model)
     folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]
     members = [loading.load(folder, plain=True) for folder in folders]  # gradients are of pixels as the network decides
     _check_alike(members)

@@ -31,8 +31,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet; or chosen, by launch.choose"
-    parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--plain", action="store_true", help=options.PLAIN)
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)

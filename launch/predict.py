@@ -55,8 +55,7 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
     parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet"
-    parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--probabilities", action="store_true", help="also write probabilities/")
     parser.add_argument("--overlays", action="store_true", help="also write overlays/: images with the masks drawn in")
     disagreement = (
