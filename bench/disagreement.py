@@ -13,8 +13,9 @@ from PIL import Image
 from scipy import stats
 
 from sharp_unet_jax import metrics
-from sharp_unet_jax.inference import predict, trained
+from sharp_unet_jax.inference import loading, predict
 from sharp_unet_jax.inference.predict import Prediction
+from sharp_unet_jax.inference.trained import described
 
 
 def numbers(one: Prediction, mask: np.ndarray) -> dict[str, float]:
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("masks", type=Path)
     parser.add_argument("--model", default="", help="the model, or several: unet,sharp_unet")
     known = parser.parse_args()
-    runs = trained.load_all(known.workdir, known.model)
+    runs = loading.load_all(known.workdir, known.model, plain=True)
     paths = sorted(known.images.iterdir())
     truths = [np.asarray(Image.open(next(known.masks.glob(f"{path.stem}.*"))).convert("L")) > 127 for path in paths]
     images = (np.asarray(Image.open(path)) for path in paths)
@@ -49,7 +50,7 @@ def main() -> None:
         errors.append(1 - float(metrics.dice(truth[None], mask[None])[0]))
         found.append(numbers(one, mask))
     shares = ", ".join(f"{value:.2f}" for value in np.quantile(errors, [0, 0.25, 0.5, 0.75, 1]))
-    print(f"{trained.described(runs)}; {len(errors)} images; quartiles of the Dice error: {shares}\n")
+    print(f"{described(runs)}; {len(errors)} images; quartiles of the Dice error: {shares}\n")
     print("| number | Spearman's correlation with the Dice error | images |\n|---|---|---|")
     for name in found[0]:
         values = np.array([each[name] for each in found])

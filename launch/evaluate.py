@@ -39,8 +39,8 @@ from launch.prediction import options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
-from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.inference import loading
+from sharp_unet_jax.inference.trained import Trained, described
 from sharp_unet_jax.metrics import Empty
 from sharp_unet_jax.report import evaluated, evaluation_page
 from sharp_unet_jax.report.evaluated import Case, Scored
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     members, how = list[Trained](), options.of(known)
     devices = runtime.configure() if known.run else []
     if known.run:
-        members = trained.load_all(known.run, known.model, plain=known.plain)
+        members = loading.load_all(known.run, known.model, plain=known.plain)
     given = {name: text for name in truth.FIELDS if (text := getattr(known, name)) is not None}
     first = members[0] if members else None
     test = truth.read(truth.settings_of(given, first), first)
@@ -109,8 +109,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Raises InputError for options that exclude each other."""
     parser = argparse.ArgumentParser(prog="python -m launch.evaluate", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet"
-    parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--model", default="", help=options.MODEL)
     folder = "a folder of predicted masks to score instead of a run's, named as the images or as their true masks"
     parser.add_argument("--predictions", type=paths.path, metavar="FOLDER", help=folder)
     for name, text in truth.FIELDS.items():
@@ -136,7 +135,7 @@ def _default(known: argparse.Namespace, members: Sequence[Trained], test: Truth)
     name = f"evaluation-{test.name}"
     if found := run_of(known.run.absolute()):
         return found[0] / f"{name}-{members[0].name.replace('/', '-')}"
-    return Path(known.run / "-".join((name, *trained.names(known.model))))
+    return Path(known.run / "-".join((name, *loading.names(known.model))))
 
 
 def _check(folder: Path, test: Truth, predictions: Path | None) -> None:
@@ -164,7 +163,7 @@ def _facts(
     facts["classes"] = ", ".join(test.classes)
     if members:
         first, data = members[0], members[0].config.data
-        facts["predicted by"] = f"{'the mean probability of ' * (len(members) > 1)}{trained.described(members)}"
+        facts["predicted by"] = f"{'the mean probability of ' * (len(members) > 1)}{described(members)}"
         facts["runs"] = ", ".join(one.name for one in members)
         at = "x".join(map(str, data.size))
         crops = f"crops of {at} (height x width) at {resolution(data)}"

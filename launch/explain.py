@@ -22,7 +22,7 @@ from launch.console import ending, image, paths, runs, runtime
 from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import explain, saliency, trained
+from sharp_unet_jax.inference import explain, loading, saliency
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.report import style
 from sharp_unet_jax.storage.atomic import replacing
@@ -57,9 +57,9 @@ def run(arguments: Sequence[str]) -> None:
     """Run the command. Raises InputError, DataError or OSError for what the user can fix."""
     known = parse(arguments)
     runtime.configure()
-    models = [name for name in known.model.split(",") if name]
+    models = loading.names(known.model)
     folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]
-    members = [trained.load(folder, plain=True) for folder in folders]  # gradients are of pixels as the network decides
+    members = [loading.load(folder, plain=True) for folder in folders]  # gradients are of pixels as the network decides
     _check_alike(members)
     label = _label(members[0].classes, known.label)
     picture, mask = image.load(folders[0], members[0], known.image)

@@ -22,8 +22,8 @@ from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.prediction import options
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import export, model_card
-from sharp_unet_jax.inference.trained import Trained, described, load_all
+from sharp_unet_jax.inference import export, loading, model_card
+from sharp_unet_jax.inference.trained import Trained, described
 from sharp_unet_jax.storage.atomic import clear_dead, replacing, write_text
 
 
@@ -31,14 +31,13 @@ def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet; or chosen, by launch.choose"
-    parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--plain", action="store_true", help=options.PLAIN)
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = command_line.parse(parser, arguments)
     runtime.configure()
-    runs = load_all(known.run, known.model, plain=known.plain)
+    runs = loading.load_all(known.run, known.model, plain=known.plain)
     if known.format == "safetensors" and len(runs) > 1:
         folder = f"{known.run}/runs/{runs[0].name}"
         raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")

@@ -34,7 +34,8 @@ from launch.prediction import areas, options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError, is_out_of_memory
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
+from sharp_unet_jax.inference.trained import described
 
 
 class Command(NamedTuple):
@@ -54,8 +55,7 @@ def parse(arguments: Sequence[str]) -> Command:
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
     parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
     parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
-    model = "the model, if the workdir has several; or several: unet,sharp_unet"
-    parser.add_argument("--model", default="", help=model)
+    parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--probabilities", action="store_true", help="also write probabilities/")
     parser.add_argument("--overlays", action="store_true", help="also write overlays/: images with the masks drawn in")
     disagreement = (
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     output.check(command.output, command.inputs)
     failed: list[str] = []
     devices = runtime.configure()
-    members = trained.load_all(command.run, command.model, plain=command.plain)
+    members = loading.load_all(command.run, command.model, plain=command.plain)
     if len(members) == 1 and "disagreement" in command.output.extras:
         raise InputError(
             f"--disagreement is between runs, and {members[0].name} is one: give a workdir, or leave it out"
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if data.fit == "crop"
         else " at {} (height x width)"
     )
-    runs = trained.described(members)
+    runs = described(members)
     console.print(
         f"{len(inputs)} inputs{''.join(joined)}, {len(inputs) - len(todo)} of them done before; by {runs}, trained on "
         f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{rule}"

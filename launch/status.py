@@ -7,7 +7,6 @@ have ended. Exit code 0: no run failed so far; 1: a run failed, or WORKDIR holds
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -65,12 +65,19 @@ def _state(sweep: records.Sweep, run: Run) -> State:
         return State(run, record, 0, None, 0)
     path = run_folder(sweep.workdir, run) / METRICS
     try:
-        content, changed = path.read_text(encoding="utf-8"), path.stat().st_mtime
+        content, changed = path.read_bytes(), path.stat().st_mtime
     except OSError:  # it has not begun
         return State(run, None, 0, None, 0)
-    lines = content[: content.rfind("\n") + 1].splitlines()  # the last one may be half written
-    last = json.loads(lines[-1]) if lines else {}
-    return State(run, None, len(lines), last.get("validation_jaccard"), time.time() - changed)
+    lines = content[: content.rfind(b"\n") + 1].splitlines()  # the last one may be half written
+    return State(run, None, len(lines), _jaccard(lines[-1]) if lines else None, time.time() - changed)
+
+
+def _jaccard(line: bytes) -> float | None:
+    """Return the validation score in a line of metrics.jsonl, None without one: whoever resumes the run checks it."""
+    try:
+        return msgspec.json.decode(line, type=dict[str, float | None]).get("validation_jaccard")
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def _status(state: State) -> str:
@@ -82,7 +89,7 @@ def _status(state: State) -> str:
 def seconds_left(sweep: Sweep) -> float | None:
     """Return the seconds that the runs without a record will take, as long as those that ended; None where none has.
 
-    As many runs train side by side as are being trained now.
+    As many runs train side by side as are being trained now, without those that are silent.
     """
     ended = [(one.run.model, one.record) for one in sweep.those("finished") if one.record and "timing" in one.record]
     if not ended:
@@ -94,7 +101,7 @@ def seconds_left(sweep: Sweep) -> float | None:
     begun = sweep.those("begun")
     total = sum(usual.get(one.run.model, other) for one in sweep.those("waiting"))
     total += sum(usual.get(one.run.model, other) * max(1 - one.epochs / epochs, 0) for one in begun)
-    return total / max(len(begun), 1)
+    return total / max(sum(one.quiet <= SILENT for one in begun), 1)
 
 
 def _seconds(record: dict[str, Any]) -> float:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sharp_unet_jax.config import Augment
     from sharp_unet_jax.errors import InputError
     from sharp_unet_jax.fitting import fit
-    from sharp_unet_jax.inference.trained import Trained, load
+    from sharp_unet_jax.inference.loading import load
+    from sharp_unet_jax.inference.trained import Trained
     from sharp_unet_jax.weights.pretrained import build
 
 __version__ = "0.1.0"
@@ -27,7 +28,7 @@ _HOMES = {
     "Trained": "inference.trained",
     "build": "weights.pretrained",
     "fit": "fitting",
-    "load": "inference.trained",
+    "load": "inference.loading",
 }
 
 

@@ -19,8 +19,9 @@ from sharp_unet_jax.data.arrays import Arrays
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.inference.shown import Examples
+from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import check, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
@@ -54,7 +55,7 @@ def fit(
     on_epoch: Callable[[dict[str, float]], object] | None = None,
     devices: Sequence[jax.Device] | None = None,
     **settings: Any,
-) -> trained.Trained:
+) -> Trained:
     """Train one model; return it with the weights of the epoch that is best on the validation images by `monitor`.
 
     Validation images choose that epoch, so scores on them flatter: score it on other images, or cross-validate
@@ -235,7 +236,7 @@ def _train(
     folder: str | Path | None,
     devices: Sequence[jax.Device],
     on_epoch: Callable[[dict[str, float]], object] | None,
-) -> trained.Trained:
+) -> Trained:
     """Train the one run in `folder`, or in a temporary one, unless it is finished; return it as it was saved."""
     run = Run(0, 0, config.models[0])
     with contextlib.ExitStack() as stack:
@@ -252,7 +253,7 @@ def _train(
             elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
         workdir.collect(path, config)
-        fitted = trained.load(run_folder(path, run), plain=True)
+        fitted = loading.load(run_folder(path, run), plain=True)
         return dataclasses.replace(fitted, examples=_examples(dataset, split.validation))
 
 

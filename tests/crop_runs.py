@@ -8,7 +8,7 @@ import numpy as np
 
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import prepared
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.sweeps import sweep, workdir
 from tests.tiny_sweep import CONFIG
 
@@ -46,4 +46,4 @@ def make(folder, source, data=DATA, *, classes=2, cache=None, **fields):
 
 def load(folder, fold=0):
     """Return a run of the sweep."""
-    return trained.load(Path(folder) / f"runs/sharp_unet/repeat0-fold{fold}")
+    return loading.load(Path(folder) / f"runs/sharp_unet/repeat0-fold{fold}")

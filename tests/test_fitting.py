@@ -12,7 +12,7 @@ from launch import export
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data.resize import restore
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.report import records
 from tests import crop_runs
 from tests.conftest import squares
@@ -69,7 +69,7 @@ def test_a_folder_is_a_sweep_that_commands_read(folder, tmp_path):
     (folder / "choice.json").unlink()
     assert again == []
     fit(model="unet", folder=folder, name="mine")
-    assert [one.model for model in ("sharp_unet", "unet") for one in trained.load_all(folder, model)] == [
+    assert [one.model for model in ("sharp_unet", "unet") for one in loading.load_all(folder, model)] == [
         "sharp_unet",
         "unet",
     ]
@@ -181,7 +181,7 @@ def test_images_of_any_number_of_channels_with_a_window_each(channels, tmp_path)
     window = [(low, low + 255 * step) for step, low in zip(scale, offset, strict=True)]
     run = fit(deep, window=window, validation=0.3, epochs=1, folder=tmp_path / "w")
     assert (run.channels, run.window) == (channels, tuple(np.ravel(window)))
-    assert trained.load(tmp_path / "w/runs/sharp_unet/repeat0-fold0").window == run.window
+    assert loading.load(tmp_path / "w/runs/sharp_unet/repeat0-fold0").window == run.window
     other = fit(eight_bits, validation=0.3, epochs=1)
     assert_same_weights(run, other)
     for one, same in zip(run.predict(deep[:3]), other.predict(eight_bits[:3]), strict=True):

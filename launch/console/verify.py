@@ -14,7 +14,7 @@ from launch.console import progress
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.storage import description
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.storage.run_files import read_record
@@ -43,7 +43,7 @@ def verify(
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
     # Refuses a checkpoint whose weights are not those of the record; masks are not made.
-    trained.load(run_folder(folder, runs[name]), plain=True)
+    loading.load(run_folder(folder, runs[name]), plain=True)
     with tempfile.TemporaryDirectory() as elsewhere:
         whole = dataclasses.replace(config, max_runs=None)
         events = sweep.train(whole, data, Path(elsewhere), devices, only=name, stop=stop)

@@ -1,4 +1,4 @@
-"""Options of launch.predict and launch.evaluate that say how runs predict, and what they do in words."""
+"""Options that say which runs predict and how, and what they do in words."""
 
 import argparse
 import re
@@ -10,6 +10,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage.layout import CHOICE
 
+MODEL = "the model, if the workdir has several; or several: unet,sharp_unet; or chosen, by launch.choose"
 PLAIN = "masks by the threshold of the config alone, without the rule of choice.json"
 NAMES = ("flips", "rotations", "tile", "plain")
 

@@ -20,6 +20,7 @@ from launch.prediction import areas
 from launch.prediction.output import Output, paths
 from launch.preview.heat import heat
 from launch.preview.overlay import overlay
+from sharp_unet_jax import decision
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained
 from sharp_unet_jax.data.resize import Size, resize_image
@@ -58,7 +59,7 @@ class Predicted(NamedTuple):
     labels: np.ndarray  # (n, H, W) uint8
     probabilities: list[np.ndarray]  # (H, W, num_classes) float32 each; empty where nobody asked for them
     disagreement: list[tuple[float, ...]]  # a number for each foreground class; () each where one run predicts
-    deviations: list[np.ndarray]  # (H, W) float32 each, of each pixel's class; empty where nobody asked for them
+    deviations: list[np.ndarray]  # (H, W, num_classes) float32 each; empty where nobody asked for them
 
 
 def predict_files(
@@ -88,6 +89,9 @@ def predict_files(
     several, maps = len(members) > 1, "disagreement" in output.extras
     read = partial(_read, members[0], arrays=1 + several + maps)
 
+    def end(predicted: Predicted) -> Any:  # in a thread: loops over pieces are slow, and the device goes on meanwhile
+        return write(_cleaned(predicted, members[0]))
+
     def pictures() -> Iterator[tuple[np.ndarray, Spacing | None]]:
         for one, future in _ahead(readers, read, inputs):
             if future.exception():
@@ -109,8 +113,8 @@ def predict_files(
         for first in predictions:
             one = opened[0]
             rest = islice(predictions, len(one.images) - 1)
-            predicted = _decide(one, chain([first], rest), members[0], output)
-            ended.append((one.input, writers.submit(write, predicted)))
+            predicted = _decide(one, chain([first], rest), members[0].rule.threshold, output)
+            ended.append((one.input, writers.submit(end, predicted)))
             opened.popleft()
             while len(ended) > THREADS:
                 yield _outcome(*ended.popleft())
@@ -186,21 +190,30 @@ def _sliced_otherwise(shape: tuple[int, ...]) -> bool:
     return height != width and slices in (height, width)
 
 
-def _decide(one: Opened, predictions: Iterable[Prediction], run: Trained, output: Output) -> Predicted:
-    """Take the labels of an input's probabilities, and keep these where they are to be written."""
+def _decide(one: Opened, predictions: Iterable[Prediction], threshold: float, output: Output) -> Predicted:
+    """Take the labels of an input's probabilities, not cleaned, and keep these where they are to be written."""
     labels, kept, apart, deviations = [], [], [], []
     for each in predictions:
-        labels.append(run.decide(each.probabilities, one.stack.spacing))
+        labels.append(decision.labels(each.probabilities, threshold))
         kept += [each.probabilities] if "probabilities" in output.extras else []
         apart.append(each.disagreement)
-        deviations += [] if each.deviation is None else [disagreement.by_pixel(each.deviation, labels[-1])]
+        deviations += [] if each.deviation is None else [each.deviation]
     return Predicted(one, np.stack(labels), kept, apart, deviations)
+
+
+def _cleaned(predicted: Predicted, run: Trained) -> Predicted:
+    """Return an input with its labels as the rule of the run cleans them."""
+    if not run.rule.cleans:
+        return predicted
+    spacing = predicted.opened.stack.spacing
+    return predicted._replace(labels=np.stack([run.clean(each, spacing) for each in predicted.labels]))
 
 
 def _write(predicted: Predicted, output: Output, classes: Sequence[str]) -> Written:
     """Write all files of an input and its rows of areas.csv. The mask comes last."""
     one, stack, images, note = predicted.opened
     mask, *extras = paths(output, one)
+    deviations = list(map(disagreement.by_pixel, predicted.deviations, predicted.labels))
     for extra, path in zip(output.extras, extras, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         match extra:
@@ -209,9 +222,9 @@ def _write(predicted: Predicted, output: Output, classes: Sequence[str]) -> Writ
             case "overlays":
                 one.family.write_overlays(path, np.stack(list(map(overlay, images, predicted.labels))))
             case "disagreement":
-                one.family.write_map(path, np.stack(predicted.deviations), stack)
+                one.family.write_map(path, np.stack(deviations), stack)
             case "disagreement_overlays":
-                one.family.write_overlays(path, np.stack(list(map(heat, images, predicted.deviations))))
+                one.family.write_overlays(path, np.stack(list(map(heat, images, deviations))))
     areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area, note, predicted.disagreement))
     mask.parent.mkdir(parents=True, exist_ok=True)
     one.family.write_masks(mask, predicted.labels, stack, classes)

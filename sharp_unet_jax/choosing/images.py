@@ -19,7 +19,7 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import array_files
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage import description
@@ -81,7 +81,7 @@ def predictor(sweep: Sweep, config: Config, dataset: Dataset, devices: Sequence[
     programs: dict[str, epochs.Program] = {}
 
     def predict(run: Run, images: NDArray[np.int64]) -> Iterable[NDArray[np.float32]]:
-        weights = trained.load(run_folder(sweep.workdir, run), plain=True).weights
+        weights = loading.load(run_folder(sweep.workdir, run), plain=True).weights  # choice.json is to be replaced
         if run.model not in programs:
             programs[run.model] = epochs.build(config, run.model, dataset, pairs, devices)
         result = train.Result([], 0, weights["params"], weights["stats"], np.zeros(0))

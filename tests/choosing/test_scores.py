@@ -38,6 +38,7 @@ def test_runs_are_scored_as_they_are_reported(tmp_path, monkeypatch, data, class
     shrink_models(monkeypatch)
     examples = crop_runs.examples(n=8, classes=classes)
     crop_runs.make(tmp_path / "w", examples, data, classes=classes, cache=tmp_path / "prepared")
+    (tmp_path / "w/choice.json").write_text("{}")  # damaged: what replaces it does not read it
     sweep, config = records.load(tmp_path / "w"), workdir.read_config(tmp_path / "w")
     dataset = images.dataset(sweep)
     source = Source(sweep, config, dataset, images.predictor(sweep, config, dataset, jax.devices()[:1]))
@@ -73,6 +74,14 @@ def test_the_padding_of_a_letterbox_is_no_part_of_the_image():
     found[14:15, 12:14] = 0.9  # two pixels of it are inside
     two, alone = scores.jaccard(dataset, config, 0, found, [PLAIN, Rule(0.5, smallest=4)])
     assert (two, alone) == (pytest.approx(12 / 14), 1)
+
+
+def test_an_image_without_a_scored_pixel_is_scored_as_its_run_is():
+    """Its letterbox cannot be told from its mask."""
+    dataset = squares(n=1)
+    dataset.masks[:] = metrics.IGNORE
+    config, found = Config(data=Data(size=(16, 24), fit="letterbox")), np.full((16, 24, 1), 0.9, np.float32)
+    assert scores.jaccard(dataset, config, 0, found, [PLAIN, Rule(0.5, largest=True)]).tolist() == [1, 1]
 
 
 def test_sizes_are_those_at_the_resolution_of_training():

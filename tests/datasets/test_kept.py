@@ -3,6 +3,7 @@
 import pytest
 
 from datasets import kept
+from datasets.build import BUILDERS
 from datasets.errors import DataError
 
 
@@ -20,15 +21,17 @@ def top(tmp_path):
     write("isbi2012/1.0.0/prepared-64x64-crop/images.npy", 10)
     write("downloads/extracted/other.zip", 5)
     write("isbi2012/1.0.0.tmp/half", 5)
+    for name in ("mnist/3.0.1", "coco/2014/1.1.0"):  # of other projects
+        write(f"{name}/dataset_info.json", 1000)
     return tmp_path
 
 
 def test_sets_are_listed_with_what_they_hold(top):
-    assert [one[2:] for one in kept.sets(top)] == [
+    assert [one[2:] for one in kept.sets(top, BUILDERS)] == [
         (200_000, {}),
         (200_000, {"64x64-crop": 10, "64x64-stretch": 3_000_000}),
     ]
-    first, second, last = kept.describe(top).splitlines()
+    first, second, last = kept.describe(top, BUILDERS).splitlines()
     assert first.split() == ["folder/lungs-6f", "0.2", "MB"]
     assert second.split(maxsplit=1) == [
         "isbi2012",
@@ -38,23 +41,24 @@ def test_sets_are_listed_with_what_they_hold(top):
 
 
 def test_one_set_is_deleted_and_the_others_stay(top):
-    assert kept.clear(top, "isbi2012") == "deleted: isbi2012 (3.2 MB)"
+    assert kept.clear(top, BUILDERS, "isbi2012") == "deleted: isbi2012 (3.2 MB)"
     assert not (top / "isbi2012/1.0.0").exists()
-    assert [one.name for one in kept.sets(top)] == ["folder/lungs-6f"]
+    assert [one.name for one in kept.sets(top, BUILDERS)] == ["folder/lungs-6f"]
     assert (top / "downloads/extracted/other.zip").exists()
 
 
 def test_all_sets_are_deleted(top):
-    assert kept.clear(top, "all") == "deleted: folder/lungs-6f, isbi2012 (3.4 MB)"
-    assert kept.describe(top) == f"no built sets in {top}"
-    assert kept.clear(top, "all") == "deleted: nothing (0.0 MB)"
+    assert kept.clear(top, BUILDERS, "all") == "deleted: folder/lungs-6f, isbi2012 (3.4 MB)"
+    assert len(list(top.rglob("dataset_info.json"))) == 2  # those of other projects stay
+    assert kept.describe(top, BUILDERS) == f"no built sets in {top}"
+    assert kept.clear(top, BUILDERS, "all") == "deleted: nothing (0.0 MB)"
 
 
 def test_a_set_that_is_not_there_is_answered_with_the_nearest(top, tmp_path):
     with pytest.raises(DataError, match=r"^no built set 'isbi2013' in .*; did you mean 'isbi2012'\?$"):
-        kept.clear(top, "isbi2013")
+        kept.clear(top, BUILDERS, "isbi2013")
     with pytest.raises(DataError, match=r"^no built set 'a' in .*none$"):
-        kept.clear(tmp_path / "none", "a")
+        kept.clear(tmp_path / "none", BUILDERS, "a")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from launch import cv, export, merge
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.sweeps import pack
 from tests.conftest import squares
 from tests.fuzz import commands, inputs
@@ -80,7 +80,7 @@ def _scores(workdir: Path) -> dict[str, str]:
 
 def predict(box: Path) -> dict[str, bytes]:
     """Average the predictions of a model's runs."""
-    runs = trained.load_all(box / "w", "unet")
+    runs = loading.load_all(box / "w", "unet")
     images = squares().images[:2]
     return {run.name: b"".join(each.tobytes() for each in run.predict(images)) for run in runs}
 

@@ -11,7 +11,7 @@ import pytest
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.errors import InputError, ResolutionWarning
-from sharp_unet_jax.inference import predict, trained
+from sharp_unet_jax.inference import loading, predict
 from sharp_unet_jax.report import records
 from tests import crop_runs
 from tests.conftest import shrink_models
@@ -95,7 +95,7 @@ def test_a_tile_of_ones_own_needs_no_warning(plain):
 
 @pytest.mark.parametrize("options", [pytest.param({"flips": True}, marks=pytest.mark.slow), {"rotations": True}])
 def test_flips_turns_and_members_are_averaged(plain, options):
-    members = trained.load_all(plain)
+    members = loading.load_all(plain)
     assert len(members) == 2
     image = crop_runs.examples(3)[2]["image"]
     (found,) = predict.predict(members, [image], **options)
@@ -150,7 +150,7 @@ def test_an_image_that_the_resolution_of_training_makes_too_large_is_refused(pla
 
 
 def test_tiles_of_a_run_on_whole_images_are_warned_of_once(finished):
-    run, images = trained.load(finished / "runs/unet/repeat0-fold0"), [np.zeros((20, 30, 3), np.uint8)] * 3
+    run, images = loading.load(finished / "runs/unet/repeat0-fold0"), [np.zeros((20, 30, 3), np.uint8)] * 3
     with pytest.warns(
         ResolutionWarning, match="trained on whole images resized to 16x24, and tiles .* unlike"
     ) as caught:

@@ -7,7 +7,7 @@ import pytest
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict, trained
+from sharp_unet_jax.inference import loading, predict
 from sharp_unet_jax.report import records
 from sharp_unet_jax.training import compile
 from tests.edits import edit, follow
@@ -21,7 +21,7 @@ pytestmark = [
 
 @pytest.fixture
 def run(finished):
-    return trained.load(finished / "runs/sharp_unet/repeat0-fold1")
+    return loading.load(finished / "runs/sharp_unet/repeat0-fold1")
 
 
 def test_images_of_the_training_size_give_the_saved_predictions(run, finished, dataset):
@@ -84,7 +84,7 @@ def test_a_letterbox_is_undone():
 
 
 def test_an_ensemble_is_the_mean_of_its_members(finished, dataset):
-    members = trained.load_all(finished, "unet")
+    members = loading.load_all(finished, "unet")
     assert [member.name for member in members] == ["unet/repeat0-fold0", "unet/repeat0-fold1"]
     found = next(predict.predict(members, dataset.images[:1]))
     each = [member.probabilities(dataset.images[:1])[0] for member in members]
@@ -94,13 +94,13 @@ def test_an_ensemble_is_the_mean_of_its_members(finished, dataset):
 
 def test_an_ensemble_of_several_networks_gives_each_run_its_own(finished, dataset):
     """The twins have the same weights by name: the step of the other would run, and predict something else."""
-    members = trained.load_all(finished, "sharp_unet, unet")
+    members = loading.load_all(finished, "sharp_unet, unet")
     assert [member.name for member in members] == [
         f"{model}/repeat0-fold{fold}" for fold in range(2) for model in ("unet", "sharp_unet")
     ]
     image, alone = (
         np.kron(dataset.images[0], np.ones((2, 1, 1), np.uint8)),
-        trained.load_all(finished, "unet,sharp_unet"),
+        loading.load_all(finished, "unet,sharp_unet"),
     )
     for options in ({}, {"flips": True}, {"tile": (16, 24), "devices": jax.devices()[:2]}):
         (found,) = predict.predict(members, [image], **options)
@@ -127,7 +127,7 @@ def test_tiles_suit_the_strides_of_all_networks(normed, monkeypatch):
 
 
 def test_the_memory_of_every_network_is_checked(finished, dataset, monkeypatch):
-    members = trained.load_all(finished, "unet,sharp_unet")
+    members = loading.load_all(finished, "unet,sharp_unet")
     needed = []
     monkeypatch.setattr(predict, "_check_room", lambda size, *_: needed.append(size))
     next(predict.predict(members, dataset.images[:1]))
@@ -217,9 +217,9 @@ def test_memory_that_ends_on_the_way_is_said_so(run, finished, dataset, error, m
     monkeypatch.setattr(predict, "restore", fail)
     with pytest.raises(InputError, match=r"predicting at 16x24 pixels needs more memory than is free"):
         run.predict([dataset.images[0]])
-    monkeypatch.setattr(trained.checkpoint, "load", fail)
+    monkeypatch.setattr(loading.checkpoint, "load", fail)
     with pytest.raises(type(error)):  # it is no fault of the checkpoint
-        trained.load(finished / "runs" / run.name)
+        loading.load(finished / "runs" / run.name)
 
 
 @pytest.mark.parametrize("image", ["image.png", [[1, 2], [3, 4]]])
@@ -232,7 +232,7 @@ def test_the_runs_window_is_used(run, done, dataset):
     deep = dataset.images[0].astype(np.int16) * 4 - 512
     edit(done / "folds.json", window=[-512.0, 508.0])
     follow(done)
-    windowed = trained.load(done / "runs" / run.name)
+    windowed = loading.load(done / "runs" / run.name)
     np.testing.assert_allclose(windowed.predict([deep])[0], run.predict([dataset.images[0]])[0], atol=1e-6)
     with pytest.raises(InputError, match="trained on 8 bits"):
         run.predict([deep])

@@ -11,7 +11,7 @@ from rich.console import Console
 import sharp_unet_jax
 from launch import augmentations, cv, predict
 from sharp_unet_jax import decision
-from sharp_unet_jax.inference.trained import load_all
+from sharp_unet_jax.inference.loading import load_all
 from tests.conftest import squares
 
 pytestmark = pytest.mark.usefixtures("tiny_models")

@@ -108,7 +108,7 @@ def test_wrong_input_is_answered_in_a_line_and_leaves_nothing(prepared, tmp_path
 
 def test_an_image_file_is_brought_to_the_size_of_training(finished, tmp_path):
     Image.fromarray(squares(n=1, size=(32, 48)).images[0]).save(tmp_path / "mine.png")
-    run = explain.trained.load(finished / SHARP)
+    run = explain.loading.load(finished / SHARP)
     loaded, mask = image.load(finished / SHARP, run, str(tmp_path / "mine.png"))
     assert (loaded.shape, mask) == ((16, 24, 3), None)
     with pytest.raises(InputError, match="the images of squares are not at hand"):
@@ -118,7 +118,7 @@ def test_an_image_file_is_brought_to_the_size_of_training(finished, tmp_path):
 def test_a_deep_image_is_read_by_the_runs_window(finished, tmp_path):
     wanted = squares(n=1, size=(32, 48)).images[0, ..., 0]
     Image.fromarray((wanted * np.int32(4) - 512)[8:24]).save(tmp_path / "mine.tif")  # a part, of other percentiles
-    run = dataclasses.replace(explain.trained.load(finished / SHARP), window=(-512.0, 508.0))
+    run = dataclasses.replace(explain.loading.load(finished / SHARP), window=(-512.0, 508.0))
     loaded, _ = image.load(finished / SHARP, run, str(tmp_path / "mine.tif"))
     np.testing.assert_array_equal(loaded, resize_image(wanted[8:24, :, None].repeat(3, axis=2), (16, 24), "stretch"))
     with pytest.raises(InputError, match=r"mine\.tif: .* trained on 8 bits"):
@@ -130,7 +130,7 @@ def test_an_image_whose_channels_are_files_is_named_by_any_of_them(finished, tmp
     files = [tmp_path / f"mine{ending}.png" for ending in endings]
     for path, plane in zip(files, np.moveaxis(wanted, -1, 0), strict=True):
         Image.fromarray(plane).save(path)
-    run = explain.trained.load(finished / SHARP)
+    run = explain.loading.load(finished / SHARP)
     data = dataclasses.replace(run.config.data, channel_files=endings)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
     for path in files:

@@ -16,7 +16,7 @@ from launch.preview import hours, source, suggestions
 from sharp_unet_jax.advice import duration
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import model_card, trained
+from sharp_unet_jax.inference import loading, model_card
 from sharp_unet_jax.report import records
 from tests.conftest import shrink_models
 from tests.datasets.formats.test_nifti import placed
@@ -56,7 +56,7 @@ def sweep(tmp_path_factory):
 def test_masks_of_volumes_are_those_of_the_sweep(sweep, tmp_path):
     """By the command from files, from Python by arrays, and in the sweep from the prepared images."""
     top, found = sweep
-    run = trained.load(top / RUN)
+    run = loading.load(top / RUN)
     assert (run.channels, run.slice_channels, run.config.data.context) == (3, 1, 1)
     console = Console(width=1000, record=True)
     output = tmp_path / "out"
@@ -79,7 +79,7 @@ def test_masks_of_volumes_are_those_of_the_sweep(sweep, tmp_path):
 
 def test_what_has_no_neighbours_is_refused(sweep, tmp_path):
     top, _ = sweep
-    run = trained.load(top / RUN)
+    run = loading.load(top / RUN)
     with pytest.raises(InputError, match=r"slices with their neighbours \(data.context=1\): give all of one volume"):
         run.predict([np.zeros((16, 24), np.float32)])
     with pytest.raises(InputError, match="give all of one volume"):
@@ -97,7 +97,7 @@ def test_what_has_no_neighbours_is_refused(sweep, tmp_path):
 
 def test_the_model_card_says_what_the_channels_are(sweep):
     top, _ = sweep
-    run = trained.load(top / RUN)
+    run = loading.load(top / RUN)
     card = model_card.write([run], "onnx", "a.onnx", [run.record], "")
     assert "(N, H, W, 3)" in card
     assert "Channels are those of 3 neighbouring slices of a volume in their order, the slice itself in" in card
@@ -105,7 +105,7 @@ def test_the_model_card_says_what_the_channels_are(sweep):
 
 def test_prepare_counts_the_channels_of_neighbours_and_suggests_groups(sweep, tmp_path, monkeypatch):
     top, _ = sweep
-    config = trained.load(top / RUN).config
+    config = loading.load(top / RUN).config
     config = dataclasses.replace(config, grouped=False)
     found, profile = source.inspect(config.data, Console(quiet=True))
     assert (found.channels, found.faults) == (1, [])
@@ -125,7 +125,7 @@ def test_prepare_counts_the_channels_of_neighbours_and_suggests_groups(sweep, tm
 
 def test_cv_warns_of_volumes_that_folds_split(sweep, tmp_path, monkeypatch):
     top, _ = sweep
-    config = trained.load(top / RUN).config
+    config = loading.load(top / RUN).config
     for grouped in (False, True):
         console = Console(width=1000, record=True)
         changed = dataclasses.replace(config, grouped=grouped)

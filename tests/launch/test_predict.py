@@ -30,7 +30,7 @@ from sharp_unet_jax.data.resize import resize_image, restore
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict as predictor
-from sharp_unet_jax.inference.trained import load_all
+from sharp_unet_jax.inference.loading import load_all
 from sharp_unet_jax.storage import spreadsheet
 from tests import chosen
 from tests.datasets.formats.test_dicom import write_slice
@@ -526,7 +526,7 @@ def test_too_little_memory_is_one_line(finished, inputs, tmp_path, monkeypatch, 
     for at in ("load_all", None):
         with monkeypatch.context() as patch:
             if at:
-                patch.setattr(predict.trained, at, lambda *_: (_ for _ in ()).throw(MemoryError()))
+                patch.setattr(predict.loading, at, lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
             else:
                 patch.setattr(picture, "read", lambda *_: (_ for _ in ()).throw(MemoryError()))
             patch.setattr(sys, "argv", ["predict", run, *whole])

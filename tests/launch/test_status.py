@@ -54,6 +54,25 @@ def test_runs_that_ended_say_how_long_the_others_take(half):
     assert status.seconds_left(state._replace(states=state.those("waiting"))) is None
 
 
+def test_runs_that_are_silent_do_not_share_the_work(half):
+    """Two runs have begun, and one of them was interrupted: the other one trains alone."""
+    path = half / "runs/unet/repeat0-fold1/metrics.jsonl"
+    path.write_text(path.read_text().partition("\n")[0] + "\n")
+    shutil.copytree(path.parent, half / "runs/sharp_unet/repeat0-fold1")
+    state = status.look(half)
+    assert [one.epochs for one in state.those("begun")] == [1, 1]
+    os.utime(half / "runs/sharp_unet/repeat0-fold1/metrics.jsonl", (time.time() - 4000,) * 2)
+    assert status.seconds_left(status.look(half)) == pytest.approx(2 * status.seconds_left(state))
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"\xff", b'{"validation_jaccard": "high"}'])
+def test_a_damaged_line_of_a_run_that_trains_is_an_epoch_without_a_score(half, line):
+    (half / "runs/unet/repeat0-fold1/metrics.jsonl").write_bytes(b'{"epoch": 1}\n' + line + b"\n")
+    code, text = shown(half, width=300)
+    assert code == 0
+    assert "epoch 2  " in text
+
+
 def test_a_failure_has_its_reason_and_code_1(done, monkeypatch):
     state = status.look(done)
     record = state.states[0].record | {"status": "failed", "reason": "the training loss became NaN"}

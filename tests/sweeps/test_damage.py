@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError, UncheckedWarning
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.report import paper_tables, records
 from sharp_unet_jax.storage.run_files import digests
 from sharp_unet_jax.sweeps import merge, pack
@@ -36,7 +36,7 @@ READERS = {
     "merge": lambda workdir: merge.merge(workdir.parent / "merged", [workdir]),
     "pack": lambda workdir: pack.pack(workdir.parent / "packed", workdir),
     "report": report,
-    "load": lambda workdir: trained.load_all(workdir, "unet"),
+    "load": lambda workdir: loading.load_all(workdir, "unet"),
 }
 ALL = tuple(READERS)
 OF_SCORES = ("cv", "merge", "pack", "report")

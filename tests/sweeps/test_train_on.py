@@ -8,7 +8,7 @@ import pytest
 
 from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import trained
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.report import records
 from sharp_unet_jax.storage import checkpoint, resume
 from sharp_unet_jax.sweeps import merge, pack, plan, record, workdir
@@ -158,9 +158,9 @@ def test_until_they_have_gone_on_capped_runs_are_not_finished(few, folders):
     begin(few, MORE)
     assert [line.split(",")[4] for line in (few / "scores.csv").read_text().splitlines()[1:]] == ["1"]
     assert list(records.load(few).finished) == ["sharp_unet/repeat0-fold1"]
-    assert [run.name for run in trained.load_all(few)] == ["sharp_unet/repeat0-fold1"]
+    assert [run.name for run in loading.load_all(few)] == ["sharp_unet/repeat0-fold1"]
     with pytest.raises(InputError, match="repeat0-fold0 is not finished: give its sweep's command again"):
-        trained.load(few / CAPPED)
+        loading.load(few / CAPPED)
     (few / "tables.md").touch()
     assert pack.pack(few.parent / "packed", few) == 1
     assert list(records.load(few.parent / "packed").finished) == ["sharp_unet/repeat0-fold1"]

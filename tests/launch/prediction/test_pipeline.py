@@ -12,8 +12,8 @@ from PIL import Image
 from datasets.formats import picture, search
 from launch.prediction import pipeline
 from launch.prediction.output import Output
-from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config, Data
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.predict import Prediction
 
@@ -25,7 +25,7 @@ RUN = SimpleNamespace(
     clipped=None,
     classes=("background", "bright"),
     config=Config(threshold=0.5),
-    decide=lambda probabilities, spacing: decision.labels(probabilities, 0.5),
+    rule=Rule(0.5),
 )
 
 
@@ -130,6 +130,26 @@ def test_the_disagreement_of_several_runs_is_written(folder, tmp_path, monkeypat
     np.testing.assert_allclose(found.ravel(), [200 / 255 / 4] * 3 + [0] * 17)
     picture = np.asarray(Image.open(tmp_path / "outTrue/disagreement_overlays/3.png"))
     assert (np.ptp(picture, axis=-1) > 0).ravel().tolist() == [True] * 3 + [False] * 17
+
+
+def test_masks_are_cleaned_in_threads_and_the_device_does_not_wait(folder, tmp_path):
+    """With fewer than four bright pixels a mask becomes empty; where that needs too much memory one input fails."""
+    threads = set()
+
+    def clean(labels, spacing):
+        threads.add(threading.current_thread())
+        if labels.sum() == 9:
+            raise MemoryError
+        return labels * np.uint8(labels.sum() > 3)
+
+    (tmp_path / "out").mkdir()
+    run = SimpleNamespace(**{**vars(RUN), "rule": Rule(0.5, smallest=4), "clean": clean})
+    ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out", run=run)}
+    assert threading.main_thread() not in threads
+    assert isinstance(ended.pop("9"), MemoryError)
+    assert set(ended.values()) == {pipeline.Written(1, True, "")}
+    sums = [np.asarray(Image.open(tmp_path / f"out/masks/{number}.png")).sum() for number in range(1, 9)]
+    assert sums == [0, 0, 0, 4, 5, 6, 7, 8]
 
 
 def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path):
