@@ -154,7 +154,7 @@ def main(argv: list[str]) -> None:
     own = {"images": FLAGS.images, "masks": FLAGS.masks, "groups": FLAGS.groups} if FLAGS.dataset == "folder" else {}
     try:
         if FLAGS.list or FLAGS.clear:
-            print(kept.clear(top, FLAGS.clear) if FLAGS.clear else kept.describe(top))
+            print(kept.clear(top, FLAGS.clear, BUILDERS) if FLAGS.clear else kept.describe(top, BUILDERS))
             return
         if not FLAGS.dataset:
             raise files.DataError(f"name a data set: --dataset={BUILDERS[0]}, say (all: {', '.join(BUILDERS)})")

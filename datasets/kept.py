@@ -1,7 +1,11 @@
-"""The built sets on this machine: listed with their sizes, and deleted."""
+"""The built sets on this machine: listed with their sizes, and deleted.
+
+Other programs may keep sets of TFDS in the same folder: those are neither listed nor deleted.
+"""
 
 import difflib
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,20 +24,22 @@ class Kept(NamedTuple):
     prepared: dict[str, int]  # bytes by the way in which they were resized, "128x128-stretch"
 
 
-def sets(top: Path) -> list[Kept]:
-    """Return the built sets in a folder of built sets, by name."""
+def sets(top: Path, builders: Collection[str]) -> list[Kept]:
+    """Return the sets of `builders` in a folder of built sets, by name."""
     found = []
     for description in sorted(top.glob(f"*/*/{DESCRIPTION}")) + sorted(top.glob(f"*/*/*/{DESCRIPTION}")):
         folder = description.parent  # TOP/NAME/VERSION or TOP/NAME/CONFIG/VERSION
+        if folder.relative_to(top).parts[0] not in builders:
+            continue
         prepared = {path.name.removeprefix(PREPARED): size(path) for path in folder.glob(f"{PREPARED}*")}
         name = folder.parent.relative_to(top).as_posix()
         found.append(Kept(name, folder, size(folder) - sum(prepared.values()), dict(sorted(prepared.items()))))
     return sorted(found)
 
 
-def describe(top: Path) -> str:
-    """Return a table of the built sets, or a line that says that there are none."""
-    known = sets(top)
+def describe(top: Path, builders: Collection[str]) -> str:
+    """Return a table of the sets of `builders`, or a line that says that there are none."""
+    known = sets(top, builders)
     if not known:
         return f"no built sets in {top}"
     width = max(len(one.name) for one in known)
@@ -46,9 +52,12 @@ def describe(top: Path) -> str:
     return "\n".join([*lines, f"{len(known)} built set{'s' * (len(known) > 1)}, {whole}, in {top}"])
 
 
-def clear(top: Path, name: str) -> str:
-    """Delete the built set `name`, or all ("all"), and return what was deleted. Raises DataError for another name."""
-    known = sets(top)
+def clear(top: Path, name: str, builders: Collection[str]) -> str:
+    """Delete the built set `name`, or all sets of `builders` ("all"), and return what was deleted.
+
+    Raises DataError for another name.
+    """
+    known = sets(top, builders)
     chosen = [one for one in known if name in ("all", one.name)]
     if not chosen and name != "all":
         near = difflib.get_close_matches(name, [one.name for one in known], n=1, cutoff=0)

@@ -3,6 +3,7 @@
 import pytest
 
 from datasets import kept
+from datasets.build import BUILDERS
 from datasets.errors import DataError
 
 
@@ -24,11 +25,11 @@ def top(tmp_path):
 
 
 def test_sets_are_listed_with_what_they_hold(top):
-    assert [one[2:] for one in kept.sets(top)] == [
+    assert [one[2:] for one in kept.sets(top, BUILDERS)] == [
         (200_000, {}),
         (200_000, {"64x64-crop": 10, "64x64-stretch": 3_000_000}),
     ]
-    first, second, last = kept.describe(top).splitlines()
+    first, second, last = kept.describe(top, BUILDERS).splitlines()
     assert first.split() == ["folder/lungs-6f", "0.2", "MB"]
     assert second.split(maxsplit=1) == [
         "isbi2012",
@@ -38,23 +39,34 @@ def test_sets_are_listed_with_what_they_hold(top):
 
 
 def test_one_set_is_deleted_and_the_others_stay(top):
-    assert kept.clear(top, "isbi2012") == "deleted: isbi2012 (3.2 MB)"
+    assert kept.clear(top, "isbi2012", BUILDERS) == "deleted: isbi2012 (3.2 MB)"
     assert not (top / "isbi2012/1.0.0").exists()
-    assert [one.name for one in kept.sets(top)] == ["folder/lungs-6f"]
+    assert [one.name for one in kept.sets(top, BUILDERS)] == ["folder/lungs-6f"]
     assert (top / "downloads/extracted/other.zip").exists()
 
 
 def test_all_sets_are_deleted(top):
-    assert kept.clear(top, "all") == "deleted: folder/lungs-6f, isbi2012 (3.4 MB)"
-    assert kept.describe(top) == f"no built sets in {top}"
-    assert kept.clear(top, "all") == "deleted: nothing (0.0 MB)"
+    assert kept.clear(top, "all", BUILDERS) == "deleted: folder/lungs-6f, isbi2012 (3.4 MB)"
+    assert kept.describe(top, BUILDERS) == f"no built sets in {top}"
+    assert kept.clear(top, "all", BUILDERS) == "deleted: nothing (0.0 MB)"
+
+
+def test_sets_of_other_programs_are_neither_listed_nor_deleted(top):
+    other = top / "mnist/3.0.1/dataset_info.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
+    assert "mnist" not in kept.describe(top, BUILDERS)
+    kept.clear(top, "all", BUILDERS)
+    assert other.exists()
+    with pytest.raises(DataError, match="no built set 'mnist'"):
+        kept.clear(top, "mnist", BUILDERS)
 
 
 def test_a_set_that_is_not_there_is_answered_with_the_nearest(top, tmp_path):
     with pytest.raises(DataError, match=r"^no built set 'isbi2013' in .*; did you mean 'isbi2012'\?$"):
-        kept.clear(top, "isbi2013")
+        kept.clear(top, "isbi2013", BUILDERS)
     with pytest.raises(DataError, match=r"^no built set 'a' in .*none$"):
-        kept.clear(tmp_path / "none", "a")
+        kept.clear(tmp_path / "none", "a", BUILDERS)
 
 
 @pytest.mark.parametrize(
