@@ -47,6 +47,14 @@ def test_an_epoch_predicts_the_time_that_is_left():
     assert sweep == "sweep: 1 of 4 runs done, 1:00 so far, at most 4:30 left"  # 27 epochs
 
 
+def test_after_its_last_epoch_a_run_scores_test_images():
+    last = ended()
+    last = last._replace(epoch=last.epoch._replace(row=ROW | {"epoch": 10}))
+    _, bar, _, _ = shown(live.Training(STARTED, 0, last, time.monotonic() - 5))
+    assert bar.startswith("epoch 10 of at most 10 ")
+    assert bar.rstrip().endswith("ended; scoring test images")
+
+
 def test_seconds_with_compiling_predict_nothing():
     lines = shown(live.Training(STARTED, 0, ended(compiled=True), time.monotonic()))
     assert not any("left" in line for line in lines)
