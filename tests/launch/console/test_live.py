@@ -38,6 +38,11 @@ def test_a_run_that_has_not_compiled_says_so_until_it_has(monkeypatch):
     assert shown(one)[1].rstrip().endswith("first epoch")
 
 
+def test_a_resumed_run_shows_the_epoch_that_it_goes_on_with():
+    _, bar, _ = shown(live.Training(STARTED._replace(epochs=6), time.monotonic()))
+    assert bar.startswith("epoch 7 of at most 10 ")
+
+
 def test_an_epoch_predicts_the_time_that_is_left():
     one = live.Training(STARTED, 0, ended(), time.monotonic() - 5)
     _, bar, scores, sweep = shown(one)
@@ -58,6 +63,8 @@ def test_after_its_last_epoch_a_run_scores_test_images():
 def test_seconds_with_compiling_predict_nothing():
     lines = shown(live.Training(STARTED, 0, ended(compiled=True), time.monotonic()))
     assert not any("left" in line for line in lines)
+    assert lines[1].startswith("epoch 4 of at most 10 ")
+    assert lines[1].rstrip().endswith(" first epoch without compiling")
 
 
 def test_a_wide_terminal_shows_all_metrics():
