@@ -24,11 +24,11 @@ from launch.console import arguments as command_line
 from launch.console import ending, paths
 from launch.console.live import clock
 from sharp_unet_jax.report import records
-from sharp_unet_jax.storage.layout import METRICS, Run, run_folder
+from sharp_unet_jax.storage.layout import METRICS, RECORD, Run, run_folder
 
 SECONDS = 5  # between two looks
 WIDTH = 14  # of a column of the matrix
-SILENT = 600  # seconds since the last epoch after which a run counts as interrupted, unless its epochs are longer
+SILENT = 600  # seconds since the last epoch after which a run seems cut off, unless epochs are longer, see `_silence`
 
 
 class State(NamedTuple):
@@ -38,7 +38,7 @@ class State(NamedTuple):
     record: dict[str, Any] | None  # of a run that ended
     epochs: int  # trained so far
     jaccard: float | None  # of the last epoch, on validation images
-    quiet: float  # seconds since the last epoch
+    quiet: float | None  # seconds since the last epoch; None of a run that does not train
 
 
 class Sweep(NamedTuple):
@@ -62,14 +62,16 @@ def look(workdir: Path) -> Sweep:
 def _state(sweep: records.Sweep, run: Run) -> State:
     record = sweep.records.get(run.name)
     if record or sweep.packed:
-        return State(run, record, 0, None, 0)
-    path = run_folder(sweep.workdir, run) / METRICS
+        return State(run, record, 0, None, None)
+    folder = run_folder(sweep.workdir, run)
+    path, waits = folder / METRICS, (folder / RECORD).exists()  # capped, and it has not gone on yet
     try:
         content, changed = path.read_bytes(), path.stat().st_mtime
     except OSError:  # it has not begun
-        return State(run, None, 0, None, 0)
+        return State(run, None, 0, None, None)
     lines = content[: content.rfind(b"\n") + 1].splitlines()  # the last one may be half written
-    return State(run, None, len(lines), _jaccard(lines[-1]) if lines else None, time.time() - changed)
+    quiet = None if waits or not lines else time.time() - changed
+    return State(run, None, len(lines), _jaccard(lines[-1]) if lines else None, quiet)
 
 
 def _jaccard(line: bytes) -> float | None:
@@ -83,13 +85,13 @@ def _jaccard(line: bytes) -> float | None:
 def _status(state: State) -> str:
     if state.record:
         return str(state.record["status"])
-    return "begun" if state.epochs else "waiting"
+    return "waiting" if state.quiet is None else "begun"
 
 
 def seconds_left(sweep: Sweep) -> float | None:
     """Return the seconds that the runs without a record will take, as long as those that ended; None where none has.
 
-    As many runs train side by side as are being trained now, without those that are silent.
+    As many runs train side by side as are being trained now, without those that seem cut off.
     """
     ended = [(one.run.model, one.record) for one in sweep.those("finished") if one.record and "timing" in one.record]
     if not ended:
@@ -98,10 +100,17 @@ def seconds_left(sweep: Sweep) -> float | None:
     usual = {model: statistics.fmean(values) for model, values in spent.items()}
     other = statistics.fmean(usual.values())
     epochs = statistics.fmean(record["epochs"] for _, record in ended)
-    begun = sweep.those("begun")
-    total = sum(usual.get(one.run.model, other) for one in sweep.those("waiting"))
-    total += sum(usual.get(one.run.model, other) * max(1 - one.epochs / epochs, 0) for one in begun)
-    return total / max(sum(one.quiet <= SILENT for one in begun), 1)
+    begun, silence = sweep.those("begun"), _silence(sweep)
+    total = sum(
+        usual.get(one.run.model, other) * max(1 - one.epochs / epochs, 0) for one in [*sweep.those("waiting"), *begun]
+    )
+    return total / max(sum(one.quiet is not None and one.quiet <= silence for one in begun), 1)
+
+
+def _silence(sweep: Sweep) -> float:
+    """Return the seconds without an epoch after which a run seems cut off: SILENT, or two epochs of the slowest run."""
+    ended = [one.record for one in sweep.those("finished") if one.record and "timing" in one.record]
+    return max([SILENT, *(2 * _seconds(record) / record["epochs"] for record in ended)])
 
 
 def _seconds(record: dict[str, Any]) -> float:
@@ -124,7 +133,7 @@ def page(workdir: Path, sweep: Sweep, width: int) -> Group:
     for one in failed:
         lines.append(Text(f"failed: {one.run.name}: {one.record['reason']}") if one.record else Text())
     for one in begun:
-        if one.quiet > SILENT:
+        if one.quiet is not None and one.quiet > _silence(sweep):
             lines.append(Text(f"{one.run.name}: no epoch has ended for {clock(one.quiet)}; was its command cut off?"))
     return Group(*lines)
 

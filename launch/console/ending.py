@@ -29,6 +29,10 @@ def in_one_line() -> Iterator[None]:
     shorten_warnings()
     try:
         yield
+        sys.stdout.flush()  # a pipe that was closed is noticed here, not when Python ends
+    except BrokenPipeError:  # such as by `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+        sys.exit(1)
     except (InputError, DataError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
     except KeyboardInterrupt:

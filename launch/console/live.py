@@ -66,7 +66,7 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
 
 def epoch(one: Training) -> int:
     """Return the number of epochs that a run has trained."""
-    return int(one.last.epoch.row["epoch"]) if one.last else 0
+    return int(one.last.epoch.row["epoch"]) if one.last else one.started.epochs
 
 
 def seconds(one: Training) -> float | None:
@@ -82,10 +82,14 @@ def _run(one: Training, epochs: int, width: int) -> list[RenderableType]:
     head = f"run {started.number} of {started.total}: {started.run.name}"
     since = now - (one.at or one.began)
     spent = seconds(one)
-    at = f"epoch {epoch(one) + 1} of at most {epochs} "
-    if spent is None:
+    at = f"epoch {min(epoch(one) + 1, epochs)} of at most {epochs} "
+    if epoch(one) >= epochs:
+        after = Text(" ended; scoring test images", overflow="ellipsis", no_wrap=True)
+        bar = ProgressBar(total=1, completed=1, width=20)
+    elif spent is None:
         compiling = one.last is None and _compiled[0] <= one.began
-        after = Text(" compiling" if compiling else " first epoch", overflow="ellipsis", no_wrap=True)
+        first = " first epoch without compiling" if one.last else " first epoch"
+        after = Text(" compiling" if compiling else first, overflow="ellipsis", no_wrap=True)
         bar = ProgressBar(total=None, width=20, pulse=True)
     else:
         speed = started.train_images / one.last.epoch.train_seconds if one.last else 0.0

@@ -14,6 +14,7 @@ class Started(NamedTuple):
     total: int  # runs of this process, or of all processes that share the sweep
     train_images: int  # of an epoch, or crops
     unit: str = "images"  # or "crops"
+    epochs: int = 0  # that it has trained already, if it is resumed
 
 
 class EpochEnded(NamedTuple):

@@ -56,7 +56,8 @@ def train_run(sweep: Sweep, group: Group, program: epochs.Program, run: Run, num
         record.begin(folder)
     result: train.Result | train.DivergedError
     for retries in reversed(range(1 + config.retries)):
-        yield Started(run, number, sweep.total, images, "crops" if config.data.fit == "crop" else "images")
+        unit, before = "crops" if config.data.fit == "crop" else "images", len(saved[0].rows) if saved else 0
+        yield Started(run, number, sweep.total, images, unit, before)
         try:
             result, timing = yield from _fit(sweep, group, program, run, split, lead, saved)
             break
@@ -116,6 +117,7 @@ def _fit(
     last_saved = time.monotonic()
     with named(folder / METRICS), open(folder / METRICS if lead else os.devnull, "w", encoding="utf-8") as lines:
         lines.writelines(to_json(row) + "\n" for row in (start.rows if start else []))
+        lines.flush()  # launch.status reads along
         try:
             while True:
                 epoch = next(fitting)

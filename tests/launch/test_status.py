@@ -89,6 +89,36 @@ def test_a_run_that_has_been_silent_is_asked_about(half):
     assert "unet/repeat0-fold1: no epoch has ended for 1:06:40; was its command cut off?" in shown(half, width=300)[1]
 
 
+def test_a_run_that_was_cut_off_trains_beside_no_other(half):
+    state = status.look(half)
+    (begun,), waiting, ended = state.those("begun"), state.those("waiting"), state.those("finished")
+    quiet = begun._replace(quiet=status.SILENT + 1)
+    both = state._replace(states=[begun, quiet, *waiting, *ended])
+    seconds = status.seconds_left(state)
+    rest = seconds - status.seconds_left(state._replace(states=[*waiting, *ended]))
+    assert status.seconds_left(both) == pytest.approx(seconds + rest)
+    two = state._replace(states=[begun, begun, *waiting, *ended])
+    assert status.seconds_left(two) == pytest.approx((seconds + rest) / 2)
+
+
+def test_a_capped_run_that_may_go_on_waits(done):
+    config = json.loads((done / "config.json").read_text())
+    (done / "config.json").write_text(json.dumps(config | {"epochs": config["epochs"] + 1}))
+    for run in done.glob("runs/*/*/metrics.jsonl"):
+        os.utime(run, (time.time() - 4000,) * 2)
+    code, text = shown(done, width=300)
+    assert code == 0
+    assert "begun" not in text
+    assert "cut off" not in text
+    assert f"epoch {config['epochs']}: " in text
+
+
+def test_a_damaged_line_of_metrics_is_named(half):
+    (half / "runs/unet/repeat0-fold1/metrics.jsonl").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(InputError, match=r"fold1/metrics.jsonl is damaged"):
+        shown(half)
+
+
 def test_a_narrow_terminal_gets_the_matrix_in_parts(done):
     names = [line.split()[2:] for line in shown(done, width=36)[1].splitlines() if line.startswith("Jaccard")]
     assert names == [["unet"], ["sharp_unet"]]

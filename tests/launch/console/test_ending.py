@@ -52,6 +52,13 @@ with ending.in_one_line():
     assert (done.returncode, done.stderr.count("\n")) == (130, 1), done.stderr
 
 
+def test_a_pipe_that_nobody_reads_is_no_error():
+    program = "from launch.console import ending\nwith ending.in_one_line():\n    print('settings')"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # as `| head` does, long before the program prints
+        assert (process.stderr.read(), process.wait()) == (b"", 1)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -38,6 +38,11 @@ def test_a_run_that_has_not_compiled_says_so_until_it_has(monkeypatch):
     assert shown(one)[1].rstrip().endswith("first epoch")
 
 
+def test_a_resumed_run_shows_the_epoch_that_it_goes_on_with():
+    _, bar, _ = shown(live.Training(STARTED._replace(epochs=6), time.monotonic()))
+    assert bar.startswith("epoch 7 of at most 10 ")
+
+
 def test_an_epoch_predicts_the_time_that_is_left():
     one = live.Training(STARTED, 0, ended(), time.monotonic() - 5)
     _, bar, scores, sweep = shown(one)
@@ -47,9 +52,19 @@ def test_an_epoch_predicts_the_time_that_is_left():
     assert sweep == "sweep: 1 of 4 runs done, 1:00 so far, at most 4:30 left"  # 27 epochs
 
 
+def test_after_its_last_epoch_a_run_scores_test_images():
+    last = ended()
+    last = last._replace(epoch=last.epoch._replace(row=ROW | {"epoch": 10}))
+    _, bar, _, _ = shown(live.Training(STARTED, 0, last, time.monotonic() - 5))
+    assert bar.startswith("epoch 10 of at most 10 ")
+    assert bar.rstrip().endswith("ended; scoring test images")
+
+
 def test_seconds_with_compiling_predict_nothing():
     lines = shown(live.Training(STARTED, 0, ended(compiled=True), time.monotonic()))
     assert not any("left" in line for line in lines)
+    assert lines[1].startswith("epoch 4 of at most 10 ")
+    assert lines[1].rstrip().endswith(" first epoch without compiling")
 
 
 def test_a_wide_terminal_shows_all_metrics():
