@@ -113,12 +113,6 @@ def test_a_capped_run_that_may_go_on_waits(done):
     assert f"epoch {config['epochs']}: " in text
 
 
-def test_a_damaged_line_of_metrics_is_named(half):
-    (half / "runs/unet/repeat0-fold1/metrics.jsonl").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(InputError, match=r"fold1/metrics.jsonl is damaged"):
-        shown(half)
-
-
 def test_a_narrow_terminal_gets_the_matrix_in_parts(done):
     names = [line.split()[2:] for line in shown(done, width=36)[1].splitlines() if line.startswith("Jaccard")]
     assert names == [["unet"], ["sharp_unet"]]
