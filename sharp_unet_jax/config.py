@@ -152,8 +152,8 @@ class Config:
 
 
 # Fields that choose runs or name folders and files, and change no run: a sweep may continue with other values. A sweep
-# whose split differs is refused by its folds.json. `epochs` is of another kind: to a larger number go on the runs that
-# the smaller one capped, see `stopping`.
+# whose split differs is refused by its folds.json. `epochs` is of another kind: with a larger number, the runs that the
+# smaller one capped go on, see `stopping`.
 MAY_CHANGE = (
     "models",
     "split",

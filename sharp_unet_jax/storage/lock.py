@@ -36,18 +36,25 @@ def making(workdir: Path, run: str) -> Iterator[None]:
 
 
 @contextmanager
-def held(workdir: Path, shard: tuple[int, int]) -> Iterator[None]:
-    """Hold shard (i, n) of `workdir`; (0, 1) is all of it. Raises InputError if another process holds part of it."""
-    i, n = shard
+def held(workdir: Path, shard: tuple[int, int]) -> Iterator[bool]:
+    """Hold shard (i, n) of `workdir`; (0, 1) is all of it. Yield True if no other shard was held when this one began.
+
+    Raises InputError if another process holds the shard, or one of another division.
+    """
+    (i, n), alone = shard, True
     folder = workdir / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
             with FileLock(folder / "entered").acquire(timeout=WAIT):  # one process at a time looks at the other locks
                 for path in folder.glob("*-of-*"):
-                    if not path.name.endswith(f"-of-{n}"):
+                    try:
                         with FileLock(path).acquire(timeout=0):
-                            pass  # free: shards of another division would train the same runs
+                            pass  # free
+                    except Timeout:
+                        if path.name == f"{i}-of-{n}" or not path.name.endswith(f"-of-{n}"):
+                            raise  # shards of another division would train the same runs
+                        alone = False
                 stack.enter_context(FileLock(folder / f"{i}-of-{n}").acquire(timeout=0))
         except Timeout as error:
             name = Path(error.lock_file).name
@@ -56,4 +63,4 @@ def held(workdir: Path, shard: tuple[int, int]) -> Iterator[None]:
                 f"{workdir}: {part} is running there already; wait for it, name another --workdir, "
                 "or share the work with --shard=I/N on every one of N commands"
             ) from error
-        yield
+        yield alone

@@ -19,7 +19,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import description, lock, run_files
 from sharp_unet_jax.storage.atomic import clear
-from sharp_unet_jax.storage.layout import Run, run_folder
+from sharp_unet_jax.storage.layout import CONFIG, Run, run_folder
 from sharp_unet_jax.sweeps import check, device_groups, plan, record, workdir
 from sharp_unet_jax.sweeps.device_groups import Group, Waiting
 from sharp_unet_jax.sweeps.events import EpochEnded, Event, Stopped
@@ -66,10 +66,12 @@ def train(
     digests = {model: start.sha256 for model, start in weights.items()}
     workdir.check_folder(folder)
     several = len(distributed.processes(devices)) > 1
-    with lock.held(folder, (jax.process_index(), jax.process_count()) if several else shard):
+    with lock.held(folder, (jax.process_index(), jax.process_count()) if several else shard) as alone:
         if several:
             _check_alike(config, dataset, splits, digests, devices)
-        with lock.brief(folder):  # no other process may write between the check and the writing
+        with lock.brief(folder):  # no other process may write between the checks and the writing
+            if not (several or alone):
+                _check_beside(folder, config.epochs)
             workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = Sweep(config, dataset, folder, splits, len(runs), stop or threading.Event())
@@ -134,6 +136,18 @@ def _check_alike(
     if distributed.any_process(bool(differences), devices):
         what = "; ".join(differences) or "another process has another config, other data or other weights"
         raise InputError(f"the processes of this sweep were not started alike: {what}")
+
+
+def _check_beside(folder: Path, epochs: int) -> None:
+    """Refuse fewer `epochs` than another shard trains in `folder`: its records would not fit config.json.
+
+    Raises InputError.
+    """
+    if (folder / CONFIG).exists() and (more := workdir.read_config(folder).epochs) > epochs:
+        raise InputError(
+            f"{folder}: another shard is running there with epochs={more}, not {epochs}: "
+            "give all shards the same epochs"
+        )
 
 
 def _unfinished(

@@ -28,7 +28,7 @@ SIZE = {"builder": "crops", "size": (16, 24)}
     ("data", "classes"),
     [
         (Data(**SIZE, fit="letterbox", score="native"), 2),
-        (Data(**SIZE, fit="crop", scale=0.7, score="native", validate="crops"), 3),
+        pytest.param(Data(**SIZE, fit="crop", scale=0.7, score="native", validate="crops"), 3, marks=pytest.mark.slow),
         pytest.param(Data(**SIZE, fit="letterbox"), 2, marks=pytest.mark.slow),
         pytest.param(Data(**SIZE, fit="crop", resident_gb=0.0), 2, marks=pytest.mark.slow),
     ],

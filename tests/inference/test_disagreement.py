@@ -88,7 +88,11 @@ def by_one(run, image, flips):
 
 @pytest.mark.parametrize(
     ("fit", "num_classes", "flips", "size"),
-    [("stretch", 1, True, (31, 17)), ("letterbox", 3, False, (31, 17)), ("crop", 1, False, (12, 20))],
+    [
+        ("letterbox", 3, True, (31, 17)),
+        ("crop", 1, False, (12, 20)),
+        pytest.param("stretch", 1, True, (31, 17), marks=pytest.mark.slow),
+    ],
 )
 def test_it_is_what_numpy_finds_of_members_predicted_one_by_one(fit, num_classes, flips, size):
     """A crop's image is one tile here; the padding of a letterbox counts nowhere."""

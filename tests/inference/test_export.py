@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 def fresh_run(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
-    """Return a run with fresh weights, as `trained.load` would."""
+    """Return a run with fresh weights, as `loading.load` would."""
     config = Config(data=Data(size=size, fit=fit), **fields)
     segmenter = network.build(config, model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(seed))
     params, stats = jax.device_get(network.arrays(segmenter))

@@ -31,6 +31,12 @@ def test_shards_of_one_division_work_side_by_side(tmp_path, first, second, allow
         pass
 
 
+def test_a_shard_knows_whether_it_is_alone(tmp_path):
+    for _ in range(2):
+        with lock.held(tmp_path, (0, 2)) as alone, lock.held(tmp_path, (1, 2)) as second:
+            assert (alone, second) == (True, False)
+
+
 def test_a_run_is_trained_by_one_process(tmp_path):
     refused = pytest.raises(InputError, match="unet/repeat0-fold0 is being trained by another process: give all shards")
     with lock.held(tmp_path, (0, 2)), lock.making(tmp_path, "unet/repeat0-fold0"):

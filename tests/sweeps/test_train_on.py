@@ -4,14 +4,15 @@ import dataclasses
 import json
 import shutil
 
+import jax
 import pytest
 
 from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading
 from sharp_unet_jax.report import records
-from sharp_unet_jax.storage import checkpoint, resume
-from sharp_unet_jax.sweeps import merge, pack, plan, record, workdir
+from sharp_unet_jax.storage import checkpoint, lock, resume
+from sharp_unet_jax.sweeps import merge, pack, plan, record, sweep, workdir
 from sharp_unet_jax.sweeps.events import EpochEnded, Started, Warned
 from tests.conftest import shrink_models, squares
 from tests.edits import edit_record
@@ -104,7 +105,7 @@ def test_in_several_steps_and_on_two_devices(few, folders):
     same(few, folders / "more")
 
 
-@pytest.mark.parametrize("harm", ["gone", "damaged"])
+@pytest.mark.parametrize("harm", ["gone", pytest.param("damaged", marks=pytest.mark.slow)])
 def test_without_its_state_a_run_is_trained_again_from_its_start(few, folders, harm):
     state = few / CAPPED / "resume" / "4.state"
     shutil.rmtree(state.parent) if harm == "gone" else state.write_bytes(state.read_bytes()[:-1] + b"!")
@@ -224,6 +225,18 @@ def test_fewer_epochs_than_a_saved_state_has_are_refused(few):
         make(few, squares(), FEW)
 
 
+def test_a_shard_with_fewer_epochs_than_one_that_runs_is_refused(tmp_path):
+    """It would write a smaller number beside runs that get more."""
+    begin(tmp_path / "w", MORE)
+    with lock.held(tmp_path / "w", (0, 2)), pytest.raises(InputError) as error:
+        next(sweep.train(FEW, squares(), tmp_path / "w", jax.devices()[:1], shard=(1, 2)))
+    assert str(error.value) == (
+        f"{tmp_path / 'w'}: another shard is running there with epochs=7, not 4: give all shards the same epochs"
+    )
+    assert workdir.read_config(tmp_path / "w").epochs == 7
+    begin(tmp_path / "w", FEW)  # alone it may
+
+
 def test_a_config_that_was_edited_to_fewer_epochs_is_told(few):
     path = few / "config.json"
     path.write_text(path.read_text().replace('"epochs": 4', '"epochs": 3'))
@@ -282,10 +295,9 @@ ON_CROPS = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "data"),
-    [(RESIZED, synthetic.with_native), pytest.param(ON_CROPS, uneven, marks=pytest.mark.slow)],
-    ids=["resized", "crops"],
+    ("config", "data"), [(RESIZED, synthetic.with_native), (ON_CROPS, uneven)], ids=["resized", "crops"]
 )
 def test_every_part_of_a_recipe_goes_on(tmp_path, config, data):
     """Average weights, an encoder that is frozen beyond the cap, and scores that are made after the training."""
