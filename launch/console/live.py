@@ -45,7 +45,7 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
     Args:
         on: the runs that train.
         done: number of runs that have ended.
-        total: number of runs.
+        total: number of runs; 0 before one has begun.
         epochs: the most that a run may take. Runs may stop early, so times left are upper bounds.
         groups: device groups, each of which trains a run at a time.
         began: time.monotonic() of the sweep's start.
@@ -60,7 +60,8 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
         rounds = epochs * -(-waiting // groups)
         longest = max(epochs - epoch(one) for one in training)
         left = f", at most {clock(max(timed) * (longest + rounds))} left"
-    lines.append(Text(f"sweep: {done} of {total} runs done, {clock(time.monotonic() - began)} so far{left}"))
+    runs = f"{done} of {total} runs done" if total else "about to begin"
+    lines.append(Text(f"sweep: {runs}, {clock(time.monotonic() - began)} so far{left}"))
     return Group(*lines)
 
 

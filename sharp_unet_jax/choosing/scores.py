@@ -106,7 +106,7 @@ def _as_scored(
         truth = dataset.native[image]
         return restore(probabilities, truth.shape, fit), truth, pixels(truth.shape, probabilities.shape[:2], fit)
     truth = dataset.masks[image]
-    if fit != "letterbox":
+    if fit != "letterbox" or (truth == metrics.IGNORE).all():
         return probabilities, truth, 1.0
     rows, columns = (np.flatnonzero((truth != metrics.IGNORE).any(axis=axis)) for axis in (1, 0))
     inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

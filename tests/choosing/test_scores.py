@@ -41,6 +41,7 @@ def test_runs_are_scored_as_they_are_reported(tmp_path, monkeypatch, data, class
     sweep, config = records.load(tmp_path / "w"), workdir.read_config(tmp_path / "w")
     dataset = images.dataset(sweep)
     source = Source(sweep, config, dataset, images.predictor(sweep, config, dataset, jax.devices()[:1]))
+    (tmp_path / "w/choice.json").write_text("of other runs: launch.choose replaces it")
     for run in sweep.planned.values():
         rows = source.test(run)
         predicted = list(source.predict(run, rows))
@@ -73,6 +74,14 @@ def test_the_padding_of_a_letterbox_is_no_part_of_the_image():
     found[14:15, 12:14] = 0.9  # two pixels of it are inside
     two, alone = scores.jaccard(dataset, config, 0, found, [PLAIN, Rule(0.5, smallest=4)])
     assert (two, alone) == (pytest.approx(12 / 14), 1)
+
+
+def test_a_letterboxed_image_without_annotated_pixels_has_no_score_or_that_of_empty_masks():
+    dataset = dataclasses.replace(squares(n=1), masks=np.full((1, 8, 8), metrics.IGNORE, np.uint8))
+    config = Config(data=Data(size=(8, 8), fit="letterbox"))
+    assert scores.jaccard(dataset, config, 0, np.ones((8, 8, 1), np.float32), [PLAIN, Rule(0.5, smallest=4)]) == (
+        pytest.approx([1, 1])
+    )
 
 
 def test_sizes_are_those_at_the_resolution_of_training():
