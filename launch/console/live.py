@@ -89,7 +89,7 @@ def _run(one: Training, epochs: int, width: int) -> list[RenderableType]:
         bar = ProgressBar(total=1, completed=1, width=20)
     elif spent is None:
         compiling = one.last is None and _compiled[0] <= one.began
-        first = " first epoch without compiling" if one.last else " first epoch"
+        first = " first epoch without compiling" if one.last else " resumed" if started.epochs else " first epoch"
         after = Text(" compiling" if compiling else first, overflow="ellipsis", no_wrap=True)
         bar = ProgressBar(total=None, width=20, pulse=True)
     else:
