@@ -73,7 +73,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     first = members[0] if members else None
     test = truth.read(truth.settings_of(given, first), first)
     console.print(test.scan.describe())
-    if first and (rule := options.chosen(first)):
+    if first and (rule := options.chosen(first, known.run, known.plain)):
         console.print(rule)
     folder = known.output or options.named(_default(known, members, test), known)
     _check(folder, test, known.predictions)

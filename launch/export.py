@@ -57,7 +57,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
         temporary.write_bytes(file)
         write_text(card, text)
     mean = f", the mean of {described(runs)}" if len(runs) > 1 else ""
-    rule = f"; {said}" if (said := options.chosen(runs[0])) else ""
+    rule = f"; {said}" if (said := options.chosen(runs[0], known.run, known.plain)) else ""
     console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}{rule}; see {card.name}", soft_wrap=True)
 
 

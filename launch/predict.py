@@ -91,7 +91,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
             noted.setdefault(one.note, []).append(one.where)
     todo = [one for one in inputs if one.name not in done]
     joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
-    data, rule = members[0].config.data, f"; {said}" if (said := options.chosen(members[0])) else ""
+    said = options.chosen(members[0], command.run, command.plain)
+    data, rule = members[0].config.data, f"; {said}" if said else ""
     how = (
         f", on crops of {{}} (height x width) at {resolution(data)}"
         if data.fit == "crop"

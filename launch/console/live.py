@@ -45,7 +45,7 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
     Args:
         on: the runs that train.
         done: number of runs that have ended.
-        total: number of runs.
+        total: number of runs; 0 before one has begun.
         epochs: the most that a run may take. Runs may stop early, so times left are upper bounds.
         groups: device groups, each of which trains a run at a time.
         began: time.monotonic() of the sweep's start.
@@ -60,7 +60,8 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
         rounds = epochs * -(-waiting // groups)
         longest = max(epochs - epoch(one) for one in training)
         left = f", at most {clock(max(timed) * (longest + rounds))} left"
-    lines.append(Text(f"sweep: {done} of {total} runs done, {clock(time.monotonic() - began)} so far{left}"))
+    runs = f"{done} of {total} runs done" if total else "about to begin"
+    lines.append(Text(f"sweep: {runs}, {clock(time.monotonic() - began)} so far{left}"))
     return Group(*lines)
 
 
@@ -88,7 +89,7 @@ def _run(one: Training, epochs: int, width: int) -> list[RenderableType]:
         bar = ProgressBar(total=1, completed=1, width=20)
     elif spent is None:
         compiling = one.last is None and _compiled[0] <= one.began
-        first = " first epoch without compiling" if one.last else " first epoch"
+        first = " first epoch without compiling" if one.last else " resumed" if started.epochs else " first epoch"
         after = Text(" compiling" if compiling else first, overflow="ellipsis", no_wrap=True)
         bar = ProgressBar(total=None, width=20, pulse=True)
     else:

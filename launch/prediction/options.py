@@ -58,9 +58,19 @@ def facts(run: Trained, how: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def chosen(run: Trained) -> str:
-    """Say that masks follow the rule of choice.json, and which one; "" where they do not."""
-    return f"masks by {CHOICE}: {run.rule.words(run.num_classes == 1)}" if run.chosen else ""
+def chosen(run: Trained, folder: Path, plain: bool) -> str:
+    """Say that masks follow the rule of choice.json, and which one, or that it has none; "" where it is not read.
+
+    Args:
+        run: the first that predicts.
+        folder: the workdir or run that is given.
+        plain: choice.json is left out.
+    """
+    if run.chosen:
+        return f"masks by {CHOICE}: {run.rule.words(run.num_classes == 1)}"
+    if not plain and (folder / CHOICE).exists():
+        return f"masks by the threshold of the config: {CHOICE} has no rule for the mean of these models"
+    return ""
 
 
 def _tile(text: str | None) -> tuple[int, int] | None:

@@ -104,7 +104,8 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
         before = {"rule": Rule(before["threshold"])._asdict(), **before}
     for field in now:
         if before[field] != now[field]:
-            why = f" (now that of {CHOICE}, which --plain leaves out)" if field in RULE and members[0].chosen else ""
+            of = f"{CHOICE}, which --plain leaves out" if members[0].chosen else f"the config, without {CHOICE}"
+            why = f" (now that of {of})" if field in RULE else ""
             raise InputError(
                 f"{output.folder} holds a prediction with other {field}{why}: name another folder, or delete this one"
             )

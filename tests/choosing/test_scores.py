@@ -42,6 +42,7 @@ def test_runs_are_scored_as_they_are_reported(tmp_path, monkeypatch, data, class
     sweep, config = records.load(tmp_path / "w"), workdir.read_config(tmp_path / "w")
     dataset = images.dataset(sweep)
     source = Source(sweep, config, dataset, images.predictor(sweep, config, dataset, jax.devices()[:1]))
+    (tmp_path / "w/choice.json").write_text("of other runs: launch.choose replaces it")
     for run in sweep.planned.values():
         rows = source.test(run)
         predicted = list(source.predict(run, rows))

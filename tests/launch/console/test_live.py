@@ -38,9 +38,11 @@ def test_a_run_that_has_not_compiled_says_so_until_it_has(monkeypatch):
     assert shown(one)[1].rstrip().endswith("first epoch")
 
 
-def test_a_resumed_run_shows_the_epoch_that_it_goes_on_with():
+def test_a_resumed_run_shows_the_epoch_that_it_goes_on_with(monkeypatch):
+    monkeypatch.setattr(live, "_compiled", [time.monotonic() + 1])
     _, bar, _ = shown(live.Training(STARTED._replace(epochs=6), time.monotonic()))
     assert bar.startswith("epoch 7 of at most 10 ")
+    assert bar.rstrip().endswith(" resumed")
 
 
 def test_an_epoch_predicts_the_time_that_is_left():

@@ -160,7 +160,7 @@ def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
     [
         ([member(1.0)], {}, "runs"),
         ([member(threshold=0.6)], {}, "threshold"),
-        ([member(smallest=9)], {}, "rule: name another"),
+        ([member(smallest=9)], {}, r"rule \(now that of the config, without choice.json\)"),
         ([member(smallest=9, chosen=True)], {}, r"rule \(now that of choice\.json, which --plain leaves out\): name"),
         ([member()], {"flips": True}, "flips"),
         ([member()], {"tile": None}, "tile"),
@@ -180,7 +180,7 @@ def test_a_file_without_a_rule_has_masks_by_the_threshold_alone(tmp_path, one):
     said = json.loads(path.read_text())
     assert said.pop("rule") == {"threshold": 0.5, "fill": False, "smallest": 0, "largest": False}
     path.write_text(json.dumps(said))
-    with pytest.raises(InputError, match="holds a prediction with other rule: name another folder"):
+    with pytest.raises(InputError, match=r"with other rule \(now that of the config, without choice\.json\): name"):
         output.begin(Output(tmp_path), [member(fill=True)], [one], OPTIONS)
     output.begin(Output(tmp_path), [member()], [one], OPTIONS)
     assert "rule" in json.loads(path.read_text())
