@@ -127,7 +127,7 @@ def _report(folder: Path, console: Console) -> None:
         console.print(f"report: {write.write([folder]) / 'report.html'}")
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        console.print(f"warning: the report was not written ({reason}); try python -m launch.report {folder}")
+        console.print(f"warning: the report was not written ({reason}); then give python -m launch.report {folder}")
 
 
 def main() -> None:

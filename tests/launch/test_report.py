@@ -131,4 +131,4 @@ def test_a_report_that_fails_is_one_line(tmp_path, monkeypatch):
     console = Console(width=300, record=True)
     cv._report(tmp_path, console)
     (line,) = console.export_text().splitlines()
-    assert line == f"warning: the report was not written (no room); try python -m launch.report {tmp_path}"
+    assert line == f"warning: the report was not written (no room); then give python -m launch.report {tmp_path}"
