@@ -20,6 +20,10 @@ class UncheckedWarning(UserWarning):
     """Files that hold no digests, so that changes of them may go unnoticed."""
 
 
+class StaleWarning(UserWarning):
+    """A file of earlier runs that is left out."""
+
+
 class ResolutionWarning(UserWarning):
     """Images that a run is shown at another resolution than those that it was trained on."""
 

@@ -1,10 +1,12 @@
 """Rules and networks that inner validation images chose after training, and their gains on test images."""
 
 import math
+import warnings
 
 import pandas as pd
 
 from sharp_unet_jax.decision import Rule
+from sharp_unet_jax.errors import StaleWarning
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, plus_minus, signed
@@ -26,10 +28,16 @@ NOTE = (
 def table(sweep: Sweep) -> Table | None:
     """Return "chosen": a row a network, and one for the mean of several; None where nothing was decided.
 
-    Raises InputError if choice.json is damaged, or of other weights.
+    Where the choice is of other weights, as after training on, a warning says so, and there is no table. Raises
+    InputError if choice.json is damaged.
     """
     weights = {name: record.get("weights_sha256") for name, record in sweep.finished.items()}
-    if (choice := choices.read(sweep.workdir, weights.get, sweep.sha256.get(layout.CHOICE))) is None:
+    try:
+        choice = choices.read(sweep.workdir, weights.get, sweep.sha256.get(layout.CHOICE))
+    except choices.StaleError as error:
+        warnings.warn(f"the report leaves it out: {error}", StaleWarning, stacklevel=2)
+        return None
+    if choice is None:
         return None
     rows = []
     for name, each in named(choice).items():

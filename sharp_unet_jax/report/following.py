@@ -7,7 +7,7 @@ from sharp_unet_jax.report.records import Sweep
 
 
 class Step(NamedTuple):
-    """What to do, and the command that does it."""
+    """A thing to do, and the command that does it."""
 
     what: str
     command: str

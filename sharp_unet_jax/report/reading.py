@@ -1,4 +1,4 @@
-"""What a reader must know of the tables on one page, said once: how numbers came about, and the tables' notes."""
+"""The notes of all tables on one page, each said once: how numbers came about, and how to read them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

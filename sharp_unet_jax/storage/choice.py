@@ -15,12 +15,16 @@ REMEDY = (
 )
 
 
+class StaleError(InputError):
+    """A choice that was taken with other weights than the runs have."""
+
+
 def read(workdir: Path, weights: Callable[[str], str | None], sha256: str | None = None) -> contents.Choice | None:
     """Return choice.json of the sweep in `workdir`; None where nothing was chosen.
 
     `weights` returns the digest of the weights of a finished run by its name, None if there is no such run. `sha256` is
-    the digest of the file, if packed results hold it. Raises InputError if the file is damaged, or was chosen with runs
-    of other weights.
+    the digest of the file, if packed results hold it. Raises InputError if the file is damaged, and StaleError if it
+    was chosen with runs of other weights.
     """
     path = workdir / CHOICE
     if not path.exists() and sha256 is None:
@@ -28,7 +32,7 @@ def read(workdir: Path, weights: Callable[[str], str | None], sha256: str | None
     choice = read_json(path, contents.Choice, remedy=REMEDY, sha256=sha256)
     for run, digest in choice["weights_sha256"].items():
         if weights(run) != digest:
-            raise InputError(f"{path} was chosen with other weights of {run}: {REMEDY}")
+            raise StaleError(f"{path} was chosen with other weights of {run}: {REMEDY}")
     return choice
 
 

@@ -1,4 +1,4 @@
-"""What Python and notebooks show of a run."""
+"""Runs as Python and notebooks show them."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What is said once for all tables, and what stays below its table."""
+"""Notes: what is said once for all tables, and what stays below its table."""
 
 import pandas as pd
 
