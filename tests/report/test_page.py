@@ -318,7 +318,7 @@ def test_a_browser_shows_an_epoch_that_stands_alone(tmp_path):
     whole.sweep(tmp_path, folds=2, repeats=1)
     for path in tmp_path.glob("runs/*/*/metrics.jsonl"):
         path.write_text(path.read_text().splitlines(keepends=True)[0])
-        edit_record(path.with_name("record.json"), epochs=1)
+        edit_record(path.with_name("record.json"), epochs=1, capped=False)
     (page_path := tmp_path / "report.html").write_text(render(records.load(tmp_path)), encoding="utf-8")
     with browser.tab() as tab:
         tab.open(page_path)

@@ -167,7 +167,7 @@ def test_files_that_a_killed_process_left_half_written_are_deleted(done, dataset
     run = done / "runs" / "unet" / "repeat0-fold1"
     (run / "record.json").unlink()
     shutil.move(run / "checkpoint", run / "checkpoint.orbax-checkpoint-tmp")
-    (run / "resume").mkdir()
+    (run / "resume").mkdir(exist_ok=True)
     for path in (done / ".scores.csv.a.host.123", run / ".per_image.parquet.host.123", run / "resume" / ".3.state.h.1"):
         path.write_bytes(b"PAR1")
     (run.parent / ".repeat0-fold0.host.123").mkdir()  # a merge left it

@@ -35,7 +35,7 @@ def test_a_workdir_holds_what_the_manual_promises(done, dataset):
     folder = done / "runs" / "sharp_unet" / "repeat0-fold1"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert {path.name for path in folder.iterdir()} == {*OF_A_RUN, "checkpoint"}
+    assert {path.name for path in folder.iterdir()} == {*OF_A_RUN, "checkpoint", "resume"}  # it is capped
     assert [path.name for path in done.glob("**/.*")] == [".locks"]
 
 
