@@ -1,9 +1,18 @@
-"""This project's own recipe, found by a few trials on ISBI-2012: an encoder from ImageNet, and a cosine to the end.
+"""The recipe that came out best in a few trials on ISBI-2012: an encoder from ImageNet, whole images, a short cosine.
 
     python -m launch.cv --config=best.py --config.data.manual_dir=DOWNLOADS
     python -m launch.choose work/best
 
-The second command chooses the rule of masks, and whether the mean of both networks predicts.
+The second command chooses the rule of masks, and whether the mean of both networks predicts. `weights="imagenet"` is
+fetched once; --config.weights=FILE takes a file of your own. Another set has its own size and batch:
+--config.data.builder=cvc_clinicdb --config.data.size=192,256 --config.batch_size=16. It was not tried there.
+
+Data: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. A group is a block of six neighbouring
+slices.
+
+Cost: five minutes a run on two busy cores, ten runs.
+Expected: Jaccard 90.0 (ternausnet16), nested and grouped; results/README.md has the trials. The paper's best figure on
+this set is 91.21 ± 0.67 (sharp_unet_resnet50), of random folds that decide by their own test images.
 """
 
 from sharp_unet_jax.config import Config, Data

@@ -57,6 +57,7 @@ def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
 
     monkeypatch.setattr(dataset, "load", load)
     arguments = [f"--config={name}.py", f"--workdir={tmp_path / 'w'}", "--config.data.size=16,24"]
+    arguments += ["--config.weights="]  # those of best.py are fetched
     assert cv.run([*arguments, "--config.max_runs=2", "--config.epochs=1"], console) == 0
     scores = pd.read_csv(tmp_path / "w" / "scores.csv")
     assert set(scores["model"]) == set(shipped.models[:2])
