@@ -15,6 +15,8 @@ import functools
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,7 @@ from flax import nnx
 from jax import lax
 
 from sharp_unet_jax import decision, ops
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import Fit, Size, resolution
 from sharp_unet_jax.errors import InputError, install, is_out_of_memory
 from sharp_unet_jax.inference.trained import Trained
@@ -143,9 +146,19 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "fit": data.fit,
         "size": "x".join(map(str, data.size)),  # height x width: of the resized images, or of the tiles
         **({"resolution": resolution(data)} if data.fit == "crop" else {}),
-        "config": json.dumps(dataclasses.asdict(first.config)),
+        "config": json.dumps(_settings(first.config)),
         "use": "research; not a medical device",
     }
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return the config as JSON holds it, without the folders of the machine: others read the file.
+
+    Of a path in `weights` or `split` the last part stays.
+    """
+    tree = dataclasses.asdict(config)
+    tree["data"] |= dict.fromkeys(("manual_dir", "data_dir", "images", "masks", "table", "groups"), "")
+    return tree | {name: Path(tree[name]).name for name in ("weights", "split")}
 
 
 def _models(runs: Sequence[Trained]) -> str:

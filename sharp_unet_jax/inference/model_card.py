@@ -13,25 +13,53 @@ from sharp_unet_jax.inference import card_cleaning, predict
 from sharp_unet_jax.inference.trained import Trained
 
 _IN_AND_OUT = """
-`images` is uint8 (N, H, W, {channels}), N, H and W free. `mask` is uint8 (N, H, W), `probabilities` float32
-(N, H, W, {num_classes}) at the images' own size. Resizing to {size}, scaling and the threshold are inside.{window}
+The file takes `images`, uint8 (N, H, W, {channels}), N, H and W free{order}. It returns `mask`, uint8 (N, H, W), and
+`probabilities`, float32 (N, H, W, {num_classes}), at the images' own size. Resizing to {size}, scaling and the
+threshold are inside.{window}
+"""
+
+# The lines that read an image, by its channels.
+_READ = {
+    1: """import numpy as np
+from PIL import Image
+
+image = np.asarray(Image.open("image.png").convert("L"))[..., None]  # (H, W, 1) uint8, grey
+""",
+    3: """import numpy as np
+from PIL import Image
+
+image = np.asarray(Image.open("image.png").convert("RGB"))  # (H, W, 3) uint8: red, green, blue
+""",
+}
+_READ_ARRAY = """import numpy as np
+from PIL import Image
+
+image = np.load("image.npy")  # (H, W, {channels}) uint8
+"""
+
+_SAVE = """
+Save the mask. Its values are 0 to {last}; times {step} they can be seen:
+
+```python
+Image.fromarray((np.asarray({mask}) * {step}).astype(np.uint8)).save("mask.png")
+```
 """
 
 # The section "How to use it" of each format, for runs on whole images.
 USES: dict[str, str] = {
     "stablehlo": """```python
 import jax
-
+{read}
 model = jax.export.deserialize(bytearray(open("{file}", "rb").read()))
-mask, probabilities = model.call(images)  # on CPU, CUDA or TPU
+mask, probabilities = model.call(image[None])  # on CPU, CUDA or TPU
 ```
 """
     + _IN_AND_OUT,
     "onnx": """```python
 import onnxruntime
-
+{read}
 session = onnxruntime.InferenceSession("{file}")
-mask, probabilities = session.run(None, {{"images": images}})
+mask, probabilities = session.run(None, {{"images": image[None]}})
 ```
 """
     + _IN_AND_OUT,
@@ -40,8 +68,8 @@ mask, probabilities = session.run(None, {{"images": images}})
 }
 
 _TILES = """
-`images` is uint8 (N, {height}, {width}, {channels}), N free: tiles at {resolution}. `mask` is uint8
-(N, {height}, {width}), `probabilities` float32 (N, {height}, {width}, {num_classes}).
+The file takes `images`, uint8 (N, {height}, {width}, {channels}), N free: tiles at {resolution}. It returns `mask`,
+uint8 (N, {height}, {width}), and `probabilities`, float32 (N, {height}, {width}, {num_classes}).
 Scaling and the threshold are inside.{resized}{window}
 
 The mask of a whole image, by overlapping tiles whose middles count most, as the run was scored:
@@ -77,17 +105,15 @@ mask = {decision}
 _USES_OF_TILES: dict[str, str] = {
     "stablehlo": """```python
 import jax
-
-model = jax.export.deserialize(bytearray(open("{file}", "rb").read()))
-mask, probabilities = model.call(images)  # on CPU, CUDA or TPU
+{read}
+model = jax.export.deserialize(bytearray(open("{file}", "rb").read()))  # for CPU, CUDA or TPU
 ```
 """
     + _TILES.replace("{call}", "model.call(padded[tile][None])"),
     "onnx": """```python
 import onnxruntime
-
+{read}
 session = onnxruntime.InferenceSession("{file}")
-mask, probabilities = session.run(None, {{"images": images}})
 ```
 """
     + _TILES.replace("{call}", 'session.run(None, {{"images": padded[tile][None]}})'),
@@ -157,7 +183,7 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         dataset=first.dataset,
         classes=", ".join(f"{label} {name}" for label, name in enumerate(first.classes)),
         rule="the " * (not one) + first.rule.words(one),
-        use=_use(runs, format, file, window) + _cleaning(first, format),
+        use=_use(runs, format, file, window) + _cleaning(first, format) + _saving(first, format),
         terms=terms.strip() or "not known here: ask who gave you the data.",
         protocol=_protocol(config),
         images=_images(config.data),
@@ -179,6 +205,8 @@ def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
         "channels": run.channels,
         "num_classes": run.num_classes,
         "window": window,
+        "read": _READ.get(run.channels, _READ_ARRAY).format(channels=run.channels),
+        "order": ": red, green, blue" if run.channels == 3 else "",
     }
     if data.fit != "crop":
         return USES[format].format(size=f"{height}x{width} ({data.fit})", **fields)
@@ -202,6 +230,15 @@ def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
 def _cleaning(run: Trained, format: str) -> str:
     """Return what cleans the masks of a file; "" where it returns none, or nothing is left to clean."""
     return "" if format == "safetensors" else card_cleaning.section(run.rule, len(run.classes), run.config.data)
+
+
+def _saving(run: Trained, format: str) -> str:
+    """Return the lines that save a mask so that one can see it; "" for a file that returns none."""
+    if format == "safetensors":
+        return ""
+    mask = "mask" if run.config.data.fit == "crop" else "mask[0]"
+    last = len(run.classes) - 1
+    return _SAVE.format(mask=mask, last=last, step=max(255 // last, 1))
 
 
 def _images(data: Data) -> str:

@@ -36,7 +36,7 @@ def read(workdir: Path, weights: Callable[[str], str | None], sha256: str | None
     return choice
 
 
-def rule(fields: contents.Rule) -> Rule:
+def rule(fields: contents.RuleFields) -> Rule:
     """Return the rule that a field of choice.json holds."""
     return Rule(fields["threshold"], fields["fill"], fields["smallest"], fields["largest"])
 

@@ -195,7 +195,7 @@ PER_IMAGE: dict[str, pa.DataType] = {
 """Columns of per_image.parquet; earlier versions wrote no other overlaps than these two."""
 
 
-class Rule(TypedDict):
+class RuleFields(TypedDict):
     """A `decision.Rule`."""
 
     threshold: Share
@@ -223,14 +223,14 @@ class ChosenFold(TypedDict):
     """The choice on the inner validation images of one fold alone."""
 
     networks: Annotated[list[Name], Meta(min_length=1)]
-    rule: Rule
+    rule: RuleFields
 
 
 class Chosen(TypedDict):
     """The networks whose mean predicts, and the rule of their masks."""
 
     networks: Annotated[list[Name], Meta(min_length=1)]  # one, where a mean with others gains nothing
-    rule: Rule  # of the mean of all runs, chosen on the inner validation images of all folds
+    rule: RuleFields  # of the mean of all runs, chosen on the inner validation images of all folds
     validation: Gain  # of that choice, on the images that it was taken on
     folds: dict[str, ChosenFold]  # by "repeatR-foldF"
     test: Gain  # of the choices of the folds, on the test images of each

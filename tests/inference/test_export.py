@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from PIL import Image
 from safetensors import safe_open
 from scipy import ndimage
 
@@ -178,9 +179,13 @@ def test_what_stablehlo_cannot_express_is_one_line(monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def run_card(card, folder, monkeypatch, **names):
-    """Run the Python code of a model card in `folder`, with these variables; return its variables."""
+def run_card(card, folder, monkeypatch, image=None, **names):
+    """Run the Python code of a model card in `folder`, beside an image, with these variables; return its variables."""
     monkeypatch.chdir(folder)
+    if image is not None:
+        np.save("image.npy", image)
+        if image.shape[-1] in (1, 3):
+            Image.fromarray(image.squeeze()).save("image.png")
     for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
         exec(code, names)
     return names
@@ -207,18 +212,41 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
     record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
     card = model_card.write(runs, form, "model", [record] * 2, "")
     image = np.random.default_rng(0).integers(0, 256, (70, 101, channels), np.uint8)
-    found = run_card(card, tmp_path, monkeypatch, image=image, images=image[None, :16, :24])
+    found = run_card(card, tmp_path, monkeypatch, image)
     plain = [with_data(run, scale=1.0, spacing=0.0) for run in runs]
     (expected,) = predict.predict(plain, [image])
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     np.testing.assert_array_equal(found["mask"], plain[0].decide(expected))
     assert (found["mask"] != decision.labels(expected, 0.45)).any()
+    seen = found["mask"] * (255 // max(num_classes - 1, 1))
+    np.testing.assert_array_equal(np.asarray(Image.open("mask.png")), seen)
     assert f"(N, 16, 24, {channels}), N free: tiles at {resolution}." in card
     assert (f"Images are resized to {resolution} (bilinear) before" in card) == bool(fields)
     said = export.describe(runs)
     assert said["model"] == ", ".join(dict.fromkeys(networks))
     assert (said["fit"], said["size"], said["resolution"]) == ("crop", "16x24", resolution)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_card_of_runs_on_whole_images_reads_a_picture_and_saves_its_mask(tmp_path, monkeypatch):
+    run = fresh_run()
+    (tmp_path / "model").write_bytes(export.to_stablehlo([run]))
+    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
+    image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
+    found = run_card(model_card.write([run], "stablehlo", "model", [record], ""), tmp_path, monkeypatch, image)
+    np.testing.assert_array_equal(np.asarray(Image.open("mask.png")), 255 * np.asarray(found["mask"][0]))
+    (expected,) = predict.predict(run, [image])
+    np.testing.assert_allclose(found["probabilities"][0], expected, atol=0.01)  # no rounding to 8 bits
+
+
+def test_the_metadata_name_no_folder_of_the_machine():
+    run = with_data(fresh_run(), images="/home/me/images", masks="/home/me/masks", data_dir="/home/me/built")
+    run = replace(run, config=replace(run.config, weights="/home/me/vgg16.pth", split="folds"))
+    said = export.describe([run])
+    assert "/home" not in json.dumps(said)
+    config = json.loads(said["config"])
+    assert (config["weights"], config["split"], config["data"]["size"]) == ("vgg16.pth", "folds", [16, 24])
 
 
 RULES = [Rule(0.45, fill=True), Rule(0.5, largest=True), Rule(0.45, True, 30), Rule(0.5, True, 12, True)]
@@ -231,7 +259,7 @@ def test_the_card_cleans_masks_as_the_run_does(rule, fit, num_classes, tmp_path,
     run = replace(fresh_run(num_classes=num_classes, fit=fit), chosen=rule)
     record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
     card = model_card.write([run], "onnx", "model", [record], "")
-    *_, code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    *_, code, _ = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     noise = np.random.default_rng(0).random((3, 41, 60, num_classes), np.float32)
     probabilities = ndimage.gaussian_filter(noise, (0, 1.5, 1.5, 0)) + np.float32(0.02)
     before = decision.labels(probabilities, rule.threshold)
