@@ -60,6 +60,8 @@ def test_a_workdir_stands_for_a_run_of_each_model_that_tests_the_image(prepared,
     names = {path.stem for path in (tmp_path / "out").iterdir()}
     assert names == {"gradcam-003", f"sharp-sharp_unet-repeat0-fold{fold}-003"}
     assert [path.parent.name for path in runs.to_explain(prepared, [], "003")] == ["unet", "sharp_unet"]
+    for fold, images in cells.items():
+        assert {path.name for path in runs.to_explain(prepared, [], images[0])} == {f"repeat0-fold{fold}"}
     assert [path.name for path in runs.to_explain(prepared, ["unet"], "elsewhere.png")] == ["repeat0-fold0"]
     with pytest.raises(InputError, match="has no finished run of kiunet, but of unet, sharp_unet"):
         runs.to_explain(prepared, ["kiunet"], "003")

@@ -17,6 +17,7 @@ from sharp_unet_jax.errors import InputError
 def parsed(*given):
     parser = command_line.parser_with_config("launch.cv", "")
     parser.add_argument("--workdir")
+    parser.add_argument("--shard")
     return command_line.parse_with_config(parser, given)
 
 
@@ -25,6 +26,7 @@ def parsed(*given):
     [
         ("--epochs=3", "--config.epochs=3"),
         ("--images=a/b", "--config.data.images=a/b"),
+        ("--seed=1", "--config.seed=1"),  # which is spelt less like it than --shard
         ("--confg.epochs=3", "--config.epochs=3"),
         ("--config-epochs", "--config.epochs"),
         ("--data.fit=crop", "--config.data.fit=crop"),
