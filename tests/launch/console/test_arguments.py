@@ -26,7 +26,7 @@ def parsed(*given):
     [
         ("--epochs=3", "--config.epochs=3"),
         ("--images=a/b", "--config.data.images=a/b"),
-        ("--seed=1", "--config.seed=1"),  # which is spelt less like it than --shard
+        ("--share=area", "--config.data.share=area"),  # which is spelt less like it than --shard
         ("--confg.epochs=3", "--config.epochs=3"),
         ("--config-epochs", "--config.epochs"),
         ("--data.fit=crop", "--config.data.fit=crop"),
