@@ -153,7 +153,9 @@ def test_ctrl_c_is_answered_within_a_second_and_a_second_one_ends_the_command(tm
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells a process's signals and libraries on Linux")
 def test_sigterm_is_handled_before_jax_is_imported(tmp_path):
     """A job system may stop a job that has just started: it is to be given the same command again."""
-    command = [sys.executable, "-m", "launch.cv", "--config=no such config", f"--workdir={tmp_path}"]
+    config = tmp_path / "slow.py"
+    config.write_text("import time\n\ntime.sleep(300)\n")  # read before JAX is imported; the signal comes meanwhile
+    command = [sys.executable, "-m", "launch.cv", f"--config={config}", f"--workdir={tmp_path / 'w'}"]
     with subprocess.Popen(command, cwd=ROOT) as process:
         of_process = Path("/proc") / str(process.pid)
         while process.poll() is None and not caught(of_process) >> signal.SIGTERM - 1 & 1:
