@@ -31,8 +31,13 @@ os.environ["NPROC"] = "64"
 
 
 def pytest_configure(config):
-    """One cache of compiled programs for all workers, and for the next call: `pytest --cache-clear` empties it."""
-    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
+    """One cache of compiled programs for all workers, and for the next call: `pytest --cache-clear` empties it.
+
+    The environment hands it to the processes that tests start, and keeps commands from setting their own.
+    """
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir("compiled"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

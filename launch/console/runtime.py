@@ -5,8 +5,10 @@ variables (`XLA_FLAGS`, `JAX_COMPILATION_CACHE_DIR`, ...) win over this file.
 """
 
 import faulthandler
+import hashlib
 import logging
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -32,8 +34,7 @@ sys.stderr.write(aborted + "\\n" if "Aborted" in dump else dump)
 def configure(cluster: Cluster | None = None) -> list[jax.Device]:
     """Set JAX up and return the devices of this machine, or of the whole `cluster`.
 
-    Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax, if it can be written. Not on a CPU:
-    machines that share the folder may have different instructions, and the program of one would crash on another.
+    Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax, if it can be written.
 
     Raises:
         InputError: where the other processes of the cluster are not found.
@@ -58,24 +59,38 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
                 "process --coordinator=HOST:PORT --processes=N --process=I"
             ) from error
     devices = jax.devices()
-    if devices[0].platform != "cpu" and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _cache()):
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _cache(devices[0].platform)):
         jax.config.update("jax_compilation_cache_dir", str(folder))
     return devices
 
 
-def _cache() -> Path | None:
-    """Return the folder for compiled programs; None where nothing can be written there.
+def _cache(kind: str) -> Path | None:
+    """Return the folder for programs compiled for "cpu", "gpu" or "tpu"; None where nothing can be written there.
 
     JAX would only warn, but XLA fails to compile for a GPU if it cannot write the results of autotuning.
     """
     try:
         folder = Path.home() / ".cache" / "sharp_unet_jax"
+        if kind == "cpu":
+            folder /= f"cpu-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(4096))  # a quota that is used up allows an empty file
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return None
     return folder
+
+
+def _processor() -> str:
+    """Return a name of this machine's kind of processor. Raises OSError outside of Linux.
+
+    Machines that share a home may have different instructions, and the program of one would crash on another. XLA
+    divides loops by the number of cores, and JAX's own names of programs say neither.
+    """
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    kind = sorted({line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))})
+    cores = len(os.sched_getaffinity(0))
+    return hashlib.sha256("\n".join([platform.machine(), str(cores), *kind]).encode()).hexdigest()[:16]
 
 
 def _quiet_closed_loops() -> None:

@@ -13,7 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import pandas as pd
 import pytest
 
@@ -46,8 +45,6 @@ def port():
 def start(number, workdir, *arguments, devices=1, environment=()):
     """Start a process of a sweep; `number` is its place in the cluster that the arguments or `environment` describe."""
     environment = os.environ | {"DEVICES": str(devices), "JAX_PLATFORMS": "cpu"} | dict(environment)
-    environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     command = [sys.executable, "-m", "tests.launch.tiny_cv", "--config=demo.py", *SETTINGS, f"--workdir={workdir}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, **pipes)

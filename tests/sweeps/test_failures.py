@@ -83,7 +83,6 @@ def test_the_command_says_in_one_line_that_the_disk_is_full(disk):
     folder, remount = disk
     remount("size=80k")
     environment = os.environ | {"DEVICES": "1", "JAX_PLATFORMS": "cpu"}
-    environment["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
     settings = ["--config=demo.py", "--config.data.size=16,24", "--config.models=unet", "--config.checkpoint_minutes=0"]
     command = [sys.executable, "-m", "tests.launch.tiny_cv", *settings, f"--workdir={folder / 'w'}"]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -56,9 +57,32 @@ def refuse(error):
     return refused
 
 
-@pytest.mark.parametrize(("platform", "cache"), [("cpu", None), ("gpu", "/elsewhere")])
-def test_nothing_is_set_on_a_cpu_or_over_the_users_choice(monkeypatch, updates, platform, cache):
-    configured(monkeypatch, platform, cache)
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_nothing_is_set_over_the_users_choice(monkeypatch, updates, platform):
+    configured(monkeypatch, platform, "/elsewhere")
+    assert not updates
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="a CPU is named by Linux")
+def test_programs_of_a_cpu_are_kept_by_its_instructions_and_cores(monkeypatch, updates):
+    information = "processor : 0\nmodel name : A\nflags : fpu avx2\ncpu MHz : {}\n"
+
+    def folder(text, cores):
+        monkeypatch.setattr(runtime.Path, "read_text", lambda path: text)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+        configured(monkeypatch, "cpu", None)
+        return Path(updates.pop("jax_compilation_cache_dir"))
+
+    known = folder(information.format(2000), 2)
+    assert known.parent.name == "sharp_unet_jax"
+    assert known == folder(information.format(3000), 2)  # the clock changes from moment to moment
+    assert known != folder(information.format(2000), 4)
+    assert known != folder(information.replace("avx2", "avx512f"), 2)
+
+
+def test_a_cpu_without_a_name_keeps_nothing(monkeypatch, updates):
+    monkeypatch.setattr(runtime.Path, "read_text", refuse(FileNotFoundError(2, "No such file or directory")))
+    configured(monkeypatch, "cpu", None)
     assert not updates
 
 
