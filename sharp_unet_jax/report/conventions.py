@@ -48,6 +48,7 @@ def table(sweep: Sweep) -> Table | None:
     text = pd.DataFrame({name: cells[name].apply(lambda cell: plus_minus(*cell), axis=1) for name in metrics.OVERLAPS})
     every = text.index.unique("convention")
     same = [name for name in every.drop(REPORTED) if text.loc[name].equals(text.loc[REPORTED])]
+    rows = pd.MultiIndex.from_product([every.drop(same), list(sweep.models)], names=text.index.names)
     note = [
         NOTE,
         f"Left out, because they change no number here: {'; '.join(same)}." if same else "",
@@ -57,7 +58,7 @@ def table(sweep: Sweep) -> Table | None:
         "rescored",
         "The same predictions under other conventions",
         describe([sweep]),
-        text.drop(same, level="convention").rename(columns=lambda name: f"{name.capitalize()} (%)").reset_index(),
+        text.rename(columns=lambda name: f"{name.capitalize()} (%)").loc[rows].reset_index(),
         "\n".join(filter(None, note)),
         _says(cells["jaccard"]["mean"]),
     )

@@ -132,7 +132,7 @@ def _all_means(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tup
     if overlaps == published.OVERLAPS and any(published.knows(sweep) for sweep in sweeps.values()):
         handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    caption = "Scores on the test images. The axes do not begin at 0."
+    caption = "Scores on the test images. The axes begin where the scores do."
     return Captioned(name, title, caption, figure)
 
 

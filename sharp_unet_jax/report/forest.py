@@ -43,12 +43,12 @@ def _differences(sweeps: Mapping[str, Sweep]) -> Captioned:
     }
     means = {label: _mean(sweep) for label, sweep in sweeps.items()}
     heights = [0.3 * (len(rows[label]) + len(means[label])) + 0.35 * (len(sweeps) > 1) for label in sweeps]
-    figure = Figure(figsize=(figures.WIDTH, sum(heights) + 0.85), layout="constrained")
+    figure = Figure(figsize=(figures.WIDTH, sum(heights) + 1), layout="constrained")
     grid = figure.subplots(len(sweeps), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes, (label, sweep) in zip(grid.flat, sweeps.items(), strict=True):
         _forest(axes, sweep, rows[label], means[label])
         axes.set_title(label if len(sweeps) > 1 else "", loc="left")
-    axes.set_xlabel("sharp minus plain, in points of Jaccard: right of the dotted line, sharp is higher")
+    axes.set_xlabel("sharp minus plain, in points of Jaccard\nright of the dotted line, sharp is higher")
     _legend(figure, with_means=any(means.values()))
     caption = CAPTION + MEAN * any(means.values())
     return Captioned("differences", "Does the sharp block help? Sharp minus plain", caption, figure)

@@ -51,9 +51,16 @@ def table(sweeps: Sequence[Sweep]) -> Table:
         "or relit, but for 41 % of copies with 2 % cut off each side and 23 % of those rotated by 3 degrees "
         "(bench/near_duplicates.py), so the number is a lower bound. Where no groups are known, no image can be said "
         "to be independent of another.",
-        f"{'Up to ' * (len(sweeps) > 1)}{max(shares):.0%} of test images have any such relative, as far as is known: "
-        "they score too well for new patients or slides.",
+        _says(shares),
     )
+
+
+def _says(shares: Sequence[float]) -> str:
+    """Return in one sentence how many test images have a relative, of the share of each sweep."""
+    if not max(shares):
+        return "No test image has such a relative, as far as ids, groups and pixels tell."
+    most = f"{'Up to ' if len(shares) > 1 else ''}{max(shares):.1%} of test images have such a relative"
+    return f"{most}: scores are too good for new patients or slides."
 
 
 def most_alike(sweep: Sweep, number: int = 8) -> list[Pair]:

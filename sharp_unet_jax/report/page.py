@@ -118,6 +118,7 @@ def environment() -> jinja2.Environment:
         "picture": _picture,
         "key": sort_key,
         "percent": percent,
+        "breakable": breakable,
     }
     found.globals["include_raw"] = lambda name: Markup(loader.get_source(found, name)[0])
     return found
@@ -240,10 +241,15 @@ def _short(value: float) -> float | None:
 
 
 def inline(text: object) -> Markup:
-    """Return text with **bold** and `code` as HTML, whose lines may break behind the low lines of names."""
-    html = str(escape(str(text))).replace("_", "_<wbr>")
+    """Return text with **bold** and `code` as HTML."""
+    html = str(escape(str(text)))
     html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", html).replace("\n", "<br>"))
+
+
+def breakable(name: str) -> Markup:
+    """Return a name such as "sharp_unet_resnet50" as HTML whose lines may break behind a low line."""
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))
 
 
 def sort_key(cell: object) -> str:
