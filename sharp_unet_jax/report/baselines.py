@@ -12,7 +12,7 @@ from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import conventions, published
 from sharp_unet_jax.report.provenance import describe, scored_natively
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, plus_minus, signed
+from sharp_unet_jax.report.table import Table, plus_minus
 
 MEAN_MASK = "mean mask of the training images"
 CONVENTIONS = {"": conventions.REPORTED, ", micro": conventions.MICRO}
@@ -57,8 +57,9 @@ def _says(sweep: Sweep, jaccard: pd.Series) -> str:
     if means[trained].isna().all() or means[~trained].isna().all():
         return ""
     best, blind = str(means[trained].idxmax()), str(means[~trained].idxmax())
-    gap = signed(means[best] - means[blind])
-    return f"`{best}` is {gap} points of Jaccard beside “{blind}”, the best prediction that looks at no image."
+    gap = means[best] - means[blind]
+    side = f"{abs(gap):.2f} points of Jaccard {'above' if gap > 0 else 'below'}"
+    return f"`{best}` is {side} “{blind}”, the best prediction that looks at no image."
 
 
 def everywhere(truth: NDArray[np.integer], label: int) -> NDArray[np.integer]:

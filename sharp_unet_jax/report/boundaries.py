@@ -17,7 +17,7 @@ from sharp_unet_jax import decision
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report.provenance import describe, resolution
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, plus_minus
+from sharp_unet_jax.report.table import Table, lowest, plus_minus
 
 OUTCOMES = ("measured", "missed", "false positive", "absent")
 UNKNOWN = "unknown"  # an outcome that is rare: a boundary lies in pixels that are not scored
@@ -64,10 +64,11 @@ def table(sweep: Sweep) -> Table | None:
         return None
     one_is_empty = values["outcome"].isin(["missed", "false positive"])
     values["penalised"] = values["hd95"].mask(one_is_empty, values["diagonal"])
-    rows = []
+    rows, hd95 = [], {}
     outcomes = OUTCOMES + (UNKNOWN,) * bool(values["outcome"].eq(UNKNOWN).any())
     for (model, label), own in values.groupby(["model", "class"], sort=False):
         means = own.groupby("run")[["hd95", "assd", "penalised"]].mean()
+        hd95[f"{model}" if len(sweep.classes) == 2 else f"{model}, {label}"] = means["hd95"].mean()
         cells = [plus_minus(means[name].mean(), means[name].std()) for name in means]
         rows.append((model, label, *cells, *(int((own["outcome"] == outcome).sum()) for outcome in outcomes)))
     low, high = values["diagonal"].min(), values["diagonal"].max()
@@ -84,7 +85,7 @@ def table(sweep: Sweep) -> Table | None:
         "positive) or an empty prediction (missed) has no distance and is left out of HD95 and ASSD; the column after "
         f"them gives it the image's diagonal, {px} px. Absent: neither has the class."
         + (" Unknown: a boundary lies in pixels that are not scored." if UNKNOWN in outcomes else ""),
-        "How far predicted outlines are from the true ones: lower is better.",
+        f"How far predicted outlines are from the true ones; the lowest HD95: {lowest(hd95, 'px')}.",
     )
 
 

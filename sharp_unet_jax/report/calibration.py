@@ -16,7 +16,7 @@ from sharp_unet_jax.report.conventions import LEVELS
 from sharp_unet_jax.report.figures import Captioned
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Scored, Sweep
-from sharp_unet_jax.report.table import Table, plus_minus
+from sharp_unet_jax.report.table import Table, lowest, plus_minus
 
 BINS = 15
 BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # each level's bin: ]0, 1/15], ]1/15, 2/15], ...; 0 is in the first
@@ -27,9 +27,10 @@ def table(sweep: Sweep) -> Table | None:
     every = _runs(sweep)
     if not every:
         return None
-    rows = []
+    rows, ece = [], {}
     for model, levels in every.items():
         errors = 100 * pd.DataFrame([(*summary(run.sum(axis=0)), summary(run[1])[0]) for run in levels])
+        ece[model] = errors[0].mean()
         cells = [plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
         rows.append((model, len(levels), *cells))
     headings = ("model", "runs", "ECE (%)", "probability minus share (points)", "ECE near the object (%)")
@@ -45,7 +46,7 @@ def table(sweep: Sweep) -> Table | None:
         "above 0, the model is too sure. Easy background makes up most pixels and is nearly always right. The last "
         "column therefore takes the pixels near the object alone: a box around the true foreground, of twice its "
         "height and width. Images without foreground have no such box.",
-        "How far probabilities are from the share of pixels that are right: 0 is perfect.",
+        f"How far probabilities are from the share of pixels that are right; the lowest ECE: {lowest(ece, '%')}.",
     )
 
 

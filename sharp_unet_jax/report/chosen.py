@@ -39,18 +39,22 @@ def table(sweep: Sweep) -> Table | None:
         return None
     if choice is None:
         return None
-    rows = []
+    rows, gains = [], []
     for name, each in named(choice).items():
         row: dict[str, object] = {"networks": name, "rule": rule(each, sweep.config["threshold"], len(sweep.classes))}
         for part, gain in {"validation": each["validation"], "test": each["test"]}.items():
             row[f"{part} (%)"] = plus_minus(points(gain["jaccard"]), math.nan)
             row[f"gain on {part}"] = signed(points(gain["gain"]))
             row[f"95 % interval, {part}"] = interval(points(gain["low"]), points(gain["high"])) if gain["gain"] else "-"
+        if each["test"]["gain"] is not None:
+            gains.append(points(each["test"]["gain"]))
         sizes = f"{each['validation']['images']} and {each['test']['images']}"
         rows.append(row | {"images": sizes, "runs": each["test"]["runs"]})
     note = [NOTE, *since(choice, len(sweep.finished))]
     title = "Decided after training: Jaccard and gains in points"
-    return Table("chosen", title, describe([sweep]), pd.DataFrame(rows), "\n".join(note))
+    low, high = (signed(limit(gains, default=math.nan)) for limit in (min, max))
+    says = f"On test images the choices gain {low if low == high else f'{low} to {high}'} points of Jaccard."
+    return Table("chosen", title, describe([sweep]), pd.DataFrame(rows), "\n".join(note), says if gains else "")
 
 
 def named(choice: Choice) -> dict[str, Chosen]:

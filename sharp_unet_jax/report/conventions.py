@@ -35,15 +35,37 @@ BEST = "per image, the threshold that is best on the test fold"
 Scores = dict[str, float]  # by the names of metrics.OVERLAPS
 
 
-def tables(sweep: Sweep) -> list[Table]:
-    """Return a table for each overlap: a row a convention, a column a model; per cent, mean ± std over runs.
+def table(sweep: Sweep) -> Table | None:
+    """Return "rescored": a row a convention and model, a column an overlap; per cent, mean ± std over runs.
 
-    The first row is the reported score. Conventions that need probabilities are there if all runs kept theirs at the
-    resolution of the reported scores.
-    [] without scores of single images.
+    The first rows are the reported scores. Conventions that need probabilities are there if all runs kept theirs at the
+    resolution of the reported scores. One that changes no number is named in the note instead. None without scores of
+    single images.
     """
-    if not sweep.has_images:
-        return []
+    if not sweep.finished or not sweep.has_images:
+        return None
+    cells = 100 * _runs(sweep).groupby(["convention", "model"], sort=False).agg(["mean", "std"])
+    text = pd.DataFrame({name: cells[name].apply(lambda cell: plus_minus(*cell), axis=1) for name in metrics.OVERLAPS})
+    every = text.index.unique("convention")
+    same = [name for name in every.drop(REPORTED) if text.loc[name].equals(text.loc[REPORTED])]
+    rows = pd.MultiIndex.from_product([every.drop(same), list(sweep.models)], names=text.index.names)
+    note = [
+        NOTE,
+        f"Left out, because they change no number here: {'; '.join(same)}." if same else "",
+        AT_ANOTHER_SIZE if scored_natively(sweep) else "",
+    ]
+    return Table(
+        "rescored",
+        "The same predictions under other conventions",
+        describe([sweep]),
+        text.rename(columns=lambda name: f"{name.capitalize()} (%)").loc[rows].reset_index(),
+        "\n".join(filter(None, note)),
+        _says(cells["jaccard"]["mean"]),
+    )
+
+
+def _runs(sweep: Sweep) -> pd.DataFrame:
+    """Return a row a run and convention that all runs have: columns convention, model and the overlaps in 0..1."""
     runs = []
     counts = dict(iter(sweep.per_image.groupby("run", sort=False)[["intersection", "truth", "predicted"]]))
     for name, record in sweep.finished.items():
@@ -55,23 +77,17 @@ def tables(sweep: Sweep) -> list[Table]:
         runs.append(frame.assign(model=record["model"]).reset_index())
     every = pd.concat(runs)
     number = every["convention"].map(every["convention"].value_counts())
-    every = every[number == len(sweep.finished)]
-    return [_table(sweep, every, name) for name in metrics.OVERLAPS]
+    return every[number == len(sweep.finished)]
 
 
-def _table(sweep: Sweep, every: pd.DataFrame, name: str) -> Table:
-    if name not in published.OVERLAPS:  # the best threshold would be 0 for sensitivity and 1 for specificity
-        every = every[every["convention"] != BEST]
-    cells = 100 * every.groupby(["convention", "model"], sort=False)[name].agg(["mean", "std"])
-    text = cells.apply(lambda cell: plus_minus(*cell), axis=1).unstack("model", sort=False)
-    title = f"{name.capitalize()} (%) of the same predictions under other conventions"
-    frame = text.reset_index().rename_axis(columns=None)
-    note = f"{NOTE} {AT_ANOTHER_SIZE}" if scored_natively(sweep) else NOTE
-    ranges = cells["mean"].groupby(level="model").agg(["min", "max"])
+def _says(jaccard: pd.Series) -> str:
+    """Return how far conventions alone move a model's mean Jaccard, in a sentence; "" where they do not."""
+    ranges = jaccard.groupby(level="model").agg(["min", "max"])
     widest = str((ranges["max"] - ranges["min"]).fillna(0).idxmax())
-    low, high = float(ranges["min"][widest]), float(ranges["max"][widest])
-    says = f"The convention alone moves the {name.capitalize()} of `{widest}` between {low:.1f} and {high:.1f} %."
-    return Table(f"rescored_{name}", title, describe([sweep]), frame, note, says if high > low else "")
+    low, high = ranges.loc[widest]
+    return f"The convention alone moves the Jaccard of `{widest}` between {low:.1f} and {high:.1f} %." * bool(
+        low < high
+    )
 
 
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:
@@ -113,7 +129,8 @@ def from_probabilities(scored: Scored, *, empty: Empty) -> dict[str, Scores]:
     return {
         undecided: _means(_soft_counts([background, levels]), slice(1, None), empty),
         "per image, mean over 256 thresholds": {name: float(curve.mean()) for name, curve in curves.items()},
-        BEST: {name: float(curve.max()) for name, curve in curves.items()},
+        # The best threshold would be 0 for sensitivity and 1 for specificity.
+        BEST: {name: float(curves[name].max()) for name in published.OVERLAPS},
     }
 
 

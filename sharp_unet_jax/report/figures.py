@@ -20,7 +20,8 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage.atomic import replacing, write_text
 
 DPI = 300  # of PNGs
-HEIGHT = 0.42  # inches: of a model's bar, with its runs below
+WIDTH = 5.9  # inches: two such figures fit side by side on the page
+HEIGHT = 0.36  # inches: of a model's mean, with its runs below
 Predicted = dict[str, dict[str, overlays.Prediction]]
 
 
@@ -49,8 +50,8 @@ def svg(figure: Figure) -> str:
 
 
 def draw(sweeps: Mapping[str, Sweep]) -> list[Captioned]:
-    """Return curves, bars and, where models have twins, scatter of all sweeps by label; [] without finished runs."""
-    drawn = (draw_one(sweeps) for draw_one in (curves, bars, more_bars, scatter))
+    """Return curves, means and, where models have twins, scatter of all sweeps by label; [] without finished runs."""
+    drawn = (draw_one(sweeps) for draw_one in (curves, means, more_means, scatter))
     return [each for each in drawn if each is not None]
 
 
@@ -96,38 +97,42 @@ def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return wide.mean(axis=1), wide.std(axis=1, ddof=1).fillna(0)
 
 
-def bars(sweeps: Mapping[str, Sweep]) -> Captioned | None:
+def means(sweeps: Mapping[str, Sweep]) -> Captioned | None:
     """Return Figure 5: Jaccard and Dice on the test images by model, a row of panels a sweep; None without runs."""
     finished = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
-    return _all_bars("bars", "Scores by model", finished, published.OVERLAPS)
+    return _all_means("scores", "Scores by model", finished, published.OVERLAPS)
 
 
-def more_bars(sweeps: Mapping[str, Sweep]) -> Captioned | None:
-    """Return "overlaps": as `bars`, of all overlaps that the paper does not report; None where no record holds them."""
+def more_means(sweeps: Mapping[str, Sweep]) -> Captioned | None:
+    """Return "overlaps": as `means`, of overlaps that the paper does not report; None where no record holds them."""
     recorded = {label: sweep for label, sweep in sweeps.items() if other_overlaps.recorded(sweep)}
-    return _all_bars("overlaps", f"{other_overlaps.TITLE} by model", recorded, other_overlaps.NAMES)
+    return _all_means("overlaps", f"{other_overlaps.TITLE} by model", recorded, other_overlaps.NAMES)
 
 
-def _all_bars(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tuple[str, ...]) -> Captioned | None:
+def _all_means(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tuple[str, ...]) -> Captioned | None:
     if not sweeps:
         return None
-    numbers = [sweep.runs["model"].nunique() for sweep in sweeps.values()]
-    height = sum(0.75 + HEIGHT * number for number in numbers)
-    figure = Figure(figsize=(6.6, height + 0.25), layout="constrained")
-    ratios = {"height_ratios": [0.75 + HEIGHT * number for number in numbers]}
-    grid = figure.subplots(len(sweeps), len(overlaps), squeeze=False, sharey="row", gridspec_kw=ratios)
+    heights = [0.65 + HEIGHT * sweep.runs["model"].nunique() for sweep in sweeps.values()]
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.25), layout="constrained")
+    grid = figure.subplots(
+        len(sweeps), len(overlaps), squeeze=False, sharex="col", sharey="row", gridspec_kw={"height_ratios": heights}
+    )
     for row, (label, sweep) in zip(grid, sweeps.items(), strict=True):
         for axes, metric in zip(row, overlaps, strict=True):
-            _bars(axes, sweep, metric)
-        row[0].set_title(label, loc="left")
+            _means(axes, sweep, metric)
+        row[0].set_title(label if len(sweeps) > 1 else "", loc="left")
+    for axes, metric in zip(grid[-1], overlaps, strict=True):
+        low, high = axes.get_xlim()
+        axes.set(xlim=(max(low, 0), min(high, 101)), xlabel=f"{metric.capitalize()} (%)")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     handles = [
-        Line2D([], [], color="none", marker="o", ms=3.5, mec=INK, mew=0.6, label="a run"),
-        Line2D([], [], color=INK, lw=1.2, label="mean ± standard deviation"),
+        Line2D([], [], color=INK, marker="o", ms=3, alpha=0.5, lw=0, label="a run"),
+        Line2D([], [], color=INK, marker="s", ms=5, lw=1.6, label="mean, 95 % interval"),
     ]
     if overlaps == published.OVERLAPS and any(published.knows(sweep) for sweep in sweeps.values()):
         handles.append(Line2D([], [], color=INK, marker="D", ms=5, mfc="white", lw=0, label="paper"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    caption = "Scores on the test images: the mean over runs with the sample standard deviation, and each run below."
+    caption = "Scores on the test images. The axes begin where the scores do."
     return Captioned(name, title, caption, figure)
 
 
@@ -150,7 +155,8 @@ def scatter(sweeps: Mapping[str, Sweep]) -> Captioned | None:
         alpha = float(np.clip(20 / len(scores) ** 0.5, 0.15, 0.8)) if len(scores) else 1
         axes.scatter(scores[plain], scores[sharp], s=14, color=SHARP, alpha=alpha, lw=0, clip_on=False, zorder=3)
         axes.set(xlabel=f"{names[plain]}, Jaccard (%)", ylabel=f"{names[sharp]}, Jaccard (%)", aspect="equal")
-        axes.set_title(f"{textwrap.fill(label, 34)}\nsharp higher in {higher}, plain in {lower}", loc="left")
+        above = f"{textwrap.fill(label, 34)}\n" if len(sweeps) > 1 else ""
+        axes.set_title(f"{above}sharp higher in {higher}, plain in {lower}", loc="left")
         axes.set(xlim=(low, 100), ylim=(low, 100))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
@@ -174,26 +180,22 @@ def _grid(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]
     return figure, list(axes[:number])
 
 
-def _bars(axes: Axes, sweep: Sweep, metric: str) -> None:
-    runs = sweep.runs
+def _means(axes: Axes, sweep: Sweep, metric: str) -> None:
+    """Draw each model's mean with its interval, the runs below it and the paper's score; plain models are round."""
     models = [model for family in pairing.families(sweep) for model in family]
     names = [pairing.short_names(sweep)[model] for model in models]
     for place, model in enumerate(models):
-        values = 100 * runs.loc[runs["model"] == model, metric].astype(float).dropna()
-        colour, mean = _colour(sweep, model), values.mean()
-        hatch = "" if sweep.models[model].skip == "plain" else "////"
-        # Two bars, as one would give the hatching the fill's alpha in SVG, and nobody would see it.
-        axes.barh(place - 0.2, mean, height=0.34, color=colour, alpha=0.55, lw=0)
-        axes.barh(place - 0.2, mean, height=0.34, color="none", hatch=hatch, edgecolor=colour, lw=0.8)
-        if len(values) > 1:
-            axes.errorbar(mean, place - 0.2, xerr=values.std(ddof=1), color=INK, lw=1.2, capsize=3, zorder=4)
-        spread = np.linspace(0.08, 0.34, len(values)) if len(values) > 1 else np.full(len(values), 0.2)
-        axes.scatter(values, place + spread, s=11, color=colour, alpha=0.8, ec=INK, lw=0.4, zorder=5)
+        values = 100 * sweep.runs.loc[sweep.runs["model"] == model, metric].astype(float).dropna()
+        mean, colour = statistics.score(sweep, model, metric), _colour(sweep, model)
+        axes.plot([mean.low, mean.high], [place, place], color=colour, lw=1.6, solid_capstyle="butt", zorder=3)
+        marker = "o" if sweep.models[model].skip == "plain" else "s"
+        axes.plot(mean.mean, place, marker=marker, ms=5, color=colour, mec="white", mew=0.6, zorder=5)
+        axes.scatter(values, np.full(len(values), place + 0.3), s=9, color=colour, alpha=0.5, lw=0, zorder=4)
         if np.isfinite(cited := published.scores(sweep, model).get(f"{metric}_mean", np.nan)):
-            axes.scatter(cited, place - 0.2, s=30, marker="D", color="white", ec=INK, lw=1, zorder=6)
-    axes.set(xlim=(0, 100), xlabel=f"{metric.capitalize()} (%)", yticks=range(len(models)), yticklabels=names)
-    axes.set_ylim(len(models) - 0.4, -0.6)
+            axes.scatter(cited, place, s=24, marker="D", color="white", ec=INK, lw=1, zorder=4)
+    axes.set(yticks=range(len(models)), yticklabels=names, ylim=(len(models) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=INK, alpha=0.12, lw=0.5)
 
 
 def _colour(sweep: Sweep, model: str) -> str:

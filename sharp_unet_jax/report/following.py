@@ -1,8 +1,9 @@
-"""The commands that follow a sweep, with its own paths: predict, export, more repeats."""
+"""The commands that follow a sweep, with its own paths: predict, export, train more."""
 
 import shlex
 from typing import NamedTuple
 
+from sharp_unet_jax.report import provenance
 from sharp_unet_jax.report.records import Sweep
 
 
@@ -34,5 +35,5 @@ def steps(sweep: Sweep) -> list[Step]:
     if commands := sweep.environment.get("commands"):
         words = [word for word in shlex.split(commands[-1]) if not word.startswith("--config.repeats")]
         more = shlex.join([*words, f"--config.repeats={sweep.config['repeats'] + 2}"])
-        found.append(Step("Two more repeats of every fold, for narrower intervals: finished runs are kept", more))
+        found.append(Step(f"Train {provenance.more_repeats(sweep)}; finished runs are kept", more))
     return found

@@ -11,20 +11,15 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
 from sharp_unet_jax.palette import INK, SHARP
-from sharp_unet_jax.report import kernels, pairing, statistics
+from sharp_unet_jax.report import figures, kernels, pairing, statistics
 from sharp_unet_jax.report.figures import Captioned
 from sharp_unet_jax.report.records import Sweep
 
 CAPTION = (
-    "In points of Jaccard. A dot is the difference in one fold; the diamond is the mean over folds and repeats, the "
-    "line its 95 % interval. The interval is corrected for the training images that folds share, but not for the "
-    "number of differences shown: the tables say which differences hold after that, and whether folds split groups. "
-    f"Fewer than {statistics.FEWEST} runs have no interval."
+    "In points of Jaccard. A dot is one fold; the diamond is the mean over folds and repeats. The intervals are not "
+    "adjusted for the number of differences shown: the tables say which differences hold."
 )
-MEAN = (
-    " The wide diamond is the mean over networks and spans its interval; its dots are the means over networks in one "
-    "fold, because all networks share the folds."
-)
+MEAN = " A dot of the wide diamond is the mean over networks in one fold."
 WIDE = Path([(-1, 0), (0, 0.5), (1, 0), (0, -0.5), (-1, 0)])  # the wide diamond
 Row = tuple[str, pd.Series | None]  # label; differences by run, or None for the reference that others are compared with
 
@@ -48,12 +43,12 @@ def _differences(sweeps: Mapping[str, Sweep]) -> Captioned:
     }
     means = {label: _mean(sweep) for label, sweep in sweeps.items()}
     heights = [0.3 * (len(rows[label]) + len(means[label])) + 0.35 * (len(sweeps) > 1) for label in sweeps]
-    figure = Figure(figsize=(6.6, sum(heights) + 0.85), layout="constrained")
+    figure = Figure(figsize=(figures.WIDTH, sum(heights) + 1), layout="constrained")
     grid = figure.subplots(len(sweeps), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes, (label, sweep) in zip(grid.flat, sweeps.items(), strict=True):
         _forest(axes, sweep, rows[label], means[label])
         axes.set_title(label if len(sweeps) > 1 else "", loc="left")
-    axes.set_xlabel("sharp minus plain, in points of Jaccard: right of the dotted line, sharp is higher")
+    axes.set_xlabel("sharp minus plain, in points of Jaccard\nright of the dotted line, sharp is higher")
     _legend(figure, with_means=any(means.values()))
     caption = CAPTION + MEAN * any(means.values())
     return Captioned("differences", "Does the sharp block help? Sharp minus plain", caption, figure)

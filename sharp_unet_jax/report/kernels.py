@@ -46,7 +46,7 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     ]
     title = "Kernels of the sharp block: Jaccard and its differences in points, over runs"
     frame = narrow(pd.DataFrame(rows)).rename(columns={"minus reference": f"minus {reference}"})
-    says = statistics.verdict(list(compared.values()), "kernels", f"differ from {reference}")
+    says = statistics.verdict(list(compared.values()), f"The difference from {reference}", "kernels")
     return Table("kernels", title, describe(sweeps), frame, "\n".join(filter(None, note)), says)
 
 

@@ -38,7 +38,7 @@ def table(sweeps: Sequence[Sweep]) -> Table | None:
     note = [
         *(f"{name.capitalize()}: {metrics.definition(name)}" for name in NAMES),
         f"A ratio 0/0, such as the precision of an image in which nothing is predicted, {' or '.join(rules)}. "
-        "Easy background makes up most pixels, so specificity is high for nearly every model.",
+        "Where easy background makes up most pixels, specificity is high for nearly every model.",
         unfinished(sweeps),
     ]
     frame = narrow(pd.DataFrame(rows))

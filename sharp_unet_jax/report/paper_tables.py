@@ -15,6 +15,7 @@ from sharp_unet_jax.report import (
     records,
     significance,
     statistics,
+    summary,
     table,
 )
 from sharp_unet_jax.report.provenance import describe, named, scored_at, scored_resized, unfinished
@@ -46,17 +47,24 @@ def tables(sweeps: Sequence[Sweep]) -> list[Table]:
 def paper(sweeps: Sequence[Sweep]) -> list[Table]:
     """Return "table1", U-Net and Sharp U-Net; "table2", plain and sharp by encoder; "table3", all models.
 
-    A row a sweep and model. Tables 2 and 3 are there where they hold more than table 1.
+    A row a sweep and model. A table is there where no other holds all its rows.
     """
     blocks = [Block(sweep, list(sweep.models)) for sweep in sweeps if sweep.finished]
     only = [
         block._replace(models=[name for name in block.models if _is_of_table1(block.sweep, name)]) for block in blocks
     ]
     encoders = [each for block in blocks for each in _by_encoder(block)]
-    wanted = [(1, "U-Net and Sharp U-Net", only), (2, "Encoders, with plain and with sharp skip connections", encoders)]
-    if any(len(all_.models) > len(some.models) for all_, some in zip(blocks, only, strict=True)):
-        wanted.append((3, "All models", blocks))
-    return [_paper(number, title, rows) for number, title, of in wanted if (rows := [b for b in of if b.models])]
+    first, second, every = map(_rows, (only, encoders, blocks))
+    wanted = [
+        (1, "U-Net and Sharp U-Net", only, first - second),
+        (2, "Encoders, with plain and with sharp skip connections", encoders, second),
+        (3, "All models", blocks, every - first - second),
+    ]
+    return [_paper(number, title, [b for b in of if b.models]) for number, title, of, rows in wanted if rows]
+
+
+def _rows(blocks: Sequence[Block]) -> set[tuple[Sweep, str]]:
+    return {(block.sweep, model) for block in blocks for model in block.models}
 
 
 def _is_of_table1(sweep: Sweep, model: str) -> bool:
@@ -64,9 +72,9 @@ def _is_of_table1(sweep: Sweep, model: str) -> bool:
 
 
 def _by_encoder(block: Block) -> list[Block]:
-    """Return a block for each network of Table 2; [] where all encoders are U-Net's own."""
+    """Return a block for each network of Table 2; [] where all encoders are U-Net's own, or none has twins."""
     models = block.sweep.models
-    if all(models[name].encoder in ("unet", "wide_unet") for name in block.models):
+    if all(models[name].encoder in ("unet", "wide_unet") for name in block.models) or not pairing.twins(block.sweep):
         return []
     networks = dict.fromkeys(models[name].network for name in block.models if models[name].encoder != "wide_unet")
     return [
@@ -76,14 +84,14 @@ def _by_encoder(block: Block) -> list[Block]:
 
 
 def markdown(workdir: Path) -> str:
-    """Return tables.md of a sweep: the provenance of its numbers, and its tables; each note once."""
+    """Return tables.md of a sweep: its summary, the provenance of its numbers, and its tables; each note once."""
     sweep = records.load(workdir)
-    known = [describe([sweep]), unfinished([sweep])]
+    known = [summary.paragraph({sweep.dataset: sweep}), describe([sweep])]
     parts = [f"# {sweep.dataset}", *map(table.paragraphs, known)]
     for each in tables([sweep]):
         new = [line for line in each.note.splitlines() if all(line not in text for text in known)]
         known += new
-        parts += [f"## {each.title}", table.body(each), table.paragraphs("\n".join(new))]
+        parts += [f"## {each.title}", table.paragraphs(each.says), table.body(each), table.paragraphs("\n".join(new))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

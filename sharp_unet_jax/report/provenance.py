@@ -99,6 +99,15 @@ def division(sweep: Sweep) -> str:
     return f"{folds} {_kind(sweep)} fold{'s' if folds > 1 else ''} x {repeats} repeat{several}"
 
 
+def more_repeats(sweep: Sweep) -> str:
+    """Return what two more repeats are in words, and what they are for."""
+    if _one_split(sweep):
+        return "with two more seeds on the same split, to see how much a score depends on the seed"
+    if _kind(sweep) == "given":
+        return "two more repeats of the given folds, to see how much a score depends on the seed"
+    return "two more repeats, each with new folds, for narrower intervals"
+
+
 def _kind(sweep: Sweep) -> str:
     drawn = "grouped" if sweep.config["grouped"] else "random"
     return {"folds": drawn, "authors": "the authors'"}.get(sweep.config.get("split", "folds"), "given")

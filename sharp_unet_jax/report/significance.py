@@ -81,7 +81,7 @@ def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     bold = f"Bold: differs from zero by the {TEST.format(count=len(rows))}."
     note = [bold, INTERVAL, split_groups(labels), unfinished(list(labels))]
     title = "Other pairs of models: differences in points of Jaccard, over runs"
-    says = statistics.verdict(compared, "pairs", "differ")
+    says = statistics.verdict(compared, "The difference", "pairs")
     return Table(
         "pairs", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says
     )
@@ -109,8 +109,17 @@ def _by_image(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
     title = "Differences in points of Jaccard, over images"
     one_sided = max(test.one_sided for test in tests)
     note = [BY_IMAGE, ONE_SIDED.format(count=one_sided) if one_sided else "", unfinished(list(labels))]
-    apart = sum(test.low > 0 or test.high < 0 for test in tests)
-    says = f"The interval of {apart} of {len(tests)} pairs excludes 0, unadjusted, for these trained networks alone."
     return Table(
-        "images", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), says
+        "images", title, describe(list(labels)), narrow(pd.DataFrame(rows)), "\n".join(filter(None, note)), _says(tests)
     )
+
+
+def _says(tests: Sequence[statistics.OverImages]) -> str:
+    """Return in one sentence how many intervals exclude zero."""
+    if all(pd.isna(test.low) for test in tests):
+        return "There are too few groups of images for an interval."
+    number = sum(test.low > 0 or test.high < 0 for test in tests)
+    found = "For these trained networks alone, the difference is"
+    if len(tests) == 1:
+        return f"{found} {'more than' if number else 'within what'} the choice of images explains."
+    return f"{found} more than the choice of images explains in {number or 'none'} of {len(tests)} pairs, unadjusted."

@@ -183,19 +183,23 @@ def holds(compared: Comparison) -> bool:
     return compared.test.n >= ENOUGH and compared.holm < LEVEL
 
 
-def verdict(compared: Sequence[Comparison], what: str, differ: str) -> str:
-    """Return in one sentence how many differences hold, such as "2 of 3 networks (bold) change with ...".
+def verdict(compared: Sequence[Comparison], difference: str, of: str, *, mark: str = " (bold)") -> str:
+    """Return in one sentence how many differences hold: "Sharp minus plain is ... in 2 of 3 pairs (bold)."
 
     Args:
         compared: the differences.
-        what: what they are of, in the plural.
-        differ: the verb, and what the difference is to.
+        difference: their name, as a sentence begins.
+        of: what they are of, in the plural.
+        mark: how differences that hold are marked beside the sentence.
     """
-    if all(each.test.n < ENOUGH for each in compared):
-        return f"There are too few runs to tell which {what} {differ}."
     number = sum(map(holds, compared))
-    bold = " (bold)" if number else ""
-    return f"{number or 'None'} of {len(compared)} {what}{bold} {differ} by more than chance explains."
+    if all(each.test.n < ENOUGH for each in compared):
+        return f"{difference} is over too few runs to tell it from chance."
+    if len(compared) == 1:
+        return f"{difference} is {f'more than chance explains{mark}' if number else 'within what chance explains'}."
+    return (
+        f"{difference} is more than chance explains in {number or 'none'} of {len(compared)} {of}{mark * (number > 0)}."
+    )
 
 
 def paired(sweep: Sweep, first: str, second: str) -> pd.DataFrame:

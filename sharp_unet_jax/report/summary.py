@@ -7,10 +7,8 @@ from sharp_unet_jax.report.provenance import division, scored_at, scored_resized
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
-FEW = 3  # differences, each of which gets a sentence
-MANY = 9  # models, of which only the lowest and the highest score are named
+FEW = 2  # models, each of which is named with its score; of more, the lowest and the highest
 TOO_FEW = "too few runs to tell"
-TEST = "corrected resampled t-test, adjusted by Holm"
 
 
 def paragraph(sweeps: Mapping[str, Sweep]) -> str:
@@ -28,8 +26,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
         sentences = [
             f"**{label}**: {sweep.folds['images']} images, {division(sweep)}, protocol {config['protocol']}. "
             f"Jaccard on the test images{_place(sweep)}: {_scores(sweep)}.",
-            *([_mean(len(differences), means[sweep])] if sweep in means else []),
-            *(map(_difference, differences) if len(differences) <= FEW else _differences(differences)),
+            *_differences(differences, means.get(sweep)),
         ]
         if any(map(statistics.holds, differences)) and statistics.splits_groups(sweep):
             sentences.append("Random folds split groups, so the test finds a difference too often.")
@@ -50,37 +47,32 @@ def _scores(sweep: Sweep) -> str:
         scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
         over = "" if number.nunique() == 1 else f" ({number[model]} run{'s' if number[model] > 1 else ''})"
         scored[f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %{over}"] = scores.mean()
-    if len(scored) > MANY:
+    if len(scored) > FEW:
         return f"from {min(scored, key=scored.__getitem__)} to {max(scored, key=scored.__getitem__)}"
     return ", ".join(scored)
 
 
-def _difference(compared: statistics.Comparison) -> str:
-    return _tested(f"`{compared.first}` minus `{compared.second}`", compared)
-
-
-def _mean(number: int, compared: statistics.Comparison) -> str:
-    return _tested(f"The mean of sharp minus plain over the {number} networks, which share their folds,", compared)
+def _differences(compared: Sequence[statistics.Comparison], mean: statistics.Comparison | None) -> list[str]:
+    """Return sentences about sharp minus plain: the only difference, or their mean or range and how many hold."""
+    if not compared:
+        return []
+    if len(compared) == 1:
+        return [_tested(f"`{compared[0].first}` minus `{compared[0].second}`", compared[0])]
+    verdict = statistics.verdict(compared, "Sharp minus plain", "pairs", mark="")
+    if mean is not None:
+        return [_tested(f"The mean of sharp minus plain over {len(compared)} networks", mean), verdict]
+    low, *_, high = sorted(compared, key=lambda each: each.test.mean)
+    ends = (f"{signed(each.test.mean)} (`{each.first}`)" for each in (low, high))
+    return [f"Sharp minus plain in points: from {' to '.join(ends)}.", verdict]
 
 
 def _tested(what: str, compared: statistics.Comparison) -> str:
     test = compared.test
     points = f"{what} is {signed(test.mean)} points"
-    within = "" if test.n < statistics.FEWEST else f" (95 % interval {interval(test.low, test.high)})"
+    within = "" if test.n < statistics.FEWEST else f"95 % interval {interval(test.low, test.high)}"
     if test.n < statistics.ENOUGH:
+        within = f" ({within})" if within else ""
         return f"{points}{within}, over {test.n} paired run{'s' if test.n > 1 else ''}: {TOO_FEW}."
     verdict = "more than chance explains" if statistics.holds(compared) else "within what chance explains"
     p = p_value(compared.holm) if compared.holm < 0.001 else f"= {p_value(compared.holm)}"
-    return f"{points}{within[:-1]}, {TEST}: p {p.replace('<', '< ')}): {verdict}."
-
-
-def _differences(compared: Sequence[statistics.Comparison]) -> list[str]:
-    """Return sentences about many differences, sorted by what the test says of them."""
-    verdicts: dict[str, list[str]] = {}
-    for each in sorted(compared, key=lambda each: -each.test.mean):
-        verdict = "More than chance explains" if statistics.holds(each) else "Within what chance explains"
-        verdict = verdict if each.test.n >= statistics.ENOUGH else TOO_FEW.capitalize()
-        verdicts.setdefault(verdict, []).append(f"`{each.first}` {signed(each.test.mean)}")
-    sentences = [f"{verdict}: {', '.join(models)}." for verdict, models in verdicts.items()]
-    by = f", by the {TEST}" if any(each.test.n >= statistics.ENOUGH for each in compared) else ""
-    return [f"Sharp minus plain in points{by}.", *sentences]
+    return f"{points} ({within}, p {p.replace('<', '< ')}): {verdict}."

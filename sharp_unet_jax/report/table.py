@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,6 +109,13 @@ def interval(low: float, high: float) -> str:
 def signed(points: float) -> str:
     """Return "+1.20", or "-" for nan."""
     return "-" if pd.isna(points) else f"{points:+.2f}"
+
+
+def lowest(values: Mapping[str, float], unit: str) -> str:
+    """Return the name of the lowest value, and the value: "`unet`, 5.21 px"; "-" where all are nan."""
+    known = {name: value for name, value in values.items() if not pd.isna(value)}
+    name = min(known, key=known.__getitem__, default="")
+    return f"`{name}`, {known[name]:.2f} {unit}" if known else "-"
 
 
 def percent(score: float) -> str:

@@ -59,7 +59,7 @@ def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
     ]
     title = "Does the sharp block help? Sharp minus plain in points of Jaccard, over runs"
     narrowed = narrow(frame.drop(columns=empty))
-    says = statistics.verdict(every, "networks", "change with the sharp block")
+    says = statistics.verdict(every, "Sharp minus plain", "pairs")
     return Table("twins", title, describe(list(wanted)), narrowed, "\n".join(filter(None, note)), says)
 
 

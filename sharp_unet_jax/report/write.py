@@ -71,7 +71,7 @@ def _write(sweeps: dict[str, Sweep], output: Path, title: str, note: str) -> Non
             table.write(each._replace(name=each.name + suffix), output / "tables")
         for figure in (*chapter.examples, *chapter.figures):
             figures.save(figure._replace(name=figure.name + suffix), output / "figures")
-    title = title or f"Sweep{'s' if len(sweeps) > 1 else ''} on {', '.join(dict.fromkeys(s.dataset for s in loaded))}"
+    title = title or f"Segmentation of {', '.join(dict.fromkeys(sweep.dataset for sweep in loaded))}"
     # The page draws curves and examples itself.
     static = [each for each in drawn if each.name != "curves"]
     html = page.render(title, summary.paragraph(sweeps), general, static, chapters, note)
@@ -98,7 +98,7 @@ def _chapter(label: str, sweep: Sweep) -> Chapter:
         classes.table(sweep),
         baselines.table(sweep),
         chosen.table(sweep),
-        *conventions.tables(sweep),
+        conventions.table(sweep),
         boundaries.table(sweep),
         calibration.table(sweep),
         cost.table(sweep),

@@ -44,8 +44,9 @@ def several(tmp_path_factory):
 
 def cells(sweep, metric):
     """Return `unet`'s mean and ± by convention, as fractions."""
-    table = next(table for table in conventions.tables(sweep) if table.name == f"rescored_{metric}")
-    pairs = table.frame.set_index("convention")["unet"].str.split(" ± ", expand=True).astype(float)
+    frame = conventions.table(sweep).frame
+    own = frame[frame["model"] == "unet"].set_index("convention")[f"{metric.capitalize()} (%)"]
+    pairs = own[own != "-"].str.split(" ± ", expand=True).astype(float)
     return pairs[0] / 100, pairs[1] / 100
 
 
@@ -127,19 +128,29 @@ def test_classes_come_before_images_in_the_mean_where_some_are_left_out(tmp_path
 
 
 def test_every_convention_is_there_once(binary, several):
-    for sweep, background in ((binary, "averaged in"), (several, "left out")):
-        rows = list(conventions.tables(sweep)[0].frame["convention"])
-        assert rows[:8] == [
+    rules = [f"per image; in neither truth nor prediction {rule}" for rule in ("scores 0", "is left out")]
+    for sweep, background, number in ((binary, "averaged in", 11), (several, "left out", 7)):
+        table = conventions.table(sweep)
+        expected = [
             "per image (as reported)",
-            "per image; in neither truth nor prediction scores 0",
-            "per image; in neither truth nor prediction is left out",
+            *(rules if sweep is binary else []),  # no class of `several` is in neither truth nor prediction
             "per image, smoothed: 1 added to numerator and denominator",
             f"per image, background {background}",
             "per image, pixels of all classes summed, background included (micro)",
             "per batch of 4 images, as one image",
             "pooled: all pixels of a fold, as one image",
         ]
-        assert len(rows) == (11 if sweep is binary else 9)
+        rows = list(table.frame["convention"])
+        assert rows[: len(expected)] == expected
+        assert len(rows) == number
+        assert (f"Left out, because they change no number here: {'; '.join(rules)}." in table.note) == (number == 7)
+
+
+def test_each_models_rows_of_a_convention_are_together(tmp_path):
+    models = ["unet", "sharp_unet"]
+    frame = conventions.table(synthetic.sweep(tmp_path, squares(), noisy, models=models)).frame
+    assert list(frame["model"]) == models * frame["convention"].nunique()
+    assert list(frame["convention"][::2]) == list(frame["convention"][1::2])
 
 
 def test_overlaps_that_count_one_kind_of_error_have_no_best_threshold(binary):
@@ -208,7 +219,7 @@ def test_without_all_predictions_only_counts_are_rescored(tmp_path):
     sweep = synthetic.sweep(tmp_path, squares(), noisy)
     first, second = sweep.finished
     (sweep.folder(first) / "predictions.npz").unlink()
-    rows = list(conventions.tables(sweep)[0].frame["convention"])
+    rows = list(conventions.table(sweep).frame["convention"])
     assert rows[0] == "per image (as reported)"
     assert not any("threshold" in row or "probabilities" in row for row in rows)
     (sweep.folder(second) / "predictions.npz").unlink()
@@ -216,7 +227,7 @@ def test_without_all_predictions_only_counts_are_rescored(tmp_path):
 
 
 def test_no_finished_run_gives_no_table(tmp_path):
-    assert conventions.tables(synthetic.sweep(tmp_path, squares())) == []
+    assert conventions.table(synthetic.sweep(tmp_path, squares())) is None
 
 
 def test_the_figure_has_each_models_curve_and_the_threshold_in_use(tmp_path):

@@ -64,29 +64,33 @@ def test_curves_of_high_scores_are_not_flat(sweep):
         assert (low >= 80) == (len(sweeps) == 1)
 
 
-def test_bars_are_means_with_every_run_and_the_papers_score(tmp_path):
+def test_means_have_their_interval_every_run_and_the_papers_score(tmp_path):
     sweep = whole.sweep(tmp_path, dataclasses.replace(squares(n=8), name="cvc_clinicdb"))
-    jaccard, dice = figures.bars({"cvc": sweep}).figure.axes
+    jaccard, dice = figures.means({"cvc": sweep}).figure.axes
     for axes, metric in ((jaccard, "jaccard"), (dice, "dice")):
-        runs = 100 * sweep.runs.groupby("model", sort=False)[metric].mean()
-        grounds, outlines = axes.patches[::2], axes.patches[1::2]
-        bars = [patch.get_width() for patch in grounds]
-        np.testing.assert_allclose(bars, [runs["unet"], runs["sharp_unet"]])
-        assert [bool(patch.get_hatch()) for patch in outlines] == [False, True]
-        assert all(patch.get_alpha() is None for patch in outlines)  # in SVG it would fade the hatching
-        drawn = [list(found.get_offsets()[:, 0]) for found in axes.collections if isinstance(found, PathCollection)]
         of_model = 100 * sweep.runs.set_index("model")[metric]
+        for model, interval, mean in zip(("unet", "sharp_unet"), axes.lines[::2], axes.lines[1::2], strict=True):
+            known = statistics.score(sweep, model, metric)
+            np.testing.assert_allclose(mean.get_xdata(), of_model[model].mean())
+            np.testing.assert_allclose(interval.get_xdata(), [known.low, known.high])
+        assert len({line.get_marker() for line in axes.lines[1::2]}) == 2  # told apart in grey
+        drawn = [list(found.get_offsets()[:, 0]) for found in axes.collections if isinstance(found, PathCollection)]
         papers = {"jaccard": (70.02, 75.89), "dice": (78.75, 83.65)}[metric]
         expected = [list(of_model["unet"]), [papers[0]], list(of_model["sharp_unet"]), [papers[1]]]
         for points, values in zip(drawn, expected, strict=True):
             np.testing.assert_allclose(points, values)
+        low, high = axes.get_xlim()
+        shown = np.concatenate([*expected, *(line.get_xdata() for line in axes.lines)])
+        assert 0 <= low <= shown.min()
+        assert shown.max() <= high <= 101
 
 
-def test_a_model_without_any_score_has_an_empty_bar(tmp_path):
+def test_a_model_without_any_score_has_no_mean(tmp_path):
     made = {"unet": np.full((1, 2, 3), np.nan), "sharp_unet": np.full((1, 2, 3), 0.5)}
-    jaccard, _ = figures.bars({"mine": sweep_writer.write(tmp_path, made)}).figure.axes
+    jaccard, _ = figures.means({"mine": sweep_writer.write(tmp_path, made)}).figure.axes
     drawn = [len(found.get_offsets()) for found in jaccard.collections if isinstance(found, PathCollection)]
     assert drawn == [0, 2]
+    assert [bool(np.isnan(line.get_xdata()).all()) for line in jaccard.lines[1::2]] == [True, False]
 
 
 def test_scatter_has_a_point_an_image(sweep):
@@ -120,7 +124,7 @@ def test_examples_paint_what_is_wrong_in_the_predictions(sweep):
 def test_four_classes_and_models_without_twins(tmp_path):
     sweep = whole.sweep(tmp_path, squares(n=8, classes=4), models=("wide_unet", "sharp_unet"), repeats=1)
     assert pairing.panels(sweep) == [["wide_unet"], ["sharp_unet"]]
-    assert [each.name for each in figures.draw({"squares": sweep})] == ["curves", "bars", "overlaps"]
+    assert [each.name for each in figures.draw({"squares": sweep})] == ["curves", "scores", "overlaps"]
     with matplotlib.rc_context(style.RC):
         drawn = examples.draw(sweep, overlays.predictions(sweep))
         for each in drawn:

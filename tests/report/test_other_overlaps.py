@@ -37,7 +37,7 @@ def test_it_is_in_tables_md_and_never_in_the_papers_tables(tmp_path):
 
 def test_the_figure_has_every_run(tmp_path):
     sweep = sweep_writer.write(tmp_path, MODELS)
-    drawn = figures.more_bars({"mine": sweep})
+    drawn = figures.more_means({"mine": sweep})
     panels = {axes.get_xlabel(): axes for axes in drawn.figure.axes}
     for name in NAMES:
         axes = panels[f"{name.capitalize()} (%)"]
@@ -61,7 +61,7 @@ def test_records_without_any_of_them_have_no_table_and_no_figure(tmp_path):
         edit_record(path, *NAMES)
     old = records.load(tmp_path)
     assert other_overlaps.table([old]) is None
-    assert figures.more_bars({"mine": old}) is None
+    assert figures.more_means({"mine": old}) is None
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -80,10 +80,17 @@ def test_several_data_sets_share_a_table_and_their_differences_are_named(cvc, tm
 
 def test_the_papers_own_tables_are_told_apart(tmp_path):
     """The paper's Table 1 has Dice 91.23 for U-Net on ISBI-2012, and Table 3 has 91.13."""
-    made = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
-    made = by_name([sweep_writer.write(tmp_path, made, dataset="isbi2012")])
-    assert made["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
-    assert made["table3"].frame.loc[0, "paper: Dice"] == "91.13 ± 2.11"
+    names = ["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50", "wide_unet"]
+    made = dict.fromkeys(names, scores(0.8, shape=(1, 3, 3)))
+    of = {
+        name: by_name(
+            [sweep_writer.write(tmp_path / name, {model: made[model] for model in models}, dataset="isbi2012")]
+        )
+        for name, models in {"one": ["unet", "wide_unet"], "several": [*made][:4]}.items()
+    }
+    assert of["one"]["table1"].frame.loc[0, "paper: Dice"] == "91.23 ± 2.11"
+    assert of["one"]["table3"].frame.loc[0, "paper: Dice"] == "91.13 ± 2.11"
+    made = of["several"]
     assert made["table2"].frame["model"].tolist() == ["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"]
     assert "(2)" in made["table2"].note  # comparisons: within each pair, not across encoders
     assert "(4)" in made["pairs"].note  # across encoders
@@ -194,17 +201,22 @@ def test_a_sweep_without_finished_runs(tmp_path):
     assert paper_tables.tables([sweep]) == []
     paper_tables.write(tmp_path)
     text = (tmp_path / "tables.md").read_text()
-    assert text.startswith("# mine\n\nProtocol: paper")
-    assert "**0 of 1 runs are finished, 1 failed: the numbers are not those of the whole sweep.**" in text
+    assert "\n\nProtocol: paper" in text
+    assert text.startswith(
+        "# mine\n\n**0 of 1 runs are finished, 1 failed: the numbers are not those of the whole sweep.**"
+    )
 
 
 def test_tables_md_says_each_thing_once(cvc):
     text = paper_tables.markdown(cvc.workdir)
+    assert text.startswith("# cvc_clinicdb\n\n**cvc_clinicdb**: 20 images, 5 random folds x 2 repeats, protocol paper.")
     assert text.count("Protocol: paper") == 1
     assert text.count("Intervals over runs") == 1
     assert text.count("\n## ") == 7
     assert "are finished" not in text
     assert "| unet | 10 | " in text
+    for each in paper_tables.tables([cvc]):
+        assert f"## {each.title}\n\n{table.paragraphs(each.says)}\n\n| " in text
 
 
 def test_unknown_groups_give_the_tables_of_single_images(cvc):
@@ -224,12 +236,26 @@ def test_encoders_of_table_2_come_from_the_records(tmp_path):
     }
     made = dict.fromkeys(known, scores(0.8, shape=(1, 3, 3)))
     tables = by_name([sweep_writer.write(tmp_path / "w", made, models=known, dataset="cvc_clinicdb")])
-    assert tables["table1"].frame["model"].tolist() == ["ternausnet16"]
-    assert tables["table1"].frame["paper: Jaccard"].tolist() == ["70.02 ± 9.37"]
+    assert tables["table2"].frame.set_index("model")["paper: Jaccard"]["ternausnet16"] == "70.02 ± 9.37"
     assert tables["table2"].frame["model"].tolist() == ["a", "b", "ternausnet16"]
     assert tables["twins"].frame["network"].tolist() == ["a"]
-    plain = {name: made[name] for name in ("ternausnet16", "wide_unet")}
-    assert "table2" not in by_name([sweep_writer.write(tmp_path / "plain", plain, models=known)])
+    for models, expected in ((("ternausnet16", "wide_unet"), ["table1", "table3"]), (("a", "wide_unet"), ["table3"])):
+        some = {name: made[name] for name in models}
+        assert [*by_name([sweep_writer.write(tmp_path / models[0], some, models=known)])][: len(expected)] == expected
+
+
+def test_no_table_has_only_rows_of_another(tmp_path):
+    """So no difference is bold in one table and, adjusted for more comparisons, not in the next."""
+    models = dict.fromkeys(["unet", "sharp_unet", "unet_resnet50", "sharp_unet_resnet50"], scores(0.8, shape=(1, 3, 3)))
+    several = sweep_writer.write(tmp_path / "several", models)
+    assert [each.name for each in paper_tables.paper([several])] == ["table2"]
+    models["wide_unet"] = models["unet"]
+    assert [each.name for each in paper_tables.paper([sweep_writer.write(tmp_path / "more", models)])] == [
+        "table2",
+        "table3",
+    ]
+    one = sweep_writer.write(tmp_path / "one", {"unet": scores(0.7)}, dataset="other")
+    assert [each.name for each in paper_tables.paper([several, one])] == ["table1", "table2"]
 
 
 def test_another_kernel_than_the_papers_has_no_figure_of_the_paper(tmp_path):
@@ -240,8 +266,10 @@ def test_another_kernel_than_the_papers_has_no_figure_of_the_paper(tmp_path):
 
 
 def test_a_title_names_the_paper_only_where_every_row_is_in_it(tmp_path):
-    ours = {name: scores(0.7, seed=seed) for seed, name in enumerate(("unet", "sharp_unet", "unet_resnet34"))}
-    for dataset, expected in (("mine", [False] * 3), ("cvc_clinicdb", [True, False, False])):
+    ours = {name: scores(0.7, seed=seed) for seed, name in enumerate(("unet", "sharp_unet", "sharp_unet+scaled"))}
+    for dataset, expected in (("mine", [False] * 2), ("cvc_clinicdb", [True, False])):
         made = paper_tables.paper([sweep_writer.write(tmp_path / dataset, ours, dataset=dataset)])
-        assert [f"(the paper's Table {number})" in each.title for number, each in enumerate(made, 1)] == expected
+        assert [
+            f"(the paper's Table {number})" in each.title for number, each in zip((1, 3), made, strict=True)
+        ] == expected
         assert ["paper's Table" in table.latex(each) for each in made] == expected

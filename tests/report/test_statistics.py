@@ -201,7 +201,11 @@ def test_a_verdict_counts_what_holds_or_says_that_runs_are_too_few():
     def compared(n, holm):
         return statistics.Comparison("a", "b", statistics.Mean(1.0, 0.5, 1.5, 9.0, holm, n), holm, n)
 
-    said = statistics.verdict([compared(5, 0.01), compared(5, 0.5)], "pairs", "differ")
-    assert said == "1 of 2 pairs (bold) differ by more than chance explains."
-    assert statistics.verdict([compared(9, 0.5)], "pairs", "differ").startswith("None of 1 pairs differ")
-    assert statistics.verdict([compared(4, 0.01)], "pairs", "differ").startswith("There are too few runs to tell")
+    def said(*differences):
+        return statistics.verdict([compared(*each) for each in differences], "The difference", "pairs")
+
+    assert said((5, 0.01), (5, 0.5)) == "The difference is more than chance explains in 1 of 2 pairs (bold)."
+    assert said((5, 0.5), (5, 0.5)) == "The difference is more than chance explains in none of 2 pairs."
+    assert said((5, 0.01)) == "The difference is more than chance explains (bold)."
+    assert said((9, 0.5)) == "The difference is within what chance explains."
+    assert said((4, 0.01)) == "The difference is over too few runs to tell it from chance."

@@ -48,14 +48,14 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
     assert write.write(workdirs, output) == output
     names = set(contents(output))
     assert {"report.html", "tables/table1.md", "tables/table1.tex", "tables/table1.csv"} <= names
-    assert {f"figures/{name}.{kind}" for name in ("curves", "bars", "scatter") for kind in ("svg", "png")} <= names
+    assert {f"figures/{name}.{kind}" for name in ("curves", "scores", "scatter") for kind in ("svg", "png")} <= names
     assert {"tables/twins.csv", "tables/protocols.csv", "tables/audit.csv"} <= names
     pages = (output / "report.html").read_text()
     assert pages.count('class="sweep"') == 3
     for name in ("squares, paper, random", "squares, nested, random", "squares, paper, grouped"):
         assert f"<h2>{name}</h2>" in pages
         file = name.replace(", ", "_")
-        assert f"tables/rescored_jaccard-{file}.csv" in names
+        assert f"tables/rescored-{file}.csv" in names
         assert (f"tables/chosen-{file}.csv" in names) == ("nested" in name)
         assert (f"figures/examples-sharp_unet-{file}.png" in names) == ("grouped" not in name)
 
@@ -65,12 +65,12 @@ def test_labels_that_are_alike_but_for_signs_have_files_of_their_own(tmp_path, m
     for name in ("a.b", "a_b"):
         whole.sweep(Path(name), repeats=1)
     names = contents(write.write([Path("a.b"), Path("a_b")], Path("report")))
-    assert len([name for name in names if name.startswith("tables/rescored_jaccard-") and name.endswith(".csv")]) == 2
+    assert len([name for name in names if name.startswith("tables/rescored-") and name.endswith(".csv")]) == 2
 
 
 def test_what_a_killed_report_left_is_cleared(tmp_path):
     whole.sweep(tmp_path, repeats=1)
-    names = ("report.html", "tables/table1.csv", "figures/bars.png")
+    names = ("report.html", "tables/table1.csv", "figures/scores.png")
     left = [killed(tmp_path / "report" / name) for name in names]
     write.write([tmp_path])
     assert not any(path.exists() for path in left)
@@ -83,7 +83,7 @@ def test_packed_results_give_the_same_report_but_for_pictures(tmp_path):
         path.unlink()
     (tmp_path / "w" / "data.json").unlink()
     ours, theirs = (contents(write.write([folder])) for folder in (tmp_path / "w", packed))
-    assert "tables/rescored_jaccard.csv" in theirs
+    assert "tables/rescored.csv" in theirs
     assert "figures/scatter.svg" in theirs
     page = theirs.pop("report.html").decode()
     del ours["report.html"]
@@ -110,11 +110,7 @@ def test_packed_results_without_scores_of_images_have_a_report_that_says_so(tmp_
         "tables/boundaries",
         "tables/calibration",
         "tables/images",
-        "tables/rescored_dice",
-        "tables/rescored_jaccard",
-        "tables/rescored_precision",
-        "tables/rescored_sensitivity",
-        "tables/rescored_specificity",
+        "tables/rescored",
     }
 
 

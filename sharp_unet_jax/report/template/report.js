@@ -219,8 +219,8 @@ const curves = (section, { runs, looks, names, percent }) => {
     });
     const epochs = Math.max(2, ...series.map(one => one.points.length));
     const ends = series.flatMap(one => one.points.filter(Boolean).flatMap(p => [p.mean - p.std, p.mean + p.std]));
-    const tops = every.checked ? series.flatMap(one => one.own.flat()).filter(value => value !== null) : [];
-    const low = scored ? 0 : Math.min(0, ...ends.filter(value => value > 0)), high = scored ? 100 : Math.max(...ends, ...tops, 1e-9);
+    const shown = every.checked ? [...ends, ...series.flatMap(one => one.own.flat()).filter(value => value !== null)] : ends;
+    const low = scored ? Math.max(0, 10 * Math.floor(Math.min(90, ...shown) / 10)) : 0, high = scored ? 100 : Math.max(...shown, 1e-9);
     const left = 52, right = 12, top = 10, bottom = 40;
     x = value => left + (value - 1) / (epochs - 1) * (width - left - right);
     const y = value => top + (high - Math.min(high, Math.max(low, value))) / (high - low) * (height - top - bottom);
