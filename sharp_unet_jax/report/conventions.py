@@ -84,10 +84,10 @@ def _says(jaccard: pd.Series) -> str:
     """Return how far conventions alone move a model's mean Jaccard, in a sentence; "" where they do not."""
     ranges = jaccard.groupby(level="model").agg(["min", "max"])
     widest = str((ranges["max"] - ranges["min"]).fillna(0).idxmax())
-    low, high = ranges.loc[widest]
-    return f"The convention alone moves the Jaccard of `{widest}` between {low:.1f} and {high:.1f} %." * bool(
-        low < high
-    )
+    low, high = ranges.loc[widest].to_numpy(float)
+    if not low < high:
+        return ""
+    return f"The convention alone moves the Jaccard of `{widest}` between {low:.1f} and {high:.1f} %."
 
 
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:
