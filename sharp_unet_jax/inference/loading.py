@@ -28,6 +28,7 @@ def load(path: str | Path, model: str = "", *, plain: bool = False) -> Trained |
 
     If a rule of masks was chosen for them by `launch.choose`, their masks follow it.
 
+    >>> import numpy as np
     >>> import sharp_unet_jax
     >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
     >>> run.model, run.num_classes
