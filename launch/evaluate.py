@@ -7,9 +7,10 @@ images that the runs disagree on have worse masks. With --predictions=FOLDER, ma
 instead of a run's. Images are read, predicted and turned into masks as by launch.predict, true masks are read as by
 launch.cv with --config=folder.py.
 
---output (default: WORKDIR/evaluation-NAME, or evaluation) gets evaluation.html, per_image.csv, scores.json and, of a
-run, masks/. Give the same command again and the folder is replaced as a whole. Exit code 0: all is scored; 1: a file
-cannot be read or paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is scored.
+--output (default: WORKDIR/evaluation-NAME; without a workdir evaluation-NAME or evaluation, in this folder) gets
+evaluation.html, per_image.csv, scores.json and, of a run, masks/. Give the same command again and the folder is
+replaced as a whole. Exit code 0: all is scored; 1: a file cannot be read or paired, or the command is wrong; 130:
+Ctrl-C. Nothing is written unless all is scored.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from launch.prediction import options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import loading
+from sharp_unet_jax.inference import loading, shared
 from sharp_unet_jax.inference.trained import Trained, described
 from sharp_unet_jax.metrics import Empty
 from sharp_unet_jax.report import evaluated, evaluation_page
@@ -108,7 +109,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Raises InputError for options that exclude each other."""
     parser = argparse.ArgumentParser(prog="python -m launch.evaluate", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--run", type=paths.path, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
+    parser.add_argument("--run", type=options.run, help=options.RUN)
     parser.add_argument("--model", default="", help=options.MODEL)
     folder = "a folder of predicted masks to score instead of a run's, named as the images or as their true masks"
     parser.add_argument("--predictions", type=paths.path, metavar="FOLDER", help=folder)
@@ -129,10 +130,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _default(known: argparse.Namespace, members: Sequence[Trained], test: Truth) -> Path:
-    """Return the folder for the scores: in the workdir, with the model or the run in its name where that was chosen."""
+    """Return the folder for the scores.
+
+    It is in the workdir, with the model or the run in its name where that was chosen; of a shared model, here.
+    """
     if not members:
         return Path("evaluation")
     name = f"evaluation-{test.name}"
+    if not isinstance(known.run, Path) or shared.is_in(known.run):  # a model that is shared stays as it is
+        return Path(name)
     if found := run_of(known.run.absolute()):
         return found[0] / f"{name}-{members[0].name.replace('/', '-')}"
     return Path(known.run / "-".join((name, *loading.names(known.model))))

@@ -5,12 +5,18 @@ return masks and probabilities: resizing, scaling and the threshold are inside. 
 large as the crops; the model card has the loop over the tiles of an image. safetensors holds the weights of one run.
 If the workdir has a choice.json, by launch.choose, the threshold is that of its rule, and the card has the rest of it.
 With a workdir, the probabilities of all its finished runs of a model, or of several models (--model=unet,sharp_unet, or
---model=chosen), are averaged. FILE.md, a model card, is written beside it. Exit code 0: done; 1: the input is wrong.
+--model=chosen), are averaged. FILE.md, a model card, is written beside it.
+
+hub (for the Hugging Face hub) writes a folder: README.md, the model card; config.json; model.safetensors, the weights
+of all runs. load("FOLDER") in Python and --run=FOLDER predict from it as from the workdir. It names no folder of the
+machine, no image and no patient. The command that uploads it is printed; load("hf://OWNER/NAME") then reads it
+anywhere. Exit code 0: done; 1: the input is wrong.
 """
 
 import argparse
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,48 +28,82 @@ from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
 from launch.prediction import options
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import export, loading, model_card
+from sharp_unet_jax.inference import export, hub_card, loading, model_card, shared
 from sharp_unet_jax.inference.trained import Trained, described
-from sharp_unet_jax.storage.atomic import clear_dead, replacing, write_text
+from sharp_unet_jax.storage.atomic import clear_dead, replacing, replacing_folder, write_text
+from sharp_unet_jax.weights import hub
+
+HUB = "hub"  # the format that is a folder
 
 
 def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
+    parser.add_argument("--run", type=options.run, required=True, help=options.RUN)
     parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--plain", action="store_true", help=options.PLAIN)
-    parser.add_argument("--format", choices=model_card.USES, required=True)
-    parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
+    parser.add_argument("--format", choices=(*model_card.USES, HUB), required=True)
+    parser.add_argument("--output", type=paths.path, required=True, help="the file; with --format=hub the folder")
+    repo = "with --format=hub: the model's name on the hub, for the code in its card and for the upload"
+    parser.add_argument("--repo", metavar="OWNER/NAME", default="", help=repo)
     known = command_line.parse(parser, arguments)
+    if known.repo and (known.format != HUB or not re.fullmatch(hub.REPOSITORY, known.repo)):
+        raise InputError(f"--repo={known.repo}: give OWNER/NAME, and with --format=hub alone")
     runtime.configure()
     runs = loading.load_all(known.run, known.model, plain=known.plain)
-    if known.format == "safetensors" and len(runs) > 1:
-        folder = f"{known.run}/runs/{runs[0].name}"
-        raise InputError(f"safetensors hold one run, and {known.run} has {len(runs)}: give one, such as --run={folder}")
+    mean = f", the mean of {described(runs)}" if len(runs) > 1 else ""
+    rule = f"; {said}" if (said := options.chosen(runs[0], known.run, known.plain)) else ""
+    if known.format == HUB:
+        size = _write_folder(known.output, runs, known.repo)
+        console.print(f"{known.output}: {size / 1e6:.1f} MB{mean}{rule}; see {shared.CARD}", soft_wrap=True)
+        upload = shlex.join(["hf", "upload", known.repo or "OWNER/NAME", str(known.output)])
+        console.print(f"look at the card, then share it: hf auth login && {upload}", soft_wrap=True)
+    else:
+        size, card = _write_file(known.output, runs, known.format, known.run)
+        console.print(f"{known.output}: {size / 1e6:.1f} MB{mean}{rule}; see {card.name}", soft_wrap=True)
+
+
+def _write_file(output: Path, runs: Sequence[Trained], file_format: str, given: Path | str) -> tuple[int, Path]:
+    """Write the file and its card; return the file's bytes and the card. `given` is --run. Raises InputError."""
+    if file_format == "safetensors" and len(runs) > 1:
+        folder = f"{given}/runs/{runs[0].name}"
+        raise InputError(f"safetensors hold one run, and {given} has {len(runs)}: give one, such as --run={folder}")
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of dimensions that are left open on purpose
     convert = {
         "stablehlo": lambda: export.to_stablehlo(runs),
         "onnx": lambda: export.to_onnx(runs),
         "safetensors": lambda: export.to_safetensors(runs[0]),
-    }[known.format]
-    if known.output.is_dir():
-        raise InputError(f"--output={known.output} is a folder: name a file")
-    card, text = known.output.with_name(f"{known.output.name}.md"), _card(runs, known.format, known.output)
-    clear_dead(known.output.parent)
-    with replacing(known.output) as temporary:
+    }[file_format]
+    if output.is_dir():
+        raise InputError(f"--output={output} is a folder: name a file")
+    records = [run.record for run in runs]
+    card = output.with_name(f"{output.name}.md")
+    text = model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
+    clear_dead(output.parent)
+    with replacing(output) as temporary:
         temporary.touch()  # fails here, not after minutes of converting, where nothing can be written
         file = convert()
         temporary.write_bytes(file)
         write_text(card, text)
-    mean = f", the mean of {described(runs)}" if len(runs) > 1 else ""
-    rule = f"; {said}" if (said := options.chosen(runs[0], known.run, known.plain)) else ""
-    console.print(f"{known.output}: {len(file) / 1e6:.1f} MB{mean}{rule}; see {card.name}", soft_wrap=True)
+    return len(file), card
 
 
-def _card(runs: Sequence[Trained], file_format: str, output: Path) -> str:
-    """Return the model card of the runs."""
-    return model_card.write(runs, file_format, output.name, [run.record for run in runs], _terms(runs[0].dataset))
+def _write_folder(output: Path, runs: Sequence[Trained], repository: str) -> int:
+    """Write the folder of a shared model, in place of one that is there; return its bytes.
+
+    Raises InputError for a folder that holds other files.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output={output} is a file: name a folder")
+    ours = (*shared.FILES, shared.CARD)
+    other = sorted(path.name for path in output.iterdir() if path.name not in ours) if output.exists() else []
+    if other:
+        raise InputError(f"--output={output} holds {other[0]}, not written by this command: name another folder")
+    card = hub_card.write(runs, repository, _terms(runs[0].dataset))
+    clear_dead(output.absolute().parent)
+    with replacing_folder(output) as temporary:
+        shared.write(temporary, runs, card)
+        return sum(path.stat().st_size for path in temporary.iterdir())
 
 
 def _terms(dataset: str) -> str:

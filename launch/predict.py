@@ -41,7 +41,7 @@ from sharp_unet_jax.inference.trained import described
 class Command(NamedTuple):
     """The request of the user."""
 
-    run: Path  # a workdir or a run's folder
+    run: Path | str  # a workdir, a run's folder, a shared model's or its address
     model: str  # several have commas between them; "" where the workdir has one alone
     inputs: list[str]  # files, folders and globs
     output: Output
@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str]) -> Command:
     parser = argparse.ArgumentParser(prog="python -m launch.predict", description=__doc__, allow_abbrev=False)
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
     parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
-    parser.add_argument("--run", type=paths.path, required=True, help="WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF")
+    parser.add_argument("--run", type=options.run, required=True, help=options.RUN)
     parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--probabilities", action="store_true", help="also write probabilities/")
     parser.add_argument("--overlays", action="store_true", help="also write overlays/: images with the masks drawn in")

@@ -3,7 +3,7 @@
 import sharp_unet_jax
 
 run = sharp_unet_jax.fit("sharp_unet", images, masks, epochs=30)
-run = sharp_unet_jax.load("work/cvc/runs/sharp_unet/repeat0-fold0")
+run = sharp_unet_jax.load("work/cvc/runs/sharp_unet/repeat0-fold0")  # or a workdir, or "hf://OWNER/NAME"
 probabilities = run.predict(images)
 """
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from sharp_unet_jax.config import Augment
     from sharp_unet_jax.errors import InputError
     from sharp_unet_jax.fitting import fit
+    from sharp_unet_jax.inference.ensemble import Ensemble
     from sharp_unet_jax.inference.loading import load
     from sharp_unet_jax.inference.trained import Trained
     from sharp_unet_jax.weights.pretrained import build
 
 __version__ = "0.1.0"
-__all__ = ["Augment", "InputError", "Trained", "build", "fit", "load", "losses", "metrics", "models", "ops"]
+__all__ = ["Augment", "Ensemble", "InputError", "Trained", "build", "fit", "load", "losses", "metrics", "models", "ops"]
 
 _HOMES = {
     "Augment": "config",
+    "Ensemble": "inference.ensemble",
     "InputError": "errors",
     "Trained": "inference.trained",
     "build": "weights.pretrained",

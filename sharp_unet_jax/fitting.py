@@ -19,15 +19,13 @@ from sharp_unet_jax.data.arrays import Arrays
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import loading
-from sharp_unet_jax.inference.shown import Examples
+from sharp_unet_jax.inference import loading, shown
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import check, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
 # Fields of a config that `fit` has arguments for, and those of several runs.
-EXAMPLES = 4  # validation images that a notebook shows with the run
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
 _SEVERAL = {"split", "folds", "repeats", "max_runs"}
 # Fields of config.data that apply to arrays. Those after `score` apply with `crop` alone.
@@ -94,8 +92,8 @@ def fit(
             or such a pair for each channel. uint8 images stay as they are. The model predicts from such images too.
         name: of the data, for records and model cards.
         folder: where to keep the run, as a sweep does, for `launch.predict`, `launch.export`, `launch.report` and
-            `load(folder/runs/model/repeat0-fold0)`. An interrupted call continues there when it is repeated; several
-            models may share a folder. By default nothing is kept.
+            `load(folder)`. An interrupted call continues there when it is repeated; several models may share a
+            folder, and `load(folder, model)` then reads one. By default nothing is kept.
         on_epoch: called with a row after every epoch: `epoch`, `learning_rate`, `train_loss`, `validation_loss` and,
             as `validation_jaccard`, the overlaps of `metrics.OVERLAPS`, means over images.
         devices: they share every batch; by default the first one.
@@ -253,11 +251,11 @@ def _train(
             elif isinstance(event, Ended) and event.record["status"] == "failed":
                 raise InputError(f"{run.model}: {event.record['reason']}; try a lower learning_rate")
         workdir.collect(path, config)
-        fitted = loading.load(run_folder(path, run), plain=True)
-        return dataclasses.replace(fitted, examples=_examples(dataset, split.validation))
+        fitted, examples = loading.load_run(run_folder(path, run), plain=True), _examples(dataset, split.validation)
+        return dataclasses.replace(fitted, examples=lambda: examples)
 
 
-def _examples(dataset: Dataset, validation: np.ndarray) -> Examples:
+def _examples(dataset: Dataset, validation: np.ndarray) -> shown.Examples:
     """Return the first validation images, as they are trained on."""
-    first = validation[:EXAMPLES].tolist()
-    return Examples(*([np.asarray(part[row]) for row in first] for part in (dataset.images, dataset.masks)))
+    first = validation[: shown.EXAMPLES].tolist()
+    return shown.Examples(*([np.asarray(part[row]) for row in first] for part in (dataset.images, dataset.masks)))

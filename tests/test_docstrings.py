@@ -6,11 +6,13 @@ import importlib
 import re
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
 
 import sharp_unet_jax
+from sharp_unet_jax.inference import loading, shared
 from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
 
@@ -57,6 +59,14 @@ def test_code_of_the_manual_prints_what_its_comments_say(code, capsys):
     exec(compile(code, "python.md", "exec"), {"__name__": "page"})
     expected = re.findall(r"^print\(.*\)  # ([^:\n]+)", code, re.MULTILINE)
     assert capsys.readouterr().out.splitlines()[: len(expected)] == expected
+
+
+@pytest.mark.usefixtures("beside_a_run")
+def test_code_that_loads_a_shared_model_runs(tmp_path, monkeypatch):
+    shared.write(tmp_path, loading.load_all("work/demo", "unet,sharp_unet"), "")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/share.md").read_text(), re.DOTALL)
+    exec(compile(code, "share.md", "exec"), {"__name__": "page"})
 
 
 def test_there_are_examples():

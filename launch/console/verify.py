@@ -43,7 +43,7 @@ def verify(
     if not record or record["status"] != "finished":
         raise InputError(f"--verify={name}: {folder} has no finished run of that name")
     # Refuses a checkpoint whose weights are not those of the record; masks are not made.
-    loading.load(run_folder(folder, runs[name]), plain=True)
+    loading.load_run(run_folder(folder, runs[name]), plain=True)
     with tempfile.TemporaryDirectory() as elsewhere:
         whole = dataclasses.replace(config, max_runs=None)
         events = sweep.train(whole, data, Path(elsewhere), devices, only=name, stop=stop)

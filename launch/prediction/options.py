@@ -6,13 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launch.console import paths
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage.layout import CHOICE
+from sharp_unet_jax.weights import hub
 
+RUN = "WORKDIR, WORKDIR/runs/MODEL/repeatR-foldF, the folder of a shared model, or hf://OWNER/NAME on the hub"
 MODEL = "the model, if the workdir has several; or several: unet,sharp_unet; or chosen, by launch.choose"
-PLAIN = "masks by the threshold of the config alone, without the rule of choice.json"
+PLAIN = "masks by the threshold of the config alone, without the rule of launch.choose"
 NAMES = ("flips", "rotations", "tile", "plain")
+
+
+def run(text: str) -> Path | str:
+    """Return the argument of --run: a path, or the address of a shared model. Raises OSError for other addresses."""
+    return text if hub.is_address(text) else paths.path(text)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -54,21 +62,21 @@ def facts(run: Trained, how: Mapping[str, Any]) -> dict[str, str]:
     if run.rule.smallest:
         found["decision"] += " (pixels at the resolution of training)"
     if run.chosen:
-        found["decision"] += f"; chosen on inner validation images, see {CHOICE}"
+        found["decision"] += "; chosen on inner validation images by launch.choose"
     return found
 
 
-def chosen(run: Trained, folder: Path, plain: bool) -> str:
-    """Say that masks follow the rule of choice.json, and which one, or that it has none; "" where it is not read.
+def chosen(run: Trained, given: Path | str, plain: bool) -> str:
+    """Say that masks follow a chosen rule, and which one, or that choice.json has none; "" where it is not read.
 
     Args:
         run: the first that predicts.
-        folder: the workdir or run that is given.
-        plain: choice.json is left out.
+        given: the argument of --run.
+        plain: the chosen rule is left out.
     """
     if run.chosen:
-        return f"masks by {CHOICE}: {run.rule.words(run.num_classes == 1)}"
-    if not plain and (folder / CHOICE).exists():
+        return f"masks by the rule of launch.choose: {run.rule.words(run.num_classes == 1)}"
+    if not plain and (Path(given) / CHOICE).exists():
         return f"masks by the threshold of the config: {CHOICE} has no rule for the mean of these models"
     return ""
 

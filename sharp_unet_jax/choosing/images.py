@@ -81,7 +81,7 @@ def predictor(sweep: Sweep, config: Config, dataset: Dataset, devices: Sequence[
     programs: dict[str, epochs.Program] = {}
 
     def predict(run: Run, images: NDArray[np.int64]) -> Iterable[NDArray[np.float32]]:
-        weights = loading.load(run_folder(sweep.workdir, run), plain=True).weights  # choice.json is to be replaced
+        weights = loading.load_run(run_folder(sweep.workdir, run), plain=True).weights  # choice.json is to be replaced
         if run.model not in programs:
             programs[run.model] = epochs.build(config, run.model, dataset, pairs, devices)
         result = train.Result([], 0, weights["params"], weights["stats"], np.zeros(0))

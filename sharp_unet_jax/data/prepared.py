@@ -5,12 +5,13 @@ import errno
 import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
 import grain
 import numpy as np
+from numpy.typing import NDArray
 
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.data import array_files, neighbours, pixels
@@ -21,6 +22,8 @@ from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_json
 from sharp_unet_jax.storage.reading import read_json
+
+NAMES = "names.json"
 
 
 class Source(Protocol):
@@ -97,13 +100,31 @@ def prepare(
                     array_files.write_sizes(kept, part, array)
                 names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
                 names["settings"] = _settings(data)
-                write_json(kept / "names.json", names)
+                write_json(kept / NAMES, names)
         except OSError as error:
             full = cache.parent if kept and cache else Path(tempfile.gettempdir())
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise InputError(f"{full}: {os.strerror(error.errno).lower()}: no images of {name} are written") from error
     return dataset
+
+
+def pairs(
+    folder: Path, sha256: str, ids: Sequence[str]
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]] | None:
+    """Return the images (H, W, C) and masks (H, W) with these ids of the data set that was prepared in `folder`.
+
+    None where it is gone or damaged, or has another digest than `sha256`.
+    """
+    try:
+        names = read_json(folder / NAMES, Names, remedy="it is written again")
+        images, masks = (array_files.read(folder, part) for part in ("images", "masks"))
+        rows = [names["ids"].index(id_) for id_ in ids]
+        if images is None or masks is None or names["sha256"] != sha256:
+            return None
+        return [images[row] for row in rows], [masks[row] for row in rows]
+    except Exception:  # NumPy raises errors of many kinds for a damaged header
+        return None
 
 
 def _settings(data: Data) -> dict[str, Any]:
@@ -188,7 +209,7 @@ def _load(
 ) -> Dataset | None:
     """Return the data set that was written to `folder`; None if it is missing or damaged: it is prepared again."""
     try:
-        names = read_json(folder / "names.json", Names, remedy="it is written again")
+        names = read_json(folder / NAMES, Names, remedy="it is written again")
         arrays: dict[str, Any] = {part: array_files.read(folder, part) for part in _parts(data)}
     except Exception:  # NumPy raises errors of many kinds for a damaged header
         return None

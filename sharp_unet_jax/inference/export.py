@@ -29,6 +29,7 @@ from sharp_unet_jax import decision, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resize import Fit, Size, resolution
 from sharp_unet_jax.errors import InputError, install, is_out_of_memory
+from sharp_unet_jax.inference import stored
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import compile, network
 
@@ -126,9 +127,7 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
 
 def to_safetensors(run: Trained) -> bytes:
     """Return a safetensors file of a run's weights by their names in the network, with `describe` as its metadata."""
-    named = jax.tree_util.tree_leaves_with_path((run.weights["params"], run.weights["stats"]))
-    tensors = {".".join(str(key.key) for key in path[1:]): np.ascontiguousarray(leaf) for path, leaf in named}
-    return safetensors.numpy.save(tensors, describe([run]))
+    return safetensors.numpy.save(stored.named(run.weights), describe([run]))
 
 
 def describe(runs: Sequence[Trained]) -> dict[str, str]:
@@ -146,12 +145,12 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "fit": data.fit,
         "size": "x".join(map(str, data.size)),  # height x width: of the resized images, or of the tiles
         **({"resolution": resolution(data)} if data.fit == "crop" else {}),
-        "config": json.dumps(_settings(first.config)),
+        "config": json.dumps(settings(first.config)),
         "use": "research; not a medical device",
     }
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def settings(config: Config) -> dict[str, Any]:
     """Return the config as JSON holds it, without the folders of the machine: others read the file.
 
     Of a path in `weights` or `split` the last part stays.

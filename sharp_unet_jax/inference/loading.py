@@ -1,33 +1,34 @@
-"""Finished runs read back from their folders: one by its folder, or all whose mean predicts by their workdir."""
+"""Finished runs read back: one by its folder, all whose mean predicts by their workdir, or a shared model."""
 
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
 from flax import nnx
 
-from sharp_unet_jax import models, ops
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
-from sharp_unet_jax.inference.trained import Trained, Weights
+from sharp_unet_jax.inference import held_out, shared, stored
+from sharp_unet_jax.inference.ensemble import Ensemble
+from sharp_unet_jax.inference.trained import Trained
+from sharp_unet_jax.models import Segmenter
 from sharp_unet_jax.storage import checkpoint, choice, contents, description
 from sharp_unet_jax.storage.layout import CHECKPOINT, CHOICE, CONFIG, Run, run_folder, run_of
+from sharp_unet_jax.storage.reading import damaged
 from sharp_unet_jax.storage.run_files import read_record
 from sharp_unet_jax.sweeps import plan, workdir
-from sharp_unet_jax.training import network
+from sharp_unet_jax.weights import hub
 
 CHOSEN = "chosen"  # as a model: the ensemble of choice.json
 
 
-def load(path: str | Path, *, plain: bool = False) -> Trained:
-    """Read the finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF.
+def load(path: str | Path, model: str = "", *, plain: bool = False) -> Trained | Ensemble:
+    """Read a finished run, or all finished runs of a sweep whose mean predicts, or a shared model.
 
-    Where its workdir has a choice.json, by `launch.choose`, its masks follow the rule that was chosen for it there.
+    If a rule of masks was chosen for them by `launch.choose`, their masks follow it.
 
+    >>> import numpy as np
     >>> import sharp_unet_jax
     >>> run = sharp_unet_jax.load("work/demo/runs/sharp_unet/repeat0-fold0")
     >>> run.model, run.num_classes
@@ -39,18 +40,37 @@ def load(path: str | Path, *, plain: bool = False) -> Trained:
     >>> mask.shape, mask.dtype
     ((50, 70), dtype('uint8'))
 
+    Several runs are an `Ensemble`, which predicts as a run does:
+
+    >>> both = sharp_unet_jax.load("work/demo", "unet,sharp_unet")
+    >>> [run.name for run in both.runs]
+    ['unet/repeat0-fold0', 'sharp_unet/repeat0-fold0']
+
     Args:
-        path: a run's folder.
-        plain: leave choice.json unread: masks follow the threshold of the config.
+        path: a run's folder (WORKDIR/runs/MODEL/repeatR-foldF); a workdir, such as the `folder` of `fit`; the folder of
+            a shared model, which `launch.export --format=hub` writes; or the address of such a model on the Hugging
+            Face hub, "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION".
+        model: with a workdir, the model, or several with commas between them; needed where the sweep has finished runs
+            of several. Or "chosen", for the ensemble of the sweep's choice.json.
+        plain: leave the chosen rule out: masks follow the threshold of the config.
 
     Raises:
-        InputError: if the folder is no run, the run is not finished, its checkpoint is damaged, this version of the
-            project has another network by the model's name, or choice.json is damaged or knows other weights.
+        InputError: if nothing is finished, a file is damaged, `model` is needed or is another than the run's, this
+            version of the project has another network by the model's name, choice.json is damaged or knows other
+            weights, or the hub cannot be reached.
     """
+    runs = load_all(path, model, plain=plain)
+    return Ensemble(tuple(runs)) if len(runs) > 1 else runs[0]
+
+
+def load_run(path: str | Path, *, plain: bool = False) -> Trained:
+    """Read the finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF; see `load`. Raises InputError."""
     path = Path(path).expanduser().absolute()
     found = run_of(path)
     if found is None or not path.is_dir():
-        raise InputError(f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0")
+        raise InputError(
+            f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0, a workdir or a shared model"
+        )
     (folder, run), one = found, _read(*found)
     made = None if plain else _choice(folder)
     return replace(one, chosen=choice.rule(choice.of_run(made, run, folder)["rule"])) if made else one
@@ -63,18 +83,13 @@ def _read(folder: Path, run: Run) -> Trained:
     folds, record = sweep.folds, read_record(sweep, run)
     if record is None or record["status"] != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
-    models.check(run.model)
     try:
         dataset, classes = folds["dataset"], tuple(folds["classes"])
         digest, channels = record["weights_sha256"], record["channels"]
     except KeyError as error:
         raise InputError(f"{path} is of another version of this project: its records lack {error}") from error
-    if config.skip_kernel not in ops.KERNELS:
-        raise InputError(f"{path} is of another version of this project: this one has no kernel {config.skip_kernel!r}")
     num_classes = resident.num_classes(classes)
-    abstract = nnx.eval_shape(
-        lambda: network.build(config, run.model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(0))
-    )
+    shapes = stored.abstract(config, run.model, num_classes, channels, path)
     return Trained(
         run.name,
         run.model,
@@ -84,10 +99,11 @@ def _read(folder: Path, run: Run) -> Trained:
         channels,
         tuple(window) if (window := folds.get("window")) else None,
         num_classes,
-        nnx.graphdef(abstract),
-        _weights(path, abstract, digest),
+        nnx.graphdef(shapes),
+        _weights(path, shapes, digest),
         record,
         (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
+        examples=functools.partial(held_out.read, folder, run),
     )
 
 
@@ -97,21 +113,15 @@ def names(model: str) -> tuple[str, ...]:
 
 
 def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[Trained]:
-    """Read the run in the folder `path`, or all finished runs of the sweep in `path` whose mean predicts.
-
-    Args:
-        path: a run's folder or a workdir.
-        model: the model's name, or several with commas between them; needed where the sweep has finished runs of
-            several. Or "chosen", for the ensemble of the sweep's choice.json.
-        plain: leave choice.json unread: masks follow the threshold of the config.
-
-    Raises:
-        InputError: if nothing is finished, if `model` is needed or is another than the run's, and as `load`.
-    """
+    """Read the runs that `load` reads, as a list; arguments and errors are those of `load`."""
+    if hub.is_address(path):
+        return shared.read(hub.snapshot(str(path), shared.FILES), names(model), plain=plain, where=str(path))
     path = Path(path).expanduser()
     wanted = names(model)
+    if shared.is_in(path):
+        return shared.read(path, wanted, plain=plain)
     if not (path / CONFIG).exists():
-        one = load(path, plain=plain)
+        one = load_run(path, plain=plain)
         if wanted not in ((), (one.model,)):
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
         return [one]
@@ -160,34 +170,19 @@ def _choice(folder: Path) -> contents.Choice | None:
     return choice.read(folder, weights)
 
 
-def _weights(run: Path, abstract: models.Segmenter, digest: str) -> Weights:
-    """Read the checkpoint in the folder `run` with the dtypes and shapes of `abstract`, and check its digest."""
+def _weights(run: Path, shapes: Segmenter, digest: str) -> stored.Weights:
+    """Read the checkpoint in the folder `run`, and check its shapes and its digest. Raises InputError."""
     try:
         saved = checkpoint.load(run / CHECKPOINT)
     except Exception as error:  # Orbax passes on whatever its storage raises
         if is_out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{run / CHECKPOINT} is damaged ({reason}): {AGAIN}") from error
-    params, stats = network.arrays(abstract)
-    weights = jax.tree_util.tree_map_with_path(functools.partial(_leaf, saved, run), {"params": params, "stats": stats})
-    if checkpoint.digest(weights) != digest:
-        raise InputError(f"{run / CHECKPOINT} is damaged (its bytes are not those recorded): {AGAIN}")
-    return weights
-
-
-def _leaf(saved: Any, run: Path, path: Sequence[Any], like: jax.ShapeDtypeStruct) -> np.ndarray:
-    """Return the array at `path` of what Orbax read: all its keys are text."""
-    keys = [str(key.key) for key in path]
-    try:
-        array = functools.reduce(lambda tree, key: tree[key], keys, saved)
-    except KeyError as error:
-        raise InputError(
-            f"{run} is of another version of this project: its checkpoint has no {'.'.join(keys)}"
-        ) from error
-    if array.shape != like.shape:
-        raise InputError(
-            f"{run} is of another version of this project: {'.'.join(keys)} is {array.shape}, "
-            f"this version's is {like.shape}"
-        )
-    return array
+        raise damaged(run / CHECKPOINT, " ".join(str(error).split())[:200], AGAIN) from error
+    return stored.weights(
+        lambda keys: functools.reduce(lambda tree, key: tree[key], keys, saved),
+        shapes,
+        digest,
+        where=run,
+        file=run / CHECKPOINT,
+        remedy=AGAIN,
+    )

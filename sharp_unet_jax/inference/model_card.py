@@ -154,11 +154,11 @@ an image with neither truth nor prediction counts as `{empty}`.{without}
 """
 
 _WITHOUT = "\nThey are of masks without the rule above, which was chosen after training."
-_ENSEMBLE = "\nThe file averages these runs. The average itself was not scored: no image is new to all of them.\n"
+_ENSEMBLE = "\nThe mean of these runs predicts. The mean itself was not scored: no image is new to all of them.\n"
 
 
 def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Mapping[str, Any]], terms: str) -> str:
-    """Write the model card, in Markdown.
+    """Write the model card of an exported file, in Markdown.
 
     Args:
         runs: of one model or several, exported together.
@@ -167,23 +167,23 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
         records: the contents of record.json of each run.
         terms: of the data's licence, as far as they are known.
     """
+    use = _use(runs, format, file) + _cleaning(runs[0], format)
+    if format != "safetensors":  # it returns no masks
+        use += saving("mask" if runs[0].config.data.fit == "crop" else "mask[0]", len(runs[0].classes))
+    return fill(runs, use, records, terms)
+
+
+def fill(runs: Sequence[Trained], use: str, records: Sequence[Mapping[str, Any]], terms: str) -> str:
+    """Write a model card whose section "How to use it" is `use`; for the other arguments see `write`."""
     first, networks = runs[0], dict.fromkeys(run.model for run in runs)
     config = first.config
-    window = ""
-    if first.window:
-        window = f" Deeper images are windowed before: {pixels.ranges(first.window)} becomes 0 to 255."
-    if context := config.data.context:
-        window += (
-            f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
-            "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
-        )
     one, plain = first.num_classes == 1, Rule(config.threshold)
     return _CARD.format(
         model=" and ".join(networks),
         dataset=first.dataset,
         classes=", ".join(f"{label} {name}" for label, name in enumerate(first.classes)),
         rule="the " * (not one) + first.rule.words(one),
-        use=_use(runs, format, file, window) + _cleaning(first, format) + _saving(first, format),
+        use=use,
         terms=terms.strip() or "not known here: ask who gave you the data.",
         protocol=_protocol(config),
         images=_images(config.data),
@@ -196,16 +196,16 @@ def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Map
     )
 
 
-def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
-    """Return the section "How to use it"; `window` says what becomes of an image before."""
+def _use(runs: Sequence[Trained], format: str, file: str) -> str:
+    """Return the section "How to use it" up to the lines that clean masks."""
     run, stride = runs[0], predict.stride(runs)
     data, (height, width) = run.config.data, run.config.data.size
     fields = {
         "file": file,
         "channels": run.channels,
         "num_classes": run.num_classes,
-        "window": window,
-        "read": _READ.get(run.channels, _READ_ARRAY).format(channels=run.channels),
+        "window": _window(run),
+        "read": reading(run.channels),
         "order": ": red, green, blue" if run.channels == 3 else "",
     }
     if data.fit != "crop":
@@ -227,18 +227,32 @@ def _use(runs: Sequence[Trained], format: str, file: str, window: str) -> str:
     )
 
 
+def _window(run: Trained) -> str:
+    """Say what becomes of an image before it is resized, and which slices its channels are of; "" for most runs."""
+    window = ""
+    if run.window:
+        window = f" Deeper images are windowed before: {pixels.ranges(run.window)} becomes 0 to 255."
+    if context := run.config.data.context:
+        window += (
+            f"\nChannels are those of {2 * context + 1} neighbouring slices of a volume in their order, the slice "
+            "itself in\nthe middle; beyond an end of the volume the end slice is repeated."
+        )
+    return window
+
+
 def _cleaning(run: Trained, format: str) -> str:
     """Return what cleans the masks of a file; "" where it returns none, or nothing is left to clean."""
     return "" if format == "safetensors" else card_cleaning.section(run.rule, len(run.classes), run.config.data)
 
 
-def _saving(run: Trained, format: str) -> str:
-    """Return the lines that save a mask so that one can see it; "" for a file that returns none."""
-    if format == "safetensors":
-        return ""
-    mask = "mask" if run.config.data.fit == "crop" else "mask[0]"
-    last = len(run.classes) - 1
-    return _SAVE.format(mask=mask, last=last, step=max(255 // last, 1))
+def saving(mask: str, classes: int) -> str:
+    """Return the lines that save `mask`, an expression of Python, so that one can see its classes."""
+    return _SAVE.format(mask=mask, last=classes - 1, step=max(255 // (classes - 1), 1))
+
+
+def reading(channels: int) -> str:
+    """Return the lines that read an image of so many channels."""
+    return _READ.get(channels, _READ_ARRAY).format(channels=channels)
 
 
 def _images(data: Data) -> str:

@@ -17,9 +17,8 @@ from sharp_unet_jax.data import neighbours, pixels, resize
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import predict, shown
 from sharp_unet_jax.inference.predict import Spacing
+from sharp_unet_jax.inference.stored import Weights
 from sharp_unet_jax.training import compile, network
-
-Weights = dict[str, Any]  # {"params": nested dicts of arrays, "stats": nested dicts of arrays}, as in the checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Trained:
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
     clipped: tuple[float, float] | None = None  # largest shares of a training image that the window clipped, if known
     chosen: decision.Rule | None = None  # the rule of masks in choice.json; None where none was chosen, or none is used
-    examples: shown.Examples | None = None  # that a notebook shows with the run
+    examples: Callable[[], shown.Examples | None] = lambda: None  # read when a notebook shows the run
 
     def __repr__(self) -> str:
         """Return what it is in five lines; its arrays would fill screens."""
@@ -51,7 +50,7 @@ class Trained:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
-        return shown.page(self, self.examples)
+        return shown.page(self, self.examples())
 
     @property
     def rule(self) -> decision.Rule:
@@ -125,22 +124,7 @@ class Trained:
         Raises:
             InputError: for an image that the run cannot read, and where the spacing is needed and not given.
         """
-        if spacing is not None and np.shape(spacing) != (2,):
-            raise InputError(f"spacing: give millimetres from row to row and from column to column, not {spacing}")
-        one = (1, 3, self.slice_channels)
-        if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
-            raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
-        if context := self.config.data.context:
-            images = list(neighbours.stacked(self._slices(images), context))
-        return list(predict.predict(self, images, spacings=itertools.repeat(spacing), **options))
-
-    def _slices(self, images: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """Return the slices of a volume as they are stacked, (h, w, slice_channels) uint8. Raises InputError."""
-        slices = [image[..., None] if image.ndim == 2 else image for image in images]
-        if len(slices) < 2 or len({one.shape[:2] for one in slices}) > 1:
-            context = f"data.context={self.config.data.context}"
-            raise InputError(f"the run was trained on slices with their neighbours ({context}): give all of one volume")
-        return [pixels.as_trained(one, self.slice_channels, self.window) for one in slices]
+        return predicted([self], images, spacing=spacing, **options)
 
     def masks(
         self, images: Iterable[np.ndarray], *, spacing: Spacing | None = None, **options: Any
@@ -175,6 +159,30 @@ class Trained:
     @functools.cached_property
     def _logits(self) -> Callable[..., jax.Array]:
         return self.compiled(self.apply, self.platform)
+
+
+def predicted(
+    runs: Sequence[Trained], images: Iterable[np.ndarray], *, spacing: Spacing | None, **options: Any
+) -> list[np.ndarray]:
+    """Return the mean probabilities of runs of one sweep; arguments and errors are those of `Trained.predict`."""
+    first = runs[0]
+    if spacing is not None and np.shape(spacing) != (2,):
+        raise InputError(f"spacing: give millimetres from row to row and from column to column, not {spacing}")
+    one = (1, 3, first.slice_channels)
+    if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
+        raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
+    if context := first.config.data.context:
+        images = list(neighbours.stacked(_slices(first, images), context))
+    return list(predict.predict(runs, images, spacings=itertools.repeat(spacing), **options))
+
+
+def _slices(run: Trained, images: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Return the slices of a volume as they are stacked, (h, w, slice_channels) uint8. Raises InputError."""
+    slices = [image[..., None] if image.ndim == 2 else image for image in images]
+    if len(slices) < 2 or len({one.shape[:2] for one in slices}) > 1:
+        context = f"data.context={run.config.data.context}"
+        raise InputError(f"the run was trained on slices with their neighbours ({context}): give all of one volume")
+    return [pixels.as_trained(one, run.slice_channels, run.window) for one in slices]
 
 
 def described(runs: Sequence[Trained]) -> str:

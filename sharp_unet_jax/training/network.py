@@ -69,8 +69,8 @@ def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.
         threshold: a probability, used only if num_classes is 1.
 
     Returns:
-        (N, classes, 3) int32: intersection, truth, predicted. If num_classes is 1 there are 2 classes, background and
-        foreground. Exact up to 2**31 pixels an image.
+        Intersection, truth and predicted, (N, classes, 3) int32. If num_classes is 1 there are 2 classes, background
+        and foreground. Exact up to 2**31 pixels an image.
 
     Raises:
         AssertionError: for shapes that do not fit; the message has both.

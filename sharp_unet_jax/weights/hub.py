@@ -1,7 +1,8 @@
-"""ImageNet weights from the Hugging Face hub, checked by their sha256."""
+"""The Hugging Face hub: ImageNet weights, checked by their sha256, and the files of shared models."""
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import huggingface_hub
@@ -9,6 +10,36 @@ import huggingface_hub
 from sharp_unet_jax.errors import InputError
 
 FILE = "model.safetensors"
+SCHEME = "hf://"  # of the address of a shared model
+REPOSITORY = r"[\w.-]+/[\w.-]+"
+
+
+def is_address(path: str | Path) -> bool:
+    """Say whether `path` is the address of a model on the hub, and no path."""
+    return str(path).startswith(SCHEME)
+
+
+def snapshot(address: str, files: Sequence[str]) -> Path:
+    """Return the folder, in the hub's cache, of these files of a model; what is not there is downloaded.
+
+    Args:
+        address: "hf://OWNER/NAME", for the newest revision, or "hf://OWNER/NAME@REVISION", a branch, tag or commit.
+        files: their names. The model may lack some.
+
+    Raises:
+        InputError: for an address that is none, a model that does not exist or may not be read, and where the hub
+            cannot be reached and the cache lacks the files.
+    """
+    found = re.fullmatch(rf"{SCHEME}({REPOSITORY})(?:@(\S+))?", address)
+    if not found:
+        raise InputError(f"{address} is no model: name one as {SCHEME}OWNER/NAME or {SCHEME}OWNER/NAME@REVISION")
+    try:
+        return Path(huggingface_hub.snapshot_download(found[1], revision=found[2], allow_patterns=[*files]))
+    except Exception as error:  # of httpx, the hub, its Rust downloader or the disk: no base in common
+        raise InputError(
+            f"{address} is not in the hub's cache and can't be fetched ({_first_line(error)}): check its name and the "
+            "network, and log in by `hf auth login` if it is private; or load a folder that holds a copy"
+        ) from error
 
 
 def fetch(repo: str) -> Path:
@@ -26,9 +57,8 @@ def fetch(repo: str) -> Path:
         expected = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repo, FILE)).etag
         path = Path(huggingface_hub.hf_hub_download(repo, FILE, force_download=isinstance(cached, str)))
     except Exception as error:  # of httpx, the hub, its Rust downloader or the disk: no base in common
-        reason = str(error).strip().partition("\n")[0]
         missing = f"no intact {FILE} of {repo} in the hub's cache, and it can't be fetched"
-        raise InputError(f"weights: {missing} ({type(error).__name__}: {reason}); {_remedy(repo)}") from error
+        raise InputError(f"weights: {missing} ({_first_line(error)}); {_remedy(repo)}") from error
     digest = _sha256(path)
     if digest != expected:
         path.resolve().unlink()
@@ -36,6 +66,11 @@ def fetch(repo: str) -> Path:
         broken = f"{FILE} of {repo} came with sha256 {digest} where the hub promises {expected}, and was deleted"
         raise InputError(f"weights: {broken}; try again, or {_remedy(repo)}")
     return path
+
+
+def _first_line(error: Exception) -> str:
+    first, *_ = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first}"
 
 
 def _remedy(repo: str) -> str:

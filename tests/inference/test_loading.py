@@ -1,4 +1,4 @@
-"""Runs read back from their folders: damage is refused in one line, and masks follow what was chosen for them."""
+"""Runs read back, one or several: damage is refused in one line, and masks follow what was chosen for them."""
 
 import dataclasses
 import json
@@ -7,13 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
+import sharp_unet_jax
 from sharp_unet_jax import cleaning, decision
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import loading
+from sharp_unet_jax.inference import loading, predict
 from sharp_unet_jax.sweeps import workdir
 from tests import chosen
-from tests.conftest import shrink_models
+from tests.conftest import shrink_models, squares
 from tests.edits import edit_record
 from tests.tiny_sweep import CONFIG
 
@@ -45,7 +46,7 @@ def test_a_run_that_is_not_whole_is_refused(done, harm, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["w", "w/runs", "w/runs/sharp_unet", "w/runs/sharp_unet/repeat0-fold1/checkpoint"])
+@pytest.mark.parametrize("name", ["w/runs", "w/runs/sharp_unet", "w/runs/sharp_unet/repeat0-fold1/checkpoint"])
 def test_a_folder_beside_a_run_is_refused(finished, name):
     with pytest.raises(InputError, match="is no run"):
         loading.load(finished.parent / name)
@@ -88,6 +89,30 @@ def test_the_runs_of_one_model_or_of_several_are_chosen(finished, tmp_path):
         loading.load_all(finished / "runs/unet/repeat0-fold0", "sharp_unet")
     with pytest.raises(InputError, match="is no run"):
         loading.load_all(tmp_path)
+
+
+def test_a_workdir_is_the_mean_of_its_runs(finished):
+    both = sharp_unet_jax.load(finished, "unet")
+    assert [run.name for run in both.runs] == ["unet/repeat0-fold0", "unet/repeat0-fold1"]
+    images = squares().images[:3]
+    each = [run.predict(images) for run in both.runs]
+    np.testing.assert_allclose(both.predict(images), np.mean(each, axis=0), atol=1e-6)
+    np.testing.assert_equal(both.predict(images), list(predict.predict(both.runs, images)))
+    expected = [probabilities[..., 0] > 0.5 for probabilities in both.predict(images)]
+    np.testing.assert_array_equal(both.masks(images), expected)
+    assert (both.classes, both.config) == (both.runs[0].classes, both.runs[0].config)
+
+
+def test_it_is_five_lines_that_claim_no_score_of_the_mean(finished):
+    both = sharp_unet_jax.load(finished, "unet,sharp_unet")
+    network, _, named, scores, masks = repr(both).splitlines()
+    parameters = sum(run.record["parameters"] for run in both.runs)
+    assert network == f"mean of 2 runs of unet and 2 of sharp_unet, {parameters:,} parameters"
+    assert (named, masks) == ("  classes: background, square", "  masks: above 0.5")
+    mean = 100 * np.mean([run.record["jaccard"] for run in both.runs])
+    assert scores.startswith(f"  scores: Jaccard {mean:.1f} %, Dice ")
+    assert scores.endswith(": means over the runs, each on its own test images")
+    assert both._repr_html_() == f"<pre>{both!r}</pre>"
 
 
 RULES = {"unet": (0.4, True, 9), "sharp_unet": (0.45, False, 12)}

@@ -54,7 +54,7 @@ def test_a_run(sweep, tmp_path):
     assert (run, images) == ("unet/repeat0-fold1", "6")
     assert [float(jaccard), float(dice)] == pytest.approx([scores["jaccard"], scores["dice"]], abs=1e-4)
     assert "| mean |" not in text
-    assert "averages these runs" not in text
+    assert "mean of these runs" not in text
     assert text.endswith(
         "Network: Ronneberger et al. 2015, <https://arxiv.org/abs/1505.04597>. Made by sharp_unet_jax."
     )
@@ -68,7 +68,7 @@ def test_a_workdir(sweep, tmp_path):
         assert [float(row[column]) for row in rows(text)] == pytest.approx(scores[name].tolist(), abs=1e-4)
     mean = re.search(r"\| mean \| \| ([\d.]+) \| ([\d.]+) \|", text)
     assert [float(each) for each in mean.groups()] == pytest.approx(scores[["jaccard", "dice"]].mean(), abs=1e-4)
-    assert "The file averages these runs. The average itself was not scored" in text
+    assert "The mean of these runs predicts. The mean itself was not scored" in text
     network, sharp = re.findall(r"(?:Network|Sharp blocks): (.+?), <https://", text)
     assert (network, sharp) == ("Ronneberger et al. 2015", "Zunair & Ben Hamza 2021")
 

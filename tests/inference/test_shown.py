@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +41,13 @@ def test_a_run_is_five_lines_and_in_a_notebook_examples_with_both_masks():
     assert true.shape == predicted.shape == (shown.HEIGHT, 24 * shown.HEIGHT // 16, 3)
     assert true[80, 120].tolist() == pytest.approx(200 + shown.OPACITY * (palette.CLASSES[1] - 200.0), abs=2)
     assert true[10, 10].tolist() == [0, 0, 0]
-    inverted = replace(run, examples=run.examples._replace(masks=run.masks(run.examples.images)))
-    np.testing.assert_array_equal(pictures(inverted._repr_html_())[0], predicted)
+    examples = run.examples()
+    same = examples._replace(masks=run.masks(examples.images))
+    np.testing.assert_array_equal(pictures(shown.page(run, same))[0], predicted)
     assert shown.page(run, None) == f"<pre>{shown.text(run).replace('<b>', '&lt;b&gt;')}</pre>"
+
+
+def test_ignored_pixels_are_not_tinted():
+    image, mask = np.full((2, 2, 1), 90, np.uint8), np.array([[0, 1], [255, 0]], np.uint8)
+    drawn = shown._tinted(image, mask)
+    assert (drawn != 90).any(-1).tolist() == [[False, True], [False, False]]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -144,7 +145,7 @@ def test_the_rule_of_choice_json_and_the_options_are_applied_and_said(done, held
     plain = json.loads((done / "evaluation-held_out-sharp_unet-repeat0-fold0-plain/scores.json").read_text())
     assert plain["rule"] == Rule(0.5)._asdict()
     assert plain["what"]["decision"] == "foreground where the probability is above 0.5"
-    assert console.export_text().count(f"\nmasks by choice.json: {words}\n") == 1
+    assert console.export_text().count(f"\nmasks by the rule of launch.choose: {words}\n") == 1
 
 
 def test_the_page_says_whether_disagreement_tells_bad_masks(finished, tmp_path, console):
@@ -157,6 +158,10 @@ def test_the_page_says_whether_disagreement_tells_bad_masks(finished, tmp_path, 
         argparse.Namespace(run=finished, model="unet, sharp_unet"), [None], SimpleNamespace(name="many")
     )
     assert beside == finished / "evaluation-many-unet-sharp_unet"
+    (tmp_path / "config.json").touch()  # of a shared model: there is no folds.json
+    for shared in (tmp_path, "hf://owner/name"):
+        given = argparse.Namespace(run=shared, model="")
+        assert evaluate._default(given, [None], SimpleNamespace(name="many")) == Path("evaluation-many")
     assert predict.run([f"--run={finished}", models, str(folder / "images"), str(tmp_path / "p")], console) == 0
     areas = pd.read_csv(tmp_path / "p/areas.csv").set_index("input")["disagreement"]
     found = rows(tmp_path / "e").xs("square", level="class")

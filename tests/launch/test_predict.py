@@ -216,7 +216,7 @@ def test_the_rule_of_choice_json_makes_the_masks_and_plain_leaves_it_out(done, i
     predict.run([*given[:1], "--model=unet,sharp_unet", given[2], str(tmp_path / "mean")], console)
     first, other, mean = (line for line in console.export_text().splitlines() if "inputs" in line)
     assert mean.endswith("; masks by the threshold of the config: choice.json has no rule for the mean of these models")
-    assert first.endswith("; masks by choice.json: above 0.35, holes filled, pieces from 9 pixels on")
+    assert first.endswith("; masks by the rule of launch.choose: above 0.35, holes filled, pieces from 9 pixels on")
     assert "choice.json" not in other
     image = np.asarray(Image.open(inputs / "deep/c.png"))
     (probabilities,) = predictor.predict(load_all(done, "unet"), [image])
@@ -232,7 +232,7 @@ def test_the_ensemble_of_choice_json_predicts(done, inputs, tmp_path, console):
     given = [f"--run={done}", str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([*given, "--model=chosen"], console) == 0
     assert "2 runs of unet" in console.export_text(clear=False)
-    assert "masks by choice.json: above 0.3, the largest piece alone" in console.export_text()
+    assert "masks by the rule of launch.choose: above 0.3, the largest piece alone" in console.export_text()
     with pytest.raises(InputError, match=r"ensemble of choice\.json, which is left out"):
         predict.run([*given, "--model=chosen", "--plain"], console)
 

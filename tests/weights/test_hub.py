@@ -150,6 +150,26 @@ def test_no_connection(server):
     assert "refused" in refusal()
 
 
+@pytest.mark.parametrize("address", ["hf://name", "hf://", "hf://a/b/c", "hf://owner/name@", "hf://owner/na me"])
+def test_an_address_that_names_no_model_is_refused(address):
+    with pytest.raises(InputError, match=r"is no model: name one as hf://OWNER/NAME or hf://OWNER/NAME@REVISION"):
+        hub.snapshot(address, ["config.json"])
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_model_that_cannot_be_fetched_is_one_line(server, reachable):
+    if not reachable:
+        server.stop()
+    start = time.monotonic()
+    with pytest.raises(
+        InputError, match=r"hf://owner/name@v1 is not in the hub's cache and can't be fetched"
+    ) as caught:
+        hub.snapshot("hf://owner/name@v1", ["config.json"])
+    assert "\n" not in str(caught.value)
+    assert ("404" if reachable else "refused") in str(caught.value)
+    assert time.monotonic() - start < 10
+
+
 def offline(server) -> subprocess.CompletedProcess[str]:
     """Fetch in a new process: huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
     program = f"import runpy; print(runpy.run_path({hub.__file__!r})['fetch']({REPO!r}))"

@@ -1,0 +1,59 @@
+"""Several runs of a sweep that predict together, used as one run is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sharp_unet_jax import decision
+from sharp_unet_jax.config import Config
+from sharp_unet_jax.inference import shown
+from sharp_unet_jax.inference.predict import Spacing
+from sharp_unet_jax.inference.trained import Trained, described, predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """The mean probability of runs of one sweep, and the masks that follow from it."""
+
+    runs: tuple[Trained, ...]  # of one model or of several; all with the rule of their mean
+
+    def __repr__(self) -> str:
+        """Return what it is in five lines."""
+        return shown.text_of_several(described(self.runs), self.runs)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: no examples, because in a cross-validation no image is new to all runs."""
+        return shown.preformatted(repr(self))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, background first."""
+        return self.runs[0].classes
+
+    @property
+    def config(self) -> Config:
+        """Settings of the sweep."""
+        return self.runs[0].config
+
+    @property
+    def rule(self) -> decision.Rule:
+        """The rule of its masks: the one chosen for the mean of these runs, or else the threshold of the config."""
+        return self.runs[0].rule
+
+    def predict(
+        self, images: Iterable[np.ndarray], *, spacing: Spacing | None = None, **options: Any
+    ) -> list[np.ndarray]:
+        """Return probabilities (h, w, num_classes) float32 of images, each at its own size, as `Trained.predict`."""
+        return predicted(self.runs, images, spacing=spacing, **options)
+
+    def masks(
+        self, images: Iterable[np.ndarray], *, spacing: Spacing | None = None, **options: Any
+    ) -> list[np.ndarray]:
+        """Return the classes of images' pixels, (h, w) uint8, by `rule`; arguments as of `Trained.predict`."""
+        return [self.decide(each, spacing) for each in self.predict(images, spacing=spacing, **options)]
+
+    def decide(self, probabilities: np.ndarray, spacing: Spacing | None = None) -> np.ndarray:
+        """Return the class of each pixel, (h, w) uint8, by `rule`, as `Trained.decide`."""
+        return self.runs[0].decide(probabilities, spacing)
