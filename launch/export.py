@@ -24,7 +24,7 @@ from launch.prediction import options
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, loading, model_card
 from sharp_unet_jax.inference.trained import Trained, described
-from sharp_unet_jax.storage.atomic import clear_dead, replacing, write_text
+from sharp_unet_jax.storage.atomic import check_writable, clear_dead, replacing, write_text
 
 
 def run(arguments: Sequence[str], console: Console) -> None:
@@ -36,6 +36,10 @@ def run(arguments: Sequence[str], console: Console) -> None:
     parser.add_argument("--format", choices=model_card.USES, required=True)
     parser.add_argument("--output", metavar="FILE", type=paths.path, required=True)
     known = command_line.parse(parser, arguments)
+    if known.output.is_dir():
+        raise InputError(f"--output={known.output} is a folder: name a file")
+    check_writable(known.output.parent)
+    export.check(known.format)
     runtime.configure()
     runs = loading.load_all(known.run, known.model, plain=known.plain)
     if known.format == "safetensors" and len(runs) > 1:
@@ -47,12 +51,9 @@ def run(arguments: Sequence[str], console: Console) -> None:
         "onnx": lambda: export.to_onnx(runs),
         "safetensors": lambda: export.to_safetensors(runs[0]),
     }[known.format]
-    if known.output.is_dir():
-        raise InputError(f"--output={known.output} is a folder: name a file")
     card, text = known.output.with_name(f"{known.output.name}.md"), _card(runs, known.format, known.output)
     clear_dead(known.output.parent)
     with replacing(known.output) as temporary:
-        temporary.touch()  # fails here, not after minutes of converting, where nothing can be written
         file = convert()
         temporary.write_bytes(file)
         write_text(card, text)
