@@ -16,7 +16,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading
 from sharp_unet_jax.storage import description
-from sharp_unet_jax.storage.layout import Run, run_folder
+from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.storage.run_files import Record, read_record
 from sharp_unet_jax.sweeps import plan, sweep, workdir
 
@@ -48,9 +48,10 @@ def verify(
     workdir has another data set; Stopped at the end of an epoch once `stop` is set.
     """
     record = check(config, folder, name)
+    (run,) = (each for each in plan.every(config) if each.name == name)
     workdir.check(folder, config, data, plan.split(config, data), {})
     # Refuses a checkpoint whose weights are not those of the record; masks are not made.
-    loading.load(run_folder(folder, Run(record["repeat"], record["fold"], record["model"])), plain=True)
+    loading.load(run_folder(folder, run), plain=True)
     with tempfile.TemporaryDirectory() as elsewhere:
         whole = dataclasses.replace(config, max_runs=None)
         events = sweep.train(whole, data, Path(elsewhere), devices, only=name, stop=stop)
