@@ -6,8 +6,9 @@ A page marks such a place by two lines, `<!-- KIND NAME -->` and `<!-- end -->`,
 - names: the strings of a tuple,
 - networks: the pairs of twins in `sharp_unet_jax.models`, without a NAME,
 - options: what `python -m NAME --help` says,
+- notebook: how a notebook is opened; in Colab at once, where pyproject.toml names a repository on GitHub,
 - modules: the modules of a package, or one module, each with its source and its docstrings,
-- runs, twins or protocols: tables of packed sweeps, see results/scores.py.
+- runs, twins, times or protocols: tables of packed sweeps, see results/scores.py,
 
 tests/test_docs.py fails where a page and the code differ.
 """
@@ -17,9 +18,11 @@ import ast
 import contextlib
 import importlib
 import io
+import re
 import runpy
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,9 @@ from launch.console import fields as dataclass_fields  # noqa: E402
 from results import scores  # noqa: E402
 from sharp_unet_jax import models  # noqa: E402
 
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md"]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md", ROOT / "README.md"]
+NOTEBOOK = ROOT / "examples/your_images.ipynb"  # clones the repository where it lies alone, as in Colab
+COLAB = "https://colab.research.google.com"
 COLUMNS = 80  # a code host cuts longer lines of a code block
 END = "<!-- end -->"
 
@@ -92,6 +97,26 @@ def options(module: str) -> str:
     return "```text\n" + "\n\n".join(said) + "\n```\n\n" + _table(("option", "what it is"), rows)
 
 
+def notebook(path: str) -> str:
+    """Return how the notebook at `path` of the repository is opened."""
+    title = f"[{path}]({path})"
+    _, found, owner = repository().removesuffix(".git").partition("github.com/")  # Colab opens those of GitHub alone
+    if not found:
+        return f"{title}, a notebook for Jupyter, or to upload to Colab."
+    badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{owner}/blob/main/{path})"
+    return f"{badge} or {title} in Jupyter."
+
+
+def repository() -> str:
+    """Return the address that pyproject.toml names as [project.urls] Repository, "" without one."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"].get("urls", {}).get("Repository", "")
+
+
+def addressed(text: str) -> str:
+    """Return a notebook's text with the address of the repository in its line REPOSITORY = ..."""
+    return re.sub(r'(REPOSITORY = \\")[^"\\]*(\\")', rf"\g<1>{repository()}\g<2>", text)
+
+
 def modules(name: str) -> str:
     """Return a table of the modules of a package, or of one module, then what Sphinx makes of their docstrings."""
     package = ROOT / name.replace(".", "/")
@@ -116,8 +141,9 @@ def scored(kind: str) -> Callable[..., str]:
     return write
 
 
-SCORES = ("runs", "twins", "protocols")
+SCORES = ("runs", "twins", "times", "protocols")
 KINDS = {"fields": fields, "names": names, "networks": networks, "options": options, "modules": modules}
+KINDS |= {"notebook": notebook}
 KINDS |= {kind: scored(kind) for kind in SCORES}
 
 
@@ -173,3 +199,4 @@ def _spelled(action: argparse.Action) -> str:
 if __name__ == "__main__":
     for path in PAGES:
         path.write_text(filled(path.read_text()))
+    NOTEBOOK.write_text(addressed(NOTEBOOK.read_text()))

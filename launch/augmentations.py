@@ -20,7 +20,7 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import augment, stream
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.storage.atomic import replacing
+from sharp_unet_jax.storage.atomic import check_writable, replacing
 from sharp_unet_jax.sweeps import check, plan
 from sharp_unet_jax.training import epochs, train
 
@@ -62,6 +62,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     check.config(config, config.devices_per_run)
     if not config.augment:
         raise InputError("the config augments nothing: set --config.augment.flip=0.5, say, or take --config=folder.py")
+    check_writable(known.output.parent)
     seed = plan.seed(config, plan.runs(config)[0])
     picture = Image.fromarray(sheet(config, dataset.load(config.data, console), seed))
     with replacing(known.output) as temporary:

@@ -30,7 +30,7 @@ from sharp_unet_jax.report import chosen, records
 from sharp_unet_jax.report.table import interval, plus_minus, signed
 from sharp_unet_jax.storage import choice as choices
 from sharp_unet_jax.storage import lock
-from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.storage.atomic import check_writable, write_json
 from sharp_unet_jax.storage.contents import Choice, Gain
 from sharp_unet_jax.storage.layout import CHOICE
 from sharp_unet_jax.sweeps import workdir
@@ -43,6 +43,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     folder = command_line.parse(parser, arguments).workdir
     sweep, config = records.load(folder), workdir.read_config(folder)
     choose.check(sweep, config)
+    check_writable(folder)
     if missing := [name for name in sweep.planned if name not in sweep.finished]:
         console.print(f"{len(missing)} of {len(sweep.planned)} runs are not finished: {', '.join(missing)}")
     dataset = images.dataset(sweep)

@@ -53,13 +53,20 @@ def run(arguments: Sequence[str], console: Console) -> int:
     devices = runtime.configure(command.cluster)
     cv_process.leave_on_signals()
     check.config(config, len(devices))
+    check.files(config)
+    whole = dataclasses.replace(config, data=dataset.completed(config.data))
+    if command.verify:
+        verify.check(whole, folder, command.verify)
+    else:
+        shard = (jax.process_index(), jax.process_count()) if command.cluster else command.shard
+        check.folder(whole, folder, shard)
     data = dataset.load(config.data, console)
     if config.data.builder == "folder" and not config.grouped and len(set(data.groups)) < len(data.ids):
         console.print(
             f"warning: {len(data.ids)} images are of {len(set(data.groups))} groups (volumes, patients); images of one "
             "group are tested beside those trained on, and score too high: --config.grouped=true keeps groups whole"
         )
-    config = dataclasses.replace(config, data=dataset.completed(config.data))
+    config = whole
     command = command._replace(config=config)
     stop, interrupted = cv_process.stop_on_signals(console)
     try:

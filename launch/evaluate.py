@@ -18,7 +18,7 @@ import contextlib
 import shlex
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from rich.console import Console
 import sharp_unet_jax
 from datasets.files import DataError
 from datasets.folder import volumes
+from datasets.folder.settings import Settings
 from datasets.formats import search
 from launch.console import arguments as command_line
 from launch.console import ending, paths, runtime
@@ -47,7 +48,7 @@ from sharp_unet_jax.report import evaluated, evaluation_page
 from sharp_unet_jax.report.evaluated import Case, Scored
 from sharp_unet_jax.report.provenance import EMPTY, OWN
 from sharp_unet_jax.storage import spreadsheet
-from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_json, write_text
+from sharp_unet_jax.storage.atomic import check_writable, clear_dead, replacing_folder, write_json, write_text
 from sharp_unet_jax.storage.layout import run_of
 
 WRITTEN = ("evaluation.html", "per_image.csv", "scores.json", "masks")
@@ -72,12 +73,14 @@ def run(arguments: Sequence[str], console: Console) -> None:
         members = loading.load_all(known.run, known.model, plain=known.plain)
     given = {name: text for name in truth.FIELDS if (text := getattr(known, name)) is not None}
     first = members[0] if members else None
-    test = truth.read(truth.settings_of(given, first), first)
+    how_read = truth.settings_of(given, first)
+    folder = known.output or options.named(_default(known, members, truth.name_of(how_read)), known)
+    _check(folder, how_read, known.predictions)
+    test = truth.read(how_read, first)
     console.print(test.scan.describe())
     if first and (rule := options.chosen(first, known.run, known.plain)):
         console.print(rule)
-    folder = known.output or options.named(_default(known, members, test), known)
-    _check(folder, test, known.predictions)
+    _check_apart(folder, (path for pair in test.scan.pairs for path in (pair.image[0], pair.mask[0])))
     empty: Empty = first.config.empty if first else known.empty or "one"
     facts = _facts(test, members, known.predictions, empty, how)
     clear_dead(folder.absolute().parent)
@@ -129,14 +132,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return known
 
 
-def _default(known: argparse.Namespace, members: Sequence[Trained], test: Truth) -> Path:
+def _default(known: argparse.Namespace, members: Sequence[Trained], test: str) -> Path:
     """Return the folder for the scores.
 
     It is in the workdir, with the model or the run in its name where that was chosen; of a shared model, here.
     """
     if not members:
         return Path("evaluation")
-    name = f"evaluation-{test.name}"
+    name = f"evaluation-{test}"
     if not isinstance(known.run, Path) or shared.is_in(known.run):  # a model that is shared stays as it is
         return Path(name)
     if found := run_of(known.run.absolute()):
@@ -144,19 +147,28 @@ def _default(known: argparse.Namespace, members: Sequence[Trained], test: Truth)
     return Path(known.run / "-".join((name, *loading.names(known.model))))
 
 
-def _check(folder: Path, test: Truth, predictions: Path | None) -> None:
-    """Refuse an output folder with files that this command did not write: it is replaced. Raises InputError."""
-    real = folder.resolve()
-    sources = [path for pair in test.scan.pairs for path in (pair.image[0], pair.mask[0])]
-    sources += [predictions] if predictions else []
-    if inside := [path for path in sources if path.resolve().is_relative_to(real)]:
-        raise InputError(f"{inside[0]} lies in {folder}, which this command replaces: name another folder as --output")
+def _check(folder: Path, given: Settings, predictions: Path | None) -> None:
+    """Refuse, before images are read, a folder of predictions that is none, and an output folder that cannot be used.
+
+    It is replaced, so files that this command did not write are refused. Raises InputError.
+    """
+    if predictions and not predictions.is_dir():
+        raise InputError(f"--predictions={predictions} is no folder: name that of the masks to score")
+    _check_apart(folder, [path for path in (given.images, given.masks, predictions) if path])
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name a folder as --output")
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     other = [name for name in names if MARK not in names or name not in WRITTEN]
     if other:
         raise InputError(f"{folder} holds {other[0]}, not written by this command: name another folder as --output")
+    check_writable(folder.absolute().parent)  # the new folder is written beside the old one
+
+
+def _check_apart(folder: Path, sources: Iterable[Path]) -> None:
+    """Refuse an output folder, which is replaced, in which a source lies. Raises InputError."""
+    real = folder.resolve()
+    if inside := [path for path in sources if path.resolve().is_relative_to(real)]:
+        raise InputError(f"{inside[0]} lies in {folder}, which this command replaces: name another folder as --output")
 
 
 def _facts(

@@ -25,7 +25,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain, loading, saliency
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.report import style
-from sharp_unet_jax.storage.atomic import replacing
+from sharp_unet_jax.storage.atomic import check_writable, replacing
 
 DPI = 200  # of the PNG files
 WHERE = "WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF"
@@ -56,6 +56,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(arguments: Sequence[str]) -> None:
     """Run the command. Raises InputError, DataError or OSError for what the user can fix."""
     known = parse(arguments)
+    check_writable(known.output)
     runtime.configure()
     models = loading.names(known.model)
     folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]

@@ -30,7 +30,7 @@ from launch.prediction import options
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, hub_card, loading, model_card, shared
 from sharp_unet_jax.inference.trained import Trained, described
-from sharp_unet_jax.storage.atomic import clear_dead, replacing, replacing_folder, write_text
+from sharp_unet_jax.storage.atomic import check_writable, clear_dead, replacing, replacing_folder, write_text
 from sharp_unet_jax.weights import hub
 
 HUB = "hub"  # the format that is a folder
@@ -49,6 +49,8 @@ def run(arguments: Sequence[str], console: Console) -> None:
     known = command_line.parse(parser, arguments)
     if known.repo and (known.format != HUB or not re.fullmatch(hub.REPOSITORY, known.repo)):
         raise InputError(f"--repo={known.repo}: give OWNER/NAME, and with --format=hub alone")
+    _check_output(known.output, known.format)
+    export.check(known.format)
     runtime.configure()
     runs = loading.load_all(known.run, known.model, plain=known.plain)
     mean = f", the mean of {described(runs)}" if len(runs) > 1 else ""
@@ -74,31 +76,32 @@ def _write_file(output: Path, runs: Sequence[Trained], file_format: str, given: 
         "onnx": lambda: export.to_onnx(runs),
         "safetensors": lambda: export.to_safetensors(runs[0]),
     }[file_format]
-    if output.is_dir():
-        raise InputError(f"--output={output} is a folder: name a file")
     records = [run.record for run in runs]
     card = output.with_name(f"{output.name}.md")
     text = model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
     clear_dead(output.parent)
     with replacing(output) as temporary:
-        temporary.touch()  # fails here, not after minutes of converting, where nothing can be written
         file = convert()
         temporary.write_bytes(file)
         write_text(card, text)
     return len(file), card
 
 
-def _write_folder(output: Path, runs: Sequence[Trained], repository: str) -> int:
-    """Write the folder of a shared model, in place of one that is there; return its bytes.
+def _check_output(output: Path, file_format: str) -> None:
+    """Raise InputError for a place that cannot be written, or that holds what this command did not write."""
+    if file_format != HUB and output.is_dir():
+        raise InputError(f"--output={output} is a folder: name a file")
+    if file_format == HUB and output.exists():
+        if not output.is_dir():
+            raise InputError(f"--output={output} is a file: name a folder")
+        ours = (*shared.FILES, shared.CARD)
+        if other := sorted(path.name for path in output.iterdir() if path.name not in ours):
+            raise InputError(f"--output={output} holds {other[0]}, not written by this command: name another folder")
+    check_writable(output.parent)
 
-    Raises InputError for a folder that holds other files.
-    """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"--output={output} is a file: name a folder")
-    ours = (*shared.FILES, shared.CARD)
-    other = sorted(path.name for path in output.iterdir() if path.name not in ours) if output.exists() else []
-    if other:
-        raise InputError(f"--output={output} holds {other[0]}, not written by this command: name another folder")
+
+def _write_folder(output: Path, runs: Sequence[Trained], repository: str) -> int:
+    """Write the folder of a shared model, in place of one that is there; return its bytes."""
     card = hub_card.write(runs, repository, _terms(runs[0].dataset))
     clear_dead(output.absolute().parent)
     with replacing_folder(output) as temporary:

@@ -36,6 +36,7 @@ from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 from sharp_unet_jax.inference import loading
 from sharp_unet_jax.inference.trained import described
+from sharp_unet_jax.storage.atomic import check_writable
 
 
 class Command(NamedTuple):
@@ -74,6 +75,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError or OSError for what the user can fix."""
     command = parse(arguments)
     output.check(command.output, command.inputs)
+    check_writable(command.output.folder)
     failed: list[str] = []
     devices = runtime.configure()
     members = loading.load_all(command.run, command.model, plain=command.plain)

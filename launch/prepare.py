@@ -41,6 +41,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     known, config, given = command_line.parse_with_config(parser, arguments)
     device, *others = runtime.configure()
     check.config(config, 1 + len(others))
+    check.files(config)
+    atomic.check_writable(known.output or Path("prepared"))
     found, profile = source.inspect(config.data, console)
     output = known.output or Path("prepared") / found.name.replace("/", "-")
     atomic.clear_dead(output)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from launch.console import arguments as command_line
 from launch.console import ending, paths
 from sharp_unet_jax.report import write
+from sharp_unet_jax.storage.atomic import check_writable
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -23,6 +24,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--title", default="", help="the page's heading; default: the data sets")
     parser.add_argument("--note", metavar="TEXT", default="", help="a paragraph below it, such as your name and why")
     known = command_line.parse(parser, arguments)
+    check_writable(known.output or known.workdirs[0])
     print(f"report: {write.write(known.workdirs, known.output, known.title, known.note) / 'report.html'}")
 
 

@@ -1,8 +1,9 @@
 """The tables of scores in README.md, computed from the packed sweeps beside it.
 
 `python docs/tables.py` writes them between two lines: `<!-- KIND FOLDER ... -->` and `<!-- end -->`. KIND is `runs`,
-`twins`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed sweep or a pattern such as
-`isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure that they do not hold.
+`twins`, `times`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed sweep or a pattern
+such as `isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure that they do not
+hold.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sharp_unet_jax.report.cost import duration
 from sharp_unet_jax.report.published import PREPARED
 from sharp_unet_jax.storage import layout
 
@@ -82,6 +84,37 @@ def twins(*patterns: str) -> pd.DataFrame:
                         "paper": _cited_difference(own.iloc[0], plain.iloc[0]),
                     }
                 )
+    return pd.DataFrame(rows)
+
+
+def times(*patterns: str) -> pd.DataFrame:
+    """Return a row a model: what was trained on which hardware, how long that took, and the score it gave.
+
+    An epoch takes the mean of all after the first, which compiles. Raises ValueError for runs whose records lack their
+    hardware or their times.
+    """
+    rows = []
+    for sweep in _sweeps(patterns):
+        for model, own in sweep.runs.groupby("model", sort=False):
+            timing = pd.DataFrame(list(own["timing"]))
+            if "device" not in timing:
+                raise ValueError(f"{sweep.dataset}: the records of {model} do not say their hardware")
+            seconds = (timing["train_seconds"] + timing["eval_seconds"]).to_numpy()
+            later = own["epochs"].sum() - len(own)
+            (device,), (number,) = timing["device"].unique(), timing["devices"].unique()
+            rows.append(
+                {
+                    "data set": f"{sweep.dataset}, {own['images'].iloc[0]['train']} images",
+                    "model": model,
+                    "hardware": "CPU" if device == "cpu" else f"{number} x {device}",
+                    "an epoch": f"{(seconds - timing['first_epoch_seconds']).sum() / later:.1f} s",
+                    "epochs": f"{own['epochs'].mean():.0f}",
+                    "runs": str(len(own)),
+                    "a run": duration(seconds.mean()),
+                    "five runs": duration(5 * seconds.mean()),
+                    "Jaccard (%)": _cell(own["jaccard"]),
+                }
+            )
     return pd.DataFrame(rows)
 
 

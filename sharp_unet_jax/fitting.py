@@ -21,7 +21,8 @@ from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading, shown
 from sharp_unet_jax.inference.trained import Trained
-from sharp_unet_jax.storage.layout import Run, run_folder
+from sharp_unet_jax.storage import atomic
+from sharp_unet_jax.storage.layout import CONFIG, Run, run_folder
 from sharp_unet_jax.sweeps import check, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 
@@ -109,21 +110,31 @@ def fit(
     of_data = {name: settings.pop(name) for name in _OF_DATA if name in settings}
     how = _fit(size, of_data, letterbox=letterbox, crop=crop)
     ends = _window(window)
-    pairs, held, share = _pairs(images, masks, groups, validation, ends)
     _check_classes(classes)
     devices = devices or jax.local_devices()[:1]
     config = Config(
-        data=Data(builder="arrays", size=_size(size, pairs + held), fit=how, **of_data),
+        data=Data(builder="arrays", size=_given(size), fit=how, **of_data),
         models=(model,),
         repeats=1,
         grouped=groups is not None,
-        inner_validation=share,
+        inner_validation=_share(validation),
         devices_per_run=len(devices),
         **{"predictions": folder is not None, **settings},
     )
-    check.config(config, len(devices))
+    check.config(config, len(devices))  # all that needs no image, before any is looked at
+    check.classes(config, classes)
+    check.files(config)
+    path = Path(folder).expanduser() if folder else None
+    if path:
+        atomic.check_writable(path)
+    pairs, held = _pairs(images, masks, groups, validation, ends)
+    if size is None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, size=_size(pairs + held)))
+        check.config(config, len(devices))
+    if path:
+        check.folder(_of_run(config, path), path)
     dataset = _dataset(pairs + held, config, name, classes, ends)
-    return _train(config, dataset, _split(dataset, config, len(held)), folder, devices, on_epoch)
+    return _train(config, dataset, _split(dataset, config, len(held)), path, devices, on_epoch)
 
 
 def _settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -156,18 +167,28 @@ def _pairs(
     groups: Sequence[Hashable] | None,
     validation: float | tuple[Arrays, Arrays],
     window: pixels.Window | None,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
-    """Return examples to train on, examples to validate on, and the share of the former that validates instead.
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return examples to train on, and examples to validate on: none where these are a share of the former.
 
     Raises InputError.
     """
     examples = arrays.examples(images, masks, "", groups, window)
+    if isinstance(validation, float):
+        return examples, []
+    return examples, arrays.examples(*validation, "validation ", None, window)
+
+
+def _share(validation: float | tuple[Arrays, Arrays]) -> float:
+    """Return the share of the images that validates, the default where validation images are given.
+
+    Raises InputError for what is neither.
+    """
     if isinstance(validation, (tuple, list)) and len(validation) == 2:
-        return examples, arrays.examples(*validation, "validation ", None, window), Config.inner_validation
+        return Config.inner_validation
     if not isinstance(validation, float) or not 0 < validation < 1:
         value = validation if isinstance(validation, (int, float)) else f"a {type(validation).__name__}"
         raise InputError(f"validation: give a share between 0 and 1, or a pair (images, masks), not {value}")
-    return examples, [], validation
+    return validation
 
 
 def _window(window: Any) -> pixels.Window | None:
@@ -190,14 +211,19 @@ def _check_classes(classes: Sequence[str]) -> None:
         raise InputError(f"classes: give names, at least two, each once, the background first; not {classes!r}")
 
 
-def _size(size: Any, examples: list[dict[str, Any]]) -> Size:
-    """Return the size to train at: the one given, else that of all images; InputError if these differ."""
+def _given(size: Any) -> Any:
+    """Return the size that is given, with Python's numbers for NumPy's; without one, a size that suits all networks."""
+    if size is None:
+        return check.LARGEST, check.LARGEST
+    return (size[0].item(), size[1].item()) if isinstance(size, np.ndarray) and size.shape == (2,) else size
+
+
+def _size(examples: list[dict[str, Any]]) -> Size:
+    """Return the size of all images; InputError if they differ."""
     sizes = sorted({example["image"].shape[:2] for example in examples})
-    if size is None and len(sizes) > 1:
+    if len(sizes) > 1:
         raise InputError(f"the images are of {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}: give size=(H, W)")
-    if isinstance(size, np.ndarray) and size.shape == (2,):
-        return size[0].item(), size[1].item()
-    return size or sizes[0]
+    return sizes[0]
 
 
 def _dataset(
@@ -231,16 +257,15 @@ def _train(
     config: Config,
     dataset: Dataset,
     split: folds.Split,
-    folder: str | Path | None,
+    folder: Path | None,
     devices: Sequence[jax.Device],
     on_epoch: Callable[[dict[str, float]], object] | None,
 ) -> Trained:
     """Train the one run in `folder`, or in a temporary one, unless it is finished; return it as it was saved."""
     run = Run(0, 0, config.models[0])
     with contextlib.ExitStack() as stack:
-        path = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
-        others = workdir.read_config(path).models if (path / "config.json").exists() else ()
-        config = dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, run.model))))
+        path = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        config = _of_run(config, path)
         events = sweep.train(config, dataset, path, devices, only=run.name, splits={(0, 0): split})
         for event in stack.enter_context(contextlib.closing(events)):
             if isinstance(event, EpochEnded) and on_epoch:
@@ -253,6 +278,12 @@ def _train(
         workdir.collect(path, config)
         fitted, examples = loading.load_run(run_folder(path, run), plain=True), _examples(dataset, split.validation)
         return dataclasses.replace(fitted, examples=lambda: examples)
+
+
+def _of_run(config: Config, folder: Path) -> Config:
+    """Return the config as the workdir `folder` keeps it, with the models that were trained there before."""
+    others = workdir.read_config(folder).models if (folder / CONFIG).exists() else ()
+    return dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, *config.models))))
 
 
 def _examples(dataset: Dataset, validation: np.ndarray) -> shown.Examples:

@@ -101,6 +101,18 @@ def test_tables_are_those_of_the_code_and_the_records(page, tables):
     assert tables.filled(page.read_text()) == page.read_text()
 
 
+def test_the_notebook_for_colab_has_the_address_of_pyproject(tables, monkeypatch):
+    text = tables.NOTEBOOK.read_text()
+    assert tables.addressed(text) == text  # else give `python docs/tables.py`
+    asked = "<!-- notebook examples/your_images.ipynb -->\n<!-- end -->\n"
+    assert "colab.research" not in tables.filled(asked)
+    monkeypatch.setattr(tables, "repository", lambda: "https://github.com/someone/unets.git")
+    address = "https://colab.research.google.com/github/someone/unets/blob/main/examples/your_images.ipynb"
+    assert f"]({address})" in tables.filled(asked)
+    (cell,) = (each for each in json.loads(tables.addressed(text))["cells"] if "git" in "".join(each["source"]))
+    assert 'REPOSITORY = "https://github.com/someone/unets.git"' in "".join(cell["source"])
+
+
 def test_a_table_follows_the_code(tables):
     empty = "# Page\n\n<!-- fields sharp_unet_jax.config.Data data. -->\n<!-- end -->\nMore.\n"
     filled = tables.filled(empty)

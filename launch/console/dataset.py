@@ -1,7 +1,9 @@
 """The data set that a config names: built by its TFDS builder on first use, then read into memory."""
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +86,29 @@ def built(data: Data, console: Console) -> tfds.core.DatasetBuilder:
     """Return the builder of the data set that `data` names, built. Raises DataError for faults in its files."""
     options = folder_options(data) if data.builder == "folder" else {}
     console.print(f"data set {data.builder} (built from its files on first use, which can take minutes)")
-    try:
+    with _saying_field(data):
         return build(data.builder, data_dir=data.data_dir or None, manual_dir=data.manual_dir or None, **options)
+
+
+@contextlib.contextmanager
+def _saying_field(data: Data) -> Iterator[None]:
+    """Let a MissingError of the block name the field of the config that names the folder."""
+    try:
+        yield
     except MissingError as error:
         field = "images" if data.builder == "folder" else "manual_dir"
         raise MissingError(f"{error}. Name the folder with --config.data.{field}=FOLDER") from error
 
 
 def completed(data: Data) -> Data:
-    """Return the settings with those that the files of a folder decide: predictions read other files by them."""
+    """Return the settings with those that the files of a folder decide: predictions read other files by them.
+
+    Files are listed, not read. Raises DataError where there is no such folder.
+    """
     if data.builder != "folder" or not (data.images or data.table):
         return data
-    found = folder_dataset_builder.configure(**folder_options(data)).settings
+    with _saying_field(data):
+        found = folder_dataset_builder.configure(**folder_options(data)).settings
     return dataclasses.replace(data, channel_files=found.channel_files)
 
 

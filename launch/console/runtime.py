@@ -11,13 +11,13 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import jax
 
 from launch.console.cluster import Cluster
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import atomic
 
 HEARTBEAT = 100  # seconds without a sign of life after which a process counts as dead, and all others end
 WEEK = 7 * 24 * 3600  # seconds
@@ -37,7 +37,8 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
     Compiled programs and autotuning results are kept in ~/.cache/sharp_unet_jax, if it can be written.
 
     Raises:
-        InputError: where the other processes of the cluster are not found.
+        InputError: where the other processes of the cluster are not found, and without the devices that JAX_PLATFORMS
+            asks for.
     """
     if getattr(jax.config, "jax_num_cpu_devices", 0) > 1 or "host_platform_device_count" in os.environ.get(
         "XLA_FLAGS", ""
@@ -58,7 +59,15 @@ def configure(cluster: Cluster | None = None) -> list[jax.Device]:
                 f"the other processes were not found ({error}); where no SLURM, Open MPI, TPU or GKE tells, give every "
                 "process --coordinator=HOST:PORT --processes=N --process=I"
             ) from error
-    devices = jax.devices()
+    try:
+        devices = jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts where JAX_PLATFORMS=cuda finds no GPU
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        reason = " ".join(str(error).split())[:300] or f"JAX_PLATFORMS={asked} asks for devices that are not here"
+        raise InputError(
+            f"JAX finds no device to work on ({reason}): install '.[cuda]' or '.[tpu]' and check its driver, or set "
+            "JAX_PLATFORMS=cpu"
+        ) from error
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _cache(devices[0].platform)):
         jax.config.update("jax_compilation_cache_dir", str(folder))
     return devices
@@ -74,9 +83,8 @@ def _cache(kind: str) -> Path | None:
         if kind == "cpu":
             folder /= f"cpu-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(4096))  # a quota that is used up allows an empty file
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        atomic.check_writable(folder)
+    except (InputError, OSError, RuntimeError):  # RuntimeError: there is no home
         return None
     return folder
 

@@ -103,7 +103,6 @@ def read(given: Settings, run: Trained | None) -> Truth:
     with saying_options():
         found = scan.scan(given)
         by_table = groups.groups(found.settings.groups, [pair.id for pair in found.pairs])
-        name = layout.called(given)
     if run and (classes := found.reading.classes) != run.classes:
         raise DataError(
             f"{given.masks or given.table or given.images}: the classes of the test set are {', '.join(classes)}, and "
@@ -111,7 +110,13 @@ def read(given: Settings, run: Trained | None) -> Truth:
             f"--classes={','.join(run.classes)}"
         )
     of_pairs = tuple(by_table.get(pair.id) or pair.group or pair.id for pair in found.pairs)
-    return Truth(re.sub(r"\W+", "_", name) or "data", found, of_pairs)
+    return Truth(name_of(given), found, of_pairs)
+
+
+def name_of(given: Settings) -> str:
+    """Return the name of a test set, after its folder, for folders and pages. Raises DataError for one that is none."""
+    with saying_options():
+        return re.sub(r"\W+", "_", layout.called(given)) or "data"
 
 
 @contextlib.contextmanager

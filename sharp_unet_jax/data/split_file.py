@@ -61,15 +61,34 @@ def tests(path: Path, ids: Sequence[str], *, folds: int, repeats: int) -> dict[t
         InputError: naming the file, for another form, other images than `ids`, an image that is tested twice in a
             repeat, a fold without images, or another number of folds or repeats.
     """
+    cells, named, repeated = _read(path, ids, folds, repeats)
+    _check_images(path, named, ids)
+    index = {name: number for number, name in enumerate(ids)}
+    found = {cell: np.sort(np.array([index[image] for image in images], np.int64)) for cell, images in cells.items()}
+    if repeated:
+        return found
+    return {(repeat, fold): found[0, fold] for repeat in range(repeats) for fold in range(folds)}
+
+
+def check(path: Path, *, folds: int, repeats: int) -> None:
+    """Refuse a file that fits no data set, as `tests` does. Raises InputError."""
+    _read(path, (), folds, repeats)
+
+
+def _read(
+    path: Path, ids: Sequence[str], folds: int, repeats: int
+) -> tuple[dict[tuple[int, int], list[str]], set[str], bool]:
+    """Return the test images by (repeat, fold), all images that the file names, and True if it has repeats.
+
+    Cells of a CSV file may name the images `ids` with their suffix. Raises InputError.
+    """
     if not path.is_file():
         raise InputError(f"split: there is no file {str(path)!r}; say folds or authors, or {FORMS}")
     tested, named, repeated = _json(path) if path.suffix.lower() == ".json" else _csv(path, ids)
-    _check_images(path, named, ids)
     if repeated and len(tested) < repeats:
         raise InputError(
             f"{path}: set repeats={len(tested)} or less, the number of repeats in it, instead of {repeats}"
         )
-    index = {name: number for number, name in enumerate(ids)}
     found = {}
     for repeat, label in enumerate(_ordered(tested)[:repeats]):
         cells = tested[label]
@@ -78,10 +97,8 @@ def tests(path: Path, ids: Sequence[str], *, folds: int, repeats: int) -> dict[t
         for fold, name in enumerate(_ordered(cells)):
             if not cells[name]:
                 raise InputError(f"{path}: fold {name} has no images")
-            found[repeat, fold] = np.sort(np.array([index[image] for image in cells[name]], np.int64))
-    if repeated:
-        return found
-    return {(repeat, fold): found[0, fold] for repeat in range(repeats) for fold in range(folds)}
+            found[repeat, fold] = cells[name]
+    return found, named, repeated
 
 
 def _json(path: Path) -> tuple[Tested, set[str], bool]:

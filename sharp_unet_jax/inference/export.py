@@ -12,7 +12,7 @@ nothing is resized. The model card has the loop over an image's tiles. Safetenso
 
 import dataclasses
 import functools
-import importlib.util
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +35,8 @@ from sharp_unet_jax.training import compile, network
 
 Predictor = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 PLATFORMS = ("cpu", "cuda", "tpu")  # an exported StableHLO program runs on these
+# The libraries of the extra `export` that a format needs, with its name.
+NEEDS = {"stablehlo": ("StableHLO", ("flatbuffers",)), "onnx": ("ONNX", ("jax2onnx", "onnx", "onnxruntime"))}
 _LIMIT = 2**31  # bytes: ONNX files are protocol buffers, StableHLO files are flatbuffers
 
 
@@ -60,13 +62,22 @@ def predictor(runs: Sequence[Trained]) -> Predictor:
     return predict
 
 
+def check(file_format: str) -> None:
+    """Refuse a format whose libraries, an extra, are not installed. Raises InputError, which names one."""
+    name, libraries = NEEDS.get(file_format, ("", ()))
+    for library in libraries:
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            raise InputError(f"{name} needs {error.name or library}: {install('export')}") from error
+
+
 def to_stablehlo(runs: Sequence[Trained]) -> bytes:
     """Return a StableHLO file for CPU, CUDA and TPU: `jax.export.deserialize(file).call(images)` runs it.
 
     Raises InputError if flatbuffers is missing, the weights are too large for a file, or the network has no such form.
     """
-    if importlib.util.find_spec("flatbuffers") is None:
-        raise InputError(f"StableHLO needs flatbuffers: {install('export')}")
+    check("stablehlo")
     _check_size(runs, "stablehlo")
     n, *size = jax.export.symbolic_shape("n, height, width")
     images = jax.ShapeDtypeStruct((n, *(_tile(runs[0]) or size), runs[0].channels), jnp.uint8)
@@ -86,12 +97,11 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
     The file computes in float32, also for a run in bfloat16. Raises InputError if a library is missing, the weights are
     too large for a file, jax2onnx cannot convert the network, or the file gives other probabilities than the runs.
     """
-    try:
-        import jax2onnx
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"ONNX needs {error.name}: {install('export')}") from error
+    check("onnx")
+    import jax2onnx
+    import onnx
+    import onnxruntime
+
     _check_size(runs, "onnx")
     runs = [_in_float32(run) for run in runs]
     predict, channels, tile = predictor(runs), runs[0].channels, _tile(runs[0])

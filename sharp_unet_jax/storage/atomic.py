@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from sharp_unet_jax.errors import InputError
 
 _DAY = 24 * 3600.0  # seconds
 
@@ -72,6 +75,23 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or be made, before hours of work for it. Nothing is made or left there.
+
+    Raises InputError.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder")
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(bytes(4096))  # a quota that is used up allows an empty file
+    except OSError as error:
+        raise InputError(
+            f"{there}: {(error.strerror or str(error)).lower()}: nothing can be written there, name another folder"
+        ) from error
 
 
 def clear(folder: Path) -> None:

@@ -35,6 +35,13 @@ def making(workdir: Path, run: str) -> Iterator[None]:
         yield
 
 
+def check(workdir: Path, shard: tuple[int, int]) -> None:
+    """Refuse a shard that `held` would refuse now, and make nothing. Raises InputError."""
+    if (workdir / ".locks").exists():
+        with held(workdir, shard):
+            pass
+
+
 @contextmanager
 def held(workdir: Path, shard: tuple[int, int]) -> Iterator[bool]:
     """Hold shard (i, n) of `workdir`; (0, 1) is all of it. Yield True if no other shard was held when this one began.

@@ -1,14 +1,22 @@
-"""Refuse a config that cannot run, before any work is done."""
+"""Refuse a sweep that cannot run before any image is read: by its config, the files that it names, and its workdir."""
 
+import dataclasses
 import difflib
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
+from pathlib import Path
+
+from flax import nnx
 
 from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.config import Config, Data, check_types
-from sharp_unet_jax.data import pixels
+from sharp_unet_jax.data import pixels, split_file
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage import atomic, lock
+from sharp_unet_jax.sweeps import workdir
+from sharp_unet_jax.training import network
 from sharp_unet_jax.weights import pretrained
 
 Rule = tuple[str, Callable[[float], bool]]  # what a field must be, in words and as a test; NaN passes no test
@@ -25,6 +33,7 @@ def _from(low: float, high: float) -> Rule:
 _SHARE: Rule = "between 0 and 1", lambda value: 0 < value < 1
 _FLOAT32: Rule = "above 0 and at most 1e38", lambda value: 0 < value <= 1e38  # float32 ends at 3.4e38
 _EPOCHS = 1_000_000
+SMALLEST, LARGEST = 16, 16384  # pixels of a side of data.size
 _DIVISIONS = 10_000  # folds x repeats: each holds the indices of all images
 
 RULES: dict[str, Rule] = {
@@ -71,6 +80,8 @@ RULES: dict[str, Rule] = {
 }
 
 CROPS_ALONE = ("scale", "spacing", "crops", "share", "foreground", "validate")  # fields of data that others ignore
+_DATA = [each.name for each in dataclasses.fields(Data)]
+FOLDER_ALONE = tuple(_DATA[_DATA.index("images") :])  # fields of data that only the builder "folder" reads
 
 
 def config(config: Config, devices: int) -> None:
@@ -100,8 +111,10 @@ def config(config: Config, devices: int) -> None:
     _check_recipe(config)
     if config.folds * config.repeats > _DIVISIONS:
         raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
-    if not all(16 <= side <= 16384 for side in config.data.size):
-        raise InputError(f"data.size: height and width must be from 16 to 16384 pixels, got {config.data.size}")
+    if not all(SMALLEST <= side <= LARGEST for side in config.data.size):
+        raise InputError(
+            f"data.size: height and width must be from {SMALLEST} to {LARGEST} pixels, got {config.data.size}"
+        )
     if config.data.fit != "crop":
         for name in CROPS_ALONE:
             if (value := getattr(config.data, name)) != getattr(Data(), name):
@@ -112,12 +125,48 @@ def config(config: Config, devices: int) -> None:
         raise InputError("data.scale: the images' resolution is set by data.spacing already; give one of the two")
     if config.data.window:
         pixels.check_window("data.window", config.data.window)
+    if config.data.builder != "folder":
+        for name in FOLDER_ALONE:
+            if (value := getattr(config.data, name)) != getattr(Data(), name):
+                raise InputError(
+                    f"data.{name}: is for data.builder=folder alone, your own files; got {value} with "
+                    f"data.builder={config.data.builder}"
+                )
+    if config.data.classes:
+        classes(config, [name.partition("=")[0] for name in config.data.classes])
     for name in config.models:
         models.check_size(name, config.data.size, config.skip_kernel, config.skip_padding)
     if config.max_runs is not None and not 1 <= config.max_runs <= 1_000_000:
         raise InputError(f"max_runs: must be from 1 to 1000000, or None; got {config.max_runs}")
     if not 1 <= config.devices_per_run <= devices:
         raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
+
+
+def files(config: Config) -> None:
+    """Refuse a split file or pretrained weights that fit no images; fetch the weights of ImageNet.
+
+    Whether they fit the images too is seen when these are read. Raises InputError for a config that `config` accepts.
+    """
+    if config.split not in ("folds", "authors"):
+        split_file.check(Path(config.split).expanduser(), folds=config.folds, repeats=config.repeats)
+    for name in config.models if config.weights else ():
+        pretrained.check_fits(name, config.weights, functools.partial(_network, config, name))
+
+
+def _network(config: Config, model: str, channels: int) -> models.Segmenter:
+    """Return the shapes of a network for images of so many channels; the number of classes matters to no weights."""
+    return nnx.eval_shape(lambda: network.build(config, model, num_classes=1, channels=channels, rngs=nnx.Rngs(0)))
+
+
+def folder(config: Config, path: Path, shard: tuple[int, int] = (0, 1)) -> None:
+    """Refuse a workdir that cannot be written, holds something else than the config's sweep, or where it runs already.
+
+    Nothing is made there. Raises InputError.
+    """
+    atomic.check_writable(path)
+    workdir.check_folder(path)
+    workdir.check_config(path, config)
+    lock.check(path, shard)
 
 
 def classes(config: Config, names: Sequence[str]) -> None:

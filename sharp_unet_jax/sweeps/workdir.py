@@ -48,6 +48,23 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
     """Refuse a workdir that holds another sweep. Raises InputError, which names the difference."""
     if not (workdir / CONFIG).exists():
         return
+    check_config(workdir, config)
+    if (workdir / FOLDS).exists():
+        check_folds(workdir, read_folds(workdir), folds_of(config, dataset, splits))
+    for model, digest in read_weights(workdir).items():
+        if weights.get(model, digest) != digest:
+            raise InputError(
+                f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
+            )
+
+
+def check_config(workdir: Path, config: Config) -> None:
+    """Refuse a workdir that holds a sweep of another config, which takes no images to see.
+
+    Raises InputError, which names the difference.
+    """
+    if not (workdir / CONFIG).exists():
+        return
     before = read_config(workdir)
     for field, old, new in differences(before, config):
         why = f", and with schedule={config.schedule} every epoch depends on it" if field == "epochs" else ""
@@ -57,15 +74,9 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
         )
     if config.epochs < before.epochs:
         _check_fewer_epochs(workdir, config.epochs)
-    if (workdir / FOLDS).exists():
-        check_folds(workdir, read_folds(workdir), folds_of(config, dataset, splits))
-    elif any(workdir.glob("runs/*/*/re*")):  # record.json or resume: no other file tells which images they are of
+    # Beside record.json or resume, no other file tells which images they are of.
+    if not (workdir / FOLDS).exists() and any(workdir.glob("runs/*/*/re*")):
         raise InputError(f"{workdir} has lost its {FOLDS}: {FROM_A_COPY}")
-    for model, digest in read_weights(workdir).items():
-        if weights.get(model, digest) != digest:
-            raise InputError(
-                f"{workdir} holds a sweep whose {model} started from other weights: name another --workdir"
-            )
 
 
 def _check_fewer_epochs(workdir: Path, epochs: int) -> None:

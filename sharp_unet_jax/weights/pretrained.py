@@ -1,6 +1,7 @@
 """Networks that start from pretrained weights: from ImageNet, from a public file, or from a run of this project."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,24 @@ def check(name: str, source: str) -> None:
         raise InputError(f"weights: there are no ImageNet weights for {name}; train it from scratch, in another sweep")
 
 
+def check_fits(name: str, source: str, network_of: Callable[[int], Segmenter]) -> None:
+    """Refuse weights that `for_model` would refuse whatever the images are; fetch those of ImageNet.
+
+    Args:
+        name: a key of `models.MODELS`.
+        source: as for `load`.
+        network_of: the network, or its shapes, for images of so many channels.
+
+    Raises:
+        InputError: as `load`.
+    """
+    check(name, source)
+    path, found = _found(source, network_of(3), models.MODELS[name].hub)
+    shapes = _shapes(network_of(len(found["mean"])))  # the channels of the weights themselves
+    for variable, value in found.items():
+        _fitted(value, shapes, variable, path)
+
+
 def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:
     """Load weights for `network`.
 
@@ -76,20 +95,30 @@ def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:
     Raises:
         InputError: for weights that cannot be read or do not fit; it names the first entry at fault.
     """
-    path = hf_hub.fetch(hub) if source == "imagenet" else Path(source).expanduser()
+    path, found = _found(source, network, hub)
     variables = dict(nnx.to_flat_state(nnx.state(network)))
     names = {key: ".".join(map(str, key)) for key in variables}
-    shapes = {names[key]: variable.shape for key, variable in variables.items()}
-    if path.is_dir():
-        found = runs.read(path, network.decoder.heads, shapes)
-    else:
-        found = encoders.read(path, network.encoder, shapes)
+    shapes = _shapes(network)
     values = {name: _fitted(value, shapes, name, path) for name, value in sorted(found.items())}
     digest = hashlib.sha256()
     for name, value in values.items():
         digest.update(f"{name} {value.shape} ".encode() + value.tobytes())
     state = [(key, variable.replace(values[names[key]])) for key, variable in variables.items() if names[key] in values]
     return Weights(nnx.from_flat_state(state), digest.hexdigest())
+
+
+def _found(source: str, network: Segmenter, hub: str) -> tuple[Path, dict[str, np.ndarray]]:
+    """Return the file or folder that `source` stands for, and its arrays by the network's names."""
+    path = hf_hub.fetch(hub) if source == "imagenet" else Path(source).expanduser()
+    if path.is_dir():
+        return path, runs.read(path, network.decoder.heads, _shapes(network))
+    return path, encoders.read(path, network.encoder, _shapes(network))
+
+
+def _shapes(network: Segmenter) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all variables of a network by name, such as "encoder.conv1.kernel"."""
+    variables = nnx.to_flat_state(nnx.state(network))
+    return {".".join(map(str, key)): variable.shape for key, variable in variables}
 
 
 def _fitted(value: np.ndarray, shapes: dict[str, tuple[int, ...]], name: str, path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -323,8 +324,46 @@ def test_tpu_pods_fill_a_slice_that_restarts_whole():
     assert jobset["failurePolicy"]["maxRestarts"] == 0
 
 
-def test_the_image_copies_folders_that_exist():
-    copied = re.findall(r"^COPY (.+) \S+$", (LAUNCH / "gke/Dockerfile").read_text(), re.MULTILINE)
-    missing = [path for line in copied for path in line.split() if not (LAUNCH.parent / path).exists()]
-    assert copied
-    assert missing == []
+IMAGE = (LAUNCH.parent / "Dockerfile").read_text().replace("\\\n", " ")
+
+
+def test_the_image_copies_what_exists_and_all_that_commands_import():
+    copied = re.findall(r"^COPY (.+) \S+$", IMAGE, re.MULTILINE)
+    paths = [path for line in copied for path in line.split()]
+    assert [path for path in paths if not (LAUNCH.parent / path).exists()] == []
+    assert {"launch", "datasets", "sharp_unet_jax"} <= set(paths)
+    project = tomllib.loads((LAUNCH.parent / "pyproject.toml").read_text())["project"]
+    assert {"pyproject.toml", project["readme"], *project["license-files"]} <= set(paths)  # pip reads them
+
+
+def test_the_image_has_a_python_that_ci_tests():
+    (version,) = re.findall(r"^FROM python:(\d\.\d+)-slim$", IMAGE, re.MULTILINE)
+    (tested,) = re.findall(r"^for version in (.+); do$", (LAUNCH.parent / ".ci/run").read_text(), re.MULTILINE)
+    assert version in tested.split()
+
+
+@pytest.mark.parametrize("extra", ["", "cuda", "tpu"])
+def test_the_image_installs_extras_that_there_are(extra, tmp_path):
+    """The line is run by the shell that Docker takes, with a stand-in for pip."""
+    (tmp_path / "pip").write_text('#!/bin/sh\nfor last; do :; done; printf %s "$last"\n')
+    (tmp_path / "pip").chmod(0o755)
+    (line,) = re.findall(r"^RUN (pip .+)$", IMAGE, re.MULTILINE)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "EXTRA": extra}
+    asked = subprocess.run(["/bin/sh", "-c", line], env=environment, capture_output=True, text=True, check=True).stdout
+    assert asked == f".[export,dicom{f',{extra}' if extra else ''}]"
+    known = tomllib.loads((LAUNCH.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(asked.strip(".[]").split(",")) <= known.keys()
+
+
+def test_the_image_is_of_a_user_who_may_write_its_home_and_where_it_works():
+    (user,) = re.findall(r"^USER (\d+):\d+$", IMAGE, re.MULTILINE)
+    (home,) = re.findall(r"^ENV HOME=(\S+)$", IMAGE, re.MULTILINE)
+    (made,) = re.findall(r"^RUN mkdir --mode=1777 (.+)$", IMAGE, re.MULTILINE)
+    assert int(user) > 0
+    assert made.split() == [home, re.findall(r"^WORKDIR (\S+)$", IMAGE, re.MULTILINE)[-1]]
+
+
+def test_pods_are_root_as_the_folders_of_a_share_may_be():
+    for manifest in sorted((LAUNCH / "gke").glob("*.yaml")):
+        (job,) = yaml.safe_load(manifest.read_text())["spec"]["replicatedJobs"]
+        assert job["template"]["spec"]["template"]["spec"]["securityContext"] == {"runAsUser": 0}

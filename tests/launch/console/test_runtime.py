@@ -43,7 +43,7 @@ def test_without_a_home_that_can_be_written_nothing_is_kept(monkeypatch, updates
         monkeypatch.setattr(type(folder), "mkdir", refuse(PermissionError(13, "Permission denied")))
     if home == "full":
         folder.unlink()
-        monkeypatch.setattr(runtime.tempfile, "TemporaryFile", refuse(OSError(122, "Disk quota exceeded")))
+        monkeypatch.setattr(runtime.atomic.tempfile, "TemporaryFile", refuse(OSError(122, "Disk quota exceeded")))
     if home == "none":
         monkeypatch.setattr(type(folder), "home", refuse(RuntimeError("Could not determine home directory.")))
     configured(monkeypatch, "gpu", None)
