@@ -1,4 +1,4 @@
-"""What a config, a workdir and the machine can tell alone is told before any image is read."""
+"""Faults that a config, a workdir and the machine tell alone are told before any image is read."""
 
 import dataclasses
 import os

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -154,14 +153,12 @@ def test_the_page_says_whether_disagreement_tells_bad_masks(finished, tmp_path, 
     evaluate.run([f"--run={finished}", models, *arguments(folder, output=tmp_path / "e")], console)
     facts = json.loads((tmp_path / "e/scores.json").read_text())
     assert facts["what"]["predicted by"] == "the mean probability of 2 runs of unet and 2 of sharp_unet"
-    beside = evaluate._default(
-        argparse.Namespace(run=finished, model="unet, sharp_unet"), [None], SimpleNamespace(name="many")
-    )
+    beside = evaluate._default(argparse.Namespace(run=finished, model="unet, sharp_unet"), [None], "many")
     assert beside == finished / "evaluation-many-unet-sharp_unet"
     (tmp_path / "config.json").touch()  # of a shared model: there is no folds.json
     for shared in (tmp_path, "hf://owner/name"):
         given = argparse.Namespace(run=shared, model="")
-        assert evaluate._default(given, [None], SimpleNamespace(name="many")) == Path("evaluation-many")
+        assert evaluate._default(given, [None], "many") == Path("evaluation-many")
     assert predict.run([f"--run={finished}", models, str(folder / "images"), str(tmp_path / "p")], console) == 0
     areas = pd.read_csv(tmp_path / "p/areas.csv").set_index("input")["disagreement"]
     found = rows(tmp_path / "e").xs("square", level="class")

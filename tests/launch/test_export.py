@@ -53,7 +53,7 @@ def test_the_rule_of_choice_json_is_said_and_plain_leaves_it_out(done, tmp_path)
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_converted(done, tmp_path, monkeypatch):
     monkeypatch.setattr("sharp_unet_jax.inference.export.to_onnx", lambda runs: pytest.fail("converted"))
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(InputError, match="file: is a file, not a folder: nothing can be written there"):
         command(f"--run={done / RUN}", "--format=onnx", f"--output={tmp_path / 'file' / 'model'}")
     with pytest.raises(InputError, match="is a folder"):
         command(f"--run={done / RUN}", "--format=onnx", f"--output={tmp_path}")

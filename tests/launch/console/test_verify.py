@@ -68,7 +68,7 @@ def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
     monkeypatch.setattr(verify.workdir, "read_config", lambda _: Config(folds=2))
     monkeypatch.setattr(verify.description, "read", lambda _: None)
     monkeypatch.setattr(verify, "read_record", lambda *_: record)
-    monkeypatch.setattr(verify.loading, "load", lambda path, *, plain: None)
+    monkeypatch.setattr(verify.loading, "load_run", lambda path, *, plain: None)
     for digest, code, words in (("a", 0, "have the same bits"), ("b", 1, "DIFFER")):
         events = [Started(run, 1, 1, 8), Ended(run, record | {"weights_sha256": digest})]
         monkeypatch.setattr(verify.sweep, "train", lambda *_, events=events, **__: (event for event in events))
