@@ -1,9 +1,9 @@
 """The tables of scores in README.md, computed from the packed sweeps beside it.
 
 `python docs/tables.py` writes them between two lines: `<!-- KIND FOLDER ... -->` and `<!-- end -->`. KIND is `runs`,
-`twins`, `times`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed sweep or a pattern
-such as `isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure that they do not
-hold.
+`twins`, `settings`, `times`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed sweep
+or a pattern such as `isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure that
+they do not hold.
 """
 
 import json
@@ -16,6 +16,7 @@ import pandas as pd
 
 from sharp_unet_jax.report.cost import duration
 from sharp_unet_jax.report.published import PREPARED
+from sharp_unet_jax.report.statistics import corrected_t
 from sharp_unet_jax.storage import layout
 
 RESULTS = Path(__file__).parent
@@ -84,6 +85,35 @@ def twins(*patterns: str) -> pd.DataFrame:
                         "paper": _cited_difference(own.iloc[0], plain.iloc[0]),
                     }
                 )
+    return pd.DataFrame(rows)
+
+
+def settings(*patterns: str) -> pd.DataFrame:
+    """Return a row a sweep of one model: the settings in which it differs from the first sweep, and what they gave.
+
+    Differences are over the same folds, with the corrected 95 % interval. Raises ValueError for several models.
+    """
+    rows: list[dict[str, str]] = []
+    first: pd.DataFrame | None = None
+    for sweep in _sweeps(patterns):
+        if sweep.runs["model"].nunique() > 1:
+            raise ValueError(f"{', '.join(sweep.runs['model'].unique())}: settings are compared for one model")
+        first = sweep.runs if first is None else first
+        before, after = first["config"].iloc[0], sweep.runs["config"].iloc[0]
+        changed = [f"`{name}={value}`" for name, value in after.items() if value != before.get(name)]
+        pairs = sweep.runs.merge(first, on=CELL, validate="one_to_one")
+        points = 100 * (pairs["jaccard_x"] - pairs["jaccard_y"])
+        mean = corrected_t(points, 1 / (after["folds"] - 1))
+        rows.append(
+            {
+                "settings": ", ".join(changed) or "defaults",
+                "runs": str(len(sweep.runs)),
+                "epochs": " to ".join(map(str, sorted({sweep.runs["epochs"].min(), sweep.runs["epochs"].max()}))),
+                "Jaccard (%)": _cell(sweep.runs["jaccard"]),
+                "minus defaults": f"{mean.mean:+.2f} ({mean.low:.2f} to {mean.high:.2f})" if changed else "",
+                "higher in": f"{(points > 0).sum()} of {len(points)}" if changed else "",
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -4,7 +4,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.stats
 
 from results import scores
 
@@ -87,6 +89,22 @@ def test_twins_are_paired_by_fold(packed):
     (row,) = scores.twins("cvc").to_dict("records")
     assert row["minus plain, points of Jaccard"] == "+7.00 ± 4.24"
     assert (row["higher in"], row["paper"]) == ("2 of 2", "+5.87")
+
+
+def test_settings_are_named_and_compared_on_the_same_folds(packed):
+    config = {"folds": 5, "clip": 0.0, "optimizer": "adam"}
+    packed("a", [record("sharp", fold, 0.6 + fold / 10, config=config) for fold in range(4)])
+    clipped = [record("sharp", fold, 0.61 + fold * 0.12, config=config | {"clip": 1.0}) for fold in range(3)]
+    packed("b", clipped)
+    defaults, row = scores.settings("a", "b").to_dict("records")
+    assert list(defaults.values()) == ["defaults", "4", "40", "75.00 ± 12.91", "", ""]
+    points = 1, 3, 5
+    half = scipy.stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 1 / 4) * np.var(points, ddof=1))
+    assert row["settings"] == "`clip=1.0`"
+    assert (row["minus defaults"], row["higher in"]) == (f"+3.00 ({3 - half:.2f} to {3 + half:.2f})", "3 of 3")
+    packed("c", [record("sharp", 0, 0.6, config=config), record("plain", 0, 0.6, config=config)])
+    with pytest.raises(ValueError, match="sharp_unet, unet: settings are compared for one model"):
+        scores.settings("a", "c")
 
 
 def test_protocols_side_by_side(packed):

@@ -16,6 +16,8 @@ from sharp_unet_jax.sweeps.events import EpochEnded, Started
 
 WIDE = 120  # columns from which on all metrics are shown
 LONG = 1.0  # seconds of compiling that count: small programs compile all the time
+# Seconds that a program took to compile; and those that were saved, as it was kept by an earlier command.
+COMPILED = ("/jax/core/compile/backend_compile_duration", "/jax/compilation_cache/compile_time_saved_sec")
 _compiled = [0.0]  # time.monotonic() of the last program that took LONG to compile
 
 
@@ -30,10 +32,10 @@ class Training(NamedTuple):
 
 @functools.cache
 def watch_compiling() -> None:
-    """Note from now on when a program has been compiled: JAX says so to listeners."""
+    """Note from now on when a program has been compiled, or read instead: JAX says so to listeners."""
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:
-        if event == "/jax/core/compile/backend_compile_duration" and duration_secs >= LONG:
+        if event in COMPILED and duration_secs >= LONG:
             _compiled[0] = time.monotonic()
 
     jax.monitoring.register_event_duration_secs_listener(listen)

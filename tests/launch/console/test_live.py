@@ -3,6 +3,7 @@
 import io
 import time
 
+import jax.monitoring
 import pytest
 from rich.console import Console
 
@@ -28,6 +29,7 @@ def shown(*on, width=80, groups=1, done=1):
 
 
 def test_a_run_that_has_not_compiled_says_so_until_it_has(monkeypatch):
+    monkeypatch.setattr(live, "_compiled", [0.0])  # other tests compile
     one = live.Training(STARTED, time.monotonic() - 5)
     head, bar, sweep = shown(one)
     assert head == "run 2 of 4: sharp_attention_unet/repeat0-fold1"
@@ -36,6 +38,19 @@ def test_a_run_that_has_not_compiled_says_so_until_it_has(monkeypatch):
     assert sweep == "sweep: 1 of 4 runs done, 1:00 so far"
     monkeypatch.setattr(live, "_compiled", [time.monotonic()])
     assert shown(one)[1].rstrip().endswith("first epoch")
+
+
+def test_a_program_that_was_compiled_or_kept_ends_compiling(monkeypatch):
+    monkeypatch.setattr(live, "_compiled", [0.0])
+    live.watch_compiling()
+    for event, seconds, counts in (
+        ("/jax/core/compile/backend_compile_duration", 0.1, False),  # a small program
+        ("/jax/core/compile/backend_compile_duration", 9.0, True),
+        ("/jax/compilation_cache/compile_time_saved_sec", 9.0, True),  # read from the folder of compiled programs
+    ):
+        live._compiled[0] = 0.0
+        jax.monitoring.record_event_duration_secs(event, seconds)
+        assert (live._compiled[0] > 0) == counts
 
 
 def test_a_resumed_run_shows_the_epoch_that_it_goes_on_with(monkeypatch):
