@@ -1,10 +1,13 @@
 """Settings by which files would pair that do not pair by their names alone."""
 
+import glob
 import itertools
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from datasets.errors import DataError
@@ -20,11 +23,15 @@ class UnpairedError(DataError):
 
     def __init__(self, message: str, settings: dict[str, Any], matched: Match):
         """Add to the message the `settings` by which the files pair as `matched`."""
-        values = {name: value if isinstance(value, str) else ",".join(value) for name, value in settings.items()}
-        fields = " ".join(f"--config.data.{name}={value}" for name, value in values.items())
+        fields = shlex.join(f"--config.data.{name}={text_of(value)}" for name, value in settings.items())
         number = f"all {matched.pairs}" if matched.whole else f"{matched.pairs} of {len(matched.image_of)} images"
         super().__init__(f"{message}; or give {fields}, which pairs {number}")
         self.settings = settings
+
+
+def text_of(value: str | Path | Sequence[str]) -> str:
+    """Return a setting as the command line has it."""
+    return str(value) if isinstance(value, str | Path) else ",".join(value)
 
 
 def of_two(message: str, images: Sequence[Named], masks: Sequence[Named], given: Settings) -> DataError:
@@ -49,7 +56,11 @@ def of_one(message: str, both: Sequence[Named], given: Settings) -> DataError:
         setting = replace(given, mask_suffix=end)
         matched = match(*split(both, setting), setting)
         if number > 1 and matched.pairs * 2 > len(matched.image_of) and not (matched.faults or matched.alone[1]):
-            return UnpairedError(message, {"mask_suffix": end}, matched)
+            narrower = {} if matched.whole else _patterns(both, matched)
+            if narrower:  # the other files are no images
+                images, masks = (_fitting(both, narrower[name]) for name in ("images", "masks"))
+                matched = match(images, masks, setting)
+            return UnpairedError(message, {**narrower, "mask_suffix": end}, matched)
     images = [one for one in both if not ENDING.search(plain(one.stem))]
     masks = [one for one in both if ENDING.search(plain(one.stem))]
     if min(len(images), len(masks)) > 1 and (found := _pattern(images, masks, given)):
@@ -57,6 +68,41 @@ def of_one(message: str, both: Sequence[Named], given: Settings) -> DataError:
         if (matched := match(*split(both, setting), setting)).whole:
             return UnpairedError(message, found, matched)
     return DataError(message)
+
+
+def _fitting(several: Sequence[Named], pattern: Path) -> list[Named]:
+    """Return the files whose paths fit a pattern, level by level."""
+    depth = len(pattern.parts)
+    return [one for one in several if len(one.files[0].parts) == depth and one.files[0].match(str(pattern))]
+
+
+def _patterns(both: Sequence[Named], matched: Match) -> dict[str, Path]:
+    """Return patterns of images and of masks that hold the pairs of a match and nothing else; {} if there are none.
+
+    They tell files by the folders that they lie in, as in PH2, where other masks lie beside those of the lesions.
+    """
+    keys = matched.image_of.keys() & matched.masks_of.keys()
+    paired = {
+        "images": [matched.image_of[key] for key in keys],
+        "masks": [mask for key in keys for mask in matched.masks_of[key]],
+    }
+    found = {}
+    for name, own in paired.items():
+        folders = [one.files[0].parent.parts for one in own]
+        if len({len(parts) for parts in folders}) > 1:
+            return {}
+        levels = map(_level, zip(*folders, strict=True))
+        found[name] = Path(*levels, f"*{_level([one.files[0].suffix for one in own])}".replace("**", "*"))
+        if len(_fitting(both, found[name])) != len(own):
+            return {}
+    return found
+
+
+def _level(names: Sequence[str]) -> str:
+    """Return a pattern of all names: the one that they are, or what they end with but for digits."""
+    if len(set(names)) == 1:
+        return glob.escape(names[0])
+    return "*" + glob.escape(re.sub(r"^\d+", "", _beginning([name[::-1] for name in names])[::-1]))
 
 
 def _pattern(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pandas as pd
 
-from datasets.folder import labels
+from datasets.folder import labels, proposal
 from launch.console import config as configs
 from launch.preview import training_size
 from launch.preview.source import Source
@@ -66,7 +66,7 @@ def _reading(source: Source) -> list[Advice]:
         "labels": "reads each numbered object as foreground",
         "ignore": "neither trains on nor scores pixels of this value, if they are not annotated",
     }
-    text = {name: value if isinstance(value, str) else ",".join(value) for name, value in source.proposed.items()}
+    text = {name: proposal.text_of(value) for name, value in source.proposed.items()}
     return [
         Advice(f"data.{name}", value, reasons.get(name, "pairs images and masks by their names"))
         for name, value in text.items()

@@ -159,7 +159,7 @@ def trained(graph, state, images, weight):
 
 
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("name", ["attention_unet", "sharp_attention_unet"])
+@pytest.mark.parametrize("name", [pytest.param("attention_unet", marks=pytest.mark.slow), "sharp_attention_unet"])
 def test_logits_and_new_statistics_equal_those_of_keras(name):
     model, reference = shuffled(name), keras_attention_unet("sharp" in name)
     copy_weights(model, reference)

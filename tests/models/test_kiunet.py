@@ -210,7 +210,8 @@ def test_padding_changes_neither_the_loss_nor_the_statistics():
 
 
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("remat", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [False, True])
 def test_it_learns_and_lowers_for_every_platform(remat, dataset):
     program = make(dataclasses.replace(CONFIG, remat=remat), "sharp_kiunet", dataset)
     index, weight = (array[0] for array in train.batches(ALL[:4], 4, 4))
@@ -232,6 +233,7 @@ def test_onnx():
     check_onnx([fresh_run("sharp_kiunet", num_classes=2)], (31, 17))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("narrow")
 def test_gradcam_has_a_map_at_each_skip_of_either_branch():
     run, image = fresh_run("sharp_kiunet"), RNG.integers(0, 256, (17, 33, 3), np.uint8)

@@ -142,7 +142,7 @@ def copy_weights(model, made) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), *NAMES[1:]])
 def test_logits_equal_those_of_keras_in_prediction_and_in_training(name):
     model, (reference, made) = shuffled(name), keras_multiresunet(sharp="sharp" in name)
     copy_weights(model, made)
@@ -173,6 +173,7 @@ def test_kernels_are_glorot_uniform():
         assert float(jnp.abs(layer.kernel[...]).max()) == pytest.approx(np.sqrt(6 / fans), rel=1e-2)
 
 
+@pytest.mark.slow
 def test_normalised_logits_train_from_a_run_with_other_classes(tmp_path, monkeypatch):
     """The head's batch normalisation has a channel a class: all of the head is fresh, and no other layer."""
     shrink(monkeypatch, (6, 9))

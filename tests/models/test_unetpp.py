@@ -126,7 +126,7 @@ def by_name(model) -> dict:
     return found | {f"head_{j}": head for j, head in enumerate(decoder.classifiers, first)}
 
 
-@pytest.mark.parametrize("name", ["unetpp", "sharp_unetpp", "sharp_unetpp_deep"])
+@pytest.mark.parametrize("name", [pytest.param("unetpp", marks=pytest.mark.slow), "sharp_unetpp", "sharp_unetpp_deep"])
 def test_logits_equal_those_of_keras(name):
     model = built(name)
     reference, ours = (

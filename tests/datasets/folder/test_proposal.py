@@ -1,12 +1,14 @@
 """Settings that are proposed where names do not pair; each of them pairs all files."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from datasets.files import DataError
-from datasets.folder import pairs
+from datasets.folder import check, pairs
+from datasets.folder.proposal import UnpairedError
 from datasets.folder.settings import settings
 from launch.console import config as configs
 from sharp_unet_jax.config import Config, Data
@@ -56,6 +58,22 @@ def test_what_is_proposed_pairs_all(expected: str, tmp_path: Path) -> None:
 def test_a_few_files_that_stay_alone_hide_no_pattern(names: tuple[str, ...], proposed: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"; or give {proposed}$"):
         pairs.pairs(settings(images=touch(tmp_path, *names)))
+
+
+def test_files_of_other_folders_are_left_out_by_patterns(tmp_path: Path) -> None:
+    """PH2: the regions of interest that lie beside a lesion's mask are neither image nor mask."""
+    for name in ("IMD002", "IMD003", "IMD010"):
+        folder = f"images/{name}/{name}"
+        touch(tmp_path, f"{folder}_Dermoscopic_Image/{name}.bmp", f"{folder}_lesion/{name}_lesion.bmp")
+    touch(tmp_path, "images/IMD003/IMD003_roi/IMD003_R1_Label3.bmp", "images/IMD003/IMD003_roi/IMD003_R2_Label2.bmp")
+    with pytest.raises(UnpairedError, match=r"which pairs all 3$") as error:
+        pairs.pairs(settings(images=tmp_path))
+    found = error.value.settings
+    assert found["images"] == tmp_path / "images/*/*_Dermoscopic_Image/*.bmp"
+    assert found["masks"] == tmp_path / "images/*/*_lesion/*.bmp"
+    assert shlex.quote(f"--config.data.images={found['images']}") in str(error.value)
+    assert len(pairs.pairs(settings(**found))) == 3
+    assert check.check(settings(images=tmp_path)).suits == found
 
 
 @pytest.mark.parametrize(
