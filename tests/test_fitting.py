@@ -136,6 +136,7 @@ def test_images_of_any_size_grey_and_of_other_numbers():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_crops_of_images_of_any_size(tmp_path):
     """Fractions and 8 bits give one run, which predicts whole images as it was scored."""
     data = crop_runs.examples(10, classes=3, channels=1)
@@ -174,6 +175,7 @@ def test_scores_of_resized_images_at_their_own_resolution(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [5, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_images_of_any_number_of_channels_with_a_window_each(channels, tmp_path):
     eight_bits = squares(channels=channels).images
     scale, offset = 2.0 ** np.arange(channels), 100.0 * np.arange(channels)

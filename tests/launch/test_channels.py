@@ -55,6 +55,7 @@ def check_masks(run: Path, output: Path, channels: int, suffix: str = ".png") ->
         assert np.asarray(Image.open(output / f"overlays/{name}{suffix}")).shape == (32, 32, 3)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_tifs_predicts_a_mask_an_image(tmp_path):
     images, run = tmp_path / "mine/images", tmp_path / "w"
     images.mkdir(parents=True)

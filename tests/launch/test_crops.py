@@ -109,6 +109,7 @@ def at_training(example, size):
     return resize(example["image"], example["mask"][..., 0], size, "crop")
 
 
+@pytest.mark.slow
 def test_one_crop_of_a_larger_image_is_explained(sweep, tmp_path, capsys, explained):
     picture, mask = at_training(crop_runs.examples(channels=1)[0], (35, 152))
     loaded, truth = image.load(sweep / RUN, crop_runs.load(sweep), "000")

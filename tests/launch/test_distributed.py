@@ -118,9 +118,8 @@ def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, pr
     assert ["Protocol: paper" in text for text in printed] == [True] + [False] * (processes - 1)  # the table
 
 
-@pytest.mark.parametrize(
-    ("processes", "devices", "per_run"), [(2, 2, 4), pytest.param(4, 1, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "devices", "per_run"), [(2, 2, 4), (4, 1, 2)])
 def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processes, devices, per_run):
     finish(by_flags(processes, tmp_path / "w", f"--config.devices_per_run={per_run}", devices=devices))
     ours, theirs = (pd.read_csv(folder / "scores.csv") for folder in (tmp_path / "w", alone))
@@ -200,6 +199,7 @@ def test_sigterm_to_one_process_stops_all(tmp_path):
     assert len(list((tmp_path / "w").glob("runs/unet/*/resume/*"))) >= 2
 
 
+@pytest.mark.slow
 def test_sigterm_to_a_process_without_work_stops_the_others(tmp_path):
     several = by_flags(2, tmp_path / "w", *LONG, "--config.max_runs=1")
     codes, printed = terminate(several, tmp_path / "w", 20)  # the second has had time to come to its end

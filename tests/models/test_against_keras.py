@@ -63,7 +63,14 @@ def copy_weights(model, reference):
         layer.set_weights([kernel.reshape(layer.kernel.shape), bias])
 
 
-@pytest.mark.parametrize("name", [pytest.param("unet", marks=pytest.mark.slow), "sharp_unet", "wide_sharp_unet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("unet", marks=pytest.mark.slow),
+        "sharp_unet",
+        pytest.param("wide_sharp_unet", marks=pytest.mark.slow),
+    ],
+)
 def test_logits_equal_those_of_keras(name, monkeypatch):
     shrink_models(monkeypatch, WIDTHS)
     wide = models.MODELS["wide_sharp_unet"]._replace(parts=models._unet(WIDE, WIDTHS[:-1]))

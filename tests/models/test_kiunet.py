@@ -145,6 +145,7 @@ def keras_kiunet(sharp):
 
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", [pytest.param("kiunet", marks=pytest.mark.slow), "sharp_kiunet"])
+@pytest.mark.slow
 def test_logits_and_new_statistics_equal_those_of_keras(name):
     model, reference = shuffled(name), keras_kiunet("sharp" in name)
     modules = {".".join(map(str, path)): module for path, module in nnx.iter_modules(model)}
@@ -196,6 +197,7 @@ def test_twins_share_weights_and_differ_in_four_filters(monkeypatch):
 
 
 @pytest.mark.usefixtures("narrow")
+@pytest.mark.slow
 def test_padding_changes_neither_the_loss_nor_the_statistics():
     graph, state = nnx.split(shuffled("sharp_kiunet"))
     masks = jnp.asarray(RNG.integers(0, 2, (2, *SIZE)), jnp.uint8)
@@ -245,6 +247,7 @@ def test_gradcam_has_a_map_at_each_skip_of_either_branch():
     assert np.isfinite(maps).all()
 
 
+@pytest.mark.slow
 def test_any_size_passes_and_its_memory_is_known():
     model = nnx.eval_shape(lambda: models.build("sharp_kiunet", rngs=nnx.Rngs(0)))
     image = jax.ShapeDtypeStruct((1, 50, 70, 3), jnp.float32)

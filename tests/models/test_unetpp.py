@@ -126,7 +126,9 @@ def by_name(model) -> dict:
     return found | {f"head_{j}": head for j, head in enumerate(decoder.classifiers, first)}
 
 
-@pytest.mark.parametrize("name", [pytest.param("unetpp", marks=pytest.mark.slow), "sharp_unetpp", "sharp_unetpp_deep"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("unetpp", "sharp_unetpp")), "sharp_unetpp_deep"]
+)
 def test_logits_equal_those_of_keras(name):
     model = built(name)
     reference, ours = (
@@ -167,6 +169,7 @@ def test_a_pruned_network_is_smaller_and_gives_its_heads_logits(level):
     assert parameters(small) < before
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_pruned(tmp_path):
     data, settings = squares(), {"epochs": 1, "batch_size": 4, "deep_supervision": (1.0, 2.0, 3.0)}
     run = sharp_unet_jax.fit("unetpp_deep", data.images, data.masks, folder=tmp_path / "w", **settings)

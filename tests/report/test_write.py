@@ -35,6 +35,7 @@ def test_a_sweep_on_the_split_of_the_papers_code(tmp_path):
         assert f"\n{model},5,{mean:.2f},{std:.2f}," in table
 
 
+@pytest.mark.slow
 def test_sweeps_side_by_side_leave_their_files(tmp_path):
     """Two protocols on one data set, and four classes whose predictions were not kept."""
     whole.sweep(tmp_path / "paper", repeats=1)
@@ -60,6 +61,7 @@ def test_sweeps_side_by_side_leave_their_files(tmp_path):
         assert (f"figures/examples-sharp_unet-{file}.png" in names) == ("grouped" not in name)
 
 
+@pytest.mark.slow
 def test_labels_that_are_alike_but_for_signs_have_files_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.b", "a_b"):
@@ -68,6 +70,7 @@ def test_labels_that_are_alike_but_for_signs_have_files_of_their_own(tmp_path, m
     assert len([name for name in names if name.startswith("tables/rescored-") and name.endswith(".csv")]) == 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_report_left_is_cleared(tmp_path):
     whole.sweep(tmp_path, repeats=1)
     names = ("report.html", "tables/table1.csv", "figures/scores.png")
@@ -91,6 +94,7 @@ def test_packed_results_give_the_same_report_but_for_pictures(tmp_path):
     assert "packed results hold neither images nor predictions" in page
 
 
+@pytest.mark.slow
 def test_packed_results_without_scores_of_images_have_a_report_that_says_so(tmp_path):
     whole.sweep(tmp_path / "w", repeats=1)
     packed = sweep_writer.pack(tmp_path / "w", tmp_path / "packed")

@@ -93,6 +93,7 @@ def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards
     assert json.loads((tmp_path / "all" / "environment.json").read_text()) == merged
 
 
+@pytest.mark.slow
 def test_runs_on_crops_are_merged_and_packed(tmp_path, monkeypatch):
     """Their images and predictions have sizes of their own."""
     monkeypatch.setattr(figures, "DPI", 30)

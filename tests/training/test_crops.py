@@ -230,6 +230,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(tiny_models, validate,
 
 
 @pytest.mark.parametrize("augment", [pytest.param(Augment(), marks=pytest.mark.slow), AUGMENT])
+@pytest.mark.slow
 def test_crops_that_are_read_from_the_disk_give_the_bits_of_those_on_the_device(tiny_models, augment):
     dataset, config = uneven(), changed(augment)
     resident = make(config, "sharp_unet", dataset)

@@ -104,6 +104,7 @@ def test_an_epoch_in_one_call_is_the_same_as_step_by_step(normed, dataset, devic
             assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_epoch_in_one_call_keeps_weights_in_bfloat16_beside_the_parameters(normed, dataset):
     """Every step casts them again, except those of batch normalisation. The gradients are the same."""
     config = dataclasses.replace(CONFIG, precision="bfloat16")

@@ -162,6 +162,7 @@ def test_a_frozen_encoder_stays_as_it_is_and_then_takes_a_first_step_of_full_siz
 
 
 @pytest.mark.parametrize("model", ["sharp_unet", pytest.param("sharp_unet_resnet18", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_rematerialisation_changes_nothing_but_memory(tiny_models, model):
     dataset = squares(4, (32, 64))
     results, memory = [], []
