@@ -60,9 +60,8 @@ def run(arguments: Sequence[str]) -> None:
     runtime.configure()
     models = loading.names(known.model)
     folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]
-    members = [
-        loading.load_run(folder, plain=True) for folder in folders
-    ]  # gradients are of pixels as the network decides
+    # Gradients are of pixels as the network decides, before any rule of masks.
+    members = [loading.load_run(folder, plain=True) for folder in folders]
     _check_alike(members)
     label = _label(members[0].classes, known.label)
     picture, mask = image.load(folders[0], members[0], known.image)

@@ -88,11 +88,10 @@ def _patterns(both: Sequence[Named], matched: Match) -> dict[str, Path]:
     }
     found = {}
     for name, own in paired.items():
-        folders = [one.files[0].parent.parts for one in own]
-        if len({len(parts) for parts in folders}) > 1:
+        paths = [one.files[0].parts for one in own]
+        if len({len(parts) for parts in paths}) > 1:
             return {}
-        levels = map(_level, zip(*folders, strict=True))
-        found[name] = Path(*levels, f"*{_level([one.files[0].suffix for one in own])}".replace("**", "*"))
+        found[name] = Path(*map(_level, zip(*paths, strict=True)))
         if len(_fitting(both, found[name])) != len(own):
             return {}
     return found

@@ -70,7 +70,7 @@ def test_files_of_other_folders_are_left_out_by_patterns(tmp_path: Path) -> None
         pairs.pairs(settings(images=tmp_path))
     found = error.value.settings
     assert found["images"] == tmp_path / "images/*/*_Dermoscopic_Image/*.bmp"
-    assert found["masks"] == tmp_path / "images/*/*_lesion/*.bmp"
+    assert found["masks"] == tmp_path / "images/*/*_lesion/*_lesion.bmp"
     assert shlex.quote(f"--config.data.images={found['images']}") in str(error.value)
     assert len(pairs.pairs(settings(**found))) == 3
     assert check.check(settings(images=tmp_path)).suits == found
