@@ -83,7 +83,8 @@ def write(folder: Path, runs: Sequence[Trained], card: str) -> None:
         },
     )
     tensors = {_name(run.name, key): array for run in runs for key, array in stored.named(run.weights).items()}
-    safetensors.numpy.save_file(tensors, folder / WEIGHTS)
+    # `save_file` would make a file that its owner alone may read, on a shared drive.
+    (folder / WEIGHTS).write_bytes(safetensors.numpy.save(tensors))
     write_text(folder / CARD, card)
 
 

@@ -55,6 +55,10 @@ def test_a_shared_model_is_that_of_the_workdir(sweep, folder):
         )
 
 
+def test_who_may_read_one_file_may_read_all(folder):
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
 def test_one_run_comes_back_as_one_run_with_its_window(sweep, tmp_path):
     run = loading.load_run(sweep / "runs/unet/repeat0-fold1", plain=True)
     run = dataclasses.replace(run, window=(-512.0, 512.0), clipped=(0.1, 0.2))
