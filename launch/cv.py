@@ -119,7 +119,7 @@ def _train(
     events = sweep.train(config, data, folder, devices, shard=command.shard, stop=stop)
     with contextlib.closing(events):  # which releases the workdir's lock
         followed = tracking.follow(events, command.track, config, data, folder) if command.track else events
-        records = progress.show(followed, console, config.epochs, groups)
+        records = progress.show(followed, console, config.epochs, groups, networks=len(config.models))
     failed = [record["run"] for record in records if record["status"] == "failed"]
     if failed:
         console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")

@@ -108,7 +108,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     for note, names in noted.items():
         console.print(_shown(f"note: {first_few(names)}: {note}"))
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
-    outside: list[str] = []  # of the range of the training
+    outside, empty = list[str](), list[str]()  # of the range of the training; with nothing but background
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
     try:
         with contextlib.closing(outcomes):
@@ -118,6 +118,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
                 else:
                     written[one] = outcome.pictures
                     unspaced += [] if outcome.spaced else [one.where]
+                    empty += [one.where] if outcome.empty else []
                     if outcome.note:
                         outside.append(one.where)
                         console.print(_shown(f"note: {one.where}: {outcome.note}"))
@@ -140,6 +141,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
                     "their masks before you use them"
                 )
             )
+        if empty:
+            which = f"all {len(written)} inputs" if len(empty) == len(written) else first_few(empty)
+            console.print(_shown(f"note: nothing but background was found in {which}"))
         for line in failed:
             console.print(f"failed: {_shown(line)}")
     return 1 if failed else 0

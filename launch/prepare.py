@@ -72,6 +72,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
     command = shlex.join(["python", "-m", "launch.cv", f"--config={known.config}", *fields])
     time = ""
     if folds:
+        console.print("timing a few steps of training; the networks are compiled for it")
         time = hours.text(better, found, training_size.sizes(better.data, found, profile), [device, *others])
     whole = findings.text(found, profile, faults, notes, changes)
     atomic.write_text(

@@ -27,7 +27,7 @@ from sharp_unet_jax.report import records
 from sharp_unet_jax.storage.layout import METRICS, RECORD, Run, run_folder
 
 SECONDS = 5  # between two looks
-WIDTH = 14  # of a column of the matrix
+WIDTH = 16  # of a column of the matrix: "epoch 100: 82.4", "82.41 ± 3.01"
 SILENT = 600  # seconds since the last epoch after which a run seems cut off, unless epochs are longer, see `_silence`
 
 
@@ -164,7 +164,7 @@ def _cell(state: State) -> str:
         return "failed" if state.record["status"] == "failed" else "none" if score is None else f"{100 * score:.2f}"
     if not state.epochs:
         return "·"
-    return f"epoch {state.epochs}" + ("" if state.jaccard is None else f": {100 * state.jaccard:.0f}")
+    return f"epoch {state.epochs}" + ("" if state.jaccard is None else f": {100 * state.jaccard:.1f}")
 
 
 def run(arguments: Sequence[str], console: Console) -> int:

@@ -85,7 +85,10 @@ class Config:
 
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
-    models: tuple[str, ...] = ("unet", "sharp_unet")  # names in sharp_unet_jax.models
+    models: tuple[str, ...] = (
+        "unet",
+        "sharp_unet",
+    )  # names; --help-config=models lists them, docs/models.md tells more
     skip_kernel: str = "laplacian"  # kernel of the sharp models, a name in ops.KERNELS
     skip_padding: Literal["zero", "reflect"] = "zero"
 

@@ -41,6 +41,13 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs():
+    """Forget the compiled programs of a file after it: a worker would hold 5 GB of them at the end."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets beside the project; tests that need it are skipped where it is absent."""

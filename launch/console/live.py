@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sharp_unet_jax import metrics
 from sharp_unet_jax.sweeps.events import EpochEnded, Started
+from sharp_unet_jax.training.train import Epoch
 
 WIDE = 120  # columns from which on all metrics are shown
 LONG = 1.0  # seconds of compiling that count: small programs compile all the time
@@ -41,7 +42,16 @@ def watch_compiling() -> None:
     jax.monitoring.register_event_duration_secs_listener(listen)
 
 
-def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int, began: float, width: int) -> Group:
+def view(
+    on: Iterable[Training],
+    done: int,
+    total: int,
+    epochs: int,
+    groups: int,
+    compiling: float,
+    began: float,
+    width: int,
+) -> Group:
     """Return what the terminal shows now.
 
     Args:
@@ -50,6 +60,7 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
         total: number of runs; 0 before one has begun.
         epochs: the most that a run may take. Runs may stop early, so times left are upper bounds.
         groups: device groups, each of which trains a run at a time.
+        compiling: seconds that networks may take which have not been compiled.
         began: time.monotonic() of the sweep's start.
         width: columns of the terminal.
     """
@@ -61,7 +72,7 @@ def view(on: Iterable[Training], done: int, total: int, epochs: int, groups: int
         waiting = total - max(one.started.number for one in training)
         rounds = epochs * -(-waiting // groups)
         longest = max(epochs - epoch(one) for one in training)
-        left = f", at most {clock(max(timed) * (longest + rounds))} left"
+        left = f", at most {clock(max(timed) * (longest + rounds) + compiling)} left"
     runs = f"{done} of {total} runs done" if total else "about to begin"
     lines.append(Text(f"sweep: {runs}, {clock(time.monotonic() - began)} so far{left}"))
     return Group(*lines)
@@ -76,7 +87,19 @@ def seconds(one: Training) -> float | None:
     """Return the seconds of a run's last epoch; None before an epoch without compiling has ended."""
     if one.last is None or one.last.compiled:
         return None
-    return one.last.epoch.train_seconds + one.last.epoch.eval_seconds
+    return seconds_of(one.last.epoch)
+
+
+def seconds_of(epoch: Epoch) -> float:
+    """Return the seconds that an epoch took."""
+    return epoch.train_seconds + epoch.eval_seconds
+
+
+def seconds_of_compiling(first: EpochEnded | None, second: EpochEnded) -> float:
+    """Return the seconds that a network took to compile, known after its second epoch; else 0."""
+    if first is None or not first.compiled or second.compiled:
+        return 0.0
+    return max(seconds_of(first.epoch) - seconds_of(second.epoch), 0.0)
 
 
 def _run(one: Training, epochs: int, width: int) -> list[RenderableType]:

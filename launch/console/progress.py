@@ -33,7 +33,9 @@ def track(console: Console, what: str) -> Any:
     return follow
 
 
-def show(events: Iterable[Event], console: Console, epochs: int, groups: int) -> list[dict[str, Any]]:
+def show(
+    events: Iterable[Event], console: Console, epochs: int, groups: int, networks: int = 1
+) -> list[dict[str, Any]]:
     """Consume a sweep's events, show the runs that are training, and return the records of those that ended.
 
     Args:
@@ -41,13 +43,18 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
         console: a terminal gets a live display, anything else plain lines.
         epochs: the most that a run may take. Runs may stop early, so the time left is an upper bound.
         groups: device groups, each of which trains a run at a time.
+        networks: of the sweep; each is compiled once.
     """
     records: list[dict[str, Any]] = []
     on: dict[str, Training] = {}
     began, total, shown = time.monotonic(), 0, dict[str, float]()
+    compiled, slowest = set[str](), 0.0  # networks that have begun; the most seconds that one took to compile
+
+    def compiling() -> float:
+        return max(networks - len(compiled), 0) * slowest
 
     def view() -> Group:
-        return live.view(list(on.values()), len(records), total, epochs, groups, began, console.width)
+        return live.view(list(on.values()), len(records), total, epochs, groups, compiling(), began, console.width)
 
     live.watch_compiling()
     with Live(get_renderable=view, console=console, transient=True) if console.is_terminal else nullcontext():
@@ -55,14 +62,16 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
             match event:
                 case Started(run):  # again, if it failed and is trained once more
                     total, now = event.total, time.monotonic()
+                    compiled.add(run.model)
                     on[run.name], shown[run.name] = Training(event, now), now
                     if not console.is_terminal:
                         console.print(f"run {event.number} of {event.total}: {run.name}")
                 case EpochEnded(run):
+                    slowest = max(slowest, live.seconds_of_compiling(on[run.name].last, event))
                     on[run.name] = on[run.name]._replace(last=event, at=time.monotonic())
                     if not console.is_terminal and time.monotonic() - shown[run.name] > PLAIN_SECONDS:
                         shown[run.name] = time.monotonic()
-                        console.print(_line(on[run.name], on.values(), epochs, groups))
+                        console.print(_line(on[run.name], on.values(), epochs, groups, compiling()))
                 case Warned(text):
                     console.print(text)
                 case Ended(run, record):
@@ -71,12 +80,12 @@ def show(events: Iterable[Event], console: Console, epochs: int, groups: int) ->
     return records
 
 
-def _line(one: Training, on: Iterable[Training], epochs: int, groups: int) -> str:
+def _line(one: Training, on: Iterable[Training], epochs: int, groups: int, compiling: float) -> str:
     """Return a run's last epoch as a plain line."""
     assert one.last is not None
     started, epoch, row = one.started, one.last.epoch, one.last.epoch.row
     waiting = started.total - max(each.started.number for each in on)
-    left = (epoch.train_seconds + epoch.eval_seconds) * (epochs - row["epoch"] + epochs * -(-waiting // groups))
+    left = live.seconds_of(epoch) * (epochs - row["epoch"] + epochs * -(-waiting // groups)) + compiling
     which = f"{started.run.name}, " if groups > 1 else ""
     return (
         f"run {started.number} of {started.total}, {which}epoch {row['epoch']:.0f} of at most {epochs}: "

@@ -45,6 +45,10 @@ def describe(name: str, config: Config, width: int) -> str:
         if key in HEADINGS and len(chosen) > 1:
             parts.append(f"{HEADINGS[key]}\n")
         parts.append(_entry(key, known[key].comment, attrgetter(key)(config), width))
+    if len(chosen) == 1 and chosen[0] in ("models", "skip_kernel", "loss"):
+        parts.append(
+            textwrap.fill(", ".join(_names(chosen[0])), width, initial_indent="  ", subsequent_indent="  ") + "\n"
+        )
     return "\n".join(parts)
 
 
@@ -58,6 +62,13 @@ def _entry(key: str, comment: str, value: Any, width: int) -> str:
     indent = " " * 6
     about = [textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent) for text in (comment, takes)]
     return "\n".join([head, *filter(None, about)]) + "\n"
+
+
+def _names(key: str) -> list[str]:
+    """Return the names that a field takes."""
+    from sharp_unet_jax import losses, models, ops  # here, as JAX takes a second and other fields do without
+
+    return list({"models": models.names(), "skip_kernel": ops.KERNELS, "loss": losses.LOSSES}[key])
 
 
 def _words(kind: Any) -> str:

@@ -38,6 +38,7 @@ class Written(NamedTuple):
     pictures: int
     spaced: bool  # False where the file's pixel spacing is impossible, and no mm² are given
     note: str  # how its values lie outside those of the training; "" where they do not
+    empty: bool  # whether nothing but background was found
 
 
 Outcome = tuple[Input, Any]  # Written, or what `write` returned, or an Exception
@@ -228,7 +229,8 @@ def _write(predicted: Predicted, output: Output, classes: Sequence[str]) -> Writ
     areas.append(output, areas.rows(one.name, predicted.labels, classes, stack.area, note, predicted.disagreement))
     mask.parent.mkdir(parents=True, exist_ok=True)
     one.family.write_masks(mask, predicted.labels, stack, classes)
-    return Written(len(predicted.labels), stack.area is None or not math.isnan(stack.area), note)
+    spaced = stack.area is None or not math.isnan(stack.area)
+    return Written(len(predicted.labels), spaced, note, empty=not predicted.labels.any())
 
 
 def _outcome(one: Input, future: Future[Any]) -> Outcome:

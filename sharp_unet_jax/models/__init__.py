@@ -110,8 +110,15 @@ def check(name: str) -> None:
     """Refuse a name that is not in `MODELS`: raise InputError with the nearest known one."""
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1, cutoff=0)
-        known = [*(each for each in MODELS if "+" not in each), "sharp_unet+KERNEL", "sharp_unet+KERNEL+reflect"]
-        raise InputError(f"models: no model {name!r:.200}; did you mean {near[0]!r}? Known: {', '.join(known)}")
+        raise InputError(
+            f"models: no model {name!r:.200}; did you mean {near[0]!r}? All names: python -m launch.cv "
+            "--help-config=models, or sharp_unet_jax.models.MODELS"
+        )
+
+
+def names() -> list[str]:
+    """Return the names in `MODELS`, with one for the variants of a network by kernel and padding."""
+    return [*(each for each in MODELS if "+" not in each), "sharp_unet+KERNEL", "sharp_unet+KERNEL+reflect"]
 
 
 def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding: str) -> None:

@@ -56,7 +56,11 @@ def for_model(name: str, source: str, network: Segmenter) -> Weights:
 def check(name: str, source: str) -> None:
     """Refuse "imagenet" for a network that has no such weights. Raises InputError."""
     if source == "imagenet" and not models.MODELS[name].hub:
-        raise InputError(f"weights: there are no ImageNet weights for {name}; train it from scratch, in another sweep")
+        having = ", ".join(each for each, network in models.MODELS.items() if network.hub)
+        raise InputError(
+            f"weights: there are no ImageNet weights for {name}; train it in a sweep without weights. There are some "
+            f"for {having}"
+        )
 
 
 def check_fits(name: str, source: str, network_of: Callable[[int], Segmenter]) -> None:

@@ -21,8 +21,15 @@ def measured(config, sizes):
 
 
 @pytest.mark.usefixtures("tiny_models")
-@pytest.mark.parametrize("loop", [False, True])  # True on a GPU
-@pytest.mark.parametrize("size", [{"batch_size": 2}, {"batch_size": 1}, {"batch_size": 3, "accumulate": 2}])
+@pytest.mark.parametrize(
+    ("size", "loop"),  # True on a GPU
+    [
+        ({"batch_size": 1}, False),
+        ({"batch_size": 3, "accumulate": 2}, True),
+        pytest.param({"batch_size": 2}, True, marks=pytest.mark.slow),
+        pytest.param({"batch_size": 3, "accumulate": 2}, False, marks=pytest.mark.slow),
+    ],
+)
 def test_steps_are_run_and_timed(monkeypatch, loop, size):
     monkeypatch.setattr(epochs, "build", functools.partial(epochs.build, loop=loop))
     config = Config(data=Data(size=(32, 32)), **size)

@@ -42,7 +42,7 @@ def no_report(monkeypatch):
 
 @pytest.mark.usefixtures("tiny_models")
 @pytest.mark.parametrize(
-    "name", [n if n in ("cvc", "folder", "published/isbi") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+    "name", [n if n in ("folder", "published/isbi") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
 def test_every_shipped_config_runs(name, tmp_path, monkeypatch, console):
     """The shipped config with fewer pixels and runs, on images with the data set's channels and classes."""
@@ -121,6 +121,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, monkeypatch, conso
 
 
 @pytest.mark.usefixtures("tiny_models")
+@pytest.mark.slow
 def test_ctrl_c_is_answered_within_a_second_and_a_second_one_ends_the_command(tmp_path, monkeypatch, console):
     """A training step takes seconds here: a thread that waits for it handles no signal."""
     height, workdir = 2000, tmp_path / "w"

@@ -218,7 +218,8 @@ def test_a_fault_of_one_process_ends_all(tmp_path):
 
 
 @pytest.mark.usefixtures("tiny_models")
-@pytest.mark.parametrize("per_run", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("per_run", [1, 2])
+@pytest.mark.slow
 def test_the_others_end_when_one_is_killed_and_the_sweep_is_resumed(tmp_path, per_run):
     """In a group of their own they miss its heartbeat; in one group with it the sums over devices fail at once."""
     settings = "--config.epochs=6", "--config.models=unet", f"--config.devices_per_run={per_run}"

@@ -42,7 +42,7 @@ def test_the_matrix_shows_what_is_done_what_trains_and_what_waits(half):
     assert re.fullmatch(r"squares, 2 of 4 runs finished, 1 begun, about \d+:\d\d left", " ".join(head[1:]))
     assert names == ["Jaccard", "(%)", "unet", "sharp_unet"]
     assert first[:5] == ["repeat", "0", "fold", "0", f"{100 * record['jaccard']:.2f}"]
-    assert second[4:] == ["epoch", f"{last['epoch']}:", f"{100 * last['validation_jaccard']:.0f}", "·"]
+    assert second[4:] == ["epoch", f"{last['epoch']}:", f"{100 * last['validation_jaccard']:.1f}", "·"]
     assert mean[3] == f"{100 * record['jaccard']:.2f}"
 
 

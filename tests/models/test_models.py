@@ -119,7 +119,10 @@ def test_images_too_small_to_reflect_are_refused_before_training(name, side, ker
 
 
 @pytest.mark.parametrize("name", ["sharp_unet", "sharp_ternausnet16", "sharp_unet_resnet18", "sharp_unet_resnet50"])
-@pytest.mark.parametrize(("height", "width"), [(32, 64), (33, 47), (16, 16), (17, 100), (1, 1)])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(33, 47), (1, 1), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((32, 64), (16, 16), (17, 100)))],
+)
 def test_logits_have_the_images_size(name, height, width):
     model = abstract(name, num_classes=4, in_channels=1)
     logits = jax.eval_shape(lambda m, x: m(x), model, jax.ShapeDtypeStruct((2, height, width, 1), jnp.float32))

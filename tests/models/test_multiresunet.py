@@ -142,7 +142,8 @@ def copy_weights(model, made) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
-@pytest.mark.parametrize("name", [pytest.param(NAMES[0], marks=pytest.mark.slow), *NAMES[1:]])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_logits_equal_those_of_keras_in_prediction_and_in_training(name):
     model, (reference, made) = shuffled(name), keras_multiresunet(sharp="sharp" in name)
     copy_weights(model, made)

@@ -58,7 +58,7 @@ def built(name, **options):
     return nnx.jit(lambda: models.build(name, rngs=nnx.Rngs(7), **options))()
 
 
-@pytest.mark.parametrize("plain", [*PLAIN[:-1], pytest.param(PLAIN[-1], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("plain", ONE)
 def test_twins_start_equal_and_differ_in_the_filter_alone(plain, monkeypatch):
     """Without the filter, the twins' traced programs are the same text."""
     twins = [built(name) for name in (plain, f"sharp_{plain}")]
@@ -107,7 +107,7 @@ def test_skips_get_the_encoders_map_of_their_level(plain):
     assert len(skipped) > 1
 
 
-@pytest.mark.parametrize("size", [(50, 70), (17, 33)])
+@pytest.mark.parametrize("size", [pytest.param((50, 70), marks=pytest.mark.slow), (17, 33)])
 @pytest.mark.parametrize("name", SHARP)
 def test_images_of_any_size_pass(name, size):
     model = built(name, num_classes=2)
@@ -133,10 +133,8 @@ def test_the_decoder_names_the_layers_that_depend_on_the_classes(plain):
     assert len(changed) >= len(heads)
 
 
-@pytest.mark.parametrize(
-    "plain",
-    [pytest.param(name, marks=[] if name == "attention_unet" else pytest.mark.slow) for name in PLAIN],
-)
+@pytest.mark.parametrize("plain", PLAIN)
+@pytest.mark.slow
 def test_padding_changes_neither_loss_nor_statistics_nor_the_step(plain):
     dataset, index = squares(), np.array([3, 5, 7])
     results = []

@@ -153,7 +153,7 @@ def test_logits_equal_those_of_keras(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("level", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_a_pruned_network_is_smaller_and_gives_its_heads_logits(level):
     model, image = built("sharp_unetpp_deep", num_classes=2), images(17, 33)
     before = parameters(model)

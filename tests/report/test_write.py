@@ -21,6 +21,7 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_a_sweep_on_the_split_of_the_papers_code(tmp_path):
     """One fold: five seeds have a spread, and the report says what it is of."""
     sweep = whole.sweep(tmp_path / "w", squares(n=10), split="authors", folds=1, repeats=5)

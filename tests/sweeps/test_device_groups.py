@@ -127,17 +127,23 @@ def test_an_interrupt_waits_for_the_works_and_a_second_one_does_not():
         finished.append(stop.is_set())
         yield "ended"
 
-    def interrupt(*times):
-        for seconds in times:
-            time.sleep(seconds)
+    def interrupt(twice):
+        time.sleep(0.2)  # until the other thread waits
+        os.kill(os.getpid(), signal.SIGINT)
+        stop.wait(10)
+        if twice:
             os.kill(os.getpid(), signal.SIGINT)
+        else:
+            finish.set()
 
-    for interrupts, waited in (((0.1,), True), ((0.1, 0.1), False)):
+    def wait(following, twice):
+        threading.Thread(target=interrupt, args=(twice,)).start()
+        next(following)
+
+    for waited in (True, False):
         stop.clear(), finish.clear(), finished.clear()
         following = device_groups.side_by_side([busy()], stop)
         assert next(following) == "begun"
-        threading.Thread(target=interrupt, args=interrupts).start()
-        threading.Timer(0.6, finish.set).start()
         with pytest.raises(KeyboardInterrupt):
-            next(following)
+            wait(following, twice=not waited)
         assert finished == [True] * waited

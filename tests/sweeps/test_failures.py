@@ -79,6 +79,7 @@ def names(folder):
     return sorted(name for name in found if "checkpoint/" not in name and ".locks/" not in name)
 
 
+@pytest.mark.slow
 def test_the_command_says_in_one_line_that_the_disk_is_full(disk):
     folder, remount = disk
     remount("size=80k")

@@ -62,7 +62,7 @@ def test_older_states_of_a_finished_run_are_deleted(done, dataset):
     assert [path.name for path in resume.iterdir()] == ["2.state"]  # capped by `epochs`, the run may go on
 
 
-@pytest.mark.parametrize("epochs", [1, pytest.param(5, marks=pytest.mark.slow), 6, 8])
+@pytest.mark.parametrize("epochs", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8))])
 def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, dataset, whole, epochs):
     config = dataclasses.replace(SIX, checkpoint_minutes=10.0)  # the states of the stop alone
     before = stopped_after(epochs, tmp_path / "w", dataset, config)

@@ -90,7 +90,7 @@ def on_one_device(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("per_run", [1, pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("per_run", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 def test_groups_of_four_devices_train_runs_side_by_side(tmp_path, on_one_device, dataset, per_run):
     config = dataclasses.replace(FOUR, devices_per_run=per_run)
     events = make(tmp_path / "w", dataset, config, devices=4)

@@ -72,7 +72,8 @@ def test_the_encoder_is_frozen_for_as_many_epochs_as_asked(normed, dataset, monk
 
 
 @pytest.mark.parametrize(
-    ("classes", "channels", "precision"), [(2, 3, "float32"), (3, 1, "float32"), (2, 3, "bfloat16")]
+    ("classes", "channels", "precision"),
+    [pytest.param(2, 3, "float32", marks=pytest.mark.slow), (3, 1, "float32"), (2, 3, "bfloat16")],
 )
 def test_a_network_learns(tiny_models, classes, channels, precision):
     dataset = squares(classes=classes, channels=channels)

@@ -10,6 +10,7 @@ import pytest
 from launch.console import arguments as command_line
 from launch.console import config as configs
 from launch.console import settings_help
+from sharp_unet_jax import losses, models, ops
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 
@@ -79,6 +80,14 @@ def test_help_config_says_what_every_setting_is():
     of_data = settings_help.describe("data", Config(), 80)
     assert "--config.data.fit=stretch" in of_data
     assert "--config.folds" not in of_data
+
+
+@pytest.mark.parametrize(
+    ("field", "names"), [("models", models.MODELS), ("skip_kernel", ops.KERNELS), ("loss", losses.LOSSES)]
+)
+def test_help_for_a_setting_that_takes_names_lists_them(field, names):
+    listed = settings_help.describe(field, Config(), 80).replace(",", " ").split()
+    assert {name for name in names if "+" not in name} <= set(listed)
 
 
 @pytest.mark.parametrize(

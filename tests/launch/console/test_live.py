@@ -22,9 +22,9 @@ def ended(compiled=False):
     return EpochEnded(STARTED.run, train.Epoch(ROW, 8.0, 2.0, None), compiled)
 
 
-def shown(*on, width=80, groups=1, done=1):
+def shown(*on, width=80, groups=1, done=1, compiling=0.0):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    console.print(live.view(on, done, 4, 10, groups, time.monotonic() - 60, width))
+    console.print(live.view(on, done, 4, 10, groups, compiling, time.monotonic() - 60, width))
     return console.file.getvalue().splitlines()
 
 
@@ -67,6 +67,19 @@ def test_an_epoch_predicts_the_time_that_is_left():
     assert bar.rstrip().endswith("5.0 images/s, at most 1:10 left")  # 7 epochs of 10 s
     assert scores == "validation: jaccard 0.5000, loss 0.5000 (training 0.2500)"
     assert sweep == "sweep: 1 of 4 runs done, 1:00 so far, at most 4:30 left"  # 27 epochs
+
+
+def test_networks_that_have_not_been_compiled_count_too():
+    one = live.Training(STARTED, 0, ended(), time.monotonic() - 5)
+    assert shown(one, compiling=30.0)[-1].endswith("at most 5:00 left")  # 27 epochs of 10 s, and compiling
+
+
+def test_what_compiling_took_is_known_after_the_next_epoch():
+    first = ended(compiled=True)
+    first = first._replace(epoch=first.epoch._replace(train_seconds=50.0))
+    assert live.seconds_of_compiling(first, ended()) == 42  # 52 s and 10 s
+    assert live.seconds_of_compiling(ended(), ended()) == live.seconds_of_compiling(None, first) == 0
+    assert live.seconds_of_compiling(first, first) == 0  # an encoder is thawed: another program
 
 
 def test_after_its_last_epoch_a_run_scores_test_images():

@@ -54,6 +54,20 @@ def test_an_epoch_with_compiling_says_so(monkeypatch):
     assert ["with compiling" in line for line in lines] == [True, False]
 
 
+def test_the_time_left_holds_the_compiling_of_networks_to_come(monkeypatch):
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", -1)
+    console = Console(file=io.StringIO(), width=300)
+
+    def events():
+        yield Started(Run(0, 0, "unet"), 1, 3, 10)
+        for epoch in 1, 2:
+            row = {"epoch": epoch, "validation_jaccard": 0.5, "train_loss": 0.1, "validation_loss": 0.2}
+            yield EpochEnded(Run(0, 0, "unet"), train.Epoch(row, 31.0 if epoch == 1 else 1.0, 1.0, None), epoch == 1)
+
+    progress.show(events(), console, 10, 1, networks=3)
+    assert "at most 1:56 left" in console.file.getvalue()  # 28 epochs of 2 s, and two networks of 30 s
+
+
 def test_items_are_passed_on_and_counted_in_plain_lines(monkeypatch):
     monkeypatch.setattr(progress, "PLAIN_SECONDS", -1)
     console = Console(file=io.StringIO(), width=100)

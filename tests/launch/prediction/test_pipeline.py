@@ -147,7 +147,7 @@ def test_masks_are_cleaned_in_threads_and_the_device_does_not_wait(folder, tmp_p
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out", run=run)}
     assert threading.main_thread() not in threads
     assert isinstance(ended.pop("9"), MemoryError)
-    assert set(ended.values()) == {pipeline.Written(1, True, "")}
+    assert {name: outcome.empty for name, outcome in ended.items()} == {f"{n}": n < 4 for n in range(1, 9)}
     sums = [np.asarray(Image.open(tmp_path / f"out/masks/{number}.png")).sum() for number in range(1, 9)]
     assert sums == [0, 0, 0, 4, 5, 6, 7, 8]
 
@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_read_is_an_outcome_in_its_place(folder, tmp_path)
     assert len(ended) == 9
     assert "cannot be read" in str(ended.pop("3"))
     assert "RGB" in str(ended.pop("5"))
-    assert set(ended.values()) == {pipeline.Written(1, True, "")}
+    assert set(ended.values()) == {pipeline.Written(1, True, "", empty=False)}
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (0, 4, 5, 3)])
@@ -173,7 +173,7 @@ def test_a_stack_without_pictures_is_an_outcome_in_its_place(folder, tmp_path, m
     (tmp_path / "out").mkdir()
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert re.fullmatch(rf".*/{name}\.png: holds no pictures, .*; remove or repair it", str(ended.pop(name)))
-    assert set(ended.values()) == {pipeline.Written(1, True, "")}
+    assert set(ended.values()) == {pipeline.Written(1, True, "", empty=False)}
     assert len(ended) == 8
     assert all(np.asarray(Image.open(tmp_path / f"out/masks/{one}.png")).sum() == int(one) for one in ended)
 
@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
     (tmp_path / "out/masks/4.png").mkdir(parents=True)
     ended = {one.name: outcome for one, outcome in outcomes(folder, tmp_path / "out")}
     assert isinstance(ended.pop("4"), OSError)
-    assert set(ended.values()) == {pipeline.Written(1, True, "")}
+    assert set(ended.values()) == {pipeline.Written(1, True, "", empty=False)}
 
 
 def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
