@@ -47,7 +47,8 @@ def _with_folders(given: Settings) -> Settings:
     if given.masks is not None:
         same = given.masks.resolve() == images.resolve()
         if same and not (pattern or annotations.listing(images, images)):
-            raise files.DataError(f"{images}: images and masks are one folder, so each image would be its own mask")
+            wrong = f"{images}: images and masks are one folder, so each image would be its own mask"
+            raise proposal.of_one(wrong, _pictures(images), given)
         return given
     if walk.is_pattern(images):
         raise files.DataError(f"{images}: is a pattern of images; give data.masks, too: a pattern, a folder or a file")
@@ -62,11 +63,15 @@ def _with_folders(given: Settings) -> Settings:
         wrong = f"{images}: holds no folder '{missing[0]}'"
         wrong += f"; name the folder of the masks in data.masks, or add '{missing[0]}'"
         wrong += "".join(f"; or give --config.data.masks={each}" for each in annotations.whole(images))
-        there: list[Named] = []
-        with contextlib.suppress(files.DataError):  # it holds no pictures at all
-            there = walk.named(images, walk.listing(images), series=False)
-        raise proposal.of_one(wrong, there, given)
+        raise proposal.of_one(wrong, _pictures(images), given)
     return replace(given, masks=images) if missing else replace(given, images=images / "images", masks=images / "masks")
+
+
+def _pictures(folder: Path) -> list[Named]:
+    """Return the names of all pictures in a folder; [] where there are none."""
+    with contextlib.suppress(files.DataError):
+        return walk.named(folder, walk.listing(folder), series=False)
+    return []
 
 
 def called(given: Settings) -> str:

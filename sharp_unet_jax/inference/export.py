@@ -106,7 +106,7 @@ def to_onnx(runs: Sequence[Trained]) -> bytes:
     runs = [_in_float32(run) for run in runs]
     predict, channels, tile = predictor(runs), runs[0].channels, _tile(runs[0])
     try:
-        with ops.by_definition():
+        with ops.by_definition(), jax.disable_jit():  # jax2onnx 0.17 cannot read a jit within a jit of JAX 0.12
             model = jax2onnx.to_onnx(
                 predict,
                 inputs=[jax.ShapeDtypeStruct(("N", *(tile or ("H", "W")), channels), jnp.uint8)],

@@ -60,14 +60,15 @@ def test_a_few_files_that_stay_alone_hide_no_pattern(names: tuple[str, ...], pro
         pairs.pairs(settings(images=touch(tmp_path, *names)))
 
 
-def test_files_of_other_folders_are_left_out_by_patterns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("masks", [None, ""])  # "": the folder of images
+def test_files_of_other_folders_are_left_out_by_patterns(tmp_path: Path, masks: str | None) -> None:
     """PH2: the regions of interest that lie beside a lesion's mask are neither image nor mask."""
     for name in ("IMD002", "IMD003", "IMD010"):
         folder = f"images/{name}/{name}"
         touch(tmp_path, f"{folder}_Dermoscopic_Image/{name}.bmp", f"{folder}_lesion/{name}_lesion.bmp")
     touch(tmp_path, "images/IMD003/IMD003_roi/IMD003_R1_Label3.bmp", "images/IMD003/IMD003_roi/IMD003_R2_Label2.bmp")
     with pytest.raises(UnpairedError, match=r"which pairs all 3$") as error:
-        pairs.pairs(settings(images=tmp_path))
+        pairs.pairs(settings(images=tmp_path, masks=None if masks is None else tmp_path / masks))
     found = error.value.settings
     assert found["images"] == tmp_path / "images/*/*_Dermoscopic_Image/*.bmp"
     assert found["masks"] == tmp_path / "images/*/*_lesion/*_lesion.bmp"
