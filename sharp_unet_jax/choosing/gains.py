@@ -64,6 +64,7 @@ def over_runs(after: Sequence[Scores], before: Sequence[Scores], images: int, gr
 def _gain(
     jaccard: float | Scores, gain: float | Scores, low: float, high: float, images: int, groups: int, runs: int
 ) -> Gain:
+    low, high = np.clip((low, high), -1, 1)  # no gain is larger; Student's t of few groups knows no bounds
     known = [float(each) if math.isfinite(each) else None for each in (jaccard, gain, low, high)]
     return {
         "jaccard": known[0],

@@ -53,3 +53,10 @@ def test_over_runs_the_difference_is_that_of_their_scores():
     two = gains.over_runs(runs[:2], without[:2], 4, 4, ratio=0.5)
     assert two["gain"] == pytest.approx(0.1125)
     assert two["low"] is two["high"] is None
+
+
+def test_an_interval_of_few_images_ends_at_the_largest_gain_that_there_is():
+    after, before = np.array([0.9, 0.1]), np.array([0.1, 0.0])
+    assert gains.interval(after, before, ["a", "b"])[1] > 1
+    found = gains.over_images(after, before, ["a", "b"], runs=1)
+    assert (found["low"], found["high"]) == (-1, 1)
