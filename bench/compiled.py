@@ -15,14 +15,12 @@ import re
 
 os.environ |= {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "JAX_PLATFORMS": "cpu"}  # before JAX is imported
 
+import elsewhere
 import jax
-import numpy as np
-from crops import dataset_of
 from jax.experimental import topologies
-from jax.sharding import PartitionSpec
 
 from sharp_unet_jax.config import Config, Data
-from sharp_unet_jax.training import compile, distributed, epochs
+from sharp_unet_jax.training import compile
 
 H200 = """
 gpu_device_info {
@@ -47,23 +45,9 @@ DATASET = 5e6  # bytes from which on an array of uint8 is the data set
 def compiled(model: str, fit: str, size: tuple[int, int], batch: int, precision: str) -> str:
     """Return the compiled program of an epoch as text."""
     device = topologies.get_topology_desc("x", "cuda", target_config=H200, topology="1x1x1").devices[0]
-    dataset = dataset_of(fit, size)
-    data = Data(size=size, fit=fit, crops=len(dataset.ids) if fit == "crop" else 0)
-    config = Config(data=data, models=(model,), batch_size=batch, precision=precision)
-    everywhere, by_step = (
-        distributed.sharding([device], spec) for spec in (PartitionSpec(), PartitionSpec(None, "batch"))
-    )
-
-    def shaped(tree, place=everywhere):
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree)
-
-    pairs = shaped(epochs.put(dataset, jax.devices()[:1]))
-    program = epochs.build(config, model, dataset, pairs, [device], loop=True)
-    state = shaped(jax.eval_shape(lambda: epochs.fresh(program.definition, model, dataset, np.uint32(0))))
-    index = np.zeros((4, batch, 4) if fit == "crop" else (4, batch), np.int32)
-    rows = shaped((index, np.zeros((4, batch), np.float32)), by_step)
-    rate, steps = shaped((np.float32(0), np.int32(0)))
-    lowered = program.train_loop.lower(False, state, pairs, *rows, rate, None, steps)
+    config = Config(data=Data(size=size, fit=fit), models=(model,), batch_size=batch, precision=precision)
+    epoch = elsewhere.epoch(config, model, [device])
+    lowered = epoch.program.train_loop.lower(*epoch.train)
     return lowered.compile(compiler_options={"xla_gpu_autotune_level": 0}).as_text()
 
 

@@ -1,9 +1,9 @@
 """The tables of scores in README.md, computed from the packed sweeps beside it.
 
 `python docs/tables.py` writes them between two lines: `<!-- KIND FOLDER ... -->` and `<!-- end -->`. KIND is `runs`,
-`twins`, `settings`, `times`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed sweep
-or a pattern such as `isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure that
-they do not hold.
+`each`, `twins`, `settings`, `times`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed
+sweep or a pattern such as `isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure
+that they do not hold.
 """
 
 import json
@@ -62,6 +62,19 @@ def runs(*patterns: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def each(*patterns: str) -> pd.DataFrame:
+    """Return a row a fold and a column a model: the Jaccard index in per cent, and the epoch that it is of."""
+    rows = []
+    for sweep in _sweeps(patterns):
+        for (repeat, fold), own in sweep.runs.groupby(CELL):
+            scores = {
+                run["model"]: f"{100 * run['jaccard']:.2f}, epoch {run['best_epoch']} of {run['epochs']}"
+                for _, run in own.iterrows()
+            }
+            rows.append({"data set": sweep.dataset, "repeat": str(repeat), "fold": str(fold)} | scores)
+    return pd.DataFrame(rows).fillna("")
 
 
 def twins(*patterns: str) -> pd.DataFrame:

@@ -60,6 +60,19 @@ def test_runs(packed):
     assert (sharp["runs"], sharp["epochs"], sharp["Jaccard (%)"]) == ("2", "40", "72.00 ± 2.83")
 
 
+def test_each_run_has_its_cell(packed):
+    packed("cvc", [record("plain", 1, 0.7, best_epoch=30), record("sharp", 0, 0.654321, best_epoch=7, epochs=9)])
+    first, second = scores.each("cvc").to_dict("records")
+    assert first == {
+        "data set": "cvc_clinicdb, 192x256",
+        "repeat": "0",
+        "fold": "0",
+        "sharp_unet": "65.43, epoch 7 of 9",
+        "unet": "",
+    }
+    assert (second["unet"], second["sharp_unet"]) == ("70.00, epoch 30 of 40", "")
+
+
 @pytest.mark.parametrize("data", [{"score": "native"}, {"fit": "crop", "validate": "crops"}])
 def test_other_epochs_that_are_scored_otherwise_are_left_out(packed, data):
     packed("cvc", PAIRED, data={"size": [192, 256]} | data)
