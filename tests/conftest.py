@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import jax
 import jaxlib.version
 import numpy as np
@@ -23,6 +24,9 @@ FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=
 if jaxlib.version.__version_info__ < (0, 11):  # its older code for fusions compiles in two thirds of the time
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", FLAGS)
+# The first example often compiles, and machines are busy: no example is late.
+hypothesis.settings.register_profile("compiling", deadline=None)
+hypothesis.settings.load_profile("compiling")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)
 # Simulated devices share one pool of threads, as large as the machine has cores. A reduction holds a thread of each

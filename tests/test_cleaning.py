@@ -63,7 +63,7 @@ def by_hand(labels, rule, pixels):
     return filled(new) if rule.fill else new
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(masks(3), RULES, st.sampled_from([0.3, 1.0, 2.5]))
 def test_as_by_hand(labels, rule, pixels):
     before = labels.copy()
@@ -73,7 +73,7 @@ def test_as_by_hand(labels, rule, pixels):
     assert found.dtype == np.uint8
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(3), RULES)
 def test_what_holds_of_every_cleaned_mask(labels, rule):
     found = clean(labels, rule)
@@ -85,7 +85,7 @@ def test_what_holds_of_every_cleaned_mask(labels, rule):
         np.testing.assert_array_equal(clean(found, Rule(0.5, fill=True)), found, "a hole is left")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(1), RULES)
 def test_one_class_is_clean_after_once(labels, rule):
     found = clean(labels, rule)
@@ -94,7 +94,7 @@ def test_one_class_is_clean_after_once(labels, rule):
         assert ndimage.label(found, np.ones((3, 3)))[1] <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(masks(1))
 def test_holes_of_one_class_are_those_of_scipy(labels):
     np.testing.assert_array_equal(clean(labels, Rule(0.5, fill=True)), ndimage.binary_fill_holes(labels))

@@ -177,7 +177,7 @@ pixels = hnp.arrays(np.float32, (1, 4, 5, 3), elements=st.floats(-20, 20, width=
 truths = hnp.arrays(np.uint8, (1, 4, 5), elements=st.sampled_from([0, 1, 2, IGNORE]))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(pixels, truths, st.sampled_from([1, 3]), st.randoms(use_true_random=False))
 def test_properties(logits, labels, channels, random):
     labels = np.where(labels == 2, 1, labels) if channels == 1 else labels

@@ -5,7 +5,7 @@ from fractions import Fraction
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
@@ -112,7 +112,6 @@ def test_arrays_that_are_no_masks_are_refused():
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=3, max_side=6))
 
 
-@settings(deadline=None)
 @given(st.data(), masks)
 def test_jaccard_follows_from_dice(data, truth):
     predicted = data.draw(hnp.arrays(bool, truth.shape))

@@ -98,7 +98,7 @@ def test_the_nearest_of_equal_thresholds_is_taken():
         assert found == Rule(nearest)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.booleans())
 def test_a_rule_never_scores_lower_on_the_images_that_choose(seed, images, binary):
     """Any table of scores will do, with images that have none."""

@@ -25,7 +25,7 @@ def padded(image: np.ndarray, around: int, **options: Any) -> np.ndarray:
     return np.pad(image, [(around, around)] * 2 + [(0, 0)] * (image.ndim - 2), **options)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_crop_is_a_slice_of_the_mirrored_image(data):
     side = st.integers(1, 13)

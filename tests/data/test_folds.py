@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
@@ -81,7 +81,6 @@ def test_repeats_and_seeds_differ_and_calls_do_not():
     assert not same(once, folds.k_folds(ids, 5, seed=1, repeat=0))
 
 
-@settings(deadline=None)
 @given(names, st.integers(2, 4), seeds, st.booleans(), st.sampled_from([0.1, 0.2, 0.5]), st.data())
 def test_nested_plan(ids, k, seed, grouped, fraction, data):
     groups = data.draw(st.lists(st.sampled_from("abcdefghijkl"), min_size=len(ids), max_size=len(ids)))

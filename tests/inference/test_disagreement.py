@@ -29,7 +29,7 @@ def one_less_dice(masks):
     return sum(int((a != b).sum()) for a, b in pairs) / sizes if sizes else 0.0
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(2, 6), st.integers(1, 3), st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_the_number_of_a_class_is_one_less_the_dice_of_two_masks(members, classes, share, seed):
     rng = np.random.default_rng(seed)

@@ -36,7 +36,7 @@ def test_distance_equals_scipy(shape, density):
     np.testing.assert_allclose(result, expected, rtol=2e-7)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(hnp.arrays(bool, (7, 6)))
 def test_distance_equals_scipy_on_anything(seeds):
     np.testing.assert_allclose(to_nearest(seeds), numpy_to_nearest(seeds), rtol=2e-7)

@@ -265,7 +265,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 @hypothesis.given(
     st.sets(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(STEMS)), min_size=2, max_size=8),
     st.sampled_from(SETTINGS),

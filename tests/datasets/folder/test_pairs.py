@@ -53,7 +53,7 @@ def test_endings_of_mask_names(ending: str, tmp_path: Path) -> None:
 stems = st.text(st.sampled_from("aA1é_-m"), min_size=1, max_size=4).filter(lambda stem: not ENDING.search(stem))
 
 
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(st.lists(stems, min_size=1, max_size=6, unique_by=str.casefold), st.randoms(use_true_random=False))
 def test_case_accents_suffixes_and_endings_do_not_matter(stems: list[str], random: Any) -> None:
     mask_of = {
@@ -69,7 +69,7 @@ def test_case_accents_suffixes_and_endings_do_not_matter(stems: list[str], rando
         assert {pair.id: pair.mask[0].stem for pair in paired(images, masks)} == mask_of
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(
     st.sets(st.sampled_from(["a", "A", "a_mask", "a_mask_mask", "b", "a1", "a10", "a2"])),
     st.sets(st.sampled_from(["a", "a_mask", "a_Mask_mask", "a1_seg", "a1", "a10", "a2", "b"])),

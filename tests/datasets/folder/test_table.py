@@ -97,9 +97,7 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
         pairs.pairs(settings(table=tmp_path / "no.csv"))
 
 
-@hypothesis.settings(
-    max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
-)
+@hypothesis.settings(max_examples=50, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(
     st.lists(
         st.tuples(st.sampled_from(["x/1.png", "x/2.png", "y/1.nii.gz"]), st.sampled_from("abcd")),

@@ -134,7 +134,7 @@ def test_a_stack_is_hardly_meant_as_65_channels(tmp_path):
             read([tmp_path / "a.tif"], How("channels"))
 
 
-@hypothesis.settings(max_examples=80, deadline=None)
+@hypothesis.settings(max_examples=80)
 @hypothesis.given(
     st.tuples(st.integers(1, 3), st.integers(5, 9), st.integers(5, 9), st.integers(1, 6)),
     st.sampled_from([np.uint8, np.uint16, np.float32]),
