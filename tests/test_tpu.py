@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reas
 @pytest.mark.slow
 @pytest.mark.parametrize(("topology", "chips"), [("v5e:2x2", 1), ("v6e:2x2", 1), ("v6e:4x4", 16)])
 def test_training_evaluation_and_prediction_compile(topology, chips):
-    """Of the smallest network, for a chip and for a slice that shares a batch: within its memory, without the host."""
+    """The smallest network, for a chip and for a slice that shares a batch: within its memory, without the host."""
     command = [sys.executable, "bench/compiled_tpu.py", "--models=sharp_attention_unet", "--size=32,48", "--batch=16"]
     command += [f"--topology={topology}", f"--chips={chips}"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
