@@ -16,7 +16,7 @@ STEPS = 4  # rows of an epoch's batches
 
 
 class Epoch(NamedTuple):
-    """What is compiled for other devices."""
+    """A program, and the arguments that it is compiled for."""
 
     program: epochs.Program
     train: tuple[Any, ...]  # arguments of `program.train_loop`, arrays as shapes
