@@ -85,10 +85,7 @@ class Config:
 
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
-    models: tuple[str, ...] = (
-        "unet",
-        "sharp_unet",
-    )  # names; --help-config=models lists them, docs/models.md tells more
+    models: tuple[str, ...] = ("unet", "sharp_unet")  # names, which --help-config=models lists
     skip_kernel: str = "laplacian"  # kernel of the sharp models, a name in ops.KERNELS
     skip_padding: Literal["zero", "reflect"] = "zero"
 

@@ -227,6 +227,16 @@ def test_the_rule_of_choice_json_makes_the_masks_and_plain_leaves_it_out(done, i
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / name / "masks/deep/c.png")), mask)
 
 
+def test_inputs_in_which_nothing_is_found_are_named(done, inputs, tmp_path, console):
+    chosen.write(done, {"unet": (0.5, True, 10**6)})
+    given = [f"--run={done}", "--model=unet", str(inputs)]
+    assert predict.run([*given, str(tmp_path / "none")], console) == 0
+    assert not np.asarray(Image.open(tmp_path / "none/masks/a.png")).any()
+    assert "note: nothing but background was found in all 4 inputs" in console.export_text()
+    assert predict.run([*given, "--plain", str(tmp_path / "some")], console) == 0
+    assert "nothing but background" not in console.export_text()
+
+
 def test_the_ensemble_of_choice_json_predicts(done, inputs, tmp_path, console):
     chosen.write(done, {"unet": (0.4,), "sharp_unet": (0.5,)}, (["unet"], (0.3, False, 0, True)))
     given = [f"--run={done}", str(inputs / "a.png"), str(tmp_path / "out")]

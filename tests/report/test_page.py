@@ -269,6 +269,7 @@ def test_wide_tables_say_on_a_phone_that_they_scroll(tab):
     frame = "await new Promise(requestAnimationFrame);"  # the page looks at sizes after the first
     shown = f"(async () => {{ {frame} {frame} return {hints}; }})()"
     assert {*tab.run(shown)} == {"block"}
+    assert tab.run("document.querySelector('nav ul').classList.contains('more')")  # the menu fades where it goes on
     assert tab.run("document.querySelectorAll('.hint').length") == tab.run(
         "document.querySelectorAll('main .scroll').length"
     )
