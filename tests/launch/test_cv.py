@@ -177,7 +177,8 @@ def caught(of_process):
 def test_a_stopped_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeypatch, console, dataset, number, code):
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
 
-    def show(events, console, epochs, groups, **options):
+    def show(events, console, epochs, groups, networks):
+        assert networks == 2
         for event in events:
             if isinstance(event, Ended):
                 signal.raise_signal(number)
