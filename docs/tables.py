@@ -8,7 +8,7 @@ A page marks such a place by two lines, `<!-- KIND NAME -->` and `<!-- end -->`,
 - options: what `python -m NAME --help` says,
 - notebook: how a notebook is opened; in Colab at once, where pyproject.toml names a repository on GitHub,
 - modules: the modules of a package, or one module, each with its source and its docstrings,
-- runs, each, twins, settings, times or protocols: tables of packed sweeps, see results/scores.py.
+- runs, each, twins, settings, times, protocols or paper: tables of packed sweeps, see results/scores.py.
 
 tests/test_docs.py fails where a page and the code differ.
 """
@@ -141,7 +141,7 @@ def scored(kind: str) -> Callable[..., str]:
     return write
 
 
-SCORES = ("runs", "each", "twins", "settings", "times", "protocols")
+SCORES = ("runs", "each", "twins", "settings", "times", "protocols", "paper")
 KINDS = {"fields": fields, "names": names, "networks": networks, "options": options, "modules": modules}
 KINDS |= {"notebook": notebook}
 KINDS |= {kind: scored(kind) for kind in SCORES}

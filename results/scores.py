@@ -1,9 +1,9 @@
 """The tables of scores in README.md, computed from the packed sweeps beside it.
 
 `python docs/tables.py` writes them between two lines: `<!-- KIND FOLDER ... -->` and `<!-- end -->`. KIND is `runs`,
-`each`, `twins`, `settings`, `times`, `protocols jaccard` or `protocols dice`, by the functions here. FOLDER is a packed
-sweep or a pattern such as `isbi2012-*`. tests/test_results.py fails where a section with such tables states a figure
-that they do not hold.
+`each`, `twins`, `settings`, `times`, `protocols jaccard`, `protocols dice` or `paper TABLE METRIC`, by the functions
+here. FOLDER is a packed sweep or a pattern such as `isbi2012-*`. tests/test_results.py fails where a section with such
+tables states a figure that they do not hold.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sharp_unet_jax import models
 from sharp_unet_jax.report.cost import duration
 from sharp_unet_jax.report.published import PREPARED
 from sharp_unet_jax.report.statistics import corrected_t
@@ -170,14 +171,39 @@ def protocols(metric: str, *patterns: str) -> pd.DataFrame:
     for sweep in _sweeps(patterns):
         for model, own in sweep.runs.groupby("model", sort=False):
             row = cells.setdefault((sweep.dataset, str(model)), {})
-            if sweep.protocol in row:
-                raise ValueError(f"two sweeps have {model} on {sweep.dataset}, {sweep.protocol}: name one of them")
+            _once(row, sweep, model)
             row |= {head: _cited(own.iloc[0], metric, source) for source, head in CITED.items()}
             row[sweep.protocol] = f"{_cell(own[metric])} ({len(own)})"
     heads = dict.fromkeys([*CITED.values(), *PROTOCOLS, *(head for row in cells.values() for head in row)])
     filled = [head for head in heads if any(row.get(head) for row in cells.values())]
     rows = [[*names, *(row.get(head, "") for head in filled)] for names, row in cells.items()]
     return pd.DataFrame(rows, columns=["data set", "model", *filled])
+
+
+def paper(table: str, metric: str, *patterns: str) -> pd.DataFrame:
+    """Return one of the paper's tables with a column a protocol: jaccard or dice in per cent, mean ± std (runs, size).
+
+    A network that was not trained here, or only with another kernel than the paper's, has no cells but the paper's.
+    Raises ValueError for two sweeps that would share a cell.
+    """
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for sweep in _sweeps(patterns):
+        size = sweep.dataset.partition(", ")[2]
+        for model, own in sweep.runs.groupby("model", sort=False):
+            if not _has_paper_kernel(own.iloc[0]):
+                continue
+            cells = found.setdefault((own["dataset"].iloc[0], str(model)), {})
+            _once(cells, sweep, model)
+            cells[sweep.protocol] = f"{_cell(own[metric])} ({len(own)}; {size})"
+    names = {(known.network, known.skip): name for name, known in models.MODELS.items() if not known.kernel}
+    printed = pd.read_csv(PAPER)
+    rows = []
+    for _, row in printed[(printed["source"] == "print") & (printed["table"] == int(table))].iterrows():
+        name = names[row["network"], row["skip"]]
+        cited = f"{row[f'{metric}_mean']:.2f} ± {row[f'{metric}_std']:.2f}"
+        cells = found.get((row["dataset"], name), {})
+        rows.append([row["dataset"], name, cited, *(cells.get(head, "") for head in PROTOCOLS)])
+    return pd.DataFrame(rows, columns=["data set", "model", "the paper", *PROTOCOLS])
 
 
 def _sweeps(patterns: Sequence[str]) -> Iterator[Packed]:
@@ -195,6 +221,11 @@ def _sweeps(patterns: Sequence[str]) -> Iterator[Packed]:
             scored = config["data"].get("score", "trained"), config["data"].get("validate", "images")
             alike = scored == ("trained", "images")
             yield Packed(name, _protocol(config), finished.replace({"dataset": PREPARED}), alike)
+
+
+def _once(cells: dict[str, str], sweep: Packed, model: object) -> None:
+    if sweep.protocol in cells:
+        raise ValueError(f"two sweeps have {model} on {sweep.dataset}, {sweep.protocol}: name one of them")
 
 
 def _name(dataset: str, config: dict[str, Any]) -> str:
@@ -235,8 +266,12 @@ def _cited_difference(sharp: pd.Series, plain: pd.Series) -> str:
 
 def _row(run: pd.Series, source: str) -> dict[str, Any] | None:
     """Return a source's row; None where it has none, and for sharp blocks of another kernel than the paper's."""
-    if run["kernel"] and (run["kernel"]["name"], run["kernel"]["padding"]) != ("laplacian", "zero"):
+    if not _has_paper_kernel(run):
         return None
     paper = pd.read_csv(PAPER)
     same = (paper[KEYS] == run[KEYS]).all(axis=1) & (paper["source"] == source)
     return paper[same].iloc[0].to_dict() if same.any() else None
+
+
+def _has_paper_kernel(run: pd.Series) -> bool:
+    return not run["kernel"] or (run["kernel"]["name"], run["kernel"]["padding"]) == ("laplacian", "zero")

@@ -137,6 +137,28 @@ def test_protocols_side_by_side(packed):
         scores.protocols("jaccard", "cvc-*", "cvc-b")
 
 
+def test_a_table_of_the_paper_with_a_column_a_protocol(packed):
+    packed("cvc-a", PAIRED)
+    packed("cvc-b", PAIRED[:2], split="authors", data={"size": [96, 128]})
+    table = scores.paper("2", "jaccard", "cvc-*")
+    assert list(table) == ["data set", "model", "the paper", "as published", "paper", "nested, grouped"]
+    assert list(table["model"]) == [
+        *("unet", "sharp_unet", "ternausnet16", "sharp_ternausnet16", "unet_resnet50", "sharp_unet_resnet50")
+    ]
+    trained = ["cvc_clinicdb", "unet", "70.02 ± 9.37", "60.00 (1; 96x128)", "65.00 ± 7.07 (2; 192x256)", ""]
+    assert table.iloc[0].tolist() == trained
+    assert table.iloc[2].tolist() == ["cvc_clinicdb", "ternausnet16", "76.07 ± 3.69", "", "", ""]
+    assert scores.paper("1", "dice", "cvc-*")["paper"].iloc[1] == "82.00 ± 2.83 (2; 192x256)"
+    packed("cvc-c", PAIRED[:1], data={"size": [48, 64]})
+    with pytest.raises(ValueError, match=r"two sweeps have unet on cvc_clinicdb, 48x64, paper"):
+        scores.paper("2", "jaccard", "cvc-*")
+
+
+def test_a_sharp_block_of_another_kernel_is_not_the_papers(packed):
+    packed("scaled", [record("sharp", 0, 0.7, kernel=KERNEL | {"name": "scaled"})])
+    assert set(scores.paper("1", "jaccard", "scaled")["paper"]) == {""}
+
+
 def test_what_has_no_score_of_the_paper_gets_none(packed):
     other = {"kernel": KERNEL | {"name": "scaled"}, "model": "sharp_unet+scaled"}
     packed("kernel", [record("sharp", 0, 0.7, **other)])
