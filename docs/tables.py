@@ -10,19 +10,24 @@ A page marks such a place by two lines, `<!-- KIND NAME -->` and `<!-- end -->`,
 - modules: the modules of a package, or one module, each with its source and its docstrings,
 - runs, each, twins, settings, times, protocols or paper: tables of packed sweeps, see results/scores.py.
 
+It also writes the tables.md of each packed sweep, as today's report computes it from the records beside it.
+
 tests/test_docs.py fails where a page and the code differ.
 """
 
 import argparse
 import ast
 import contextlib
+import hashlib
 import importlib
 import io
+import json
 import re
 import runpy
 import sys
 import textwrap
 import tomllib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,8 +45,12 @@ from flax import nnx  # noqa: E402
 from launch.console import fields as dataclass_fields  # noqa: E402
 from results import scores  # noqa: E402
 from sharp_unet_jax import models  # noqa: E402
+from sharp_unet_jax.report import paper_tables  # noqa: E402
+from sharp_unet_jax.storage import layout, run_files  # noqa: E402
+from sharp_unet_jax.storage.atomic import to_json  # noqa: E402
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md", ROOT / "README.md"]
+PACKED = sorted(path.parent for path in (ROOT / "results").glob(f"*/{layout.RUNS}"))
 NOTEBOOK = ROOT / "examples/your_images.ipynb"  # clones the repository where it lies alone, as in Colab
 COLAB = "https://colab.research.google.com"
 COLUMNS = 80  # a code host cuts longer lines of a code block
@@ -105,6 +114,17 @@ def notebook(path: str) -> str:
         return f"{title}, a notebook for Jupyter, or to upload to Colab."
     badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{owner}/blob/main/{path})"
     return f"{badge} or {title} in Jupyter."
+
+
+def packed(folder: Path) -> dict[str, str]:
+    """Return the files of a packed sweep that follow the code: tables.md, and sha256.json where the sweep has one."""
+    with warnings.catch_warnings(action="ignore", category=run_files.UncheckedWarning):  # old records have no digests
+        files = {layout.TABLES: paper_tables.markdown(folder)}
+    if (folder / layout.DIGESTS).exists():
+        digests = json.loads((folder / layout.DIGESTS).read_text())
+        digests[layout.TABLES] = hashlib.sha256(files[layout.TABLES].encode()).hexdigest()
+        files[layout.DIGESTS] = to_json(digests, indent=2) + "\n"
+    return files
 
 
 def repository() -> str:
@@ -200,3 +220,6 @@ if __name__ == "__main__":
     for path in PAGES:
         path.write_text(filled(path.read_text()))
     NOTEBOOK.write_text(addressed(NOTEBOOK.read_text()))
+    for path in PACKED:
+        for name, text in packed(path).items():
+            (path / name).write_text(text)

@@ -134,8 +134,8 @@ def settings(*patterns: str) -> pd.DataFrame:
 def times(*patterns: str) -> pd.DataFrame:
     """Return a row a model: what was trained on which hardware, how long that took, and the score it gave.
 
-    An epoch takes the mean of all after the first, which compiles. Raises ValueError for runs whose records lack their
-    hardware or their times.
+    All are medians over runs, which a run beside other work does not move. An epoch is the mean of those of a run after
+    the first, which compiles. Raises ValueError for runs whose records lack their hardware or their times.
     """
     rows = []
     for sweep in _sweeps(patterns):
@@ -144,18 +144,18 @@ def times(*patterns: str) -> pd.DataFrame:
             if "device" not in timing:
                 raise ValueError(f"{sweep.dataset}: the records of {model} do not say their hardware")
             seconds = (timing["train_seconds"] + timing["eval_seconds"]).to_numpy()
-            later = own["epochs"].sum() - len(own)
+            later = (seconds - timing["first_epoch_seconds"]) / (own["epochs"].to_numpy() - 1)
             (device,), (number,) = timing["device"].unique(), timing["devices"].unique()
             rows.append(
                 {
                     "data set": f"{sweep.dataset}, {own['images'].iloc[0]['train']} images",
                     "model": model,
                     "hardware": "CPU" if device == "cpu" else f"{number} x {device}",
-                    "an epoch": f"{(seconds - timing['first_epoch_seconds']).sum() / later:.1f} s",
-                    "epochs": f"{own['epochs'].mean():.0f}",
+                    "an epoch": f"{np.median(later):.1f} s",
+                    "epochs": f"{own['epochs'].median():.0f}",
                     "runs": str(len(own)),
-                    "a run": duration(seconds.mean()),
-                    "five runs": duration(5 * seconds.mean()),
+                    "a run": duration(np.median(seconds)),
+                    "five runs": duration(5 * np.median(seconds)),
                     "Jaccard (%)": _cell(own["jaccard"]),
                 }
             )

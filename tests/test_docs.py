@@ -101,6 +101,14 @@ def test_tables_are_those_of_the_code_and_the_records(page, tables):
     assert tables.filled(page.read_text()) == page.read_text()
 
 
+def test_packed_sweeps_have_the_tables_of_todays_report(tables):
+    # Written by `python docs/tables.py`.
+    assert len(tables.PACKED) > 30
+    for folder in tables.PACKED:
+        for name, text in tables.packed(folder).items():
+            assert (folder / name).read_text() == text, folder.name
+
+
 def test_the_notebook_for_colab_has_the_address_of_pyproject(tables, monkeypatch):
     text = tables.NOTEBOOK.read_text()
     assert tables.addressed(text) == text  # else give `python docs/tables.py`

@@ -104,6 +104,21 @@ def test_twins_are_paired_by_fold(packed):
     assert (row["higher in"], row["paper"]) == ("2 of 2", "+5.87")
 
 
+def test_times_are_medians_over_runs(packed):
+    def timed(fold, train, first):
+        timing = {"device": "cpu", "devices": 1, "train_seconds": train, "eval_seconds": 1.0}
+        timing["first_epoch_seconds"] = first
+        return record("plain", fold, 0.6, epochs=11, images={"train": 24}, timing=timing)
+
+    packed("cvc", [timed(0, 119.0, 20.0), timed(1, 129.0, 20.0), timed(2, 1119.0, 900.0)])
+    (row,) = scores.times("cvc").to_dict("records")
+    assert (row["data set"], row["hardware"]) == ("cvc_clinicdb, 192x256, 24 images", "CPU")
+    assert (row["an epoch"], row["a run"], row["five runs"]) == ("11.0 s", "2 min", "11 min")
+    packed("old", [record("plain", 0, 0.6, images={"train": 24}, timing={"train_seconds": 1.0, "eval_seconds": 1.0})])
+    with pytest.raises(ValueError, match="the records of unet do not say their hardware"):
+        scores.times("old")
+
+
 def test_settings_are_named_and_compared_on_the_same_folds(packed):
     config = {"folds": 5, "clip": 0.0, "optimizer": "adam"}
     packed("a", [record("sharp", fold, 0.6 + fold / 10, config=config) for fold in range(4)])
