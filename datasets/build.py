@@ -20,6 +20,7 @@ from absl import app, flags, logging
 from PIL import Image
 
 from datasets import built, files, kept
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder
 
 BUILDERS = ("cvc_clinicdb", "isbi2012", "covid19_ct", "isic2018", "dsb2018", "lung_ct", "folder", "phantom")
@@ -159,7 +160,7 @@ def main(argv: list[str]) -> None:
         if not FLAGS.dataset:
             raise files.DataError(f"name a data set: --dataset={BUILDERS[0]}, say (all: {', '.join(BUILDERS)})")
         print(summary(build(FLAGS.dataset, **where, rebuild=FLAGS.rebuild, **own)))
-    except (files.DataError, OSError) as error:
+    except (files.DataError, InputError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 import warnings
 import zipfile
@@ -109,12 +110,11 @@ class Tree:
 
     def below(self, name: str, suffixes: Sequence[str] = (".png", *JPEG, ".bmp", *TIF)) -> list[File]:
         """Return the files in the folder `name` and its subfolders, in natural order; [] if there is no such folder."""
-        found = [File.at(path, self.folder / name) for path in (self.folder / name).rglob("*") if path.is_file()]
+        found = [File.at(path, self.folder / name) for path in below(self.folder / name) if path.is_file()]
         if not found:
             inside = [(seen, member) for seen, member in self._members.items() if seen.startswith(f"{name}/")]
             found = [File(seen.removeprefix(f"{name}/"), member.where, member.read) for seen, member in inside]
-        # macOS adds dot files to folders and, below __MACOSX, to archives.
-        found = [file for file in found if file.suffix in suffixes and not file.stem.startswith(".")]
+        found = [file for file in found if file.suffix in suffixes and is_shown(file.stem)]
         return sorted(found, key=lambda file: natural(file.name))
 
 
@@ -130,6 +130,22 @@ def _members(path: Path) -> list[File]:
     if number > 1:
         raise DataError(f"{path}: holds {number} files called {name}; download it again")
     return [File(name, f"{path}: {name}", partial(archive.read, name)) for name in names]
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way."""
+    for where, inside, names in os.walk(folder, followlinks=True):
+        inside[:] = [name for name in inside if is_shown(name) and not _leads_around(Path(where, name))]
+        yield from (Path(where, name) for name in names if is_shown(name))
+
+
+def _leads_around(folder: Path) -> bool:
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def is_shown(name: str) -> bool:
+    """Say whether a file or folder is the user's: macOS puts a dot file beside each, and __MACOSX into archives."""
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def natural(name: str) -> list[str | int]:
@@ -278,7 +294,7 @@ def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wante
     """Return the files in TFDS's manual_dir or, where these are missing, download `archives` from `url`.
 
     They are missing if manual_dir holds none of `archives`, zipped or extracted, and none of the files `wanted`. Raises
-    DataError where a download fails.
+    DataError where a download fails, or for a damaged archive, which is deleted.
     """
     downloads = Path(dl_manager.download_dir)
     try:
@@ -292,9 +308,10 @@ def find(dl_manager: Any, archives: Sequence[str], url: str | None = None, wante
         folder = downloads
     found = {name: downloads / name for name in archives}
     download.fetch({url + name: path for name, path in found.items()})
-    try:
-        return Tree(folder, downloaded=found)
-    except DataError as error:
-        for path in found.values():
-            path.unlink(missing_ok=True)
-        raise DataError(f"{error}: it is deleted, so give the command again") from error
+    for path in found.values():
+        try:
+            _members(path)
+        except DataError as error:
+            path.unlink()
+            raise DataError(f"{error}: it is deleted, so give the command again") from error
+    return Tree(folder, downloaded=found)

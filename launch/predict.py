@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from datasets import formats
-from datasets.files import DataError
 from datasets.folder.names import first_few
 from datasets.formats import search
 from launch.console import arguments as command_line
@@ -106,7 +105,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         f"{members[0].dataset}{how.format('x'.join(map(str, data.size)))}{rule}"
     )
     for note, names in noted.items():
-        console.print(_shown(f"note: {first_few(names)}: {note}"))
+        console.print(ending.printable(f"note: {first_few(names)}: {note}"))
     began, written, unspaced = time.monotonic(), dict[search.Input, int](), list[str]()
     outside, empty = list[str](), list[str]()  # of the range of the training; with nothing but background
     outcomes = pipeline.predict_files(members, todo, command.output, devices, command.options)
@@ -121,7 +120,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
                     empty += [one.where] if outcome.empty else []
                     if outcome.note:
                         outside.append(one.where)
-                        console.print(_shown(f"note: {one.where}: {outcome.note}"))
+                        console.print(ending.printable(f"note: {one.where}: {outcome.note}"))
     finally:  # after Ctrl-C, or where the memory ends, too
         done = areas.sort(command.output, inputs, members[0].classes)
         lost = [one.where for one in written if one.name not in done]  # another command writes to the folder
@@ -132,20 +131,20 @@ def run(arguments: Sequence[str], console: Console) -> int:
             console.print(f"{speed}, see {command.output.folder}")
         if unspaced:
             why = "their pixel spacing is not finite and above 0, or differs between slices"
-            console.print(_shown(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
+            console.print(ending.printable(f"note: no mm2 in {output.AREAS} for {first_few(unspaced)}: {why}"))
         if outside:
             several = f"{len(outside)} of {len(written)} inputs"
             console.print(
-                _shown(
+                ending.printable(
                     f"note: {several} do not hold values as the run was trained on: {first_few(outside)}; look at "
                     "their masks before you use them"
                 )
             )
         if empty:
             which = f"all {len(written)} inputs" if len(empty) == len(written) else first_few(empty)
-            console.print(_shown(f"note: nothing but background was found in {which}"))
+            console.print(ending.printable(f"note: nothing but background was found in {which}"))
         for line in failed:
-            console.print(f"failed: {_shown(line)}")
+            console.print(f"failed: {ending.printable(line)}")
     return 1 if failed else 0
 
 
@@ -158,29 +157,13 @@ def _line(one: search.Input, error: Exception) -> str:
     return text if where in text else f"{where}: {text}"
 
 
-def _shown(text: str) -> str:
-    """Return a line of text as terminals may print it: characters that would steer them are escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
 def main() -> None:
-    """Run the command and exit with its code; an error that the user can fix is one line and code 1."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a file's name need not be UTF-8
-    ending.shorten_warnings()
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, soft_wrap=True)
-    try:
-        sys.exit(run(sys.argv[1:], console))
-    except (InputError, DataError, OSError) as error:
-        message = f"error: {_shown(' '.join(str(error).split()))}"
-    except KeyboardInterrupt:
-        ending.leave_interrupted("give the same command again to go on")
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        message = f"error: {ending.OUT_OF_MEMORY}"
-    print(message, file=sys.stderr)
-    sys.exit(1)
+    """Run the command and exit with its code."""
+    with ending.in_one_line("give the same command again to go on"):
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a file's name need not be UTF-8
+        width = None if sys.stdout.isatty() else 160
+        sys.exit(run(sys.argv[1:], Console(width=width, highlight=False, markup=False, soft_wrap=True)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,17 +172,20 @@ def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError for what the user can fix."""
     parser = argparse.ArgumentParser(prog="python -m launch.status", description=__doc__, allow_abbrev=False)
     parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="the folder of a sweep")
-    parser.add_argument("--follow", action="store_true", help="show it anew until all runs have ended")
+    parser.add_argument(
+        "--follow", action="store_true", help="show it anew until all runs have ended; to a file or a pipe, only then"
+    )
     known = command_line.parse(parser, arguments)
     sweep = look(known.workdir)
-    if known.follow and console.is_terminal:
-        with Live(page(known.workdir, sweep, console.width), console=console, auto_refresh=False) as live:
-            while sweep.those("begun") or sweep.those("waiting"):
-                time.sleep(SECONDS)
-                sweep = look(known.workdir)
-                live.update(page(known.workdir, sweep, console.width), refresh=True)
-    else:
-        console.print(page(known.workdir, sweep, console.width))
+    live = Live(page(known.workdir, sweep, console.width), console=console, auto_refresh=False)
+    shown = known.follow and console.is_terminal
+    with live if shown else nullcontext():
+        while known.follow and (sweep.those("begun") or sweep.those("waiting")):
+            time.sleep(SECONDS)
+            sweep = look(known.workdir)
+            live.update(page(known.workdir, sweep, console.width), refresh=shown)
+    if not shown:
+        console.print(live.renderable)
     return 1 if sweep.those("failed") else 0
 
 

@@ -151,7 +151,10 @@ class Config:
     max_runs: int | None = None  # end after so many runs, for a trial
 
 
-# Fields that choose runs or name folders and files, and change no run: a sweep may continue with other values. A sweep
+PLACES = tuple(f"data.{name}" for name in ("manual_dir", "data_dir", "images", "masks", "table", "groups"))
+"""Fields that name files and folders of one machine."""
+
+# Fields that choose runs or name files and folders, and change no run: a sweep may continue with other values. A sweep
 # whose split differs is refused by its folds.json. `epochs` is of another kind: with a larger number, the runs that the
 # smaller one capped go on, see `stopping`.
 MAY_CHANGE = (
@@ -163,12 +166,7 @@ MAY_CHANGE = (
     "checkpoint_minutes",
     "predictions",
     "data.resident_gb",
-    "data.manual_dir",
-    "data.data_dir",
-    "data.images",
-    "data.masks",
-    "data.table",
-    "data.groups",
+    *PLACES,
 )
 
 

@@ -55,7 +55,7 @@ def beside(images: Path) -> bool:
     """Say whether a folder, or one below it, holds an image and, beside it, its file as LabelMe saves it."""
     if not images.is_dir():
         return False
-    there = list(images.rglob("*"))
+    there = list(files.below(images))
     places = {(path.parent, key(path.name)) for path in there if _is_picture(path)}
     named = (path for path in there if path.suffix.lower() == SUFFIX and (path.parent, key(path.name)) in places)
     some = itertools.islice(named, 9)  # other programs put what they know of an image there, too
@@ -78,10 +78,10 @@ def listing(images: Path, masks: Path) -> list[Path]:
     if not masks.is_dir() or (masks.resolve() == images.resolve() and not beside(images)):
         return []
     found = []
-    for path in masks.rglob("*"):
+    for path in files.below(masks):
         if masks.resolve() != images.resolve() and _is_picture(path):
             return []
-        if path.suffix.lower() == SUFFIX and not path.name.startswith("."):
+        if path.suffix.lower() == SUFFIX:
             found.append(path)
     return sorted(found)
 

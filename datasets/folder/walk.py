@@ -3,7 +3,7 @@
 import glob
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from datasets import files, formats
@@ -35,8 +35,8 @@ def listing(folder: Path) -> list[Path]:
             raise files.DataError(f"{folder}: fits folders alone; a pattern is one of files, such as {folder}/*.png")
         found = [path for path in fitting if path.is_file() and _is_picture(path)]
     elif folder.is_dir():
-        found = [path for path in folder.iterdir() if _is_shown(path.name) and _is_picture(path)]
-        found = found or [path for path in _below(folder) if _is_picture(path)]
+        found = [path for path in folder.iterdir() if files.is_shown(path.name) and _is_picture(path)]
+        found = found or [path for path in files.below(folder) if _is_picture(path)]
     else:
         raise files.DataError(f"{folder}: no such folder; check the path")
     if not found:
@@ -92,29 +92,13 @@ def notes(folder: Path, others: Iterable[Path]) -> list[str]:
     pictures = listing(folder)
     direct, read = any(path.parent == folder for path in pictures), {*pictures, *others}
     found = []
-    around = [path for path in folder.iterdir() if _is_shown(path.name)] if direct else list(_below(folder))
+    around = [path for path in folder.iterdir() if files.is_shown(path.name)] if direct else list(files.below(folder))
     unread = sorted(path.relative_to(folder).as_posix() for path in around if path.is_file() and path not in read)
     if unread:
         found.append(f"{folder}: {first_few(unread)} are of no format that is read, and are skipped")
-    if direct and (below := sum(map(_is_picture, _below(folder))) - len(pictures)):
+    if direct and (below := sum(map(_is_picture, files.below(folder))) - len(pictures)):
         found.append(f"{folder}: {below} pictures in its subfolders are not read")
     return found
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way."""
-    for where, inside, names in os.walk(folder, followlinks=True):
-        inside[:] = [name for name in inside if _is_shown(name) and not _leads_around(Path(where, name))]
-        yield from (Path(where, name) for name in names if _is_shown(name))
-
-
-def _leads_around(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _is_shown(name: str) -> bool:
-    """Say whether a file or folder is the user's: macOS puts a dot file beside each, and __MACOSX into archives."""
-    return not name.startswith(".") and name != "__MACOSX"
 
 
 def _is_picture(path: Path) -> bool:

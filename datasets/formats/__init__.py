@@ -29,7 +29,7 @@ def family(path: Path) -> ModuleType | None:
 def stem(path: Path) -> str:
     """Return a file's name without its suffix, which may be ".nii.gz"."""
     suffix = next((one for one in SUFFIXES if path.name.lower().endswith(one)), path.suffix)
-    return path.name.removesuffix(path.name[len(path.name) - len(suffix) :])
+    return path.name[: len(path.name) - len(suffix)]
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:

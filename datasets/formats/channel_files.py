@@ -48,7 +48,7 @@ def split(
         faults: gets a line for a file without ending, two files of one channel, or an image that lacks a channel;
             these files are left out. Without the list, the first such line is raised as DataError.
     """
-    found: dict[str, dict[int, Path]] = {}
+    found: dict[str, tuple[str, dict[int, Path]]] = {}  # by names without case or the encoding of accents
     for name, path in named:
         with files.collecting(faults):
             place = stripped(name, endings)
@@ -57,11 +57,11 @@ def split(
                     f"{path}: its name ends in none of {', '.join(endings)}, the endings of channels "
                     "(data.channel_files); rename or remove it"
                 )
-            of_image = found.setdefault(place[0], {})
+            _, of_image = found.setdefault(unicodedata.normalize("NFC", place[0]).casefold(), (place[0], {}))
             if (other := of_image.setdefault(place[1], path)) is not path:
                 raise DataError(f"{other} and {path} are the same channel of one image; remove one of them")
     whole = {}
-    for name, by_channel in found.items():
+    for name, by_channel in found.values():
         with files.collecting(faults):
             if lacking := [ending for number, ending in enumerate(endings) if number not in by_channel]:
                 raise DataError(f"{by_channel[min(by_channel)]}: the image has no file of {lacking[0]}; add it")

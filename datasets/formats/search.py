@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from datasets import formats
+from datasets import files, formats
 from datasets.files import natural
 from datasets.formats import FAMILIES, channel_files, dicom, picture, tif
 from sharp_unet_jax.errors import InputError
@@ -52,11 +52,10 @@ def find(
             None or there is no other file.
     """
     paths = _named(given)
-    files = [path for path in paths if not path.is_dir()]
+    found = [path for path in paths if not path.is_dir()]
     for folder in (path for path in paths if path.is_dir()):
-        below = (path for path in folder.rglob("*") if not _hidden(path.relative_to(folder)))
-        files += [path for path in below if path.is_file() or _leads_nowhere(path)]
-    families = {path: formats.family(path) for path in dict.fromkeys(files) if not _is_output(path)}
+        found += [path for path in files.below(folder) if path.is_file() or _leads_nowhere(path)]
+    families = {path: formats.family(path) for path in dict.fromkeys(found) if not _is_output(path)}
     known = {path: family for path, family in families.items() if family}
     named = set(paths)
     unknown = [path for path in families if path not in known and (path in named or _leads_nowhere(path))]
@@ -123,10 +122,6 @@ def _named(given: Sequence[str]) -> list[Path]:
             raise InputError(f"{text}: there is no such file or folder")
         paths += [Path(os.path.abspath(path)) for path in named]
     return paths
-
-
-def _hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
 
 
 def _leads_nowhere(path: Path) -> bool:

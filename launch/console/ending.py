@@ -23,8 +23,11 @@ def replace_unprintable() -> None:
 
 
 @contextlib.contextmanager
-def in_one_line() -> Iterator[None]:
-    """End the process with one line and code 1 at an error that the user can fix, and with code 130 at Ctrl-C."""
+def in_one_line(advice: str = "nothing half written is left, give the same command again") -> Iterator[None]:
+    """End the process with one line and code 1 at an error that the user can fix, and with code 130 at Ctrl-C.
+
+    `advice` is what the user reads after Ctrl-C.
+    """
     replace_unprintable()
     shorten_warnings()
     try:
@@ -34,13 +37,18 @@ def in_one_line() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
         sys.exit(1)
     except (InputError, DataError, OSError) as error:
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        sys.exit(f"error: {printable(' '.join(str(error).split()))}")
     except KeyboardInterrupt:
-        leave_interrupted("nothing half written is left, give the same command again")
+        leave_interrupted(advice)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         sys.exit(f"error: {OUT_OF_MEMORY}")
+
+
+def printable(text: str) -> str:
+    """Return a line of text as terminals may print it: characters that would steer them are escaped."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def leave_interrupted(advice: str) -> NoReturn:

@@ -4,6 +4,7 @@ TensorBoard's event files are in the workdir's runs/<model>/repeat<R>-fold<F>/te
 are in its wandb/; WANDB_MODE says whether they are sent anywhere, and "offline" keeps them there.
 """
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError, install
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan
-from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Warned
 from sharp_unet_jax.training import compile, epochs, network, train
 
 PICTURES = 4  # validation images, or crops of them, that are drawn for a run
@@ -106,29 +107,44 @@ def check(name: str) -> None:
 
 
 def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, folder: Path) -> Iterator[Event]:
-    """Yield a sweep's `events`, and log its runs with TRACKERS[name]."""
+    """Yield a sweep's `events`, and log its runs with TRACKERS[name].
+
+    Where that fails, by a network that is down for instance, an event says so and the runs go on without a log.
+    """
     splits = plan.split(config, data)
     on: dict[str, Tracker] = {}
     predictors: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
+
+    def log(event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            run, progress = event.run, event.epoch.progress
+            if run.name not in on:
+                on[run.name] = TRACKERS[name](folder, run, config, len(progress.rows))
+            picture = None
+            if progress.best_epoch == len(progress.rows):
+                if run.model not in predictors:
+                    predictors[run.model] = _predictor(config, run.model, data)
+                images, masks = _drawn(config, data, run, splits[run.repeat, run.fold].validation)
+                picture = _picture(images, masks, predictors[run.model](progress.best, images))
+            on[run.name].log(event.epoch.row, picture)
+        elif isinstance(event, Ended) and event.run.name in on:
+            on.pop(event.run.name).close()
+
+    logging = True
     try:
         for event in events:
-            if isinstance(event, EpochEnded):
-                run, progress = event.run, event.epoch.progress
-                if run.name not in on:
-                    on[run.name] = TRACKERS[name](folder, run, config, len(progress.rows))
-                picture = None
-                if progress.best_epoch == len(progress.rows):
-                    if run.model not in predictors:
-                        predictors[run.model] = _predictor(config, run.model, data)
-                    images, masks = _drawn(config, data, run, splits[run.repeat, run.fold].validation)
-                    picture = _picture(images, masks, predictors[run.model](progress.best, images))
-                on[run.name].log(event.epoch.row, picture)
-            elif isinstance(event, Ended) and event.run.name in on:
-                on.pop(event.run.name).close()
+            try:
+                if logging:
+                    log(event)
+            except Exception as error:  # of any library: nothing of the sweep depends on its log
+                logging = False
+                reason = " ".join(str(error).split()) or type(error).__name__
+                yield Warned(f"--track={name} failed ({reason}); the runs go on without a log")
             yield event
     finally:
         for tracker in on.values():
-            tracker.close()
+            with contextlib.nullcontext() if logging else contextlib.suppress(Exception):
+                tracker.close()
 
 
 def _drawn(config: Config, data: Dataset, run: Run, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

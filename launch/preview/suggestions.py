@@ -89,7 +89,7 @@ def _groups(config: Config, source: Source, profile: Profile, output: Path) -> l
         return []
     path, table = output / "groups.csv", spreadsheet.csv(pd.DataFrame({"id": profile.ids, "group": groups}))
     why = f"{len(profile.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
-    if path.exists() and path.read_text() != table:
+    if path.exists() and path.read_bytes() != table.encode():  # an edited table may have any encoding
         why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped again"
     else:
         atomic.write_text(path, table)

@@ -18,6 +18,8 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import tiles
 from sharp_unet_jax.training import network
 
+CONTAINER = Path("/sys/fs/cgroup")  # what the kernel tells a process of its container
+
 
 class Need(NamedTuple):
     """Bytes of a training step, and the sizes that suit the network."""
@@ -90,9 +92,10 @@ def at_hand(device: jax.Device) -> int:
 def free() -> int:
     """Return the free bytes of this machine, or what its container or a limit of the process leaves of them."""
     found = [psutil.virtual_memory().available]
-    container = Path("/sys/fs/cgroup/memory.max")  # "max" if it has no limit
-    if container.exists() and (most := container.read_text().strip()).isdecimal():
-        found.append(int(most))
+    if (CONTAINER / "memory.max").exists() and (most := (CONTAINER / "memory.max").read_text().strip()) != "max":
+        _, _, cached = (CONTAINER / "memory.stat").read_text().partition("inactive_file ")  # files that can be dropped
+        used = int((CONTAINER / "memory.current").read_text()) - int(cached.split()[0])
+        found.append(max(int(most) - used, 0))
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # `ulimit -v`, as batch systems set it
     if limit != resource.RLIM_INFINITY:
         # XLA's CPU code maps about twice the addresses that it fills, and aborts where it gets none.

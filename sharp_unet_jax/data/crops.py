@@ -21,7 +21,6 @@ from sharp_unet_jax.data.array_files import Arrays
 from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.metrics import IGNORE
 
-NUMBERS = 4  # of a crop
 POINTS = 500  # pixels of each foreground class of an image that crops may be centred on
 _DRAWS = 6  # random numbers for each crop
 

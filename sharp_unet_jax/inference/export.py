@@ -26,7 +26,7 @@ from flax import nnx
 from jax import lax
 
 from sharp_unet_jax import decision, ops
-from sharp_unet_jax.config import Config
+from sharp_unet_jax.config import PLACES, Config
 from sharp_unet_jax.data.resize import Fit, Size, resolution
 from sharp_unet_jax.errors import InputError, install, is_out_of_memory
 from sharp_unet_jax.inference import stored
@@ -166,7 +166,7 @@ def settings(config: Config) -> dict[str, Any]:
     Of a path in `weights` or `split` the last part stays.
     """
     tree = dataclasses.asdict(config)
-    tree["data"] |= dict.fromkeys(("manual_dir", "data_dir", "images", "masks", "table", "groups"), "")
+    tree["data"] |= dict.fromkeys((name.removeprefix("data.") for name in PLACES), "")
     return tree | {name: Path(tree[name]).name for name in ("weights", "split")}
 
 

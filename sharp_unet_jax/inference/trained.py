@@ -76,7 +76,7 @@ class Trained:
         """Compute logits (N, H, W, num_classes) float32 of images (N, H, W, channels) uint8: a pure function."""
         return nnx.merge(self.graph, weights["params"], weights["stats"])(network.scaled(images))
 
-    def compiled(self, function: Callable[..., Any], platform: str) -> Callable[..., Any]:
+    def compiled(self, function: Callable[..., Any], platform: str) -> jax.stages.Wrapped:
         """Compile `function` with training's precision and XLA options for a platform: "cpu", "gpu" or "tpu"."""
         return compile.jit(function, self.config, platform)
 
@@ -86,7 +86,7 @@ class Trained:
         return next(iter(jax.tree.leaves(self._placed)[0].devices())).platform
 
     @functools.cached_property
-    def step(self) -> Callable[[str], Callable[..., jax.Array]]:
+    def step(self) -> Callable[[str], jax.stages.Wrapped]:
         """Compiled step by platform: from weights and images to probabilities (N, H, W, num_classes) float32.
 
         Weights and images are those of `apply`. A step is compiled once for a platform and a shape.

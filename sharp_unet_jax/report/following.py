@@ -1,6 +1,7 @@
 """The commands that follow a sweep, with its own paths: predict, export, train more."""
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sharp_unet_jax.report import provenance
@@ -33,7 +34,13 @@ def steps(sweep: Sweep) -> list[Step]:
         ),
     ]
     if commands := sweep.environment.get("commands"):
-        words = [word for word in shlex.split(commands[-1]) if not word.startswith("--config.repeats")]
+        words = _without(shlex.split(commands[-1]), "--config.repeats", "--config.max_runs", "--shard")
         more = shlex.join([*words, f"--config.repeats={sweep.config['repeats'] + 2}"])
         found.append(Step(f"Train {provenance.more_repeats(sweep)}; finished runs are kept", more))
     return found
+
+
+def _without(words: Sequence[str], *flags: str) -> list[str]:
+    """Return a command's words without these flags, which have a value each, as `--flag=value` or `--flag value`."""
+    values = {index + 1 for index, word in enumerate(words) if word in flags}
+    return [word for index, word in enumerate(words) if index not in values and word.partition("=")[0] not in flags]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from sharp_unet_jax.data import duplicates
 from sharp_unet_jax.data.duplicates import DUPLICATE
-from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import shown
 from sharp_unet_jax.report.provenance import describe, labels
 from sharp_unet_jax.report.records import Sweep
@@ -119,8 +118,8 @@ def likeness(sweep: Sweep) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     images, masks, row = sweep.prepared
     hashes, small = [], []
     for name in sweep.groups:
-        scored = masks[row[name]] != IGNORE
-        pixels = images[row[name]][scored.any(axis=1)][:, scored.any(axis=0)]
+        image = images[row[name]]
+        pixels = image[shown.inside(image, masks[row[name]])]
         hashes.append(duplicates.phash(pixels))
         small.append(duplicates.small(pixels))
     bits = np.bitwise_count(np.bitwise_xor.outer(hashes, hashes))

@@ -59,7 +59,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))  # the link's own place may be on another disk
     temporary, old = _beside(path), _beside(path.with_name(f"{path.name}.before"))
-    shutil.rmtree(temporary, ignore_errors=True)  # a killed process with the same number may have left it
+    for left in (temporary, old):  # by a killed process with the same number
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary

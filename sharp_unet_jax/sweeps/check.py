@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -97,15 +97,9 @@ def config(config: Config, devices: int) -> None:
     if config.split == "authors" and config.folds != 1:
         raise InputError(f"folds: split=authors is one division of the images, so set folds=1; got {config.folds}")
     if isinstance(config.loss, Mapping):
-        weights = config.loss.values()
-        if not (all(0 <= weight <= 1e38 for weight in weights) and any(weights)):
-            raise InputError(f"loss: every weight must be a number from 0 to 1e38, and one above 0; got {config.loss}")
+        _check_weights("loss", config.loss.values(), config.loss)
     if config.deep_supervision:
-        if not (all(0 <= weight <= 1e38 for weight in config.deep_supervision) and any(config.deep_supervision)):
-            raise InputError(
-                f"deep_supervision: every weight must be a number from 0 to 1e38, and one above 0; got "
-                f"{config.deep_supervision}"
-            )
+        _check_weights("deep_supervision", config.deep_supervision, config.deep_supervision)
         for name in config.models:
             models.check_heads(name, config.deep_supervision)
     _check_recipe(config)
@@ -183,11 +177,16 @@ def _check_recipe(config: Config) -> None:
     if config.optimizer == "adamw" and not config.weight_decay:
         raise InputError("optimizer: without weight_decay adamw is adam; set weight_decay, such as 0.01")
     weights = config.class_weights
-    if weights and weights != "inverse" and not (all(0 <= each <= 1e38 for each in weights) and any(weights)):
-        raise InputError(f"class_weights: every weight must be a number from 0 to 1e38, and one above 0; got {weights}")
+    if weights and weights != "inverse":
+        _check_weights("class_weights", weights, weights)
     names = [config.loss] if isinstance(config.loss, str) else [name for name, share in config.loss.items() if share]
     if weights and not set(names) & set(losses.CLASS_WEIGHTED):
         raise InputError(f"class_weights: are for {' and '.join(losses.CLASS_WEIGHTED)} alone, not {', '.join(names)}")
+
+
+def _check_weights(field: str, weights: Collection[float], given: object) -> None:
+    if not (all(0 <= weight <= 1e38 for weight in weights) and any(weights)):
+        raise InputError(f"{field}: every weight must be a number from 0 to 1e38, and one above 0; got {given}")
 
 
 def _check_names(config: Config) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import description, lock, run_files
-from sharp_unet_jax.storage.atomic import clear, replacing_folder, write_json
+from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_json
 from sharp_unet_jax.storage.contents import Folds
 from sharp_unet_jax.storage.description import Description
 from sharp_unet_jax.storage.layout import CONFIG, DATA, FOLDS, WEIGHTS, Run, run_folder
@@ -42,7 +42,7 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
     copied = {run: part for run, part in holders.items() if part != target}
     with lock.held(target, (0, 1)):
         for place in (target, *target.glob("runs/*")):
-            clear(place)
+            clear_dead(place)
         write_json(target / CONFIG, dataclasses.asdict(config))
         write_json(target / FOLDS, folds)
         if weights:

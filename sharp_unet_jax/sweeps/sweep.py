@@ -18,7 +18,7 @@ from sharp_unet_jax.config import Config
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import description, lock, run_files
-from sharp_unet_jax.storage.atomic import clear
+from sharp_unet_jax.storage.atomic import clear_dead
 from sharp_unet_jax.storage.layout import CONFIG, Run, run_folder
 from sharp_unet_jax.sweeps import check, device_groups, plan, record, workdir
 from sharp_unet_jax.sweeps.device_groups import Group, Waiting
@@ -81,7 +81,7 @@ def train(
         if shard == (0, 1) and jax.process_index() == 0:
             with lock.brief(folder):
                 for place in (folder, *folder.glob("runs/*")):
-                    clear(place)
+                    clear_dead(place)
         if config.data.fit == "crop":
             _ = dataset.points  # kept from here: the thread of every device group would look for them by itself
         dealt = device_groups.deal(unfinished, device_groups.split(devices, config.devices_per_run))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import metrics, stopping
-from sharp_unet_jax.config import MAY_CHANGE, Config, check_types, config_of
+from sharp_unet_jax.config import MAY_CHANGE, PLACES, Config, check_types, config_of
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError
 from sharp_unet_jax.storage import description, lock, resume, run_files, spreadsheet
@@ -153,8 +153,7 @@ def settings(config: Config) -> dict[str, Any]:
 
 def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
     """Return what processes that share a sweep must have in common: fields of the config, digests of the data."""
-    places = ("split", "data.manual_dir", "data.data_dir", "data.images", "data.masks", "data.groups")
-    fields = {name: value for name, value in flat(dataclasses.asdict(config)).items() if name not in places}
+    fields = {name: value for name, value in flat(dataclasses.asdict(config)).items() if name not in ("split", *PLACES)}
     division = json.dumps(folds_of(config, dataset, splits)).encode()
     return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}
 

@@ -43,7 +43,7 @@ def eval_batch_size(config: Config, size: Size, devices: Sequence[jax.Device]) -
     return each * len(devices)
 
 
-def jit(function: Callable[..., Any], config: Config, platform: str, **options: Any) -> Callable[..., Any]:
+def jit(function: Callable[..., Any], config: Config, platform: str, **options: Any) -> jax.stages.Wrapped:
     """Return `jax.jit(function, **options)` with XLA's options and the precision of products that the config asks for.
 
     `platform` is that of the devices that run it: "cpu", "gpu" or "tpu".

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from sharp_unet_jax import decision, metrics
+from sharp_unet_jax import decision, metrics, stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import crops, tiles
 from sharp_unet_jax.data.folds import Split
@@ -41,7 +41,8 @@ class Progress(NamedTuple):
 
     def over(self, config: Config) -> bool:
         """Return True if the run has no further epoch."""
-        return len(self.rows) in (config.epochs, self.best_epoch + config.patience)
+        epochs = len(self.rows)
+        return epochs >= config.epochs or stopping.by_patience(epochs, self.best_epoch, config.patience)
 
 
 class Epoch(NamedTuple):

@@ -66,3 +66,14 @@ def test_memory_at_hand(monkeypatch):
     taken = psutil.Process().memory_info().vms
     monkeypatch.setattr("resource.getrlimit", lambda _: (taken + 2**22, -1))
     assert 0 <= memory.at_hand(device) <= 2**22, "what `ulimit -v` leaves"
+
+
+def test_memory_that_a_container_uses_is_not_free(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    assert memory.free() > 2**22
+    (tmp_path / "memory.max").write_text(f"{10 * 2**20}\n")
+    (tmp_path / "memory.current").write_text(f"{9 * 2**20}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {3 * 2**20}\nactive_file 7\n")
+    assert memory.free() == 4 * 2**20
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free() > 2**22

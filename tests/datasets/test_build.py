@@ -179,3 +179,16 @@ def test_command_refuses_in_one_line(arguments, message, tmp_path):
     assert result.stdout == ""
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1
+
+
+def test_command_names_a_library_that_is_missing(tmp_path):
+    (tmp_path / "stand_in").mkdir()
+    (tmp_path / "stand_in/highdicom.py").write_text("raise ImportError")
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.dcm").write_bytes(bytes(128) + b"DICM")
+    arguments = ["--dataset=folder", f"--images={tmp_path / 'images'}", f"--masks={tmp_path / 'masks'}"]
+    result = command(*arguments, f"--data_dir={tmp_path}", PYTHONPATH=str(tmp_path / "stand_in"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("DICOM needs pydicom and highdicom: ")
+    assert result.stderr.count("\n") == 1

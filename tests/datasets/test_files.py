@@ -1,6 +1,7 @@
 """Files in folders and in archives: found, paired and read in the same way."""
 
 import os
+import types
 import warnings
 import zipfile
 from pathlib import Path
@@ -246,6 +247,17 @@ def test_an_archive_that_cannot_be_opened_is_named(tmp_path, png):
     (tmp_path / "set.zip").write_bytes((tmp_path / "set.zip").read_bytes().replace(b"@", b"\xe9"))
     with pytest.raises(files.DataError, match=r"set\.zip: not a zip archive.*can't decode.*; download it again"):
         files.Tree(tmp_path, ["set.zip"])
+
+
+def test_of_downloaded_archives_only_the_damaged_one_is_deleted(tmp_path, png, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("images/a.png", png)
+    (tmp_path / "masks.zip").write_bytes(b"cut short")
+    monkeypatch.setattr(files.download, "fetch", lambda wanted: None)
+    manager = types.SimpleNamespace(download_dir=tmp_path, manual_dir=tmp_path / "empty")
+    with pytest.raises(files.DataError, match=r"masks\.zip: not a zip archive.*: it is deleted, so give the command"):
+        files.find(manager, ["images.zip", "masks.zip"], "https://a.org/")
+    assert [path.name for path in tmp_path.glob("*.zip")] == ["images.zip"]
 
 
 @pytest.mark.parametrize(("field", "value"), [(10, 99), (10, 13), (8, 1), (16, 7), (24, 9)])

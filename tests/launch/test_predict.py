@@ -530,11 +530,8 @@ def test_too_little_memory_is_one_line(finished, inputs, tmp_path, monkeypatch, 
         monkeypatch.setattr(sys, "argv", ["predict", run, tile, str(inputs), str(tmp_path / tile)])
         with pytest.raises(SystemExit) as ended:
             predict.main()
-        assert ended.value.code == 1
-        error = capsys.readouterr().err
-        assert re.fullmatch(
-            r"error: .* GB of memory, and 0.1 GB are free: give a smaller tile \(--tile=512,512\).*\n", error
-        )
+        expected = r"error: .* GB of memory, and 0.1 GB are free: give a smaller tile \(--tile=512,512\).*"
+        assert re.fullmatch(expected, ended.value.code)
     for at in ("load_all", None):
         with monkeypatch.context() as patch:
             if at:
@@ -544,10 +541,9 @@ def test_too_little_memory_is_one_line(finished, inputs, tmp_path, monkeypatch, 
             patch.setattr(sys, "argv", ["predict", run, *whole])
             with pytest.raises(SystemExit) as ended:
                 predict.main()
-        assert ended.value.code == 1
-        said = capsys.readouterr()
-        assert "damaged" not in said.out + said.err
-        assert "there is too little memory" in (said.err if at else said.out)
+        said = ended.value.code if at else capsys.readouterr().out  # Python prints a text that is no number
+        assert "there is too little memory" in said
+        assert "damaged" not in said
 
 
 @pytest.mark.parametrize("name", ["areas.csv", "overlays"])

@@ -161,6 +161,8 @@ def test_copies_are_named_and_grouped(mine, check):
     (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # the user adds a relation
     assert "kept as it is there" in check(mine)[1]
     assert "c_i,a_i" in (out / "groups.csv").read_text()
+    (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,ä_i"), encoding="utf-16")  # as Excel may save it
+    assert "kept as it is there" in check(mine)[1]
     (out / "groups.csv").write_text(table)
     code, text, _ = check(mine, f"--config.data.groups={out / 'groups.csv'}")  # these are the groups
     assert "11 groups, the largest b_i with 2 of 12 images" in text

@@ -46,6 +46,16 @@ def test_the_matrix_shows_what_is_done_what_trains_and_what_waits(half):
     assert mean[3] == f"{100 * record['jaccard']:.2f}"
 
 
+def test_a_pipe_gets_one_page_when_all_runs_have_ended(done, monkeypatch):
+    last = done / "runs/sharp_unet/repeat0-fold1"
+    last.rename(done / "elsewhere")
+    monkeypatch.setattr(time, "sleep", lambda _: (done / "elsewhere").rename(last))
+    console = Console(file=io.StringIO(), width=300)
+    assert status.run([str(done), "--follow"], console) == 0
+    (head,) = (line for line in console.file.getvalue().splitlines() if "finished" in line)
+    assert "4 of 4 runs finished" in head
+
+
 def test_runs_that_ended_say_how_long_the_others_take(half):
     state = status.look(half)
     seconds = {one.run.model: status._seconds(one.record) for one in state.those("finished")}

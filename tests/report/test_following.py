@@ -3,6 +3,8 @@
 import json
 import shlex
 
+import pytest
+
 from sharp_unet_jax.report import following, records
 from tests.conftest import squares
 from tests.report import sweep_writer, whole
@@ -18,6 +20,16 @@ def test_commands_have_the_paths_the_best_model_and_more_repeats(tmp_path):
     assert {f"--run={folder}", "--model=sharp_unet"} <= {*predict} & {*export}  # `shifted` is better for it
     assert f"--output={folder}/sharp_unet.onnx" in export
     assert more == ["python", "-m", "launch.cv", "--config=demo.py", f"--workdir={folder}", "--config.repeats=3"]
+
+
+@pytest.mark.parametrize("given", [["--config.repeats", "1", "--shard", "1/4"], ["--shard=1/4", "--config.max_runs=3"]])
+def test_more_repeats_are_of_all_runs(tmp_path, given):
+    whole.sweep(tmp_path / "w", squares(n=8), repeats=1)
+    command = shlex.join(["python", "-m", "launch.cv", *given, "--config=demo.py"])
+    environment = {"commands": [command], "python": "3.11.2", "packages": {}}
+    (tmp_path / "w" / "environment.json").write_text(json.dumps(environment))
+    *_, more = following.steps(records.load(tmp_path / "w"))
+    assert shlex.split(more.command) == ["python", "-m", "launch.cv", "--config=demo.py", "--config.repeats=3"]
 
 
 def test_packed_results_have_none_and_without_a_command_there_are_no_more_repeats(tmp_path):

@@ -185,6 +185,15 @@ def test_padding_does_not_make_images_alike(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_ignored_pixels_of_an_image_do_not_change_its_likeness(tmp_path):
+    dataset, ignored = data(6), data(6)
+    ignored.masks[0, 10:20] = IGNORE
+    ignored.masks[1, :, :5] = IGNORE
+    one, other = (leakage.likeness(synthetic.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", ignored)))
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[1], other[1])
+
+
 def test_a_uniform_image_is_like_no_other(tmp_path):
     dataset = data(4)
     dataset.images[0] = 7

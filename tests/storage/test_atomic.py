@@ -85,8 +85,10 @@ def test_a_process_that_is_overtaken_between_two_renames_leaves_the_other_folder
 def test_a_folder_that_a_killed_process_of_the_same_number_left_is_emptied(tmp_path):
     with replacing_folder(tmp_path / "cache") as mine:
         left = mine.name
-    (tmp_path / left).mkdir()
-    (tmp_path / left / "half").write_text("written")
+    before = left.replace(".cache.", ".cache.before.")
+    for name in (left, before):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("written")
     with replacing_folder(tmp_path / "cache") as mine:
         assert list(mine.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]

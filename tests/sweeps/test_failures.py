@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import itertools
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -168,13 +169,17 @@ def test_files_that_a_killed_process_left_half_written_are_deleted(done, dataset
     (run / "record.json").unlink()
     shutil.move(run / "checkpoint", run / "checkpoint.orbax-checkpoint-tmp")
     (run / "resume").mkdir(exist_ok=True)
-    for path in (done / ".scores.csv.a.host.123", run / ".per_image.parquet.host.123", run / "resume" / ".3.state.h.1"):
+    dead = f"part.{platform.node()}.{2**22 + 1}"  # no process has such a number
+    for path in (done / f".scores.csv.{dead}", run / ".per_image.parquet.host.123", run / "resume" / ".3.state.h.1"):
         path.write_bytes(b"PAR1")
-    (run.parent / ".repeat0-fold0.host.123").mkdir()  # a merge left it
+    (run.parent / f".repeat0-fold0.{dead}").mkdir()  # a merge left it
     (done / ".gitignore").write_text("*")  # the user's own
+    (done / ".notes.2026").write_text("")
+    writing = done / f".evaluation-a.part.{platform.node()}.{os.getpid()}"  # launch.evaluate works beside the sweep
+    writing.mkdir()
     make(done, dataset)
     assert files(done) == before
-    assert names(done) == sorted([*expected, ".gitignore"])
+    assert names(done) == sorted([*expected, ".gitignore", ".notes.2026", writing.name])
 
 
 def test_half_a_state_of_a_killed_process_is_deleted_before_the_run_is_resumed(tmp_path, dataset):

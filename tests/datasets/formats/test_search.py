@@ -69,6 +69,17 @@ def test_a_pipe_is_not_read_and_a_folder_may_have_the_name_of_a_picture(tmp_path
         search.find([str(tmp_path / "pipe.png")], faults)
 
 
+def test_folders_behind_links_are_read_as_in_training(tmp_path):
+    (tmp_path / "archive/patient7").mkdir(parents=True)
+    (tmp_path / "archive/patient7/b.png").touch()
+    (tmp_path / "in/__MACOSX").mkdir(parents=True)
+    for name in ("a.png", ".a.png", "__MACOSX/a.png"):
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "in/patient7").symlink_to(tmp_path / "archive/patient7")
+    (tmp_path / "in/around").symlink_to(tmp_path / "in")
+    assert [one.name for one in search.find([str(tmp_path / "in")])] == ["a", "patient7/b"]
+
+
 def test_a_link_to_nothing_is_no_picture_that_may_be_missed(tmp_path):
     (tmp_path / "a.png").touch()
     for name in ("b.png", "c.dcm", "notes.txt"):
@@ -115,6 +126,13 @@ def test_files_of_channels_are_one_input_an_image(channels):
     assert [one.where for one in nnu_nets] == [str(paths[0]) for _, paths in expected]
     as_set = search.find([str(channels)], endings=("_0001", "_0000"))
     assert [(one.name, one.paths) for one in as_set] == [(name, paths[::-1]) for name, paths in expected]
+
+
+def test_channels_whose_names_differ_in_case_are_of_one_image(tmp_path):
+    for name in ("A_DAPI", "a_GFP"):
+        (tmp_path / f"{name}.png").touch()
+    (one,) = search.find([str(tmp_path)], endings=("_DAPI", "_GFP"))
+    assert (one.name, [path.name for path in one.paths]) == ("A", ["A_DAPI.png", "a_GFP.png"])
 
 
 def test_numbered_files_are_no_channels_of_a_run_with_other_numbers_nor_of_grey_or_rgb(channels):

@@ -1,6 +1,7 @@
 """Epochs logged as they end: the rows of metrics.jsonl, and pictures of the best epochs. Records stay the same."""
 
 import dataclasses
+import io
 import json
 import sys
 import types
@@ -97,6 +98,19 @@ def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatc
     assert [row for _, row in run.rows] == logged
     assert [step for step, _ in run.rows] == [1, 2]
     assert any(picture is not None and picture.ndim == 3 for picture in pictures)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_log_that_fails_stops_no_run(tmp_path, monkeypatch, dataset):
+    def init(**_):
+        raise RuntimeError("no login")
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    monkeypatch.setattr("launch.console.dataset.load", lambda _, console: dataset)
+    console = Console(file=io.StringIO(), width=200)
+    assert cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], console) == 0
+    said = console.file.getvalue()
+    assert said.count("--track=wandb failed (no login); the runs go on without a log") == 1
 
 
 @pytest.mark.usefixtures("tiny_models")
