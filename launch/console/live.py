@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import jax.monitoring
@@ -66,16 +66,24 @@ def view(
     """
     training = list(on)
     lines: list[RenderableType] = [line for one in training for line in _run(one, epochs, width)]
-    left = ""
-    timed = [each for one in training if (each := seconds(one)) is not None]
-    if timed:
-        waiting = total - max(one.started.number for one in training)
-        rounds = epochs * -(-waiting // groups)
-        longest = max(epochs - epoch(one) for one in training)
-        left = f", at most {clock(max(timed) * (longest + rounds) + compiling)} left"
+    rest = left(training, epochs, groups, compiling)
     runs = f"{done} of {total} runs done" if total else "about to begin"
-    lines.append(Text(f"sweep: {runs}, {clock(time.monotonic() - began)} so far{left}"))
+    lines.append(Text(f"sweep: {runs}, {clock(time.monotonic() - began)} so far{', ' * bool(rest)}{rest}"))
     return Group(*lines)
+
+
+def left(training: Collection[Training], epochs: int, groups: int, compiling: float) -> str:
+    """Return "at most 1:02:03 left", by the slowest run and the one with most epochs to go; "" before an epoch's time.
+
+    Arguments are those of `page`.
+    """
+    timed = [each for one in training if (each := seconds(one)) is not None]
+    if not timed:
+        return ""
+    waiting = training[0].started.total - max(one.started.number for one in training)
+    rounds = epochs * -(-waiting // groups)
+    longest = max(epochs - epoch(one) for one in training)
+    return f"at most {clock(max(timed) * (longest + rounds) + compiling)} left"
 
 
 def epoch(one: Training) -> int:

@@ -84,13 +84,12 @@ def _line(one: Training, on: Iterable[Training], epochs: int, groups: int, compi
     """Return a run's last epoch as a plain line."""
     assert one.last is not None
     started, epoch, row = one.started, one.last.epoch, one.last.epoch.row
-    waiting = started.total - max(each.started.number for each in on)
-    left = live.seconds_of(epoch) * (epochs - row["epoch"] + epochs * -(-waiting // groups)) + compiling
+    left = live.left(list(on), epochs, groups, compiling)
     which = f"{started.run.name}, " if groups > 1 else ""
     return (
         f"run {started.number} of {started.total}, {which}epoch {row['epoch']:.0f} of at most {epochs}: "
         f"{started.train_images / epoch.train_seconds:.1f} {started.unit}/s{' with compiling' * one.last.compiled}  "
-        f"at most {clock(left)} left  Jaccard {row['validation_jaccard']:.4f}  "
+        f"{left}{'  ' * bool(left)}Jaccard {row['validation_jaccard']:.4f}  "
         f"loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}"
     )
 
