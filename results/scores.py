@@ -134,8 +134,9 @@ def settings(*patterns: str) -> pd.DataFrame:
 def times(*patterns: str) -> pd.DataFrame:
     """Return a row per model: what was trained on which hardware, how long that took, and the score it gave.
 
-    All are medians over runs, which a run beside other work does not move. An epoch is the mean of those of a run after
-    the first, which compiles. Raises ValueError for runs whose records lack their hardware or their times.
+    All are medians over runs, so a run that other work slowed down hardly moves them. An epoch is the mean
+    of those of a run after the first, which compiles. Raises ValueError for runs whose records lack their hardware or
+    their times.
     """
     rows = []
     for sweep in _sweeps(patterns):

@@ -42,10 +42,10 @@ class Data:
     masks: str = ""  # a folder of masks or of LabelMe files, a COCO file, or a pattern: "data/*/*_mask.png"
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
     groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in
-    image_prefix: str = ""  # beginning of the names of images that those of their masks do not have
-    image_suffix: str = ""  # ending of the same, before ".png"
-    mask_prefix: str = ""  # beginning of the names of masks that those of their images do not have
-    mask_suffix: str = ""  # ending of the same, such as "_lesion"
+    image_prefix: str = ""  # start of image names that mask names lack
+    image_suffix: str = ""  # end of image names that mask names lack, before ".png"
+    mask_prefix: str = ""  # start of mask names that image names lack
+    mask_suffix: str = ""  # end of mask names that image names lack, such as "_lesion"
     channel_files: tuple[str, ...] = ()  # endings of names, if each channel of an image is a file of its own
     class_files: tuple[str, ...] = ()  # folders or endings of masks, if each class is a file of its own; the first wins
     classes: tuple[str, ...] = ()  # names, background first, or name=#rrggbb, name=128; () finds them in the masks

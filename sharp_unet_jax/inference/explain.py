@@ -112,7 +112,7 @@ class _Call:
 class _Recorder(nnx.Module):
     """A network's skip connections, which record their calls in the decoder's order.
 
-    With `zeros`, one per call, a call returns its result plus its zero: the gradient by the zero is that by the result.
+    With `zeros`, one per call, a call returns its result plus its zero: both then have the same gradient.
     """
 
     def __init__(self, skip: segmenter.Skip, zeros: Maps | None):

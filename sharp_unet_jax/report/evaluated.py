@@ -221,8 +221,8 @@ def tables(test: Scored) -> list[Table]:
         rows.append(row | {outcome: outcomes[outcome] if own != [0] else "-" for outcome in one_sided})
     note = (
         "A cell is the mean over images, and its 95 % interval. HD95 and ASSD are of the foreground classes, and leave "
-        "out an image whose truth or prediction lacks the class: missed has it only in the truth, false positive only "
-        "in the prediction."
+        "out an image whose truth or prediction lacks the class. “Missed” counts those with the class only in the "
+        "truth, “false positive” those with it only in the prediction."
     )
     found = [Table("classes", "By class", "", pd.DataFrame(rows), note)]
     counted: list[dict[str, object]] = [{"what counts the same": "each image", **_cells(test.estimates(labels))}]

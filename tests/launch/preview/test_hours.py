@@ -70,7 +70,7 @@ def test_crops_of_an_epoch_and_tiles_of_a_scoring(monkeypatch, validate, said):
     config = dataclasses.replace(CONFIG, models=("unet",), data=Data(fit="crop", size=(32, 32), validate=validate))
     text = hours.text(config, SOURCE, 2 * SIZES, jax.devices()[:1])
     assert text.endswith(said)
-    assert "a step of 16 crops" in text
+    assert "s per step of 16 crops" in text
     # 5 runs of 10 epochs: 20 steps of 16 of 320 crops, and 20 images or 80 crops
     seconds = 5 * 10 * (20 * 2 + (20 if validate == "images" else 80) * 0.5)
     assert f"would take {hours._words(seconds)} here" in text
