@@ -88,7 +88,7 @@ def main() -> None:
     print(f"jax {jax.__version__}, {args.model}, {args.size[0]}x{args.size[1]}, batch {args.batch}, {args.precision}")
     for fit in args.fit.split(","):
         kernels, total = counted(compiled(args.model, fit, args.size, args.batch, args.precision))
-        print(f"{fit}: {kernels} kernels, {total / 1e6:,.0f} MB a step")
+        print(f"{fit}: {kernels} kernels, {total / 1e6:,.0f} MB per step")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--size", default="192,256")
     arguments = parser.parse_args()
     height, width = map(int, arguments.size.split(","))
-    print("level   in  out          lax: GFLOP/s  a core   ops: GFLOP/s  a core")
+    print("level   in  out          lax: GFLOP/s per core  ops: GFLOP/s per core")
     for level, i, o in LAYERS:
         shape = (arguments.batch, height >> level, width >> level)
         x, w, g = jnp.ones((*shape, i)), jnp.ones((3, 3, i, o)), jnp.ones((*shape, o))

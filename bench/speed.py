@@ -101,7 +101,7 @@ def table(result: dict[str, Any], rate: float) -> str:
     case = f"{result['model']} {result['mode']} {result['precision']} {height}x{width} batch {result['batch']}"
     lines = [
         f"\n{case}\n",
-        "| setting | ms a step | img/s | TFLOP/s (of a product) | peak MB | compile s |",
+        "| setting | ms per step | img/s | TFLOP/s (of a product) | peak MB | compile s |",
         "|-" * 6 + "|",
     ]
     for name, found in result["settings"].items():
@@ -126,7 +126,7 @@ def main() -> None:
     words = lambda text: text.split(",")  # noqa: E731
     numbers = lambda text: tuple(map(int, text.split(",")))  # noqa: E731
     parser.add_argument("--models", type=words, default=["sharp_unet"])
-    parser.add_argument("--batch", type=numbers, default=(4, 16), help="images a step")
+    parser.add_argument("--batch", type=numbers, default=(4, 16), help="images per step")
     parser.add_argument("--size", type=numbers, action="append", help="height,width; may be given several times")
     parser.add_argument("--precision", type=words, default=["float32"], help="of float32, tf32 (GPU), bfloat16")
     parser.add_argument("--mode", type=words, default=["train", "infer"])

@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return a map a block, finest first, from images (N, 3, H, W)."""
+        """Return a map per block, finest first, from images (N, 3, H, W)."""
         maps = [self.blocks[0](x)]
         for block in self.blocks[1:]:
             maps.append(block(functional.max_pool2d(maps[-1], 2)))

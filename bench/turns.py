@@ -23,7 +23,7 @@ def compare(sides: Mapping[str, Callable[[], float]], rounds: int) -> float:
             seconds[side].append(sides[side]())
     for side, each in seconds.items():
         median = statistics.median(each)
-        print(f"{side}: {1000 * median:.0f} ms a step ({1000 * min(each):.0f} to {1000 * max(each):.0f})")
+        print(f"{side}: {1000 * median:.0f} ms per step ({1000 * min(each):.0f} to {1000 * max(each):.0f})")
     first, second = map(statistics.median, seconds.values())
     return second / first
 

@@ -134,7 +134,7 @@ def summary(builder: tfds.core.DatasetBuilder) -> str:
     groups, sizes, folder = set(), set(), Path(builder.data_dir)
     for example in builder.as_data_source(split="train", decoders=undecoded):
         groups.add(example["group"])
-        with built.whole(folder), Image.open(io.BytesIO(example["mask"])) as mask:  # reads the header alone
+        with built.whole(folder), Image.open(io.BytesIO(example["mask"])) as mask:  # reads only the header
             sizes.add((mask.height, mask.width))
     extremes = sorted({min(sizes, key=math.prod), max(sizes, key=math.prod)}, key=math.prod)
     return (

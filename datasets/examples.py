@@ -98,13 +98,13 @@ def generate(pairs: Iterable[Pair], num_classes: int, *, ignoring: bool = False)
         ignoring: masks may hold IGNORE, too. Without it, such a label is a fault of the files.
 
     Raises:
-        DataError: for a pair that does not fit, for a mask of IGNORE alone, and if all masks are empty.
+        DataError: for a pair that does not fit, for a mask that holds only IGNORE, and if all masks are empty.
     """
     count = objects = 0
     for pair in pairs:
         check_sizes(pair.image, pair.mask, pair.where)
         if pair.image.dtype != np.uint8:
-            raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits a channel")
+            raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits per channel")
         scored = pair.mask != IGNORE if ignoring else np.ones_like(pair.mask, bool)
         if not scored.any():
             raise files.DataError(f"{pair.where}: all pixels of its mask are ignored; remove the image")

@@ -39,7 +39,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 def local(path: Path | str) -> Path:
     """Return a path with `~` expanded. Raises DataError for an address such as gs://bucket: no such file is read."""
     if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):  # pathlib makes one slash of two; a drive has one letter
-        raise DataError(f"{path}: is an address, and files are read and written on this machine alone; name a folder")
+        raise DataError(f"{path}: is an address, but files are read and written only on this machine; name a folder")
     return Path(path).expanduser()
 
 
@@ -166,10 +166,10 @@ def pairs(images: Iterable[File], masks: Iterable[File], mask_ending: str = "") 
 def check_partners(image_of: Mapping[str, File], mask_of: Mapping[str, File]) -> None:
     """Refuse images without a mask and masks without an image. Raises DataError."""
     for kind, having, others in (("mask", image_of, mask_of), ("image", mask_of, image_of)):
-        alone = [file.where for name, file in having.items() if name not in others]
-        if alone:
-            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-            raise DataError(f"no {kind} for {', '.join(alone[:3])}{more}; add the missing files or remove these")
+        unpaired = [file.where for name, file in having.items() if name not in others]
+        if unpaired:
+            more = f" and {len(unpaired) - 3} more" if len(unpaired) > 3 else ""
+            raise DataError(f"no {kind} for {', '.join(unpaired[:3])}{more}; add the missing files or remove these")
 
 
 def _by_name(found: Iterable[File], ending: str) -> dict[str, File]:

@@ -51,7 +51,7 @@ from sharp_unet_jax.storage.atomic import to_json  # noqa: E402
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md", ROOT / "README.md"]
 PACKED = sorted(path.parent for path in (ROOT / "results").glob(f"*/{layout.RUNS}"))
-NOTEBOOK = ROOT / "examples/your_images.ipynb"  # clones the repository where it lies alone, as in Colab
+NOTEBOOK = ROOT / "examples/your_images.ipynb"  # clones the repository if it is not inside it, as in Colab
 COLAB = "https://colab.research.google.com"
 COLUMNS = 80  # a code host cuts longer lines of a code block
 END = "<!-- end -->"
@@ -84,7 +84,7 @@ def names(name: str) -> str:
 
 
 def networks() -> str:
-    """Return a table of the networks, a row a pair of twins; parameters are those for RGB images and one class."""
+    """Return a table of the networks, a row per pair of twins; parameters are those for RGB images and one class."""
     rows = []
     for name, network in models.MODELS.items():
         if network.skip == "plain" or network.kernel:
@@ -109,7 +109,7 @@ def options(module: str) -> str:
 def notebook(path: str) -> str:
     """Return how the notebook at `path` of the repository is opened."""
     title = f"[{path}]({path})"
-    _, found, owner = repository().removesuffix(".git").partition("github.com/")  # Colab opens those of GitHub alone
+    _, found, owner = repository().removesuffix(".git").partition("github.com/")  # Colab opens only those of GitHub
     if not found:
         return f"{title}, a notebook for Jupyter, or to upload to Colab."
     badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{owner}/blob/main/{path})"

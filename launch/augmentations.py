@@ -24,7 +24,7 @@ from sharp_unet_jax.storage.atomic import check_writable, replacing
 from sharp_unet_jax.sweeps import check, plan
 from sharp_unet_jax.training import epochs, train
 
-ROWS, COLUMNS = 6, 8  # a row an image: unchanged, then a column an epoch
+ROWS, COLUMNS = 6, 8  # a row per image: unchanged, then a column per epoch
 # Pillow's name of the format for each suffix of --output.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".pdf": "PDF"}
 

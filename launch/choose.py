@@ -1,10 +1,10 @@
 """The rule of masks and the mean of networks, chosen after training: python -m launch.choose WORKDIR
 
 Takes a sweep under protocol=nested whose runs are finished. For each network it looks for the rule that turns
-probabilities into masks: the threshold, filled holes, the smallest piece, the largest piece alone. Of several networks
-it looks for those whose mean scores best. All of it is decided on the inner validation images of each fold; a step is
-kept only where the 95 % interval of its gain lies above zero. The gain on the test images is printed, and no decision
-looks at them.
+probabilities into masks: the threshold, filled holes, the smallest piece kept, only the largest piece kept. Of several
+networks it looks for those whose mean scores best. All of it is decided on the inner validation images of each fold; a
+step is kept only where the 95 % interval of its gain lies above zero. The gain on the test images is printed, and no
+decision looks at them.
 
 The choice is written to WORKDIR/choice.json. launch.predict, launch.evaluate and launch.export apply it from then on,
 unless told --plain. Give the command again and it is replaced. Exit code 0: done; 1: there is nothing to choose on, or
@@ -85,7 +85,7 @@ def _cell(gain: Gain) -> str:
 
 
 def _remarks(choice: Choice, threshold: float) -> list[str]:
-    """Return what the gains say, a line a choice."""
+    """Return what the gains say, a line per choice."""
     lines = []
     for name, each in chosen.named(choice).items():
         several, alone = name not in choice["models"], len(each["networks"]) == 1

@@ -141,7 +141,7 @@ def main() -> None:
     """Run the command and exit with its code."""
     ending.replace_unprintable()
     ending.shorten_warnings()
-    # If there is no terminal, lines are wide enough for one line an epoch.
+    # If there is no terminal, lines are wide enough for one line per epoch.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     cv_process.exit_with(lambda: run(sys.argv[1:], console))
 

@@ -1,6 +1,6 @@
 """Saliency of trained networks in an image: python -m launch.explain --run=WORKDIR_OR_RUN --image=ID_OR_FILE
 
-Draws Grad-CAM at each skip connection of the decoder, a row a run: give --run several times to compare runs. With a
+Draws Grad-CAM at each skip connection of the decoder, a row per run: give --run several times to compare runs. With a
 workdir, each of its models has a row: the first finished run that tests the image, or else its first finished run. For
 each sharp network it also draws the encoder's maps before and after the sharp blocks, with their spectra. PNG and SVG.
 An image is seen as in training: resized, or by runs on crops one crop of it, at the resolution of training.

@@ -1,6 +1,6 @@
 """A finished run as a file for others: python -m launch.export --run=WORKDIR_OR_RUN --format=onnx --output=FILE
 
-stablehlo (for JAX alone, on CPU, CUDA and TPU) and onnx (for onnxruntime) take uint8 images of any size and number and
+stablehlo (for JAX only, on CPU, CUDA and TPU) and onnx (for onnxruntime) take uint8 images of any size and number and
 return masks and probabilities: resizing, scaling and the threshold are inside. Of runs on crops they take tiles as
 large as the crops; the model card has the loop over the tiles of an image. safetensors holds the weights of one run.
 If the workdir has a choice.json, by launch.choose, the threshold is that of its rule, and the card has the rest of it.
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     parser.add_argument("--repo", metavar="OWNER/NAME", default="", help=repo)
     known = command_line.parse(parser, arguments)
     if known.repo and (known.format != HUB or not re.fullmatch(hub.REPOSITORY, known.repo)):
-        raise InputError(f"--repo={known.repo}: give OWNER/NAME, and with --format=hub alone")
+        raise InputError(f"--repo={known.repo}: give OWNER/NAME, and only with --format=hub")
     _check_output(known.output, known.format)
     export.check(known.format)
     runtime.configure()

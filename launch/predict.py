@@ -42,7 +42,7 @@ class Command(NamedTuple):
     """The request of the user."""
 
     run: Path | str  # a workdir, a run's folder, a shared model's or its address
-    model: str  # several have commas between them; "" where the workdir has one alone
+    model: str  # several have commas between them; "" where the workdir has only one
     inputs: list[str]  # files, folders and globs
     output: Output
     options: dict[str, Any]  # of predict.predict
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if one.note:
             noted.setdefault(one.note, []).append(one.where)
     todo = [one for one in inputs if one.name not in done]
-    joined = {f" of {len(one.paths)} files, one a channel" for one in inputs if formats.are_channels(one.paths)}
+    joined = {f" of {len(one.paths)} files, one per channel" for one in inputs if formats.are_channels(one.paths)}
     said = options.chosen(members[0], command.run, command.plain)
     data, rule = members[0].config.data, f"; {said}" if said else ""
     how = (

@@ -1,7 +1,7 @@
 """The progress of a sweep: python -m launch.status WORKDIR [--follow]
 
 Shows the matrix of runs: the Jaccard index (%) of each finished run, the epoch and the validation Jaccard of each run
-that has begun, which runs failed, and the time left, judged by the runs that ended. It reads files alone, so it may run
+that has begun, which runs failed, and the time left, judged by the runs that ended. It only reads files, so it may run
 on any machine that sees the workdir, while the sweep trains. --follow shows it anew every few seconds until all runs
 have ended. Exit code 0: no run failed so far; 1: a run failed, or WORKDIR holds no sweep; 130: Ctrl-C.
 """
@@ -140,7 +140,7 @@ def page(workdir: Path, sweep: Sweep, width: int) -> Group:
 
 
 def _matrix(sweep: Sweep, models: Sequence[str]) -> Table:
-    """Return the table of runs: a row a fold, a column a model, and their means."""
+    """Return the table of runs: a row per fold, a column per model, and their means."""
     table = Table(box=None, pad_edge=False, show_footer=True)
     cells = {(one.run.repeat, one.run.fold, one.run.model): _cell(one) for one in sweep.states}
     table.add_column("Jaccard (%)", "mean ± std")

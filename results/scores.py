@@ -38,7 +38,7 @@ class Packed(NamedTuple):
 
 
 def runs(*patterns: str) -> pd.DataFrame:
-    """Return a row a model: its scores, the epochs that were trained, and what other epochs would have scored.
+    """Return a row per model: its scores, the epochs that were trained, and what other epochs would have scored.
 
     The columns of other epochs hold the Jaccard index; they are empty where epochs are scored otherwise than results.
     """
@@ -66,7 +66,7 @@ def runs(*patterns: str) -> pd.DataFrame:
 
 
 def each(*patterns: str) -> pd.DataFrame:
-    """Return a row a fold and a column a model: the Jaccard index in per cent, and the epoch that it is of."""
+    """Return a row per fold and a column per model: the Jaccard index in per cent, and the epoch that it is of."""
     rows = []
     for sweep in _sweeps(patterns):
         for (repeat, fold), own in sweep.runs.groupby(CELL):
@@ -79,7 +79,7 @@ def each(*patterns: str) -> pd.DataFrame:
 
 
 def twins(*patterns: str) -> pd.DataFrame:
-    """Return a row a sharp network and sweep: its Jaccard index minus that of its plain twin, over paired runs."""
+    """Return a row per sharp network and sweep: its Jaccard index minus that of its plain twin, over paired runs."""
     rows = []
     for sweep in _sweeps(patterns):
         for _, of_network in sweep.runs.groupby("network", sort=False):
@@ -103,7 +103,7 @@ def twins(*patterns: str) -> pd.DataFrame:
 
 
 def settings(*patterns: str) -> pd.DataFrame:
-    """Return a row a sweep of one model: the settings in which it differs from the first sweep, and what they gave.
+    """Return a row per sweep of one model: the settings in which it differs from the first sweep, and what they gave.
 
     Differences are over the same folds, with the corrected 95 % interval. Raises ValueError for several models.
     """
@@ -132,10 +132,11 @@ def settings(*patterns: str) -> pd.DataFrame:
 
 
 def times(*patterns: str) -> pd.DataFrame:
-    """Return a row a model: what was trained on which hardware, how long that took, and the score it gave.
+    """Return a row per model: what was trained on which hardware, how long that took, and the score it gave.
 
-    All are medians over runs, which a run beside other work does not move. An epoch is the mean of those of a run after
-    the first, which compiles. Raises ValueError for runs whose records lack their hardware or their times.
+    All are medians over runs, so a run that other work slowed down hardly moves them. An epoch is the mean
+    of those of a run after the first, which compiles. Raises ValueError for runs whose records lack their hardware or
+    their times.
     """
     rows = []
     for sweep in _sweeps(patterns):
@@ -151,10 +152,10 @@ def times(*patterns: str) -> pd.DataFrame:
                     "data set": f"{sweep.dataset}, {own['images'].iloc[0]['train']} images",
                     "model": model,
                     "hardware": "CPU" if device == "cpu" else f"{number} x {device}",
-                    "an epoch": f"{np.median(later):.1f} s",
+                    "one epoch": f"{np.median(later):.1f} s",
                     "epochs": f"{own['epochs'].median():.0f}",
                     "runs": str(len(own)),
-                    "a run": duration(np.median(seconds)),
+                    "one run": duration(np.median(seconds)),
                     "five runs": duration(5 * np.median(seconds)),
                     "Jaccard (%)": _cell(own["jaccard"]),
                 }
@@ -163,7 +164,7 @@ def times(*patterns: str) -> pd.DataFrame:
 
 
 def protocols(metric: str, *patterns: str) -> pd.DataFrame:
-    """Return a row a data set and model, a column a protocol: jaccard or dice in per cent, mean ± std (number of runs).
+    """Return a row per data set and model, a column per protocol: jaccard or dice in per cent, mean ± std (runs).
 
     Raises ValueError for two sweeps that would share a cell.
     """
@@ -181,7 +182,7 @@ def protocols(metric: str, *patterns: str) -> pd.DataFrame:
 
 
 def paper(table: str, metric: str, *patterns: str) -> pd.DataFrame:
-    """Return one of the paper's tables with a column a protocol: jaccard or dice in per cent, mean ± std (runs, size).
+    """Return one of the paper's tables, a column per protocol: jaccard or dice in per cent, mean ± std (runs, size).
 
     A network that was not trained here, or only with another kernel than the paper's, has no cells but the paper's.
     Raises ValueError for two sweeps that would share a cell.
@@ -233,7 +234,7 @@ def _name(dataset: str, config: dict[str, Any]) -> str:
     size = "{}x{}".format(*data["size"])
     if data.get("fit") == "crop":
         spacing, scale = data.get("spacing", 0), data.get("scale", 1)
-        at = f" at {spacing:g} mm a pixel" if spacing else f" at {scale:g} times the resolution" if scale != 1 else ""
+        at = f" at {spacing:g} mm per pixel" if spacing else f" at {scale:g} times the resolution" if scale != 1 else ""
         size = f"crops of {size}{at}"
     native = ", native scores" if data.get("score", "trained") == "native" else ""
     start = ", pretrained" if config.get("weights") else ""
@@ -248,7 +249,7 @@ def _protocol(config: dict[str, Any]) -> str:
 
 
 def _cell(values: pd.Series, form: str = ".2f") -> str:
-    """Return fractions as per cent, mean ± sample standard deviation; one value by itself."""
+    """Return fractions as per cent, mean ± sample standard deviation; a single value without ±."""
     mean = f"{100 * values.mean():{form}}"
     return f"{mean} ± {100 * values.std():.2f}" if len(values) > 1 else mean
 

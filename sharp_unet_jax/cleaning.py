@@ -1,4 +1,4 @@
-"""Masks after the threshold: holes are filled, small pieces go, the largest piece stays alone."""
+"""Masks after the threshold: holes are filled, small pieces go, only the largest piece stays."""
 
 from collections.abc import Sequence
 

@@ -29,23 +29,23 @@ class Data:
     resident_gb: float = 4.0
     # Resolution that reported scores are computed at: that of training, or that of the files.
     score: Literal["trained", "native"] = "trained"
-    # fit=crop alone, as the next five: images are enlarged or shrunk by this factor, 1 leaves them as they are
+    # Only for fit=crop, as the next five: images are enlarged or shrunk by this factor, 1 leaves them as they are
     scale: float = 1.0
-    spacing: float = 0.0  # millimetres a pixel that all images are brought to, if their files say theirs; 0 leaves them
-    crops: int = 0  # crops an epoch; 0: as many as have the pixels of the training images, at least one an image
+    spacing: float = 0.0  # mm per pixel that all images are brought to, if their files say theirs; 0 leaves them
+    crops: int = 0  # crops per epoch; 0: as many as have the pixels of the training images, at least one per image
     share: Literal["image", "area"] = "image"  # crops are shared out among images alike, or by the images' pixels
     foreground: float = 0.33  # share of the crops that are centred on a pixel of a random foreground class
     # What an epoch is scored on: whole images, or random crops of them that are the same every time and cost less.
     validate: Literal["images", "crops"] = "images"
-    # Builder "folder" alone, as all of the following: a folder of images, or holding images/ and masks/, or nnU-Net's.
+    # Only for builder "folder", as all of the following: a folder of images, or with images/ and masks/, or nnU-Net's.
     images: str = ""
     masks: str = ""  # a folder of masks or of LabelMe files, a COCO file, or a pattern: "data/*/*_mask.png"
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
     groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in
-    image_prefix: str = ""  # beginning of the names of images that those of their masks do not have
-    image_suffix: str = ""  # ending of the same, before ".png"
-    mask_prefix: str = ""  # beginning of the names of masks that those of their images do not have
-    mask_suffix: str = ""  # ending of the same, such as "_lesion"
+    image_prefix: str = ""  # start of image names that mask names lack
+    image_suffix: str = ""  # end of image names that mask names lack, before ".png"
+    mask_prefix: str = ""  # start of mask names that image names lack
+    mask_suffix: str = ""  # end of mask names that image names lack, such as "_lesion"
     channel_files: tuple[str, ...] = ()  # endings of names, if each channel of an image is a file of its own
     class_files: tuple[str, ...] = ()  # folders or endings of masks, if each class is a file of its own; the first wins
     classes: tuple[str, ...] = ()  # names, background first, or name=#rrggbb, name=128; () finds them in the masks
@@ -94,7 +94,7 @@ class Config:
     encoder_learning_rate_factor: float = 1.0  # the encoder's learning rate as a multiple of learning_rate
 
     protocol: Literal["paper", "nested"] = "paper"  # nested: no decision is taken on the fold that is reported
-    # folds: drawn at random. authors: the one split of the paper's code, with folds=1; repeats differ in seed alone. Or
+    # folds: drawn at random. authors: the one split of the paper's code, with folds=1; repeats differ only in seed. Or
     # a file of your own folds: a CSV id,fold, a JSON {id: fold}, the folds.json of a workdir, or nnU-Net's
     # splits_final.json.
     split: str = "folds"
@@ -109,19 +109,19 @@ class Config:
     # Weight of each class's pixels in cross_entropy and distance_penalty, background first; other losses have none.
     # inverse: in inverse proportion to the pixels that a class has in the training images; the mean over these is 1.
     class_weights: tuple[float, ...] | Literal["inverse"] = ()
-    # Networks with several heads alone: each head's share of the loss, the last head's last; () is the same for all.
+    # Only for networks with several heads: each head's share of the loss, the last head's last; () is the same for all.
     deep_supervision: tuple[float, ...] = ()
     prediction_head: Literal["mean", "last"] = "mean"  # the same networks: mean probability of the heads, or the last's
-    batch_size: int = 16  # images, or crops, a step, over all devices of the run; the paper does not say
+    batch_size: int = 16  # images, or crops, per step, over all devices of the run; the paper does not say
     # sgd has Nesterov's momentum of 0.99, as nnU-Net has. adamw is adam with another weight decay.
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = 1e-3  # at the start of the schedule, its highest; the paper's, for Adam
-    # plateau drops the learning rate by the plateau_* settings and min_learning_rate, which it alone reads. cosine and
-    # poly (power 0.9) lower it at every step, to 0 after `epochs`. A run stops by patience with each of them.
+    # plateau drops the learning rate by the plateau_* settings and min_learning_rate, which no other schedule reads.
+    # cosine and poly (power 0.9) lower it at every step, to 0 after `epochs`. A run stops by patience with all of them.
     schedule: Literal["plateau", "constant", "cosine", "poly"] = "plateau"
     warmup: float = 0.0  # epochs at the start in which the learning rate rises linearly; the schedule begins after them
     # Share of the kernels that is subtracted from them at every step, times the learning rate. adam and sgd add it to
-    # the gradient instead. Biases and normalisation have none: one number a channel does not overfit.
+    # the gradient instead. Biases and normalisation have none: one number per channel does not overfit.
     weight_decay: float = 0.0
     clip: float = 0.0  # norm of all gradients together, at most: larger ones are scaled down to it; 0 scales none
     # Decay, at every step, of the average of weights and running statistics that is scored, kept and reported instead
@@ -146,7 +146,9 @@ class Config:
 
     retries: int = 0  # times that a run is trained again at once, with the same seed, if its loss became NaN
     checkpoint_minutes: float = 10.0  # minutes between saved states, to continue a run from; 0: every epoch
-    predictions: bool = True  # keep the probabilities of the test fold: a byte a pixel of training resolution and class
+    predictions: bool = (
+        True  # keep the probabilities of the test fold: a byte per class and pixel of training resolution
+    )
     devices_per_run: int = 1  # devices that share each batch of a run
     max_runs: int | None = None  # end after so many runs, for a trial
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 class Rule(NamedTuple):
     """The rule that turns probabilities of an image into its mask: `labels`, and then `cleaning.clean`."""
 
-    threshold: float  # probability above which a pixel is foreground, where there is one class alone
+    threshold: float  # probability above which a pixel is foreground, where there is only one class
     fill: bool = False  # background that a class encloses becomes that class
     smallest: int = 0  # pixels at the resolution of training: a class's smaller pieces become background
     largest: bool = False  # all pieces of a class but its largest become background
@@ -22,11 +22,11 @@ class Rule(NamedTuple):
         return self != Rule(self.threshold)
 
     def words(self, binary: bool) -> str:
-        """Return the rule in words; `binary` says that there is one class alone, so that the threshold decides."""
+        """Return the rule in words; `binary` says that there is only one class, so that the threshold decides."""
         parts = [f"above {self.threshold:g}" if binary else "most probable class"]
         parts += ["holes filled"] * self.fill
         parts += [f"pieces from {self.smallest} pixels on"] * (self.smallest > 0)
-        parts += ["the largest piece alone"] * self.largest
+        parts += ["only the largest piece"] * self.largest
         return ", ".join(parts)
 
 

@@ -29,7 +29,7 @@ from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Warned
 # Fields of a config that `fit` has arguments for, and those of several runs.
 _ARGUMENTS = {"data", "models", "protocol", "grouped", "inner_validation", "devices_per_run"}
 _SEVERAL = {"split", "folds", "repeats", "max_runs"}
-# Fields of config.data that apply to arrays. Those after `score` apply with `crop` alone.
+# Fields of config.data that apply to arrays. Those after `score` apply only with `crop`.
 _OF_DATA = ("score", "scale", "crops", "share", "foreground", "validate")
 SETTINGS = (
     *(field.name for field in dataclasses.fields(Config) if field.name not in _ARGUMENTS | _SEVERAL),
@@ -82,7 +82,7 @@ def fit(
         images: (n, H, W, C) or grey (n, H, W), or a list of images of any sizes; uint8, or any dtype with a `window`.
         masks: (n, H, W) or a list: the class of each pixel, 0 to len(classes) - 1, bool for 0 and 1, 255 to ignore it.
         validation: share of the images, drawn at random by `seed`; or a pair (images, masks).
-        groups: one value an image, such as its patient or video; a group is not split by `validation`.
+        groups: one value per image, such as its patient or video; a group is not split by `validation`.
         classes: names, background first.
         size: (height, width) in pixels that images are resized to, by default their own; or with `crop` the crops'.
             Predictions come at each image's own size.
@@ -149,7 +149,7 @@ def _fit(size: Any, of_data: dict[str, Any], *, letterbox: bool, crop: bool) -> 
     """Return how images come to the size of training. Raises InputError for arguments that contradict each other."""
     if not crop:
         if wrong := [name for name in of_data if name in check.CROPS_ALONE]:
-            raise InputError(f"{wrong[0]}: is for crop=True alone")
+            raise InputError(f"{wrong[0]}: is only for crop=True")
         return "letterbox" if letterbox else "stretch"
     if letterbox:
         raise InputError("letterbox: images are not resized with crop=True; give one of the two")

@@ -1,4 +1,4 @@
-"""Losses by name. Each returns one value an image, (N,) float32, so padding of a batch can get the weight 0.
+"""Losses by name. Each returns one value per image, (N,) float32, so padding of a batch can get the weight 0.
 
 Logits are (N, H, W, num_classes) of any floating dtype; the arithmetic is float32. If num_classes is 1 the loss is
 binary (sigmoid, class 1 is the foreground), else each channel is a class (softmax). Labels are (N, H, W) integer
@@ -57,7 +57,7 @@ def get(name: str | Mapping[str, float], class_weights: jax.Array | None = None)
         total = jnp.float32(0)
         for key, weight in weights.items():
             values = one(key)(logits, labels)
-            chex.assert_shape(values, logits.shape[:1], custom_message=f"loss {key!r} is not one value an image")
+            chex.assert_shape(values, logits.shape[:1], custom_message=f"loss {key!r} is not one value per image")
             total = total + weight * values
         return total
 
@@ -106,7 +106,7 @@ def boundary(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Kervadec et al. (MIDL 2019, arXiv:1812.07032) with the distance map of their release, see `distance.signed`. The
     distance is negative inside. It is 0 everywhere if the truth is empty or fills the image, and so are loss and
-    gradient. The loss can be negative. Use it with a regional loss, as in {"dice": 1.0, "boundary": 0.01}, not alone.
+    gradient. The loss can be negative. Use it only with a regional loss, as in {"dice": 1.0, "boundary": 0.01}.
     """
     p, _, valid = _probabilities(logits, labels)
     channels = p.shape[-1]

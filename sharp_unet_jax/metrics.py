@@ -2,7 +2,7 @@
 
 A new metric is one function and one line of `OVERLAPS`: records, tables, figures and the page loop over it. There is no
 smoothing. A ratio 0/0 has no value of its own: `empty` says what it scores, like scikit-learn's `zero_division`. This
-file needs NumPy alone, so the report imports it without JAX.
+file needs only NumPy, so the report imports it without JAX.
 """
 
 from collections.abc import Callable
@@ -141,7 +141,7 @@ def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> 
         empty: what two empty masks score.
 
     Returns:
-        (...) float64, one value a pair of masks; a scalar for a single pair.
+        (...) float64, one value per pair of masks; a scalar for a single pair.
 
     Raises:
         ValueError: for different shapes, values other than 0 and 1, or another value of `empty`.
@@ -190,7 +190,7 @@ def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
     Args:
         counts: (n, classes, 3) integers: intersection, truth, predicted, background first.
         empty: what a ratio 0/0 scores, such as the Jaccard index of a class in neither truth nor prediction.
-        binary: score class 1 alone (there must be 2). Otherwise the mean over all classes, background included, as the
+        binary: score only class 1 (there must be 2). Otherwise the mean over all classes, background included, as the
             paper does ("taking the IoUs of all classes and averaging them").
 
     Raises:

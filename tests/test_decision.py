@@ -35,7 +35,7 @@ def test_logits_decide_as_their_probabilities(threshold):
 def test_a_rule_in_words():
     assert decision.Rule(0.5).words(binary=True) == "above 0.5"
     whole = decision.Rule(0.35, fill=True, smallest=16, largest=True)
-    said = "holes filled, pieces from 16 pixels on, the largest piece alone"
+    said = "holes filled, pieces from 16 pixels on, only the largest piece"
     assert (whole.words(binary=True), whole.words(binary=False)) == (
         f"above 0.35, {said}",
         f"most probable class, {said}",

@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("launch", "datasets", "sharp_unet_jax")  # a package imports those to its right alone
+PACKAGES = ("launch", "datasets", "sharp_unet_jax")  # a package imports only those to its right
 PAGES = ("docs", "bench", "results", "datasets")
 # From the top down: a room imports rooms below it and itself.
 ROOMS = (
@@ -73,7 +73,7 @@ def test_rooms_of_the_library_import_downwards():
 
 
 def test_no_imports_run_in_a_circle():
-    # A package's own file runs before its modules; the front door names them for type checkers alone.
+    # A package's own file runs before its modules; the front door names them only for type checkers.
     graph = {name: others for name, others in IMPORTS.items() if name != "sharp_unet_jax"}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 

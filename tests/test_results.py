@@ -1,4 +1,4 @@
-"""results/README.md: its tables are those of the packed records, and its prose states figures of its tables alone."""
+"""results/README.md: its tables are those of the packed records, and its prose states only figures of its tables."""
 
 import json
 import re
@@ -93,7 +93,7 @@ def test_sweeps_that_are_scored_at_other_resolutions_have_rows_of_their_own(pack
         "cvc_clinicdb, 192x256, native scores",
         "cvc_clinicdb, crops of 192x256",
         "cvc_clinicdb, crops of 192x256 at 0.5 times the resolution",
-        "cvc_clinicdb, crops of 192x256 at 0.25 mm a pixel",
+        "cvc_clinicdb, crops of 192x256 at 0.25 mm per pixel",
     ]
 
 
@@ -113,7 +113,7 @@ def test_times_are_medians_over_runs(packed):
     packed("cvc", [timed(0, 119.0, 20.0), timed(1, 129.0, 20.0), timed(2, 1119.0, 900.0)])
     (row,) = scores.times("cvc").to_dict("records")
     assert (row["data set"], row["hardware"]) == ("cvc_clinicdb, 192x256, 24 images", "CPU")
-    assert (row["an epoch"], row["a run"], row["five runs"]) == ("11.0 s", "2 min", "11 min")
+    assert (row["one epoch"], row["one run"], row["five runs"]) == ("11.0 s", "2 min", "11 min")
     packed("old", [record("plain", 0, 0.6, images={"train": 24}, timing={"train_seconds": 1.0, "eval_seconds": 1.0})])
     with pytest.raises(ValueError, match="the records of unet do not say their hardware"):
         scores.times("old")

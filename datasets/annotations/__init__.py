@@ -71,7 +71,7 @@ def whole(folder: Path) -> list[Path]:
 def listing(images: Path, masks: Path) -> list[Path]:
     """Return the JSON files that hold the masks of `images`; [] where pictures do.
 
-    That is `masks` itself, or the JSON files in this folder if it holds no pictures, or the images alone.
+    That is `masks` itself, or the JSON files in this folder if its only pictures, if any, are the images.
     """
     if masks.is_file():
         return [masks] if masks.suffix.lower() == SUFFIX else []
@@ -145,9 +145,9 @@ def _labelme(
             found[image] = (_file_of(image, by_place.get(_place(image, folder)), by_name),)
     used = {path for (path,) in found.values()}
     with files.collecting(faults):
-        if alone := [str(path) for path in by_place.values() if path not in used]:
-            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-            raise DataError(f"no image for {', '.join(alone[:3])}{more}; add the missing files or remove these")
+        if unpaired := [str(path) for path in by_place.values() if path not in used]:
+            more = f" and {len(unpaired) - 3} more" if len(unpaired) > 3 else ""
+            raise DataError(f"no image for {', '.join(unpaired[:3])}{more}; add the missing files or remove these")
     return found
 
 

@@ -1,4 +1,4 @@
-"""LabelMe: a JSON file an image, with labelled polygons, rectangles, circles and masks."""
+"""LabelMe: a JSON file per image, with labelled polygons, rectangles, circles and masks."""
 
 import base64
 from collections.abc import Iterator

@@ -13,7 +13,7 @@ import numpy as np
 from datasets.files import MAX_PIXELS
 from sharp_unet_jax.data.resize import Size
 
-FINE = 5  # steps a pixel, as in rleFrPoly of pycocotools
+FINE = 5  # steps per pixel, as in rleFrPoly of pycocotools
 LONGEST = 2**26  # steps of an outline: a hundred times around the largest picture
 MOST = 64  # regions of different kinds in an image: each is a bit of a code
 
@@ -81,7 +81,7 @@ def run_lengths(counts: Sequence[int], size: Size) -> Patch:
 
 
 def uncompressed(text: str) -> list[int]:
-    """Return the run lengths that COCO wrote as text: five bits a character, then differences. Raises ValueError."""
+    """Return the run lengths that COCO wrote as text: five bits per character, then differences. Raises ValueError."""
     counts: list[int] = []
     value = shift = 0
     for letter in text:

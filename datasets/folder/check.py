@@ -148,7 +148,7 @@ def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading 
     shallow = [one.pair.image[0].name for one in scanned if not one.header.deep]
     if 0 < len(shallow) < len(scanned):
         notes.append(
-            f"{first_few(shallow)} have 8 bits a channel and stay as they are, and the other images are deeper: "
+            f"{first_few(shallow)} have 8 bits per channel and stay as they are, and the other images are deeper: "
             "these are scaled to 8 bits by the window; check on the contact sheet that both are as bright"
         )
     if rotated := [one.pair.image[0].name for one in scanned if one.header.rotated]:

@@ -45,7 +45,7 @@ def parse(given: Settings) -> Names:
     if 0 < len(without) < len(pairs) and given.labels != "any" and not given.class_files:
         raise DataError(f"data.classes gives {without[0]!r} no value: write {without[0]}=128, since others have one")
     if len(names) == 1 and not without:
-        raise DataError(f"data.classes names {names[0]!r} alone; name the background first, and a class")
+        raise DataError(f"data.classes names only {names[0]!r}; name the background first, and a class")
     label_of: dict[int, int] = {}
     for name, value in pairs:
         one = None if value is None else code(value.strip(), f"data.classes={name}={value}")

@@ -1,4 +1,4 @@
-"""Masks in colours: a class a colour, black first; blends at smoothed edges are snapped to the named colours."""
+"""Masks in colours: one class per colour, black first; blends at smoothed edges are snapped to the named colours."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -175,7 +175,7 @@ def _crowds(summaries: Sequence[Summary], label_of: Mapping[str, int]) -> tuple[
 
 
 def _alike(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return a note on names that differ in case or blanks alone, as those typed by hand do, if there are any."""
+    """Return a note on names that differ only in case or blanks, as those typed by hand do, if there are any."""
     often = Counter(name.casefold().strip() for name in classes)
     alike = [repr(name) for name in classes if often[name.casefold().strip()] > 1]
     return (f"{first_few(alike)} are different classes: if they are one, give it one name in the files",) * bool(alike)

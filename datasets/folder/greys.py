@@ -120,7 +120,7 @@ def is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) 
     dark_pixels = middle_pixels = light_pixels = pixels = 0
     for mask in summaries:
         dark, light = _is_dark(mask.values, values) & (mask.values > 0), _is_light(mask.values, values)
-        if not mask.jpeg:  # in a JPEG, pixels near black can be noise alone
+        if not mask.jpeg:  # in a JPEG, pixels near black can be mere noise
             dark_pixels += int(mask.counts[dark].sum())
         light_pixels += int(mask.counts[light].sum())
         middle_pixels += int(mask.counts[(mask.values > 0) & ~dark & ~light].sum())

@@ -24,7 +24,7 @@ LOSSY = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
 
 @dataclass(frozen=True)
 class Summary:
-    """The mask of an image, summarised: one file, or one a class."""
+    """The mask of an image, summarised: one file, or one per class."""
 
     path: Path  # of its first file
     slices: int
@@ -115,7 +115,7 @@ def _picture(path: Path, *, indices: bool) -> np.ndarray:
     image: Any
     with files.picture(path) as image:
         if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-            raise files.DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture a file")
+            raise files.DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture per file")
         if image.mode in ("CMYK", "YCbCr", "LAB"):
             raise files.DataError(f"{path}: its colours are {image.mode}; save it as RGB")
         palette, stored = image.mode in ("P", "PA"), str(image.tile[0][3]) if image.format == "PNG" else ""
@@ -180,7 +180,7 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
         raise files.DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
     if whole.shape[-1] == 3 and whole.max() > 255:
-        raise files.DataError(f"{path}: holds colours of more than 8 bits a channel; save it with 8")
+        raise files.DataError(f"{path}: holds colours of more than 8 bits per channel; save it with 8")
     codes = whole[..., 0] if whole.shape[-1] == 1 else _packed(whole)
     codes[hidden] = TRANSPARENT
     return codes
@@ -188,7 +188,7 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
 
 def _facts(path: Path) -> tuple[frozenset[tuple[int, int]], bool, bool]:
     """Return a file's palette, whether it asks to show 0 as white, and whether it is compressed with loss."""
-    if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs for display alone
+    if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs only for display
         with files.reading(path), tifffile.TiffFile(path) as tif:
             page = tif.pages.first
             return frozenset(), page.photometric == tifffile.PHOTOMETRIC.MINISWHITE, page.compression in LOSSY

@@ -18,12 +18,12 @@ class Match:
     """Images and masks by what their names have in common."""
 
     image_of: dict[Key, Named]
-    masks_of: dict[Key, list[Named]]  # one, or one a class, in the order of the classes
+    masks_of: dict[Key, list[Named]]  # one, or one per class, in the order of the classes
     depth: int  # so many of the folders that an image lies in belong to its name: the fewest that make names differ
     faults: list[str]  # names that the pattern does not fit, and names that are there twice
 
     @property
-    def alone(self) -> tuple[list[Named], list[Named]]:
+    def unpaired(self) -> tuple[list[Named], list[Named]]:
         """The images without a mask, and the masks without an image."""
         masks = [mask for key, several in self.masks_of.items() if key not in self.image_of for mask in several]
         return [image for key, image in self.image_of.items() if key not in self.masks_of], masks
@@ -31,7 +31,7 @@ class Match:
     @property
     def whole(self) -> bool:
         """True if every file is in a pair."""
-        return not (self.faults or any(self.alone))
+        return not (self.faults or any(self.unpaired))
 
     @property
     def pairs(self) -> int:
@@ -58,7 +58,7 @@ def match(images: Sequence[Named], masks: Sequence[Named], given: Settings) -> M
     deepest = max((len(one.folders) for one in (*images, *masks)), default=0)
     found = [_at(depth, named_images, named_masks) for depth in range(deepest + 1)]
     # Images must differ; then the fewer files are without partner or place, the better.
-    best = min(found, key=lambda one: (len(images) - len(one.image_of), len(one.faults) + sum(map(len, one.alone))))
+    best = min(found, key=lambda one: (len(images) - len(one.image_of), len(one.faults) + sum(map(len, one.unpaired))))
     return replace(best, faults=faults + best.faults)
 
 

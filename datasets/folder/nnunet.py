@@ -1,4 +1,4 @@
-"""A folder as nnU-Net has it: imagesTr with a file a channel, labelsTr, and dataset.json, which names the classes."""
+"""A folder as nnU-Net has it: imagesTr with a file per channel, labelsTr, and dataset.json, which names the classes."""
 
 import json
 from dataclasses import replace

@@ -20,7 +20,7 @@ class Pair:
 
     id: str  # the image's name without suffix, after its folders where names alone are not unique
     image: tuple[Path, ...]  # one file, or the files of its channels, or of a DICOM series
-    mask: tuple[Path, ...]  # one file, or one a class
+    mask: tuple[Path, ...]  # one file, or one per class
     group: str = ""  # "" where the files do not say
 
 
@@ -94,8 +94,8 @@ def describe(given: Settings) -> str:
     where = "" if given.masks == given.images else f" with masks in {given.masks}"
     fields = {name: getattr(given, name) for name in proposal.AFFIXES if getattr(given, name)}
     pattern = " by " + " and ".join(f"{name}={value}" for name, value in fields.items()) if fields else " by name"
-    channels = f", a file a channel ({', '.join(given.channel_files)})" if given.channel_files else ""
-    classes = f", a file a class ({', '.join(given.class_files)})" if given.class_files else ""
+    channels = f", a file per channel ({', '.join(given.channel_files)})" if given.channel_files else ""
+    classes = f", a file per class ({', '.join(given.class_files)})" if given.class_files else ""
     return f" in {given.images}{where}, paired{pattern}{channels}{classes}"
 
 
@@ -155,15 +155,15 @@ def _match(given: Settings) -> tuple[Match, list[files.DataError]]:
         if apart.whole:  # each slice of a DICOM series has a mask of its own
             return apart, no_text
     faults = [*found.faults]
-    if any(found.alone):
-        kinds = zip(("mask", "image"), (given.masks, given.images), found.alone, strict=True)
-        alone = [
+    if any(found.unpaired):
+        kinds = zip(("mask", "image"), (given.masks, given.images), found.unpaired, strict=True)
+        unpaired = [
             f"no {kind} in {folder} for {first_few(one.name for one in left)}" for kind, folder, left in kinds if left
         ]
         remedy = (
             "add the missing files, leave these out by a pattern (data.images=FOLDER/*/image/*.png), or name the pairs"
         )
-        faults.append(f"{'; '.join(alone)}; {remedy} in data.table")
+        faults.append(f"{'; '.join(unpaired)}; {remedy} in data.table")
     errors = list(map(files.DataError, faults))
     if faults and isinstance(better := proposal.of_two(faults[0], images, masks, given), UnpairedError):
         errors = [better]

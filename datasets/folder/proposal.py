@@ -1,4 +1,4 @@
-"""Settings by which files would pair that do not pair by their names alone."""
+"""Settings by which files would pair that do not pair by their names."""
 
 import glob
 import itertools
@@ -55,7 +55,7 @@ def of_one(message: str, both: Sequence[Named], given: Settings) -> DataError:
     for end, number in endings.most_common(3):
         setting = replace(given, mask_suffix=end)
         matched = match(*split(both, setting), setting)
-        if number > 1 and matched.pairs * 2 > len(matched.image_of) and not (matched.faults or matched.alone[1]):
+        if number > 1 and matched.pairs * 2 > len(matched.image_of) and not (matched.faults or matched.unpaired[1]):
             narrower = {} if matched.whole else _patterns(both, matched)
             if narrower:  # the other files are no images
                 images, masks = (_fitting(both, narrower[name]) for name in ("images", "masks"))

@@ -88,5 +88,5 @@ class Reading:
             shown = [(value, n) for value, n in zip(self.values, labels.tolist(), strict=True) if n != IGNORE]
             named = "mask values: " + ", ".join(f"{show(value)} is {names[n]}" for value, n in shown)
         order = ", ".join(f"{n} is {name}" for n, name in enumerate(self.classes[1:], 1))
-        files = f"; a file a class, the first wins where they overlap: {order}" if self.class_files else ""
+        files = f"; a file per class, the first wins where they overlap: {order}" if self.class_files else ""
         return named + ignored + files

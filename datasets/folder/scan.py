@@ -190,7 +190,7 @@ def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Windo
         except InputError as error:
             raise files.DataError(str(error)) from error
         if not deep:
-            raise files.DataError("data.window: all images have 8 bits a channel, which stay as they are; leave it out")
+            raise files.DataError("data.window: all images have 8 bits per channel and stay as they are; leave it out")
         return given.window
     by_channel = channels not in (1, 3) or any(map(formats.are_channels, deep))
     return image_files.common_window(deep, given.how, by_channel=by_channel) if deep else None

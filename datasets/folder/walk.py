@@ -32,7 +32,7 @@ def listing(folder: Path) -> list[Path]:
             around / path for path in glob.glob(str(folder.relative_to(around)), root_dir=around, recursive=True)
         }
         if fitting and all(path.is_dir() for path in fitting):
-            raise files.DataError(f"{folder}: fits folders alone; a pattern is one of files, such as {folder}/*.png")
+            raise files.DataError(f"{folder}: fits only folders; a pattern is one of files, such as {folder}/*.png")
         found = [path for path in fitting if path.is_file() and _is_picture(path)]
     elif folder.is_dir():
         found = [path for path in folder.iterdir() if files.is_shown(path.name) and _is_picture(path)]

@@ -1,4 +1,4 @@
-"""File formats, a module each: images are read here for training and for prediction, and predictions written.
+"""File formats, one module per format: images are read here for training and for prediction, and predictions written.
 
 A module has SUFFIXES, `header(paths, how)` and `read(paths, how)`, which return a `Header` and a `Stack`, and
 `write_masks`, `write_probabilities`, `write_map` and `write_overlays`, whose files have the suffixes MASK,
@@ -33,14 +33,14 @@ def stem(path: Path) -> str:
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
-    """Return the header of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
+    """Return the header of an image: one file, one per channel, or the files of a DICOM series. Raises DataError."""
     if are_channels(paths):
         return channel_files.header([header((path,), how) for path in paths], paths)
     return (family(paths[0]) or picture).header(paths, how)
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
-    """Return the pictures of an image: one file, one a channel, or the files of a DICOM series. Raises DataError."""
+    """Return the pictures of an image: one file, one per channel, or the files of a DICOM series. Raises DataError."""
     if are_channels(paths):
         one = how._replace(channels=None)  # each file is one of the run's channels
         header(paths, one)  # refuses volumes that lie apart

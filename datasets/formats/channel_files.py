@@ -40,7 +40,7 @@ def stripped(stem: str, endings: Sequence[str]) -> tuple[str, int] | None:
 def split(
     named: Iterable[tuple[str, Path]], endings: Sequence[str], faults: list[str] | None = None
 ) -> dict[str, tuple[Path, ...]]:
-    """Return the files of each image, a file a channel in the order of `endings`, by the image's name.
+    """Return the files of each image, one per channel in the order of `endings`, by the image's name.
 
     Args:
         named: files with their names without suffix; a name may hold folders.

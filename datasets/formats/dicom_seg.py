@@ -75,7 +75,7 @@ def _write(path: Path, planes: np.ndarray, kind: str, stack: Stack, classes: Seq
 
 
 def _segmentation(files: Sequence[Any], planes: np.ndarray, kind: str, classes: Sequence[str]) -> Any:
-    """Return the segmentation of planes (n, H, W, segments). Raises DataError, the reason alone."""
+    """Return the segmentation of planes (n, H, W, segments). Raises DataError, which holds only the reason."""
     from highdicom import UID, AlgorithmIdentificationSequence, seg
     from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import codes

@@ -154,7 +154,7 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
 
 
 def write_map(path: Path, values: np.ndarray, stack: Stack) -> None:
-    """Write a value a pixel, (slices, H, W) float32, with the grid and the affine of the file that was read."""
+    """Write a value per pixel, (slices, H, W) float32, with the grid and the affine of the file that was read."""
     write_probabilities(path, values[..., None], stack, ())
 
 

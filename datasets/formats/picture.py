@@ -1,4 +1,4 @@
-"""PNG, JPG, BMP, GIF and WebP: one picture a file. Its mask is a PNG with a palette."""
+"""PNG, JPG, BMP, GIF and WebP: one picture per file. Its mask is a PNG with a palette."""
 
 import contextlib
 import os
@@ -67,7 +67,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
 
 
 def _cut_to_8_bits(image: Image.Image) -> str:
-    """Return RGB, RGBA or LA for a PNG of 16 bits of which Pillow would read the upper 8 alone; "" for all others."""
+    """Return RGB, RGBA or LA for a PNG of 16 bits of which Pillow would read only the upper 8; "" for all others."""
     if not isinstance(image, PngImageFile):
         return ""
     kind, _, bits = str(image.tile[0][3]).partition(";")

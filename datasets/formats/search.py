@@ -79,7 +79,7 @@ def find(
 
 
 def of_files(name: str, paths: tuple[Path, ...]) -> Input:
-    """Return the input `name` of the files of one image: one file, one a channel, or those of a DICOM series."""
+    """Return the input `name` of the files of one image: one file, one per channel, or those of a DICOM series."""
     family = formats.family(paths[0]) or picture
     return _of_series(name, paths) if family is dicom else Input(name, paths, family)
 

@@ -37,7 +37,7 @@ class Header:
     slices: int  # pictures in the file
     size: tuple[int, int]  # width, height of each
     channels: int  # of each; alpha is not one
-    deep: bool  # more than 8 bits a channel
+    deep: bool  # more than 8 bits per channel
     kind: str  # as its library names it: "PNG RGBA", "TIF uint16 x 3"
     orientation: int = 1  # EXIF's; 2 to 8 ask to show it rotated or mirrored, which is not done
     patient: str = ""  # DICOM's PatientID

@@ -39,7 +39,7 @@ class _Opened(NamedTuple):
 
 
 def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
-    """Return a TIF's header. Raises DataError for a file that cannot be read in one way alone."""
+    """Return a TIF's header. Raises DataError for a file that can be read in several ways."""
     (path,) = paths
     with _open(path, how) as opened:
         slices, height, width = opened.layout.shape[:3]
@@ -55,7 +55,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
     """Return the pictures in the order of the file, their colours as RGB.
 
-    Raises DataError for a file that is no TIF, or that cannot be read in one way alone.
+    Raises DataError for a file that is no TIF, or that can be read in several ways.
     """
     (path,) = paths
     with _open(path, how) as opened:
@@ -123,7 +123,7 @@ def _interpret(path: Path, series: tifffile.TiffPageSeries, how: How) -> _Opened
 def write_masks(path: Path, labels: np.ndarray, stack: Stack, classes: Sequence[str]) -> None:
     """Write labels (n, H, W) uint8, a page each, as indices of a palette, that of `palette.CLASSES`."""
     del stack, classes
-    colours = palette.CLASSES.T.astype(np.uint16) * 257  # a TIF's palette has 16 bits a colour
+    colours = palette.CLASSES.T.astype(np.uint16) * 257  # a TIF's palette has 16 bits per colour
     with replacing(path) as temporary:
         tifffile.imwrite(temporary, _single(labels), photometric="palette", colormap=colours, compression="zlib")
 
@@ -137,7 +137,7 @@ def write_probabilities(path: Path, probabilities: np.ndarray, stack: Stack, cla
 
 
 def write_map(path: Path, values: np.ndarray, stack: Stack) -> None:
-    """Write a value a pixel, (n, H, W) float32, a page for each picture."""
+    """Write a value per pixel, (n, H, W) float32, a page for each picture."""
     write_probabilities(path, values[..., None], stack, ())
 
 

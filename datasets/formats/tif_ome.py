@@ -1,4 +1,4 @@
-"""OME-TIFF of several files, each of which tells of the pages of all: a file is read for its own pages alone."""
+"""OME-TIFF of several files, each of which describes the pages of all: each is read only for its own pages."""
 
 from xml.etree import ElementTree
 

@@ -35,7 +35,7 @@ def _ome(xml: str) -> Spacing | None:
 
 
 def _imagej(tif: tifffile.TiffFile) -> Spacing | None:
-    """Read ImageJ's unit and, in the tags of a resolution, pixels a unit."""
+    """Read ImageJ's unit and, in the tags of a resolution, pixels per unit."""
     unit = MILLIMETRES.get(_plain(str((tif.imagej_metadata or {}).get("unit", ""))))
     if unit is None:
         return None

@@ -10,7 +10,7 @@ URL = "https://downloads.imagej.net/"
 ARCHIVES = ("ISBI-2012-challenge.zip",)
 FOLDERS = ("", "isbi2012/", "ISBI-2012-challenge/")
 VOLUME, LABELS = ([f"{folder}{name}" for folder in FOLDERS] for name in ("train-volume.tif", "train-labels.tif"))
-BLOCK = 6  # slices a group: 30 slices are five groups, one for each of five folds
+BLOCK = 6  # slices per group: 30 slices are five groups, one for each of five folds
 
 
 class Builder(examples.Builder):

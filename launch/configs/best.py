@@ -10,7 +10,7 @@ fetched once; --config.weights=FILE takes a file of your own. Another set has it
 Data: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. A group is a block of six neighbouring
 slices.
 
-Cost: five minutes a run on two busy cores, ten runs.
+Cost: five minutes per run on two busy cores, ten runs.
 Expected: Jaccard 90.0 (ternausnet16), nested and grouped; results/README.md has the trials. The paper's best figure on
 this set is 91.21 ± 0.67 (sharp_unet_resnet50), of random folds that decide by their own test images.
 """
@@ -24,7 +24,7 @@ config = Config(
     protocol="nested",
     grouped=True,
     repeats=1,
-    batch_size=2,  # nine steps an epoch
+    batch_size=2,  # nine steps per epoch
     schedule="cosine",
     epochs=16,
     patience=16,

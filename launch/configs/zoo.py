@@ -1,7 +1,7 @@
 """A zoo of networks, plain and sharp: does the sharp block help my network?
 
-One pair of twins of every family. All train from scratch with the same seed, folds and batches, so twins differ in
-their skip connections alone.
+One pair of twins of every family. All train from scratch with the same seed, folds and batches, so twins differ
+only in their skip connections.
 
     python -m launch.cv --config=zoo.py --config.data.manual_dir=DOWNLOADS
     python -m launch.cv --config=zoo.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 ...
@@ -13,7 +13,7 @@ other sets have 16.
 Cost: the whole is not measured; three of the pairs took 84 minutes on two busy CPU cores. Expected: there are no
 published figures for nested folds; results/README.md has these three.
 
-KiU-Net is left out: its second branch computes at up to eight times the image's side. To add it, train it by itself
+KiU-Net is left out: its second branch computes at up to eight times the image's side. To add it, train it separately
 with the same settings, and report both: the folds are the same.
 
     python -m launch.cv --config=zoo.py --config.models=kiunet,sharp_kiunet --workdir=work/kiunet ...

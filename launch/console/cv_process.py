@@ -30,7 +30,7 @@ def _leave(*_: Any) -> None:
 def stop_on_signals(console: Console) -> tuple[threading.Event, threading.Event]:
     """Stop at the end of the epoch at SIGTERM or Ctrl-C, and at once at a second Ctrl-C; from now on.
 
-    Returns two events: the first is set by either signal, the second by Ctrl-C alone.
+    Returns two events: the first is set by either signal, the second only by Ctrl-C.
     """
     stop, interrupted = threading.Event(), threading.Event()
 

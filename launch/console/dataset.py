@@ -78,7 +78,7 @@ def _images(dataset: Dataset, data: Data) -> str:
     text = f"{len(dataset.ids)} images of {sizes} (height x width)"
     if data.fit == "crop":
         height, width = data.size
-        text += f" in crops of {height}x{width}, {crops.count(data, dataset.sizes)} an epoch of all images"
+        text += f" in crops of {height}x{width}, {crops.count(data, dataset.sizes)} per epoch of all images"
     return text
 
 

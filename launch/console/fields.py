@@ -18,7 +18,7 @@ class Field(NamedTuple):
 
 
 def of(cls: type) -> list[Field]:
-    """Return the annotated fields of a class. A comment stands behind its field, or alone on the lines above."""
+    """Return the annotated fields of a class. A comment stands behind its field, or on lines of its own above."""
     source = textwrap.dedent(inspect.getsource(cls))
     behind: dict[int, str] = {}
     alone: dict[int, str] = {}

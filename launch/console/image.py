@@ -57,7 +57,7 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
 
 
 def _files(path: Path, run: Trained) -> tuple[Path, ...]:
-    """Return the files of the channels of an image, of which `path` is one; itself alone where it is the whole image.
+    """Return the files of the channels of an image, of which `path` is one; only `path` where it is the whole image.
 
     Raises DataError where a channel is missing.
     """

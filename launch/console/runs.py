@@ -10,7 +10,7 @@ from sharp_unet_jax.sweeps import plan, workdir
 
 
 def to_explain(path: Path, models: Sequence[str], image_id: str) -> list[Path]:
-    """Return the folders of the runs to explain: that of a run, or of a workdir one a model.
+    """Return the folders of the runs to explain: that of a run, or of a workdir one per model.
 
     Args:
         path: a run's folder or a workdir.

@@ -113,7 +113,7 @@ def _quiet_closed_loops() -> None:
 
 
 def _explain_aborts() -> None:
-    """Print one line if JAX aborts this process because another one is gone; without it there is a trace alone.
+    """Print one line if JAX aborts this process because another one is gone; without it there is only a trace.
 
     JAX aborts from a thread without Python: its callback for this case fails in jaxlib 0.10 to 0.12. Python's fault
     handler writes its report even then. It goes to a child process, which prints the line and ends with this process.

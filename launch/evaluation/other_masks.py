@@ -44,7 +44,7 @@ def pair(truth: Truth, folder: Path) -> list[Files]:
     found = next((each for each in tried if each.whole), tried[0])
     if found.faults:
         raise DataError(found.faults[0])
-    missing, extra = found.alone
+    missing, extra = found.unpaired
     if missing:
         raise DataError(
             f"{folder}: holds no predicted mask for {first_few(one.name for one in missing)}; add what is missing, "

@@ -38,7 +38,7 @@ def rows(
         classes: names, background first.
         area: of a pixel in mm²; None or NaN where it is not known.
         note: what the user should know of the input.
-        disagreement: of each slice, a number for each class but the background, or (); () alone of no slice.
+        disagreement: for each slice, one number per class but the background, or (); () leaves the column empty.
     """
     counts = [np.bincount(one.ravel(), minlength=len(classes)) for one in labels]
     return [

@@ -14,7 +14,7 @@ from sharp_unet_jax.weights import hub
 
 RUN = "WORKDIR, WORKDIR/runs/MODEL/repeatR-foldF, the folder of a shared model, or hf://OWNER/NAME on the hub"
 MODEL = "the model, if the workdir has several; or several: unet,sharp_unet; or chosen, by launch.choose"
-PLAIN = "masks by the threshold of the config alone, without the rule of launch.choose"
+PLAIN = "masks only by the threshold of the config, without the rule of launch.choose"
 NAMES = ("flips", "rotations", "tile", "plain")
 
 

@@ -26,7 +26,7 @@ class Prediction(TypedDict):
 
     classes: list[str]  # background first
     threshold: float
-    rule: NotRequired[contents.RuleFields]  # the threshold alone in an earlier version's file
+    rule: NotRequired[contents.RuleFields]  # an earlier version's file has only the threshold
     runs: dict[str, str]  # digests of the weights by run
     flips: bool
     rotations: bool

@@ -39,7 +39,7 @@ def text(config: Config, source: Source, sizes: NDArray[np.int64], devices: Sequ
             return f"How long it takes is not known: {model}: {error if isinstance(error, InputError) else few}."
         took = duration.sweep(config, pace, sizes)
         seconds, tiles = seconds + took, pace.tiles
-        said.append(f"{model} {_words(took)} ({pace.training:.3g} s a step of {config.batch_size} {what})")
+        said.append(f"{model} {_words(took)} ({pace.training:.3g} s per step of {config.batch_size} {what})")
     others, epochs = ", ".join(config.models[MEASURED:]), f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
     runs = len(measured) * config.repeats * config.folds
     return (
@@ -56,7 +56,7 @@ def _of_crops(config: Config, sizes: NDArray[np.int64], tiles: float) -> str:
         return ""
     scored = "crops" if config.data.validate == "crops" else f"{round(tiles * len(sizes))} tiles"
     number = crops.count(config.data, sizes)
-    return f" All {len(sizes)} images would be {number} crops an epoch, and are scored by {scored}."
+    return f" All {len(sizes)} images would be {number} crops per epoch, and are scored by {scored}."
 
 
 def _words(seconds: float) -> str:

@@ -86,7 +86,7 @@ def _folder(data: Data, console: Console) -> Source:
     if found is None:
         return Source(name, [], [], (), 1, _nothing, {}, "", checked.faults, checked.notes)
     pairs, reading, names = found.pairs, found.reading, found.names
-    alone = [pair.id for pair, slices in zip(pairs, found.slices, strict=True) if slices == 1]
+    single = [pair.id for pair, slices in zip(pairs, found.slices, strict=True) if slices == 1]
     of_pairs = [pairs[number] for number, _, _ in names]
     return Source(
         name=name,
@@ -97,7 +97,7 @@ def _folder(data: Data, console: Console) -> Source:
         read=by_slice(found),
         kinds=checked.kinds,
         description=found.describe() if len(reading.classes) <= labels.MAX_CLASSES else "",
-        faults=checked.faults + ([neighbours.missing(alone[0], data.context)] if data.context and alone else []),
+        faults=checked.faults + ([neighbours.missing(single[0], data.context)] if data.context and single else []),
         notes=checked.notes,
         spacings=[found.spacings[number] for number, _, _ in names],
         proposed=checked.suits,
@@ -114,7 +114,7 @@ def _built(data: Data, console: Console) -> Source:
     plain = builder.as_data_source(split="train", decoders=undecoded)
     names = [(example["id"].decode(), example["group"].decode()) for example in plain]
     spacings = [tuple(map(float, example.get("spacing", (0, 0)))) for example in plain]
-    alone = [example["id"].decode() for example in plain if data.context and not example["volume"]]
+    single = [example["id"].decode() for example in plain if data.context and not example["volume"]]
     channels = features["image"].shape[-1]
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ def _built(data: Data, console: Console) -> Source:
         read=read,
         kinds={pixels.kind(channels): len(names)},
         description=f"{len(names)} images, as the builder {builder.info.name} reads them from its files",
-        faults=[neighbours.missing(alone[0], data.context)] if alone else [],
+        faults=[neighbours.missing(single[0], data.context)] if single else [],
         notes=[],
         spacings=[(height, width) for height, width in spacings],
     )

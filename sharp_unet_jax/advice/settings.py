@@ -105,7 +105,7 @@ def settings(
     Args:
         config: what the user asked for.
         profile: of the data set.
-        sizes: heights and widths of the images at the resolution of training, (n, 2); for crops alone.
+        sizes: heights and widths of the images at the resolution of training, (n, 2); only for crops.
         channels: of its images.
         room: bytes of memory at hand.
         fast: the device is no CPU.
@@ -153,7 +153,7 @@ def settings(
         batch //= 2
     gigabytes = f"{(fixed + batch * image) / 2**30:.2g} of {room / 2**30:.2g} GiB"
     short = "" if batch <= fitting else ": TOO MUCH, take a smaller size or model"
-    why = f"takes about {gigabytes}, room for {fitting}{short}; {-(-training // batch):.0f} steps an epoch"
+    why = f"takes about {gigabytes}, room for {fitting}{short}; {-(-training // batch):.0f} steps per epoch"
     return [*advice, Advice("batch_size", str(batch), why)]
 
 

@@ -1,1 +1,1 @@
-"""Choices after training: the rule of masks and the mean of networks, taken on inner validation images alone."""
+"""Choices after training: the rule of masks and the mean of networks, taken only on inner validation images."""

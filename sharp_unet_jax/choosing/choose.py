@@ -1,6 +1,6 @@
 """The choice of a sweep, choice.json: taken on inner validation images, then scored on test images.
 
-Each fold chooses on its own inner validation images alone, and its choice is scored on its test images: that is the
+Each fold chooses only on its own inner validation images, and its choice is scored on its test images: that is the
 gain that is reported. The choice that predicts from then on is taken on the inner validation images of all folds.
 """
 
@@ -44,7 +44,7 @@ def check(sweep: Sweep, config: Config) -> None:
 def choose(source: Source, follow: Follow = lambda _: lambda items, _: items) -> contents.Choice:
     """Return the choice of a sweep that `check` allows, from its finished runs.
 
-    Test images are read when all choices are taken, for the field `test` alone. `follow` may show the progress.
+    Test images are read when all choices are taken, and only for the field `test`. `follow` may show the progress.
     """
     finished = [run for run in plan.every(source.config) if run.name in source.sweep.finished]
     names = list(dict.fromkeys(run.model for run in finished))

@@ -45,7 +45,7 @@ def over_images(after: Scores, before: Scores, groups: Sequence[str], runs: int)
 
 
 def over_runs(after: Sequence[Scores], before: Sequence[Scores], images: int, groups: int, ratio: float) -> Gain:
-    """Return the gain of choices that each run took by itself, on its test images.
+    """Return the gain of choices that each run took on its own, on its test images.
 
     The interval is that of the differences of the runs' scores, `statistics.corrected_t`: runs share training images.
 

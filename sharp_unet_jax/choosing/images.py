@@ -1,8 +1,8 @@
 """Images of a sweep's folds, and the probabilities that its runs give them.
 
 Probabilities are kept in memory, in 255ths as in predictions.npz, and each image compressed. All validation images are
-kept at once, the test images of one fold at a time. Before compression, those of the validation images are a byte a
-pixel, class, network and run: 0.5 GB a network for 25 runs on 2,594 images of 192x256.
+kept at once, the test images of one fold at a time. Before compression, those of the validation images are a byte per
+pixel, class, network and run: 0.5 GB per network for 25 runs on 2,594 images of 192x256.
 """
 
 import zlib

@@ -26,7 +26,7 @@ def search(names: Sequence[str], scores: Scores, groups: Sequence[str]) -> Netwo
 
     Of up to four networks every mean is tried, of more those of a forward selection: the network that raises the score
     most joins, until none does (Caruana et al. 2004, doi:10.1145/1015330.1015432, without repetition). The mean is kept
-    if the 95 % interval of its paired gain over the best network lies above zero; otherwise that one stays alone.
+    if the 95 % interval of its paired gain over the best network lies above zero; otherwise only the best one stays.
     """
     alone = (best(names, scores),)
     found = _of_all(names, scores) if len(names) <= ALL else _forward(names, alone, scores)

@@ -24,9 +24,9 @@ def search(plain: Rule, ladder: Sequence[int], binary: bool, scores: Scores, gro
     its paired gain over the rule so far lies above zero, see `gains.interval`.
 
     Args:
-        plain: the threshold alone.
+        plain: only the threshold.
         ladder: sizes to try as `Rule.smallest`.
-        binary: there is one class alone; otherwise there is no threshold to choose.
+        binary: there is only one class; otherwise there is no threshold to choose.
         scores: of the images to choose on.
         groups: of the same images.
     """

@@ -60,7 +60,7 @@ class Pool:
 
     @property
     def binary(self) -> bool:
-        """True if there is one class alone."""
+        """True if there is only one class."""
         return self.parts[0].dataset.num_classes == 1
 
     @property

@@ -1,4 +1,4 @@
-"""Choices that inner validation images take: each fold alone, and all folds together. No test image is read here."""
+"""Choices on inner validation images: each fold on its own, and all folds together. No test image is read here."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Taken(NamedTuple):
 
     of_all: Decided  # of all folds together
     gain: Gain  # of it, on the images that it was taken on
-    folds: dict[Cell, Decided]  # of each fold alone
+    folds: dict[Cell, Decided]  # of each fold on its own
     without: dict[Cell, Decided]  # what the choice of each fold is compared with
 
 
@@ -45,7 +45,7 @@ def of_networks(alone: Mapping[str, Taken], parts: Mapping[Cell, Part], plain: R
     It is compared with the best network, by the rule that this network has chosen.
 
     Args:
-        alone: the choice of each network by itself.
+        alone: the choice of each network on its own.
         parts: folds that all networks have finished.
         plain: the threshold of the config.
     """
@@ -59,7 +59,7 @@ def of_networks(alone: Mapping[str, Taken], parts: Mapping[Cell, Part], plain: R
 
 
 def _networks(pool: Pool, alone: Mapping[str, Decided], plain: Rule) -> tuple[Decided, Decided]:
-    """Return the choice of networks and rule, and that of the best network by itself."""
+    """Return the choice of networks and rule, and that of the best network on its own."""
 
     def scores(of: tuple[str, ...]) -> NDArray[np.float64]:
         return pool.scores(of, [plain])[0]

@@ -53,7 +53,7 @@ def examples(
         found.append({"image": image, "mask": mask.astype(np.uint8)[..., None], "id": id_, "group": group})
     if {label for example in found for label in np.unique(example["mask"])} == {0, IGNORE}:
         raise InputError(
-            f"the {kind}masks hold 0 and {IGNORE} alone, and {IGNORE} is no class but what is left out: give masks > 0"
+            f"the {kind}masks hold only 0 and {IGNORE}, and {IGNORE} marks pixels to leave out: give masks > 0"
         )
     return found
 

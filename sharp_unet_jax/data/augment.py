@@ -1,7 +1,7 @@
 """Random augmentation of training images and masks, on the device and inside the step.
 
 `config.Augment` sets the strength of each change; a change of strength 0 is not compiled. The changes of an image
-depend on the run's seed, the epoch and the image alone. They do not depend on the batch, on the devices that share it,
+depend only on the run's seed, the epoch and the image. They do not depend on the batch, on the devices that share it,
 or on where a run was resumed.
 """
 
@@ -58,7 +58,7 @@ def batch(
     Returns:
         Images (B, *size, C) and masks (B, *size) of the same dtypes.
     """
-    # Of JAX's generators, threefry alone draws the same bits for an image by itself and inside a batch.
+    # Of JAX's generators, only threefry draws the same bits for a single image and for one inside a batch.
     key = jax.random.wrap_key_data(draw, impl="threefry2x32")
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     size = size or (masks.shape[1], masks.shape[2])

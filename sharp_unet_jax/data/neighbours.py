@@ -64,5 +64,5 @@ def missing(id_: str, context: int) -> str:
     """Say that an image has no neighbours."""
     return (
         f"data.context={context} adds neighbouring slices as channels, and {id_} is a single picture, no slice of a "
-        "volume; set --config.data.context=0, or give volumes alone"
+        "volume; set --config.data.context=0, or give only volumes"
     )

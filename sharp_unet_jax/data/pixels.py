@@ -8,7 +8,7 @@ import numpy as np
 from sharp_unet_jax.errors import InputError
 
 Window: TypeAlias = tuple[float, ...]
-"""Values that become 0 and 255: low, high of all channels; or low, high, low, high, ..., a pair a channel."""
+"""Values that become 0 and 255: low, high of all channels; or low, high, low, high, ..., a pair per channel."""
 
 # In Hounsfield units, water is 0. A window that begins this far below it shows air or lung, which is in every image of
 # a CT: an image without negative pixels is then stored with an offset. A window that begins nearer to 0 tells nothing.
@@ -45,7 +45,7 @@ def check_window(name: str, window: Sequence[float]) -> None:
 
 
 def check_pairs(name: str, window: Window, channels: int) -> None:
-    """Refuse a window of one pair a channel for other channels. Raises InputError, which begins with `name`."""
+    """Refuse a window of one pair per channel for other channels. Raises InputError, which begins with `name`."""
     if len(window) not in (2, 2 * channels):
         raise InputError(
             f"{name}: has {len(window) // 2} pairs of low,high, and the images are {such(channels)}: give one pair "
@@ -62,7 +62,7 @@ def ranges(window: Window) -> str:
 def windowed(image: np.ndarray, window: Window) -> np.ndarray:
     """Clip finite pixels of any numeric dtype to `window`, whose ends become 0 and 255: uint8 of the same shape.
 
-    Where the window has a pair a channel, the image is (..., C).
+    Where the window has a pair per channel, the image is (..., C).
     """
     wide = image.dtype.kind in "iu" and image.dtype.itemsize > 2  # more than float32 holds exactly
     dtype = np.float64 if wide else np.float32

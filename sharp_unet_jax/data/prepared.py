@@ -70,7 +70,7 @@ def prepare(
         track: `track(items, total)` may wrap the iteration, to show its progress.
 
     Raises:
-        InputError: for no examples, images of different channels, labels beyond `classes`, a mask of `IGNORE` alone,
+        InputError: for no examples, images of different channels, labels beyond `classes`, a mask of only `IGNORE`,
             masks that are all empty, an image of no volume where `data.context` asks for neighbours, one of unknown
             spacing where `data.spacing` asks for it, or a full disk.
     """

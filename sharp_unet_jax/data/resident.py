@@ -66,5 +66,5 @@ class Dataset:
 
 
 def num_classes(classes: Sequence[str]) -> int:
-    """Return the channels of the logits for `classes`, background first: 1 for one foreground, else one a class."""
+    """Return the channels of the logits for `classes`, background first: 1 for one foreground, else one per class."""
     return 1 if len(classes) == 2 else len(classes)

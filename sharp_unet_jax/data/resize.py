@@ -56,7 +56,7 @@ def resized(data: Data) -> bool:
 def resolution(data: Data) -> str:
     """Name the resolution of the crops that a run with fit="crop" is trained on."""
     if data.spacing:
-        return f"{data.spacing:g} mm a pixel"
+        return f"{data.spacing:g} mm per pixel"
     return "the images' resolution" if data.scale == 1 else f"{data.scale:g} times the images' resolution"
 
 

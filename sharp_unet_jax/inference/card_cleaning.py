@@ -60,7 +60,7 @@ def section(rule: Rule, classes: int, data: Data) -> str:
     else:
         last = f"mask = np.stack([{call.format('one')} for one in np.asarray(mask)])"
     return (
-        "\nThe file knows the threshold alone. The rest of the rule of masks, for `mask` as above:\n\n"
+        "\nThe file knows only the threshold. The rest of the rule of masks, for `mask` as above:\n\n"
         f"```python\nimport numpy as np\nfrom scipy import ndimage\n\n{code}\n{last}\n```\n"
     )
 

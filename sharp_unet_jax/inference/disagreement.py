@@ -43,7 +43,7 @@ def welford(
 def by_class(votes: np.ndarray, members: int) -> tuple[float, ...]:
     """Return the disagreement of each foreground class, from 0 to 1.
 
-    It is the pixels that one of two members alone gives the class, over the sum of both masks' pixels: 1 - Dice. Both
+    It is the pixels that only one of two members gives the class, over the sum of both masks' pixels: 1 - Dice. Both
     sums are over all pairs of members. 0 means that all masks are equal, also where all are empty; 1 that no two
     members share a pixel.
 

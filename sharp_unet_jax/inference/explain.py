@@ -83,8 +83,8 @@ def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         maps: (h, w, C).
 
     Returns:
-        Frequencies in cycles a pixel, up to 0.5, and the share of all power around each: both (rings,). The shares sum
-        to 1 or less: the rest lies in the corners beyond 0.5.
+        Frequencies in cycles per pixel, up to 0.5, and the share of all power around each: both (rings,). The shares
+        sum to 1 or less: the rest lies in the corners beyond 0.5.
     """
     height, width, _ = maps.shape
     window = np.hanning(height + 2)[1:-1, None, None] * np.hanning(width + 2)[None, 1:-1, None]
@@ -112,7 +112,7 @@ class _Call:
 class _Recorder(nnx.Module):
     """A network's skip connections, which record their calls in the decoder's order.
 
-    With `zeros`, one a call, each call returns its result plus its zero: a gradient by the zero is that by the result.
+    With `zeros`, one per call, a call returns its result plus its zero: both then have the same gradient.
     """
 
     def __init__(self, skip: segmenter.Skip, zeros: Maps | None):

@@ -7,7 +7,7 @@ them back to H x W. The mask (N, H, W) uint8 follows from `decision.labels` and 
 and W are free. The rest of the rule needs loops that no such file holds: the model card has them.
 
 Of runs on crops a file holds the function of a tile, which has the size of the crops: N is free, H and W are fixed, and
-nothing is resized. The model card has the loop over an image's tiles. Safetensors files hold weights alone.
+nothing is resized. The model card has the loop over an image's tiles. Safetensors files hold only weights.
 """
 
 import dataclasses
@@ -151,7 +151,7 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "runs": ", ".join(run.name for run in runs),
         "classes": json.dumps(first.classes),
         "threshold": str(first.rule.threshold),
-        "rule": json.dumps(first.rule._asdict()),  # of masks; the file's own have the threshold alone
+        "rule": json.dumps(first.rule._asdict()),  # of masks; the file's own have only the threshold
         "fit": data.fit,
         "size": "x".join(map(str, data.size)),  # height x width: of the resized images, or of the tiles
         **({"resolution": resolution(data)} if data.fit == "crop" else {}),

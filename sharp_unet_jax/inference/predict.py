@@ -71,13 +71,13 @@ def predict(
         images: (h, w) or (h, w, C), of any sizes; uint8, or any dtype that `pixels.as_trained` reads. They are read as
             they are needed, one batch ahead. For runs with `data.context` they are uint8 with all channels, see
             `neighbours.stacked`.
-        spacings: one an image, read with it; None where nobody knows. Only runs with `data.spacing` need them.
+        spacings: one per image, read with it; None where nobody knows. Only runs with `data.spacing` need them.
         flips: also average over the image mirrored left to right, upside down, and both.
         rotations: also average over quarter turns; with `flips`, over all eight symmetries of a square.
         tile: (height, width) of tiles, rounded up to multiples of the networks' strides. By default, tiles of a run on
             crops have the crops' size, and a run on whole images gets no tiles. With tiles such a run sees images at
             their own resolution, unlike those that it was trained on: a ResolutionWarning says so.
-        devices: share every batch; by default, the first device alone. Their platform decides precision and XLA
+        devices: share every batch; by default, only the first device. Their platform decides precision and XLA
             options.
 
     Yields:
@@ -181,7 +181,7 @@ def check_image(run: "Trained", own: tuple[int, ...], spacing: Spacing | None = 
     data = run.config.data
     if data.spacing and (spacing is None or not all(0 < side < math.inf for side in spacing)):
         raise InputError(
-            f"the run was trained at {data.spacing:g} mm a pixel (data.spacing), and the size of this image's pixels "
+            f"the run was trained at {data.spacing:g} mm per pixel (data.spacing), and the size of this image's pixels "
             "is not known: give a file that says it, or spacing=(row, column) in millimetres from Python"
         )
     size = trained_size(own, data, spacing)

@@ -1,6 +1,6 @@
 """Figures of explanations: Grad-CAM at each skip connection (the paper's Figure 9), and what a sharp block does.
 
-They are drawn from arrays alone. A caller wraps them in `matplotlib.rc_context(style.RC)`.
+They are drawn only from arrays. A caller wraps them in `matplotlib.rc_context(style.RC)`.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def sharp_block(
         title: of the figure.
         before: the encoder's maps (h, w, C), in the decoder's order.
         after: the same maps behind the sharp block.
-        spectra: frequencies in cycles a pixel of the map and shares of the power, before and after.
+        spectra: frequencies in cycles per pixel of the map and shares of the power, before and after.
     """
     height, width = before[-1].shape[:2]
     side = 1.6
@@ -107,7 +107,7 @@ def sharp_block(
         axis.set_title(heading, fontsize=8)
     axes[-1, 2].legend()
     axes[-1, 2].tick_params(labelbottom=True)
-    axes[-1, 2].set_xlabel("frequency, cycles a pixel of the map")
+    axes[-1, 2].set_xlabel("frequency, cycles per pixel of the map")
     figure.suptitle(f"{title}: each skip's strongest map, and the spectrum of all", fontsize=8, color=INK)
     return figure
 

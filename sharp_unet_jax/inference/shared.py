@@ -83,7 +83,7 @@ def write(folder: Path, runs: Sequence[Trained], card: str) -> None:
         },
     )
     tensors = {_name(run.name, key): array for run in runs for key, array in stored.named(run.weights).items()}
-    # `save_file` would make a file that its owner alone may read, on a shared drive.
+    # `save_file` would make a file that only its owner may read, on a shared drive.
     (folder / WEIGHTS).write_bytes(safetensors.numpy.save(tensors))
     write_text(folder / CARD, card)
 

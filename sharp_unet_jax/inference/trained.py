@@ -36,7 +36,7 @@ class Trained:
     config: Config  # of its sweep; config.data.size and config.data.fit say how images were resized, or cropped
     channels: int  # of the images; with data.context those of neighbouring slices too
     window: pixels.Window | None  # intensities that became 0 and 255
-    num_classes: int  # channels of the logits: 1 for a single foreground, else one a class
+    num_classes: int  # channels of the logits: 1 for a single foreground, else one per class
     graph: nnx.GraphDef[models.Segmenter]
     weights: Weights  # NumPy arrays
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json

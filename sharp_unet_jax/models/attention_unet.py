@@ -148,7 +148,7 @@ class AttentionEncoder(nnx.Module):
         self.blocks = nnx.List([Block(i, o, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> Maps:
-        """Map (N, H, W, in_channels) to a feature map a width, finest first, each half the size of the one before."""
+        """Map (N, H, W, in_channels) to a feature map per width, finest first, each half the size of the one before."""
         maps = [self.blocks[0](x, weight)]
         for block in self.blocks[1:]:
             maps.append(block(ops.max_pool(maps[-1]), weight))

@@ -63,7 +63,7 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, scale: bool = True):
-        """Build it for maps of `channels`; with `scale=False` it has a bias alone."""
+        """Build it for maps of `channels`; with `scale=False` it has only a bias."""
         self.eps, self.momentum = eps, momentum
         zeros, ones = jnp.zeros(channels, jnp.float32), jnp.ones(channels, jnp.float32)
         self.scale, self.bias = nnx.Param(ones) if scale else None, nnx.Param(zeros)
@@ -78,7 +78,7 @@ class BatchNorm(nnx.Module):
             y = (pixels - mean) * lax.rsqrt(var + self.eps) * scale + bias
         else:
             count = jnp.sum(weight)
-            # A batch of padding alone is normalised as if it were real, to keep activations finite. Momentum 1 then
+            # A batch of only padding is normalised as if it were real, to keep activations finite. Momentum 1 then
             # leaves the running statistics unchanged.
             counted = jnp.where(count > 0, weight, 1).astype(jnp.float32)
             share = counted / (jnp.sum(counted) * pixels.shape[1])

@@ -94,7 +94,7 @@ class MultiResEncoder(nnx.Module):
         self.blocks = nnx.List([MultiResBlock(i, unit, rngs=rngs) for i, unit in zip(inputs, units, strict=True)])
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> Maps:
-        """Map (N, H, W, in_channels) to a feature map a unit, finest first, each half the size of the one before."""
+        """Map (N, H, W, in_channels) to a feature map per unit, finest first, each half the size of the one before."""
         maps = [self.blocks[0](x, weight)]
         for block in self.blocks[1:]:
             maps.append(block(ops.max_pool(maps[-1]), weight))

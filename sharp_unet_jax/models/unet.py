@@ -34,7 +34,7 @@ class UpConv(nnx.Module):
     """2x2 transposed convolution with stride 2 and bias: it doubles the size."""
 
     def __init__(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs):
-        # Keras's kernel is (h, w, out, in) and swaps fan in and fan out; Glorot uniform depends on their sum alone.
+        # Keras's kernel is (h, w, out, in) and swaps fan in and fan out; Glorot uniform depends only on their sum.
         self.kernel = Weight(glorot(rngs.params(), (2, 2, in_channels, out_channels), jnp.float32))
         self.bias = Weight(jnp.zeros(out_channels, jnp.float32))
 
@@ -54,7 +54,7 @@ class UNetEncoder(nnx.Module):
         self.blocks = nnx.List([Block(i, o, init=init, rngs=rngs) for i, o in zip(inputs, widths, strict=True)])
 
     def __call__(self, x: jax.Array, weight: jax.Array | None = None) -> list[jax.Array]:  # noqa: ARG002
-        """Map (N, H, W, in_channels) to a feature map a width, finest first, each half the size of the one before."""
+        """Map (N, H, W, in_channels) to a feature map per width, finest first, each half the size of the one before."""
         features = [self.blocks[0](x)]
         for block in self.blocks[1:]:
             features.append(block(ops.max_pool(features[-1])))

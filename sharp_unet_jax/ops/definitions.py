@@ -104,14 +104,14 @@ def normalised(x: Array, share: Array, scale: Array, bias: Array, eps: float) ->
 
 
 def weighted_sum(share: Array, x: Array) -> Array:
-    """Sum over all pixels, each times its image's weight: share (N,), x (N, M, C), M pixels an image -> (C,)."""
+    """Sum over all pixels, each times its image's weight: share (N,), x (N, M, C), M pixels per image -> (C,)."""
     rows = x.reshape(-1, x.shape[2])
     share = jnp.repeat(share, x.shape[1])
     return jnp.matmul(share, rows, precision=lax.Precision.HIGHEST)  # float32, whatever the network's dtype is
 
 
 def gradients(operation: Callable[..., Array], *inputs_and_g: Array) -> tuple[Array, ...]:
-    """Return JAX's gradients of `operation` for its inputs: (operation, *inputs, g) -> one gradient an input."""
+    """Return JAX's gradients of `operation` for its inputs: (operation, *inputs, g) -> one gradient per input."""
     *inputs, g = inputs_and_g
     return jax.vjp(operation, *inputs)[1](g)
 

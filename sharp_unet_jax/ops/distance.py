@@ -10,7 +10,7 @@ def to_nearest(seeds: jax.Array) -> jax.Array:
 
     The computation is separable. Cumulative maxima give row(k, j), the distance along row k. The minimum over k of
     (i - k)^2 + row(k, j)^2 gives the squared distance. It takes one source row k at a time: no array is larger than the
-    result. The work is H * H * W steps an image. Squares are integers, exact up to sides of 16,384 pixels.
+    result. The work is H * H * W steps per image. Squares are integers, exact up to sides of 16,384 pixels.
 
     Args:
         seeds: (..., H, W) boolean.
@@ -57,8 +57,8 @@ def signed(labels: jax.Array, num_classes: int) -> jax.Array:
     """Signed distance of each pixel to the boundary of each class, as in the code that Kervadec et al. (2019) released.
 
     Outside a class: the distance to its nearest pixel. On the class: 1 minus the distance to the nearest pixel of
-    another class, which is 0 on the class's outermost pixels. A class that is absent from an image, or alone in it, has
-    no boundary: 0 everywhere.
+    another class, which is 0 on the class's outermost pixels. A class that is absent from an image, or fills it,
+    has no boundary: 0 everywhere.
 
     Args: see `of_classes`.
 

@@ -7,7 +7,7 @@ from jax import Array, lax
 def bias_gradient(g: Array) -> Array:
     """Sum g (N, H, W, C) in float32 over columns, then rows, then images -> (C,).
 
-    A single sum of many numbers a channel has too few threads to hide the latency of memory.
+    A single sum of many numbers per channel has too few threads to hide the latency of memory.
     """
     sums = jnp.sum(g, axis=2, dtype=jnp.float32)
     images, rows, _ = sums.shape

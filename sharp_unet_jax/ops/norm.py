@@ -14,10 +14,10 @@ from sharp_unet_jax.ops.platform import by_platform
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def normalised(x: Array, share: Array, scale: Array, bias: Array, eps: float) -> tuple[Array, Array, Array]:
-    """Batch normalisation: x (N, M, C), M pixels an image -> y (N, M, C), mean (C,), variance (C,), all float32.
+    """Batch normalisation: x (N, M, C), M pixels per image -> y (N, M, C), mean (C,), variance (C,), all float32.
 
     y = (x - mean) / sqrt(variance + eps) * scale + bias. `share` (N,) is the weight of each pixel of an image in mean
-    and variance; over all pixels the weights sum to 1. The gradient is that of y alone: the gradients of mean and
+    and variance; over all pixels the weights sum to 1. The gradient is only that of y: the gradients of mean and
     variance are ignored, and `share` gets none.
     """
     mean = _weighted_sum(share, x)

@@ -14,7 +14,7 @@ def enlarge(x: Array, factor: int) -> Array:
     """Bilinear resizing by an even factor: x (N, H, W, C) -> (N, factor H, factor W, C).
 
     Equal to `jax.image.resize(..., "linear")` and to PyTorch's `interpolate(..., mode="bilinear")`. The former takes a
-    product with a dense matrix for each axis: at 512 pixels a side this costs more than a 3x3 convolution.
+    product with a dense matrix for each axis: at 512 pixels per side this costs more than a 3x3 convolution.
     """
     return by_platform(
         x,

@@ -1,1 +1,1 @@
-"""Tables, figures and the page, from a sweep's records alone: files are read, no network is known."""
+"""Tables, figures and the page, made only from a sweep's records: files are read, no network is known."""

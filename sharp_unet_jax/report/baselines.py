@@ -19,14 +19,14 @@ CONVENTIONS = {"": conventions.REPORTED, ", micro": conventions.MICRO}
 NOTE = (
     "A prediction that looks at no image gives every test image the same mask: one class everywhere, or at each pixel "
     "the class that most training images of the fold have there. Micro sums the pixels of all classes, background "
-    "included, image by image: with small objects a mask of background alone scores high."
+    "included, image by image: with small objects a mask of only background scores high."
 )
 
 NO_MEAN_MASK = "There is no mean mask: it needs images of one size, scored at that size."
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "baselines": a row a model, then one a prediction that looks at no image; None without single images.
+    """Return "baselines": a row per model, then one per prediction that looks at no image; None without single images.
 
     Cells are in per cent, mean ± std over runs; over folds where a prediction needs no run. The mean mask is there if
     the prepared masks are, all of one size, and at the resolution of the scores.

@@ -32,12 +32,12 @@ class Distances(NamedTuple):
 
 
 def per_image(sweep: Sweep) -> pd.DataFrame | None:
-    """Return a row a run, test image and foreground class; None without predictions or prepared masks.
+    """Return a row per run, test image and foreground class; None without predictions or prepared masks.
 
     Returns:
         Columns run, model, image_id, class, diagonal, outcome, hd95, assd. The diagonal is the image's. Distances are
-        in pixels, and nan unless `outcome` is "measured". Of truth and prediction, "missed" has the truth alone, "false
-        positive" the prediction alone, "absent" neither; "unknown" has both, and one without a boundary.
+        in pixels, and nan unless `outcome` is "measured". Of truth and prediction, "missed" has only the truth, "false
+        positive" only the prediction, "absent" neither; "unknown" has both, and one without a boundary.
     """
     frames = []
     for name, record in sweep.finished.items():
@@ -55,7 +55,7 @@ def per_image(sweep: Sweep) -> pd.DataFrame | None:
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "boundaries": a row a model and foreground class; None without predictions or prepared masks.
+    """Return "boundaries": a row per model and foreground class; None without predictions or prepared masks.
 
     A cell is the mean ± std over runs of a run's mean over images.
     """

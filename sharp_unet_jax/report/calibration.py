@@ -23,7 +23,7 @@ BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # each level's bin: ]0, 1/15],
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "calibration": a row a model, mean ± std over runs; None without predictions or prepared masks."""
+    """Return "calibration": a row per model, mean ± std over runs; None without predictions or prepared masks."""
     every = _runs(sweep)
     if not every:
         return None
@@ -44,14 +44,14 @@ def table(sweep: Sweep) -> Table | None:
         f"by the probability {what}. It is the mean over pixels of |mean probability of the bin minus the share of its "
         "pixels that are right|; 0 is perfect. “Probability minus share” is that mean without the absolute value: "
         "above 0, the model is too sure. Easy background makes up most pixels and is nearly always right. The last "
-        "column therefore takes the pixels near the object alone: a box around the true foreground, of twice its "
+        "column therefore takes only the pixels near the object: a box around the true foreground, of twice its "
         "height and width. Images without foreground have no such box.",
         f"How far probabilities are from the share of pixels that are right; the lowest ECE: {lowest(ece, '%')}.",
     )
 
 
 def draw(sweep: Sweep) -> list[Captioned]:
-    """Return "reliability": a line a model over the pixels of all its runs, and below it each bin's share of pixels.
+    """Return "reliability": a line per model over the pixels of all its runs, and below it each bin's share of pixels.
 
     [] without predictions or prepared masks.
     """

@@ -15,18 +15,18 @@ from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.contents import Choice, Chosen
 
 NOTE = (
-    "Read the gain on test images: there each fold is scored with the choice that its own inner validation images took "
-    "alone, and no decision looked at the scored images. The gain on validation images is that of the best of several "
-    "candidates, on the images that chose it: it is too high. A network is compared with its masks by the threshold of "
-    "the config, the mean of several networks with the best of them by its own rule. Intervals over test images are "
-    "those over runs, corrected for the training images that folds share; those over validation images take groups as "
-    "drawn. The rules shown are those of all folds together, by which `launch.predict` makes masks. All scores in "
-    "other tables are without them."
+    "Read the gain on test images: there each fold is scored with the choice that was made only on its own inner "
+    "validation images, and no decision looked at the scored images. The gain on validation images is that of the best "
+    "of several candidates, on the images that chose it: it is too high. A network is compared with its masks by the "
+    "threshold of the config, the mean of several networks with the best of them by its own rule. Intervals over test "
+    "images are those over runs, corrected for the training images that folds share; those over validation images take "
+    "groups as drawn. The rules shown are those of all folds together, by which `launch.predict` makes masks. All "
+    "scores in other tables are without them."
 )
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "chosen": a row a network, and one for the mean of several; None where nothing was decided.
+    """Return "chosen": a row per network, and one for the mean of several; None where nothing was decided.
 
     Where the choice is of other weights, as after training on, a warning says so, and there is no table. Raises
     InputError if choice.json is damaged.

@@ -12,7 +12,7 @@ THERE = "where it is: "
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "classes": a row a class and model; None for two classes, or without scores of single images.
+    """Return "classes": a row per class and model; None for two classes, or without scores of single images.
 
     A cell is the mean ± std over runs of a run's mean over images.
     """

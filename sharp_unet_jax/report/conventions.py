@@ -17,7 +17,7 @@ from sharp_unet_jax.report.table import Table, plus_minus
 
 LEVELS = np.arange(256)  # probabilities are stored in 255ths
 NOTE = (
-    "Compare a published score with the row of its own convention alone. The aggregation, the threshold and the rule "
+    "Compare a published score only with the row of its own convention. The aggregation, the threshold and the rule "
     "for empty images stated above are those of the first row. In public code: nnU-Net leaves out an image that is "
     "empty in truth and prediction, segmentation_models.pytorch gives it 1, U-Bench 0. The notebook of Sharp U-Net "
     "adds 1 in its dice_coef. pytorch-nested-unet and its descendants score a batch as one image, DUCK-Net the whole "
@@ -36,7 +36,7 @@ Scores = dict[str, float]  # by the names of metrics.OVERLAPS
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "rescored": a row a convention and model, a column an overlap; per cent, mean ± std over runs.
+    """Return "rescored": a row per convention and model, a column per overlap; per cent, mean ± std over runs.
 
     The first rows are the reported scores. Conventions that need probabilities are there if all runs kept theirs at the
     resolution of the reported scores. One that changes no number is named in the note instead. None without scores of
@@ -65,7 +65,7 @@ def table(sweep: Sweep) -> Table | None:
 
 
 def _runs(sweep: Sweep) -> pd.DataFrame:
-    """Return a row a run and convention that all runs have: columns convention, model and the overlaps in 0..1."""
+    """Return a row per run and convention that all runs have: columns convention, model and the overlaps in 0..1."""
     runs = []
     counts = dict(iter(sweep.per_image.groupby("run", sort=False)[["intersection", "truth", "predicted"]]))
     for name, record in sweep.finished.items():
@@ -81,7 +81,7 @@ def _runs(sweep: Sweep) -> pd.DataFrame:
 
 
 def _says(jaccard: pd.Series) -> str:
-    """Return how far conventions alone move a model's mean Jaccard, in a sentence; "" where they do not."""
+    """Return, as a sentence, how far conventions move a model's mean Jaccard; "" where they do not."""
     ranges = jaccard.groupby(level="model").agg(["min", "max"])
     widest = str((ranges["max"] - ranges["min"]).fillna(0).idxmax())
     low, high = ranges.loc[widest].to_numpy(float)
@@ -91,7 +91,7 @@ def _says(jaccard: pd.Series) -> str:
 
 
 def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dict[str, Scores]:
-    """Return the scores of one run under each convention that needs counts alone.
+    """Return the scores of one run under each convention that needs only counts.
 
     With two classes only the foreground is scored; with more, the mean over all classes.
 
@@ -115,7 +115,7 @@ def from_counts(counts: NDArray[np.integer], *, empty: Empty, batch: int) -> dic
 
 
 def from_probabilities(scored: Scored, *, empty: Empty) -> dict[str, Scores]:
-    """Return the scores of one run under each convention that needs probabilities; thresholds with two classes alone.
+    """Return the scores of one run under each convention that needs probabilities; thresholds only with two classes.
 
     `empty` is the sweep's rule for a ratio 0/0.
     """
@@ -220,7 +220,7 @@ def _micro(counts: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def _soft_counts(of_classes: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return counts (n, classes, 3) in 255ths of a pixel, from a histogram (n, 2, 256) a class."""
+    """Return counts (n, classes, 3) in 255ths of a pixel, from a histogram (n, 2, 256) per class."""
     counts = []
     for levels in of_classes:
         inside, every = levels[:, 1], levels.sum(axis=1)

@@ -14,7 +14,7 @@ NOTE = (
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "cost": a row a model; None where no record holds parameters or times."""
+    """Return "cost": a row per model; None where no record holds parameters or times."""
     runs = sweep.runs
     known = [name for name in ("parameters", *SECONDS) if name in runs]
     if not known:
@@ -29,8 +29,8 @@ def table(sweep: Sweep) -> Table | None:
                 "model": model,
                 "runs": len(own),
                 "parameters (M)": _number(own.reindex(columns=["parameters"])["parameters"].astype(float).max() / 1e6),
-                "epochs a run": f"{own['epochs'].astype(float).mean():.0f}",
-                "time a run": duration(seconds.mean()),
+                "epochs per run": f"{own['epochs'].astype(float).mean():.0f}",
+                "time per run": duration(seconds.mean()),
                 "time of all runs": duration(seconds.sum(min_count=1)),
                 "hardware": _hardware(own),
             }

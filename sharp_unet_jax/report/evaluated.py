@@ -26,8 +26,8 @@ class Case(NamedTuple):
     id: str
     group: str
     counts: NDArray[np.int64]  # (classes, 3): intersection, truth, predicted
-    distances: tuple[Distances, ...]  # one a foreground class
-    disagreement: tuple[float, ...] = ()  # between the runs that predicted, one a foreground class; () of one run
+    distances: tuple[Distances, ...]  # one per foreground class
+    disagreement: tuple[float, ...] = ()  # between the runs that predicted, one per foreground class; () of one run
 
 
 class Estimate(NamedTuple):
@@ -95,7 +95,7 @@ class Scored:
         return every | {name: [label] for label, name in enumerate(self.classes) if name not in every}
 
     def by_image(self, labels: Sequence[int]) -> pd.DataFrame:
-        """Return a row an image: the mean over `labels` of each overlap and, of those above 0, of each distance."""
+        """Return a row per image: the mean over `labels` of each overlap and, of those above 0, of each distance."""
         counts = np.stack([one.counts for one in self.cases])
         overlaps = metrics.overlaps(counts, empty=self.empty)
         found = {name: metrics.mean(values[:, labels], axis=1) for name, values in overlaps.items()}
@@ -118,7 +118,7 @@ class Scored:
         }
 
     def by_group(self, labels: Sequence[int]) -> pd.DataFrame:
-        """Return a row a group, by its name: images, means as in `by_image`, and "pooled_" columns as in `pooled`."""
+        """Return a row per group, by its name: images, means as in `by_image`, and "pooled_" columns as in `pooled`."""
         cases: dict[str, list[Case]] = {}
         for one in self.cases:
             cases.setdefault(one.group, []).append(one)
@@ -143,7 +143,7 @@ def _estimate(values: pd.Series, groups: Sequence[str]) -> Estimate:
 
 
 def per_image(test: Scored) -> pd.DataFrame:
-    """Return a row an image and class: id, group, pixel counts, overlaps, distances in `unit`, and disagreement."""
+    """Return a row per image and class: id, group, pixel counts, overlaps, distances in `unit`, and disagreement."""
     overlaps = metrics.overlaps(np.stack([one.counts for one in test.cases]), empty=test.empty)
     nothing = Distances("", np.nan, np.nan)  # of the background
     rows = []
@@ -217,12 +217,12 @@ def tables(test: Scored) -> list[Table]:
         row: dict[str, object] = {"class": scope, "images": estimates["jaccard"].n}
         row |= _cells(estimates)
         row |= {f"{text} ({test.unit})": _two_lines(plain(estimates[name])) for name, text in DISTANCES.items()}
-        alone = ("missed", "false positive")
-        rows.append(row | {outcome: outcomes[outcome] if own != [0] else "-" for outcome in alone})
+        one_sided = ("missed", "false positive")
+        rows.append(row | {outcome: outcomes[outcome] if own != [0] else "-" for outcome in one_sided})
     note = (
         "A cell is the mean over images, and its 95 % interval. HD95 and ASSD are of the foreground classes, and leave "
-        "out an image whose truth or prediction lacks the class: missed has it in the truth alone, false positive in "
-        "the prediction alone."
+        "out an image whose truth or prediction lacks the class. “Missed” counts those with the class only in the "
+        "truth, “false positive” those with it only in the prediction."
     )
     found = [Table("classes", "By class", "", pd.DataFrame(rows), note)]
     counted: list[dict[str, object]] = [{"what counts the same": "each image", **_cells(test.estimates(labels))}]
@@ -255,7 +255,7 @@ def percent(one: Estimate) -> str:
 
 
 def plain(one: Estimate) -> str:
-    """Return "3.12 (2.20 to 4.01)"; the mean alone without an interval, "-" for nan."""
+    """Return "3.12 (2.20 to 4.01)"; only the mean without an interval, "-" for nan."""
     if np.isnan(one.mean):
         return "-"
     return f"{one.mean:.2f}" if np.isnan(one.low) else f"{one.mean:.2f} ({one.low:.2f} to {one.high:.2f})"

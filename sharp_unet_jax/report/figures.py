@@ -35,7 +35,7 @@ class Captioned(NamedTuple):
 
 
 def save(drawn: Captioned, folder: Path) -> None:
-    """Write NAME.svg and NAME.png (DPI dots an inch, on white) to `folder`."""
+    """Write NAME.svg and NAME.png (DPI dots per inch, on white) to `folder`."""
     write_text(folder / f"{drawn.name}.svg", svg(drawn.figure))
     drawn.figure.set_layout_engine("none")  # the SVG has laid it out; doing it again takes longer than drawing
     with replacing(folder / f"{drawn.name}.png") as temporary:
@@ -56,7 +56,7 @@ def draw(sweeps: Mapping[str, Sweep]) -> list[Captioned]:
 
 
 def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
-    """Return Figure 3: validation Jaccard by epoch, a panel a sweep and pair of twins; None without runs."""
+    """Return Figure 3: validation Jaccard by epoch, a panel per sweep and pair of twins; None without runs."""
     panels = [(label, sweep, models) for label, sweep in sweeps.items() for models in pairing.panels(sweep)]
     if not panels:
         return None
@@ -75,7 +75,7 @@ def curves(sweeps: Mapping[str, Sweep]) -> Captioned | None:
         axes.set_title(textwrap.fill(label, 38), loc="left", pad=27)
         axes.margins(x=0.01)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        # A line a model: two names of networks side by side can be wider than the panel.
+        # One line per model: two names of networks side by side can be wider than the panel.
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.97), labelspacing=0.15, borderpad=0.2)
     for axes in all_axes:
         axes.set_ylim(max(bottom, 0), 100)
@@ -98,7 +98,7 @@ def band(epochs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def means(sweeps: Mapping[str, Sweep]) -> Captioned | None:
-    """Return Figure 5: Jaccard and Dice on the test images by model, a row of panels a sweep; None without runs."""
+    """Return Figure 5: Jaccard and Dice on the test images by model, a row of panels per sweep; None without runs."""
     finished = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
     return _all_means("scores", "Scores by model", finished, published.OVERLAPS)
 
@@ -137,7 +137,7 @@ def _all_means(name: str, title: str, sweeps: Mapping[str, Sweep], overlaps: tup
 
 
 def scatter(sweeps: Mapping[str, Sweep]) -> Captioned | None:
-    """Return each test image's Jaccard, sharp against plain, a panel a sweep and pair; None without twins."""
+    """Return each test image's Jaccard, sharp against plain, a panel per sweep and pair; None without twins."""
     panels = [
         (label, sweep, pair)
         for label, sweep in sweeps.items()
@@ -165,7 +165,7 @@ def scatter(sweeps: Mapping[str, Sweep]) -> Captioned | None:
 
 
 def by_image(sweep: Sweep) -> pd.DataFrame:
-    """Return each test image's Jaccard, the mean over repeats: a row an image, index `image_id`, a column a model."""
+    """Return each test image's mean Jaccard over repeats: a row per image, index `image_id`, a column per model."""
     scores = {model: statistics.image_scores(sweep, model)["jaccard"] for model in sweep.models}
     return pd.DataFrame({model: values.groupby("image_id").mean() for model, values in scores.items()})
 

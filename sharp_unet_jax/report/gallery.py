@@ -1,6 +1,6 @@
 """The pictures at the top of the page: the best, median and worst image, and those where models differ most, large.
 
-A picture is the image once, and above it a transparent layer a panel: the truth's outline, then each model's errors.
+A picture is the image once, and above it a transparent layer per panel: the truth's outline, then each model's errors.
 """
 
 import base64
@@ -97,7 +97,7 @@ def _colours(picture: Shown) -> list[str]:
 
 
 def _layer(truth: np.ndarray, labels: np.ndarray | None, size: tuple[int, int]) -> str:
-    """Return the truth's outline alone, or thin above the errors of `labels`, as a PNG of `size` (width, height)."""
+    """Return only the truth's outline, or thin above the errors of `labels`, as a PNG of `size` (width, height)."""
     wrong = overlays.ignored(truth) | ({} if labels is None else overlays.errors(truth, labels))
     layer = np.zeros(truth.shape, np.uint8)
     for colour, mask in wrong.items():

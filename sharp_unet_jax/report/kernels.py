@@ -19,7 +19,7 @@ NOTE = (
 
 
 def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
-    """Return "kernels": a row a kernel, and the plain network, of sweeps that compare kernels; None where none does.
+    """Return "kernels": a row per kernel, and the plain network, of sweeps that compare kernels; None where none does.
 
     Each kernel is tested against the paper's; the table "twins" tests each against plain skips.
 

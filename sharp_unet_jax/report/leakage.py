@@ -31,7 +31,7 @@ class Pair(NamedTuple):
 
 
 def table(sweeps: Sequence[Sweep]) -> Table:
-    """Return "audit": a row a check, a column a sweep: how many test images had a relative that their run had seen."""
+    """Return "audit": a row per check, a column per sweep: how many test images had a relative that their run saw."""
     columns, shares = {}, []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
         columns[label], share = _checks(sweep)
@@ -42,7 +42,7 @@ def table(sweeps: Sequence[Sweep]) -> Table:
         describe(sweeps),
         pd.DataFrame(columns).rename_axis("test images whose run had seen").reset_index(),
         "A test image is counted in every repeat. All other images of a run are seen: trained on, or used to "
-        "decide on stopping and weights. Ids are consecutive if they differ by 1 in their last number alone. Their "
+        "decide on stopping and weights. Ids are consecutive if they differ only in their last number, by 1. Their "
         "likeness (median correlation at 32x32) shows whether they are neighbours in a stack or video: neighbours are "
         "more alike than nearly all pairs, unrelated images more than about 50 % of them. Near-duplicates differ in at "
         f"most {DUPLICATE} of the 64 bits of a perceptual hash (pHash). In four public data sets this holds for 2 in "
@@ -127,7 +127,7 @@ def likeness(sweep: Sweep) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
 
 def consecutive(ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Return (n, n): True where two ids differ by 1 in their last number alone, as slice-09 and slice-10 do."""
+    """Return (n, n): True where two ids differ only in their last number, by 1, as slice-09 and slice-10 do."""
     text, number = duplicates.numbered(ids)
     return (text[:, None] == text) & (np.abs(number[:, None] - number) == 1)
 
@@ -137,7 +137,7 @@ def relatives(related: NDArray[np.bool_], tested: NDArray[np.bool_]) -> int:
 
     Args:
         related: (n, n).
-        tested: (cells, n), a cell a repeat and fold.
+        tested: (cells, n), a cell per repeat and fold.
     """
     return sum(int(related[np.ix_(test, ~test)].any(axis=1).sum()) for test in tested)
 
@@ -177,7 +177,7 @@ def _tested(sweep: Sweep) -> NDArray[np.bool_]:
 
 
 def _apart(tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (n, n): True where some run tests one of two images alone, so that the other is seen for it."""
+    """Return (n, n): True where some run tests only one of two images, so that the other is seen for it."""
     together = tested.T.astype(np.float32) @ tested.astype(np.float32)
     times = tested.sum(axis=0)
     return together < np.maximum.outer(times, times)

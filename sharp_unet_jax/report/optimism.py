@@ -33,7 +33,7 @@ def tables(sweeps: Sequence[Sweep]) -> list[Table]:
 
 
 def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
-    """Return a row a finished run of `model`: Jaccard in per cent at three epochs, and a gap.
+    """Return a row per finished run of `model`: Jaccard in per cent at three epochs, and a gap.
 
     Returns:
         Columns reported, best (epoch on the test fold), last, and gap: best minus reported. nan where there was nothing

@@ -20,7 +20,7 @@ def recorded(sweep: Sweep) -> bool:
 
 
 def table(sweeps: Sequence[Sweep]) -> Table | None:
-    """Return "overlaps": a row a sweep and model, a column an overlap; None where no record holds them.
+    """Return "overlaps": a row per sweep and model, a column per overlap; None where no record holds them.
 
     A cell is the mean ± std over runs, in per cent.
     """

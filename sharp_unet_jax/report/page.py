@@ -56,7 +56,7 @@ class Chapter(NamedTuple):
     predicted: Predicted  # from overlays.predictions
     tables: Sequence[Table]
     figures: Sequence[Captioned]
-    examples: Sequence[Captioned]  # from examples.draw, for files alone: the page draws the examples itself
+    examples: Sequence[Captioned]  # from examples.draw, only for files: the page draws the examples itself
     pairs: Sequence[Pair]  # from leakage.most_alike
 
 

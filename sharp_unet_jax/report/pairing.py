@@ -20,7 +20,7 @@ def plain_twin(sweep: Sweep, model: str) -> str | None:
 
 
 def families(sweep: Sweep) -> list[list[str]]:
-    """Return the models in the config's order: a plain model first with all its sharp twins, any other alone."""
+    """Return the models in the config's order: a plain model first with all its sharp twins, any other on its own."""
     members: dict[str, list[str]] = {}
     for model in sweep.models:
         members.setdefault(plain_twin(sweep, model) or model, []).append(model)

@@ -47,7 +47,7 @@ def tables(sweeps: Sequence[Sweep]) -> list[Table]:
 def paper(sweeps: Sequence[Sweep]) -> list[Table]:
     """Return "table1", U-Net and Sharp U-Net; "table2", plain and sharp by encoder; "table3", all models.
 
-    A row a sweep and model. A table is there where no other holds all its rows.
+    A row per sweep and model. A table is there where no other holds all its rows.
     """
     blocks = [Block(sweep, list(sweep.models)) for sweep in sweeps if sweep.finished]
     only = [

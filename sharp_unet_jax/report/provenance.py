@@ -24,7 +24,7 @@ RECIPE = {
 }
 """Fields of the config that are stated if they are not the defaults, in words."""
 OWN = "the files' own resolution"
-FIXED = "Runs differ in their seeds alone: ± and intervals say nothing about other images."
+FIXED = "Runs differ only in their seeds: ± and intervals say nothing about other images."
 
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
@@ -53,12 +53,12 @@ def setting(sweep: Sweep) -> str:
 
 
 def resolution(sweep: Sweep) -> str:
-    """Return the resolution of a sweep's pictures and predictions in words: "192x256", "0.5 mm a pixel"."""
+    """Return the resolution of a sweep's pictures and predictions in words: "192x256", "0.5 mm per pixel"."""
     data = sweep.config["data"]
     if data["fit"] != "crop":
         return "{}x{}".format(*data["size"])
     if spacing := data.get("spacing"):
-        return f"{spacing:g} mm a pixel"
+        return f"{spacing:g} mm per pixel"
     scale = data.get("scale", 1)
     return OWN if scale == 1 else f"{scale:g} times {OWN}"
 
@@ -141,8 +141,8 @@ def unlike(sweeps: Sequence[Sweep]) -> list[str]:
         if len(set(trained.values())) > 1:
             each = "; ".join(f"{name}: {how}" for name, how in trained.items())
             lines.append(
-                f"**NOT COMPARABLE as protocols or folds alone: these sweeps were trained at different sizes or for "
-                f"different numbers of epochs. {each}.**"
+                f"**NOT COMPARABLE: these sweeps differ in more than protocol or folds. They were trained at different "
+                f"sizes or for different numbers of epochs. {each}.**"
             )
     return lines
 

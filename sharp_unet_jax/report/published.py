@@ -1,4 +1,4 @@
-"""The scores that the paper and its authors report, from paper.csv: a row a table, data set, network and skip.
+"""The scores that the paper and its authors report, from paper.csv: a row per table, data set, network and skip.
 
 The column `source` is "print" for the paper's tables. It is "outputs" for outputs that the authors' public notebooks
 keep (hasibzunair/sharp-unet-experiments, plot_graphs.ipynb): they are listed where they differ from print, or where
@@ -38,7 +38,7 @@ def scores(sweep: Sweep, model: str, table: int = 1, source: str = "print") -> p
         sweep: names the data set.
         model: a model of the sweep. A sharp model with another kernel than the paper's has no published scores.
         table: the paper's table. The paper's Tables 1 and 3 differ in places; what one lacks is taken from another.
-        source: a key of SOURCES. Outputs are those that differ from this table alone.
+        source: a key of SOURCES. Outputs are only those that differ from this table.
 
     Returns:
         Series with jaccard_mean, jaccard_std, dice_mean, dice_std.

@@ -46,7 +46,7 @@ class Model(NamedTuple):
     kernel: Kernel | None  # None for plain skips
 
 
-@dataclass(frozen=True, eq=False)  # a sweep is itself alone: it may be the key of a dict
+@dataclass(frozen=True, eq=False)  # a sweep equals only itself, so it may be the key of a dict
 class Sweep(Description):
     """A sweep's records. Each part is read when it is first asked for."""
 
@@ -113,7 +113,7 @@ class Sweep(Description):
 
     @functools.cached_property
     def runs(self) -> pd.DataFrame:
-        """A row a finished run, index `run`: the fields of the record, nested ones as "best_on_test.jaccard"."""
+        """A row per finished run, index `run`: the fields of the record, nested ones as "best_on_test.jaccard"."""
         if not self.finished:
             return pd.DataFrame()
         return _with_overlaps(pd.json_normalize(list(self.finished.values())).set_index("run"))
@@ -126,7 +126,7 @@ class Sweep(Description):
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:
-        """A row a run, test image and class; read it where `has_images`.
+        """A row per run, test image and class; read it where `has_images`.
 
         Columns: run, image_id, class, intersection, union, truth, predicted (pixels), the overlaps of
         metrics.OVERLAPS, and model, repeat, fold, group.
@@ -140,7 +140,7 @@ class Sweep(Description):
 
     @functools.cached_property
     def epochs(self) -> pd.DataFrame:
-        """A row a run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
+        """A row per run and epoch: the columns of metrics.jsonl, and run, model, repeat, fold."""
         if self.packed:
             rows = packed.read_epochs(self, self.finished)
         else:

@@ -26,7 +26,7 @@ BY_IMAGE = (
     "Each image's difference is the mean over repeats. The interval treats whole groups as the units that were drawn "
     "(Student's t of groups' totals). Wilcoxon's signed-rank test takes the means of groups; with fewer than six of "
     "them it cannot reach 5 %. Holm's adjustment is for all comparisons of this table. Interval and test describe "
-    "these trained networks alone and say nothing about networks trained again, so nothing is bold here."
+    "only these trained networks and say nothing about networks trained again, so nothing is bold here."
 )
 ONE_SIDED = (
     "Left out: images of which only one of the two models has a score, up to {count} in a row of the table. There is "
@@ -119,7 +119,7 @@ def _says(tests: Sequence[statistics.OverImages]) -> str:
     if all(pd.isna(test.low) for test in tests):
         return "There are too few groups of images for an interval."
     number = sum(test.low > 0 or test.high < 0 for test in tests)
-    found = "For these trained networks alone, the difference is"
+    found = "For these trained networks, the difference is"
     if len(tests) == 1:
         return f"{found} {'more than' if number else 'within what'} the choice of images explains."
     return f"{found} more than the choice of images explains in {number or 'none'} of {len(tests)} pairs, unadjusted."

@@ -38,10 +38,10 @@ def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
     The variance of the mean is (1/n + ratio) s^2 instead of s^2/n, with n - 1 degrees of freedom: Nadeau & Bengio 2003,
     doi:10.1023/A:1024068626366; for repeated k-fold cross-validation Bouckaert & Frank 2004,
     doi:10.1007/978-3-540-24775-3_3. Scores without any spread have p = 0, or p = 1 if all are zero. Fewer than FEWEST
-    scores have a mean alone.
+    scores have only a mean.
 
     Args:
-        scores: (n,), one a run; nan is left out.
+        scores: (n,), one per run; nan is left out.
         ratio: test images over training images of a run, 1 / (k - 1) for k equal folds; 0 is the plain t-test.
     """
     values = np.asarray(scores, np.float64)
@@ -64,7 +64,7 @@ def cluster_interval(values: ArrayLike, groups: Sequence[str]) -> tuple[float, f
     For five groups this interval covers the truth in 90 to 96 % of data sets, a percentile bootstrap in 80 %.
 
     Args:
-        values: (n,), one an image.
+        values: (n,), one per image.
         groups: (n,), the group of each.
     """
     by_group = pd.Series(np.asarray(values, np.float64)).groupby(np.asarray(groups), sort=True)
@@ -128,8 +128,8 @@ def over_images(first: pd.Series, second: pd.Series, groups: Mapping[str, str]) 
         groups: the group of each image id.
     """
     scores = pd.DataFrame({"first": first, "second": second}, first.index.intersection(second.index))
-    alone = scores[scores.isna().sum(axis=1) == 1]
-    one_sided = alone.index.get_level_values("image_id").nunique()
+    unpaired = scores[scores.isna().sum(axis=1) == 1]
+    one_sided = unpaired.index.get_level_values("image_id").nunique()
     delta = (100 * (scores["first"] - scores["second"])).dropna().groupby("image_id").mean()
     if delta.empty:
         return OverImages(np.nan, np.nan, np.nan, np.nan, 0, 0, one_sided)

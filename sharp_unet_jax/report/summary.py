@@ -12,7 +12,7 @@ TOO_FEW = "too few runs to tell"
 
 
 def paragraph(sweeps: Mapping[str, Sweep]) -> str:
-    """Return a line a sweep, by label: its scores, and what the test says of sharp against plain."""
+    """Return a line per sweep, by label: its scores, and what the test says of sharp against plain."""
     finished = {label: sweep for label, sweep in sweeps.items() if sweep.finished}
     wanted = {label: pairing.twins(sweep) for label, sweep in finished.items()}
     compared = iter(

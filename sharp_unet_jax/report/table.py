@@ -42,7 +42,7 @@ def paragraphs(text: str) -> str:
 
 
 def body(table: Table) -> str:
-    """Return the table alone as Markdown."""
+    """Return only the table as Markdown."""
     rows = [[*table.frame], ["---"] * len(table.frame.columns), *table.frame.to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in row)} |" for row in rows)
 
@@ -95,7 +95,7 @@ def write(table: Table, folder: Path) -> None:
 
 
 def plus_minus(mean: float, std: float) -> str:
-    """Return "75.89 ± 2.06"; the mean alone without a standard deviation, "-" for nan."""
+    """Return "75.89 ± 2.06"; only the mean without a standard deviation, "-" for nan."""
     if pd.isna(mean):
         return "-"
     return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"

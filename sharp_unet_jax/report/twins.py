@@ -17,20 +17,20 @@ SCORES = (
 )
 IMAGES = ", and the images by their mean over repeats,"
 TIME = (
-    "Time: seconds that training takes an image, sharp over plain, in each run's median epoch; the median over pairs "
+    "Time: seconds of training per image, sharp over plain, in each run's median epoch; the median over pairs "
     "of runs on the same kind and number of devices. Other work on the machine blurs it."
 )
 MEAN = (
     "The mean over networks is a question of its own. All networks share the test folds, so more networks are not more "
     "independent runs: differences are first averaged over the networks within each repeat and fold, and the corrected "
     "test takes these n means. Runs that are not finished for every network are left out. The mean is that of these "
-    "networks; it says nothing about others. Its p is adjusted for the means of this table alone ({count})."
+    "networks; it says nothing about others. Its p is adjusted only for the means of this table ({count})."
 )
 SPEED, DEVICE = "timing.train_images_per_second", ["timing.device", "timing.devices"]
 
 
 def table(sweeps: Sequence[Sweep], *rules: str) -> Table | None:
-    """Return "twins": a row a sharp model and its plain twin, and the mean over networks; None without twins.
+    """Return "twins": a row per sharp model and its plain twin, and the mean over networks; None without twins.
 
     Args:
         sweeps: those without twins are left out.
@@ -133,7 +133,7 @@ def _more_parameters(wanted: Mapping[Sweep, Sequence[tuple[str, str]]]) -> list[
 
 
 def _time_ratio(sweep: Sweep, sharp: str, plain: str) -> float:
-    """Return how long training takes an image, sharp over plain; nan where no two runs can be compared."""
+    """Return how long training takes per image, sharp over plain; nan where no two runs can be compared."""
     if not {SPEED, *DEVICE} <= {*sweep.runs}:
         return np.nan
     runs = sweep.runs.astype(dict.fromkeys(DEVICE, str))

@@ -22,7 +22,7 @@ from orbax.checkpoint import type_handlers
 class _NumpyHandler(type_handlers.NumpyHandler):
     """Writes NumPy arrays in the process that saves.
 
-    Orbax's handler writes them in process 0 alone, whatever `primary_host` says: any other process would save a
+    Orbax's handler writes them only in process 0, whatever `primary_host` says: any other process would save a
     checkpoint without arrays, and no error would tell (tests/storage/test_checkpoint.py shows it).
     """
 

@@ -1,6 +1,6 @@
 """The fields and columns of a sweep's files, for `storage.reading`. `storage.layout` says what each file is.
 
-A field that is not required came with a later version, or belongs to failed or finished records alone.
+A field that is not required came with a later version, or belongs only to failed or finished records.
 """
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -16,7 +16,7 @@ Count = Annotated[int, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1)]
 Size = Annotated[list[Number], Meta(min_length=2, max_length=2)]  # height, width
 Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
-Window = Annotated[list[float], Meta(min_length=2)]  # low, high, or such a pair a channel
+Window = Annotated[list[float], Meta(min_length=2)]  # low, high, or such a pair per channel
 Name = Annotated[str, Meta(pattern=r"^[^./\\][^/\\]*$")]  # names a folder
 
 
@@ -27,7 +27,7 @@ class DataSettings(TypedDict):
     fit: Literal["stretch", "letterbox", "crop"]
     score: NotRequired[Literal["trained", "native"]]
     scale: NotRequired[Annotated[float, Meta(gt=0)]]
-    spacing: NotRequired[Annotated[float, Meta(ge=0)]]  # millimetres a pixel; 0 where files keep theirs
+    spacing: NotRequired[Annotated[float, Meta(ge=0)]]  # millimetres per pixel; 0 where files keep theirs
     validate: NotRequired[Literal["images", "crops"]]
     mask_filter: NotRequired[Literal["nearest", "antialiased", "any"]]
 
@@ -220,7 +220,7 @@ class Gain(TypedDict):
 
 
 class ChosenFold(TypedDict):
-    """The choice on the inner validation images of one fold alone."""
+    """The choice on the inner validation images of one fold."""
 
     networks: Annotated[list[Name], Meta(min_length=1)]
     rule: RuleFields
@@ -240,5 +240,5 @@ class Choice(TypedDict):
     """choice.json."""
 
     weights_sha256: dict[str, str]  # of the runs that it was taken with, by name
-    models: dict[Name, Chosen]  # each network by itself
+    models: dict[Name, Chosen]  # each network on its own
     ensemble: Chosen | None  # of all networks; None for one, or where they have no fold in common

@@ -15,7 +15,7 @@ A workdir, the folder of a sweep:
     evaluation-*/                      scores of test sets; by launch.evaluate
     .locks/                            held by the processes that train here, see `storage.lock`
     runs/MODEL/repeatR-foldF/
-        metrics.jsonl                  a line an epoch
+        metrics.jsonl                  a line per epoch
         per_image.parquet              pixel counts and overlaps of every test image and class
         predictions.npz                probabilities (n, H, W, num_classes) of the test images, in 255ths, uint8; after
                                        training on crops (pixels, num_classes), image by image and row by row, and
@@ -36,7 +36,7 @@ On a CPU, training a run again writes the same bytes, except Orbax's metadata be
 Packed results, the folder that `python -m launch.merge --pack` writes: config.json, folds.json, weights.json,
 environment.json, choice.json, scores.csv, tables.md and per_image.parquet as above, and
 
-    runs.jsonl                         a record a line, in the plan's order
+    runs.jsonl                         a record per line, in the plan's order
     epochs.csv                         the lines of all metrics.jsonl, after a column `run`
     sha256.json                        the digests of all other files, by name
 """

@@ -112,9 +112,7 @@ def config(config: Config, devices: int) -> None:
     if config.data.fit != "crop":
         for name in CROPS_ALONE:
             if (value := getattr(config.data, name)) != getattr(Data(), name):
-                raise InputError(
-                    f"data.{name}: is for data.fit=crop alone; got {value} with data.fit={config.data.fit}"
-                )
+                raise InputError(f"data.{name}: is only for data.fit=crop; got {value} with data.fit={config.data.fit}")
     elif config.data.scale != 1 and config.data.spacing:
         raise InputError("data.scale: the images' resolution is set by data.spacing already; give one of the two")
     if config.data.window:
@@ -123,7 +121,7 @@ def config(config: Config, devices: int) -> None:
         for name in FOLDER_ALONE:
             if (value := getattr(config.data, name)) != getattr(Data(), name):
                 raise InputError(
-                    f"data.{name}: is for data.builder=folder alone, your own files; got {value} with "
+                    f"data.{name}: is only for data.builder=folder, your own files; got {value} with "
                     f"data.builder={config.data.builder}"
                 )
     if config.data.classes:
@@ -181,7 +179,7 @@ def _check_recipe(config: Config) -> None:
         _check_weights("class_weights", weights, weights)
     names = [config.loss] if isinstance(config.loss, str) else [name for name, share in config.loss.items() if share]
     if weights and not set(names) & set(losses.CLASS_WEIGHTED):
-        raise InputError(f"class_weights: are for {' and '.join(losses.CLASS_WEIGHTED)} alone, not {', '.join(names)}")
+        raise InputError(f"class_weights: are only for {' and '.join(losses.CLASS_WEIGHTED)}, not {', '.join(names)}")
 
 
 def _check_weights(field: str, weights: Collection[float], given: object) -> None:

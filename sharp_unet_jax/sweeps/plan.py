@@ -44,7 +44,7 @@ def split(config: Config, dataset: Dataset) -> Splits:
 
 
 def divide(config: Config, ids: Sequence[str], groups: Sequence[str], num_classes: int) -> Splits:
-    """Return what `split` returns, from the ids and groups of images and the channels of the logits alone.
+    """Return what `split` returns, only from the ids and groups of images and the channels of the logits.
 
     Raises ValueError for too few images and for `grouped` without any group of two images, and InputError for a split
     file that does not fit them.

@@ -129,7 +129,7 @@ def _epochs(result: train.Result) -> dict[str, Any]:
 
 
 def _per_image(run: Run, dataset: Dataset, split: folds.Split, counts: np.ndarray, config: Config) -> pd.DataFrame:
-    """Return a row a test image and class: pixel counts and overlaps."""
+    """Return a row per test image and class: pixel counts and overlaps."""
     n, classes = counts.shape[:2]
     intersection, truth, predicted = counts.reshape(n * classes, 3).T
     return pd.DataFrame(

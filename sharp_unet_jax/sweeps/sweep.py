@@ -83,7 +83,7 @@ def train(
                 for place in (folder, *folder.glob("runs/*")):
                     clear_dead(place)
         if config.data.fit == "crop":
-            _ = dataset.points  # kept from here: the thread of every device group would look for them by itself
+            _ = dataset.points  # found here once: the thread of every device group would look for them
         dealt = device_groups.deal(unfinished, device_groups.split(devices, config.devices_per_run))
         works = [_train_all(sweep, weights, group, waiting) for group, waiting in dealt]
         yield from device_groups.side_by_side(works, sweep.stop)
@@ -96,7 +96,7 @@ def _train_all(
     lead = distributed.processes(group)[0] == jax.process_index()
     pairs = epochs.put(sweep.dataset, group) if epochs.fits(sweep.config, sweep.dataset) else None
     programs: dict[str, epochs.Program] = {}
-    compiled: set[tuple[str, bool]] = set()  # training steps: one a model, and one more while its encoder is frozen
+    compiled: set[tuple[str, bool]] = set()  # training steps: one per model, and one more while its encoder is frozen
     while True:
         try:
             number, run = waiting.get_nowait()

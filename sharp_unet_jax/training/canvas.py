@@ -17,7 +17,7 @@ from sharp_unet_jax.data.resize import Size
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.training import network
 
-_ROWS = 64  # counted at once: XLA materialises 28 bytes a pixel and more
+_ROWS = 64  # counted at once: XLA materialises 28 bytes per pixel and more
 
 
 class Canvas(NamedTuple):

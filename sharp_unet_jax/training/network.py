@@ -70,7 +70,7 @@ def counts(logits: jax.Array, labels: jax.Array, threshold: float = 0.5) -> jax.
 
     Returns:
         Intersection, truth and predicted, (N, classes, 3) int32. If num_classes is 1 there are 2 classes, background
-        and foreground. Exact up to 2**31 pixels an image.
+        and foreground. Exact up to 2**31 pixels per image.
 
     Raises:
         AssertionError: for shapes that do not fit; the message has both.
@@ -110,6 +110,8 @@ def soft_counts(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def soft_pixel_counts(probabilities: jax.Array, labels: jax.Array) -> jax.Array:
     """Return `soft_counts` of `probabilities` (N, H, W, num_classes) and labels (N, H, W)."""
     channels = probabilities.shape[-1]
-    truth = jax.nn.one_hot(labels, max(channels, 2), dtype=jnp.float32)[..., -channels:]  # of a foreground alone
+    truth = jax.nn.one_hot(labels, max(channels, 2), dtype=jnp.float32)[
+        ..., -channels:
+    ]  # one channel: only the foreground
     predicted = jnp.where((labels != IGNORE)[..., None], probabilities, 0)
     return jnp.stack([jnp.sum(each, axis=(1, 2, 3)) for each in (truth * predicted, truth, predicted)], axis=-1)

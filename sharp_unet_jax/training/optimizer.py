@@ -26,8 +26,8 @@ class Average(NamedTuple):
 def build(config: Config) -> optax.GradientTransformation:
     """Return the optimizer of a part of the network, without the learning rate and the clipping of gradients.
 
-    Weight decay acts on arrays of several axes, the kernels. Biases and normalisation have one number a channel; decay
-    would pull the latter's scales to 0. AdamW (Loshchilov & Hutter, ICLR 2019) adds it after Adam's scaling.
+    Weight decay acts on arrays of several axes, the kernels. Biases and normalisation have one number per channel;
+    decay would pull the latter's scales to 0. AdamW (Loshchilov & Hutter, ICLR 2019) adds it after Adam's scaling.
     """
     scale = optax.trace(MOMENTUM, nesterov=True) if config.optimizer == "sgd" else optax.scale_by_adam(eps=EPSILON)
     if not config.weight_decay:

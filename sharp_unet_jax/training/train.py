@@ -31,11 +31,11 @@ class DivergedError(Exception):
 
 
 class Progress(NamedTuple):
-    """A run between two epochs. The order of the images and their augmentation depend on seed and epoch alone."""
+    """A run between two epochs. The order of the images and their augmentation depend only on seed and epoch."""
 
     state: State  # on the devices; the next epoch overwrites it
     best: dict[str, Any]  # params, stats and counts of the best epoch, see `Result`
-    rows: list[dict[str, float]]  # one an epoch
+    rows: list[dict[str, float]]  # one per epoch
     best_epoch: int  # from 1; 0 before the first epoch
     learning_rate: float  # of the next epoch, before its schedule and its warm-up
 
@@ -57,7 +57,7 @@ class Epoch(NamedTuple):
 class Result(NamedTuple):
     """A finished run."""
 
-    rows: list[dict[str, float]]  # one an epoch
+    rows: list[dict[str, float]]  # one per epoch
     best_epoch: int  # from 1
     params: dict[str, Any]  # after the best epoch
     stats: dict[str, Any]  # after the best epoch

@@ -1,7 +1,7 @@
 """Tensors as the pickles of torch.save describe them, by an interpreter of the opcodes that a state dict needs.
 
 A pickle is a program, and Python's unpickler runs it. Here nothing is imported, called or changed: values are None,
-numbers, texts, tuples, lists, dicts, `Storage` and `Tensor`. Time and memory grow with the pickle's length alone: a
+numbers, texts, tuples, lists, dicts, `Storage` and `Tensor`. Time and memory grow only with the pickle's length: a
 value that is used again is not copied, and no tuple, list or dict is printed, compared or hashed. A hundred opcodes can
 double a list a hundred times, and nothing that walks through it would ever end.
 """
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.weights import dtypes
 
-STATE_DICT_ALONE = "save the weights alone: torch.save(model.state_dict(), path)"
+STATE_DICT_ALONE = "save only the weights: torch.save(model.state_dict(), path)"
 LONGEST = 1_000_000  # opcodes; a state dict has about forty for each tensor
 
 _AXES = 64  # of a NumPy array at most

@@ -138,7 +138,7 @@ def test_crops_stay_crops_and_fit_into_memory():
     assert little["data.size"].value == "32,32"
     assert advised(CROPS, fast=True, size=(600, 700))["data.size"].value == "512,512"
     # 64 images of 420,000 pixels train on average: 410 crops of 256x256, 52 steps of 8
-    assert "; 52 steps an epoch" in plenty["batch_size"].why
+    assert "; 52 steps per epoch" in plenty["batch_size"].why
 
 
 @pytest.mark.usefixtures("needs")
@@ -149,7 +149,7 @@ def test_few_crops_make_small_batches():
 
 @pytest.mark.usefixtures("needs")
 def test_images_of_any_size_and_their_canvas_are_counted():
-    """100 images of 600x700 with one channel and a mask are 84 MB; one on a canvas takes 14 bytes a pixel."""
+    """100 images of 600x700 with one channel and a mask are 84 MB; one on a canvas takes 14 bytes per pixel."""
     why = advised(CROPS, room=2**34, size=(600, 700))["batch_size"].why
     height, width = 8 * 256, 768  # eight tiles below each other are higher than an image
     held = 100 * 600 * 700 * 2 + 14 * height * width

@@ -1,4 +1,4 @@
-"""Augmentation: masks move with their images, labels stay labels, and changes depend on the image alone."""
+"""Augmentation: masks move with their images, labels stay labels, and changes depend only on the image."""
 
 import functools
 

@@ -77,7 +77,7 @@ def test_official_tifs_are_the_mirrors_pngs(real_data, build_and_read):
 
 
 def test_all_612_real_frames_are_found_in_order(real_data):
-    """Their names alone: decoding all frames takes 10 s."""
+    """Only their names: decoding all frames takes 10 s."""
     tree = files.Tree(real_data / "manual")
     folders = (tree.below(f"CVC-ClinicDB/PNG/{kind}") for kind in ("Original", "Ground Truth"))
     found = [name for name, _, _ in files.pairs(*folders)]

@@ -1,4 +1,4 @@
-"""The phantom: the same pixels every time, and lesions that brightness alone does not find."""
+"""The phantom: the same pixels every time, and lesions that brightness by itself does not find."""
 
 import dataclasses
 import itertools

@@ -124,7 +124,7 @@ def with_data(run, **fields):
 def test_a_spacing_that_is_needed_and_not_known_is_refused(plain):
     run, image = with_data(crop_runs.load(plain), spacing=0.5), np.zeros((20, 30, 3), np.uint8)
     for spacing in (None, (0, 1), (np.nan, 1)):
-        with pytest.raises(InputError, match=r"trained at 0.5 mm a pixel .* the size of this image's pixels is not"):
+        with pytest.raises(InputError, match=r"trained at 0.5 mm per pixel .* the size of this image's pixels is not"):
             run.predict([image], spacing=spacing)
     for spacing in (1, (1, 1, 1)):
         with pytest.raises(InputError, match=r"spacing: give millimetres from row to row and from column to column"):

@@ -197,7 +197,7 @@ def run_card(card, folder, monkeypatch, image=None, **names):
     [
         ("onnx", "sharp_normed", {}, "the images' resolution", 3, 1),
         ("stablehlo", "sharp_unet", {"scale": 0.5}, "0.5 times the images' resolution", 1, 3),
-        pytest.param("onnx", "sharp_unet", {"spacing": 0.5}, "0.5 mm a pixel", 5, 4, marks=pytest.mark.slow),
+        pytest.param("onnx", "sharp_unet", {"spacing": 0.5}, "0.5 mm per pixel", 5, 4, marks=pytest.mark.slow),
     ],
 )
 def test_the_card_of_runs_on_crops_predicts_whole_images(

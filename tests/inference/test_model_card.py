@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 @pytest.fixture
 def sweep(done, monkeypatch):
-    """Return the finished sweep under the name of a data set whose terms are known; export writes a name alone."""
+    """Return the finished sweep under the name of a data set whose terms are known; export writes only a name."""
     edit(done / "folds.json", dataset="isic2018/task1", window=[-512.0, 512.0])
     follow(done)
     monkeypatch.setattr("sharp_unet_jax.inference.export.to_stablehlo", lambda runs: runs[0].model.encode())

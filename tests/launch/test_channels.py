@@ -22,7 +22,7 @@ CONSOLE = Console(quiet=True)
 
 
 def files(folder: Path, endings: tuple[str, ...]) -> Path:
-    """Write images of as many channels as there are endings, a file a channel."""
+    """Write images of as many channels as there are endings, a file per channel."""
     folder.mkdir(parents=True)
     for name, image in zip(NAMES, DATA.images, strict=True):
         for channel, ending in enumerate(endings):
@@ -81,7 +81,7 @@ def test_a_sweep_of_files_a_channel_predicts_such_files(tmp_path, monkeypatch):
     sweep(tmp_path / "mine", run)
     console = Console(record=True, width=1000)
     assert predict.run([f"--run={run}", "--overlays", str(images), str(tmp_path / "out")], console) == 0
-    assert "8 inputs of 3 files, one a channel" in console.export_text()
+    assert "8 inputs of 3 files, one per channel" in console.export_text()
     check_masks(run, tmp_path / "out", 3)
     (images / "b_0001.png").unlink()
     console = Console(record=True, width=1000)

@@ -1,4 +1,4 @@
-"""Faults that a config, a workdir and the machine tell alone are told before any image is read."""
+"""Faults that config, workdir and machine show without the images are told before any image is read."""
 
 import dataclasses
 import os
@@ -54,10 +54,10 @@ VALUES = {
     "ImageNet weights that there are none of": ("weights=imagenet", "weights: there are no ImageNet weights for"),
     "devices": ("devices_per_run=99", "devices_per_run: 99 asked for"),
     "a schedule": ("warmup=50", "warmup: must be less than epochs="),
-    "crops": ("data.crops=9", "data.crops: is for data.fit=crop alone"),
+    "crops": ("data.crops=9", "data.crops: is only for data.fit=crop"),
     "a file of weights": ("weights=none.pth", "weights: .*none.pth"),
     "a file of folds": ("split=none.csv", "split: there is no file 'none.csv'"),
-    "images that no builder reads": ("data.images=cells", "data.images: is for data.builder=folder alone"),
+    "images that no builder reads": ("data.images=cells", "data.images: is only for data.builder=folder"),
 }
 
 

@@ -108,7 +108,7 @@ def test_a_packed_choice_is_shown_and_a_stale_one_is_not_packed(predicted, tmp_p
     (predicted / "tables.md").write_text("")
     pack.pack(tmp_path / "packed", predicted)
     table = chosen.table(records.load(tmp_path / "packed"))
-    assert table.frame["rule"][0] == "above 0.5, the largest piece alone"
+    assert table.frame["rule"][0] == "above 0.5, only the largest piece"
     packed = tmp_path / "packed/choice.json"
     packed.write_text(packed.read_text().replace("0.5", "0.6", 1))
     with pytest.raises(InputError, match=r"choice.json is damaged \(its bytes are not those recorded\)"):

@@ -27,7 +27,7 @@ RUN = "runs/sharp_unet/repeat0-fold0"
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """Return a workdir of a run at 2 mm a pixel, with its prepared images on disk."""
+    """Return a workdir of a run at 2 mm per pixel, with its prepared images on disk."""
     top = tmp_path_factory.mktemp("crops")
     source = crop_runs.examples(channels=1, spacing=(1, 3))
     data = dataclasses.replace(crop_runs.DATA, spacing=2.0)
@@ -61,9 +61,9 @@ def test_masks_of_files_that_say_the_size_of_their_pixels(sweep, tmp_path, conso
     np.testing.assert_allclose(mask.mean(), np.mean(cleaned), rtol=0.02)  # sizes are rounded to whole pixels
     assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"v.nii.gz"}
     text = console.export_text()
-    assert "trained on crops, on crops of 16x24 (height x width) at 2 mm a pixel" in text
+    assert "trained on crops, on crops of 16x24 (height x width) at 2 mm per pixel" in text
     (failed,) = [line for line in text.splitlines() if line.startswith("failed")]
-    assert f"{tmp_path}/in/unknown.png: the run was trained at 2 mm a pixel (data.spacing), and the size of" in failed
+    assert f"{tmp_path}/in/unknown.png: the run was trained at 2 mm per pixel (data.spacing), and the size of" in failed
 
 
 def test_tiles_of_a_run_on_whole_images_are_warned_of_in_one_line(finished, tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ def test_one_crop_of_a_larger_image_is_explained(sweep, tmp_path, capsys, explai
     ):
         explain.run([*command, *more])
         np.testing.assert_array_equal(explained.pop(), picture[top : top + 16, left : left + 24])
-        said = f"explained: 16x24 pixels of 35x152 at 2 mm a pixel, rows from {top}, columns from {left}\n"
+        said = f"explained: 16x24 pixels of 35x152 at 2 mm per pixel, rows from {top}, columns from {left}\n"
         assert said in capsys.readouterr().out
         assert (tmp_path / f"out/gradcam-{stem}.png").exists()
     for wrong in ("35,0", "0,152", "-1,3", "7"):
@@ -145,7 +145,7 @@ def test_a_smaller_image_and_a_file_are_explained(sweep, tmp_path, capsys, expla
     explain.run([f"--run={sweep / RUN}", f"--image={tmp_path / 'v.nii.gz'}", "--region=image", out])
     np.testing.assert_array_equal(explained.pop()[..., 0], np.asarray(file.dataobj)[13:37, 12:28, 0].T)
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "unknown.png")
-    with pytest.raises(InputError, match=r"unknown.png: the run was trained at 2 mm a pixel"):
+    with pytest.raises(InputError, match=r"unknown.png: the run was trained at 2 mm per pixel"):
         explain.run([f"--run={sweep / RUN}", f"--image={tmp_path / 'unknown.png'}", out])
 
 

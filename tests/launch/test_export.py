@@ -182,5 +182,5 @@ def test_a_folder_with_other_files_is_left_alone(done, folder, tmp_path):
 
 @pytest.mark.parametrize("more", [["--format=hub", "--repo=lesions"], ["--format=onnx", "--repo=owner/lesions"]])
 def test_a_name_on_the_hub_has_an_owner_and_is_for_the_hub(done, tmp_path, more):
-    with pytest.raises(InputError, match="give OWNER/NAME, and with --format=hub alone"):
+    with pytest.raises(InputError, match="give OWNER/NAME, and only with --format=hub"):
         command(f"--run={done / RUN}", f"--output={tmp_path / 'model'}", *more)

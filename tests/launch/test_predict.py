@@ -242,7 +242,7 @@ def test_the_ensemble_of_choice_json_predicts(done, inputs, tmp_path, console):
     given = [f"--run={done}", str(inputs / "a.png"), str(tmp_path / "out")]
     assert predict.run([*given, "--model=chosen"], console) == 0
     assert "2 runs of unet" in console.export_text(clear=False)
-    assert "masks by the rule of launch.choose: above 0.3, the largest piece alone" in console.export_text()
+    assert "masks by the rule of launch.choose: above 0.3, only the largest piece" in console.export_text()
     with pytest.raises(InputError, match=r"ensemble of choice\.json, which is left out"):
         predict.run([*given, "--model=chosen", "--plain"], console)
 

@@ -82,7 +82,7 @@ def test_a_folder_that_is_fine(mine, check):
     report = (out / "report.md").read_text()
     assert shlex.join(["python", "-m", "launch.cv", *arguments]) in report
     assert "10 runs of 150 epochs would take" in " ".join(text.split())
-    assert "(2 s a step of 1 images), one after another. Early stopping" in report  # on several devices
+    assert "(2 s per step of 1 images), one after another. Early stopping" in report  # on several devices
     table = pd.read_csv(out / "images.csv")
     assert table["id"].tolist() == [f"{chr(97 + index)}_i" for index in range(12)]
     assert table["share of foreground"].tolist() == pytest.approx((squares(12) > 0).mean(axis=(1, 2)), abs=1e-6)
@@ -263,7 +263,7 @@ def test_objects_that_vanish_at_the_training_size(tmp_path, check):
 
 @pytest.mark.parametrize("name", ["images.csv", "contact.png", "groups.csv", "report.md"])
 def test_a_full_disk_is_named(name, mine, check, tmp_path, monkeypatch):
-    """The error of a full disk names no file by itself."""
+    """The error of a full disk names no file."""
     (mine / "images/d_i.png").write_bytes((mine / "images/b_i.png").read_bytes())  # a copy: groups are suggested
     writers = {Path: ("write_text", Path.write_text, 0), Image.Image: ("save", Image.Image.save, 1)}
     for kind, (method, original, place) in writers.items():

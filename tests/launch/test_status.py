@@ -1,4 +1,4 @@
-"""The progress of a sweep, by its files alone."""
+"""The progress of a sweep, read only from its files."""
 
 import io
 import json
@@ -66,7 +66,7 @@ def test_runs_that_ended_say_how_long_the_others_take(half):
 
 
 def test_runs_that_are_silent_do_not_share_the_work(half):
-    """Two runs have begun, and one of them was interrupted: the other one trains alone."""
+    """Two runs have begun, and one of them was interrupted: only the other one trains."""
     path = half / "runs/unet/repeat0-fold1/metrics.jsonl"
     path.write_text(path.read_text().partition("\n")[0] + "\n")
     shutil.copytree(path.parent, half / "runs/sharp_unet/repeat0-fold1")

@@ -21,7 +21,7 @@ LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
 
 def keras_unet(widths: tuple[int, ...], sharp: bool):
-    """Build the U-Net: two convolutions a block, pooling, transposed convolutions, and sharp blocks if asked for."""
+    """Build the U-Net: two convolutions per block, pooling, transposed convolutions, and sharp blocks if asked for."""
 
     def block(x, width):
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Layers against NumPy; batch statistics of real images alone, whatever pads the batch."""
+"""Layers against NumPy; batch statistics only of real images, whatever pads the batch."""
 
 import contextlib
 

@@ -162,7 +162,7 @@ def test_images_are_normalised_before_the_first_convolution():
 
 @pytest.fixture
 def short_resnets(monkeypatch):
-    """Give ResNet-18 one block a stage: the same code compiles in half the time."""
+    """Give ResNet-18 one block per stage: the same code compiles in half the time."""
     for name in ("unet_resnet18", "sharp_unet_resnet18"):
         short = models.MODELS[name]._replace(parts=models._resnet(Basic, (1, 1, 1, 1)))
         monkeypatch.setitem(models.MODELS, name, short)

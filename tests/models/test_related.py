@@ -23,7 +23,7 @@ from tests.conftest import squares
 from tests.inference.test_export import check_onnx, fresh_run
 from tests.training.fits import ALL, CONFIG, make
 
-# A line a network: its plain name, the arguments of its parts that make it narrow, and how often maps join.
+# One line per network: its plain name, the arguments of its parts that make it narrow, and how often maps join.
 RELATED = {
     "unetpp": ({"widths": (4, 6, 8)}, 3),
     "unetpp_deep": ({"widths": (4, 6, 8)}, 3),

@@ -76,7 +76,7 @@ def test_max_pool_is_laxs_reduce_window(size):
 
 @pytest.mark.parametrize(("factor", "expected"), [(2, [0, 2, 6, 8]), (4, [0, 0, 1, 3, 5, 7, 8, 8])])
 def test_enlarging_by_hand(factor, expected):
-    """Pixel i lies at (i + 1/2) / factor - 1/2 between two pixels, 0 and 8. Beyond them the nearer one counts alone."""
+    """Pixel i lies at (i + 1/2) / factor - 1/2 between two pixels, 0 and 8. Beyond them only the nearer one counts."""
     row = jnp.array([0.0, 8])
     columns = definitions.enlarge(row.reshape(1, 1, 2, 1), factor)
     np.testing.assert_array_equal(columns[0, :, :, 0], factor * [expected])

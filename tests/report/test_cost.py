@@ -21,7 +21,7 @@ def test_it_says_parameters_times_and_hardware(tmp_path):
     for model, row in by_model.iterrows():
         assert row["parameters (M)"] == "7.76"
         assert row["time of all runs"] == cost.duration(times[model])
-        assert row["time a run"] == cost.duration(times[model] / 2)
+        assert row["time per run"] == cost.duration(times[model] / 2)
     assert cost.table(sweep).says == "All runs together took 2.8 h to train."  # 9,960 s
     assert {*by_model["hardware"]} <= {"1 x H200, 2 x H200", "1 x H200", "2 x H200"}
 

@@ -87,7 +87,7 @@ def test_without_a_prediction_an_image_has_its_own_diagonal(tmp_path):
 def test_pixels_of_a_known_size_are_said(tmp_path):
     sweep = synthetic.sweep(tmp_path, of_sizes(SIZES), noisy, data=dataclasses.replace(CROPS, spacing=0.5))
     assert "Both are in pixels of 0.5 mm. Lower" in boundaries.table(sweep).note
-    assert "whole images are predicted by tiles at 0.5 mm a pixel." in provenance.describe([sweep])
+    assert "whole images are predicted by tiles at 0.5 mm per pixel." in provenance.describe([sweep])
 
 
 def test_every_pixel_of_every_image_is_calibrated(crops):

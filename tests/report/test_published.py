@@ -21,7 +21,7 @@ def sweep(tmp_path):
         ("unet", 1, 83.95, 91.23),
         ("unet", 3, 83.95, 91.13),  # the paper's tables differ
         ("sharp_unet", 1, 87.00, 92.96),
-        ("unet_resnet50", 1, 89.36, 92.96),  # Table 3 alone has it
+        ("unet_resnet50", 1, 89.36, 92.96),  # only Table 3 has it
         ("sharp_unet_resnet50", 3, 91.21, 93.52),
     ],
 )

@@ -89,7 +89,7 @@ def test_sweeps_of_other_sizes_or_lengths_are_loudly_not_comparable(tmp_path):
     assert "NOT COMPARABLE" not in summary.paragraph(sweeps)
     third.config["epochs"] = 3
     said = summary.paragraph(sweeps)
-    assert said.count("**NOT COMPARABLE as protocols or folds alone") == 1
+    assert said.count("**NOT COMPARABLE: these sweeps differ") == 1
     assert "at most 3 epochs" in said
 
 

@@ -24,7 +24,7 @@ def made():
 
 
 def differences(made, plain):
-    """Return sharp minus plain in points, one value a run."""
+    """Return sharp minus plain in points, one value per run."""
     return 100 * (made[TWINS[plain]] - made[plain]).mean(axis=2).ravel()
 
 
@@ -109,7 +109,7 @@ def test_means_over_networks_are_adjusted_for_each_other_alone(made, tmp_path):
     assert means["p (Holm)"].tolist() == [p_value(each) for each in holm]
     note = twins.table(sweeps, "All ({count}).").note
     assert "All (6)." in note
-    assert "adjusted for the means of this table alone (2)" in note
+    assert "adjusted only for the means of this table (2)" in note
 
 
 def test_one_network_and_several_kernels_of_one_have_no_mean(tmp_path):

@@ -62,7 +62,7 @@ OF_CROPS = {"scale": 0.5, "spacing": 1.5, "crops": 10, "share": "area", "foregro
         ({"class_weights": (0, 0)}, "class_weights: every weight must be a number from 0 to 1e38, and one above 0"),
         (
             {"class_weights": "inverse", "loss": {"dice": 1.0, "cross_entropy": 0.0}},
-            "class_weights: are for cross_entropy and distance_penalty alone, not dice",
+            "class_weights: are only for cross_entropy and distance_penalty, not dice",
         ),
         ({"augment": Augment(flip=1.5)}, "augment.flip: must be from 0 to 1, got 1.5"),
         ({"augment": Augment(noise=-0.1)}, "augment.noise: must be from 0 to 1, got -0.1"),
@@ -75,11 +75,11 @@ OF_CROPS = {"scale": 0.5, "spacing": 1.5, "crops": 10, "share": "area", "foregro
         ({"data": Data(size=(15, 64), fit="crop")}, "data.size: height and width must be from 16 to 16384 pixels"),
         ({"data": Data(size=(64, 16385), fit="crop")}, "data.size: height and width must be from 16 to 16384 pixels"),
         *(
-            ({"data": Data(**changes)}, f"data.{field}: is for data.fit=crop alone; got {value} with data.fit=stretch")
+            ({"data": Data(**changes)}, f"data.{field}: is only for data.fit=crop; got {value} with data.fit=stretch")
             for field, value in OF_CROPS.items()
             for changes in ({field: value},)
         ),
-        ({"data": Data(crops=9, fit="letterbox")}, "data.crops: is for data.fit=crop alone; got 9 with .*=letterbox"),
+        ({"data": Data(crops=9, fit="letterbox")}, "data.crops: is only for data.fit=crop; got 9 with .*=letterbox"),
         ({"data": Data(fit="crop", scale=0.5, spacing=0.7)}, "data.scale: the images' resolution is set by data.spac"),
         ({"data": Data(fit="crop", scale=0.0)}, "data.scale: must be from 0.015625 to 64, got 0.0"),
         ({"data": Data(fit="crop", scale=float("nan"))}, "data.scale: must be from 0.015625 to 64, got nan"),

@@ -64,7 +64,7 @@ def test_older_states_of_a_finished_run_are_deleted(done, dataset):
 
 @pytest.mark.parametrize("epochs", [6, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 8))])
 def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, dataset, whole, epochs):
-    config = dataclasses.replace(SIX, checkpoint_minutes=10.0)  # the states of the stop alone
+    config = dataclasses.replace(SIX, checkpoint_minutes=10.0)  # only the states of the stop
     before = stopped_after(epochs, tmp_path / "w", dataset, config)
     states = [len(list(folder.iterdir())) for folder in (tmp_path / "w").glob("runs/*/*/resume")]
     assert set(states) == {1}

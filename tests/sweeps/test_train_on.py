@@ -234,7 +234,7 @@ def test_a_shard_with_fewer_epochs_than_one_that_runs_is_refused(tmp_path):
         f"{tmp_path / 'w'}: another shard is running there with epochs=7, not 4: give all shards the same epochs"
     )
     assert workdir.read_config(tmp_path / "w").epochs == 7
-    begin(tmp_path / "w", FEW)  # alone it may
+    begin(tmp_path / "w", FEW)  # on its own it may
 
 
 def test_a_config_that_was_edited_to_fewer_epochs_is_told(few):

@@ -113,4 +113,4 @@ def test_a_large_canvas_is_counted_in_little_memory(num_classes):
     large = canvas.Canvas(*map(jax.ShapeDtypeStruct, parts, (np.float32, np.float32, np.uint8)))
     for function in functools.partial(canvas.counts, threshold=0.5), canvas.soft_counts:
         memory = jax.jit(function).lower(large).compile().memory_analysis()
-        assert memory.temp_size_in_bytes < 5 * np.prod(size)  # the canvas itself has 9 bytes a pixel, and more
+        assert memory.temp_size_in_bytes < 5 * np.prod(size)  # the canvas itself has 9 bytes per pixel, and more

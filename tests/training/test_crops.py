@@ -56,7 +56,7 @@ class PixelHead(nnx.Module):
 
 @pytest.fixture
 def by_pixel(monkeypatch):
-    """Register a network whose answer for a pixel depends on that pixel alone."""
+    """Register a network whose answer for a pixel depends only on that pixel."""
 
     def parts(*, num_classes, in_channels, rngs):
         return Pixels(in_channels, rngs=rngs), PixelHead(num_classes=num_classes, rngs=rngs)

@@ -88,7 +88,7 @@ def scripted(history):
     script, rates = iter(history), []
 
     def epoch(state, index, weight, learning_rate, frozen, draw):
-        rates.extend(learning_rate)  # one step an epoch
+        rates.extend(learning_rate)  # one step per epoch
         return state._replace(params=state.params + 1), np.ones(len(index))
 
     def evaluate(state, index):

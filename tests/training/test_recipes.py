@@ -18,7 +18,7 @@ from tests import crop_runs
 from tests.conftest import squares
 from tests.training.fits import ALL, CONFIG, make, run
 
-SPLIT = Split(ALL[:8], ALL[8:], ALL[8:])  # two steps an epoch
+SPLIT = Split(ALL[:8], ALL[8:], ALL[8:])  # two steps per epoch
 OF_NORMED = ("adamw", "frozen", "average")  # normalisation's scales have no weight decay, and its statistics an average
 TEN = {"epochs": 5, "patience": 5, "plateau_patience": 5}
 FAST = ("adamw", "class weights", "all")  # the others are slow tests

@@ -145,7 +145,7 @@ def scripted(validation_losses):
     rates = []
 
     def epoch(state, index, weight, learning_rate, frozen, draw):
-        rates.extend(learning_rate)  # one step an epoch
+        rates.extend(learning_rate)  # one step per epoch
         return state._replace(params=state.params + 1), np.ones(len(index))
 
     def evaluate(state, index):

@@ -222,7 +222,7 @@ def test_nothing_pickled_is_run(path, tmp_path, legacy):
     pickled = pickle.dumps({"w": Malice(os.mkdir, str(tmp_path / "harm"))}, 2)
     writer = write.write_legacy_pth_parts if legacy else write.write_pth_parts
     writer(path, pickled, [])
-    refused(path, "wants to import 'posix.mkdir', which was not run; save the weights alone: torch.save(")
+    refused(path, "wants to import 'posix.mkdir', which was not run; save only the weights: torch.save(")
     assert not (tmp_path / "harm").exists()
 
 

@@ -9,7 +9,7 @@ are not published.
 The paper's scores are of the pixels of all classes together, and easy background counts most. Compare them with the row
 "per image, pixels of all classes summed, background included (micro)" of the report's table of other conventions, not
 with the Jaccard index of our tables, the mean over classes. The report's table of predictions that look at no image
-says what background alone would score.
+says what a mask of only background would score.
 
 Settings are those of github.com/hasibzunair/sharp-unet-experiments (train_2021.ipynb, notebooks/COVID19.ipynb).
 Different here: each pixel gets its most probable class, where the code rounds the probability of each class. Images are

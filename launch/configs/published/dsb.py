@@ -8,7 +8,7 @@ found: compare it with no score of other masks. For a figure of new images take 
 --config.protocol=nested`; no groups are published.
 
 Settings are those of github.com/hasibzunair/sharp-unet-experiments (train_2021.ipynb, notebooks/DSB2018.ipynb).
-Different here: pixels are 0 to 1. The code leaves them at 0 to 255 on this set alone, and a setting for it would change
+Different here: pixels are 0 to 1. The code leaves them at 0 to 255 only on this set, and a setting for it would change
 every way to predict. The code lists the images in the order of its disk, so its split cannot be drawn again: here they
 are in the order of their names. Images are resized by Pillow, and ± in our tables is the sample standard deviation,
 1.12 times the code's for five runs.

@@ -32,7 +32,7 @@ config = Config(
     plateau_patience=10,  # ReduceLROnPlateau(factor=0.1, patience=10, min_lr=1e-8)
     plateau_min_delta=1e-4,  # Keras's default, which the code keeps
     min_learning_rate=1e-8,
-    batch_size=16,  # two steps an epoch
+    batch_size=16,  # two steps per epoch
     learning_rate=1e-3,  # optimizer="adam"
     epochs=1000,  # 100,000 in the code; no run came near
     precision="float32",

@@ -167,7 +167,7 @@ def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
     check_read_alike(found)
     np.testing.assert_array_equal(found.read(1)[0][0], np.dstack(planes(1, 2)))
     (note,) = check.check(settings(images=root, window=window)).notes
-    assert note.startswith("b_0000.png have 8 bits a channel and stay as they are, and the other images are deeper")
+    assert note.startswith("b_0000.png have 8 bits per channel and stay as they are, and the other images are deeper")
     low, high = np.reshape(window, (-1, 2)).T
     exact = 255 * np.clip((np.dstack(planes(0, 2, np.uint16)) - low) / (high - low), 0, 1)
     np.testing.assert_allclose(found.read(0)[0][0], exact, atol=0.51)
@@ -179,7 +179,7 @@ def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
         ((1.0, 2.0, 3.0), np.uint16, "data.window: must be low,high"),
         ((2.0, 1.0), np.uint16, "data.window: must be low,high"),
         ((0.0, 1.0) * 3, np.uint16, "data.window: has 3 pairs of low,high, and the images are of 2 channels"),
-        ((0.0, 1.0), np.uint8, "data.window: all images have 8 bits a channel"),
+        ((0.0, 1.0), np.uint8, "data.window: all images have 8 bits per channel"),
     ],
 )
 def test_a_window_that_cannot_be_used_is_refused(window: Any, dtype: Any, message: str, root: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_first_class_wins(name: str, read: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(found, LABELS)
     assert reading.classes == ("background", "nucleus", "cell")
     assert reading.notes[-1] == "the classes of 1 masks overlap, by 6 pixels; the first in data.class_files wins"
-    assert "a file a class, the first wins where they overlap: 1 is nucleus, 2 is cell" in reading.describe()
+    assert "a file per class, the first wins where they overlap: 1 is nucleus, 2 is cell" in reading.describe()
     _, (other,) = read([[("nucleus/1.png", nucleus), ("cell/1.png", cell)]], class_files=FILES[::-1])
     np.testing.assert_array_equal(other, CELL)
 

@@ -34,7 +34,7 @@ def paired(root: Path) -> dict[str, tuple[str, ...]]:
 def test_a_folder_a_series(tmp_path: Path) -> None:
     dicom(tmp_path / "images", "c10/IM1", "c10/IM2", "c9/1.dcm", "c9/2.dcm", "single.dcm")
     touch(tmp_path / "masks", "c10.nii.gz", "c9.nii.gz", "single_seg.png")
-    with pytest.raises(DataError, match=r"no image in .* for c9\.nii\.gz, c10\.nii\.gz"):  # single.dcm is read alone
+    with pytest.raises(DataError, match=r"no image in .* for c9\.nii\.gz, c10\.nii\.gz"):  # single.dcm is one image
         paired(tmp_path)
     (tmp_path / "images/s").mkdir()
     (tmp_path / "images/single.dcm").rename(tmp_path / "images/s/single.dcm")

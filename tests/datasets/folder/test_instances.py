@@ -156,7 +156,7 @@ def test_objects_in_colours(colours: str, with_masks: Callable[..., Path]) -> No
 
 
 def test_real_nuclei_are_numbered_objects(real_data: Path, tmp_path: Path) -> None:
-    """Masks of the Data Science Bowl 2018, a file a nucleus, merged by number: all, and those of up to 12 nuclei."""
+    """Masks of the Data Science Bowl 2018, a file per nucleus, merged by number: all, and those of up to 12 nuclei."""
     with zipfile.ZipFile(real_data / "manual/stage1_train.zip") as archive:
         files_of = defaultdict(list)
         for name in archive.namelist():

@@ -73,8 +73,8 @@ ENCODINGS: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, Sequence[
     ),
     "palette and RGB": ([palette(BLOB, 0, 0, 0, 0, 0, 255), RGB[CORNER * 2]], ".png", None, THREE),
     "transparent ground": ([rgba(mask, ground=(255, 255, 255, 0)) for mask in TWO], ".png", None, TWO),
-    "alpha alone": ([rgba(mask, ground=(200, 0, 0, 0)) for mask in TWO], ".png", None, TWO),
-    "alpha alone, one mask is empty": (
+    "only alpha": ([rgba(mask, ground=(200, 0, 0, 0)) for mask in TWO], ".png", None, TWO),
+    "only alpha, one mask is empty": (
         [rgba(m, ground=(200, 0, 0, 0)) for m in (BLOB, BLOB * 0)],
         ".png",
         None,
@@ -164,7 +164,10 @@ MIXED: dict[str, tuple[Sequence[tuple[Any, str]], str]] = {
     "0/1 in JPEG": ([(DISC, ".jpg")], r"0\.jpg: JPEG changes labels"),
     "colours in WebP": ([(np.stack([DISC * 200, DISC, DISC], -1), ".webp")], r"0\.webp: WebP changes labels"),
     "labels in JPEG": ([(DISC + DISC[::-1] * (np.arange(60) > 20), ".jpg")], r"0\.jpg: JPEG changes labels"),
-    "colours of 16 bits": ([(np.stack([DISC * np.uint16(65535), DISC * 0, DISC * 0], -1), ".tif")], "8 bits a channel"),
+    "colours of 16 bits": (
+        [(np.stack([DISC * np.uint16(65535), DISC * 0, DISC * 0], -1), ".tif")],
+        "8 bits per channel",
+    ),
 }
 
 

@@ -168,7 +168,7 @@ def test_colours_that_fill_a_square(tmp_path: Path, save: Callable[..., None]) -
 
 @pytest.mark.parametrize("shape", [(2, 3, 3), (2, 3, 2), (2, 3, 4)])
 def test_a_png_of_16_bits_a_channel_is_read_whole(shape: tuple[int, ...], tmp_path: Path) -> None:
-    """Pillow alone would read the upper 8 bits: 1 and 300 would be 0 and 1."""
+    """Pillow would read only the upper 8 bits: 1 and 300 would be 0 and 1."""
     pixels = np.full(shape, 65535, np.uint16)
     pixels[..., : shape[-1] - (shape[-1] in (2, 4))] = np.array([[0, 1, 300]] * 2, np.uint16)[..., None]
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
@@ -176,7 +176,7 @@ def test_a_png_of_16_bits_a_channel_is_read_whole(shape: tuple[int, ...], tmp_pa
     pixels[0, 0, 0] = 9
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
     if shape[-1] > 2:
-        with pytest.raises(DataError, match=r"a\.png: holds colours of more than 8 bits a channel"):
+        with pytest.raises(DataError, match=r"a\.png: holds colours of more than 8 bits per channel"):
             masks.read([tmp_path / "a.png"], indices=True)
 
 

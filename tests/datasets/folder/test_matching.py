@@ -66,7 +66,7 @@ PATTERNS: dict[str, tuple[list[str], dict[str, Any], dict[str, tuple[str, ...]]]
             "I10": ("I10/I10_image/I10.bmp", "I10/I10_lesion/I10_lesion.bmp"),
         },
     ),
-    "a folder a patient": (
+    "a folder per patient": (
         ["images/b/1.png", "images/a/1.png", "images/a/2.png", "masks/a/1.png", "masks/a/2_mask.png", "masks/b/1.png"],
         {},
         {
@@ -118,12 +118,12 @@ PATTERNS: dict[str, tuple[list[str], dict[str, Any], dict[str, tuple[str, ...]]]
         {"channel_files": ["_dapi", "_actin"]},
         {"a": ("images/a_DAPI.tif", "images/a_actin.tif", "masks/a_mask.png")},
     ),
-    "a folder a class, not all in all images": (
+    "a folder per class, not all in all images": (
         ["images/a.png", "images/b.png", "masks/wall/a.png", "masks/core/a.png", "masks/core/b.png"],
         {"class_files": ["core", "wall"]},
         {"a": ("images/a.png", "masks/core/a.png", "masks/wall/a.png"), "b": ("images/b.png", "masks/core/b.png")},
     ),
-    "an ending a class, one in another": (
+    "an ending per class, one in another": (
         ["images/a.png", "masks/a_wall.png", "masks/a_cell_wall.png"],
         {"class_files": ["wall", "cell_wall"]},
         {"a": ("images/a.png", "masks/a_wall.png", "masks/a_cell_wall.png")},

@@ -40,7 +40,7 @@ def test_channels_and_classes(content: dict[str, Any], tmp_path: Path) -> None:
     paired = pairs.pairs(found)
     assert [pair.id for pair in paired] == ["c1", "c2"]
     assert [path.name for path in (*paired[0].image, *paired[0].mask)] == [*(FILES[at][9:] for at in (0, 1, 4))]
-    assert "a file a channel (_0000, _0001)" in pairs.describe(found)
+    assert "a file per channel (_0000, _0001)" in pairs.describe(found)
 
 
 def test_the_label_that_is_ignored(tmp_path: Path) -> None:

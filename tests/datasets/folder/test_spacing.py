@@ -95,7 +95,7 @@ PLAIN: dict[str, Any] = {"resolution": (300, 300), "resolutionunit": "INCH", "me
         ("a.tif", {"imagej": True, "resolution": (4, 2), "metadata": {"unit": "mm"}}, (0.5, 0.25)),
         ("a.tif", {"imagej": True, "resolution": (4, 2), "metadata": {"unit": "pixel"}}, (0, 0)),
         ("a.tif", {"imagej": True, "resolution": (4, 2)}, (0, 0)),
-        ("a.tif", PLAIN, (0, 0)),  # the dots an inch of a printer
+        ("a.tif", PLAIN, (0, 0)),  # the dots per inch of a printer
         ("a.png", {"dpi": (300, 300)}, (0, 0)),
     ],
 )

@@ -109,7 +109,7 @@ WRONG = {
     "no value": (("bg=#ffffff", "a=red"), "data.classes=a=red: 'red' is no value of a mask"),
     "some without": (("bg=#ffffff", "a"), "gives 'a' no value: write a=128"),
     "one value twice": (("bg=#ffffff", "a=#ffffff"), "gives #ffffff to 'bg' and to 'a'"),
-    "one name": (("bg=#ffffff", "bg=#c80000"), "names 'bg' alone"),
+    "one name": (("bg=#ffffff", "bg=#c80000"), "names only 'bg'"),
     "an unnamed colour": (("bg=#ffffff", "a=#c80001"), r"1\.png: masks hold #c80000 \(12 %\), which no name"),
     "numbers for colours": (("bg=255", "a=200"), r"1\.png: masks hold #c80000 \(12 %\), which no name"),
 }

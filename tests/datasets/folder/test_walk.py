@@ -89,5 +89,5 @@ def test_a_pattern_stands_for_the_pictures_that_it_fits(tmp_path: Path) -> None:
     assert walk.top(tmp_path / "a[1]") == tmp_path / "a[1]", "a folder may have such a name"
     assert [path.name for path in walk.listing(tmp_path / "a[1]")] == ["x.png"]
     assert [path.name for path in walk.listing(tmp_path / "a[1]/*.png")] == ["x.png"]
-    with pytest.raises(DataError, match=r"P\*/\*_image: fits folders alone; .* such as .*P\*/\*_image/\*\.png$"):
+    with pytest.raises(DataError, match=r"P\*/\*_image: fits only folders; .* such as .*P\*/\*_image/\*\.png$"):
         walk.listing(tmp_path / "P*/*_image")

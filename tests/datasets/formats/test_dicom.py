@@ -334,7 +334,7 @@ def test_an_impossible_spacing_gives_no_area(scan, spacing):
     paths = sorted(folder.iterdir())
     assert dicom.read(paths).area == pytest.approx(0.4)
     file = pydicom.dcmread(paths[1])
-    file.add(pydicom.DataElement("PixelSpacing", "LO", list(map(str, spacing))))  # its own VR takes numbers alone
+    file.add(pydicom.DataElement("PixelSpacing", "LO", list(map(str, spacing))))  # its own VR takes only numbers
     file.save_as(paths[1])
     assert np.isnan(dicom.read(paths).area)
     assert np.isnan(dicom.read(paths[1:2]).area)

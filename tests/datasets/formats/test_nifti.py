@@ -208,7 +208,7 @@ def test_one_slice_of_a_scan_is_seen_as_in_the_scan(tmp_path, rng):
 
 
 def test_channels_of_a_volume(tmp_path, rng):
-    """RGB voxels, a vector a voxel, and a fourth axis that the user calls channels."""
+    """RGB voxels, a vector per voxel, and a fourth axis that the user calls channels."""
     colours = rng.integers(0, 256, (7, 6, 5, 3), np.uint8)
     expected = colours.transpose(2, 1, 0, 3)
     rgb = np.ascontiguousarray(colours).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]

@@ -57,7 +57,7 @@ def test_an_animation_is_refused(tmp_path, suffix):
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 4])
 def test_a_png_of_16_bits_keeps_them(tmp_path, samples):
-    """Pillow would read the upper 8 bits alone of all but grey."""
+    """Pillow would read only the upper 8 bits of all but grey."""
     pixels = np.random.default_rng(0).integers(0, 65536, (6, 8, samples), np.uint16)
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(pixels))
     channels = {1: 1, 2: 1}.get(samples, 3)

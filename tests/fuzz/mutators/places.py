@@ -62,7 +62,7 @@ def larger_than_memory(path: Path, random: np.random.Generator) -> None:
 
 
 def _others(path: Path, suffix: str | None) -> list[Path]:
-    """Return the other files of the sandbox, those of a suffix alone if one is given."""
+    """Return the other files of the sandbox, only those of a suffix if one is given."""
     top = next(folder for folder in path.parents if folder.name == "box")
     content = path.read_bytes()
     found = [each for each in sorted(top.rglob("*")) if each.is_file() and each != path and each.stat().st_size < 10**7]

@@ -129,11 +129,15 @@ def pictures(top, sizes):
 @pytest.mark.parametrize(
     ("sizes", "crops", "said"),
     [
-        ([(20, 30)] * 3, 0, "3 images of 20x30 (height x width) in crops of 16x16, 8 an epoch of all images, 3 groups"),
+        (
+            [(20, 30)] * 3,
+            0,
+            "3 images of 20x30 (height x width) in crops of 16x16, 8 per epoch of all images, 3 groups",
+        ),
         (
             [(20, 30), (90, 50), (24, 40)],
             5,
-            "3 images of 20x30 to 90x50, median 24x40 (height x width) in crops of 16x16, 5 an epoch",
+            "3 images of 20x30 to 90x50, median 24x40 (height x width) in crops of 16x16, 5 per epoch",
         ),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_stack_without_pictures_is_an_outcome_in_its_place(folder, tmp_path, m
 
 
 def test_memory_that_is_too_little_for_one_file(folder, tmp_path, monkeypatch):
-    """Reading and writing stop at that file alone; predicting names it and ends."""
+    """Reading and writing stop only at that file; predicting names it and ends."""
     (tmp_path / "out").mkdir()
 
     def fail(error, name, at):

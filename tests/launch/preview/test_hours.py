@@ -24,8 +24,8 @@ def test_the_hours_of_two_models_and_the_names_of_the_others(monkeypatch):
     monkeypatch.setattr(duration, "measure", lambda config, model, **options: paces[model])
     # 5 runs of 10 epochs: 5 steps and 20 images each
     assert hours.text(CONFIG, SOURCE, SIZES, jax.devices()[:1]) == (
-        "10 runs of 10 epochs would take 41.7 minutes here, on 1 x cpu: unet 16.7 minutes (2 s a step of 16 images), "
-        "sharp_unet 25.0 minutes (4 s a step of 16 images). Early stopping ends most runs before. Not measured: "
+        "10 runs of 10 epochs would take 41.7 minutes here, on 1 x cpu: unet 16.7 minutes (2 s per step of 16 images), "
+        "sharp_unet 25.0 minutes (4 s per step of 16 images). Early stopping ends most runs before. Not measured: "
         "wide_unet."
     )
 
@@ -61,8 +61,8 @@ def test_a_step_that_cannot_run_fails_nothing(monkeypatch, error):
     ("validate", "said"),
     [
         # 64x64 pixels are 4 crops of 32x32, but 9 tiles: they overlap by a half
-        ("images", "All 100 images would be 400 crops an epoch, and are scored by 900 tiles."),
-        ("crops", "All 100 images would be 400 crops an epoch, and are scored by crops."),
+        ("images", "All 100 images would be 400 crops per epoch, and are scored by 900 tiles."),
+        ("crops", "All 100 images would be 400 crops per epoch, and are scored by crops."),
     ],
 )
 def test_crops_of_an_epoch_and_tiles_of_a_scoring(monkeypatch, validate, said):
@@ -70,7 +70,7 @@ def test_crops_of_an_epoch_and_tiles_of_a_scoring(monkeypatch, validate, said):
     config = dataclasses.replace(CONFIG, models=("unet",), data=Data(fit="crop", size=(32, 32), validate=validate))
     text = hours.text(config, SOURCE, 2 * SIZES, jax.devices()[:1])
     assert text.endswith(said)
-    assert "a step of 16 crops" in text
+    assert "s per step of 16 crops" in text
     # 5 runs of 10 epochs: 20 steps of 16 of 320 crops, and 20 images or 80 crops
     seconds = 5 * 10 * (20 * 2 + (20 if validate == "images" else 80) * 0.5)
     assert f"would take {hours._words(seconds)} here" in text
@@ -79,7 +79,7 @@ def test_crops_of_an_epoch_and_tiles_of_a_scoring(monkeypatch, validate, said):
 @pytest.mark.usefixtures("tiny_models")
 def test_steps_are_run():
     said = hours.text(CONFIG, SOURCE, SIZES, jax.devices()[:1])
-    assert re.search(r"unet \d[\d.]* (seconds|minutes) \([\d.e-]+ s a step", said)
+    assert re.search(r"unet \d[\d.]* (seconds|minutes) \([\d.e-]+ s per step", said)
 
 
 @pytest.mark.parametrize(
