@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax.monitoring
@@ -72,7 +72,7 @@ def view(
     return Group(*lines)
 
 
-def left(training: Collection[Training], epochs: int, groups: int, compiling: float) -> str:
+def left(training: Sequence[Training], epochs: int, groups: int, compiling: float) -> str:
     """Return "at most 1:02:03 left", by the slowest run and the one with most epochs to go; "" before an epoch's time.
 
     Arguments are those of `page`.
