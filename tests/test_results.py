@@ -221,3 +221,11 @@ def test_prose_states_figures_of_its_tables():
 def test_a_figure_that_no_table_holds_is_found():
     page = "## A\n\n87.72 and 7.72, jax 0.9\n\n<!-- runs a -->\n\n| 87.72 ± 0.79 |\n\n<!-- end -->\n\n## B\n\n99.99\n"
     assert strange(page) == ["## A: 7.72", "## A: 0.9"]
+
+
+def test_a_mask_of_only_background_scores_what_the_page_says(real_data, capsys):
+    section = PAGE.read_text(encoding="utf-8").partition("## COVID-19 CT: what a mask of only background scores")[2]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1].replace("DOWNLOADS", str(real_data / "manual"))
+    exec(compile(code, "README.md", "exec"), {})
+    jaccard, dice = capsys.readouterr().out.split()
+    assert f"| background everywhere, 98 slices | {jaccard} | {dice} |" in section
