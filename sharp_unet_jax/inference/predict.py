@@ -12,7 +12,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +20,67 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from sharp_unet_jax.advice import memory
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
 from sharp_unet_jax.data.resize import Size, resize_image, restore, trained_size, unpadded
+from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError, ResolutionWarning, is_out_of_memory
 from sharp_unet_jax.inference import disagreement
 from sharp_unet_jax.training import compile, distributed
-
-if TYPE_CHECKING:  # it imports this file
-    from sharp_unet_jax.inference.trained import Trained
 
 _REMEDY = "give a smaller tile (--tile=512,512), crop the image, or free memory"
 
 Spacing = Sequence[float]
 """Millimetres from row to row and from column to column."""
+
+
+class Member(Protocol):
+    """Interface of a run that predicts; `inference.trained.Trained` has it."""
+
+    @property
+    def model(self) -> str:
+        """Name of the network: runs of one sweep and of one model share a compiled step."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """Settings of the run."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of its images."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of its probabilities."""
+        ...
+
+    @property
+    def rule(self) -> Rule:
+        """Rule of its masks: its threshold decides whether runs disagree on a pixel."""
+        ...
+
+    @property
+    def window(self) -> pixels.Window | None:
+        """Intensities that became 0 and 255 in training; None if all images were uint8."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Stride of the network: sides of tiles are multiples of it."""
+        ...
+
+    @property
+    def weights(self) -> Any:
+        """Weights of the network, the first argument of a compiled step."""
+        ...
+
+    @property
+    def step(self) -> Callable[[str], Any]:
+        """Step by platform, of `jax.jit`: from weights and images (N, H, W, channels) uint8 to probabilities."""
+        ...
 
 
 class Prediction(NamedTuple):
@@ -55,7 +103,7 @@ class _Views(NamedTuple):
 
 
 def predict(
-    runs: "Trained | Sequence[Trained]",
+    runs: Member | Sequence[Member],
     images: Iterable[np.ndarray],
     *,
     spacings: Iterable[Spacing | None] | None = None,
@@ -96,7 +144,7 @@ def predict(
 
 
 def with_disagreement(
-    runs: Sequence["Trained"], images: Iterable[np.ndarray], *, maps: bool = False, **options: Any
+    runs: Sequence[Member], images: Iterable[np.ndarray], *, maps: bool = False, **options: Any
 ) -> Iterator[Prediction]:
     """Predict images as `predict`, and say how much the runs disagree; each run is first averaged over flips and turns.
 
@@ -115,18 +163,18 @@ def with_disagreement(
     yield from _predictions(runs, images, arrays=3 if maps else 2, **options)
 
 
-def stride(runs: Sequence["Trained"]) -> int:
+def stride(runs: Sequence[Member]) -> int:
     """Return the common multiple of the networks' strides: tiles begin at multiples of it."""
     return math.lcm(*(run.stride for run in _by_model(runs).values()))
 
 
-def _by_model(members: Sequence["Trained"]) -> dict[str, "Trained"]:
+def _by_model(members: Sequence[Member]) -> dict[str, Member]:
     """Return the first member of each model."""
     return {member.model: member for member in reversed(members)}
 
 
 def _predictions(
-    members: Sequence["Trained"],
+    members: Sequence[Member],
     images: Iterable[np.ndarray],
     *,
     arrays: int = 1,
@@ -172,7 +220,7 @@ def _predictions(
         raise InputError(f"predicting at {at} needs more memory than is free: {_REMEDY}") from error
 
 
-def check_image(run: "Trained", own: tuple[int, ...], spacing: Spacing | None = None, arrays: int = 1) -> Size:
+def check_image(run: Member, own: tuple[int, ...], spacing: Spacing | None = None, arrays: int = 1) -> Size:
     """Return the height and width at which an image of the size `own` (h, w) is predicted, before it is cut into tiles.
 
     `arrays` as large as the probabilities are joined. Raises InputError where a spacing is needed and is none, and for
@@ -222,7 +270,7 @@ def _check_room(needed: int, device: jax.Device, images: int, size: Size) -> Non
 
 
 def _views(
-    image: np.ndarray, run: "Trained", tile: Size | None, multiple: int, spacing: Spacing | None, arrays: int
+    image: np.ndarray, run: Member, tile: Size | None, multiple: int, spacing: Spacing | None, arrays: int
 ) -> _Views:
     """Prepare an image (h, w) or (h, w, C) as `run` was trained: resized, or cut into tiles at a `multiple`."""
     if not isinstance(image, np.ndarray):
@@ -249,7 +297,7 @@ def _views(
 
 
 def _ensemble(
-    members: Sequence["Trained"], flips: bool, rotations: bool, devices: Sequence[jax.Device], arrays: int
+    members: Sequence[Member], flips: bool, rotations: bool, devices: Sequence[jax.Device], arrays: int
 ) -> Callable[[np.ndarray], jax.Array]:
     """Return the function from a batch (B, H, W, C) uint8 to `arrays` arrays, (B, arrays, H, W, num_classes) float32.
 

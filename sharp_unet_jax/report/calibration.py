@@ -4,6 +4,8 @@ For two classes the probability is that of the foreground, and a pixel is right 
 the probability is that of the most probable class, and a pixel is right if it has that class (Guo et al. 2017).
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -132,6 +134,7 @@ def _twice(indices: NDArray[np.int64]) -> slice:
     return slice(max(first - margin, 0), last + margin)
 
 
+@functools.lru_cache(maxsize=1)  # for the table and then for the figure: every prediction is read
 def _runs(sweep: Sweep) -> dict[str, list[NDArray[np.int64]]]:
     """Return the histogram of each run, by model."""
     every: dict[str, list[NDArray[np.int64]]] = {}
