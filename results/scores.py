@@ -184,8 +184,8 @@ def protocols(metric: str, *patterns: str) -> pd.DataFrame:
 def paper(table: str, metric: str, *patterns: str) -> pd.DataFrame:
     """Return one of the paper's tables, a column per protocol: jaccard or dice in per cent, mean ± std (runs, size).
 
-    A network that was not trained here, or only with another kernel than the paper's, has no cells but the paper's.
-    Raises ValueError for two sweeps that would share a cell.
+    A network that was not trained here, or only with another kernel than the paper's, has no cells but the paper's; of
+    a data set without any sweep there is no row. Raises ValueError for two sweeps that would share a cell.
     """
     found: dict[tuple[str, str], dict[str, str]] = {}
     for sweep in _sweeps(patterns):
@@ -198,8 +198,10 @@ def paper(table: str, metric: str, *patterns: str) -> pd.DataFrame:
             cells[sweep.protocol] = f"{_cell(own[metric])} ({len(own)}; {size})"
     names = {(known.network, known.skip): name for name, known in models.MODELS.items() if not known.kernel}
     printed = pd.read_csv(PAPER)
+    wanted = (printed["source"] == "print") & (printed["table"] == int(table))
+    wanted &= printed["dataset"].isin({dataset for dataset, _ in found})
     rows = []
-    for _, row in printed[(printed["source"] == "print") & (printed["table"] == int(table))].iterrows():
+    for _, row in printed[wanted].iterrows():
         name = names[row["network"], row["skip"]]
         cited = f"{row[f'{metric}_mean']:.2f} ± {row[f'{metric}_std']:.2f}"
         cells = found.get((row["dataset"], name), {})
