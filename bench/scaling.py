@@ -1,4 +1,4 @@
-"""What a sweep costs beside its runs, by processes and devices: a run that waits stands for one that trains.
+"""Time what a sweep costs beside its runs, by processes and devices; runs wait instead of training.
 
     python bench/scaling.py --runs=24 --epochs=4 --seconds=0.5
 

@@ -146,9 +146,7 @@ class Config:
 
     retries: int = 0  # times that a run is trained again at once, with the same seed, if its loss became NaN
     checkpoint_minutes: float = 10.0  # minutes between saved states, to continue a run from; 0: every epoch
-    predictions: bool = (
-        True  # keep the probabilities of the test fold: a byte per class and pixel of training resolution
-    )
+    predictions: bool = True  # keep the probabilities of the test fold: a byte per class and pixel, as trained
     devices_per_run: int = 1  # devices that share each batch of a run
     max_runs: int | None = None  # end after so many runs, for a trial
 
