@@ -10,7 +10,7 @@ table: see datasets/folder/README.md. If several images come from one patient, g
 id,group), and `--config.grouped=true` keeps them in one fold. The protocol is nested: nothing is decided on the images
 that are reported. Training images are augmented mildly, as suits most kinds of images;
 `python -m launch.augmentations --config=folder.py ...` draws them. Set `--config.augment.flip=0` where left and right
-matter, and brightness, contrast and gamma to 0 where a grey value is a measurement.
+matter, and brightness, contrast and gamma to 0 where a grey value is a measurement; `--config.augment=none` sets all.
 """
 
 from sharp_unet_jax.config import Augment, Config, Data

@@ -118,6 +118,8 @@ def override(config: Any, field: str, text: str, prefix: str = "--config.") -> A
         raise InputError(f"{prefix}{name:.200}: no such field; did you mean {prefix}{near[0]}?")
     value = getattr(config, name)
     if dataclasses.is_dataclass(value):
+        if isinstance(value, Augment) and text.lower() == "none" and not rest:
+            return dataclasses.replace(config, **{name: Augment()})
         if not rest:
             raise InputError(f"{prefix}{name}: name one of its fields: {', '.join(typing.get_type_hints(type(value)))}")
         return dataclasses.replace(config, **{name: override(value, rest, text, f"{prefix}{name}.")})

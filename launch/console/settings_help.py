@@ -16,7 +16,7 @@ HEADINGS = {  # by the first field of each part
     "data.builder": "Data",
     "data.scale": "Crops",
     "data.images": "Your own files",
-    "augment.flip": "Augmentation",
+    "augment.flip": "Augmentation (--config.augment=none sets all of it to 0)",
     "models": "Networks",
     "weights": "Weights to start from",
     "protocol": "Folds and scores",

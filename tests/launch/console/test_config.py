@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from launch.console import config as configs
-from sharp_unet_jax.config import Config
+from sharp_unet_jax.config import Augment, Config
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.models import MODELS
 from sharp_unet_jax.sweeps import check
@@ -145,9 +145,16 @@ def test_signs_in_names_stay(text, names):
     assert configs.override(Config(), "data.classes", text).data.classes == names
 
 
+def test_augment_none_sets_all_of_it_to_its_defaults():
+    shipped = configs.load("folder.py")
+    assert shipped.augment != Augment()
+    assert configs.override(shipped, "augment", "none") == dataclasses.replace(shipped, augment=Augment())
+
+
 @pytest.mark.parametrize(
     ("field", "text", "message"),
     [
+        ("augment", "0", "--config.augment: name one of its fields: flip, turn"),
         ("modles", "unet", r"--config.modles: no such field; did you mean --config.models\?"),
         ("data.sise", "1,2", r"--config.data.sise: no such field; did you mean --config.data.size\?"),
         ("data", "x", "name one of its fields"),
