@@ -19,7 +19,7 @@ from sharp_unet_jax.data.arrays import Arrays
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import Fit, Size
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import loading, shown
+from sharp_unet_jax.inference import display, loading
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage import atomic
 from sharp_unet_jax.storage.layout import CONFIG, Run, run_folder
@@ -286,7 +286,7 @@ def _of_run(config: Config, folder: Path) -> Config:
     return dataclasses.replace(config, folds=1, models=tuple(dict.fromkeys((*others, *config.models))))
 
 
-def _examples(dataset: Dataset, validation: np.ndarray) -> shown.Examples:
+def _examples(dataset: Dataset, validation: np.ndarray) -> display.Examples:
     """Return the first validation images, as they are trained on."""
-    first = validation[: shown.EXAMPLES].tolist()
-    return shown.Examples(*([np.asarray(part[row]) for row in first] for part in (dataset.images, dataset.masks)))
+    first = validation[: display.EXAMPLES].tolist()
+    return display.Examples(*([np.asarray(part[row]) for row in first] for part in (dataset.images, dataset.masks)))

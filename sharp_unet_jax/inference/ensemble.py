@@ -8,7 +8,7 @@ import numpy as np
 
 from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.inference import shown
+from sharp_unet_jax.inference import display
 from sharp_unet_jax.inference.predict import Spacing
 from sharp_unet_jax.inference.trained import Trained, described, predicted
 
@@ -21,11 +21,11 @@ class Ensemble:
 
     def __repr__(self) -> str:
         """Return what it is in five lines."""
-        return shown.text_of_several(described(self.runs), self.runs)
+        return display.text_of_several(described(self.runs), self.runs)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: no examples, because in a cross-validation no image is new to all runs."""
-        return shown.preformatted(repr(self))
+        return display.preformatted(repr(self))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from sharp_unet_jax import cleaning, decision, models
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import neighbours, pixels, resize
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import predict, shown
+from sharp_unet_jax.inference import display, predict
 from sharp_unet_jax.inference.predict import Spacing
 from sharp_unet_jax.inference.stored import Weights
 from sharp_unet_jax.training import compile, network
@@ -42,15 +42,15 @@ class Trained:
     record: Mapping[str, Any] = field(default_factory=dict)  # the content of its record.json
     clipped: tuple[float, float] | None = None  # largest shares of a training image that the window clipped, if known
     chosen: decision.Rule | None = None  # the rule of masks in choice.json; None where none was chosen, or none is used
-    examples: Callable[[], shown.Examples | None] = lambda: None  # read when a notebook shows the run
+    examples: Callable[[], display.Examples | None] = lambda: None  # read when a notebook shows the run
 
     def __repr__(self) -> str:
         """Return what it is in five lines; its arrays would fill screens."""
-        return shown.text(self)
+        return display.text(self)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
-        return shown.page(self, self.examples())
+        return display.page(self, self.examples())
 
     @property
     def rule(self) -> decision.Rule:

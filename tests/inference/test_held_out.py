@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from sharp_unet_jax.inference import shown
+from sharp_unet_jax.inference import display
 from sharp_unet_jax.report import records
 from tests import crop_runs
 from tests.conftest import shrink_models
@@ -30,14 +30,14 @@ def sweep(tmp_path_factory):
 def test_a_notebook_shows_test_images_and_the_masks_that_were_scored(sweep, monkeypatch):
     run, found = crop_runs.load(sweep), records.load(sweep)
     images, masks, row = found.prepared
-    ids = found.test_ids(NAME)[: shown.EXAMPLES]
+    ids = found.test_ids(NAME)[: display.EXAMPLES]
     examples = run.examples()
     assert len(examples.images) == len(ids) > 1
     for image, mask, id_ in zip(*examples, ids, strict=True):
         np.testing.assert_array_equal(image, images[row[id_]])
         np.testing.assert_array_equal(mask, masks[row[id_]])
     drawn = []
-    monkeypatch.setattr(shown, "_tinted", lambda image, mask: drawn.append(mask) or image)
+    monkeypatch.setattr(display, "_tinted", lambda image, mask: drawn.append(mask) or image)
     assert run._repr_html_().count("<img") == 2 * len(ids)
     for predicted, kept in zip(drawn[len(ids) :], found.predictions(NAME), strict=False):
         sure = np.abs(kept[..., 0] / 255 - 0.5) > 0.01

@@ -16,7 +16,7 @@ from launch.preview import hours, source, suggestions
 from sharp_unet_jax.advice import duration
 from sharp_unet_jax.config import Data
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import loading, model_card, shown
+from sharp_unet_jax.inference import display, loading, model_card
 from sharp_unet_jax.report import records
 from tests.conftest import shrink_models
 from tests.datasets.formats.test_nifti import placed
@@ -58,7 +58,7 @@ def test_masks_of_volumes_are_those_of_the_sweep(sweep, tmp_path):
     top, found = sweep
     run = loading.load(top / RUN)
     assert (run.channels, run.slice_channels, run.config.data.context) == (3, 1, 1)
-    assert run._repr_html_().count("<img") == 2 * shown.EXAMPLES
+    assert run._repr_html_().count("<img") == 2 * display.EXAMPLES
     console = Console(width=1000, record=True)
     output = tmp_path / "out"
     assert predict.run([f"--run={top / RUN}", "--overlays", str(top / "scans/images"), str(output)], console) == 0

@@ -10,7 +10,7 @@ from PIL import Image
 
 import sharp_unet_jax
 from sharp_unet_jax import palette
-from sharp_unet_jax.inference import shown
+from sharp_unet_jax.inference import display
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -38,16 +38,16 @@ def test_a_run_is_five_lines_and_in_a_notebook_examples_with_both_masks():
     page = run._repr_html_()
     assert "&lt;b&gt;lesion" in page
     true, _, predicted, _ = pictures(page)
-    assert true.shape == predicted.shape == (shown.HEIGHT, 24 * shown.HEIGHT // 16, 3)
-    assert true[80, 120].tolist() == pytest.approx(200 + shown.OPACITY * (palette.CLASSES[1] - 200.0), abs=2)
+    assert true.shape == predicted.shape == (display.HEIGHT, 24 * display.HEIGHT // 16, 3)
+    assert true[80, 120].tolist() == pytest.approx(200 + display.OPACITY * (palette.CLASSES[1] - 200.0), abs=2)
     assert true[10, 10].tolist() == [0, 0, 0]
     examples = run.examples()
     same = examples._replace(masks=run.masks(examples.images))
-    np.testing.assert_array_equal(pictures(shown.page(run, same))[0], predicted)
-    assert shown.page(run, None) == f"<pre>{shown.text(run).replace('<b>', '&lt;b&gt;')}</pre>"
+    np.testing.assert_array_equal(pictures(display.page(run, same))[0], predicted)
+    assert display.page(run, None) == f"<pre>{display.text(run).replace('<b>', '&lt;b&gt;')}</pre>"
 
 
 def test_ignored_pixels_are_not_tinted():
     image, mask = np.full((2, 2, 1), 90, np.uint8), np.array([[0, 1], [255, 0]], np.uint8)
-    drawn = shown._tinted(image, mask)
+    drawn = display._tinted(image, mask)
     assert (drawn != 90).any(-1).tolist() == [[False, True], [False, False]]
