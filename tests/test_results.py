@@ -195,7 +195,7 @@ def sections(page: str) -> dict[str, tuple[str, str]]:
     """Return the tables and the prose of each section that holds tables of scores, by its heading."""
     found = {}
     for section in re.split(r"^(?=##+ )", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE), flags=re.M):
-        tables = re.findall(r"<!-- (?:runs|twins|protocols) .*?<!-- end -->", section, re.DOTALL)
+        tables = re.findall(r"<!-- (?:runs|each|twins|settings|protocols|paper) .*?<!-- end -->", section, re.DOTALL)
         if tables:
             prose = "\n".join(line for line in section.splitlines() if not line.startswith("|"))
             found[section.partition("\n")[0]] = "\n".join(tables), re.sub(r"\]\([^)]*\)|<!--.*?-->", "", prose)
