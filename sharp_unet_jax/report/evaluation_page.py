@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sharp_unet_jax import metrics, palette
+from sharp_unet_jax import metrics
 from sharp_unet_jax.data import duplicates
 from sharp_unet_jax.report import evaluated, overlays, page
 from sharp_unet_jax.report.evaluated import DISTANCES, Scored
@@ -61,7 +61,7 @@ def render(title: str, test: Scored, pictures: Sequence[Shown], facts: Mapping[s
         cards=cards,
         tables=[page.cells(table) for table in evaluated.tables(test)],
         pictures=drawn,
-        legend={c: text for c, text in (overlays.MEANING | {palette.IGNORED: "not scored"}).items() if c in wrong},
+        legend=overlays.legend(wrong),
         facts=facts,
         command=command,
         reading=list(_reading(test)),

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sharp_unet_jax.metrics import foreground
-from sharp_unet_jax.palette import IGNORED, INK
+from sharp_unet_jax.palette import INK
 from sharp_unet_jax.report import overlays, pairing, shown
 from sharp_unet_jax.report.figures import Captioned, Predicted
 from sharp_unet_jax.report.provenance import resolution, scored_at, scored_natively
@@ -52,8 +52,7 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
         for axes, name in zip(grid[0], ("truth", *models), strict=True):
             axes.set_title(name)
     handles: list[Any] = [Line2D([], [], color=INK, mfc="white", lw=1, label="truth's outline")]
-    meaning = overlays.MEANING | {IGNORED: "not scored"}
-    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in meaning.items() if colour in seen]
+    handles += [Patch(fc=colour, lw=0, label=text) for colour, text in overlays.legend(seen).items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(columns), columnspacing=1)
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
     at = f" at {scored_at(sweep)}, the picture is at {resolution(sweep)}" if scored_natively(sweep) else ""

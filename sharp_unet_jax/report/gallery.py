@@ -64,8 +64,7 @@ def draw(sweep: Sweep, predicted: Predicted) -> Gallery:
     pictures = {choice: shown.as_scored(sweep, predicted, choice.image_id) for choice in choices}
     cases = [_case(sweep, predicted, choice, picture) for choice, picture in pictures.items()]
     seen = {colour for each in pictures.values() for colour in _colours(each)}
-    meaning = overlays.MEANING | {IGNORED: "not scored"}
-    return Gallery(cases, {colour: text for colour, text in meaning.items() if colour in seen}, _caption(sweep))
+    return Gallery(cases, overlays.legend(seen), _caption(sweep))
 
 
 def _case(sweep: Sweep, predicted: Predicted, choice: overlays.Choice, picture: Shown) -> Case:

@@ -1,6 +1,6 @@
 """Truth and prediction laid over an image, and the choice of images to show."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +77,11 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
 def ignored(truth: np.ndarray) -> dict[str, np.ndarray]:
     """Return where a label map (H, W) is not scored, as a mask (H, W) by its colour, for `paint`."""
     return {IGNORED: truth == IGNORE}
+
+
+def legend(colours: Container[str]) -> dict[str, str]:
+    """Return what those of a picture's colours mean that occur in it, by colour."""
+    return {colour: text for colour, text in (MEANING | {IGNORED: "not scored"}).items() if colour in colours}
 
 
 def outline(truth: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
