@@ -9,7 +9,7 @@ from launch.preview.source import Source
 from sharp_unet_jax.advice import profile as advice
 from sharp_unet_jax.advice.profile import Profile
 from sharp_unet_jax.config import Config, Data
-from sharp_unet_jax.data.resize import resize, resized, trained_size
+from sharp_unet_jax.data.resize import resize_mask, resized, trained_size
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE, foreground
 
@@ -56,7 +56,7 @@ def _resized(data: Data, source: Source, profile: Profile, indices: Iterable[int
     for index in indices:
         mask = source.read(index)[1]
         height, width = trained[index]
-        yield resize(mask[..., None], mask, (height, width), data.fit, data.mask_filter)[1]
+        yield resize_mask(mask, (height, width), data.fit, data.mask_filter)
 
 
 def ceilings(data: Data, source: Source, profile: Profile) -> NDArray[np.float64]:

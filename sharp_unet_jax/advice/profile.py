@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sharp_unet_jax.data import duplicates
-from sharp_unet_jax.data.resize import Fit, Size, resize, restore
+from sharp_unet_jax.data.resize import Fit, Size, resize_mask, restore
 from sharp_unet_jax.metrics import IGNORE
 
 
@@ -134,7 +134,7 @@ def ceiling(mask: NDArray[np.uint8], size: Size, fit: Fit, classes: int) -> floa
     The mask is resized to `size` and back, as predictions are. The score is the mean over the foreground classes in the
     mask, NaN for a mask without foreground.
     """
-    small = resize(mask[..., None], mask, size, fit)[1]
+    small = resize_mask(mask, size, fit)
     shares = restore(np.stack([small == label for label in range(classes)], -1).astype(np.float32), mask.shape, fit)
     back = shares.argmax(-1)
     back[mask == IGNORE] = IGNORE

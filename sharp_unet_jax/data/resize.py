@@ -65,19 +65,27 @@ def resize(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resize an image (h, w, C) uint8 and its mask (h, w) uint8 to `size` (H, W).
 
-    Images are resized bilinearly; shrinking averages over the area of a pixel. A pixel of a mask gets the label of its
-    nearest neighbour, or the label that the function `antialiased` or `dilated` gives it. "stretch" changes the aspect.
-    "letterbox" keeps it and centres the picture. Its padding is 0 in the image and `IGNORE` in the mask, so it is
-    neither trained on nor scored. "crop" is like "stretch"; `size` is the image's own, or has its aspect.
+    Images are resized bilinearly; shrinking averages over the area of a pixel. For masks see `resize_mask`. "stretch"
+    changes the aspect. "letterbox" keeps it and centres the picture. Its padding is 0 in the image and `IGNORE` in the
+    mask, so it is neither trained on nor scored. "crop" is like "stretch"; `size` is the image's own, or has its
+    aspect.
     """
-    place = _place(image.shape[:2], size, fit)
+    return resize_image(image, size, fit), resize_mask(mask, size, fit, mask_filter)
+
+
+def resize_mask(mask: np.ndarray, size: Size, fit: Fit, mask_filter: MaskFilter = "nearest") -> np.ndarray:
+    """Resize a mask (h, w) uint8 as `resize` does: (H, W) uint8.
+
+    A pixel gets the label of its nearest neighbour, or the one that the function `antialiased` or `dilated` gives it.
+    """
+    place = _place(mask.shape, size, fit)
     label = np.full(size, IGNORE, np.uint8)
     if mask_filter == "nearest":
         label[place] = _scale(mask, place, Image.Resampling.NEAREST)
     else:
         shared = {"antialiased": antialiased, "any": dilated}[mask_filter]
         label[place] = shared(mask, label[place].shape)
-    return resize_image(image, size, fit), label
+    return label
 
 
 def antialiased(mask: np.ndarray, size: Size) -> np.ndarray:
