@@ -9,6 +9,7 @@ from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
 FEW = 2  # models, each of which is named with its score; of more, the lowest and the highest
 TOO_FEW = "too few runs to tell"
+LEAST = 0.001  # sensitivity or specificity at which a run gives nearly every pixel the same class
 
 
 def paragraph(sweeps: Mapping[str, Sweep]) -> str:
@@ -27,6 +28,7 @@ def paragraph(sweeps: Mapping[str, Sweep]) -> str:
             f"**{label}**: {sweep.folds['images']} images, {division(sweep)}, protocol {config['protocol']}. "
             f"Jaccard on the test images{_place(sweep)}: {_scores(sweep)}.",
             *_differences(differences, means.get(sweep)),
+            *_stuck(sweep),
         ]
         if any(map(statistics.holds, differences)) and statistics.splits_groups(sweep):
             sentences.append("Random folds split groups, so the test finds a difference too often.")
@@ -50,6 +52,21 @@ def _scores(sweep: Sweep) -> str:
     if len(scored) > FEW:
         return f"from {min(scored, key=scored.__getitem__)} to {max(scored, key=scored.__getitem__)}"
     return ", ".join(scored)
+
+
+def _stuck(sweep: Sweep) -> list[str]:
+    """Return a sentence on the runs of two classes that give nearly every pixel the same one, if there are any."""
+    runs = sweep.runs
+    if len(sweep.classes) != 2 or not {"sensitivity", "specificity"} <= set(runs):
+        return []
+    stuck = runs[runs[["sensitivity", "specificity"]].astype(float).min(axis=1) <= LEAST]["model"].value_counts()
+    if stuck.empty:
+        return []
+    models = ", ".join(f"`{model}` {number}" for model, number in stuck.items())
+    return [
+        f"**{stuck.sum()} of {len(runs)} runs give nearly every pixel the same class** ({models}): they ended before "
+        "they learned. A larger `patience`, or `epochs` where that capped them, gives them time."
+    ]
 
 
 def _differences(compared: Sequence[statistics.Comparison], mean: statistics.Comparison | None) -> list[str]:

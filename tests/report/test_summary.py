@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import statistics, summary
+from sharp_unet_jax.report import records, statistics, summary
+from tests.edits import edit_record
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -47,6 +48,18 @@ def test_the_summary_warns_of_decisions_on_the_reported_folds(tmp_path):
     for protocol in ("paper", "nested"):
         sweep = sweep_writer.write(tmp_path / protocol, {"unet": scores(0.7)}, protocol=protocol)
         assert ("raises every score" in summary.paragraph({"mine": sweep})) == (protocol == "paper")
+
+
+def test_runs_that_learned_nothing_are_counted(tmp_path):
+    made = {"unet": scores(0.7), "sharp_unet": scores(0.7)}
+    sweep = sweep_writer.write(tmp_path, made)
+    assert "the same class" not in summary.paragraph({"mine": sweep})
+    for run, name in (("unet/repeat0-fold1", "sensitivity"), ("sharp_unet/repeat0-fold0", "specificity")):
+        edit_record(tmp_path / "runs" / run / "record.json", **{name: 0.0})
+    said = summary.paragraph({"mine": records.load(tmp_path)})
+    assert "**2 of 20 runs give nearly every pixel the same class** (" in said
+    assert "`unet` 1" in said
+    assert "`sharp_unet` 1" in said
 
 
 def test_an_unfinished_sweep_says_so_and_one_without_scores_says_nothing_else(tmp_path):
