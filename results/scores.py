@@ -103,32 +103,36 @@ def twins(*patterns: str) -> pd.DataFrame:
 
 
 def settings(*patterns: str) -> pd.DataFrame:
-    """Return a row per sweep of one model: the settings in which it differs from the first sweep, and what they gave.
+    """Return a row per sweep and model: the settings in which it differs from the first sweep, and what they gave.
 
-    Differences are over the same folds, with the corrected 95 % interval. Raises ValueError for several models.
+    Differences are over the same folds, with the corrected 95 % interval. Raises ValueError for a model that the first
+    sweep lacks.
     """
     rows: list[dict[str, str]] = []
-    first: pd.DataFrame | None = None
-    for sweep in _sweeps(patterns):
-        if sweep.runs["model"].nunique() > 1:
-            raise ValueError(f"{', '.join(sweep.runs['model'].unique())}: settings are compared for one model")
-        first = sweep.runs if first is None else first
-        before, after = first["config"].iloc[0], sweep.runs["config"].iloc[0]
-        changed = [f"`{name}={value}`" for name, value in after.items() if value != before.get(name)]
-        pairs = sweep.runs.merge(first, on=CELL, validate="one_to_one")
-        points = 100 * (pairs["jaccard_x"] - pairs["jaccard_y"])
-        mean = corrected_t(points, 1 / (after["folds"] - 1))
-        rows.append(
-            {
-                "settings": ", ".join(changed) or "defaults",
-                "runs": str(len(sweep.runs)),
-                "epochs": " to ".join(map(str, sorted({sweep.runs["epochs"].min(), sweep.runs["epochs"].max()}))),
-                "Jaccard (%)": _cell(sweep.runs["jaccard"]),
-                "minus defaults": f"{mean.mean:+.2f} ({mean.low:.2f} to {mean.high:.2f})" if changed else "",
-                "higher in": f"{(points > 0).sum()} of {len(points)}" if changed else "",
-            }
-        )
-    return pd.DataFrame(rows)
+    firsts: dict[str, pd.DataFrame] = {}
+    for number, sweep in enumerate(_sweeps(patterns)):
+        for model, own in sweep.runs.groupby("model", sort=False):
+            if number and model not in firsts:
+                raise ValueError(f"{model}: the first sweep has no such model to compare with")
+            first = firsts.setdefault(str(model), own)
+            before, after = first["config"].iloc[0], own["config"].iloc[0]
+            changed = [f"`{name}={value}`" for name, value in after.items() if value != before.get(name)]
+            pairs = own.merge(first, on=CELL, validate="one_to_one")
+            points = 100 * (pairs["jaccard_x"] - pairs["jaccard_y"])
+            mean = corrected_t(points, 1 / (after["folds"] - 1))
+            rows.append(
+                {
+                    "settings": ", ".join(changed) or "defaults",
+                    "model": str(model),
+                    "runs": str(len(own)),
+                    "epochs": " to ".join(map(str, sorted({own["epochs"].min(), own["epochs"].max()}))),
+                    "Jaccard (%)": _cell(own["jaccard"]),
+                    "minus defaults": f"{mean.mean:+.2f} ({mean.low:.2f} to {mean.high:.2f})" if changed else "",
+                    "higher in": f"{(points > 0).sum()} of {len(points)}" if changed else "",
+                }
+            )
+    frame = pd.DataFrame(rows)
+    return frame if len(firsts) > 1 else frame.drop(columns="model")
 
 
 def times(*patterns: str) -> pd.DataFrame:

@@ -130,9 +130,14 @@ def test_settings_are_named_and_compared_on_the_same_folds(packed):
     half = scipy.stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 1 / 4) * np.var(points, ddof=1))
     assert row["settings"] == "`clip=1.0`"
     assert (row["minus defaults"], row["higher in"]) == (f"+3.00 ({3 - half:.2f} to {3 + half:.2f})", "3 of 3")
-    packed("c", [record("sharp", 0, 0.6, config=config), record("plain", 0, 0.6, config=config)])
-    with pytest.raises(ValueError, match="sharp_unet, unet: settings are compared for one model"):
+    packed("c", [record("sharp", 0, 0.5, config=config), record("plain", 0, 0.6, config=config)])
+    with pytest.raises(ValueError, match="unet: the first sweep has no such model to compare with"):
         scores.settings("a", "c")
+    two = [record(skip, fold, 0.7, config=config | {"clip": 1.0}) for skip in ("plain", "sharp") for fold in range(2)]
+    packed("d", two)
+    table = scores.settings("c", "d")
+    assert table["model"].tolist() == ["sharp_unet", "unet", "unet", "sharp_unet"]
+    assert table["minus defaults"].str[:6].tolist() == ["", "", "+10.00", "+20.00"]
 
 
 def test_protocols_side_by_side(packed):
