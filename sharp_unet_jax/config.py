@@ -131,9 +131,9 @@ class Config:
     # Score of the validation images that decides on the best epoch, on stopping and on the learning rate. jaccard is
     # the reported one; soft_jaccard is that of probabilities, see metrics.soft_jaccard.
     monitor: Literal["loss", "jaccard", "soft_jaccard"] = "loss"
-    patience: int = 10  # epochs without a better one after which a run stops; the paper does not say
+    patience: int = 20  # epochs without a better one after which a run stops; the paper does not say
     min_delta: float = 0.0  # an epoch is better if its monitor beats the best one's by more than this
-    plateau_patience: int = 5  # epochs without a better one after which the learning rate drops; the paper does not say
+    plateau_patience: int = 10  # epochs without a better one after which the learning rate drops; the paper is silent
     plateau_min_delta: float = 0.0  # min_delta of the learning rate's own count of better epochs
     plateau_factor: float = 0.1  # the learning rate is multiplied by it when it drops; the paper does not say
     min_learning_rate: float = 0.0  # the learning rate never drops below it on a plateau
