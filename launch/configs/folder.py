@@ -34,4 +34,5 @@ config = Config(
     protocol="nested",
     repeats=1,
     batch_size=8,
+    clip=1,  # with few images Adam's first large steps can push all pixels into one class: results/README.md, lung CT
 )
