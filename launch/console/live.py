@@ -75,7 +75,7 @@ def view(
 def left(training: Sequence[Training], epochs: int, groups: int, compiling: float) -> str:
     """Return "at most 1:02:03 left", by the slowest run and the one with most epochs to go; "" before an epoch's time.
 
-    Arguments are those of `page`.
+    Arguments are those of `view`.
     """
     timed = [each for one in training if (each := seconds(one)) is not None]
     if not timed:
