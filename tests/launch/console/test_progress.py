@@ -52,6 +52,8 @@ def test_an_epoch_with_compiling_says_so(monkeypatch):
     progress.show(events(), console, 2, 1)
     lines = [line for line in console.file.getvalue().splitlines() if "10.0 crops/s" in line]
     assert ["with compiling" in line for line in lines] == [True, False]
+    assert ["at most 0:00 left" in line for line in lines] == [False, True]
+    assert "left" not in lines[0]  # its time predicts nothing
 
 
 def test_the_time_left_holds_the_compiling_of_networks_to_come(monkeypatch):
