@@ -11,7 +11,6 @@ unless told --plain. Give the command again and it is replaced. Exit code 0: don
 the input is wrong; 130: Ctrl-C.
 """
 
-import argparse
 import functools
 import math
 import sys
@@ -38,7 +37,7 @@ from sharp_unet_jax.sweeps import workdir
 
 def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.choose", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.choose", __doc__)
     parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="a folder that launch.cv wrote")
     folder = command_line.parse(parser, arguments).workdir
     sweep, config = records.load(folder), workdir.read_config(folder)

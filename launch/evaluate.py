@@ -111,7 +111,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line. Raises InputError for options that exclude each other."""
-    parser = argparse.ArgumentParser(prog="python -m launch.evaluate", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.evaluate", __doc__)
     parser.add_argument("--run", type=options.run, help=options.RUN)
     parser.add_argument("--model", default="", help=options.MODEL)
     folder = "a folder of predicted masks to score instead of a run's, named as the images or as their true masks"

@@ -33,7 +33,7 @@ WHERE = "WORKDIR, or WORKDIR/runs/MODEL/repeatR-foldF"
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m launch.explain", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.explain", __doc__)
     parser.add_argument("--run", type=paths.path, action="append", required=True, help=WHERE)
     parser.add_argument("--model", default="", help="of a workdir: a model, or several with commas (default: all)")
     name = "an image file, or the id of an image in the runs' data set"

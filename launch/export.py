@@ -13,7 +13,6 @@ machine, no image and no patient. The command that uploads it is printed; load("
 anywhere. Exit code 0: done; 1: the input is wrong.
 """
 
-import argparse
 import logging
 import re
 import shlex
@@ -38,7 +37,7 @@ HUB = "hub"  # the format that is a folder
 
 def run(arguments: Sequence[str], console: Console) -> None:
     """Run the command. Raises InputError or OSError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.export", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.export", __doc__)
     parser.add_argument("--run", type=options.run, required=True, help=options.RUN)
     parser.add_argument("--model", default="", help=options.MODEL)
     parser.add_argument("--plain", action="store_true", help=options.PLAIN)

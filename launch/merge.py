@@ -8,7 +8,6 @@ The files of the shards stay as they are.
 per-image counts, scores and tables. The report reads it like a workdir, but for pictures.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from sharp_unet_jax.sweeps import merge, pack
 
 def run(arguments: Sequence[str]) -> None:
     """Run the whole command. Raises InputError or OSError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.merge", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.merge", __doc__)
     parser.add_argument("workdir", type=paths.path, help="where all runs go; it may hold some already")
     parser.add_argument("shards", type=paths.path, nargs="*", help="workdirs to take finished runs from")
     parser.add_argument("--pack", metavar="OUTPUT", type=paths.path, help="a folder for the packed results of WORKDIR")

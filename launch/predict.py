@@ -1,18 +1,22 @@
 """Masks of your own images: python -m launch.predict --run=WORKDIR_OR_RUN INPUT [INPUT ...] OUTPUT
 
 INPUT is a file, a folder or a glob: PNG, JPG, BMP, GIF, WebP, TIF, NIfTI, DICOM files or series. OUTPUT is a folder: it
-gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for. Images are read,
-resized or cut into tiles, and thresholded as they were when the run was trained and scored. If it was trained on files
-that are channels (data.channel_files), such files are one image. With a workdir, the probabilities of all its finished
-runs of a model, or of several models (--model=unet,sharp_unet), are averaged, and areas.csv says how much the runs
-disagree. Give the same command again to go on: inputs whose files and rows in areas.csv are there are skipped. A file
-that cannot be read stops nothing; it is listed at the end. Values that lie outside those of the training are noted. The
-rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they are stored. If the
-workdir has a choice.json, by launch.choose, masks follow the rule that was chosen there. Exit code 0: all is done; 1:
-an input failed, or the command is wrong; 130: Ctrl-C.
+gets masks/, with each mask in its image's own size and format, areas.csv, and what else you ask for.
+
+Images are read, resized or cut into tiles, and thresholded as they were when the run was trained and scored. If it was
+trained on files that are channels (data.channel_files), such files are one image. Values that lie outside those of the
+training are noted. The rotation in a photo's EXIF data is not applied, as in training: the mask fits the pixels as they
+are stored.
+
+With a workdir, the probabilities of all its finished runs of a model, or of several models (--model=unet,sharp_unet),
+are averaged, and areas.csv says how much the runs disagree. If the workdir has a choice.json, by launch.choose, masks
+follow the rule that was chosen there.
+
+Give the same command again to go on: inputs whose files and rows in areas.csv are there are skipped. A file that cannot
+be read stops nothing; it is listed at the end. Exit code 0: all is done; 1: an input failed, or the command is wrong;
+130: Ctrl-C.
 """
 
-import argparse
 import contextlib
 import io
 import sys
@@ -51,7 +55,7 @@ class Command(NamedTuple):
 
 def parse(arguments: Sequence[str]) -> Command:
     """Parse the command line. Raises InputError for wrong values."""
-    parser = argparse.ArgumentParser(prog="python -m launch.predict", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.predict", __doc__)
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="file, folder (with all below it) or glob")
     parser.add_argument("output", metavar="OUTPUT", type=paths.path, help="folder")
     parser.add_argument("--run", type=options.run, required=True, help=options.RUN)

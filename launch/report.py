@@ -4,7 +4,6 @@ A WORKDIR may be a folder of packed results. Several are put side by side: data 
 command needs no device and trains nothing.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from sharp_unet_jax.storage.atomic import check_writable
 
 def run(arguments: Sequence[str]) -> None:
     """Run the whole command. Raises InputError or OSError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.report", __doc__)
     parser.add_argument(
         "workdirs", metavar="WORKDIR", type=paths.path, nargs="+", help="a folder that launch.cv or launch.merge wrote"
     )

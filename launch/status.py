@@ -6,7 +6,6 @@ on any machine that sees the workdir, while the sweep trains. --follow shows it 
 have ended. Exit code 0: no run failed so far; 1: a run failed, or WORKDIR holds no sweep; 130: Ctrl-C.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -170,7 +169,7 @@ def _cell(state: State) -> str:
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError for what the user can fix."""
-    parser = argparse.ArgumentParser(prog="python -m launch.status", description=__doc__, allow_abbrev=False)
+    parser = command_line.parser("launch.status", __doc__)
     parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="the folder of a sweep")
     parser.add_argument(
         "--follow", action="store_true", help="show it anew until all runs have ended; to a file or a pipe, only then"

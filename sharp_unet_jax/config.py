@@ -1,4 +1,7 @@
-"""The settings of a sweep, each with its unit or rule. A config and a run's name determine every bit of the run."""
+"""The settings of a sweep, each with its unit or rule.
+
+Config, data and a run's name determine every bit of the run, on a CPU, or on a GPU with `deterministic`.
+"""
 
 import types
 import typing
@@ -41,7 +44,7 @@ class Data:
     images: str = ""
     masks: str = ""  # a folder of masks or of LabelMe files, a COCO file, or a pattern: "data/*/*_mask.png"
     table: str = ""  # a CSV with the columns image,mask and perhaps id,group, instead of the two folders
-    groups: str = ""  # a CSV with the columns id,group; or "folders", those that images lie in
+    groups: str = ""  # a CSV with the columns id,group; or "folders", the outermost one of each image
     image_prefix: str = ""  # start of image names that mask names lack
     image_suffix: str = ""  # end of image names that mask names lack, before ".png"
     mask_prefix: str = ""  # start of mask names that image names lack

@@ -293,3 +293,20 @@ def test_added_data_set_is_built(extended):
     said = command(extended, "datasets.build", "--dataset=scans", f"--manual_dir={extended / 'downloads'}")
     assert "12 images, 40x48, classes background, outlined; 6 groups" in said
     assert configs.load(str(extended / "launch/configs/scans.py")).data.builder == "scans"
+
+
+def test_two_sets_of_masks_are_compared_as_the_manual_says(tmp_path, monkeypatch, capsys):
+    [code] = [code for language, code in blocks(ROOT / "docs/predict.md") if "over_images" in code]
+    for name, gain in (("a", 0.1), ("b", 0.0)):
+        rows = [
+            f"{image:03},p{image // 2},{label},{0.5 + image / 100 + gain}"
+            for image in range(10)
+            for label in ("background", "lesion")
+        ]
+        (tmp_path / f"evaluation-{name}").mkdir()
+        (tmp_path / f"evaluation-{name}/per_image.csv").write_text("\n".join(["id,group,class,jaccard", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert re.search(r"mean=(10\.0|9\.9999|10\.0000)\d*, ", printed)
+    assert "images=10, groups=5" in printed

@@ -1,5 +1,6 @@
 """The group of each image, from a table, or from the folders that images lie in."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,8 @@ COLUMNS = {"id": ("id", "image", "image_id", "filename"), "group": ("group", "pa
 def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
     """Return the group of each id, from a CSV file with the columns `id,group`; {} where no table is given.
 
-    An image may be named with its suffix. Raises DataError for a file of another form, and unless it names each id, and
-    no other, with one group.
+    An image may be named with its suffix, and a volume by each of its slices, VOLUME-000 and so on. Raises DataError
+    for a file of another form, and unless it names each id, and no other, with one group.
     """
     if table is None or table == FOLDERS:
         return {}
@@ -26,7 +27,8 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
     unknown: list[str] = []
     for line in sheet.read(table, COLUMNS)[0]:
         name, group = line["id"], line["group"]
-        if (found := spreadsheet.find(name, known)) is None:
+        found = spreadsheet.find(name, known) or spreadsheet.find(re.sub(r"-\d{3,}$", "", name), known)
+        if found is None:
             unknown.append(name)
         elif group_of.setdefault(found, group) != group:
             raise files.DataError(

@@ -18,6 +18,21 @@ from sharp_unet_jax.errors import InputError
 CONFIG = "a file of launch/configs by its name there, such as cvc.py or published/cvc.py, or any path"
 
 
+class Paragraphs(argparse.HelpFormatter):
+    """Help that keeps the paragraphs of a description apart; argparse would join them."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = (super(Paragraphs, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+        return "\n\n".join(filled)
+
+
+def parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command, such as "launch.cv"; its options are to be added."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {command}", description=description, allow_abbrev=False, formatter_class=Paragraphs
+    )
+
+
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments of a command without a config. Raises InputError for one that it does not know."""
     known, rest = parser.parse_known_args(arguments)
@@ -28,13 +43,13 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
 
 def parser_with_config(command: str, description: str | None) -> argparse.ArgumentParser:
     """Return the parser of a command that takes a config and settings, for `parse_with_config`."""
-    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=description, allow_abbrev=False)
-    settings = parser.add_argument_group("settings")
+    known = parser(command, description)
+    settings = known.add_argument_group("settings")
     settings.add_argument("--config", metavar="FILE", type=os.path.expanduser, default="", help=CONFIG)
     settings.add_argument("--config.FIELD", metavar="VALUE", help="a setting in place of the config's")
     text = "list all settings, or say what one is (--help-config=data.fit), with their values in --config"
     settings.add_argument("--help-config", metavar="FIELD", nargs="?", const="", help=text)
-    return parser
+    return known
 
 
 def parse_with_config(

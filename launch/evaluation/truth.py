@@ -22,7 +22,7 @@ FIELDS = {  # options of the command: fields of config.Data, which say more of e
     "images": "a folder of images, or one that holds images/ and masks/, or a pattern",
     "masks": "a folder of true masks or of LabelMe files, a COCO file, or a pattern",
     "table": "a CSV with the columns image,mask and perhaps id,group, instead of the two folders",
-    "groups": 'a CSV with the columns id,group; or "folders", those that images lie in',
+    "groups": 'a CSV with the columns id,group; or "folders", the outermost one of each image',
     "image_prefix": "start of image names that mask names lack",
     "image_suffix": "end of image names that mask names lack, before .png",
     "mask_prefix": "start of mask names that image names lack",

@@ -1,5 +1,6 @@
 """Folds that the user brings: a JSON or CSV file with the fold of each image, or a workdir's folds.json."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -46,11 +47,11 @@ def tests(path: Path, ids: Sequence[str], *, folds: int, repeats: int) -> dict[t
     """Return the test images of each (repeat, fold) that the file `path` names.
 
     A file without repeats holds for every repeat. In a workdir's folds.json only the test images are read; images that
-    none of its folds tests are trained on.
+    none of its folds tests are trained on. The name of a volume stands for all its slices.
 
     Args:
         path: a JSON or CSV file, see FORMS. A CSV file may have a column `repeat`; its other columns are ignored.
-        ids: names of the images.
+        ids: names of the images; slices are called VOLUME-000, VOLUME-001 and so on.
         folds: the number of folds that the file must have.
         repeats: the number of repeats that it must have at least, unless it has no repeats.
 
@@ -80,11 +81,16 @@ def _read(
 ) -> tuple[dict[tuple[int, int], list[str]], set[str], bool]:
     """Return the test images by (repeat, fold), all images that the file names, and True if it has repeats.
 
-    Cells of a CSV file may name the images `ids` with their suffix. Raises InputError.
+    The file may name volumes of the images `ids`, and in cells of a CSV file also their suffix. Raises InputError.
     """
     if not path.is_file():
         raise InputError(f"split: there is no file {str(path)!r}; say folds or authors, or {FORMS}")
-    tested, named, repeated = _json(path) if path.suffix.lower() == ".json" else _csv(path, ids)
+    slices = _slices(ids)
+    tested, named, repeated = _json(path) if path.suffix.lower() == ".json" else _csv(path, {*ids, *slices})
+    for cells in tested.values():
+        cells |= {fold: _whole(names, slices) for fold, names in cells.items()}
+    named = set(_whole(named, slices))
+    _check_once(path, tested)
     if repeated and len(tested) < repeats:
         raise InputError(
             f"{path}: set repeats={len(tested)} or less, the number of repeats in it, instead of {repeats}"
@@ -101,13 +107,26 @@ def _read(
     return found, named, repeated
 
 
+def _slices(ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the images of each volume, by its name, for images that are called VOLUME-000 and so on."""
+    slices: dict[str, list[str]] = {}
+    for name in ids:
+        if (volume := re.sub(r"-\d{3,}$", "", name)) != name:
+            slices.setdefault(volume, []).append(name)
+    return {volume: names for volume, names in slices.items() if volume not in ids}
+
+
+def _whole(names: Iterable[str], slices: Mapping[str, list[str]]) -> list[str]:
+    """Return names of images, with all slices in place of a volume."""
+    return [image for name in names for image in slices.get(name, [name])]
+
+
 def _json(path: Path) -> tuple[Tested, set[str], bool]:
     """Return the test images, all images that the file names, and True if it has repeats."""
     content: Any = reading.read_json(path, Any, remedy=FORMS)
     if isinstance(content, list):
         divisions = reading.read_json(path, list[Division], remedy=FORMS)
         cells = {str(fold): division["val"] for fold, division in enumerate(divisions)}
-        _check_once(path, {"": cells})
         return {"": cells}, {name for names in cells.values() for name in names}, False
     content = reading.read_json(path, dict, remedy=FORMS)
     if not isinstance(content.get("folds"), list):
@@ -118,11 +137,10 @@ def _json(path: Path) -> tuple[Tested, set[str], bool]:
     for cell in known["folds"]:
         cells = tested.setdefault(str(cell["repeat"]), {})
         cells.setdefault(str(cell["fold"]), []).extend(cell["test"])
-    _check_once(path, tested)
     return tested, {name for cell in known["folds"] for name in cell["test"]} | set(known.get("group_of", ())), True
 
 
-def _csv(path: Path, ids: Sequence[str]) -> tuple[Tested, set[str], bool]:
+def _csv(path: Path, ids: Iterable[str]) -> tuple[Tested, set[str], bool]:
     """Return what `_json` returns; cells may name the images `ids` with their suffix."""
     reading.check_size(path, FORMS)
     try:
@@ -142,11 +160,10 @@ def _csv(path: Path, ids: Sequence[str]) -> tuple[Tested, set[str], bool]:
 
 
 def _by_fold(path: Path, rows: Iterable[tuple[str, str, str]]) -> tuple[Tested, set[str]]:
-    """Return rows of repeat, fold and id as test images by fold, and all ids; each repeat must test every id once."""
+    """Return rows of repeat, fold and id as test images by fold, and all ids, which each repeat must name."""
     tested: Tested = {}
     for repeat, fold, name in rows:
         tested.setdefault(repeat, {}).setdefault(fold, []).append(name)
-    _check_once(path, tested)
     of_repeat = [{name for names in cells.values() for name in names} for cells in tested.values()]
     every = set().union(*of_repeat)
     for names in of_repeat:

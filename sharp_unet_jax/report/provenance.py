@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sharp_unet_jax import stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.report.records import Sweep
+from sharp_unet_jax.storage import run_files
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 """The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
@@ -148,11 +150,13 @@ def unlike(sweeps: Sequence[Sweep]) -> list[str]:
 
 
 def _extent(sweep: Sweep) -> str:
-    """Return the size and the length of training in words."""
+    """Return the size and the length of training in words; a limit on epochs counts where it ended a run."""
     data = sweep.config["data"]
     height, width = data["size"]
     how = f"crops of {height}x{width} at {resolution(sweep)}" if data["fit"] == "crop" else f"{height}x{width}"
-    return f"{how}, at most {sweep.config['epochs']} epochs"
+    ended = [run_files.capped(record, sweep.config["patience"]) for record in sweep.finished.values()]
+    limited = any(ended) or sweep.config.get("schedule") in stopping.TO_THE_END
+    return f"{how}, at most {sweep.config['epochs']} epochs" if limited else f"{how}, until early stopping"
 
 
 def unfinished(sweeps: Sequence[Sweep]) -> str:
@@ -214,8 +218,8 @@ def _sizes(sweep: Sweep) -> list[str]:
     if _epochs_of_crops(sweep):
         sentences.append("Scores of epochs are those of crops.")
     if scored_natively(sweep):
-        rest = "scores of epochs, pictures, distances, thresholds and calibration"
-        sentences.append(f"Reported scores are at {OWN}; {rest} are at {at}.")
+        rest = "scores of epochs, small pictures, distances, thresholds and calibration"
+        sentences.append(f"Reported scores and large pictures are at {OWN}; {rest} are at {at}.")
     return sentences
 
 

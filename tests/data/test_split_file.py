@@ -64,6 +64,33 @@ def test_ids_may_come_from_a_table_that_spreadsheets_do_not_run(tmp_path):
     assert [test.tolist() for test in found.values()] == [[0], [1], [2], [3]]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("splits_final.json", [{"train": [], "val": ["case-1", "flat"]}, {"train": [], "val": ["case-2"]}]),
+        ("own.json", {"case-1": 0, "case-2": 1, "flat": 0}),
+        ("own.csv", csv(["case-1.nii.gz,0", "flat.png,0", "case-2.nii.gz,1"])),
+        ("slices.csv", csv(["case-1-000,0", "case-1-001,0", "flat,0", "case-2-000,1", "case-2-1000,1"])),
+    ],
+)
+def test_a_volume_stands_for_its_slices(tmp_path, name, content):
+    ids = ["case-1-000", "case-1-001", "flat", "case-2-000", "case-2-1000"]
+    found = split_file.tests(write(tmp_path / name, content), ids, folds=2, repeats=1)
+    assert [test.tolist() for test in found.values()] == [[0, 1, 2], [3, 4]]
+
+
+def test_a_slice_beside_its_volume_is_refused(tmp_path):
+    path = write(tmp_path / "own.json", {"case": 0, "case-001": 1})
+    with pytest.raises(InputError, match="'case-001' is there 2 times"):
+        split_file.tests(path, ["case-000", "case-001"], folds=2, repeats=1)
+
+
+def test_an_image_is_no_volume_of_others(tmp_path):
+    path = write(tmp_path / "own.json", {"case": 0, "case-001": 1})
+    found = split_file.tests(path, ["case", "case-001"], folds=2, repeats=1)
+    assert [test.tolist() for test in found.values()] == [[0], [1]]
+
+
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_repeats_are_kept_apart(tmp_path, kind):
     repeats = ["ab", "cd", "ef"], ["fa", "bc", "de"]

@@ -204,7 +204,7 @@ def test_native_scores_do_not_meet_those_of_training(native):
     assert rescored.note.endswith(conventions.AT_ANOTHER_SIZE)
     assert baselines.table(native).note.endswith(baselines.NO_MEAN_MASK)
     said = provenance.describe([native])
-    assert "Reported scores are at the files' own resolution; scores of epochs, pictures" in said
+    assert "Reported scores and large pictures are at the files' own resolution; scores of epochs, small" in said
     assert "calibration are at 16x24." in said
     assert "at the files' own resolution: `unet` 90.00" in summary.paragraph({"mine": native})
     (drawn,) = examples.draw(native, overlays.predictions(native))

@@ -52,6 +52,14 @@ def test_an_id_with_folders_is_matched_whole(tmp_path: Path) -> None:
     assert groups.groups(tmp_path / "groups.csv", ["P1/1", "P2/1"]) == {"P1/1": "p1", "P2/1": "p2"}
 
 
+def test_slices_name_their_volume(tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_text("id,group\ncase-000,p1\ncase-001,p1\nflat,p2\n")
+    assert groups.groups(tmp_path / "groups.csv", ["case", "flat"]) == {"case": "p1", "flat": "p2"}
+    (tmp_path / "groups.csv").write_text("id,group\ncase-000,p1\ncase-001,p3\nflat,p2\n")
+    with pytest.raises(DataError, match="case-001 is in group p1 and in group p3"):
+        groups.groups(tmp_path / "groups.csv", ["case", "flat"])
+
+
 def test_folders_are_groups(tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         for name in ("a/1.png", "a/left/2.png", "b/3.png"):

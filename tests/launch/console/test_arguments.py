@@ -116,3 +116,11 @@ def test_shells_are_answered(line, answers, tmp_path):
     asked |= {"_ARGCOMPLETE_COMP_WORDBREAKS": "=", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer")}
     subprocess.run([sys.executable, "-m", "launch.cv"], env=os.environ | asked, timeout=60, check=False)
     assert (tmp_path / "answer").read_text().split() == answers
+
+
+def test_help_keeps_paragraphs_apart(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = command_line.parser("launch.x", "First line\n\n" + "word " * 20 + "\n\nLast.").format_help()
+    assert "\n\nFirst line\n\nword " in shown
+    assert "word\n\nLast.\n\n" in shown
+    assert max(map(len, shown.splitlines())) <= 60
