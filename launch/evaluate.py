@@ -118,7 +118,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--predictions", type=paths.path, metavar="FOLDER", help=folder)
     for name, text in truth.FIELDS.items():
         parser.add_argument(f"--{name}", help=text)
-    empty = "with --predictions: the score of 0/0, such as of a class in neither mask (default: one)"
+    empty = "with --predictions: the score of a class in neither mask (default: one)"
     parser.add_argument("--empty", choices=tuple(EMPTY), help=empty)
     parser.add_argument("--output", type=paths.path, metavar="FOLDER", help="folder for the scores")
     options.add(parser)

@@ -106,7 +106,7 @@ class Config:
     grouped: bool = False  # never split a group (a video sequence, a patient, neighbouring slices) across folds
     inner_validation: float = 0.2  # nested: share of the training folds that decisions are taken on
     threshold: float = 0.5  # probability above which a pixel is foreground, with num_classes = 1
-    empty: Literal["one", "zero", "nan"] = "one"  # score of 0/0, as with empty truth and prediction; nan excludes it
+    empty: Literal["one", "zero", "nan"] = "one"  # score of a class in neither truth nor prediction; nan excludes it
 
     loss: str | Mapping[str, float] = "cross_entropy"  # a name in sharp_unet_jax.losses, or {name: weight, ...}
     # Weight of each class's pixels in cross_entropy and distance_penalty, background first; other losses have none.

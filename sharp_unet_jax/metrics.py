@@ -1,8 +1,9 @@
 """Overlaps of truth and prediction, from exact pixel counts. `OVERLAPS` is their only registry.
 
 A new metric is one function and one line of `OVERLAPS`: records, tables, figures and the page loop over it. There is no
-smoothing. A ratio 0/0 has no value of its own: `empty` says what it scores, like scikit-learn's `zero_division`. This
-file needs only NumPy, so the report imports it without JAX.
+smoothing. A ratio 0/0 has no value of its own. Where truth and prediction agree that there is nothing, `empty` says
+what it scores. Elsewhere it scores 0, so that a network that finds nothing is not called precise. This file needs only
+NumPy, so the report imports it without JAX.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ IGNORE = 255
 """Label of a pixel that is neither trained on nor scored, such as letterbox padding."""
 
 Empty = Literal["one", "zero", "nan"]
-"""The score of a ratio 0/0, such as Dice of two empty masks: 1, 0, or none, which every mean leaves out."""
+"""The score of 0/0 where truth and prediction are alike, as of two empty masks: 1, 0, or none, which means leave out."""
 
 
 class Counts(NamedTuple):
@@ -108,7 +109,7 @@ def overlaps(counts: ArrayLike, *, empty: Empty, smoothing: float = 0) -> dict[s
 
     Args:
         counts: (..., classes, 3): intersection, truth, predicted, of all classes, background included.
-        empty: what a ratio 0/0 scores.
+        empty: what a ratio 0/0 scores where truth and prediction are alike; elsewhere it scores 0.
         smoothing: added to numerator and denominator; 0 except in the report's table of conventions.
 
     Returns:
@@ -129,7 +130,9 @@ def overlaps(counts: ArrayLike, *, empty: Empty, smoothing: float = 0) -> dict[s
     intersection, truth, predicted = np.moveaxis(table, -1, 0)
     pixels = np.broadcast_to(truth.sum(axis=-1, keepdims=True), truth.shape)
     found = Counts(intersection, truth, predicted, pixels)
-    return {name: _divided(*ratio(found), empty, smoothing) for name, ratio in OVERLAPS.items()}
+    alike = (intersection == truth) & (intersection == predicted)
+    undefined = np.where(alike, {"one": 1.0, "zero": 0.0, "nan": np.nan}[empty], 0.0)
+    return {name: _divided(*ratio(found), undefined, smoothing) for name, ratio in OVERLAPS.items()}
 
 
 def jaccard(truth: ArrayLike, predicted: ArrayLike, *, empty: Empty = "one") -> NDArray[np.float64]:
@@ -189,7 +192,7 @@ def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
 
     Args:
         counts: (n, classes, 3) integers: intersection, truth, predicted, background first.
-        empty: what a ratio 0/0 scores, such as the Jaccard index of a class in neither truth nor prediction.
+        empty: what a class in neither truth nor prediction scores, see `overlaps`.
         binary: score only class 1 (there must be 2). Otherwise the mean over all classes, background included, as the
             paper does ("taking the IoUs of all classes and averaging them").
 
@@ -247,7 +250,7 @@ def soft_jaccard(sums: ArrayLike, batch_size: int) -> float:
     """
     table = np.asarray(sums, np.float64)
     both, truth, predicted = np.add.reduceat(table, range(0, len(table), batch_size)).T
-    return float(np.mean(_divided(both, truth + predicted - both, "one", 0)))
+    return float(np.mean(_divided(both, truth + predicted - both, 1.0)))
 
 
 def mean(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
@@ -270,6 +273,8 @@ def _mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     return mask
 
 
-def _divided(above: NDArray[Any], below: NDArray[Any], empty: Empty, smoothing: float) -> NDArray[np.float64]:
-    undefined = np.full(np.shape(below), {"one": 1.0, "zero": 0.0, "nan": np.nan}[empty])
-    return np.divide(above + smoothing, below + smoothing, out=undefined, where=below + smoothing > 0)
+def _divided(
+    above: NDArray[Any], below: NDArray[Any], undefined: ArrayLike, smoothing: float = 0
+) -> NDArray[np.float64]:
+    out = np.broadcast_to(np.asarray(undefined, np.float64), np.shape(below)).copy()
+    return np.divide(above + smoothing, below + smoothing, out=out, where=below + smoothing > 0)

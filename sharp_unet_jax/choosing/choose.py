@@ -91,7 +91,7 @@ def _tested(source: Source, cells: Cells, taken: Mapping[str, Taken], follow: Fo
     """Return the choices as choice.json has them, with what those of the folds gain on the folds' test images."""
     after: dict[str, list[np.ndarray]] = {name: [] for name in taken}
     without: dict[str, list[np.ndarray]] = {name: [] for name in taken}
-    tests: dict[str, list[np.ndarray]] = {name: [] for name in taken}
+    tests: dict[str, list[list[str]]] = {name: [] for name in taken}
     for cell, runs in follow("scoring test images")(cells.items(), len(cells)):
         rows = source.test(next(iter(runs.values())))
         part = Part(source.dataset, source.config, rows, {name: source.of_test(run) for name, run in runs.items()})
@@ -99,17 +99,17 @@ def _tested(source: Source, cells: Cells, taken: Mapping[str, Taken], follow: Fo
             if cell in each.folds:
                 for scores, decided in ((after, each.folds[cell]), (without, each.without[cell])):
                     scores[name].append(part.scores(decided.networks, [decided.rule])[0])
-                tests[name].append(rows)
-    ratio, groups = statistics.test_ratio(source.sweep), source.dataset.groups
+                tests[name].append([source.dataset.ids[row] for row in rows])
+    ratio = statistics.test_ratio(source.sweep)
+    group_of = dict(zip(source.dataset.ids, source.dataset.groups, strict=True))
     chosen: dict[str, contents.Chosen] = {}
     for name, each in taken.items():
-        images = np.unique(np.concatenate(tests[name]))
-        drawn = len({groups[image] for image in images})
+        drawn = len({group_of[image] for images in tests[name] for image in images})
         chosen[name] = {
             **_written(each.of_all),
             "validation": each.gain,
             "folds": {f"repeat{repeat}-fold{fold}": _written(one) for (repeat, fold), one in each.folds.items()},
-            "test": gains.over_runs(after[name], without[name], len(images), drawn, ratio),
+            "test": gains.over_runs(after[name], without[name], tests[name], drawn, ratio),
         }
     return chosen
 

@@ -1,5 +1,6 @@
 """Gains of a choice, with intervals, as choice.json holds them."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -44,20 +45,24 @@ def over_images(after: Scores, before: Scores, groups: Sequence[str], runs: int)
     return _gain(metrics.mean(after), metrics.mean(delta), low, high, int(known.sum()), number, runs)
 
 
-def over_runs(after: Sequence[Scores], before: Sequence[Scores], images: int, groups: int, ratio: float) -> Gain:
+def over_runs(
+    after: Sequence[Scores], before: Sequence[Scores], tests: Sequence[Sequence[str]], groups: int, ratio: float
+) -> Gain:
     """Return the gain of choices that each run took on its own, on its test images.
 
     The interval is that of the differences of the runs' scores, `statistics.corrected_t`: runs share training images.
+    Runs that test the same images count as one, see `statistics.by_test_set`.
 
     Args:
         after: Jaccard index of each test image of each run with its choice, nan where nothing is scored.
         before: the same without.
-        images: number of different test images.
+        tests: ids of the test images of each run.
         groups: number of their groups.
         ratio: test images over training images, see `statistics.corrected_t`.
     """
     of_runs, without = (np.array([metrics.mean(run) for run in scores]) for scores in (after, before))
-    test = statistics.corrected_t(of_runs - without, ratio)
+    test = statistics.corrected_t(statistics.by_test_set(of_runs - without, tests), ratio)
+    images = len(set(itertools.chain.from_iterable(tests)))
     return _gain(metrics.mean(of_runs), test.mean, test.low, test.high, images, groups, len(after))
 
 

@@ -109,8 +109,8 @@ def _reading(test: Scored) -> Iterable[str]:
             "are those with the worst masks; near 0, their disagreement tells nothing."
         )
     yield (
-        f"**Empty masks.** An image's class in neither truth nor prediction {EMPTY[test.empty]}. The same holds for "
-        "any other 0/0, such as the precision where nothing is predicted. **Pixels** that the true masks do not "
+        f"**Empty masks.** An image's class in neither truth nor prediction {EMPTY[test.empty]}. Any other ratio "
+        "0/0, such as the precision where nothing is predicted, scores 0. **Pixels** that the true masks do not "
         "annotate are not scored."
     )
 

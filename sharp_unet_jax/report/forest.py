@@ -93,7 +93,7 @@ def _forest(axes: Axes, sweep: Sweep, rows: Sequence[Row], means: Sequence[Row] 
         if delta is None:
             axes.annotate("reference", (0, place), (-4, 0), textcoords="offset points", ha="right", va="center")
             continue
-        mean = statistics.corrected_t(delta, statistics.test_ratio(sweep))
+        mean = statistics.over_runs(sweep, delta)
         axes.scatter(delta, np.full(len(delta), place - 0.28), s=12, color=INK, alpha=0.6, lw=0, zorder=4)
         if place < len(rows):
             axes.plot([mean.low, mean.high], [place, place], color=SHARP, lw=1.6, solid_capstyle="butt", zorder=3)

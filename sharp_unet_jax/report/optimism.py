@@ -36,8 +36,8 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
     """Return a row per finished run of `model`: Jaccard in per cent at three epochs, and a gap.
 
     Returns:
-        Columns reported, best (epoch on the test fold), last, and gap: best minus reported. nan where there was nothing
-        to score. All three are scored as epochs are, see `epochs_scored`: records may hold another reported score.
+        Index repeat, fold. Columns reported, best (epoch on the test fold), last, and gap: best minus reported. nan
+        where there was nothing to score. All three are scored as epochs are, see `epochs_scored`: records may hold another reported score.
     """
     runs = sweep.runs[sweep.runs["model"] == model]
     columns = {"reported": "jaccard", "best": "best_on_test.jaccard", "last": "last.jaccard"}
@@ -46,6 +46,7 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
         every = sweep.epochs
         best = every[every["epoch"] == every["run"].map(runs["best_epoch"])]
         scores["reported"] = 100 * best.set_index("run")["test_jaccard"]
+    scores.index = pd.MultiIndex.from_frame(runs[["repeat", "fold"]])
     return scores.assign(gap=scores["best"] - scores["reported"])
 
 
@@ -54,7 +55,7 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
     for sweep, label in named(sweeps).items():
         for model in sweep.models:
             scores = gaps(sweep, model)
-            gap = statistics.corrected_t(scores["gap"], statistics.test_ratio(sweep))
+            gap = statistics.over_runs(sweep, scores["gap"])
             means.append(gap.mean)
             rows.append(
                 {

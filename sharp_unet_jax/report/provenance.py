@@ -10,7 +10,7 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage import run_files
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
-"""The score of a ratio 0/0 under each rule of the config's `empty`, in words."""
+"""The score of a class in neither mask under each rule of the config's `empty`, in words."""
 MONITORS = {"loss": "loss", "jaccard": "Jaccard index", "soft_jaccard": "soft Jaccard index"}
 """The config's `monitor` in words."""
 MASKS = {"nearest": "", "antialiased": ", masks antialiased", "any": ", masks dilated"}
@@ -26,7 +26,8 @@ RECIPE = {
 }
 """Fields of the config that are stated if they are not the defaults, in words."""
 OWN = "the files' own resolution"
-FIXED = "Runs differ only in their seeds: ± and intervals say nothing about other images."
+FIXED = "Runs differ only in their seeds: ± says nothing about other images, and there is no interval and no test."
+SEEDS = "Repeats have the same folds: they differ only in their seeds, and intervals and tests count them as one."
 
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
@@ -105,8 +106,8 @@ def more_repeats(sweep: Sweep) -> str:
     """Return what two more repeats are in words, and what they are for."""
     if _one_split(sweep):
         return "with two more seeds on the same split, to see how much a score depends on the seed"
-    if _kind(sweep) == "given":
-        return "two more repeats of the given folds, to see how much a score depends on the seed"
+    if not _drawn_anew(sweep):
+        return "two more repeats of the same folds, to see how much a score depends on the seed"
     return "two more repeats, each with new folds, for narrower intervals"
 
 
@@ -119,6 +120,12 @@ def _one_split(sweep: Sweep) -> bool:
     """Return True if all runs have the same test images."""
     tests = [cell["test"] for cell in sweep.folds["folds"]]
     return all(test == tests[0] for test in tests)
+
+
+def _drawn_anew(sweep: Sweep) -> bool:
+    """Return True if each repeat has folds of its own; as many groups as folds can be divided in one way only."""
+    drawn = sweep.folds["groups" if sweep.config["grouped"] else "images"]
+    return sweep.config.get("split", "folds") == "folds" and drawn > sweep.config["folds"]
 
 
 def describe(sweeps: Sequence[Sweep]) -> str:
@@ -188,7 +195,7 @@ def _sentences(sweep: Sweep) -> list[str]:
     return [
         f"Protocol: {decided}.",
         f"{division(sweep).capitalize()}.",
-        *([FIXED] if _one_split(sweep) and config["repeats"] > 1 else []),
+        *([FIXED if _one_split(sweep) else SEEDS] if config["repeats"] > 1 and not _drawn_anew(sweep) else []),
         f"n = {folds['images']} images ({folds['groups']} groups).",
         *_sizes(sweep),
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "

@@ -15,8 +15,9 @@ TEST = (
 )
 INTERVAL = (
     "Intervals over runs are corrected for the training images that folds share: mean ± t(n - 1) s sqrt(1/n + test "
-    f"images/all other images), where n is the number of runs. Fewer than {statistics.FEWEST} runs have neither an "
-    f"interval nor a test; over fewer than {statistics.ENOUGH} nothing is bold, as they are too few to tell."
+    "images/all other images), where n is the number of runs; those that test the same images count as one, by their "
+    f"mean. Fewer than {statistics.FEWEST} runs have neither an interval nor a test; over fewer than "
+    f"{statistics.ENOUGH} nothing is bold, as they are too few to tell."
 )
 SPLIT_GROUPS = (
     "Random folds split groups. Then even the corrected test finds a difference too often: with 5 x 5 folds and groups "

@@ -5,7 +5,7 @@ Their standard deviation over the root of their number is far too small an error
 often a test then finds a difference where there is none.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,23 @@ def corrected_t(scores: ArrayLike, ratio: float) -> Mean:
     half = error * float(scipy.stats.t.ppf(1 - LEVEL / 2, n - 1))
     t = mean / error if error else np.inf * mean if mean else 0.0
     return Mean(mean, mean - half, mean + half, t, float(2 * scipy.stats.t.sf(abs(t), n - 1)), n)
+
+
+def by_test_set(scores: ArrayLike, tests: Sequence[Collection[str]]) -> NDArray[np.float64]:
+    """Return scores (n,) averaged over the runs that test the same images; nan is left out.
+
+    Such runs differ only in their seeds. They are no new draw of images: 25 runs on five folds that five repeats share
+    are five differences. Taken for 25, a test at 5 % found a difference in 13 % of data sets without any.
+    """
+    number = {test: place for place, test in enumerate(dict.fromkeys(map(frozenset, tests)))}
+    labels = [number[frozenset(test)] for test in tests]
+    means = pd.Series(np.asarray(scores, np.float64)).groupby(labels).mean()
+    return np.asarray(means, np.float64)
+
+
+def over_runs(sweep: Sweep, scores: pd.Series) -> Mean:
+    """Return `corrected_t` of scores, or differences, of runs, index repeat, fold; runs count `by_test_set`."""
+    return corrected_t(_by_fold(sweep, scores), test_ratio(sweep))
 
 
 def cluster_interval(values: ArrayLike, groups: Sequence[str]) -> tuple[float, float]:
@@ -158,8 +175,8 @@ def test_ratio(sweep: Sweep) -> float:
 
 def score(sweep: Sweep, model: str, overlap: str) -> Mean:
     """Return the mean over runs of a model's overlap in per cent, its interval cut at 0 and 100."""
-    values = 100 * sweep.runs.loc[sweep.runs["model"] == model, overlap].astype(float)
-    mean = corrected_t(values, test_ratio(sweep))
+    runs = sweep.runs[sweep.runs["model"] == model].set_index(["repeat", "fold"])
+    mean = over_runs(sweep, 100 * runs[overlap].astype(float))
     return mean._replace(low=max(mean.low, 0), high=min(mean.high, 100))
 
 
@@ -175,7 +192,7 @@ class Comparison(NamedTuple):
     second: str
     test: Mean
     holm: float  # test.p, adjusted for all comparisons of the table
-    higher: int  # runs in which first is higher
+    higher: int  # of the test.n runs, those in which first is higher
 
 
 def holds(compared: Comparison) -> bool:
@@ -236,7 +253,11 @@ def mean_comparisons(wanted: Iterable[tuple[Sweep, Sequence[tuple[str, str]]]]) 
 
 
 def _compare(sweep: Sweep, models: tuple[str, str], delta: pd.Series) -> Comparison:
-    return Comparison(*models, corrected_t(delta, test_ratio(sweep)), np.nan, int((delta > 0).sum()))
+    return Comparison(*models, over_runs(sweep, delta), np.nan, int((_by_fold(sweep, delta) > 0).sum()))
+
+
+def _by_fold(sweep: Sweep, scores: pd.Series) -> NDArray[np.float64]:
+    return by_test_set(scores, [sweep.cell(repeat, fold)["test"] for repeat, fold in scores.index])
 
 
 def _adjusted(compared: Iterable[Comparison]) -> list[Comparison]:

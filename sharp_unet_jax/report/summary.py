@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.report import pairing, statistics, twins
 from sharp_unet_jax.report.provenance import division, scored_at, scored_resized, unfinished, unlike
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
 
 FEW = 2  # models, each of which is named with its score; of more, the lowest and the highest
-TOO_FEW = "too few runs to tell"
-LEAST = 0.001  # sensitivity or specificity at which a run gives nearly every pixel the same class
+TOO_FEW = "too few to tell"
+LEAST = 0.001  # share of a class's pixels up to which a run does not find the class
 
 
 def paragraph(sweeps: Mapping[str, Sweep]) -> str:
@@ -55,11 +56,9 @@ def _scores(sweep: Sweep) -> str:
 
 
 def _stuck(sweep: Sweep) -> list[str]:
-    """Return a sentence on the runs of two classes that give nearly every pixel the same one, if there are any."""
+    """Return a sentence on the runs that give nearly every pixel the same class, if there are any."""
     runs = sweep.runs
-    if len(sweep.classes) != 2 or not {"sensitivity", "specificity"} <= set(runs):
-        return []
-    stuck = runs[runs[["sensitivity", "specificity"]].astype(float).min(axis=1) <= LEAST]["model"].value_counts()
+    stuck = runs.loc[_stuck_runs(sweep), "model"].value_counts()
     if stuck.empty:
         return []
     models = ", ".join(f"`{model}` {number}" for model, number in stuck.items())
@@ -67,6 +66,26 @@ def _stuck(sweep: Sweep) -> list[str]:
         f"**{stuck.sum()} of {len(runs)} runs give nearly every pixel the same class** ({models}): they ended before "
         "they learned. A larger `patience`, or `epochs` where that capped them, gives them time."
     ]
+
+
+def _stuck_runs(sweep: Sweep) -> list[str]:
+    """Return the runs that find at most one class, counted over all pixels of their test images.
+
+    Without counts the means over images decide, of two classes.
+    """
+    number = len(sweep.classes)
+    if sweep.has_images:
+        counts = sweep.per_image.groupby(["run", "class"], sort=False)[["intersection", "truth", "predicted"]].sum()
+        pooled = metrics.overlaps(counts.to_numpy().reshape(-1, number, 3), empty="zero")
+        found = pooled["sensitivity"] > LEAST
+        if number == 2:
+            found[:, 0] = pooled["specificity"][:, 1] > LEAST
+        names = counts.index.get_level_values("run").unique()
+        return names[found.sum(axis=1) < 2].tolist()
+    columns = ["sensitivity", "specificity"]
+    if number != 2 or not {*columns} <= {*sweep.runs}:
+        return []
+    return sweep.runs.index[sweep.runs[columns].astype(float).min(axis=1) <= LEAST].tolist()
 
 
 def _differences(compared: Sequence[statistics.Comparison], mean: statistics.Comparison | None) -> list[str]:
@@ -89,7 +108,7 @@ def _tested(what: str, compared: statistics.Comparison) -> str:
     within = "" if test.n < statistics.FEWEST else f"95 % interval {interval(test.low, test.high)}"
     if test.n < statistics.ENOUGH:
         within = f" ({within})" if within else ""
-        return f"{points}{within}, over {test.n} paired run{'s' if test.n > 1 else ''}: {TOO_FEW}."
+        return f"{points}{within}, over {test.n} test fold{'s' if test.n > 1 else ''}: {TOO_FEW}."
     verdict = "more than chance explains" if statistics.holds(compared) else "within what chance explains"
     p = p_value(compared.holm) if compared.holm < 0.001 else f"= {p_value(compared.holm)}"
     return f"{points} ({within}, p {p.replace('<', '< ')}): {verdict}."

@@ -71,7 +71,7 @@ def train(
             _check_alike(config, dataset, splits, digests, devices)
         with lock.brief(folder):  # no other process may write between the checks and the writing
             if not (several or alone):
-                _check_beside(folder, config.epochs)
+                _check_beside(folder, config)
             workdir.begin(folder, config, dataset, splits, digests)
         runs = [(n, run) for n, run in enumerate(plan.runs(config, shard), 1) if only in (None, run.name)]
         sweep = Sweep(config, dataset, folder, splits, len(runs), stop or threading.Event())
@@ -138,15 +138,23 @@ def _check_alike(
         raise InputError(f"the processes of this sweep were not started alike: {what}")
 
 
-def _check_beside(folder: Path, epochs: int) -> None:
-    """Refuse fewer `epochs` than another shard trains in `folder`: its records would not fit config.json.
+def _check_beside(folder: Path, config: Config) -> None:
+    """Refuse a config with less than another shard trains in `folder`: config.json would not have its runs.
 
     Raises InputError.
     """
-    if (folder / CONFIG).exists() and (more := workdir.read_config(folder).epochs) > epochs:
+    if not (folder / CONFIG).exists():
+        return
+    there = workdir.read_config(folder)
+    less = {
+        "epochs": config.epochs < there.epochs,
+        "repeats": config.repeats < there.repeats,
+        "models": not set(there.models) <= set(config.models),
+    }
+    for field in (field for field, fewer in less.items() if fewer):
         raise InputError(
-            f"{folder}: another shard is running there with epochs={more}, not {epochs}: "
-            "give all shards the same epochs"
+            f"{folder}: another shard is running there with {field}={getattr(there, field)!r}, not "
+            f"{getattr(config, field)!r}: give all shards the same {field}"
         )
 
 

@@ -44,15 +44,17 @@ def test_no_interval_is_null(images):
 def test_over_runs_the_difference_is_that_of_their_scores():
     runs = [AFTER[:2], AFTER[2:4], np.append(AFTER[4:], np.nan)]
     without = [BEFORE[:2], BEFORE[2:4], np.append(BEFORE[4:], 0.0)]
-    found = gains.over_runs(runs, without, 7, 4, ratio=0.5)
+    found = gains.over_runs(runs, without, ["ab", "cd", "efg"], 4, ratio=0.5)
     differences = np.array([0.15, 0.075, np.mean(AFTER[4:]) - np.mean([0.5, 0.7, 0.0])])
     half = scipy.stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 0.5) * differences.var(ddof=1))
     assert found["gain"] == pytest.approx(differences.mean())
     assert (found["low"], found["high"]) == pytest.approx((differences.mean() - half, differences.mean() + half))
     assert (found["images"], found["groups"], found["runs"]) == (7, 4, 3)
-    two = gains.over_runs(runs[:2], without[:2], 4, 4, ratio=0.5)
+    two = gains.over_runs(runs[:2], without[:2], ["ab", "cd"], 4, ratio=0.5)
     assert two["gain"] == pytest.approx(0.1125)
     assert two["low"] is two["high"] is None
+    again = gains.over_runs([*runs, *runs], [*without, *without], ["ab", "cd", "efg", "ba", "cd", "efg"], 4, ratio=0.5)
+    assert again == found | {"runs": 6}
 
 
 def test_an_interval_of_few_images_ends_at_the_largest_gain_that_there_is():

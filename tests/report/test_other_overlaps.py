@@ -26,7 +26,7 @@ def test_its_note_says_what_each_is_and_what_an_empty_ratio_scores(tmp_path):
     table = other_overlaps.table([whole.sweep(tmp_path, repeats=1, empty="zero")])
     assert table.title.startswith("Sensitivity, precision")
     assert "Precision: The share of the predicted pixels that are true." in table.note
-    assert "0/0, such as the precision of an image in which nothing is predicted, scores 0." in table.note
+    assert "A class in neither truth nor prediction scores 0; any other ratio 0/0, such as the" in table.note
 
 
 def test_it_is_in_tables_md_and_never_in_the_papers_tables(tmp_path):

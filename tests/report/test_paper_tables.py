@@ -181,7 +181,7 @@ def test_two_runs_have_no_interval_and_no_test(tmp_path):
     assert table1["95 % interval"].tolist() == ["-", "-"]
     assert (row["sharp minus plain"], row["95 % interval"], row["p (Holm)"]) == ("+10.00", "-", "-")
     said = summary.paragraph({"mine": sweep})
-    assert "+10.00 points, over 2 paired runs: too few runs to tell." in said
+    assert "+10.00 points, over 2 test folds: too few to tell." in said
     assert "2 random folds x 1 repeat, protocol paper" in said
 
 

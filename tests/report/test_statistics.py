@@ -174,6 +174,32 @@ def test_comparisons_pair_the_runs_that_both_finished_and_adjust_for_all(tmp_pat
     assert (other.test.mean, other.test.p, other.holm, other.higher) == (0, 1, 1, 0)
 
 
+def test_repeats_of_the_same_folds_are_no_new_runs(tmp_path):
+    rng = np.random.default_rng(0)
+    made = {model: rng.normal(0.7, 0.05, (5, 5, 4)) for model in ("unet", "sharp_unet")}
+    sweep = sweep_writer.write(tmp_path, made, grouped=True, group_size=4)
+    for cell in sweep.folds["folds"]:  # five groups make five folds in one way only, in any order
+        cell["test"] = sweep.cell(0, (cell["fold"] + cell["repeat"]) % 5)["test"]
+    [found] = statistics.comparisons([(sweep, "sharp_unet", "unet")])
+    by_run = 100 * (made["sharp_unet"] - made["unet"]).mean(axis=2)
+    of_fold = np.mean([np.roll(by_run[repeat], repeat) for repeat in range(5)], axis=0)
+    assert found.test == pytest.approx(statistics.corrected_t(of_fold, 1 / 4))
+    assert (found.test.n, found.higher) == (5, (of_fold > 0).sum())
+    assert statistics.score(sweep, "unet", "jaccard").n == 5
+
+
+def test_seeds_of_one_split_have_no_interval(tmp_path):
+    sweep = sweep_writer.write(tmp_path, {model: scores_of(model) for model in ("unet", "sharp_unet")})
+    for cell in sweep.folds["folds"]:
+        cell["test"] = sweep.folds["folds"][0]["test"]
+    [found] = statistics.comparisons([(sweep, "sharp_unet", "unet")])
+    assert (found.test.n, np.isnan(found.test.p), statistics.holds(found)) == (1, True, False)
+
+
+def scores_of(model):
+    return np.random.default_rng(len(model)).normal(0.9 if model == "sharp_unet" else 0.5, 0.01, (5, 1, 4))
+
+
 def test_images_are_paired_and_averaged_over_repeats(tmp_path):
     first, second = sweep_writer.scores(0.8, seed=1), sweep_writer.scores(0.7, seed=2)
     sweep = sweep_writer.write(tmp_path, {"unet": second, "sharp_unet": first}, group_size=2)

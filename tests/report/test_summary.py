@@ -50,16 +50,40 @@ def test_the_summary_warns_of_decisions_on_the_reported_folds(tmp_path):
         assert ("raises every score" in summary.paragraph({"mine": sweep})) == (protocol == "paper")
 
 
-def test_runs_that_learned_nothing_are_counted(tmp_path):
-    made = {"unet": scores(0.7), "sharp_unet": scores(0.7)}
-    sweep = sweep_writer.write(tmp_path, made)
+def all_in(sweep, run, label):
+    """Let a run of a sweep give every pixel the class `label`, and one of its images no foreground."""
+    table, background, full = sweep.per_image, sweep.classes[0], 2 * sweep_writer.PIXELS
+    here = table["run"] == run
+    empty = here & (table["image_id"] == table.loc[here, "image_id"].iloc[0])
+    table.loc[empty, "truth"] = np.where(table.loc[empty, "class"] == background, full, 0)
+    table.loc[here, "predicted"] = np.where(table.loc[here, "class"] == label, full, 0)
+    table.loc[here, "intersection"] = np.where(table.loc[here, "class"] == label, table.loc[here, "truth"], 0)
+
+
+def test_runs_that_give_every_pixel_one_class_are_counted(tmp_path):
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7), "sharp_unet": scores(0.7)})
     assert "the same class" not in summary.paragraph({"mine": sweep})
-    for run, name in (("unet/repeat0-fold1", "sensitivity"), ("sharp_unet/repeat0-fold0", "specificity")):
-        edit_record(tmp_path / "runs" / run / "record.json", **{name: 0.0})
-    said = summary.paragraph({"mine": records.load(tmp_path)})
+    for run, label in (("unet/repeat0-fold1", "background"), ("sharp_unet/repeat0-fold0", "polyp")):
+        all_in(sweep, run, label)
+    said = summary.paragraph({"mine": sweep})
     assert "**2 of 20 runs give nearly every pixel the same class** (" in said
     assert "`unet` 1" in said
     assert "`sharp_unet` 1" in said
+
+
+def test_of_several_classes_a_run_must_find_two(tmp_path):
+    sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7)}, classes=3)
+    assert "the same class" not in summary.paragraph({"mine": sweep})
+    all_in(sweep, "unet/repeat0-fold1", "border")
+    assert "**1 of 10 runs give nearly every pixel the same class**" in summary.paragraph({"mine": sweep})
+
+
+def test_without_counts_the_means_tell_which_runs_give_one_class(tmp_path, monkeypatch):
+    sweep_writer.write(tmp_path, {"unet": scores(0.7)})
+    edit_record(tmp_path / "runs/unet/repeat0-fold1/record.json", sensitivity=0.0)
+    sweep = records.load(tmp_path)
+    monkeypatch.setattr(records.Sweep, "has_images", False)
+    assert "**1 of 10 runs give nearly every pixel the same class**" in summary.paragraph({"mine": sweep})
 
 
 def test_an_unfinished_sweep_says_so_and_one_without_scores_says_nothing_else(tmp_path):
@@ -88,7 +112,7 @@ def test_fewer_than_five_runs_have_no_verdict_however_far_apart_they_are(tmp_pat
         "sharp_unet": scores(0.8, shape=(1, folds, 4), spread=0.001, seed=1),
     }
     said = summary.paragraph({"mine": sweep_writer.write(tmp_path, apart)})
-    assert f", over {folds} paired runs: too few runs to tell." in said
+    assert f", over {folds} test folds: too few to tell." in said
     assert "chance" not in said
     assert ("95 % interval" in said) == (folds > 2)
 

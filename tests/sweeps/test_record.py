@@ -92,7 +92,7 @@ def test_scores_follow_from_the_per_image_counts(done, dataset):
         "jaccard": found / foreground["union"],
         "dice": 2 * found / (foreground["truth"] + foreground["predicted"]),
         "sensitivity": found / foreground["truth"],
-        "precision": (found / foreground["predicted"]).fillna(1),  # 0/0 scores 1 under empty="one"
+        "precision": (found / foreground["predicted"]).fillna(0),  # 0/0 scores 0: there is something to find
         "specificity": 1 - (foreground["predicted"] - found) / (16 * 24 - foreground["truth"]),
     }
     scores = pd.read_csv(done / "scores.csv")

@@ -237,6 +237,22 @@ def test_a_shard_with_fewer_epochs_than_one_that_runs_is_refused(tmp_path):
     begin(tmp_path / "w", FEW)  # on its own it may
 
 
+@pytest.mark.parametrize(
+    ("field", "there", "here"), [("repeats", 2, 1), ("models", ("sharp_unet", "unet"), ("unet", "unet_resnet18"))]
+)
+def test_a_shard_with_fewer_runs_than_one_that_runs_is_refused(tmp_path, field, there, here):
+    """The tables of the other one would lack runs, or fail."""
+    begin(tmp_path / "w", dataclasses.replace(FEW, **{field: there}))
+    with lock.held(tmp_path / "w", (0, 2)), pytest.raises(InputError) as error:
+        next(
+            sweep.train(
+                dataclasses.replace(FEW, **{field: here}), squares(), tmp_path / "w", jax.devices()[:1], shard=(1, 2)
+            )
+        )
+    assert f"with {field}={there!r}, not {here!r}: give all shards the same {field}" in str(error.value)
+    assert getattr(workdir.read_config(tmp_path / "w"), field) == there
+
+
 def test_a_config_that_was_edited_to_fewer_epochs_is_told(few):
     path = few / "config.json"
     path.write_text(path.read_text().replace('"epochs": 4', '"epochs": 3'))
