@@ -16,7 +16,7 @@ IGNORE = 255
 """Label of a pixel that is neither trained on nor scored, such as letterbox padding."""
 
 Empty = Literal["one", "zero", "nan"]
-"""The score of 0/0 where truth and prediction are alike, as of two empty masks: 1, 0, or none, which means leave out."""
+"""The score of 0/0 where truth and prediction are alike, as two empty masks: 1, 0, or none, which means leave out."""
 
 
 class Counts(NamedTuple):

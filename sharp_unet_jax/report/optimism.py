@@ -37,7 +37,8 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
 
     Returns:
         Index repeat, fold. Columns reported, best (epoch on the test fold), last, and gap: best minus reported. nan
-        where there was nothing to score. All three are scored as epochs are, see `epochs_scored`: records may hold another reported score.
+        where there was nothing to score. All three are scored as epochs are, see `epochs_scored`: records may hold
+        another reported score.
     """
     runs = sweep.runs[sweep.runs["model"] == model]
     columns = {"reported": "jaccard", "best": "best_on_test.jaccard", "last": "last.jaccard"}

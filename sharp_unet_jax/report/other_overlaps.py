@@ -37,8 +37,8 @@ def table(sweeps: Sequence[Sweep]) -> Table | None:
     rules = dict.fromkeys(EMPTY[sweep.config["empty"]] for sweep in sweeps)
     note = [
         *(f"{name.capitalize()}: {metrics.definition(name)}" for name in NAMES),
-        f"A class in neither truth nor prediction {' or '.join(rules)}; any other ratio 0/0, such as the precision of an "
-        "image in which nothing is predicted but something is there, scores 0. "
+        f"A class in neither truth nor prediction {' or '.join(rules)}; any other ratio 0/0, such as the precision of "
+        "an image in which nothing is predicted but something is there, scores 0. "
         "Where easy background makes up most pixels, specificity is high for nearly every model.",
         unfinished(sweeps),
     ]
