@@ -160,7 +160,7 @@ class Finished(Record):
     capped: NotRequired[bool]  # see `run_files.capped`
     best_on_test: EpochScores
     last: EpochScores
-    weights_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str | None]  # null: not recorded
     parameters: NotRequired[Count]
     timing: NotRequired[dict[str, Any]]
 
