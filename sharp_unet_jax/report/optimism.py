@@ -72,7 +72,7 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
             )
     if not rows:
         return None
-    monitors = dict.fromkeys(MONITORS[sweep.config.get("monitor", "loss")] for sweep in sweeps)
+    monitors = dict.fromkeys(MONITORS[sweep.config["monitor"]] for sweep in sweeps)
     note = [
         "Jaccard in per cent. The gap is what the choice of the best epoch on the test fold would add to the score.",
         "With the protocol nested, the reported epoch was chosen on other images, and the gap is the whole optimism of "

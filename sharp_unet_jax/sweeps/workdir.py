@@ -106,7 +106,7 @@ def check_folds(workdir: Path, old: Folds, new: Folds) -> None:
     Raises InputError, which names the difference. One of the two may have more repeats.
     """
     if old["sha256"] != new["sha256"]:
-        old_groups, new_groups = old.get("group_of", {}), new.get("group_of", {})
+        old_groups, new_groups = old["group_of"], new["group_of"]
         common = old_groups.keys() & new_groups.keys()
         ids = {
             "gone": old_groups.keys() - new_groups.keys(),
@@ -120,9 +120,9 @@ def check_folds(workdir: Path, old: Folds, new: Folds) -> None:
             f"{workdir} holds a sweep on other images or masks of {new['dataset']}: "
             f"{'; '.join(changed) or 'the same ids with other pixels'}: name another --workdir"
         )
-    if "window" in old and old["window"] != new.get("window"):
+    if old["window"] != new["window"]:
         raise InputError(
-            f"{workdir} holds a sweep with the window {old['window']}, not {new.get('window')}: name another --workdir"
+            f"{workdir} holds a sweep with the window {old['window']}, not {new['window']}: name another --workdir"
         )
     known = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
     for cell in new["folds"]:
