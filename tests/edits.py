@@ -60,18 +60,10 @@ def follow(workdir):
             path,
             dataset=folds["dataset"],
             protocol=config["protocol"],
-            scoring=record["scoring"] | scoring(config),
             config={name: value for name, value in flat(config).items() if name in record["config"]},
             folds_sha256=digest(folds, cells[record["repeat"], record["fold"]]),
             sha256=digests(path.parent),
         )
-
-
-def scoring(config):
-    """Return what a record's `scoring` says of the fields of config.json."""
-    data = config["data"]
-    rules = {"threshold": config["threshold"], "empty": config["empty"]}
-    return {"size": data["size"], "resolution": data["score"], **rules}
 
 
 def seal(packed):

@@ -82,8 +82,6 @@ class Folds(TypedDict):
     classes: Annotated[list[str], Meta(min_length=2)]  # background first
     window: Window | None
     clipped: Pair | None  # see `data.grey_range.largest_shares`; None without a window
-    protocol: NotRequired[str]
-    grouped: NotRequired[bool]
     folds: list[Cell]
 
 
@@ -96,12 +94,10 @@ class Images(TypedDict):
 
 
 class Scoring(TypedDict):
-    """The rules that a run was scored by."""
+    """Numbers behind the scores of a finished run, see `metrics.Score`."""
 
-    size: Size
-    resolution: Literal["trained", "native"]
-    threshold: Share
-    empty: metrics.Empty
+    images: Count
+    dropped: Count
 
 
 class Kernel(TypedDict):
@@ -137,7 +133,6 @@ class Record(TypedDict):
     skip: str
     kernel: Kernel | None
     channels: Number
-    scoring: Scoring
     config: dict[str, Any]  # the settings that the run depends on, see `description.flat`
     folds_sha256: str  # see `description.digest`
     sha256: dict[str, str]  # digests of the files beside the record
@@ -165,6 +160,7 @@ class Finished(Record):
     sensitivity: Score
     precision: Score
     specificity: Score
+    scoring: Scoring
     best_epoch: Number
     epochs: Number
     capped: bool  # it ended at `epochs` and not by patience, see `stopping.capped`

@@ -166,10 +166,7 @@ def _differences(config: Mapping[str, Any], record: Record) -> Iterator[tuple[st
 
     Where a run may go on, `epochs` is not among its settings. It must allow those that the run has.
     """
-    here, scoring = flat(config), record["scoring"]
-    rules = {field: scoring[field] for field in ("threshold", "empty")} | {"protocol": record["protocol"]}
-    rules |= {"data.score": scoring["resolution"], "data.size": scoring["size"]}
-    then = record["config"] | rules
+    here, then = flat(config), record["config"] | {"protocol": record["protocol"]}
     if stopping.may_go_on(here["schedule"]):
         then["epochs"] = max(record.get("epochs", 0), here["epochs"])  # a failed run has none
     for field in sorted(then):

@@ -84,7 +84,7 @@ def test_a_map_that_joins_several_times_is_drawn_once(prepared, tmp_path, monkey
 def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_path):
     names = ("scan.1", "scan.2", "b/scan.1")
     dataset = dataclasses.replace(squares(), ids=(*names, *squares().ids[3:]))
-    folds = workdir.folds_of(CONFIG, dataset, plan.split(CONFIG, dataset))
+    folds = workdir.folds_of(dataset, plan.split(CONFIG, dataset))
     (prepared / "folds.json").write_text(json.dumps(folds))
     follow(prepared)
     for name in names:

@@ -16,7 +16,7 @@ from sharp_unet_jax.storage.atomic import write_json
 from sharp_unet_jax.storage.description import digest
 from sharp_unet_jax.storage.run_files import digests, sealed
 from sharp_unet_jax.sweeps import workdir as workdirs
-from tests.edits import scoring, seal
+from tests.edits import seal
 
 KERNELS = {  # name: sum of the numbers, root of the sum of their squares
     "laplacian": (0.0, 8.485281374238571),
@@ -115,7 +115,7 @@ def write(
                 "status": "failed" if run in failed else "finished", "run": run, "dataset": dataset, "model": model,
                 "protocol": protocol, "repeat": repeat, "fold": fold,
                 "images": {"train": len(ids) - images, "validation": images, "test": images}, "channels": 3,
-                "scoring": scoring(dataclasses.asdict(config)), "config": workdirs.settings(config),
+                "config": workdirs.settings(config),
                 "folds_sha256": digest(described, described["folds"][repeat * folds + fold]),
             } | models[model]  # fmt: skip
             if run not in failed:
@@ -126,6 +126,7 @@ def write(
                 record |= {
                     "best_epoch": 1, "epochs": 2, "last": {"epoch": 2} | reported,
                     "best_on_test": {"epoch": 2} | reported | {"jaccard": of_best},
+                    "scoring": {"images": images, "dropped": 0},
                     "capped": True, "parameters": 7_760_097, "weights_sha256": run, "timing": TIMING,
                 }  # fmt: skip
                 per_class = np.repeat(of_image[:, None], classes, axis=1)

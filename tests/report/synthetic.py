@@ -16,7 +16,6 @@ from sharp_unet_jax.storage.atomic import write_json
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.storage.run_files import digests, sealed
 from sharp_unet_jax.sweeps import plan, workdir
-from tests import edits
 from tests.conftest import squares
 from tests.report import sweep_writer
 
@@ -68,7 +67,7 @@ def sweep(folder, dataset, predict=None, **fields):
     )
     splits = plan.split(config, dataset)
     workdir.begin(folder, config, dataset, splits, {})
-    described = workdir.folds_of(config, dataset, splits)
+    described = workdir.folds_of(dataset, splits)
     for run in plan.every(config) if predict else []:
         own = run_folder(folder, run)
         own.mkdir(parents=True)
@@ -88,7 +87,7 @@ def sweep(folder, dataset, predict=None, **fields):
             "status": "finished", **cell, "dataset": dataset.name, "protocol": config.protocol, "images": images,
             **sweep_writer.MODELS[run.model], **means, "best_epoch": 2, "epochs": EPOCHS, "capped": True,
             "best_on_test": {"epoch": 2} | means, "last": {"epoch": EPOCHS} | means, "channels": dataset.channels,
-            "scoring": edits.scoring(dataclasses.asdict(config)), "config": workdir.settings(config),
+            "scoring": {"images": score.images, "dropped": score.dropped}, "config": workdir.settings(config),
             "parameters": 1000, "weights_sha256": run.name, "timing": sweep_writer.TIMING,
             "folds_sha256": description.digest(described, described["folds"][run.repeat * config.folds + run.fold]),
             "sha256": digests(own),

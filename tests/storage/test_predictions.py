@@ -57,7 +57,6 @@ def test_damage_is_one_line(crops, change, message):
 def test_a_record_that_was_scored_at_another_resolution_is_refused(tmp_path):
     data = Data(builder="squares", size=(16, 24), score="native")
     sweep = synthetic.sweep(tmp_path, with_native(), lambda run, masks: 200 * masks[..., None], data=data)
-    scoring = sweep.finished[RUN]["scoring"] | {"resolution": "trained"}
-    edit_record(sweep.folder(RUN) / "record.json", scoring=scoring)
+    edit_record(sweep.folder(RUN) / "record.json", config=sweep.finished[RUN]["config"] | {"data.score": "trained"})
     with pytest.raises(InputError, match=r"config.json is not .* data.score='native', the record 'trained'"):
         assert records.load(tmp_path).finished

@@ -72,7 +72,7 @@ def test_the_counts_at_the_resolution_of_the_files_are_those_of_the_kept_probabi
     config = dataclasses.replace(data(FEW, fit=fit, score="native"), max_runs=1)
     make(tmp_path / "w", dataset, config)
     record = check_counts(tmp_path / "w", dataset, dataset.native, config)
-    assert record["scoring"]["resolution"] == "native"
+    assert record["config"]["data.score"] == "native"
 
 
 def check_counts(folder, dataset, masks, config):
