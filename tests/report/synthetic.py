@@ -58,7 +58,7 @@ def sweep(folder, dataset, predict=None, **fields):
         if arrays is not None:
             np.save(array_files.path(prepared, part), arrays.flat if isinstance(arrays, Ragged) else arrays)
             array_files.write_sizes(prepared, part, arrays)
-    names = {"ids": dataset.ids, "groups": dataset.groups, "sha256": dataset.sha256}
+    names = {"ids": dataset.ids, "groups": dataset.groups, "sha256": dataset.sha256, "settings": {}}
     (prepared / "names.json").write_text(json.dumps(names))
     dataset = dataclasses.replace(dataset, folder=prepared)
     data = {} if own_sizes else {"data": Data(builder=dataset.name, size=dataset.masks.shape[1:])}

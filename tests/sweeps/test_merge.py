@@ -69,7 +69,7 @@ def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards
     data = squares()
     np.save(tmp_path / "images.npy", data.images)
     np.save(tmp_path / "masks.npy", data.masks)
-    names = {"ids": data.ids, "groups": data.groups, "sha256": data.sha256}
+    names = {"ids": data.ids, "groups": data.groups, "sha256": data.sha256, "settings": {}}
     (tmp_path / "names.json").write_text(json.dumps(names))
     for number, prepared in enumerate(["nowhere", str(tmp_path)]):  # the folder on another machine, and on this one
         (shards[number] / "data.json").write_text(json.dumps({"prepared": prepared}))
