@@ -28,7 +28,7 @@ class Metadata(TypedDict):
     """The content of metadata.json."""
 
     classes: list[str]  # background first
-    window: NotRequired[list[float] | None]  # see `examples.info`
+    window: list[float] | None  # see `examples.info`
     found: NotRequired[str]  # of the data set `folder`: its description
 
 
@@ -43,17 +43,13 @@ def seal(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Compare a built set with its digests. Raises DamagedError.
-
-    A set that an earlier version has built has no digests: TFDS then finds what it can.
-    """
+    """Compare a built set with its digests. Raises DamagedError."""
     with whole(folder):
-        if (folder / DIGESTS).exists():
-            digests = read_json(folder / DIGESTS, Digests, remedy=_remedy(folder))
-            changed = [name for name, size in digests["bytes"].items() if (folder / name).stat().st_size != size]
-            changed += [name for name, digest in digests["sha256"].items() if _sha256(folder / name) != digest]
-            if changed:
-                raise DataError(f"{changed[0]} is not as it was written")
+        digests = read_json(folder / DIGESTS, Digests, remedy=_remedy(folder))
+        changed = [name for name, size in digests["bytes"].items() if (folder / name).stat().st_size != size]
+        changed += [name for name, digest in digests["sha256"].items() if _sha256(folder / name) != digest]
+        if changed:
+            raise DataError(f"{changed[0]} is not as it was written")
         metadata(folder)
 
 

@@ -15,8 +15,6 @@ from sharp_unet_jax.metrics import IGNORE, foreground
 
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
-LATER = ("volume", "spacing")  # features that sets of earlier versions do not have
-
 
 class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder whose built set is refused in one line if it is damaged."""
@@ -67,10 +65,6 @@ def info(
         "volume": tfds.features.Text(),
         "spacing": tfds.features.Tensor(shape=(2,), dtype=np.float32),
     }
-    folder = Path(builder.data_dir)
-    if folder.exists():  # an earlier version may have built the set
-        known = tfds.features.FeaturesDict.from_config(folder)
-        features = {name: feature for name, feature in features.items() if name not in LATER or name in known}
     described = builder.dataset_info_from_configs(
         features=tfds.features.FeaturesDict(features),
         supervised_keys=("image", "mask"),

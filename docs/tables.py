@@ -27,7 +27,6 @@ import runpy
 import sys
 import textwrap
 import tomllib
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ from launch.console import fields as dataclass_fields  # noqa: E402
 from results import scores  # noqa: E402
 from sharp_unet_jax import models  # noqa: E402
 from sharp_unet_jax.report import paper_tables  # noqa: E402
-from sharp_unet_jax.storage import layout, run_files  # noqa: E402
+from sharp_unet_jax.storage import layout  # noqa: E402
 from sharp_unet_jax.storage.atomic import to_json  # noqa: E402
 
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "results/README.md", ROOT / "README.md"]
@@ -117,14 +116,11 @@ def notebook(path: str) -> str:
 
 
 def packed(folder: Path) -> dict[str, str]:
-    """Return the files of a packed sweep that follow the code: tables.md, and sha256.json where the sweep has one."""
-    with warnings.catch_warnings(action="ignore", category=run_files.UncheckedWarning):  # old records have no digests
-        files = {layout.TABLES: paper_tables.markdown(folder)}
-    if (folder / layout.DIGESTS).exists():
-        digests = json.loads((folder / layout.DIGESTS).read_text())
-        digests[layout.TABLES] = hashlib.sha256(files[layout.TABLES].encode()).hexdigest()
-        files[layout.DIGESTS] = to_json(digests, indent=2) + "\n"
-    return files
+    """Return the files of a packed sweep that follow the code: tables.md, and sha256.json, which holds its digest."""
+    tables = paper_tables.markdown(folder)
+    digests = json.loads((folder / layout.DIGESTS).read_text())
+    digests[layout.TABLES] = hashlib.sha256(tables.encode()).hexdigest()
+    return {layout.TABLES: tables, layout.DIGESTS: to_json(digests, indent=2) + "\n"}
 
 
 def repository() -> str:

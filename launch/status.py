@@ -93,7 +93,7 @@ def seconds_left(sweep: Sweep) -> float | None:
 
     As many runs train side by side as are being trained now, without those that seem cut off.
     """
-    ended = [(one.run.model, one.record) for one in sweep.those("finished") if one.record and "timing" in one.record]
+    ended = [(one.run.model, one.record) for one in sweep.those("finished") if one.record]
     if not ended:
         return None
     spent = {model: [_seconds(record) for name, record in ended if name == model] for model, _ in ended}
@@ -109,13 +109,13 @@ def seconds_left(sweep: Sweep) -> float | None:
 
 def _silence(sweep: Sweep) -> float:
     """Return the seconds without an epoch after which a run seems cut off: SILENT, or two epochs of the slowest run."""
-    ended = [one.record for one in sweep.those("finished") if one.record and "timing" in one.record]
+    ended = [one.record for one in sweep.those("finished") if one.record]
     return max([SILENT, *(2 * _seconds(record) / record["epochs"] for record in ended)])
 
 
 def _seconds(record: dict[str, Any]) -> float:
-    names = ("train_seconds", "eval_seconds", "predict_seconds")
-    return sum(record["timing"].get(name, 0) for name in names)
+    timing = record["timing"]
+    return timing["train_seconds"] + timing["eval_seconds"] + timing.get("predict_seconds", 0)
 
 
 def page(workdir: Path, sweep: Sweep, width: int) -> Group:

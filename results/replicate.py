@@ -80,7 +80,7 @@ def carried(folder: Path, size: tuple[int, int]) -> Dataset:
         if (folder / f"{name}.png").exists():
             rows = np.asarray(Image.open(folder / f"{name}.png"))
             rows = rows[..., None] if name == "images" and rows.ndim == 2 else rows
-            own = names.get("sizes", {}).get(name)  # earlier versions wrote none
+            own = names["sizes"].get(name)  # of images of their own sizes
             arrays[name] = _cut(rows, own) if own else rows.reshape(len(ids), *size, *rows.shape[2:])
     data = Dataset(names["name"], **arrays, ids=ids, groups=groups, classes=classes)
     if data.sha256 != names["sha256"]:

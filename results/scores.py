@@ -139,15 +139,12 @@ def times(*patterns: str) -> pd.DataFrame:
     """Return a row per model: what was trained on which hardware, how long that took, and the score it gave.
 
     All are medians over runs, so a run that other work slowed down hardly moves them. An epoch is the mean
-    of those of a run after the first, which compiles. Raises ValueError for runs whose records lack their hardware or
-    their times.
+    of those of a run after the first, which compiles.
     """
     rows = []
     for sweep in _sweeps(patterns):
         for model, own in sweep.runs.groupby("model", sort=False):
             timing = pd.DataFrame(list(own["timing"]))
-            if "device" not in timing:
-                raise ValueError(f"{sweep.dataset}: the records of {model} do not say their hardware")
             seconds = (timing["train_seconds"] + timing["eval_seconds"]).to_numpy()
             later = (seconds - timing["first_epoch_seconds"]) / (own["epochs"].to_numpy() - 1)
             (device,), (number,) = timing["device"].unique(), timing["devices"].unique()
@@ -225,7 +222,7 @@ def _sweeps(patterns: Sequence[str]) -> Iterator[Packed]:
             config = json.loads((folder / layout.CONFIG).read_text(encoding="utf-8"))
             finished = pd.DataFrame([record for record in records if record["status"] == "finished"])
             name = _name(finished["dataset"].iloc[0], config)
-            scored = config["data"].get("score", "trained"), config["data"].get("validate", "images")
+            scored = config["data"]["score"], config["data"]["validate"]
             alike = scored == ("trained", "images")
             yield Packed(name, _protocol(config), finished.replace({"dataset": PREPARED}), alike)
 
@@ -238,18 +235,18 @@ def _once(cells: dict[str, str], sweep: Packed, model: object) -> None:
 def _name(dataset: str, config: dict[str, Any]) -> str:
     data = config["data"]
     size = "{}x{}".format(*data["size"])
-    if data.get("fit") == "crop":
-        spacing, scale = data.get("spacing", 0), data.get("scale", 1)
+    if data["fit"] == "crop":
+        spacing, scale = data["spacing"], data["scale"]
         at = f" at {spacing:g} mm per pixel" if spacing else f" at {scale:g} times the resolution" if scale != 1 else ""
         size = f"crops of {size}{at}"
-    native = ", native scores" if data.get("score", "trained") == "native" else ""
-    start = ", pretrained" if config.get("weights") else ""
+    native = ", native scores" if data["score"] == "native" else ""
+    start = ", pretrained" if config["weights"] else ""
     precision = f", {config['precision']}" if config["precision"] != "float32" else ""
     return f"{dataset}, {size}{native}{start}{precision}"
 
 
 def _protocol(config: dict[str, Any]) -> str:
-    if config.get("split", "folds") == "authors":
+    if config["split"] == "authors":
         return "as published"
     return config["protocol"] if not config["grouped"] else f"{config['protocol']}, grouped"
 

@@ -196,7 +196,7 @@ def config_of(tree: Mapping[str, Any]) -> Config:
             raise InputError(f"it sets {', '.join(sorted(unknown))}")
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
-    parts = {"data": build(Data, tree["data"]), "augment": build(Augment, tree.get("augment", {}))}
+    parts = {"data": build(Data, tree["data"]), "augment": build(Augment, tree["augment"])}
     return build(Config, {**tree, **parts})
 
 

@@ -16,10 +16,6 @@ class InputError(ValueError):
     """Input that is wrong. The message is one line, names it and says what to do."""
 
 
-class UncheckedWarning(UserWarning):
-    """Files that hold no digests, so that changes of them may go unnoticed."""
-
-
 class StaleWarning(UserWarning):
     """A file of earlier runs that is left out."""
 

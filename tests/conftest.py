@@ -14,7 +14,6 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
-from sharp_unet_jax.storage import run_files
 from tests.tiny_sweep import make
 from tests.training import fits
 
@@ -123,11 +122,6 @@ def squares(
     ids = tuple(f"{index:03}" for index in range(n))
     names = ("background", "square", "other", "third")[:classes]
     return Dataset("squares", images, masks, ids, tuple(f"g{index // 2}" for index in range(n)), names)
-
-
-@pytest.fixture(autouse=True)
-def every_test_is_warned():
-    run_files.warn_of_no_digests.cache_clear()
 
 
 @pytest.fixture

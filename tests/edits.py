@@ -1,11 +1,13 @@
 """Changes of a sweep's files, as disks, kills and people make them."""
 
+import hashlib
 import json
 import platform
 import subprocess
 import sys
 
-from sharp_unet_jax.storage.run_files import sealed
+from sharp_unet_jax.storage.description import digest, flat
+from sharp_unet_jax.storage.run_files import digests, sealed
 
 
 def edit(path, *without, **changes):
@@ -20,17 +22,55 @@ def edit_record(path, *without, **changes):
     path.write_text(json.dumps(sealed(json.loads(path.read_text()))))
 
 
+ENVIRONMENT = {
+    "commands": ["python -m launch.cv --config=demo.py"], "version": "0.1.0", "commit": "unknown", "python": "3.11.2",
+    "system": "Linux x86_64", "devices": "1 x cpu", "packages": {"jax": "0.10"},
+}  # fmt: skip
+
+
+def write_environment(folder, **changes):
+    """Write an environment.json; return what it holds."""
+    environment = ENVIRONMENT | changes
+    (folder / "environment.json").write_text(json.dumps(environment))
+    return environment
+
+
+def edit_config(workdir, **changes):
+    """Change fields of config.json, also of `data` and `augment`, as if the sweep had been trained so."""
+    path = workdir / "config.json"
+    before = json.loads(path.read_text())
+    parts = {name: before[name] | changes[name] for name in ("data", "augment") if name in changes}
+    edit(path, **changes | parts)
+    follow(workdir)
+
+
+def edit_folds(workdir, **changes):
+    """Change fields of folds.json, as if the sweep had been trained so."""
+    edit(workdir / "folds.json", **changes)
+    follow(workdir)
+
+
 def follow(workdir):
-    """Let records say nothing that config.json and folds.json, once edited, contradict."""
-    dataset = json.loads((workdir / "folds.json").read_text())["dataset"]
+    """Let records hold what config.json, folds.json and the files beside them say, once these were edited."""
+    config, folds = (json.loads((workdir / name).read_text()) for name in ("config.json", "folds.json"))
+    cells = {(cell["repeat"], cell["fold"]): cell for cell in folds["folds"]}
     for path in workdir.glob("runs/*/*/record.json"):
-        edit_record(path, "config", "scoring", "folds_sha256", dataset=dataset)
+        record = json.loads(path.read_text())
+        edit_record(
+            path,
+            dataset=folds["dataset"],
+            protocol=config["protocol"],
+            config={name: value for name, value in flat(config).items() if name in record["config"]},
+            folds_sha256=digest(folds, cells[record["repeat"], record["fold"]]),
+            sha256=digests(path.parent),
+        )
 
 
-def age(workdir):
-    """Leave records as an earlier version wrote them."""
-    for path in workdir.glob("runs/*/*/record.json"):
-        edit(path, "record_sha256", "sha256", "folds_sha256", "config")
+def seal(packed):
+    """Let the sha256.json of packed results hold the digests of the files beside it, once these were edited."""
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packed.iterdir()}
+    found.pop("sha256.json", None)
+    (packed / "sha256.json").write_text(json.dumps(found))
 
 
 def killed(path):

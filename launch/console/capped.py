@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sharp_unet_jax import stopping
 from sharp_unet_jax.report import records
-from sharp_unet_jax.storage import run_files
 
 LAST = 3  # epochs: a run whose best one is among them was still getting better
 
@@ -13,8 +12,8 @@ def line(workdir: Path) -> str:
     """Return a line on the finished runs that a larger `epochs` would train on, "" if there are none."""
     sweep = records.load(workdir)
     finished = sweep.finished.values()
-    capped = [record for record in finished if run_files.capped(record, sweep.config["patience"])]
-    if not capped or not stopping.may_go_on(sweep.config.get("schedule", "plateau")):
+    capped = [record for record in finished if record["capped"]]
+    if not capped or not stopping.may_go_on(sweep.config["schedule"]):
         return ""
     late = sum(record["best_epoch"] > record["epochs"] - LAST for record in capped)
     return (

@@ -22,7 +22,6 @@ from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.prepared import prepare
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import resized
-from sharp_unet_jax.errors import InputError
 
 
 def load(data: Data, console: Console) -> Dataset:
@@ -33,8 +32,7 @@ def load(data: Data, console: Console) -> Dataset:
     builder = built(data, console)
     if data.builder == "folder":
         console.print(builder.info.metadata["found"])
-    check_features(builder, data)
-    window = builder.info.metadata.get("window")
+    window = builder.info.metadata["window"]
     logging.set_verbosity(logging.FATAL)  # TFDS warns that it decodes without OpenCV; see also runtime.configure
     dataset = prepare(
         builder.as_data_source(split="train"),
@@ -110,19 +108,6 @@ def completed(data: Data) -> Data:
     with _saying_field(data):
         found = folder_dataset_builder.configure(**folder_options(data)).settings
     return dataclasses.replace(data, channel_files=found.channel_files)
-
-
-def check_features(builder: tfds.core.DatasetBuilder, data: Data) -> None:
-    """Refuse a built set that does not say which slices are neighbours, or how large a pixel is, where that is needed.
-
-    Raises InputError.
-    """
-    for name, feature, what in (("context", "volume", "volumes"), ("spacing", "spacing", "sizes of pixels")):
-        if (value := getattr(data, name)) and feature not in builder.info.features:
-            raise InputError(
-                f"{builder.data_dir}: an earlier version of this project has built it, which kept no {what} for "
-                f"data.{name}={value}; delete this folder and give the command again"
-            )
 
 
 def folder_options(data: Data) -> dict[str, Any]:

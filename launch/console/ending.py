@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from datasets.files import DataError
 from launch.console.signals import INTERRUPTED
-from sharp_unet_jax.errors import InputError, ResolutionWarning, StaleWarning, UncheckedWarning, is_out_of_memory
+from sharp_unet_jax.errors import InputError, ResolutionWarning, StaleWarning, is_out_of_memory
 
 OUT_OF_MEMORY = "there is too little memory: end other programs, or use a machine with more"
 
@@ -71,6 +71,6 @@ _whole = warnings.formatwarning
 
 
 def _line(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    if issubclass(category, (ResolutionWarning, StaleWarning, UncheckedWarning)):
+    if issubclass(category, (ResolutionWarning, StaleWarning)):
         return f"warning: {message}\n"
     return _whole(message, category, filename, lineno, line)

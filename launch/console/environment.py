@@ -53,7 +53,7 @@ def merge(workdir: Path, sources: Sequence[Path]) -> None:
     """
     several = [found for folder in dict.fromkeys([workdir, *sources]) if (found := _read(folder))]
     if several:
-        commands = dict.fromkeys(command for each in several for command in each.get("commands", []))
+        commands = dict.fromkeys(command for each in several for command in each["commands"])
         said = [{name: value for name, value in each.items() if name != "commands"} for each in several]
         write_json(workdir / layout.ENVIRONMENT, {"commands": [*commands], **_together(said)})
 

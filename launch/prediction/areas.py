@@ -94,10 +94,6 @@ def _read(output: Output, classes: Sequence[str]) -> dict[str, Collection[Row]]:
     with contextlib.suppress(csv.Error):  # a quotation mark too many: inputs whose rows follow are predicted again
         for cells in csv.reader(io.StringIO(lines, newline="")):
             row = tuple(map(spreadsheet.original, cells))
-            if len(row) == len(COLUMNS) - 2:  # of a version without notes
-                row = (*row[:-1], "", row[-1])
-            if len(row) == len(COLUMNS) - 1:  # of a version without disagreement
-                row = (*row[:-2], "", *row[-2:])
             if len(row) == len(COLUMNS) and row[:3] != COLUMNS[:3]:
                 found.setdefault(row[0], {})[row[1:3]] = row
     return {name: rows.values() for name, rows in found.items() if _are_whole(rows, classes)}

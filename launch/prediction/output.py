@@ -5,11 +5,10 @@ import os
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from datasets.formats import search
 from datasets.formats.search import Input
-from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage import checkpoint, contents
@@ -18,20 +17,18 @@ from sharp_unet_jax.storage.layout import CHOICE
 from sharp_unet_jax.storage.reading import read_json
 
 AREAS = "areas.csv"  # the table of areas, see launch.prediction.areas
-RULE = ("threshold", "rule")  # fields of prediction.json that say how probabilities became masks
 
 
 class Prediction(TypedDict):
     """The content of prediction.json."""
 
     classes: list[str]  # background first
-    threshold: float
-    rule: NotRequired[contents.RuleFields]  # an earlier version's file has only the threshold
+    rule: contents.RuleFields  # how probabilities became masks
     runs: dict[str, str]  # digests of the weights by run
     flips: bool
     rotations: bool
     tile: list[int] | None  # height and width
-    inputs: NotRequired[dict[str, str]]  # files by name
+    inputs: dict[str, str]  # files by name
 
 
 class Output(NamedTuple):
@@ -91,25 +88,23 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     """
     now: dict[str, Any] = {
         "classes": list(members[0].classes),
-        "threshold": members[0].rule.threshold,
         "rule": members[0].rule._asdict(),
         "runs": {member.name: checkpoint.digest(member.weights) for member in members},
         **options,
     }
     now = json.loads(json.dumps(now))  # tuples become lists, as in the file
     path = output.folder / search.PREDICTION
-    before: Mapping[str, Any] = now
+    before: Mapping[str, Any] = {**now, "inputs": {}}
     if path.exists():
         before = read_json(path, Prediction, remedy="name another folder, or delete this one")
-        before = {"rule": Rule(before["threshold"])._asdict(), **before}
     for field in now:
         if before[field] != now[field]:
             of = f"{CHOICE}, which --plain leaves out" if members[0].chosen else f"the config, without {CHOICE}"
-            why = f" (now that of {of})" if field in RULE else ""
+            why = f" (now that of {of})" if field == "rule" else ""
             raise InputError(
                 f"{output.folder} holds a prediction with other {field}{why}: name another folder, or delete this one"
             )
-    sources = before.get("inputs", {})
+    sources = before["inputs"]
     for one in inputs:
         paths(output, one)  # refuses the input before anything is written
         file = one.where if len(one.paths) == 1 else f"{one.where} ({len(one.paths)} files)"

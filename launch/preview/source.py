@@ -107,13 +107,12 @@ def _folder(data: Data, console: Console) -> Source:
 def _built(data: Data, console: Console) -> Source:
     """Read what a builder has built; it has checked the files."""
     builder = dataset.built(data, console)
-    dataset.check_features(builder, data)
     logging.set_verbosity(logging.ERROR)  # TFDS warns that it decodes without OpenCV
     examples, features = builder.as_data_source(split="train"), builder.info.features
     undecoded = {key: tfds.decode.SkipDecoding() for key in ("image", "mask")}
     plain = builder.as_data_source(split="train", decoders=undecoded)
     names = [(example["id"].decode(), example["group"].decode()) for example in plain]
-    spacings = [tuple(map(float, example.get("spacing", (0, 0)))) for example in plain]
+    spacings = [tuple(map(float, example["spacing"])) for example in plain]
     single = [example["id"].decode() for example in plain if data.context and not example["volume"]]
     channels = features["image"].shape[-1]
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import grain
 import numpy as np
@@ -44,7 +44,7 @@ class Names(TypedDict):
     ids: list[str]
     groups: list[str]
     sha256: str  # see `Dataset.sha256`
-    settings: NotRequired[dict[str, Any]]  # see `_settings`; earlier versions wrote none
+    settings: dict[str, Any]  # see `_settings`
 
 
 def prepare(
@@ -98,8 +98,12 @@ def prepare(
             if kept:
                 for part, array in arrays.items():
                     array_files.write_sizes(kept, part, array)
-                names: Names = {"ids": list(ids), "groups": list(groups), "sha256": dataset.sha256}
-                names["settings"] = _settings(data)
+                names: Names = {
+                    "ids": list(ids),
+                    "groups": list(groups),
+                    "sha256": dataset.sha256,
+                    "settings": _settings(data),
+                }
                 write_json(kept / NAMES, names)
         except OSError as error:
             full = cache.parent if kept and cache else Path(tempfile.gettempdir())
@@ -218,7 +222,7 @@ def _load(
         return None
     if any(isinstance(arrays[part], Ragged) != ragged for part, ragged in _parts(data).items()):
         return None
-    if names.get("settings", _settings(data)) != _settings(data):
+    if names["settings"] != _settings(data):
         return None
     # The digest is of bytes and shapes: the same bytes may be another size's.
     if data.fit != "crop" and not arrays["images"].shape[:-1] == arrays["masks"].shape == (n, *data.size):

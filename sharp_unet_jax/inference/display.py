@@ -33,7 +33,7 @@ class Examples(NamedTuple):
 def text(run: Any) -> str:
     """Return five lines on an `inference.trained.Trained`: network, data, classes, scores, rule of masks."""
     record, scores = run.record, "not scored"
-    if record.get("jaccard") is not None:
+    if record["jaccard"] is not None:
         scores = (
             f"{_percent('jaccard', [record])}, {_percent('dice', [record])} on {record['images']['test']} images; "
             f"epoch {record['best_epoch']} of {record['epochs']}"
@@ -43,7 +43,7 @@ def text(run: Any) -> str:
 
 def text_of_several(title: str, runs: Sequence[Any]) -> str:
     """Return five lines on runs that predict together; `title` names them. Their mean itself has no score."""
-    records, scores = [run.record for run in runs if run.record.get("jaccard") is not None], "not scored"
+    records, scores = [run.record for run in runs if run.record["jaccard"] is not None], "not scored"
     if records:
         means = f"{_percent('jaccard', records)}, {_percent('dice', records)}"
         scores = f"{means}: means over the runs, each on its own test images"

@@ -83,26 +83,22 @@ def _read(folder: Path, run: Run) -> Trained:
     folds, record = sweep.folds, read_record(sweep, run)
     if record is None or record["status"] != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
-    try:
-        dataset, classes = folds["dataset"], tuple(folds["classes"])
-        digest, channels = record["weights_sha256"], record["channels"]
-    except KeyError as error:
-        raise InputError(f"{path} is of another version of this project: its records lack {error}") from error
+    classes, channels = tuple(folds["classes"]), record["channels"]
     num_classes = resident.num_classes(classes)
     shapes = stored.abstract(config, run.model, num_classes, channels, path)
     return Trained(
         run.name,
         run.model,
-        dataset,
+        folds["dataset"],
         classes,
         config,
         channels,
-        tuple(window) if (window := folds.get("window")) else None,
+        tuple(window) if (window := folds["window"]) else None,
         num_classes,
         nnx.graphdef(shapes),
-        _weights(path, shapes, digest),
+        _weights(path, shapes, record["weights_sha256"]),
         record,
-        (clipped[0], clipped[1]) if (clipped := folds.get("clipped")) else None,
+        (clipped[0], clipped[1]) if (clipped := folds["clipped"]) else None,
         examples=functools.partial(held_out.read, folder, run),
     )
 
@@ -165,7 +161,7 @@ def _choice(folder: Path) -> contents.Choice | None:
 
     def weights(name: str) -> str | None:
         record = read_record(sweep, runs[name]) if name in runs else None
-        return record.get("weights_sha256") if record else None
+        return record["weights_sha256"] if record and record["status"] == "finished" else None
 
     return choice.read(folder, weights)
 

@@ -131,5 +131,5 @@ def _span(some: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _pixels(sweep: Sweep) -> str:
     """Return which pixels distances are in."""
-    spacing = sweep.config["data"].get("spacing")
+    spacing = sweep.config["data"]["spacing"]
     return f"of {spacing:g} mm" if spacing else f"at {resolution(sweep)}; the pixel's size in mm is not known"

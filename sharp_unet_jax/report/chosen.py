@@ -31,7 +31,7 @@ def table(sweep: Sweep) -> Table | None:
     Where the choice is of other weights, as after training on, a warning says so, and there is no table. Raises
     InputError if choice.json is damaged.
     """
-    weights = {name: record.get("weights_sha256") for name, record in sweep.finished.items()}
+    weights = {name: record["weights_sha256"] for name, record in sweep.finished.items()}
     try:
         choice = choices.read(sweep.workdir, weights.get, sweep.sha256.get(layout.CHOICE))
     except choices.StaleError as error:

@@ -14,47 +14,37 @@ NOTE = (
 
 
 def table(sweep: Sweep) -> Table | None:
-    """Return "cost": a row per model; None where no record holds parameters or times."""
-    runs = sweep.runs
-    known = [name for name in ("parameters", *SECONDS) if name in runs]
-    if not known:
+    """Return "cost": a row per model; None without finished runs."""
+    if not sweep.finished:
         return None
-    rows, total = [], 0.0
+    runs, rows, total = sweep.runs, [], 0.0
     for model in sweep.models:
         own = runs[runs["model"] == model]
-        seconds = own.reindex(columns=SECONDS).astype(float).sum(axis=1, min_count=1)
+        seconds = own[SECONDS].astype(float).sum(axis=1)
         total += seconds.sum()
         rows.append(
             {
                 "model": model,
                 "runs": len(own),
-                "parameters (M)": _number(own.reindex(columns=["parameters"])["parameters"].astype(float).max() / 1e6),
+                "parameters (M)": f"{own['parameters'].max() / 1e6:.2f}",
                 "epochs per run": f"{own['epochs'].astype(float).mean():.0f}",
                 "time per run": duration(seconds.mean()),
-                "time of all runs": duration(seconds.sum(min_count=1)),
+                "time of all runs": duration(seconds.sum()),
                 "hardware": _hardware(own),
             }
         )
-    says = f"All runs together took {duration(total)} to train." if total else ""
+    says = f"All runs together took {duration(total)} to train."
     return Table("cost", "Parameters, time and hardware", describe([sweep]), pd.DataFrame(rows), NOTE, says)
 
 
 def duration(seconds: float) -> str:
-    """Return "45 s", "12 min" or "3.4 h", or "-" for nan."""
-    if pd.isna(seconds):
-        return "-"
+    """Return "45 s", "12 min" or "3.4 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _number(millions: float) -> str:
-    return "-" if pd.isna(millions) else f"{millions:.2f}"
-
-
 def _hardware(runs: pd.DataFrame) -> str:
     """Return the kinds of devices that runs had, such as "1 x cpu"."""
-    if not {"timing.device", "timing.devices"} <= {*runs}:
-        return "-"
-    pairs = runs[["timing.devices", "timing.device"]].dropna().drop_duplicates()
-    return ", ".join(f"{int(number)} x {device}" for number, device in pairs.itertuples(index=False)) or "-"
+    pairs = runs[["timing.devices", "timing.device"]].drop_duplicates()
+    return ", ".join(f"{number} x {device}" for number, device in pairs.itertuples(index=False))

@@ -7,7 +7,6 @@ from typing import Any
 from sharp_unet_jax import stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.storage import run_files
 
 EMPTY = {"one": "scores 1", "zero": "scores 0", "nan": "is left out"}
 """The score of a class in neither mask under each rule of the config's `empty`, in words."""
@@ -60,9 +59,9 @@ def resolution(sweep: Sweep) -> str:
     data = sweep.config["data"]
     if data["fit"] != "crop":
         return "{}x{}".format(*data["size"])
-    if spacing := data.get("spacing"):
+    if spacing := data["spacing"]:
         return f"{spacing:g} mm per pixel"
-    scale = data.get("scale", 1)
+    scale = data["scale"]
     return OWN if scale == 1 else f"{scale:g} times {OWN}"
 
 
@@ -73,7 +72,7 @@ def scored_at(sweep: Sweep) -> str:
 
 def scored_natively(sweep: Sweep) -> bool:
     """Return True if reported scores are at the files' own resolution, and pictures and predictions are not."""
-    return sweep.config["data"].get("score", "trained") == "native" and resolution(sweep) != OWN
+    return sweep.config["data"]["score"] == "native" and resolution(sweep) != OWN
 
 
 def scored_resized(sweep: Sweep) -> bool:
@@ -89,7 +88,7 @@ def epochs_scored(sweep: Sweep) -> str:
 
 
 def _epochs_of_crops(sweep: Sweep) -> bool:
-    return sweep.config["data"].get("validate", "images") == "crops"
+    return sweep.config["data"]["validate"] == "crops"
 
 
 def division(sweep: Sweep) -> str:
@@ -113,7 +112,7 @@ def more_repeats(sweep: Sweep) -> str:
 
 def _kind(sweep: Sweep) -> str:
     drawn = "grouped" if sweep.config["grouped"] else "random"
-    return {"folds": drawn, "authors": "the authors'"}.get(sweep.config.get("split", "folds"), "given")
+    return {"folds": drawn, "authors": "the authors'"}.get(sweep.config["split"], "given")
 
 
 def _one_split(sweep: Sweep) -> bool:
@@ -161,8 +160,8 @@ def _extent(sweep: Sweep) -> str:
     data = sweep.config["data"]
     height, width = data["size"]
     how = f"crops of {height}x{width} at {resolution(sweep)}" if data["fit"] == "crop" else f"{height}x{width}"
-    ended = [run_files.capped(record, sweep.config["patience"]) for record in sweep.finished.values()]
-    limited = any(ended) or sweep.config.get("schedule") in stopping.TO_THE_END
+    ended = [record["capped"] for record in sweep.finished.values()]
+    limited = any(ended) or sweep.config["schedule"] in stopping.TO_THE_END
     return f"{how}, at most {sweep.config['epochs']} epochs" if limited else f"{how}, until early stopping"
 
 
@@ -186,11 +185,11 @@ def _sentences(sweep: Sweep) -> list[str]:
         "nested": f"nested (decided on {inner} of the training folds; the test fold was held out)",
     }[config["protocol"]]
     scored = "the foreground" if classes == 2 else f"the {classes} classes, background included"
-    factor = config.get("encoder_learning_rate_factor", 1)
-    start = f"Started from {config.get('weights') or 'scratch'}"
-    start += f", encoder frozen for {epochs} epochs" if (epochs := config.get("frozen_epochs")) else ""
+    factor = config["encoder_learning_rate_factor"]
+    start = f"Started from {config['weights'] or 'scratch'}"
+    start += f", encoder frozen for {epochs} epochs" if (epochs := config["frozen_epochs"]) else ""
     start += f", learning rate of the encoder times {factor}" if factor != 1 else ""
-    changes = {name: strength for name, strength in config.get("augment", {}).items() if strength}
+    changes = {name: strength for name, strength in config["augment"].items() if strength}
     augmented = ", ".join(f"{name} {strength:g}" for name, strength in changes.items()) or "nothing"
     return [
         f"Protocol: {decided}.",
@@ -215,7 +214,7 @@ def _sizes(sweep: Sweep) -> list[str]:
     """Return sentences about the sizes at which images were trained on, and at which all scores are."""
     data, at = sweep.config["data"], resolution(sweep)
     height, width = data["size"]
-    masks = MASKS[data.get("mask_filter", "nearest")]
+    masks = MASKS[data["mask_filter"]]
     if data["fit"] == "crop":
         resized = masks if at != OWN else ""
         trained = f"Trained on crops of {height}x{width} pixels; whole images are predicted by tiles at {at}{resized}."
@@ -232,7 +231,7 @@ def _sizes(sweep: Sweep) -> list[str]:
 
 def _monitored(config: dict[str, Any]) -> list[str]:
     """Return a sentence about what decided on stopping, learning rate and weights; none where it was the loss."""
-    if (monitor := config.get("monitor", "loss")) == "loss":
+    if (monitor := config["monitor"]) == "loss":
         return []
     return [
         f"Each run was decided by the {MONITORS[monitor]}, and ended {config['patience']} epochs after its best one."
@@ -241,7 +240,7 @@ def _monitored(config: dict[str, Any]) -> list[str]:
 
 def _recipe(config: dict[str, Any]) -> list[str]:
     """Return a sentence about the settings of `RECIPE`; none where they are the defaults."""
-    given = [(words, config.get(name), getattr(Config(), name)) for name, words in RECIPE.items()]
+    given = [(words, config[name], getattr(Config(), name)) for name, words in RECIPE.items()]
     changed = [words.format(value) for words, value, usual in given if value and value != usual]
     return [f"Recipe: {', '.join(changed)}."] if changed else []
 

@@ -1,6 +1,6 @@
 """A sweep's records, read from its workdir or from packed results. Needs neither JAX nor a network.
 
-`storage/layout.py` lists the files of both. Packed results hold no images, masks or predictions; packed results may
+`storage/layout.py` lists the files of both. Packed results hold no images, masks or predictions; some
 lack the scores of single images too.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sharp_unet_jax import metrics
 from sharp_unet_jax.data import array_files, digest
 from sharp_unet_jax.data.array_files import Arrays
-from sharp_unet_jax.errors import AGAIN, InputError
+from sharp_unet_jax.errors import AGAIN
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import contents, description, layout, packed, run_files
 from sharp_unet_jax.storage.description import Description
@@ -63,12 +63,12 @@ class Sweep(Description):
     @functools.cached_property
     def packed(self) -> bool:
         """True for packed results, False for a workdir."""
-        return layout.RUNS in self.sha256 or (self.workdir / layout.RUNS).exists()
+        return bool(self.sha256)
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:
         """environment.json: the commands, and the versions they ran with; {} where it was not recorded."""
-        return dict(description.read_environment(self.workdir, self.sha256.get(layout.ENVIRONMENT)))
+        return description.read_environment(self.workdir, self.sha256.get(layout.ENVIRONMENT))
 
     @functools.cached_property
     def planned(self) -> dict[str, Run]:
@@ -82,18 +82,9 @@ class Sweep(Description):
         """The records that are there, of failed runs too, by the run's name, in the plan's order."""
         if self.packed:
             known = packed.read_records(self, self.planned)
-            records = {name: known[name] for name in self.planned if name in known}
-        else:
-            read = {name: run_files.read_record(self, run) for name, run in self.planned.items()}
-            records = {name: record for name, record in read.items() if record}
-        for name, record in records.items():
-            if lacking := [key for key in ("network", "encoder", "skip", "kernel") if key not in record]:
-                path = self.workdir / layout.RUNS if self.packed else self.folder(name) / layout.RECORD
-                raise InputError(
-                    f"{path} was written by another version of this project (it lacks {', '.join(lacking)}): "
-                    "python -m launch.merge --pack OUTPUT WORKDIR converts a finished sweep"
-                )
-        return records
+            return {name: known[name] for name in self.planned if name in known}
+        read = {name: run_files.read_record(self, run) for name, run in self.planned.items()}
+        return {name: record for name, record in read.items() if record}
 
     @functools.cached_property
     def finished(self) -> dict[str, dict[str, Any]]:
@@ -121,8 +112,7 @@ class Sweep(Description):
     @functools.cached_property
     def has_images(self) -> bool:
         """True where there are scores of single images; packed results may lack them."""
-        held = layout.PER_IMAGE in self.sha256 or (self.workdir / layout.PER_IMAGE).exists()
-        return bool(self.finished) and (held or not self.packed)
+        return bool(self.finished) and (layout.PER_IMAGE in self.sha256 or not self.packed)
 
     @functools.cached_property
     def per_image(self) -> pd.DataFrame:
@@ -151,10 +141,8 @@ class Sweep(Description):
 
     @functools.cached_property
     def groups(self) -> dict[str, str]:
-        """The group of every image id; each image is its own where no groups are known."""
-        return self.folds.get("group_of", {}) or {
-            image: image for cell in self.folds["folds"] for image in cell["test"]
-        }
+        """The group of every image id."""
+        return self.folds["group_of"]
 
     def folder(self, name: str) -> Path:
         """Return the folder of the run of that name."""
@@ -205,8 +193,8 @@ class Sweep(Description):
 
         Raises InputError if data.json is damaged.
         """
-        folder, groups = description.read_prepared(self.workdir), self.folds.get("group_of")
-        if folder is None or groups is None:
+        folder, groups = description.read_prepared(self.workdir), self.groups
+        if folder is None:
             return None
         try:
             images, masks, native = (array_files.read(folder, part) for part in ("images", "masks", "native"))
@@ -247,5 +235,5 @@ def _model(record: dict[str, Any]) -> Model:
 
 
 def _with_overlaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` with a column for every overlap: nan where the records were written without it."""
+    """Return `table` with a column for every overlap: nan for one that `metrics.OVERLAPS` got after the runs ended."""
     return table.assign(**{name: np.nan for name in metrics.OVERLAPS if name not in table})

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from sharp_unet_jax.report import pairing, statistics
@@ -117,9 +116,7 @@ def _images(sweep: Sweep, sharp: str, plain: str) -> str:
 
 
 def _parameters(sweep: Sweep, model: str) -> float:
-    """Return a model's number of parameters; nan where the records were written without it."""
-    if "parameters" not in sweep.runs:
-        return np.nan
+    """Return a model's number of parameters."""
     return float(sweep.runs.loc[sweep.runs["model"] == model, "parameters"].astype(float).max())
 
 
@@ -134,8 +131,6 @@ def _more_parameters(wanted: Mapping[Sweep, Sequence[tuple[str, str]]]) -> list[
 
 def _time_ratio(sweep: Sweep, sharp: str, plain: str) -> float:
     """Return how long training takes per image, sharp over plain; nan where no two runs can be compared."""
-    if not {SPEED, *DEVICE} <= {*sweep.runs}:
-        return np.nan
     runs = sweep.runs.astype(dict.fromkeys(DEVICE, str))
     speed = pd.to_numeric(runs[SPEED], errors="coerce").set_axis(
         pd.MultiIndex.from_frame(runs[["model", "repeat", "fold", *DEVICE]])

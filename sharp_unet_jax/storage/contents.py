@@ -1,7 +1,4 @@
-"""The fields and columns of a sweep's files, for `storage.reading`. `storage.layout` says what each file is.
-
-A field that is not required came with a later version, or belongs only to failed or finished records.
-"""
+"""The fields and columns of a sweep's files, for `storage.reading`. `storage.layout` says what each file is."""
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -25,24 +22,24 @@ class DataSettings(TypedDict):
 
     size: Size
     fit: Literal["stretch", "letterbox", "crop"]
-    score: NotRequired[Literal["trained", "native"]]
-    scale: NotRequired[Annotated[float, Meta(gt=0)]]
-    spacing: NotRequired[Annotated[float, Meta(ge=0)]]  # millimetres per pixel; 0 where files keep theirs
-    validate: NotRequired[Literal["images", "crops"]]
-    mask_filter: NotRequired[Literal["nearest", "antialiased", "any"]]
+    score: Literal["trained", "native"]
+    scale: Annotated[float, Meta(gt=0)]
+    spacing: Annotated[float, Meta(ge=0)]  # millimetres per pixel; 0 where files keep theirs
+    validate: Literal["images", "crops"]
+    mask_filter: Literal["nearest", "antialiased", "any"]
 
 
 class Settings(TypedDict):
     """The fields of config.json that its readers need besides `config.Config`."""
 
     data: DataSettings
-    augment: NotRequired[dict[str, float]]
+    augment: dict[str, float]
     models: Annotated[list[Name], Meta(min_length=1)]  # each once
-    weights: NotRequired[str]
-    frozen_epochs: NotRequired[Count]
-    encoder_learning_rate_factor: NotRequired[float]
+    weights: str
+    frozen_epochs: Count
+    encoder_learning_rate_factor: float
     protocol: Literal["paper", "nested"]
-    split: NotRequired[str]
+    split: str
     folds: Number
     repeats: Number
     grouped: bool
@@ -50,16 +47,16 @@ class Settings(TypedDict):
     threshold: Share
     empty: metrics.Empty
     loss: str | dict[str, float]
-    class_weights: NotRequired[list[float] | Literal["inverse"]]
-    optimizer: NotRequired[str]
-    schedule: NotRequired[str]
-    warmup: NotRequired[float]
-    weight_decay: NotRequired[float]
-    clip: NotRequired[float]
-    ema: NotRequired[float]
+    class_weights: list[float] | Literal["inverse"]
+    optimizer: str
+    schedule: str
+    warmup: float
+    weight_decay: float
+    clip: float
+    ema: float
     batch_size: Number
     epochs: Number
-    monitor: NotRequired[Literal["loss", "jaccard", "soft_jaccard"]]
+    monitor: Literal["loss", "jaccard", "soft_jaccard"]
     patience: Number
     precision: str
     seed: int
@@ -81,12 +78,10 @@ class Folds(TypedDict):
     sha256: str  # see `data.digest`
     images: Number
     groups: Number
-    group_of: NotRequired[dict[str, str]]  # by image id, in the data set's order
+    group_of: dict[str, str]  # by image id, in the data set's order
     classes: Annotated[list[str], Meta(min_length=2)]  # background first
-    window: NotRequired[Window | None]
-    clipped: NotRequired[Pair | None]  # see `data.grey_range.largest_shares`; None without a window
-    protocol: NotRequired[str]
-    grouped: NotRequired[bool]
+    window: Window | None
+    clipped: Pair | None  # see `data.grey_range.largest_shares`; None without a window
     folds: list[Cell]
 
 
@@ -99,12 +94,10 @@ class Images(TypedDict):
 
 
 class Scoring(TypedDict):
-    """The rules that a run was scored by."""
+    """Numbers behind the scores of a finished run, see `metrics.Score`."""
 
-    size: Size
-    resolution: NotRequired[Literal["trained", "native"]]  # "trained" for records without it
-    threshold: Share
-    empty: metrics.Empty
+    images: Count
+    dropped: Count
 
 
 class Kernel(TypedDict):
@@ -135,16 +128,28 @@ class Record(TypedDict):
     fold: Count
     protocol: str
     images: Images
-    network: NotRequired[str]
-    encoder: NotRequired[str]
-    skip: NotRequired[str]
-    kernel: NotRequired[Kernel | None]
-    channels: NotRequired[Number]
-    scoring: NotRequired[Scoring]
-    config: NotRequired[dict[str, Any]]  # the settings that the run depends on, see `description.flat`
-    folds_sha256: NotRequired[str]  # see `description.digest`
-    sha256: NotRequired[dict[str, str]]  # digests of the files beside the record
-    record_sha256: NotRequired[str]  # digest of all other fields
+    network: str
+    encoder: str
+    skip: str
+    kernel: Kernel | None
+    channels: Number
+    config: dict[str, Any]  # the settings that the run depends on, see `description.flat`
+    folds_sha256: str  # see `description.digest`
+    sha256: dict[str, str]  # digests of the files beside the record
+    record_sha256: str  # digest of all other fields
+
+
+class Timing(TypedDict):
+    """What a run was trained on, and how long it took."""
+
+    device: str
+    devices: Number
+    jax: str
+    first_epoch_seconds: float
+    train_images_per_second: float  # in the median epoch
+    train_seconds: float
+    eval_seconds: float
+    predict_seconds: NotRequired[float]  # where test images were predicted once more, after the last epoch
 
 
 class Finished(Record):
@@ -152,17 +157,18 @@ class Finished(Record):
 
     jaccard: Score
     dice: Score
-    sensitivity: NotRequired[Score]
-    precision: NotRequired[Score]
-    specificity: NotRequired[Score]
+    sensitivity: Score
+    precision: Score
+    specificity: Score
+    scoring: Scoring
     best_epoch: Number
     epochs: Number
-    capped: NotRequired[bool]  # see `run_files.capped`
+    capped: bool  # it ended at `epochs` and not by patience, see `stopping.capped`
     best_on_test: EpochScores
     last: EpochScores
-    weights_sha256: NotRequired[str]
-    parameters: NotRequired[Count]
-    timing: NotRequired[dict[str, Any]]
+    weights_sha256: str | None  # null for packed sweeps whose weights nobody recorded
+    parameters: Count
+    timing: Timing
 
 
 class Prepared(TypedDict):
@@ -171,7 +177,7 @@ class Prepared(TypedDict):
     prepared: str  # a folder
 
 
-class Environment(TypedDict, total=False):
+class Environment(TypedDict):
     """environment.json. A text reads "A; B" where runs were trained with both."""
 
     commands: list[str]
@@ -190,9 +196,9 @@ _COUNTS = ("intersection", "union", "truth", "predicted")
 PER_IMAGE: dict[str, pa.DataType] = {
     **dict.fromkeys(("run", "image_id", "class"), pa.string()),
     **dict.fromkeys(_COUNTS, pa.int64()),
-    **dict.fromkeys(("jaccard", "dice"), pa.float64()),
+    **dict.fromkeys(("jaccard", "dice", "sensitivity", "precision", "specificity"), pa.float64()),
 }
-"""Columns of per_image.parquet; earlier versions wrote no other overlaps than these two."""
+"""Columns of per_image.parquet; `metrics.OVERLAPS` may have got more."""
 
 
 class RuleFields(TypedDict):

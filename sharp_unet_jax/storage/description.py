@@ -9,7 +9,7 @@ from typing import Any
 from sharp_unet_jax.errors import FROM_A_COPY, InputError
 from sharp_unet_jax.storage.atomic import to_json
 from sharp_unet_jax.storage.contents import Cell, Environment, Folds, Prepared, Settings
-from sharp_unet_jax.storage.layout import CONFIG, DATA, DIGESTS, ENVIRONMENT, FOLDS
+from sharp_unet_jax.storage.layout import CONFIG, DATA, DIGESTS, ENVIRONMENT, EPOCHS, FOLDS, RUNS
 from sharp_unet_jax.storage.reading import damaged, read_json
 
 
@@ -20,7 +20,7 @@ class Description:
     workdir: Path  # or the folder of packed results
     config: dict[str, Any]  # config.json; has the fields of `contents.Settings`
     folds: Folds  # folds.json
-    sha256: Mapping[str, str]  # digests of packed files by name; empty for a workdir and for an earlier version's
+    sha256: Mapping[str, str]  # digests of packed files by name; empty for a workdir
 
     def cell(self, repeat: int, fold: int) -> Cell:
         """Return a fold of a repeat. Raises InputError if folds.json has none."""
@@ -33,10 +33,10 @@ class Description:
 def read(folder: Path) -> Description:
     """Return the description of the sweep in a workdir, or in a folder of packed results.
 
-    Raises InputError if `folder` holds none, or if config.json or folds.json is damaged or they do not agree.
+    Raises InputError if `folder` holds none, or if config.json, folds.json or sha256.json is damaged or they do not
+    agree.
     """
-    path = folder / DIGESTS
-    sha256 = read_json(path, dict[str, str], remedy=FROM_A_COPY) if path.exists() else {}
+    sha256 = _read_digests(folder)
     config = read_config(folder, sha256.get(CONFIG))
     description = Description(folder, config, read_folds(folder, config, sha256.get(FOLDS)), sha256)
     for place in range(min(config["repeats"] * config["folds"], 1 + len(description.folds["folds"]))):
@@ -68,15 +68,15 @@ def read_prepared(folder: Path) -> Path | None:
     return Path(read_json(path, Prepared, remedy=remedy)["prepared"]) if path.exists() else None
 
 
-def read_environment(folder: Path, sha256: str | None = None) -> Environment:
-    """Return environment.json; {} where it was not recorded. Raises InputError."""
+def read_environment(folder: Path, sha256: str | None = None) -> dict[str, Any]:
+    """Return environment.json, which has the fields of `contents.Environment`; {} without one. Raises InputError."""
     path = folder / ENVIRONMENT
-    return read_json(path, Environment, remedy="delete it", sha256=sha256) if path.exists() else {}
+    return dict(read_json(path, Environment, remedy="delete it", sha256=sha256)) if path.exists() else {}
 
 
 def digest(folds: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
     """Return the digest of what a run takes from folds.json: the data set, and the images of the run's cell."""
-    of_the_data = [folds["sha256"], folds["classes"], folds.get("window"), folds.get("group_of")]
+    of_the_data = [folds["sha256"], folds["classes"], folds["window"], folds["group_of"]]
     return hashlib.sha256(to_json([*of_the_data, cell["validation"], cell["test"]]).encode()).hexdigest()
 
 
@@ -91,6 +91,17 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return fields
 
 
+def _read_digests(folder: Path) -> dict[str, str]:
+    """Return sha256.json of packed results; {} for a workdir. Raises InputError."""
+    path = folder / DIGESTS
+    if not path.exists() and not (folder / RUNS).exists():
+        return {}
+    sha256 = read_json(path, dict[str, str], remedy=FROM_A_COPY)
+    if lacking := [name for name in (CONFIG, FOLDS, RUNS, EPOCHS) if name not in sha256]:
+        raise damaged(path, f"it lacks {', '.join(lacking)}", FROM_A_COPY)
+    return sha256
+
+
 def _check_there(folder: Path, name: str) -> None:
     if not (folder / name).exists():
         raise InputError(f"{folder} holds no sweep: there is no {name}")
@@ -98,8 +109,8 @@ def _check_there(folder: Path, name: str) -> None:
 
 def _inconsistency(folds: Folds, config: Mapping[str, Any]) -> str:
     """Return in what the parts of folds.json do not agree, "" if they do."""
-    known = folds.get("group_of")
-    if known is not None and (len(known), len(set(known.values()))) != (folds["images"], folds["groups"]):
+    known = folds["group_of"]
+    if (len(known), len(set(known.values()))) != (folds["images"], folds["groups"]):
         return "its group_of has not as many images and groups as it says"
     tests: dict[int, dict[int, list[str]]] = {}
     for cell in folds["folds"]:
@@ -111,13 +122,13 @@ def _inconsistency(folds: Folds, config: Mapping[str, Any]) -> str:
         for ids in (cell["validation"], cell["test"]):
             if len(set(ids)) < len(ids):
                 return f"an image is in {place} twice"
-            if known is not None and (strange := set(ids) - known.keys()):
+            if strange := set(ids) - known.keys():
                 return f"{min(strange)!r} of {place} is not in its group_of"
     for repeat, parts in tests.items():
         ids = [image for part in parts.values() for image in part]
         if len(set(ids)) < len(ids):
             return f"an image is tested twice in repeat {repeat}"
-        drawn = config.get("split", "folds") == "folds" and len(parts) == config["folds"] > 1  # by this project
+        drawn = config["split"] == "folds" and len(parts) == config["folds"] > 1  # by this project
         if drawn and len(ids) < folds["images"]:
             return f"the folds of repeat {repeat} do not test every image"
     return ""

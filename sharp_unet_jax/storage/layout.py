@@ -28,7 +28,7 @@ A workdir, the folder of a sweep:
 `storage.contents` lists the fields of these files. A record ties them to the run: it holds the settings that the run
 depends on and SHA-256 digests of its images (`folds_sha256`), of the files beside it (`sha256`), of the weights
 (`weights_sha256`), and of all its other fields (`record_sha256`). `storage.description` and `storage.run_files` read
-the files, and refuse what is damaged or of another run. Records of earlier versions hold no digests.
+the files, and refuse what is damaged or of another run.
 
 On a CPU, training a run again writes the same bytes, except Orbax's metadata beside the weights and, in record.json,
 `timing` and `record_sha256`, which covers it.

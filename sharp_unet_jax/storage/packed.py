@@ -17,7 +17,7 @@ from sharp_unet_jax.storage.run_files import Record, check_epochs, check_per_ima
 def read_records(sweep: Description, planned: Mapping[str, Run]) -> dict[str, Record]:
     """Return the records of the `planned` runs by name; others are left out. Raises InputError, as all functions do."""
     path, known = sweep.workdir / RUNS, dict[str, Record]()
-    for line in read_bytes(path, remedy=FROM_A_COPY, sha256=sweep.sha256.get(RUNS)).splitlines():
+    for line in read_bytes(path, remedy=FROM_A_COPY, sha256=sweep.sha256[RUNS]).splitlines():
         record = intact(parse_json(line, Record, path, remedy=FROM_A_COPY), path, remedy=FROM_A_COPY)
         name = record["run"]
         if name in known:
@@ -31,7 +31,7 @@ def read_records(sweep: Description, planned: Mapping[str, Run]) -> dict[str, Re
 def read_per_image(sweep: Description, finished: Mapping[str, Record]) -> dict[str, pd.DataFrame]:
     """Return the tables of the images of `finished` runs by name."""
     path = sweep.workdir / PER_IMAGE
-    table = read_table(path, contents.PER_IMAGE, remedy=FROM_A_COPY, sha256=sweep.sha256.get(PER_IMAGE))
+    table = read_table(path, contents.PER_IMAGE, remedy=FROM_A_COPY, sha256=sweep.sha256[PER_IMAGE])
     parts = dict(iter(table.groupby("run", sort=False)))
     for name, record in finished.items():
         if name not in parts:
@@ -43,7 +43,7 @@ def read_per_image(sweep: Description, finished: Mapping[str, Record]) -> dict[s
 def read_epochs(sweep: Description, finished: Mapping[str, Record]) -> dict[str, list[contents.Epoch]]:
     """Return the epochs of `finished` runs by name, as `run_files.read_epochs` does."""
     path, rows = sweep.workdir / EPOCHS, dict[str, list[contents.Epoch]]()
-    content = read_bytes(path, remedy=FROM_A_COPY, sha256=sweep.sha256.get(EPOCHS))
+    content = read_bytes(path, remedy=FROM_A_COPY, sha256=sweep.sha256[EPOCHS])
     with naming(path, FROM_A_COPY):
         for row in csv.DictReader(io.StringIO(content.decode())):
             name = row.pop("run")

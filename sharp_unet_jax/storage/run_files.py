@@ -3,10 +3,8 @@
 A finished run that is refused is trained again once its folder is deleted, which is what the errors say.
 """
 
-import functools
 import hashlib
 import io
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sharp_unet_jax import metrics, stopping
-from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError, UncheckedWarning
+from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import contents
 from sharp_unet_jax.storage.atomic import to_json
@@ -40,15 +38,11 @@ def digests(folder: Path) -> dict[str, str]:
 def intact(record: Mapping[str, Any], path: Path, *, remedy: str) -> Record:
     """Return a record of the file `path`, if it has its fields, with their types, and is as `sealed` left it.
 
-    Raises InputError, naming the file and the `remedy`. The first record without a digest is warned of.
+    Raises InputError, naming the file and the `remedy`.
     """
     kind = contents.Finished if record.get("status") == "finished" else contents.Record
     record = dict(checked(record, kind, path, remedy=remedy))
-    if "record_sha256" not in record:
-        if "sha256" in record:
-            raise damaged(path, "it has lost its record_sha256", remedy)
-        warn_of_no_digests()
-    elif record["record_sha256"] != _digest(record):
+    if record["record_sha256"] != _digest(record):
         raise damaged(path, "it was changed after it was written", remedy)
     return record
 
@@ -63,20 +57,12 @@ def read_record(sweep: Description, run: Run) -> Record | None:
         return None
     record = intact(read_json(path, dict[str, Any], remedy=AGAIN), path, remedy=AGAIN)
     check_record(sweep, run, record, path, remedy=AGAIN)
-    return None if goes_on(record, sweep.config) else record
+    return None if goes_on(record, sweep.config["epochs"]) else record
 
 
-def goes_on(record: Record, config: Mapping[str, Any]) -> bool:
-    """Say whether a run with this record is not finished: it is `capped`, and `epochs` is larger in `config` now.
-
-    `config` has the fields `epochs` and `patience` of config.json.
-    """
-    return record["status"] == "finished" and record["epochs"] < config["epochs"] and capped(record, config["patience"])
-
-
-def capped(record: Record, patience: int) -> bool:
-    """Say whether a finished run ended at `epochs` and not by patience. Records of earlier versions do not say it."""
-    return record.get("capped", not stopping.by_patience(record["epochs"], record["best_epoch"], patience))
+def goes_on(record: Record, epochs: int) -> bool:
+    """Say whether a run with this record is not finished: it was capped by fewer epochs than the config's `epochs`."""
+    return record["status"] == "finished" and record["capped"] and record["epochs"] < epochs
 
 
 def check_record(sweep: Description, run: Run, record: Record, path: Path, *, remedy: str) -> None:
@@ -93,7 +79,7 @@ def check_record(sweep: Description, run: Run, record: Record, path: Path, *, re
             f"{sweep.workdir / CONFIG} is not what {run.name} was trained with (it has {field}={here!r}, "
             f"the record {then!r}): {FROM_A_COPY}"
         )
-    if record.get("folds_sha256") not in (None, digest(sweep.folds, cell)):
+    if record["folds_sha256"] != digest(sweep.folds, cell):
         raise InputError(f"{sweep.workdir / FOLDS} is not what {run.name} was trained with: {FROM_A_COPY}")
 
 
@@ -161,13 +147,6 @@ def read_predictions(sweep: Description, record: Record) -> np.ndarray | Ragged 
     return Ragged(probabilities, sizes) if own_sizes else probabilities
 
 
-@functools.cache  # once a process: Python's own filter forgets, as pandas resets it
-def warn_of_no_digests() -> None:
-    """Warn once of records that hold no digests."""
-    text = "records of an earlier version hold no digests: changes of their files go unnoticed"
-    warnings.warn(text, UncheckedWarning, stacklevel=1)
-
-
 def _digest(record: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in record.items() if key != "record_sha256"}
     return hashlib.sha256(to_json(rest).encode()).hexdigest()
@@ -178,21 +157,17 @@ def _folder(sweep: Description, record: Record) -> Path:
 
 
 def _recorded(record: Record | None, name: str) -> str | None:
-    """Return the digest that the file `name` beside a record must have; None for a record that holds no digests."""
-    return record["sha256"].get(name, "not recorded") if record and "sha256" in record else None
+    """Return the digest that the file `name` beside a record must have; None if the run has no record yet."""
+    return record["sha256"].get(name, "not recorded") if record else None
 
 
 def _differences(config: Mapping[str, Any], record: Record) -> Iterator[tuple[str, Any, Any]]:
     """Yield the settings of the record, with both values, that are others in config.json; None if it lacks them.
 
-    Where a run may go on, `epochs` is not among its settings, but was with earlier versions. It must allow those that
-    the run has.
+    Where a run may go on, `epochs` is not among its settings. It must allow those that the run has.
     """
-    here, scoring = {"data.score": "trained"} | flat(config), record.get("scoring", {})
-    rules = {field: scoring[field] for field in ("threshold", "empty") if scoring} | {"protocol": record["protocol"]}
-    rules["data.score"] = scoring.get("resolution", "trained")
-    then = rules | ({"data.size": scoring["size"]} if scoring else {}) | record.get("config", {})
-    if stopping.may_go_on(here.get("schedule", "plateau")):
+    here, then = flat(config), record["config"] | {"protocol": record["protocol"]}
+    if stopping.may_go_on(here["schedule"]):
         then["epochs"] = max(record.get("epochs", 0), here["epochs"])  # a failed run has none
     for field in sorted(then):
         if here.get(field) != then[field]:

@@ -91,20 +91,19 @@ def _holders(parts: Sequence[Description], config: Config) -> Iterator[tuple[Run
 
     Raises InputError if two parts hold it and differ, if it goes on in the merged sweep, or if files are damaged.
     """
-    most = dataclasses.asdict(config)
     for run in plan.every(config):
         finished = [(part.workdir, record) for part in parts if (record := _read(part, run))]
         if not finished:
             continue
         for part, record in finished:
-            if run_files.goes_on(record, most):
+            if run_files.goes_on(record, config.epochs):
                 raise InputError(
                     f"{part} holds {run.name} capped by epochs={record['epochs']}, but another part has "
                     f"epochs={config.epochs}: give the command of {part} again with --config.epochs={config.epochs}"
                 )
         first, record = finished[0]
         for part, other in finished[1:]:
-            if different := [key for key in SAME if record.get(key) != other.get(key)]:
+            if different := [key for key in SAME if record[key] != other[key]]:
                 what = "weights" if "weights_sha256" in different else "scores"
                 raise InputError(f"{first} and {part} both hold {run.name}, with other {what}: delete one")
         yield run, first

@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from sharp_unet_jax import metrics, models
-from sharp_unet_jax.config import Config
+from sharp_unet_jax import metrics
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage import choice, description, run_files
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, to_json, write_json
@@ -70,13 +69,13 @@ def pack(output: Path, source: Path) -> int:
     ]
     workdir.read_weights(source)
     description.read_environment(source)
-    choice.read(source, {run.name: record.get("weights_sha256") for run, record in finished.items()}.get)
+    choice.read(source, {run.name: record["weights_sha256"] for run, record in finished.items()}.get)
     clear_dead(output.parent)
     with replacing_folder(output) as folder:
         for name in COPIED:
             if (source / name).exists():
                 shutil.copyfile(source / name, folder / name)
-        lines = "".join(to_json(_described(config, record)) + "\n" for record in records.values())
+        lines = "".join(to_json(record) + "\n" for record in records.values())
         (folder / RUNS).write_text(lines, encoding="utf-8")
         (folder / SCORES).write_text(workdir.scores(workdir.in_order(finished.values())), encoding="utf-8")
         _write_csv(folder / EPOCHS, epochs)
@@ -85,14 +84,6 @@ def pack(output: Path, source: Path) -> int:
             pd.concat(tables, ignore_index=True).to_parquet(folder / PER_IMAGE, **SMALL)
         write_json(folder / DIGESTS, {path.name: _sha256(path) for path in sorted(folder.iterdir())})
     return len(records)
-
-
-def _described(config: Config, record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a run, with the description of its network if an earlier version wrote it without one."""
-    if "record_sha256" in record:
-        return record
-    kernel = {"skip_kernel": config.skip_kernel, "skip_padding": config.skip_padding}
-    return {**models.describe(record["model"], **kernel), **record}
 
 
 def _sha256(path: Path) -> str:

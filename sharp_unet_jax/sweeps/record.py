@@ -60,7 +60,7 @@ def finish(
         weights = {"params": result.params, "stats": result.stats}
         checkpoint.save(folder / CHECKPOINT, weights)
         score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)
-        record["scoring"] |= {"images": score.images, "dropped": score.dropped}
+        record["scoring"] = {"images": score.images, "dropped": score.dropped}
         record |= {**score.means, **_epochs(result), "capped": capped(config, result.rows, result.best_epoch)}
         record["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(result.params))
         record["weights_sha256"] = checkpoint.digest(weights)
@@ -83,14 +83,14 @@ def capped(config: Config, rows: Sequence[Any], best_epoch: int) -> bool:
     return stopping.capped(len(rows), best_epoch, config.patience, config.epochs)
 
 
-def identity(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, str]:
+def identity(dataset: Dataset, run: Run, split: folds.Split) -> dict[str, str]:
     """Return the run's name and the digest of its images, which tie its record and saved states to it."""
-    folds_json = workdir.folds_of(config, dataset, {(run.repeat, run.fold): split})
+    folds_json = workdir.folds_of(dataset, {(run.repeat, run.fold): split})
     return {"run": run.name, "folds_sha256": description.digest(folds_json, folds_json["folds"][0])}
 
 
 def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split) -> dict[str, Any]:
-    """Return the part of a record that is known before the run: its network, images and rules."""
+    """Return the part of a record that is known before the run: its network, images and settings."""
     return {
         "dataset": dataset.name,
         "model": run.model,
@@ -101,14 +101,8 @@ def _description(config: Config, dataset: Dataset, run: Run, split: folds.Split)
         "seed": plan.seed(config, run),
         "images": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "channels": dataset.channels,
-        "scoring": {
-            "size": config.data.size,
-            "resolution": config.data.score,
-            "threshold": config.threshold,
-            "empty": config.empty,
-        },
         "config": workdir.settings(config),
-        **identity(config, dataset, run, split),
+        **identity(dataset, run, split),
     }
 
 

@@ -91,7 +91,7 @@ def _saved(
     if not (state := distributed.broadcast(state, group)):
         return None
     counts = train.scored_in_an_epoch(sweep.dataset, config, split.test), len(sweep.dataset.classes), 3
-    identity, seed = record.identity(config, sweep.dataset, run, split), plan.seed(config, run)
+    identity, seed = record.identity(sweep.dataset, run, split), plan.seed(config, run)
     try:
         return _restored(state, identity, program, seed, counts)
     except ValueError as error:  # the state is undamaged, but has another identity, or arrays of other shapes
@@ -111,7 +111,7 @@ def _fit(
 ) -> Generator[Event, None, tuple[train.Result, dict[str, Any]]]:
     """Train a run and yield its epochs; return its result and timing. The lead writes metrics.jsonl and the states."""
     config, folder, seed = sweep.config, run_folder(sweep.folder, run), plan.seed(sweep.config, run)
-    identity = record.identity(config, sweep.dataset, run, split)
+    identity = record.identity(sweep.dataset, run, split)
     start, seconds = saved or (None, [])
     fitting = train.fit(program, split, config, binary=sweep.dataset.num_classes == 1, seed=seed, start=start)
     last_saved = time.monotonic()
@@ -176,7 +176,7 @@ def _restored(
     like = program.init(seed)
     best = {"params": like.params, "stats": like.stats, "counts": np.zeros(counts, np.int32)}
     (saved, best), notes = resume.unpack(state, (like, best))
-    if any(notes.get(name, value) != value for name, value in identity.items()):  # earlier versions saved none
+    if any(notes[name] != value for name, value in identity.items()):
         raise ValueError(f"the state is of {notes['run']}")
     # A copy: the first training step writes over its input, which may still share memory with `state`.
     placed = distributed.copied(distributed.put(saved, program.replicated))

@@ -37,7 +37,7 @@ def begin(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
     """
     check(workdir, config, dataset, splits, weights)
     write_json(workdir / CONFIG, dataclasses.asdict(config))
-    write_json(workdir / FOLDS, folds_of(config, dataset, splits))
+    write_json(workdir / FOLDS, folds_of(dataset, splits))
     if dataset.folder:
         write_json(workdir / DATA, {"prepared": str(dataset.folder.absolute())})
     if weights:
@@ -50,7 +50,7 @@ def check(workdir: Path, config: Config, dataset: Dataset, splits: Splits, weigh
         return
     check_config(workdir, config)
     if (workdir / FOLDS).exists():
-        check_folds(workdir, read_folds(workdir), folds_of(config, dataset, splits))
+        check_folds(workdir, read_folds(workdir), folds_of(dataset, splits))
     for model, digest in read_weights(workdir).items():
         if weights.get(model, digest) != digest:
             raise InputError(
@@ -106,7 +106,7 @@ def check_folds(workdir: Path, old: Folds, new: Folds) -> None:
     Raises InputError, which names the difference. One of the two may have more repeats.
     """
     if old["sha256"] != new["sha256"]:
-        old_groups, new_groups = old.get("group_of", {}), new.get("group_of", {})
+        old_groups, new_groups = old["group_of"], new["group_of"]
         common = old_groups.keys() & new_groups.keys()
         ids = {
             "gone": old_groups.keys() - new_groups.keys(),
@@ -120,9 +120,9 @@ def check_folds(workdir: Path, old: Folds, new: Folds) -> None:
             f"{workdir} holds a sweep on other images or masks of {new['dataset']}: "
             f"{'; '.join(changed) or 'the same ids with other pixels'}: name another --workdir"
         )
-    if "window" in old and old["window"] != new.get("window"):
+    if old["window"] != new["window"]:
         raise InputError(
-            f"{workdir} holds a sweep with the window {old['window']}, not {new.get('window')}: name another --workdir"
+            f"{workdir} holds a sweep with the window {old['window']}, not {new['window']}: name another --workdir"
         )
     known = {(cell["repeat"], cell["fold"]): cell for cell in old["folds"]}
     for cell in new["folds"]:
@@ -154,11 +154,11 @@ def settings(config: Config) -> dict[str, Any]:
 def described(config: Config, dataset: Dataset, splits: Splits) -> dict[str, Any]:
     """Return what processes that share a sweep must have in common: fields of the config, digests of the data."""
     fields = {name: value for name, value in flat(dataclasses.asdict(config)).items() if name not in ("split", *PLACES)}
-    division = json.dumps(folds_of(config, dataset, splits)).encode()
+    division = json.dumps(folds_of(dataset, splits)).encode()
     return fields | {"images and masks": dataset.sha256, "folds": hashlib.sha256(division).hexdigest()}
 
 
-def folds_of(config: Config, dataset: Dataset, splits: Splits) -> Folds:
+def folds_of(dataset: Dataset, splits: Splits) -> Folds:
     """Return folds.json. Images that are in neither validation nor test of a fold are its training images."""
 
     def ids(indices: np.ndarray) -> list[str]:
@@ -177,8 +177,6 @@ def folds_of(config: Config, dataset: Dataset, splits: Splits) -> Folds:
         "classes": list(dataset.classes),
         "window": list(dataset.window) if dataset.window else None,
         "clipped": list(dataset.clipped) if dataset.clipped else None,
-        "protocol": config.protocol,
-        "grouped": config.grouped,
         "folds": cells,
     }
 

@@ -58,7 +58,8 @@ def _recorded_digest(run: Path) -> str | None:
     path = run / RECORD
     if not path.exists():
         return None
-    return run_files.intact(read_json(path, dict[str, Any], remedy=AGAIN), path, remedy=AGAIN).get("weights_sha256")
+    record = run_files.intact(read_json(path, dict[str, Any], remedy=AGAIN), path, remedy=AGAIN)
+    return record.get("weights_sha256")  # a failed run has none
 
 
 def _numbered(tree: Any) -> Any:

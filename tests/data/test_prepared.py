@@ -16,7 +16,6 @@ from sharp_unet_jax.data import digest, prepared
 from sharp_unet_jax.data.prepared import prepare
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.metrics import IGNORE
-from tests.edits import edit
 
 OPTIONS = {"name": "toy", "classes": ("background", "cell"), "data": Data(size=(8, 12))}
 
@@ -329,13 +328,6 @@ def test_what_resizes_nothing_changes_no_array(tmp_path, change):
     prepare(of_own_sizes(), cache=tmp_path / "toy", **CROPS)
     again = prepare([], cache=tmp_path / "toy", **OPTIONS | {"data": dataclasses.replace(CROP, **change)})
     assert again.native is None
-
-
-def test_a_cache_of_an_earlier_version_is_taken(tmp_path):
-    """Its names.json holds no settings."""
-    prepare(examples(), cache=tmp_path / "toy", **OPTIONS)
-    edit(tmp_path / "toy" / "names.json", "settings")
-    assert len(prepare([], cache=tmp_path / "toy", **OPTIONS).ids) == 40
 
 
 def test_a_damaged_cache_of_crops_is_written_again(tmp_path):

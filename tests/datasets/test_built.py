@@ -67,14 +67,12 @@ def originals(tmp_path_factory):
 def copied(originals, tmp_path):
     """Return a function that copies the set of a builder, and returns its folder, settings and content."""
 
-    def copy(builder, *, digests=True):
+    def copy(builder):
         data_dir, data = originals[builder]
         shutil.copytree(data_dir, tmp_path / "data")
         settings = {"data_dir": str(tmp_path / "data"), "images": data.images}
         data = Data(builder=builder, size=data.size, **settings)
         (folder,) = (path.parent for path in (tmp_path / "data" / builder).rglob("features.json"))
-        if not digests:  # as an earlier version left it
-            (folder / built.DIGESTS).unlink()
         return folder, data, content(data)
 
     return copy
@@ -122,11 +120,7 @@ def test_a_damaged_file_is_one_line_that_names_the_folder(name, damage, builder,
     folder, data, expected = copied(builder)
     (path,) = folder.glob("*.array_record*" if name == "records" else name)
     change(path, damage)
-    lines = refusals(folder, data, expected)
-    if (name, damage) == ("digests.json", "deleted"):  # as earlier versions left sets
-        assert set(lines.values()) == {None}
-    else:
-        assert None not in lines.values()
+    assert None not in refusals(folder, data, expected).values()
 
 
 @pytest.mark.parametrize("name", JSON)
@@ -146,18 +140,6 @@ def test_a_description_larger_than_memory_is_not_read(name, copied):
     assert None not in refusals(folder, data, expected).values()
 
 
-@pytest.mark.parametrize("builder", ["phantom", "folder"])
-@pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "flipped"])
-@pytest.mark.parametrize("name", [*JSON[:3], "records"])
-def test_a_set_without_digests_is_read_rightly_or_refused(name, damage, builder, copied):
-    folder, data, expected = copied(builder, digests=False)
-    (path,) = folder.glob("*.array_record*" if name == "records" else name)
-    change(path, damage)
-    lines = refusals(folder, data, expected)
-    if (name, builder) != ("features.json", "phantom") and name != "records":  # TFDS may need neither
-        assert None not in lines.values()
-
-
 def change(path, damage):
     if DAMAGE[damage] is None:
         path.unlink()
@@ -167,7 +149,7 @@ def change(path, damage):
 
 @pytest.mark.parametrize("part", [b"\x89PNG", b"IDAT", b"IHDR"])
 def test_a_picture_that_cannot_be_decoded(part, copied):
-    folder, data, expected = copied("phantom", digests=False)
+    folder, data, expected = copied("phantom")
     (path,) = folder.glob("*.array_record*")
     reader = ArrayRecordReader(str(path))
     records = [reader.read([number])[0] for number in range(reader.num_records())]
@@ -176,6 +158,8 @@ def test_a_picture_that_cannot_be_decoded(part, copied):
     for record in [*records[:-1], records[-1].replace(part, b"XXXX")]:
         writer.write(record)
     writer.close()
+    (folder / built.DIGESTS).unlink()
+    built.seal(folder)
     lines = refusals(folder, data, expected)
     assert all(lines[name] for name in ("library", "launch.prepare", "launch.cv"))
 

@@ -75,7 +75,8 @@ def prepared(folder: Path) -> Dataset:
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "images.npy", dataset.images)
     np.save(folder / "masks.npy", dataset.masks)
-    write_json(folder / "names.json", {"ids": dataset.ids, "groups": dataset.groups, "sha256": dataset.sha256})
+    names = {"ids": dataset.ids, "groups": dataset.groups, "sha256": dataset.sha256, "settings": {}}
+    write_json(folder / "names.json", names)
     return dataset
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from launch import export
 from sharp_unet_jax.models import MODELS
-from tests.edits import edit, follow
+from tests.edits import edit_folds
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -17,8 +17,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 @pytest.fixture
 def sweep(done, monkeypatch):
     """Return the finished sweep under the name of a data set whose terms are known; export writes only a name."""
-    edit(done / "folds.json", dataset="isic2018/task1", window=[-512.0, 512.0])
-    follow(done)
+    edit_folds(done, dataset="isic2018/task1", window=[-512.0, 512.0])
     monkeypatch.setattr("sharp_unet_jax.inference.export.to_stablehlo", lambda runs: runs[0].model.encode())
     return done
 

@@ -10,7 +10,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading, predict
 from sharp_unet_jax.report import records
 from sharp_unet_jax.training import compile
-from tests.edits import edit, follow
+from tests.edits import edit_folds
 from tests.inference.test_export import fresh_run
 
 pytestmark = [
@@ -230,8 +230,7 @@ def test_an_image_that_is_no_array_is_refused(run, image):
 
 def test_the_runs_window_is_used(run, done, dataset):
     deep = dataset.images[0].astype(np.int16) * 4 - 512
-    edit(done / "folds.json", window=[-512.0, 508.0])
-    follow(done)
+    edit_folds(done, window=[-512.0, 508.0])
     windowed = loading.load(done / "runs" / run.name)
     np.testing.assert_allclose(windowed.predict([deep])[0], run.predict([dataset.images[0]])[0], atol=1e-6)
     with pytest.raises(InputError, match="trained on 8 bits"):

@@ -16,7 +16,7 @@ from sharp_unet_jax.data.resize import resize_image
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan, workdir
 from tests.conftest import squares
-from tests.edits import edit, follow
+from tests.edits import edit_config, edit_folds, follow
 from tests.tiny_sweep import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -84,7 +84,7 @@ def test_a_map_that_joins_several_times_is_drawn_once(prepared, tmp_path, monkey
 def test_ids_that_look_like_file_names_keep_what_tells_them_apart(prepared, tmp_path):
     names = ("scan.1", "scan.2", "b/scan.1")
     dataset = dataclasses.replace(squares(), ids=(*names, *squares().ids[3:]))
-    folds = workdir.folds_of(CONFIG, dataset, plan.split(CONFIG, dataset))
+    folds = workdir.folds_of(dataset, plan.split(CONFIG, dataset))
     (prepared / "folds.json").write_text(json.dumps(folds))
     follow(prepared)
     for name in names:
@@ -145,20 +145,19 @@ def test_an_image_whose_channels_are_files_is_named_by_any_of_them(finished, tmp
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "message"),
+    ("edited", "change", "message"),
     [
-        ("folds.json", {"window": [-512.0, 512.0]}, r"window, None and \(-512\.0, 512\.0\)"),
-        ("config.json", {"data": {"size": [16, 32], "fit": "stretch"}}, r"size, \(16, 24\) and \(16, 32\)"),
-        ("config.json", {"data": {"size": [16, 24], "fit": "letterbox"}}, "fit, stretch and letterbox"),
+        (edit_folds, {"window": [-512.0, 512.0]}, r"window, None and \(-512\.0, 512\.0\)"),
+        (edit_config, {"data": {"size": [16, 32]}}, r"size, \(16, 24\) and \(16, 32\)"),
+        (edit_config, {"data": {"fit": "letterbox"}}, "fit, stretch and letterbox"),
     ],
 )
 def test_runs_that_see_images_differently_are_not_drawn_together(
-    prepared, tmp_path, monkeypatch, file, change, message
+    prepared, tmp_path, monkeypatch, edited, change, message
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
     other = shutil.copytree(prepared, tmp_path / "other")
-    edit(other / file, **change)
-    follow(other)
+    edited(other, **change)
     with pytest.raises(InputError, match=f"differ in {message}: compare apart"):
         explain.run([f"--run={prepared / PLAIN}", f"--run=~/other/{SHARP}", "--image=003", "--output=~/out"])
     assert not (tmp_path / "out").exists()

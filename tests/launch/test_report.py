@@ -14,6 +14,7 @@ from launch import cv, report
 from launch.console import environment
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import figures, write
+from tests.edits import write_environment
 from tests.report import whole
 
 
@@ -82,9 +83,8 @@ def test_a_sweep_with_a_damaged_environment_gets_its_tables(tmp_path):
 
 
 def test_runs_of_two_versions_name_both_and_a_command_that_trained_none_adds_no_version(tmp_path):
-    path = tmp_path / "environment.json"
-    old = {"commands": ["a"], "commit": "0000", "devices": "8 x NVIDIA H100", "packages": {"jax": "0.9.0"}}
-    path.write_text(json.dumps(old))
+    path, packages = tmp_path / "environment.json", {"jax": "0.9.0"}
+    old = write_environment(tmp_path, commands=["a"], commit="0000", devices="8 x NVIDIA H100", packages=packages)
     environment.write(tmp_path, "launch.cv", [], jax.devices(), trained=False)
     assert json.loads(path.read_text()) == old | {"commands": ["a", "python -m launch.cv"]}
     environment.write(tmp_path, "launch.cv", [], jax.devices(), trained=True)

@@ -1,5 +1,6 @@
 """Workdirs with chosen scores, as sweeps leave them."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping
@@ -9,8 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.report import records
-from sharp_unet_jax.storage.run_files import sealed
+from sharp_unet_jax.storage.atomic import write_json
+from sharp_unet_jax.storage.description import digest
+from sharp_unet_jax.storage.run_files import digests, sealed
+from sharp_unet_jax.sweeps import workdir as workdirs
+from tests.edits import seal
 
 KERNELS = {  # name: sum of the numbers, root of the sum of their squares
     "laplacian": (0.0, 8.485281374238571),
@@ -32,6 +38,10 @@ SHARP = {
     "sharp_ternausnet16": "ternausnet16",
     "sharp_unet_resnet50": "unet_resnet50",
 }
+TIMING = {
+    "device": "cpu", "devices": 1, "jax": "0.10.2", "first_epoch_seconds": 9.0, "train_images_per_second": 4.0,
+    "train_seconds": 17.0, "eval_seconds": 1.0,
+}  # fmt: skip
 PIXELS = 10**6  # of truth and of prediction
 CLASSES = {2: ["background", "polyp"], 3: ["background", "nucleus", "border"]}
 
@@ -63,25 +73,27 @@ def write(
     missing: tuple[str, ...] = (),
     failed: tuple[str, ...] = (),
     models: Mapping[str, dict[str, Any]] = MODELS,
+    **settings: Any,
 ) -> records.Sweep:
     """Write a sweep of the models in `jaccard`, (repeats, folds, images of a fold) each, and return it.
 
     Images are "i0", "i1", ... in the order of the first repeat and shifted by one in every other; `group_size` in a row
     are a group. Every class scores alike, but the background of two, which nobody scores, 0. `best` is what the best
-    epoch on the test fold has more.
+    epoch on the test fold has more. `settings` are fields of the config.
     """
     repeats, folds, images = next(iter(jaccard.values())).shape
     ids = [f"i{index}" for index in range(folds * images)]
     tests = [np.roll(ids, -repeat).reshape(folds, images) for repeat in range(repeats)]
     names = CLASSES[classes]
-    config = {
-        "models": list(jaccard), "repeats": repeats, "folds": folds, "protocol": protocol, "grouped": grouped,
-        "inner_validation": 0.2, "threshold": 0.5, "empty": "one", "loss": "cross_entropy", "batch_size": 16,
-        "epochs": 2, "patience": 10, "precision": "float32", "seed": 0, "data": {"size": [192, 256], "fit": "stretch"},
-    }  # fmt: skip
+    usual = {"data": Data(size=(192, 256)), "batch_size": 16, "epochs": 2, "patience": 10}
+    config = Config(
+        models=tuple(jaccard), repeats=repeats, folds=folds, protocol=protocol, grouped=grouped, **usual | settings
+    )
     described = {
         "dataset": dataset, "sha256": sha256, "images": len(ids), "groups": len(ids) // group_size, "classes": names,
         "group_of": {image: f"g{index // group_size}" for index, image in enumerate(ids)},
+        "window": None,
+        "clipped": None,
         "folds": [
             {"repeat": repeat, "fold": fold, "validation": [], "test": tests[repeat][fold].tolist()}
             for repeat in range(repeats)
@@ -89,8 +101,8 @@ def write(
         ],
     }  # fmt: skip
     path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text(json.dumps(config))
-    (path / "folds.json").write_text(json.dumps(described))
+    write_json(path / "config.json", dataclasses.asdict(config))
+    write_json(path / "folds.json", described)
     for model, scores in jaccard.items():
         for repeat, fold in np.ndindex(repeats, folds):
             run = f"{model}/repeat{repeat}-fold{fold}"
@@ -102,7 +114,9 @@ def write(
             record = {
                 "status": "failed" if run in failed else "finished", "run": run, "dataset": dataset, "model": model,
                 "protocol": protocol, "repeat": repeat, "fold": fold,
-                "images": {"train": len(ids) - images, "validation": images, "test": images},
+                "images": {"train": len(ids) - images, "validation": images, "test": images}, "channels": 3,
+                "config": workdirs.settings(config),
+                "folds_sha256": digest(described, described["folds"][repeat * folds + fold]),
             } | models[model]  # fmt: skip
             if run not in failed:
                 record |= {name: None if np.isnan(value).all() else float(np.nanmean(value))
@@ -112,6 +126,8 @@ def write(
                 record |= {
                     "best_epoch": 1, "epochs": 2, "last": {"epoch": 2} | reported,
                     "best_on_test": {"epoch": 2} | reported | {"jaccard": of_best},
+                    "scoring": {"images": images, "dropped": 0},
+                    "capped": True, "parameters": 7_760_097, "weights_sha256": run, "timing": TIMING,
                 }  # fmt: skip
                 per_class = np.repeat(of_image[:, None], classes, axis=1)
                 per_class[:, 0] *= classes > 2
@@ -124,7 +140,7 @@ def write(
                     | counts(per_class.ravel())
                     | {name: value.ravel() for name, value in overlaps(per_class).items()}
                 ).to_parquet(folder / "per_image.parquet")
-            (folder / "record.json").write_text(json.dumps(sealed(record)))
+            write_json(folder / "record.json", sealed(record | {"sha256": digests(folder)}))
     return records.load(path)
 
 
@@ -154,6 +170,7 @@ def pack(workdir: Path, output: Path) -> Path:
     pd.DataFrame(rows).to_csv(output / "epochs.csv", index=False)
     images = [pd.read_parquet(folder / "per_image.parquet") for folder in finished]
     pd.concat(images, ignore_index=True).to_parquet(output / "per_image.parquet")
+    seal(output)
     return output
 
 

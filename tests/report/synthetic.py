@@ -11,8 +11,10 @@ from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import array_files
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import records
+from sharp_unet_jax.storage import description
+from sharp_unet_jax.storage.atomic import write_json
 from sharp_unet_jax.storage.layout import run_folder
-from sharp_unet_jax.storage.run_files import sealed
+from sharp_unet_jax.storage.run_files import digests, sealed
 from sharp_unet_jax.sweeps import plan, workdir
 from tests.conftest import squares
 from tests.report import sweep_writer
@@ -56,7 +58,7 @@ def sweep(folder, dataset, predict=None, **fields):
         if arrays is not None:
             np.save(array_files.path(prepared, part), arrays.flat if isinstance(arrays, Ragged) else arrays)
             array_files.write_sizes(prepared, part, arrays)
-    names = {"ids": dataset.ids, "groups": dataset.groups, "sha256": dataset.sha256}
+    names = {"ids": dataset.ids, "groups": dataset.groups, "sha256": dataset.sha256, "settings": {}}
     (prepared / "names.json").write_text(json.dumps(names))
     dataset = dataclasses.replace(dataset, folder=prepared)
     data = {} if own_sizes else {"data": Data(builder=dataset.name, size=dataset.masks.shape[1:])}
@@ -65,6 +67,7 @@ def sweep(folder, dataset, predict=None, **fields):
     )
     splits = plan.split(config, dataset)
     workdir.begin(folder, config, dataset, splits, {})
+    described = workdir.folds_of(dataset, splits)
     for run in plan.every(config) if predict else []:
         own = run_folder(folder, run)
         own.mkdir(parents=True)
@@ -82,12 +85,14 @@ def sweep(folder, dataset, predict=None, **fields):
         means = {name: None if np.isnan(value) else value for name, value in score.means.items()}
         record = {
             "status": "finished", **cell, "dataset": dataset.name, "protocol": config.protocol, "images": images,
-            **sweep_writer.MODELS[run.model], **means, "best_epoch": 2, "epochs": EPOCHS,
-            "best_on_test": {"epoch": 2} | means, "last": {"epoch": EPOCHS} | means,
-            "scoring": {"size": config.data.size, "resolution": config.data.score, "threshold": config.threshold,
-                        "empty": config.empty},
+            **sweep_writer.MODELS[run.model], **means, "best_epoch": 2, "epochs": EPOCHS, "capped": True,
+            "best_on_test": {"epoch": 2} | means, "last": {"epoch": EPOCHS} | means, "channels": dataset.channels,
+            "scoring": {"images": score.images, "dropped": score.dropped}, "config": workdir.settings(config),
+            "parameters": 1000, "weights_sha256": run.name, "timing": sweep_writer.TIMING,
+            "folds_sha256": description.digest(described, described["folds"][run.repeat * config.folds + run.fold]),
+            "sha256": digests(own),
         }  # fmt: skip
-        (own / "record.json").write_text(json.dumps(sealed(record)))
+        write_json(own / "record.json", sealed(record))
     return records.load(folder)
 
 

@@ -11,7 +11,6 @@ def test_it_says_parameters_times_and_hardware(tmp_path):
     sweep = sweep_writer.write(
         tmp_path, {"unet": scores(0.7, shape=(1, 2, 3)), "sharp_unet": scores(0.7, shape=(1, 2, 3))}
     )
-    assert cost.table(sweep) is None  # nothing of it is in these records
     sweep.runs["parameters"] = 7_759_521
     sweep.runs["timing.train_seconds"] = [100.0, 3000, 200, 5000]
     sweep.runs["timing.eval_seconds"] = [20.0, 600, 40, 1000]
@@ -26,6 +25,11 @@ def test_it_says_parameters_times_and_hardware(tmp_path):
     assert {*by_model["hardware"]} <= {"1 x H200, 2 x H200", "1 x H200", "2 x H200"}
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_240, "3.4 h"), (float("nan"), "-")])
+def test_without_finished_runs_there_is_none(tmp_path):
+    made = {"unet": scores(0.7, shape=(1, 1, 3))}
+    assert cost.table(sweep_writer.write(tmp_path, made, failed=("unet/repeat0-fold0",))) is None
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_240, "3.4 h")])
 def test_durations(seconds, text):
     assert cost.duration(seconds) == text

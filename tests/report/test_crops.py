@@ -28,7 +28,7 @@ from sharp_unet_jax.report import (
     write,
 )
 from tests.conftest import squares
-from tests.edits import edit_record
+from tests.edits import edit_record, follow
 from tests.report import browser, synthetic, whole
 from tests.report.synthetic import noisy, of_sizes, with_native
 
@@ -46,6 +46,7 @@ def score_epochs(sweep, jaccard):
     for path in sweep.workdir.glob("runs/*/*/metrics.jsonl"):
         rows = [json.loads(line) | {"test_jaccard": jaccard} for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    follow(sweep.workdir)
     return records.load(sweep.workdir)
 
 
@@ -175,6 +176,7 @@ def test_predictions_of_other_sizes_than_the_images_are_refused(tmp_path):
     path = tmp_path / "runs/unet/repeat0-fold0/predictions.npz"
     with np.load(path) as file:
         np.savez_compressed(path, probabilities=file["probabilities"], sizes=file["sizes"][:, ::-1])
+    follow(tmp_path)
     sweep = records.load(tmp_path)
     image = next(image for image in sweep.test_ids("unet/repeat0-fold0") if image not in ("004", "005"))
     height, width = SIZES[int(image)]

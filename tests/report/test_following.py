@@ -1,12 +1,12 @@
 """The next commands, with the user's paths."""
 
-import json
 import shlex
 
 import pytest
 
 from sharp_unet_jax.report import following, records
 from tests.conftest import squares
+from tests.edits import write_environment
 from tests.report import sweep_writer, whole
 
 
@@ -14,8 +14,7 @@ def test_commands_have_the_paths_the_best_model_and_more_repeats(tmp_path):
     folder = tmp_path / "my sweep"
     whole.sweep(folder, squares(n=8), repeats=1)
     given = shlex.join(["python", "-m", "launch.cv", "--config=demo.py", "--config.repeats=1", f"--workdir={folder}"])
-    environment = {"commands": ["python -m launch.cv --shard=0/2", given], "python": "3.11.2", "packages": {}}
-    (folder / "environment.json").write_text(json.dumps(environment))
+    write_environment(folder, commands=["python -m launch.cv --shard=0/2", given])
     predict, export, more = (shlex.split(step.command) for step in following.steps(records.load(folder)))
     assert {f"--run={folder}", "--model=sharp_unet"} <= {*predict} & {*export}  # `shifted` is better for it
     assert f"--output={folder}/sharp_unet.onnx" in export
@@ -26,8 +25,7 @@ def test_commands_have_the_paths_the_best_model_and_more_repeats(tmp_path):
 def test_more_repeats_are_of_all_runs(tmp_path, given):
     whole.sweep(tmp_path / "w", squares(n=8), repeats=1)
     command = shlex.join(["python", "-m", "launch.cv", *given, "--config=demo.py"])
-    environment = {"commands": [command], "python": "3.11.2", "packages": {}}
-    (tmp_path / "w" / "environment.json").write_text(json.dumps(environment))
+    write_environment(tmp_path / "w", commands=[command])
     *_, more = following.steps(records.load(tmp_path / "w"))
     assert shlex.split(more.command) == ["python", "-m", "launch.cv", "--config=demo.py", "--config.repeats=3"]
 

@@ -49,7 +49,7 @@ def test_the_figure_has_every_run(tmp_path):
 def test_records_without_an_overlap_have_an_empty_cell(tmp_path):
     sweep_writer.write(tmp_path, MODELS)
     for path in tmp_path.rglob("record.json"):
-        edit_record(path, "specificity")
+        edit_record(path, specificity=None)
     frame = other_overlaps.table([records.load(tmp_path)]).frame
     assert frame["Specificity (%)"].tolist() == ["-", "-"]
     assert "-" not in frame["Precision (%)"].tolist()
@@ -58,10 +58,10 @@ def test_records_without_an_overlap_have_an_empty_cell(tmp_path):
 def test_records_without_any_of_them_have_no_table_and_no_figure(tmp_path):
     assert other_overlaps.table([sweep_writer.write(tmp_path, MODELS)]) is not None
     for path in tmp_path.rglob("record.json"):
-        edit_record(path, *NAMES)
-    old = records.load(tmp_path)
-    assert other_overlaps.table([old]) is None
-    assert figures.more_means({"mine": old}) is None
+        edit_record(path, **dict.fromkeys(NAMES))
+    bare = records.load(tmp_path)
+    assert other_overlaps.table([bare]) is None
+    assert figures.more_means({"mine": bare}) is None
 
 
 @pytest.mark.parametrize("classes", [2, 3])

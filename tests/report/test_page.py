@@ -19,7 +19,7 @@ from sharp_unet_jax.report import figures, leakage, overlays, page, records, sty
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
 from tests.conftest import squares
-from tests.edits import edit_record
+from tests.edits import edit_record, write_environment
 from tests.report import browser, whole
 
 TABLE = Table(
@@ -45,12 +45,7 @@ def render(*sweeps):
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     written = whole.sweep(folder, squares(n=8), folds=2, repeats=1)
-    environment = {
-        "commands": ["python -m launch.cv --config=demo.py"],
-        "python": "3.11.2",
-        "packages": {"jax": "0.10"},
-    }
-    (folder / "environment.json").write_text(json.dumps(environment))
+    write_environment(folder)
     return written
 
 

@@ -1,14 +1,11 @@
 """The paper's tables, significance and tables.md, for sweeps with known scores."""
 
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 
 from sharp_unet_jax.report import paper_tables, published, records, significance, statistics, summary, table
-from tests.edits import edit, edit_record
+from tests.edits import edit_config
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -113,10 +110,7 @@ def test_scores_that_are_not_of_resized_images_are_told_from_the_papers(tmp_path
     sweep = sweep_writer.write(tmp_path, {"unet": scores(0.7)}, dataset="cvc_clinicdb")
     said = "The paper's scores are of resized images, those of cvc_clinicdb at the files' own resolution."
     assert said not in paper_tables.paper([sweep])[0].note
-    edit(tmp_path / "config.json", data={"size": [192, 256]} | data)
-    scoring = {"size": [192, 256], "resolution": data.get("score", "trained"), "threshold": 0.5, "empty": "one"}
-    for record in tmp_path.glob("runs/*/*/record.json"):
-        edit_record(record, scoring=scoring)
+    edit_config(tmp_path, data=data)
     assert said in paper_tables.paper([records.load(tmp_path)])[0].note
 
 
@@ -217,14 +211,6 @@ def test_tables_md_says_each_thing_once(cvc):
     assert "| unet | 10 | " in text
     for each in paper_tables.tables([cvc]):
         assert f"## {each.title}\n\n{table.paragraphs(each.says)}\n\n| " in text
-
-
-def test_unknown_groups_give_the_tables_of_single_images(cvc):
-    folds = json.loads((cvc.workdir / "folds.json").read_text())
-    del folds["group_of"]
-    (cvc.workdir / "folds.json").write_text(json.dumps(folds))
-    again = records.load(cvc.workdir)
-    pd.testing.assert_frame_equal(significance.tables([again])[0].frame, significance.tables([cvc])[0].frame)
 
 
 def test_encoders_of_table_2_come_from_the_records(tmp_path):

@@ -1,11 +1,11 @@
 """The provenance of numbers in words, for chosen settings."""
 
 import dataclasses
-import json
 
 import pytest
 
 from sharp_unet_jax.report import provenance, records
+from tests.edits import edit_config
 from tests.report import sweep_writer
 from tests.report.sweep_writer import scores
 
@@ -14,8 +14,8 @@ SCORES = {"unet": scores(0.7, shape=(2, 3, 4))}
 
 def write(path, models=SCORES, config=None, **options):
     """Write a sweep whose config also has the fields `config`, and return it."""
-    sweep = sweep_writer.write(path, models, **options)
-    (path / "config.json").write_text(json.dumps(sweep.config | (config or {})))
+    sweep_writer.write(path, models, **options)
+    edit_config(path, **config or {})
     return records.load(path)
 
 

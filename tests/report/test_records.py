@@ -12,7 +12,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import records
 from sharp_unet_jax.report.records import Kernel, Model
 from tests.conftest import squares
-from tests.edits import edit, edit_record
+from tests.edits import edit, edit_record, follow, seal
 from tests.report import sweep_writer, whole
 from tests.report.sweep_writer import scores
 
@@ -86,6 +86,7 @@ def test_a_value_that_was_not_a_number_is_nan(workdir):
     path = workdir / "runs/unet/repeat0-fold0/metrics.jsonl"
     first, rest = path.read_text().split("\n", 1)
     path.write_text(json.dumps(json.loads(first) | {"validation_jaccard": None}) + f"\n{rest}")
+    follow(workdir)
     epochs = records.load(workdir).epochs
     assert epochs["validation_jaccard"].dtype == float
     found = epochs.loc[epochs["run"] == "unet/repeat0-fold0", "validation_jaccard"]
@@ -110,8 +111,11 @@ def test_numbers_of_epochs_are_read_exactly(workdir, tmp_path):
     path = workdir / "runs/unet/repeat0-fold0/metrics.jsonl"
     values = np.random.default_rng(0).random(200).tolist()
     path.write_text("".join(json.dumps({"epoch": e, "validation_jaccard": v}) + "\n" for e, v in enumerate(values, 1)))
-    edit(workdir / "config.json", epochs=200, patience=1)
+    edit(workdir / "config.json", epochs=200)
+    for record in workdir.glob("runs/*/*/record.json"):
+        edit_record(record, capped=False)
     edit_record(path.with_name("record.json"), epochs=200)
+    follow(workdir)
     for folder in (workdir, sweep_writer.pack(workdir, tmp_path / "packed")):
         epochs = records.load(folder).epochs
         assert epochs.loc[epochs["run"] == "unet/repeat0-fold0", "validation_jaccard"].tolist() == values
@@ -121,6 +125,7 @@ def test_packed_results_without_scores_of_images(workdir, tmp_path):
     packed = sweep_writer.pack(workdir, tmp_path / "packed")
     assert records.load(packed).has_images
     (packed / "per_image.parquet").unlink()
+    seal(packed)
     sweep = records.load(packed)
     assert not sweep.has_images
     assert len(sweep.runs) == 8
@@ -139,21 +144,33 @@ def test_packed_results_without_scores_of_images(workdir, tmp_path):
 def test_a_damaged_file_of_packed_results_is_named(workdir, tmp_path, file, content, line):
     packed = sweep_writer.pack(workdir, tmp_path / "packed")
     (packed / file).write_text(content) if content else (packed / file).unlink()
+    if content:
+        seal(packed)
     sweep = records.load(packed)
     with pytest.raises(InputError, match=line):
         _ = sweep.runs, sweep.epochs, sweep.per_image
 
 
-def test_a_record_that_does_not_say_what_ran_is_of_another_version(workdir):
-    edit_record(workdir / "runs/unet/repeat0-fold0/record.json", "network", "skip")
-    with pytest.raises(InputError, match=r"record\.json was written by another version .*lacks network, skip.*--pack"):
+@pytest.mark.parametrize("field", ["network", "config", "folds_sha256", "parameters", "timing", "record_sha256"])
+def test_a_record_that_lacks_a_field_is_refused(workdir, field):
+    (edit if field == "record_sha256" else edit_record)(workdir / "runs/unet/repeat0-fold0/record.json", field)
+    with pytest.raises(InputError, match=rf"record\.json is damaged .Object missing required field `{field}`"):
         _ = records.load(workdir).runs
+
+
+@pytest.mark.parametrize("name", ["runs.jsonl", "folds.json", None])
+def test_packed_results_without_their_digests_are_refused(workdir, tmp_path, name):
+    packed = sweep_writer.pack(workdir, tmp_path / "packed")
+    edit(packed / "sha256.json", name) if name else (packed / "sha256.json").unlink()
+    with pytest.raises(InputError, match=rf"sha256\.json is {f'damaged .it lacks {name}' if name else 'missing'}"):
+        records.load(packed)
 
 
 def test_prepared_images_of_other_data_are_not_shown(workdir):
     assert records.load(workdir).prepared is not None
     folds = json.loads((workdir / "folds.json").read_text())
     (workdir / "folds.json").write_text(json.dumps(folds | {"sha256": "0"}))
+    follow(workdir)
     assert records.load(workdir).prepared is None
 
 
@@ -175,11 +192,3 @@ def test_prepared_files_that_are_damaged_are_not_shown(workdir, content):
         path.write_bytes(damaged)
         assert records.load(workdir).prepared is None
     path.write_bytes(whole)  # other tests share it
-
-
-def test_without_known_groups_every_image_is_its_own(workdir):
-    folds = json.loads((workdir / "folds.json").read_text())
-    del folds["group_of"]
-    (workdir / "folds.json").write_text(json.dumps(folds))
-    groups = records.load(workdir).groups
-    assert groups == {f"{index:03}": f"{index:03}" for index in range(8)}

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from sharp_unet_jax.report import pairing, records, significance, table, twins
-from tests.edits import edit_record
+from tests.edits import edit_record, seal
 from tests.report import sweep_writer
 from tests.report.sweep_writer import facts, scores
 
@@ -149,7 +149,7 @@ def recorded(path, of, parameters, speed):
     for record in path.glob("runs/*/*/record.json"):
         model, fold = record.parent.parent.name, int(record.parent.name[-1])
         images, device = speed(model, fold)
-        timing = {"device": device, "devices": 1, "train_images_per_second": images}
+        timing = sweep_writer.TIMING | {"device": device, "train_images_per_second": images}
         edit_record(record, parameters=parameters[model], timing=timing)
     return records.load(path)
 
@@ -177,14 +177,15 @@ def test_parameters_that_a_learnable_kernel_adds_are_named(tmp_path):
     assert "same number" not in note
 
 
-def test_records_without_images_parameters_and_timing_have_no_such_columns(made, tmp_path):
-    sweep_writer.write(tmp_path / "w", made)
+def test_without_images_and_runs_on_the_same_devices_there_are_no_such_columns(made, tmp_path):
+    recorded(tmp_path / "w", made, dict.fromkeys(made, 10**6), lambda model, fold: (1, model))
     packed = sweep_writer.pack(tmp_path / "w", tmp_path / "packed")
     (packed / "per_image.parquet").unlink()
+    seal(packed)
     found = twins.table([records.load(packed)])
     of_scores = ["network", "plain (%)", "sharp (%)", "sharp minus plain", "95 % interval"]
-    assert [*found.frame] == [*of_scores, "p", "p (Holm)", "higher in runs"]
-    for word in ("Time:", "images by their mean", "number of parameters"):
+    assert [*found.frame] == [*of_scores, "p", "p (Holm)", "higher in runs", "parameters (M)"]
+    for word in ("Time:", "images by their mean"):
         assert word not in found.note
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import plan, workdir
 from tests.conftest import squares
+from tests.edits import follow
 from tests.report import synthetic
 
 
@@ -27,4 +28,5 @@ def sweep(folder, dataset=None, predict=shifted, **fields):
         names = ("train_loss", "validation_loss", "test_loss", "validation_jaccard", "validation_dice", "learning_rate")
         rows = [{"epoch": e, **dict.fromkeys(names, e / 10 + run.fold / 100)} for e in range(1, synthetic.EPOCHS + 1)]
         (folder / "runs" / run.name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    follow(folder)
     return records.load(folder)

@@ -1,7 +1,5 @@
 """The predictions of runs on crops, which have sizes of their own, and the resolution that records say."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,8 +7,7 @@ from sharp_unet_jax.config import Data
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import records
-from tests.conftest import squares
-from tests.edits import edit, edit_record
+from tests.edits import edit_record, follow
 from tests.report import synthetic
 from tests.report.synthetic import noisy, of_sizes, with_native
 
@@ -51,6 +48,7 @@ def test_damage_is_one_line(crops, change, message):
     with np.load(path) as file:
         changed = change(file["probabilities"], file["sizes"])
     np.savez_compressed(path, **changed)
+    follow(crops.workdir)
     with pytest.raises(InputError, match=rf"predictions.npz is damaged \(.*{message}") as caught:
         crops.predictions(RUN)
     assert "\n" not in str(caught.value)
@@ -59,20 +57,6 @@ def test_damage_is_one_line(crops, change, message):
 def test_a_record_that_was_scored_at_another_resolution_is_refused(tmp_path):
     data = Data(builder="squares", size=(16, 24), score="native")
     sweep = synthetic.sweep(tmp_path, with_native(), lambda run, masks: 200 * masks[..., None], data=data)
-    scoring = sweep.finished[RUN]["scoring"]
-    size = {name: value for name, value in scoring.items() if name != "resolution"}  # as an earlier version wrote it
-    for other in (scoring | {"resolution": "trained"}, size):
-        edit_record(sweep.folder(RUN) / "record.json", scoring=other)
-        with pytest.raises(InputError, match=r"config.json is not .* data.score='native', the record 'trained'"):
-            assert records.load(tmp_path).finished
-
-
-def test_records_of_earlier_versions_say_no_resolution(tmp_path):
-    sweep = synthetic.sweep(tmp_path, squares(n=8), lambda run, masks: 200 * masks[..., None])
-    scoring = sweep.finished[RUN]["scoring"]
-    del scoring["resolution"]
-    edit_record(sweep.folder(RUN) / "record.json", scoring=scoring)
-    config = json.loads((tmp_path / "config.json").read_text())
-    later = ("score", "scale", "spacing", "validate")
-    edit(tmp_path / "config.json", data={name: value for name, value in config["data"].items() if name not in later})
-    assert RUN in records.load(tmp_path).finished
+    edit_record(sweep.folder(RUN) / "record.json", config=sweep.finished[RUN]["config"] | {"data.score": "trained"})
+    with pytest.raises(InputError, match=r"config.json is not .* data.score='native', the record 'trained'"):
+        assert records.load(tmp_path).finished

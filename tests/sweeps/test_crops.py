@@ -12,10 +12,9 @@ from sharp_unet_jax.config import MAY_CHANGE, Augment
 from sharp_unet_jax.data import resize
 from sharp_unet_jax.storage import run_files
 from sharp_unet_jax.storage.description import read
-from sharp_unet_jax.sweeps import workdir
 from sharp_unet_jax.sweeps.events import EpochEnded, Started
 from tests.conftest import shrink_models, squares
-from tests.tiny_sweep import CONFIG, files, make, stopped_after
+from tests.tiny_sweep import files, make, stopped_after
 from tests.uneven import CROPS, uneven
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -73,7 +72,7 @@ def test_the_counts_at_the_resolution_of_the_files_are_those_of_the_kept_probabi
     config = dataclasses.replace(data(FEW, fit=fit, score="native"), max_runs=1)
     make(tmp_path / "w", dataset, config)
     record = check_counts(tmp_path / "w", dataset, dataset.native, config)
-    assert record["scoring"]["resolution"] == "native"
+    assert record["config"]["data.score"] == "native"
 
 
 def check_counts(folder, dataset, masks, config):
@@ -99,31 +98,6 @@ def check_counts(folder, dataset, masks, config):
 
 
 NEW = ("score", "scale", "spacing", "crops", "share", "foreground", "validate")
-
-
-def test_a_workdir_of_an_earlier_version_is_continued_and_read(done, dataset):
-    """It lacks the fields that crops brought."""
-    before = files(done)
-    for path in [done / "config.json", *done.glob("runs/*/*/record.json")]:
-        tree = json.loads(path.read_text())
-        for name in NEW:
-            if path.name == "config.json":
-                del tree["data"][name]
-            else:
-                del tree["config"][f"data.{name}"]
-        if path.name == "record.json":
-            del tree["scoring"]["resolution"]
-            tree = run_files.sealed({key: value for key, value in tree.items() if key != "record_sha256"})
-        path.write_text(json.dumps(tree))
-    (done / "runs/unet/repeat0-fold1/record.json").unlink()
-    assert workdir.read_config(done) == CONFIG
-    events = make(done, dataset)
-    assert [event.run.name for event in events if isinstance(event, Started)] == ["unet/repeat0-fold1"]
-    after = files(done)
-    assert {name for name in before if after[name] != before[name]} == {
-        name for name in before if name.endswith("record.json") and "unet/repeat0-fold1" not in name
-    } | {"runs/sharp_unet/repeat0-fold1/record.json"}
-    assert make(done, dataset) == []
 
 
 @pytest.mark.parametrize("name", [f"data.{name}" for name in (*NEW, "fit", "size")])

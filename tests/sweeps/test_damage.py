@@ -3,19 +3,18 @@
 import dataclasses
 import json
 import shutil
-import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError, UncheckedWarning
+from sharp_unet_jax.errors import AGAIN, FROM_A_COPY, InputError
 from sharp_unet_jax.inference import loading
 from sharp_unet_jax.report import paper_tables, records
 from sharp_unet_jax.storage.run_files import digests
 from sharp_unet_jax.sweeps import merge, pack
 from tests.conftest import squares
-from tests.edits import age, edit, edit_record
+from tests.edits import edit, edit_record, follow, seal, write_environment
 from tests.tiny_sweep import files, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -185,33 +184,12 @@ def test_a_damaged_run_is_trained_again_once_its_folder_is_deleted(done, name):
     report(done)
 
 
-@pytest.mark.parametrize("reader", ALL)
-def test_records_of_an_earlier_version_are_read_with_one_warning(done, reader):
-    age(done)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")  # as in a command
-        READERS[reader](done)
-    assert [(each.category, str(each.message)[:29]) for each in caught] == [
-        (UncheckedWarning, "records of an earlier version")
-    ]
-
-
-OLD = {  # with the harms that are found without digests
-    "a record of another fold": "it is the record of unet/repeat0-fold1",
-    "a record of another model": "it is the record of sharp_unet/",
-    "a folder instead of a table": "it is no file",
-    "a table of another fold": "it holds unet/repeat0-fold1, not unet/repeat0-fold0",
-    "a table of another model": "it holds sharp_unet/repeat0-fold0, not unet/repeat0-fold0",
-}
-
-
-@pytest.mark.parametrize(("name", "message"), OLD.items())
+@pytest.mark.parametrize(("name", "other"), [("fold", "unet/repeat0-fold1"), ("model", "sharp_unet/repeat0-fold0")])
 @pytest.mark.parametrize("reader", OF_SCORES)
-@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.UncheckedWarning")
-def test_records_of_an_earlier_version_are_tied_to_their_runs_too(done, name, message, reader):
-    age(done)
-    OF_A_RUN[name][0](done)
-    with pytest.raises(InputError, match=f"repeat0-fold0/.*{message}"):
+def test_a_table_of_another_run_is_refused_whatever_its_digest(done, name, other, reader):
+    OF_A_RUN[f"a table of another {name}"][0](done)
+    follow(done)
+    with pytest.raises(InputError, match=f"repeat0-fold0/.*it holds {other}, not unet/repeat0-fold0"):
         READERS[reader](done)
 
 
@@ -227,20 +205,11 @@ def test_records_of_an_earlier_version_are_tied_to_their_runs_too(done, name, me
         ("specificity", -0.1, "its column specificity is not from 0 to 1"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.UncheckedWarning")
 def test_impossible_rows_are_refused(done, column, value, message):
-    age(done)
     path = done / RUN / "per_image.parquet"
     pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
+    follow(done)
     with pytest.raises(InputError, match=message):
-        report(done)
-
-
-@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.UncheckedWarning")
-def test_a_threshold_that_the_scores_were_not_made_with_is_refused_without_digests(done):
-    age(done)
-    replaced("config.json", '"threshold": 0.5', '"threshold": 0.6')(done)
-    with pytest.raises(InputError, match=r"config.json is not what .* \(it has threshold=0.6, the record 0.5\)"):
         report(done)
 
 
@@ -263,7 +232,7 @@ PACKED = ("config.json", "folds.json", "runs.jsonl", "epochs.csv", "per_image.pa
 
 @pytest.fixture
 def packed(done):
-    (done / "environment.json").write_text('{"commands": []}')
+    write_environment(done)
     pack.pack(done.parent / "packed", done)
     return done.parent / "packed"
 
@@ -289,19 +258,19 @@ def test_a_byte_of_packed_results_is_found(packed, name):
         ("epochs.csv", lambda lines: [*lines[:-1], lines[-1] + "x"], "could not convert string to float"),
     ],
 )
-def test_packed_results_without_digests_are_tied_to_their_runs(packed, name, harm, message):
-    (packed / "sha256.json").unlink()
+def test_packed_results_are_tied_to_their_runs_whatever_their_digests(packed, name, harm, message):
     text = "".join(line + "\n" for line in harm((packed / name).read_text().splitlines()))
     (packed / name).write_text(text)
+    seal(packed)
     with pytest.raises(InputError, match=rf"{name} is damaged .*{message}"):
         report(packed)
 
 
 def test_packed_images_of_another_fold_are_refused(packed):
-    (packed / "sha256.json").unlink()
     table = pd.read_parquet(packed / "per_image.parquet")
     folds = {"unet/repeat0-fold0": "unet/repeat0-fold1", "unet/repeat0-fold1": "unet/repeat0-fold0"}
     table.assign(run=table["run"].replace(folds)).to_parquet(packed / "per_image.parquet")
+    seal(packed)
     with pytest.raises(InputError, match=r"per_image.parquet is damaged .its images are not the test images of unet/"):
         report(packed)
 
@@ -319,22 +288,21 @@ def test_packed_records_keep_their_digests(packed, done):
         assert record == json.loads((done / "runs" / record["run"] / "record.json").read_text())
 
 
-SETTINGS = ("seed", "loss", "batch_size", "epochs", "patience", "precision", "inner_validation", "protocol")
+SETTINGS = ("seed", "loss", "batch_size", "epochs", "patience", "precision", "inner_validation", "protocol", "weights")
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("value", [None, "gone"])
 def test_settings_of_a_sweep_that_are_lost_are_told(done, name, value):
-    age(done)  # no record says what they were
     edit(done / "config.json", name) if value == "gone" else edit(done / "config.json", **{name: value})
     with pytest.raises(InputError, match=f"config.json is damaged .*{name}.*: {FROM_A_COPY}"):
         paper_tables.write(done)
 
 
 def test_a_setting_that_records_hold_may_not_be_missing(done):
-    edit_record(done / RECORD, config={"weights": "imagenet"})
-    edit(done / "config.json", "weights")  # an earlier version's config.json lacks it
-    with pytest.raises(InputError, match="weights=None, the record 'imagenet'"):
+    edit_record(done / RECORD, config={"remat": True})
+    edit(done / "config.json", "remat")
+    with pytest.raises(InputError, match="remat=None, the record True"):
         report(done)
 
 
@@ -348,16 +316,14 @@ def test_models_that_no_sweep_has_are_refused(done, models, reader):
 
 @pytest.mark.parametrize(("field", "value"), [("protocol", "nested"), ("dataset", "other")])
 @pytest.mark.parametrize("reader", ALL)
-@pytest.mark.filterwarnings("ignore::sharp_unet_jax.errors.UncheckedWarning")
-def test_an_old_record_of_another_protocol_or_data_set_is_refused(done, field, value, reader):
-    age(done)
-    edit(done / RECORD, **{field: value})
+def test_a_record_of_another_protocol_or_data_set_is_refused(done, field, value, reader):
+    edit_record(done / RECORD, **{field: value})
     with pytest.raises(InputError, match=f"{value}"):
         READERS[reader](done)
 
 
 @pytest.mark.parametrize("reader", ALL)
-def test_a_record_that_has_lost_its_own_digest_alone_is_none_of_an_earlier_version(done, reader):
+def test_a_record_that_has_lost_its_own_digest_is_refused(done, reader):
     edit(done / RECORD, "record_sha256", jaccard=0.5)
     with pytest.raises(InputError, match=r"record.json is damaged .*record_sha256.*"):
         READERS[reader](done)

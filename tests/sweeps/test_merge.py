@@ -15,7 +15,7 @@ from sharp_unet_jax.report import figures, paper_tables, records, write
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.sweeps import merge, plan, workdir
 from tests.conftest import squares
-from tests.edits import edit_record, killed
+from tests.edits import ENVIRONMENT, edit_record, killed, write_environment
 from tests.report import synthetic, whole
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
@@ -69,20 +69,19 @@ def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards
     data = squares()
     np.save(tmp_path / "images.npy", data.images)
     np.save(tmp_path / "masks.npy", data.masks)
-    names = {"ids": data.ids, "groups": data.groups, "sha256": data.sha256}
+    names = {"ids": data.ids, "groups": data.groups, "sha256": data.sha256, "settings": {}}
     (tmp_path / "names.json").write_text(json.dumps(names))
     for number, prepared in enumerate(["nowhere", str(tmp_path)]):  # the folder on another machine, and on this one
         (shards[number] / "data.json").write_text(json.dumps({"prepared": prepared}))
-    made_with = {"python": "3.11.2", "devices": "1 x cpu", "packages": {"jax": "0.10.2", "numpy": "2"}}
-    other = made_with | {"devices": "1 x gpu", "packages": {"jax": "0.12.0", "numpy": "2"}}
-    for shard, found in zip(shards, (made_with, other), strict=False):
+    packages = {"jax": "0.10.2", "numpy": "2"}
+    other = {"devices": "1 x gpu", "packages": packages | {"jax": "0.12.0"}}
+    for shard, found in zip(shards, ({"packages": packages}, other), strict=False):
         commands = ["python -m datasets.build", f"python -m launch.cv --workdir={shard.name}"]
-        (shard / "environment.json").write_text(json.dumps({"commands": commands} | found))
+        write_environment(shard, commands=commands, **found)
     command.run([str(tmp_path / "all"), *map(str, shards)])
     merged = json.loads((tmp_path / "all" / "environment.json").read_text())
-    assert merged == {
+    assert merged == ENVIRONMENT | {
         "commands": ["python -m datasets.build", *(f"python -m launch.cv --workdir=shard{i}" for i in range(2))],
-        "python": "3.11.2",
         "devices": "1 x cpu; 1 x gpu",
         "packages": {"jax": "0.10.2; 0.12.0", "numpy": "2"},
     }
@@ -186,14 +185,6 @@ def test_a_run_with_other_weights_or_scores_is_refused(shards, tmp_path, finishe
         InputError, match=rf"shard0 and .*other both hold unet/repeat0-fold0, with other {what}: delete"
     ):
         merge.merge(tmp_path / "all", [*shards, tmp_path / "other"])
-
-
-def test_records_without_scoring_are_merged(finished, tmp_path):
-    for name in ("one", "two"):
-        shutil.copytree(finished, tmp_path / name)
-        for path in (tmp_path / name).glob("runs/*/*/record.json"):
-            edit_record(path, "scoring")
-    assert merge.merge(tmp_path / "all", [tmp_path / "one", tmp_path / "two"]) == 4
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from launch import merge as command
-from sharp_unet_jax.errors import InputError, UncheckedWarning
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import paper_tables, records
 from sharp_unet_jax.sweeps import pack, plan
-from tests.edits import edit, killed
+from tests.edits import edit_record, killed, write_environment
 from tests.tiny_sweep import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -31,7 +31,7 @@ def lines(path):
 
 
 def test_packed_results_hold_what_the_workdir_holds(done, tmp_path, capsys):
-    (done / "environment.json").write_text('{"commands": []}')
+    write_environment(done)
     command.run([f"--pack={tmp_path / 'packed'}", str(done)])
     assert capsys.readouterr().out == f"4 records are packed in {tmp_path / 'packed'}\n"
     packed = tmp_path / "packed"
@@ -83,17 +83,14 @@ def test_a_command_without_shards_or_pack_says_what_is_missing(done, capsys):
 def test_failed_and_unfinished_runs_leave_what_they_have(done, tmp_path):
     failed, unfinished = (done / "runs" / run for run in RUNS[:2])
     changes = {"status": "failed", "epoch": 2, "reason": "the loss became NaN"}
-    # As an earlier version wrote it.
-    edit(failed / "record.json", "jaccard", "dice", "skip", "record_sha256", "sha256", **changes)
+    edit_record(failed / "record.json", "jaccard", "dice", **changes)
     (failed / "per_image.parquet").unlink()
     (unfinished / "record.json").unlink()
-    with pytest.warns(UncheckedWarning, match="no digests"):
-        assert pack.pack(tmp_path / "packed", done) == 3
+    assert pack.pack(tmp_path / "packed", done) == 3
     records = lines(tmp_path / "packed" / "runs.jsonl")
     assert [(record["run"], record["status"]) for record in records] == [
         (RUNS[0], "failed"), (RUNS[2], "finished"), (RUNS[3], "finished"),
     ]  # fmt: skip
-    assert records[0]["skip"] == "plain"  # which the record did not say
     epochs = pd.read_csv(tmp_path / "packed" / "epochs.csv")
     assert list(epochs["run"].unique()) == RUNS
     assert set(pd.read_parquet(tmp_path / "packed" / "per_image.parquet")["run"]) == set(RUNS[2:])

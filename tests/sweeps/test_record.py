@@ -56,8 +56,9 @@ def test_a_record_says_what_ran(done, dataset):
         "encoder": "unet",
         "skip": "sharp",
     }
-    rules = {"size": [16, 24], "resolution": "trained", "threshold": 0.5, "empty": "one"}
-    assert record["scoring"] == rules | {"images": 6, "dropped": 0}
+    rules = {"data.size": [16, 24], "data.score": "trained", "threshold": 0.5, "empty": "one"}
+    assert rules.items() <= record["config"].items()
+    assert record["scoring"] == {"images": 6, "dropped": 0}
     assert (record["images"], record["channels"]) == ({"train": 6, "validation": 6, "test": 6}, 3)
     tree = checkpoint.load(folder / "checkpoint")
     assert record["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(tree["params"]))

@@ -260,18 +260,6 @@ def test_a_config_that_was_edited_to_fewer_epochs_is_told(few):
         records.load(few).finished  # noqa: B018
 
 
-def test_records_of_earlier_versions_go_on(few, folders):
-    """They hold `epochs` among their settings, and have no states."""
-    for run in (CAPPED, ENDED, SLOW):
-        path = few / run / "record.json"
-        edit_record(path, config=json.loads(path.read_text())["config"] | {"epochs": 4})
-        shutil.rmtree(few / run / "resume", ignore_errors=True)
-    assert len(records.load(few).finished) == 3
-    make(few, squares(), MORE)
-    ours, theirs = files(few), files(folders / "more")
-    assert {name for name in theirs if ours[name] != theirs[name]} == {f"{ENDED}/record.json"}
-
-
 def test_a_run_that_ended_by_a_rule_of_its_own_is_finished(few):
     """`docs/extending.md` shows such a rule: neither patience nor the number of epochs has ended the run."""
     for run in (CAPPED, SLOW):

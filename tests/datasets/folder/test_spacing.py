@@ -11,7 +11,6 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
-from datasets import examples
 from datasets.build import build
 from launch.console import dataset
 from launch.preview import source
@@ -141,27 +140,3 @@ def test_pictures_of_unknown_spacing_are_refused_by_both_commands(pictures: Data
         dataset.load(data, QUIET)
     found, _ = source.inspect(data, QUIET)
     assert [fault for fault in found.faults if fault.startswith("a, b: data.spacing=0.5 mm is asked for")]
-
-
-def test_a_set_of_an_earlier_version_is_read_but_for_its_spacing(
-    pictures: Data, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info, generate = examples.info, examples.generate
-
-    def earlier(*args: Any, **options: Any) -> Any:
-        described = info(*args, **options)
-        described.features._feature_dict.pop("spacing", None)
-        return described
-
-    def without(*args: Any, **options: Any) -> Any:
-        for key, one in generate(*args, **options):
-            yield key, {name: value for name, value in one.items() if name != "spacing"}
-
-    with monkeypatch.context() as patch:
-        patch.setattr(examples, "info", earlier)
-        patch.setattr(examples, "generate", without)
-        whole = dataset.load(pictures, QUIET)
-    assert dataset.load(pictures, QUIET).sha256 == whole.sha256
-    assert len(dataset.load(dataclasses.replace(pictures, fit="crop"), QUIET).images) == 2
-    with pytest.raises(InputError, match=r"built/folder/mine-\w+/1.0.0: an earlier version .* delete this folder"):
-        dataset.load(dataclasses.replace(pictures, fit="crop", spacing=0.5), QUIET)

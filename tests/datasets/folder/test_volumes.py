@@ -130,35 +130,6 @@ def test_neighbours_of_single_pictures_are_refused_everywhere(scans: Path) -> No
         pipeline._read(run, search.find([str(scans / "images/q.nii.gz")])[0])
 
 
-def test_a_set_of_an_earlier_version_is_read_and_has_no_neighbours(
-    scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Examples had no volume."""
-    from datasets import examples
-
-    data = Data(builder="folder", images=str(scans), data_dir=str(scans / "built"), size=(16, 16))
-    info, generate = examples.info, examples.generate
-
-    def earlier(*args: Any, **options: Any) -> Any:
-        described = info(*args, **options)
-        described.features._feature_dict.pop("volume", None)
-        return described
-
-    with monkeypatch.context() as patch:
-        patch.setattr(examples, "info", earlier)
-        patch.setattr(
-            examples,
-            "generate",
-            lambda *args, **options: (
-                (key, {k: v for k, v in one.items() if k != "volume"}) for key, one in generate(*args, **options)
-            ),
-        )
-        whole = dataset.load(data, Console(quiet=True))
-    assert dataset.load(data, Console(quiet=True)).sha256 == whole.sha256
-    with pytest.raises(InputError, match=r"built/folder/scans-\w+/1.0.0: an earlier version .* delete this folder"):
-        dataset.load(Data(**{**vars(data), "context": 1}), Console(quiet=True))
-
-
 @pytest.mark.parametrize(
     ("move", "message"),
     [

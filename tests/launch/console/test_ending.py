@@ -10,7 +10,7 @@ import pytest
 
 from datasets.files import DataError
 from launch.console import ending
-from sharp_unet_jax.errors import InputError, UncheckedWarning
+from sharp_unet_jax.errors import InputError, StaleWarning
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_a_bug_is_not_hidden():
         print(1 / 0)
 
 
-def test_a_warning_of_files_without_digests_is_one_line(monkeypatch):
+def test_a_warning_of_this_project_is_one_line(monkeypatch):
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     ending.shorten_warnings()
-    assert warnings.formatwarning("old files", UncheckedWarning, "a.py", 1) == "warning: old files\n"
+    assert warnings.formatwarning("old files", StaleWarning, "a.py", 1) == "warning: old files\n"
     assert warnings.formatwarning("old files", UserWarning, "a.py", 1).startswith("a.py:1: UserWarning")
 
 

@@ -67,19 +67,6 @@ def written(output, *names):
     return (output.folder / "areas.csv").read_bytes()
 
 
-@pytest.mark.parametrize("missing", [("disagreement", "note"), ("disagreement",)])
-def test_rows_of_a_version_with_fewer_columns_stay(output, missing):
-    (output.folder / "masks/a.png").write_bytes(b"mask")
-    kept = [areas.COLUMNS.index(name) for name in areas.COLUMNS if name not in missing]
-    note = "" if "note" in missing else "bright"
-    now = [(*row[:7], note, row[8]) for row in rows("a") + rows("elsewhere")]
-    old = [[row[at] for at in kept] for row in (areas.COLUMNS, *now)]
-    (output.folder / "areas.csv").write_text("".join(",".join(row) + "\n" for row in old))
-    assert areas.sort(output, inputs("a"), CLASSES) == {"a"}
-    with open(output.folder / "areas.csv", newline="") as file:
-        assert [tuple(row) for row in csv.reader(file)] == [areas.COLUMNS, *now[2:], *now[:2]]
-
-
 def lines(output):
     with open(output.folder / "areas.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         head, *rest = csv.reader(file)

@@ -132,7 +132,6 @@ def test_a_damaged_prediction_json_is_named(tmp_path, one, text):
         ("inputs", {"a": 1}),
         ("runs", []),
         ("classes", "ab"),
-        ("threshold", "x"),
         ("rule", {"threshold": 0.5}),
         ("tile", {}),
         ("flips", 2),
@@ -152,14 +151,15 @@ def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
     output.begin(Output(tmp_path / "out"), [member()], [other], OPTIONS)
     said = json.loads((tmp_path / "out/prediction.json").read_text())
     assert said["inputs"] == {"a": str(tmp_path / "in/a.png"), "b": f"{tmp_path / 'x'} (2 files)"}
-    assert (said["classes"], said["threshold"], said["tile"]) == (["background", "cell"], 0.5, [16, 16])
+    assert said["rule"] == {"threshold": 0.5, "fill": False, "smallest": 0, "largest": False}
+    assert (said["classes"], said["tile"]) == (["background", "cell"], [16, 16])
 
 
 @pytest.mark.parametrize(
     ("members", "options", "field"),
     [
         ([member(1.0)], {}, "runs"),
-        ([member(threshold=0.6)], {}, "threshold"),
+        ([member(threshold=0.6)], {}, r"rule \(now that of the config, without choice.json\)"),
         ([member(smallest=9)], {}, r"rule \(now that of the config, without choice.json\)"),
         ([member(smallest=9, chosen=True)], {}, r"rule \(now that of choice\.json, which --plain leaves out\): name"),
         ([member()], {"flips": True}, "flips"),
@@ -172,18 +172,6 @@ def test_another_prediction_is_refused(tmp_path, one, members, options, field):
     with pytest.raises(InputError, match=f"holds a prediction with other {field}"):
         output.begin(Output(tmp_path / "out"), members, [one], OPTIONS | options)
     assert (tmp_path / "out/prediction.json").read_bytes() == before
-
-
-def test_a_file_without_a_rule_has_masks_by_the_threshold_alone(tmp_path, one):
-    output.begin(Output(tmp_path), [member()], [one], OPTIONS)
-    path = tmp_path / "prediction.json"
-    said = json.loads(path.read_text())
-    assert said.pop("rule") == {"threshold": 0.5, "fill": False, "smallest": 0, "largest": False}
-    path.write_text(json.dumps(said))
-    with pytest.raises(InputError, match=r"with other rule \(now that of the config, without choice\.json\): name"):
-        output.begin(Output(tmp_path), [member(fill=True)], [one], OPTIONS)
-    output.begin(Output(tmp_path), [member()], [one], OPTIONS)
-    assert "rule" in json.loads(path.read_text())
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path, one):
