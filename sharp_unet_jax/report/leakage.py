@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sharp_unet_jax.data import duplicates
+from sharp_unet_jax.data import duplicates, pillow
 from sharp_unet_jax.data.duplicates import DUPLICATE
 from sharp_unet_jax.report import shown
 from sharp_unet_jax.report.provenance import describe, labels
@@ -188,6 +188,6 @@ def _groups_known(sweep: Sweep) -> bool:
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = duplicates.picture(pixels).convert("RGB")
+    picture = pillow.picture(pixels).convert("RGB")
     picture.thumbnail((256, 256))
     return np.asarray(picture)

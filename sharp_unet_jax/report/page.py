@@ -1,7 +1,5 @@
 """The report as one HTML file that opens from a disk: styles, script, data and pictures are inside."""
 
-import base64
-import io
 import json
 import math
 import re
@@ -15,6 +13,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from sharp_unet_jax import metrics, palette
+from sharp_unet_jax.data import pillow
 from sharp_unet_jax.report import (
     false_positives,
     figures,
@@ -270,6 +269,4 @@ def _svg(drawn: Captioned, prefix: str) -> Markup:
 
 def _picture(pixels: np.ndarray) -> str:
     """Return an image (h, w, 3) uint8 as a `data:` address."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="WEBP", quality=75)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    return pillow.address(Image.fromarray(pixels), "webp", quality=75)
