@@ -17,14 +17,14 @@ from sharp_unet_jax.data import pillow
 from sharp_unet_jax.report import (
     false_positives,
     figures,
-    following,
     gallery,
     headline,
+    next_commands,
+    notes,
     overlays,
     pairing,
     provenance,
     published,
-    reading,
     statistics,
     style,
     thumbnails,
@@ -89,7 +89,7 @@ def render(
             tables=[cells(table) for table in tables],
             figures=drawn,
             null=false_positives.figure(),
-            reading=reading.parts([*tables, *(table for chapter in chapters for table in chapter.tables)]),
+            reading=notes.parts([*tables, *(table for chapter in chapters for table in chapter.tables)]),
             chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
             colours=overlays.MEANING,
             label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
@@ -156,7 +156,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "epochs_scored": provenance.epochs_scored(sweep),
         "shown_at": provenance.resolution(sweep) if provenance.scored_natively(sweep) else "",
         "environment": sweep.environment,
-        "steps": following.steps(sweep),
+        "steps": next_commands.steps(sweep),
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
     }
@@ -168,7 +168,7 @@ def cells(table: Table) -> dict[str, Any]:
     numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*rows, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
     columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
-    return {**table._asdict(), "columns": columns, "rows": rows, "loud": reading.loud(table)}
+    return {**table._asdict(), "columns": columns, "rows": rows, "loud": notes.loud(table)}
 
 
 def _rows(
