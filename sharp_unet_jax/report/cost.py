@@ -4,7 +4,7 @@ import pandas as pd
 
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table
+from sharp_unet_jax.report.table import Table, rounded
 
 SECONDS = ["timing.train_seconds", "timing.eval_seconds"]
 NOTE = (
@@ -28,7 +28,7 @@ def table(sweep: Sweep) -> Table | None:
             {
                 "model": model,
                 "runs": len(own),
-                "parameters (M)": _number(own.reindex(columns=["parameters"])["parameters"].astype(float).max() / 1e6),
+                "parameters (M)": rounded(own.reindex(columns=["parameters"])["parameters"].astype(float).max() / 1e6),
                 "epochs per run": f"{own['epochs'].astype(float).mean():.0f}",
                 "time per run": duration(seconds.mean()),
                 "time of all runs": duration(seconds.sum(min_count=1)),
@@ -46,10 +46,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def _number(millions: float) -> str:
-    return "-" if pd.isna(millions) else f"{millions:.2f}"
 
 
 def _hardware(runs: pd.DataFrame) -> str:
