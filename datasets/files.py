@@ -31,7 +31,6 @@ warnings.filterwarnings("ignore", module="nibabel")
 
 JPEG = (".jpg", ".jpeg")
 TIF = (".tif", ".tiff")
-IMAGES = (".png", *JPEG, ".bmp", ".gif", ".webp", *TIF)
 # The content of a file may be of another format than its name says. Pillow knows more, and runs a program for some.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 

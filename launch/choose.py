@@ -26,7 +26,7 @@ from launch.console.progress import track
 from sharp_unet_jax.choosing import choose, images
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.report import chosen, records
-from sharp_unet_jax.report.table import interval, plus_minus, signed
+from sharp_unet_jax.report.table import interval, rounded, signed
 from sharp_unet_jax.storage import choice as choices
 from sharp_unet_jax.storage import lock
 from sharp_unet_jax.storage.atomic import check_writable, write_json
@@ -77,9 +77,9 @@ def _cell(gain: Gain) -> str:
     score, gained, low, high = (chosen.points(gain[key]) for key in ("jaccard", "gain", "low", "high"))
     if gain["gain"]:  # neither 0 nor None
         between = "no interval" if math.isnan(low) else interval(low, high)
-        lines = [f"{plus_minus(score, math.nan)}, {signed(gained)}", between]
+        lines = [f"{rounded(score)}, {signed(gained)}", between]
     else:
-        lines = [plus_minus(score, math.nan), "no gain"]
+        lines = [rounded(score), "no gain"]
     return "\n".join([*lines, f"n = {gain['images']}, {gain['runs']} run{'s' if gain['runs'] > 1 else ''}"])
 
 

@@ -75,9 +75,8 @@ def _write_file(output: Path, runs: Sequence[Trained], file_format: str, given: 
         "onnx": lambda: export.to_onnx(runs),
         "safetensors": lambda: export.to_safetensors(runs[0]),
     }[file_format]
-    records = [run.record for run in runs]
     card = output.with_name(f"{output.name}.md")
-    text = model_card.write(runs, file_format, output.name, records, _terms(runs[0].dataset))
+    text = model_card.write(runs, file_format, output.name, _terms(runs[0].dataset))
     clear_dead(output.parent)
     with replacing(output) as temporary:
         file = convert()

@@ -41,8 +41,8 @@ class State(NamedTuple):
     quiet: float | None  # seconds since the last epoch; None of a run that does not train
 
 
-class Sweep(NamedTuple):
-    """All runs of a sweep."""
+class Progress(NamedTuple):
+    """All runs of a sweep, as their files show them."""
 
     dataset: str
     models: list[str]
@@ -53,10 +53,10 @@ class Sweep(NamedTuple):
         return [one for one in self.states if _status(one) == status]
 
 
-def look(workdir: Path) -> Sweep:
+def look(workdir: Path) -> Progress:
     """Read the states of all runs of the sweep in `workdir`. Raises InputError."""
     sweep = records.load(workdir)
-    return Sweep(sweep.dataset, sweep.config["models"], [_state(sweep, run) for run in sweep.planned.values()])
+    return Progress(sweep.dataset, sweep.config["models"], [_state(sweep, run) for run in sweep.planned.values()])
 
 
 def _state(sweep: records.Sweep, run: Run) -> State:
@@ -88,28 +88,29 @@ def _status(state: State) -> str:
     return "waiting" if state.quiet is None else "begun"
 
 
-def seconds_left(sweep: Sweep) -> float | None:
+def seconds_left(progress: Progress) -> float | None:
     """Return the seconds that the runs without a record will take, as long as those that ended; None where none has.
 
     As many runs train side by side as are being trained now, without those that seem cut off.
     """
-    ended = [(one.run.model, one.record) for one in sweep.those("finished") if one.record]
+    ended = [(one.run.model, one.record) for one in progress.those("finished") if one.record]
     if not ended:
         return None
     spent = {model: [_seconds(record) for name, record in ended if name == model] for model, _ in ended}
     usual = {model: statistics.fmean(values) for model, values in spent.items()}
     other = statistics.fmean(usual.values())
     epochs = statistics.fmean(record["epochs"] for _, record in ended)
-    begun, silence = sweep.those("begun"), _silence(sweep)
+    begun, silence = progress.those("begun"), _silence(progress)
     total = sum(
-        usual.get(one.run.model, other) * max(1 - one.epochs / epochs, 0) for one in [*sweep.those("waiting"), *begun]
+        usual.get(one.run.model, other) * max(1 - one.epochs / epochs, 0)
+        for one in [*progress.those("waiting"), *begun]
     )
     return total / max(sum(one.quiet is not None and one.quiet <= silence for one in begun), 1)
 
 
-def _silence(sweep: Sweep) -> float:
+def _silence(progress: Progress) -> float:
     """Return the seconds without an epoch after which a run seems cut off: SILENT, or two epochs of the slowest run."""
-    ended = [one.record for one in sweep.those("finished") if one.record]
+    ended = [one.record for one in progress.those("finished") if one.record]
     return max([SILENT, *(2 * _seconds(record) / record["epochs"] for record in ended)])
 
 
@@ -118,41 +119,41 @@ def _seconds(record: dict[str, Any]) -> float:
     return timing["train_seconds"] + timing["eval_seconds"] + timing.get("predict_seconds", 0)
 
 
-def page(workdir: Path, sweep: Sweep, width: int) -> Group:
+def page(workdir: Path, progress: Progress, width: int) -> Group:
     """Return what is shown: a line, the matrix of runs in as many parts as `width` asks for, and the failures."""
-    finished, failed, begun = (sweep.those(status) for status in ("finished", "failed", "begun"))
-    parts = [f"{len(finished)} of {len(sweep.states)} runs finished"]
+    finished, failed, begun = (progress.those(status) for status in ("finished", "failed", "begun"))
+    parts = [f"{len(finished)} of {len(progress.states)} runs finished"]
     parts += [f"{len(failed)} failed"] * bool(failed) + [f"{len(begun)} begun"] * bool(begun)
-    left = seconds_left(sweep)
-    if len(finished) + len(failed) < len(sweep.states):
+    left = seconds_left(progress)
+    if len(finished) + len(failed) < len(progress.states):
         parts.append("time left not known before a run has ended" if left is None else f"about {clock(left)} left")
-    lines: list[Any] = [Text(f"{workdir}: {sweep.dataset}, {', '.join(parts)}")]
-    columns = max((width - 16) // (max(WIDTH, *map(len, sweep.models)) + 2), 1)
-    for first in range(0, len(sweep.models), columns):
-        lines += [Text(), _matrix(sweep, sweep.models[first : first + columns])]
+    lines: list[Any] = [Text(f"{workdir}: {progress.dataset}, {', '.join(parts)}")]
+    columns = max((width - 16) // (max(WIDTH, *map(len, progress.models)) + 2), 1)
+    for first in range(0, len(progress.models), columns):
+        lines += [Text(), _matrix(progress, progress.models[first : first + columns])]
     for one in failed:
         lines.append(Text(f"failed: {one.run.name}: {one.record['reason']}") if one.record else Text())
     for one in begun:
-        if one.quiet is not None and one.quiet > _silence(sweep):
+        if one.quiet is not None and one.quiet > _silence(progress):
             lines.append(Text(f"{one.run.name}: no epoch has ended for {clock(one.quiet)}; was its command cut off?"))
     return Group(*lines)
 
 
-def _matrix(sweep: Sweep, models: Sequence[str]) -> Table:
+def _matrix(progress: Progress, models: Sequence[str]) -> Table:
     """Return the table of runs: a row per fold, a column per model, and their means."""
     table = Table(box=None, pad_edge=False, show_footer=True)
-    cells = {(one.run.repeat, one.run.fold, one.run.model): _cell(one) for one in sweep.states}
+    cells = {(one.run.repeat, one.run.fold, one.run.model): _cell(one) for one in progress.states}
     table.add_column("Jaccard (%)", "mean ± std")
     for model in models:
         scores = [
             100 * one.record["jaccard"]
-            for one in sweep.those("finished")
+            for one in progress.those("finished")
             if one.record and one.run.model == model and one.record["jaccard"] is not None
         ]
         spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
         mean = f"{statistics.fmean(scores):.2f}{spread}" if scores else ""
         table.add_column(model, mean, justify="right", min_width=WIDTH)
-    for repeat, fold in dict.fromkeys((one.run.repeat, one.run.fold) for one in sweep.states):
+    for repeat, fold in dict.fromkeys((one.run.repeat, one.run.fold) for one in progress.states):
         table.add_row(f"repeat {repeat} fold {fold}", *(cells[repeat, fold, model] for model in models))
     return table
 
@@ -175,17 +176,17 @@ def run(arguments: Sequence[str], console: Console) -> int:
         "--follow", action="store_true", help="show it anew until all runs have ended; to a file or a pipe, only then"
     )
     known = command_line.parse(parser, arguments)
-    sweep = look(known.workdir)
-    live = Live(page(known.workdir, sweep, console.width), console=console, auto_refresh=False)
+    progress = look(known.workdir)
+    live = Live(page(known.workdir, progress, console.width), console=console, auto_refresh=False)
     shown = known.follow and console.is_terminal
     with live if shown else nullcontext():
-        while known.follow and (sweep.those("begun") or sweep.those("waiting")):
+        while known.follow and (progress.those("begun") or progress.those("waiting")):
             time.sleep(SECONDS)
-            sweep = look(known.workdir)
-            live.update(page(known.workdir, sweep, console.width), refresh=shown)
+            progress = look(known.workdir)
+            live.update(page(known.workdir, progress, console.width), refresh=shown)
     if not shown:
         console.print(live.renderable)
-    return 1 if sweep.those("failed") else 0
+    return 1 if progress.those("failed") else 0
 
 
 if __name__ == "__main__":

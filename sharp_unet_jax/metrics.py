@@ -179,8 +179,6 @@ class Score(NamedTuple):
 
     means: dict[str, float]
     """By overlap: the mean over images of an image's mean over classes."""
-    pooled: dict[str, float]
-    """By overlap: all images' pixels counted as one image, then the mean over classes."""
     images: int
     """Images with a Jaccard: all of them, unless empty="nan" left some without a score."""
     dropped: int
@@ -211,10 +209,8 @@ def score(counts: ArrayLike, *, empty: Empty, binary: bool) -> Score:
         raise ValueError(f"a binary score needs counts of 2 classes, got {table.shape[1]}")
     scored = slice(1, None) if binary else slice(None)
     by_image = {name: values[:, scored] for name, values in overlaps(table, empty=empty).items()}
-    as_one = {name: values[scored] for name, values in overlaps(table.sum(axis=0), empty=empty).items()}
     return Score(
         means={name: float(mean(mean(values, axis=1))) for name, values in by_image.items()},
-        pooled={name: float(mean(values)) for name, values in as_one.items()},
         images=int(np.sum(~np.isnan(by_image["jaccard"]).all(axis=1))),
         dropped=int(np.sum(np.isnan(by_image["jaccard"]))),
     )

@@ -18,8 +18,7 @@ from datasets.formats.search import Input
 from datasets.formats.stack import How, Spacing, Stack
 from launch.prediction import areas
 from launch.prediction.output import Output, paths
-from launch.preview.heat import heat
-from launch.preview.overlay import overlay
+from launch.prediction.overlays import heat, overlay
 from sharp_unet_jax import decision
 from sharp_unet_jax.data import grey_range, neighbours
 from sharp_unet_jax.data.pixels import as_trained

@@ -20,12 +20,12 @@ CROPS, SHEET, NARROW = 12, 1400, 160  # crops that are drawn; pixels of their sh
 LINE = 15  # pixels of a line of text
 
 
-def pick(profile: Profile, most: int = MOST) -> dict[int, list[str]]:
+def pick(profile: Profile) -> dict[int, list[str]]:
     """Choose the images to show, in order, each with the reasons why it is unusual; typical images have none."""
     shown: dict[int, list[str]] = {}
     for index, why in [*_alike(profile), *_extremes(profile)]:
         shown.setdefault(index, []).append(why)
-    typical = np.linspace(0, len(profile.ids) - 1, max(COLUMNS, most - len(shown))).astype(int).tolist()
+    typical = np.linspace(0, len(profile.ids) - 1, max(COLUMNS, MOST - len(shown))).astype(int).tolist()
     return {index: shown.get(index, []) for index in dict.fromkeys([*shown, *typical])}
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sharp_unet_jax import metrics
 from sharp_unet_jax.data import duplicates
 from sharp_unet_jax.data.resize import Fit, Size, resize_mask, restore
-from sharp_unet_jax.metrics import IGNORE
 
 
 class ImageProfile(NamedTuple):
@@ -29,10 +29,10 @@ class ImageProfile(NamedTuple):
 
 
 def profile_image(image: NDArray[np.uint8], mask: NDArray[np.uint8], classes: int) -> ImageProfile:
-    """Profile an image (h, w, C) uint8 and its labels (h, w) uint8; pixels labelled `IGNORE` count for no class."""
+    """Profile an image (h, w, C) uint8 and its labels (h, w) uint8; pixels labelled IGNORE count for no class."""
     return ImageProfile(
         size=(image.shape[0], image.shape[1]),
-        counts=np.bincount(mask[mask != IGNORE], minlength=classes)[:classes],
+        counts=np.bincount(mask[mask != metrics.IGNORE], minlength=classes)[:classes],
         levels=max(int(np.count_nonzero(np.bincount(plane.ravel()))) for plane in np.moveaxis(image, -1, 0)),
         brightness=float(image.mean()),
         image_sha256=_digest(image),
@@ -136,14 +136,9 @@ def ceiling(mask: NDArray[np.uint8], size: Size, fit: Fit, classes: int) -> floa
     """
     small = resize_mask(mask, size, fit)
     shares = restore(np.stack([small == label for label in range(classes)], -1).astype(np.float32), mask.shape, fit)
-    back = shares.argmax(-1)
-    back[mask == IGNORE] = IGNORE
-    scores = []
-    for label in range(1, classes):
-        if (mask == label).any():
-            common, either = (back == label) & (mask == label), (back == label) | (mask == label)
-            scores.append(np.count_nonzero(common) / np.count_nonzero(either))
-    return float(np.mean(scores)) if scores else np.nan
+    counts = metrics.count(shares.argmax(-1), mask, classes)
+    jaccard = metrics.overlaps(counts, empty="nan")["jaccard"]
+    return float(metrics.mean(jaccard[1:][counts[1:, 1] > 0]))
 
 
 def _digest(array: NDArray[np.uint8]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sharp_unet_jax.data.pixels import shown
+from sharp_unet_jax.data.pillow import picture
 
 DUPLICATE = 4
 """Images whose hashes differ in at most this many of 64 bits count as near-duplicates.
@@ -16,12 +16,6 @@ DUPLICATE = 4
 4 is the largest even limit at which fewer than 1 in 10,000 pairs of unrelated images of four data sets count: 5 of
 244,288 (bench/near_duplicates.py). On other data sets more unrelated pairs may count, or more copies be missed.
 """
-
-
-def picture(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Turn pixels (h, w, C) uint8 into a picture of Pillow, grey or RGB, see `pixels.shown`."""
-    drawn = shown(pixels)
-    return Image.fromarray(np.ascontiguousarray(drawn[..., 0] if drawn.shape[-1] == 1 else drawn))
 
 
 def _grey(pixels: NDArray[np.uint8]) -> Image.Image:

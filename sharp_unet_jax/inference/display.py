@@ -1,8 +1,6 @@
 """Runs as Python and notebooks show them: network, data, scores and rule, and in a notebook a row of examples."""
 
-import base64
 import html
-import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sharp_unet_jax import palette
-from sharp_unet_jax.data import pixels
+from sharp_unet_jax.data import pillow, pixels
 from sharp_unet_jax.data.resize import resized, resolution
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.metrics import IGNORE
@@ -101,5 +99,4 @@ def _data(picture: np.ndarray) -> str:
     """Return a picture as the address of a PNG that holds it."""
     height, width = picture.shape[:2]
     small = Image.fromarray(picture).resize((max(round(width * HEIGHT / height), 1), HEIGHT))
-    small.save(file := io.BytesIO(), "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return pillow.address(small, "png")

@@ -54,7 +54,7 @@ def write(runs: Sequence[Trained], repository: str, terms: str) -> str:
         terms: of the data's licence, as far as they are known.
     """
     address = f"hf://{repository}" if repository else "."
-    card = model_card.fill(runs, _use(runs, address), [run.record for run in runs], terms)
+    card = model_card.fill(runs, _use(runs, address), terms)
     return f"---\n{_metadata(runs)}\n---\n\n{card}"
 
 

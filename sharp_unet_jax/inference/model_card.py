@@ -157,23 +157,22 @@ _WITHOUT = "\nThey are of masks without the rule above, which was chosen after t
 _ENSEMBLE = "\nThe mean of these runs predicts. The mean itself was not scored: no image is new to all of them.\n"
 
 
-def write(runs: Sequence[Trained], format: str, file: str, records: Sequence[Mapping[str, Any]], terms: str) -> str:
+def write(runs: Sequence[Trained], format: str, file: str, terms: str) -> str:
     """Write the model card of an exported file, in Markdown.
 
     Args:
         runs: of one model or several, exported together.
         format: a key of `USES`.
         file: name of the exported file.
-        records: the contents of record.json of each run.
         terms: of the data's licence, as far as they are known.
     """
     use = _use(runs, format, file) + _cleaning(runs[0], format)
     if format != "safetensors":  # it returns no masks
         use += saving("mask" if runs[0].config.data.fit == "crop" else "mask[0]", len(runs[0].classes))
-    return fill(runs, use, records, terms)
+    return fill(runs, use, terms)
 
 
-def fill(runs: Sequence[Trained], use: str, records: Sequence[Mapping[str, Any]], terms: str) -> str:
+def fill(runs: Sequence[Trained], use: str, terms: str) -> str:
     """Write a model card whose section "How to use it" is `use`; for the other arguments see `write`."""
     first, networks = runs[0], dict.fromkeys(run.model for run in runs)
     config = first.config
@@ -190,7 +189,7 @@ def fill(runs: Sequence[Trained], use: str, records: Sequence[Mapping[str, Any]]
         scored=plain.words(one) if one else "by class",
         empty=config.empty,
         without="" if first.rule == plain else _WITHOUT,
-        scores=_scores(records),
+        scores=_scores([run.record for run in runs]),
         ensemble=_ENSEMBLE if len(runs) > 1 else "",
         sources=_sources([models.MODELS[name] for name in networks]),
     )

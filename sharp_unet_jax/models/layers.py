@@ -13,6 +13,7 @@ from sharp_unet_jax import ops
 
 glorot = nnx.initializers.glorot_uniform()  # Keras's default, as in the authors' notebook
 he = nnx.initializers.he_normal()  # for networks that can have pretrained encoders, and for UNet++
+MOMENTUM = 0.9  # of the running statistics of BatchNorm
 
 
 class Weight(nnx.Param):
@@ -56,15 +57,14 @@ class BatchNorm(nnx.Module):
     """Batch normalisation (Ioffe & Szegedy 2015) by the mean and variance of all pixels of a batch.
 
     Prediction uses running statistics. Training uses the statistics of the whole batch, whatever devices share it, and
-    weights each
-    image: padding has the weight 0 and leaves no trace. Statistics are float32 for every dtype of x. The running
-    variance is the biased one, as in Keras and Flax; PyTorch multiplies it by n / (n - 1). `eps` and `momentum` are
-    torchvision's.
+    weights each image: padding has the weight 0 and leaves no trace. Statistics are float32 for every dtype of x. The
+    running variance is the biased one, as in Keras and Flax; PyTorch multiplies it by n / (n - 1). `eps` and
+    `MOMENTUM` are torchvision's.
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.9, scale: bool = True):
+    def __init__(self, channels: int, *, eps: float = 1e-5, scale: bool = True):
         """Build it for maps of `channels`; with `scale=False` it has only a bias."""
-        self.eps, self.momentum = eps, momentum
+        self.eps = eps
         zeros, ones = jnp.zeros(channels, jnp.float32), jnp.ones(channels, jnp.float32)
         self.scale, self.bias = nnx.Param(ones) if scale else None, nnx.Param(zeros)
         self.mean, self.var = nnx.BatchStat(zeros), nnx.BatchStat(ones)
@@ -83,7 +83,7 @@ class BatchNorm(nnx.Module):
             counted = jnp.where(count > 0, weight, 1).astype(jnp.float32)
             share = counted / (jnp.sum(counted) * pixels.shape[1])
             y, mean, var = ops.normalised(pixels, share, factor, self.bias[...], self.eps)
-            momentum = jnp.where(count > 0, self.momentum, 1)
+            momentum = jnp.where(count > 0, MOMENTUM, 1)
             for running, batch in ((self.mean, mean), (self.var, var)):
                 running[...] = momentum * running[...] + (1 - momentum) * batch
         return y.astype(x.dtype).reshape(x.shape)

@@ -12,7 +12,7 @@ from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.report import conventions, published
 from sharp_unet_jax.report.provenance import describe, scored_natively
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, plus_minus
+from sharp_unet_jax.report.table import Table, mean_std
 
 MEAN_MASK = "mean mask of the training images"
 CONVENTIONS = {"": conventions.REPORTED, ", micro": conventions.MICRO}
@@ -44,7 +44,7 @@ def table(sweep: Sweep) -> Table | None:
         if comparable:
             rows.append({"prediction": MEAN_MASK} | _scores(sweep, _mean_mask(sweep, name)))
     each = 100 * pd.DataFrame(rows).set_index("prediction")
-    frame = each.groupby(level=0, sort=False).agg(_cell).reset_index()
+    frame = each.groupby(level=0, sort=False).agg(mean_std).reset_index()
     note = NOTE if comparable or sweep.prepared is None else f"{NOTE} {NO_MEAN_MASK}"
     title = "Beside predictions that look at no image"
     return Table("baselines", title, describe([sweep]), frame, note, _says(sweep, each["Jaccard (%)"]))
@@ -95,10 +95,6 @@ def _scores(sweep: Sweep, counts: NDArray[np.integer]) -> dict[str, float]:
         for suffix, convention in CONVENTIONS.items()
         for metric in published.OVERLAPS
     }
-
-
-def _cell(scores: pd.Series) -> str:
-    return plus_minus(scores.mean(), scores.std())
 
 
 def _counts(sweep: Sweep, name: str) -> NDArray[np.integer]:

@@ -17,7 +17,7 @@ from sharp_unet_jax import decision
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report.provenance import describe, resolution
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, lowest, plus_minus
+from sharp_unet_jax.report.table import Table, lowest, mean_std
 
 OUTCOMES = ("measured", "missed", "false positive", "absent")
 UNKNOWN = "unknown"  # an outcome that is rare: a boundary lies in pixels that are not scored
@@ -69,7 +69,7 @@ def table(sweep: Sweep) -> Table | None:
     for (model, label), own in values.groupby(["model", "class"], sort=False):
         means = own.groupby("run")[["hd95", "assd", "penalised"]].mean()
         hd95[f"{model}" if len(sweep.classes) == 2 else f"{model}, {label}"] = means["hd95"].mean()
-        cells = [plus_minus(means[name].mean(), means[name].std()) for name in means]
+        cells = [mean_std(means[name]) for name in means]
         rows.append((model, label, *cells, *(int((own["outcome"] == outcome).sum()) for outcome in outcomes)))
     low, high = values["diagonal"].min(), values["diagonal"].max()
     px = f"{low:.0f}" if low == high else f"from {low:.0f} to {high:.0f}"

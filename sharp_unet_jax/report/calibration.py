@@ -18,7 +18,7 @@ from sharp_unet_jax.report.conventions import LEVELS
 from sharp_unet_jax.report.figures import Captioned
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Scored, Sweep
-from sharp_unet_jax.report.table import Table, lowest, plus_minus
+from sharp_unet_jax.report.table import Table, lowest, mean_std
 
 BINS = 15
 BIN_OF = np.maximum(LEVELS - 1, 0) * BINS // 255  # each level's bin: ]0, 1/15], ]1/15, 2/15], ...; 0 is in the first
@@ -33,7 +33,7 @@ def table(sweep: Sweep) -> Table | None:
     for model, levels in every.items():
         errors = 100 * pd.DataFrame([(*summary(run.sum(axis=0)), summary(run[1])[0]) for run in levels])
         ece[model] = errors[0].mean()
-        cells = [plus_minus(*cell) for cell in zip(errors.mean(), errors.std(), strict=True)]
+        cells = [mean_std(errors[name]) for name in errors]
         rows.append((model, len(levels), *cells))
     headings = ("model", "runs", "ECE (%)", "probability minus share (points)", "ECE near the object (%)")
     what = "of the foreground" if len(sweep.classes) == 2 else "of the most probable class"

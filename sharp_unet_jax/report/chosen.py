@@ -9,7 +9,7 @@ from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import StaleWarning
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, interval, plus_minus, signed
+from sharp_unet_jax.report.table import Table, interval, rounded, signed
 from sharp_unet_jax.storage import choice as choices
 from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.contents import Choice, Chosen
@@ -43,7 +43,7 @@ def table(sweep: Sweep) -> Table | None:
     for name, each in named(choice).items():
         row: dict[str, object] = {"networks": name, "rule": rule(each, sweep.config["threshold"], len(sweep.classes))}
         for part, gain in {"validation": each["validation"], "test": each["test"]}.items():
-            row[f"{part} (%)"] = plus_minus(points(gain["jaccard"]), math.nan)
+            row[f"{part} (%)"] = rounded(points(gain["jaccard"]))
             row[f"gain on {part}"] = signed(points(gain["gain"]))
             row[f"95 % interval, {part}"] = interval(points(gain["low"]), points(gain["high"])) if gain["gain"] else "-"
         if each["test"]["gain"] is not None:

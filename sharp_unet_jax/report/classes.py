@@ -6,7 +6,7 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.report import published
 from sharp_unet_jax.report.provenance import describe
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, lowest, plus_minus
+from sharp_unet_jax.report.table import Table, lowest, mean_std
 
 THERE = "where it is: "
 
@@ -28,8 +28,8 @@ def table(sweep: Sweep) -> Table | None:
             row: dict[str, object] = {"class": label, "model": model}
             for name, part, overlaps in (("", own, metrics.OVERLAPS), (THERE, there, published.OVERLAPS)):
                 for metric in overlaps:
-                    means = 100 * part.groupby("run")[metric].mean()
-                    row[f"{name}{metric.capitalize()} (%)"] = plus_minus(means.mean(), means.std(ddof=1))
+                    means = part.groupby("run")[metric].mean()
+                    row[f"{name}{metric.capitalize()} (%)"] = mean_std(100 * means)
             rows.append(row | {"images with it": there["image_id"].nunique()})
     return Table(
         "classes",

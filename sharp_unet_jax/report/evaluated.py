@@ -13,7 +13,7 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.metrics import IGNORE, Empty
 from sharp_unet_jax.report import boundaries, statistics
 from sharp_unet_jax.report.boundaries import Distances
-from sharp_unet_jax.report.table import Table
+from sharp_unet_jax.report.table import Table, rounded
 
 DISTANCES = {"hd95": "HD95", "assd": "ASSD"}
 PIXEL = (1.0, 1.0)
@@ -240,10 +240,10 @@ def tables(test: Scored) -> list[Table]:
         groups = test.by_group(labels)
         shown = pd.DataFrame({"group": groups.index, "images": groups["images"].to_numpy()})
         for name in metrics.OVERLAPS:
-            shown[f"{name.capitalize()} (%)"] = [_number(100 * value) for value in groups[name]]
+            shown[f"{name.capitalize()} (%)"] = [rounded(100 * value) for value in groups[name]]
         for name, text in DISTANCES.items():
-            shown[f"{text} ({test.unit})"] = [_number(value) for value in groups[name]]
-        shown["Dice of all pixels (%)"] = [_number(100 * value) for value in groups["pooled_dice"]]
+            shown[f"{text} ({test.unit})"] = [rounded(value) for value in groups[name]]
+        shown["Dice of all pixels (%)"] = [rounded(100 * value) for value in groups["pooled_dice"]]
         note = "The mean over a group's images; the last column counts all pixels of a group as one image."
         found.append(Table("groups", f"By group: {headline}", "", shown, note))
     return found
@@ -268,10 +268,6 @@ def _cells(estimates: dict[str, Estimate]) -> dict[str, object]:
 def _two_lines(cell: str) -> str:
     """Return a mean with its interval below it: side by side they would be too wide for a page."""
     return cell.replace(" (", "\n").removesuffix(")")
-
-
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.2f}"
 
 
 def chosen(test: Scored) -> dict[str, int]:

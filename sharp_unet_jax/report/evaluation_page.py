@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from sharp_unet_jax import metrics
-from sharp_unet_jax.data import duplicates
+from sharp_unet_jax.data import pillow
 from sharp_unet_jax.report import evaluated, overlays, page
 from sharp_unet_jax.report.evaluated import DISTANCES, Scored
 from sharp_unet_jax.report.provenance import EMPTY, OWN
@@ -125,7 +125,7 @@ def panels(one: Shown) -> list[np.ndarray]:
     scale = SIDE / max(height, width)
     scale = max(1, int(scale)) if scale >= 1 else scale
     size = max(1, round(scale * width)), max(1, round(scale * height))
-    picture = duplicates.picture(one.image).convert("RGB")
+    picture = pillow.picture(one.image).convert("RGB")
     ground = np.asarray(picture.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST))
     truth, predicted = (
         np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))

@@ -185,7 +185,7 @@ def _means(axes: Axes, sweep: Sweep, metric: str) -> None:
     models = [model for family in pairing.families(sweep) for model in family]
     names = [pairing.short_names(sweep)[model] for model in models]
     for place, model in enumerate(models):
-        values = 100 * sweep.runs.loc[sweep.runs["model"] == model, metric].astype(float).dropna()
+        values = sweep.scores(model, metric).dropna()
         mean, colour = statistics.score(sweep, model, metric), _colour(sweep, model)
         axes.plot([mean.low, mean.high], [place, place], color=colour, lw=1.6, solid_capstyle="butt", zorder=3)
         marker = "o" if sweep.models[model].skip == "plain" else "s"

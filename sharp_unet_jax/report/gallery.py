@@ -3,16 +3,15 @@
 A picture is the image once, and above it a transparent layer per panel: the truth's outline, then each model's errors.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from sharp_unet_jax.data import duplicates
+from sharp_unet_jax.data import pillow
 from sharp_unet_jax.palette import IGNORED, rgb
-from sharp_unet_jax.report import overlays, pairing, shown, thumbnails
+from sharp_unet_jax.report import overlays, pairing, shown
 from sharp_unet_jax.report.figures import Predicted
 from sharp_unet_jax.report.provenance import OWN, resolution
 from sharp_unet_jax.report.records import Sweep
@@ -74,11 +73,11 @@ def _case(sweep: Sweep, predicted: Predicted, choice: overlays.Choice, picture: 
     for model, labels in picture.predicted.items():
         layer = _layer(picture.truth, labels, (width, height))
         panels.append(Panel(names[model], predicted[model][image_id].score, layer))
-    image = duplicates.picture(picture.image)
+    image = pillow.picture(picture.image)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     group = sweep.groups[image_id] if sweep.folds["groups"] < sweep.folds["images"] else ""
-    webp = thumbnails.encode(image, format="WEBP", quality=80, method=4)
-    return Case(choice.why, image_id, group, width, height, _address("webp", webp), panels)
+    webp = pillow.address(image, "webp", quality=80, method=4)
+    return Case(choice.why, image_id, group, width, height, webp, panels)
 
 
 def _size(shape: Sequence[int]) -> tuple[int, int]:
@@ -109,11 +108,7 @@ def _layer(truth: np.ndarray, labels: np.ndarray | None, size: tuple[int, int]) 
     image = Image.fromarray(large).convert("P")
     image.putpalette([part for colour in COLOURS for part in (rgb(colour) if colour else (0, 0, 0))])
     alpha = [0, *[round(255 * OPACITY)] * (len(COLOURS) - 3), 255, 255]
-    return _address("png", thumbnails.encode(image, format="PNG", optimize=True, bits=4, transparency=bytes(alpha)))
-
-
-def _address(kind: str, file: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
+    return pillow.address(image, "png", optimize=True, bits=4, transparency=bytes(alpha))
 
 
 def _caption(sweep: Sweep) -> str:

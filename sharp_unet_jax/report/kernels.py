@@ -8,7 +8,7 @@ from sharp_unet_jax.report import pairing, statistics
 from sharp_unet_jax.report.provenance import describe, named, unfinished
 from sharp_unet_jax.report.records import Kernel, Sweep
 from sharp_unet_jax.report.statistics import Comparison
-from sharp_unet_jax.report.table import Table, interval, narrow, p_value, plus_minus, signed
+from sharp_unet_jax.report.table import Table, interval, mean_std, narrow, p_value, signed
 
 NOTE = (
     "Sum: of the kernel's values; a kernel with sum 0 gives 0 in a uniform area. Scale: the root of the sum of their "
@@ -77,7 +77,7 @@ def _reference_name(sweep: Sweep) -> str:
 
 
 def _row(sweep: Sweep, model: str) -> dict[str, object]:
-    scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
+    scores = sweep.scores(model)
     kernel = sweep.models[model].kernel
     total, scale = sum_and_scale(kernel)
     return {
@@ -86,7 +86,7 @@ def _row(sweep: Sweep, model: str) -> dict[str, object]:
         "sum": total,
         "scale": scale,
         "runs": len(scores),
-        "Jaccard (%)": plus_minus(scores.mean(), scores.std(ddof=1)),
+        "Jaccard (%)": mean_std(scores),
     }
 
 

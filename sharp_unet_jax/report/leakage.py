@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sharp_unet_jax.data import duplicates
+from sharp_unet_jax.data import duplicates, pillow
 from sharp_unet_jax.data.duplicates import DUPLICATE
 from sharp_unet_jax.report import shown
 from sharp_unet_jax.report.provenance import describe, labels
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table
+
+PAIRS = 8  # that the page shows
 
 
 class Pair(NamedTuple):
@@ -24,10 +26,8 @@ class Pair(NamedTuple):
 
     test: str  # ids
     seen: str
-    distance: int  # bits of 64 in which their perceptual hashes differ
-    correlation: float  # of their grey values at 32x32
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (h, w, 3) each
-    caption: str
+    caption: str  # says how alike they are
 
 
 def table(sweeps: Sequence[Sweep]) -> Table:
@@ -62,8 +62,8 @@ def _says(shares: Sequence[float]) -> str:
     return f"{most}: scores are too good for new patients or slides."
 
 
-def most_alike(sweep: Sweep, number: int = 8) -> list[Pair]:
-    """Return the `number` most alike pairs of a test image and one that its run had seen, no group in two pairs.
+def most_alike(sweep: Sweep) -> list[Pair]:
+    """Return the PAIRS most alike pairs of a test image and one that its run had seen, no group in two pairs.
 
     Likeness is by perceptual hash, and by correlation among equal hashes. [] without the prepared images.
     """
@@ -83,20 +83,18 @@ def most_alike(sweep: Sweep, number: int = 8) -> list[Pair]:
         taken |= groups
         cell = int(np.argmax(tested[:, one] != tested[:, other]))
         test, seen = (one, other) if tested[cell, one] else (other, one)
-        distance = int(bits[one, other])
         where = f"repeat {sweep.folds['folds'][cell]['repeat']}, fold {sweep.folds['folds'][cell]['fold']}"
         known = f"groups {' and '.join(sorted(groups))}" if _groups_known(sweep) else "groups not known"
-        correlated = float(correlation[one, other])
         caption = (
             f"{ids[test]} tested, {ids[seen]} seen ({where}): "
-            f"{distance} of 64 bits differ, correlation {correlated:.2f}; {known}"
+            f"{bits[one, other]} of 64 bits differ, correlation {correlation[one, other]:.2f}; {known}"
         )
         test_image, seen_image = (
             images[row[ids[each]]][shown.inside(images[row[ids[each]]], masks[row[ids[each]]])] for each in (test, seen)
         )
         pictures = _thumbnail(test_image), _thumbnail(seen_image)
-        pairs.append(Pair(ids[test], ids[seen], distance, correlated, pictures, caption))
-        if len(pairs) == number:
+        pairs.append(Pair(ids[test], ids[seen], pictures, caption))
+        if len(pairs) == PAIRS:
             break
     return pairs
 
@@ -188,6 +186,6 @@ def _groups_known(sweep: Sweep) -> bool:
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = duplicates.picture(pixels).convert("RGB")
+    picture = pillow.picture(pixels).convert("RGB")
     picture.thumbnail((256, 256))
     return np.asarray(picture)

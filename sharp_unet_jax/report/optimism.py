@@ -16,7 +16,7 @@ from sharp_unet_jax.report.provenance import (
     unlike,
 )
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
+from sharp_unet_jax.report.table import Table, interval, mean_std, narrow, signed
 
 PIXELS = ("size", "fit", "mask_filter", "score", "scale", "spacing")
 """Settings that the digest of a data set depends on."""
@@ -40,14 +40,12 @@ def gaps(sweep: Sweep, model: str) -> pd.DataFrame:
         where there was nothing to score. All three are scored as epochs are, see `epochs_scored`: records may hold
         another reported score.
     """
-    runs = sweep.runs[sweep.runs["model"] == model]
     columns = {"reported": "jaccard", "best": "best_on_test.jaccard", "last": "last.jaccard"}
-    scores = pd.DataFrame({name: 100 * runs[column].astype(float) for name, column in columns.items()})
+    scores = pd.DataFrame({name: sweep.scores(model, column) for name, column in columns.items()})
     if epochs_scored(sweep):
-        every = sweep.epochs
-        best = every[every["epoch"] == every["run"].map(runs["best_epoch"])]
-        scores["reported"] = 100 * best.set_index("run")["test_jaccard"]
-    scores.index = pd.MultiIndex.from_frame(runs[["repeat", "fold"]])
+        own = sweep.epochs[sweep.epochs["model"] == model]
+        best = own[own["epoch"] == own["run"].map(sweep.runs["best_epoch"])]
+        scores["reported"] = 100 * best.set_index(["repeat", "fold"])["test_jaccard"]
     return scores.assign(gap=scores["best"] - scores["reported"])
 
 
@@ -64,12 +62,12 @@ def _optimism(sweeps: Sequence[Sweep]) -> Table | None:
                     "protocol": sweep.config["protocol"],
                     "model": model,
                     "runs": len(scores),
-                    "reported epoch": plus_minus(scores["reported"].mean(), scores["reported"].std()),
-                    "best epoch on the test fold": plus_minus(scores["best"].mean(), scores["best"].std()),
+                    "reported epoch": mean_std(scores["reported"]),
+                    "best epoch on the test fold": mean_std(scores["best"]),
                     "gap": signed(gap.mean),
                     "95 % interval": interval(gap.low, gap.high),
                     "largest gap": signed(scores["gap"].max()),
-                    "last epoch": plus_minus(scores["last"].mean(), scores["last"].std()),
+                    "last epoch": mean_std(scores["last"]),
                 }
             )
     if not rows:
@@ -104,17 +102,14 @@ def _protocols(sweeps: Sequence[Sweep]) -> Table | None:
         for model in (model for model in first.models if model in second.models):
             a, b = (statistics.image_scores(sweep, model)["jaccard"] for sweep in (first, second))
             images = statistics.over_images(a.groupby("image_id").mean(), b.groupby("image_id").mean(), first.groups)
-            of_first, of_second = (
-                100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float) for sweep in (first, second)
-            )
             rows.append(
                 {
                     "data set": first.dataset,
                     "model": model,
                     "first": label[first].removeprefix(f"{first.dataset}, "),
                     "second": label[second].removeprefix(f"{second.dataset}, "),
-                    "first (%)": plus_minus(of_first.mean(), of_first.std()),
-                    "second (%)": plus_minus(of_second.mean(), of_second.std()),
+                    "first (%)": mean_std(first.scores(model)),
+                    "second (%)": mean_std(second.scores(model)),
                     "first minus second": signed(images.mean),
                     "95 % interval": interval(images.low, images.high),
                     "images (groups)": f"{images.images} ({images.groups})",

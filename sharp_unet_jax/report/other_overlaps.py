@@ -8,7 +8,7 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.report import published
 from sharp_unet_jax.report.provenance import EMPTY, describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, narrow, plus_minus
+from sharp_unet_jax.report.table import Table, mean_std, narrow
 
 NAMES = tuple(name for name in metrics.OVERLAPS if name not in published.OVERLAPS)
 TITLE = f"{', '.join(NAMES[:-1])} and {NAMES[-1]}".capitalize()
@@ -30,10 +30,8 @@ def table(sweeps: Sequence[Sweep]) -> Table | None:
     rows = []
     for sweep, label in named(sweeps).items():
         for model in sweep.models:
-            runs = sweep.runs[sweep.runs["model"] == model]
-            scores = 100 * runs[list(NAMES)].astype(float)
-            cells = {f"{name.capitalize()} (%)": plus_minus(scores[name].mean(), scores[name].std()) for name in NAMES}
-            rows.append({"data set": label, "model": model, "runs": len(runs), **cells})
+            cells = {f"{name.capitalize()} (%)": mean_std(sweep.scores(model, name)) for name in NAMES}
+            rows.append({"data set": label, "model": model, "runs": len(sweep.scores(model)), **cells})
     rules = dict.fromkeys(EMPTY[sweep.config["empty"]] for sweep in sweeps)
     note = [
         *(f"{name.capitalize()}: {metrics.definition(name)}" for name in NAMES),

@@ -15,6 +15,7 @@ from sharp_unet_jax.report import boundaries, statistics
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import percent
 
+OPACITY = 0.75  # of a colour that is painted
 MEANING = {
     FALSE_POSITIVE: "over-segmented",  # predicted, not true
     FALSE_NEGATIVE: "under-segmented",  # true, not predicted
@@ -97,11 +98,11 @@ def outline(truth: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     return white, ndimage.binary_dilation(white, iterations=width) & ~foreground(truth)
 
 
-def paint(image: np.ndarray, masks: dict[str, np.ndarray], opacity: float = 0.75) -> np.ndarray:
+def paint(image: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
     """Return `image` (H, W, C) uint8 with each mask (H, W) in its colour "#rrggbb": (H, W, 3) uint8."""
     painted = np.broadcast_to(shown(image), (*image.shape[:2], 3)).astype(float)
     for colour, mask in masks.items():
-        painted[mask] += opacity * (np.array(rgb(colour)) - painted[mask])
+        painted[mask] += OPACITY * (np.array(rgb(colour)) - painted[mask])
     return painted.round().astype(np.uint8)
 
 

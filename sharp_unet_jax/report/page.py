@@ -1,7 +1,5 @@
 """The report as one HTML file that opens from a disk: styles, script, data and pictures are inside."""
 
-import base64
-import io
 import json
 import math
 import re
@@ -15,17 +13,18 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from sharp_unet_jax import metrics, palette
+from sharp_unet_jax.data import pillow
 from sharp_unet_jax.report import (
     false_positives,
     figures,
-    following,
     gallery,
     headline,
+    next_commands,
+    notes,
     overlays,
     pairing,
     provenance,
     published,
-    reading,
     statistics,
     style,
     thumbnails,
@@ -90,7 +89,7 @@ def render(
             tables=[cells(table) for table in tables],
             figures=drawn,
             null=false_positives.figure(),
-            reading=reading.parts([*tables, *(table for chapter in chapters for table in chapter.tables)]),
+            reading=notes.parts([*tables, *(table for chapter in chapters for table in chapter.tables)]),
             chapters=[_chapter(number, chapter, budget) for number, chapter in enumerate(chapters)],
             colours=overlays.MEANING,
             label_colours=[f"#{bytes(colour).hex()}" for colour in palette.CLASSES[:classes]],
@@ -157,7 +156,7 @@ def _chapter(number: int, chapter: Chapter, budget: int) -> dict[str, Any]:
         "epochs_scored": provenance.epochs_scored(sweep),
         "shown_at": provenance.resolution(sweep) if provenance.scored_natively(sweep) else "",
         "environment": sweep.environment,
-        "steps": following.steps(sweep),
+        "steps": next_commands.steps(sweep),
         "config": json.dumps(sweep.config, indent=2),
         "data": data,
     }
@@ -169,7 +168,7 @@ def cells(table: Table) -> dict[str, Any]:
     numeric = [all(sort_key(cell) or cell == "-" for cell in column) for column in zip(*rows, strict=True)]
     kinds = [Markup("") if is_number else Markup(' class="text"') for is_number in numeric]
     columns = [{"name": name, "kind": kind} for name, kind in zip(table.frame.columns, kinds, strict=True)]
-    return {**table._asdict(), "columns": columns, "rows": rows, "loud": reading.loud(table)}
+    return {**table._asdict(), "columns": columns, "rows": rows, "loud": notes.loud(table)}
 
 
 def _rows(
@@ -270,6 +269,4 @@ def _svg(drawn: Captioned, prefix: str) -> Markup:
 
 def _picture(pixels: np.ndarray) -> str:
     """Return an image (h, w, 3) uint8 as a `data:` address."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="WEBP", quality=75)
-    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+    return pillow.address(Image.fromarray(pixels), "webp", quality=75)

@@ -21,7 +21,7 @@ from sharp_unet_jax.report import (
 from sharp_unet_jax.report.provenance import describe, named, scored_at, scored_resized, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
-from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
+from sharp_unet_jax.report.table import Table, interval, mean_std, narrow, plus_minus, signed
 from sharp_unet_jax.storage import layout
 from sharp_unet_jax.storage.atomic import write_text
 
@@ -146,12 +146,11 @@ def _is_the_papers(number: int, blocks: Sequence[Block]) -> bool:
 
 
 def _scores(number: int, sweep: Sweep, model: str, *, bold: bool) -> dict[str, object]:
-    runs = sweep.runs[sweep.runs["model"] == model]
     printed, outputs = (published.scores(sweep, model, number, source) for source in published.SOURCES)
-    row: dict[str, object] = {"runs": len(runs)}
+    row: dict[str, object] = {"runs": len(sweep.scores(model))}
     for metric in published.OVERLAPS:
-        scores, name = 100 * runs[metric].astype(float), metric.capitalize()
-        cell = plus_minus(scores.mean(), scores.std(ddof=1))
+        scores, name = sweep.scores(model, metric), metric.capitalize()
+        cell = mean_std(scores)
         row[f"{name} (%)"] = f"**{cell}**" if bold and metric == "jaccard" else cell
         if metric == "jaccard":
             mean = statistics.score(sweep, model, metric)

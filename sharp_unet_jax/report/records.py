@@ -148,6 +148,11 @@ class Sweep(Description):
         """Return the folder of the run of that name."""
         return layout.run_folder(self.workdir, self.planned[name])
 
+    def scores(self, model: str, column: str = "jaccard") -> pd.Series:
+        """Return the scores of the finished runs of `model` in per cent, index repeat, fold; `column` is of `runs`."""
+        runs = self.runs[self.runs["model"] == model].set_index(["repeat", "fold"])
+        return 100 * runs[column].astype(float)
+
     def test_ids(self, name: str) -> list[str]:
         """Return the test images of a run, in the order of its per_image.parquet and predictions.npz."""
         return self._cell(name)["test"]

@@ -7,7 +7,7 @@ import pandas as pd
 from sharp_unet_jax.report import kernels, pairing, statistics, twins
 from sharp_unet_jax.report.provenance import describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import Table, interval, narrow, p_value, signed
+from sharp_unet_jax.report.table import Table, interval, narrow, p_value, rounded, signed
 
 TEST = (
     f"corrected resampled t-test (Nadeau & Bengio 2003; Bouckaert & Frank 2004) at {statistics.LEVEL:.0%}, "
@@ -74,7 +74,7 @@ def _by_run(wanted: Sequence[tuple[Sweep, str, str]]) -> Table:
                 "difference": f"**{points}**" if statistics.holds(made) else points,
                 "95 % interval": interval(made.test.low, made.test.high),
                 "higher in": f"{made.higher} of {made.test.n}",
-                "t": "-" if pd.isna(made.test.t) else f"{made.test.t:.2f}",
+                "t": rounded(made.test.t),
                 "p": p_value(made.test.p),
                 "p (Holm)": p_value(made.holm),
             }

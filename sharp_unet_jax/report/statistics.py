@@ -175,8 +175,7 @@ def test_ratio(sweep: Sweep) -> float:
 
 def score(sweep: Sweep, model: str, overlap: str) -> Mean:
     """Return the mean over runs of a model's overlap in per cent, its interval cut at 0 and 100."""
-    runs = sweep.runs[sweep.runs["model"] == model].set_index(["repeat", "fold"])
-    mean = over_runs(sweep, 100 * runs[overlap].astype(float))
+    mean = over_runs(sweep, sweep.scores(model, overlap))
     return mean._replace(low=max(mean.low, 0), high=min(mean.high, 100))
 
 

@@ -6,7 +6,7 @@ from sharp_unet_jax import metrics
 from sharp_unet_jax.report import pairing, statistics, twins
 from sharp_unet_jax.report.provenance import division, scored_at, scored_resized, unfinished, unlike
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.report.table import interval, p_value, plus_minus, signed
+from sharp_unet_jax.report.table import interval, mean_std, p_value, signed
 
 FEW = 2  # models, each of which is named with its score; of more, the lowest and the highest
 TOO_FEW = "too few to tell"
@@ -47,9 +47,9 @@ def _place(sweep: Sweep) -> str:
 def _scores(sweep: Sweep) -> str:
     scored, number = {}, sweep.runs["model"].value_counts()
     for model in sweep.models:
-        scores = 100 * sweep.runs.loc[sweep.runs["model"] == model, "jaccard"].astype(float)
+        scores = sweep.scores(model)
         over = "" if number.nunique() == 1 else f" ({number[model]} run{'s' if number[model] > 1 else ''})"
-        scored[f"`{model}` {plus_minus(scores.mean(), scores.std(ddof=1))} %{over}"] = scores.mean()
+        scored[f"`{model}` {mean_std(scores)} %{over}"] = scores.mean()
     if len(scored) > FEW:
         return f"from {min(scored, key=scored.__getitem__)} to {max(scored, key=scored.__getitem__)}"
     return ", ".join(scored)

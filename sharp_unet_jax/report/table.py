@@ -94,11 +94,19 @@ def write(table: Table, folder: Path) -> None:
         write_text(folder / f"{table.name}.{suffix}", text)
 
 
+def rounded(value: float) -> str:
+    """Return "75.89", or "-" for nan."""
+    return "-" if pd.isna(value) else f"{value:.2f}"
+
+
 def plus_minus(mean: float, std: float) -> str:
     """Return "75.89 ± 2.06"; only the mean without a standard deviation, "-" for nan."""
-    if pd.isna(mean):
-        return "-"
-    return f"{mean:.2f}" if pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+    return rounded(mean) if pd.isna(mean) or pd.isna(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def mean_std(values: pd.Series) -> str:
+    """Return mean ± standard deviation (n - 1) of `values`, as `plus_minus`; nan is left out."""
+    return plus_minus(values.mean(), values.std())
 
 
 def interval(low: float, high: float) -> str:

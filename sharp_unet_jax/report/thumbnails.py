@@ -1,14 +1,13 @@
 """The pictures in a page: small, and bounded in bytes."""
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from sharp_unet_jax.data import duplicates
+from sharp_unet_jax.data import pillow
 from sharp_unet_jax.report import shown
 from sharp_unet_jax.report.figures import Predicted
 from sharp_unet_jax.report.records import Sweep
@@ -67,16 +66,9 @@ def _picture(sweep: Sweep, predicted: Predicted, image_id: str, side: int) -> Pi
     labels = [Image.fromarray(label) for label in (truth, *predictions.values())]
     stacked = np.concatenate([np.asarray(label.resize(size, Image.Resampling.NEAREST)) for label in labels])
     return Picture(
-        encode(duplicates.picture(image).resize(size, Image.Resampling.LANCZOS), format="WEBP", quality=75, method=4),
-        encode(Image.fromarray(stacked), format="PNG", optimize=True),
+        pillow.encode(pillow.picture(image).resize(size, Image.Resampling.LANCZOS), "webp", quality=75, method=4),
+        pillow.encode(Image.fromarray(stacked), "png", optimize=True),
         models,
         [one.score for one in found],
         [one.repeat for one in found],
     )
-
-
-def encode(image: Image.Image, **options: Any) -> bytes:
-    """Return an image as a file of Pillow's `options`."""
-    file = io.BytesIO()
-    image.save(file, **options)
-    return file.getvalue()

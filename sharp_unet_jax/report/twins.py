@@ -8,7 +8,7 @@ from sharp_unet_jax.report import pairing, statistics
 from sharp_unet_jax.report.provenance import describe, named, unfinished
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.statistics import Comparison
-from sharp_unet_jax.report.table import Table, interval, narrow, p_value, signed
+from sharp_unet_jax.report.table import Table, interval, narrow, p_value, rounded, signed
 
 SCORES = (
     "Plain, sharp and their difference are means of Jaccard over the runs that both finished. “Higher in” counts the "
@@ -78,12 +78,12 @@ def _row(sweep: Sweep, compared: Comparison) -> dict[str, str]:
     scores = statistics.paired(sweep, sharp, plain).mean()
     return {
         "network": pairing.twin_names(sweep)[sharp, plain],
-        "plain (%)": _number(scores[plain]),
-        "sharp (%)": _number(scores[sharp]),
+        "plain (%)": rounded(scores[plain]),
+        "sharp (%)": rounded(scores[sharp]),
         **_tested(compared),
         "higher in images": _images(sweep, sharp, plain),
-        "parameters (M)": _number(_parameters(sweep, plain) / 1e6),
-        "time ratio": _number(_time_ratio(sweep, sharp, plain)),
+        "parameters (M)": rounded(_parameters(sweep, plain) / 1e6),
+        "time ratio": rounded(_time_ratio(sweep, sharp, plain)),
     }
 
 
@@ -136,7 +136,3 @@ def _time_ratio(sweep: Sweep, sharp: str, plain: str) -> float:
         pd.MultiIndex.from_frame(runs[["model", "repeat", "fold", *DEVICE]])
     )
     return float((speed[plain] / speed[sharp]).median())
-
-
-def _number(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.2f}"

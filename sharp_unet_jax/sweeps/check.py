@@ -22,14 +22,11 @@ from sharp_unet_jax.weights import pretrained
 Rule = tuple[str, Callable[[float], bool]]  # what a field must be, in words and as a test; NaN passes no test
 
 
-def _at_least(low: float) -> Rule:
-    return f"at least {low} and finite", lambda value: low <= value < math.inf  # JSON has no infinity
-
-
 def _from(low: float, high: float) -> Rule:
     return f"from {low} to {high}", lambda value: low <= value <= high
 
 
+_FINITE: Rule = "at least 0 and finite", lambda value: 0 <= value < math.inf  # JSON has no infinity
 _SHARE: Rule = "between 0 and 1", lambda value: 0 < value < 1
 _FLOAT32: Rule = "above 0 and at most 1e38", lambda value: 0 < value <= 1e38  # float32 ends at 3.4e38
 _EPOCHS = 1_000_000
@@ -39,7 +36,7 @@ _DIVISIONS = 10_000  # folds x repeats: each holds the indices of all images
 RULES: dict[str, Rule] = {
     "frozen_epochs": _from(0, _EPOCHS),
     "retries": _from(0, 1000),
-    "checkpoint_minutes": _at_least(0),
+    "checkpoint_minutes": _FINITE,
     "accumulate": _from(1, 1000),
     "repeats": _from(1, _DIVISIONS),
     "folds": _from(1, _DIVISIONS),
@@ -47,15 +44,15 @@ RULES: dict[str, Rule] = {
     "epochs": _from(1, _EPOCHS),
     "patience": _from(1, _EPOCHS),
     "plateau_patience": _from(1, _EPOCHS),
-    "min_delta": _at_least(0),
-    "plateau_min_delta": _at_least(0),
-    "min_learning_rate": _at_least(0),
+    "min_delta": _FINITE,
+    "plateau_min_delta": _FINITE,
+    "min_learning_rate": _FINITE,
     "seed": _from(0, 2**32 - 1),
     "threshold": _SHARE,
     "inner_validation": _SHARE,
     "plateau_factor": _SHARE,
     "learning_rate": _FLOAT32,
-    "warmup": _at_least(0),
+    "warmup": _FINITE,
     "weight_decay": _from(0, 1),
     "clip": _from(0, 1e38),
     "ema": ("at least 0 and below 1", lambda value: 0 <= value < 1),
@@ -71,7 +68,7 @@ RULES: dict[str, Rule] = {
     "augment.gamma": _from(0, 10),
     "augment.blur": _from(0, 20),  # a filter of 6 x blur + 1 taps, each an operation of the compiled step
     "augment.noise": _from(0, 1),
-    "data.resident_gb": _at_least(0),
+    "data.resident_gb": _FINITE,
     "data.context": _from(0, 8),
     "data.scale": _from(1 / 64, 64),
     "data.spacing": _from(0, 1000),

@@ -30,15 +30,15 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 
 def fresh_run(model="sharp_unet", num_classes=1, channels=3, fit="stretch", seed=0, size=(16, 24), **fields):
-    """Return a run with fresh weights, as `loading.load` would."""
+    """Return a run with fresh weights, as `loading.load` would, and with the scores that a model card names."""
     config = Config(data=Data(size=size, fit=fit), **fields)
     segmenter = network.build(config, model, num_classes=num_classes, channels=channels, rngs=nnx.Rngs(seed))
     params, stats = jax.device_get(network.arrays(segmenter))
     classes = ("background", "polyp") if num_classes == 1 else tuple("abcd"[:num_classes])
     graph, weights = nnx.graphdef(segmenter), {"params": params, "stats": stats}
-    return Trained(
-        f"{model}/repeat0-fold{seed}", model, "squares", classes, config, channels, None, num_classes, graph, weights
-    )
+    name = f"{model}/repeat0-fold{seed}"
+    record = {"run": name, "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
+    return Trained(name, model, "squares", classes, config, channels, None, num_classes, graph, weights, record=record)
 
 
 def with_data(run, **fields):
@@ -209,8 +209,7 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
     fresh = (fresh_run(name, seed=seed, **options) for seed, name in enumerate(networks))
     runs = [replace(with_data(run, **fields), chosen=rule) for run in fresh]
     (tmp_path / "model").write_bytes({"onnx": export.to_onnx, "stablehlo": export.to_stablehlo}[form](runs))
-    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
-    card = model_card.write(runs, form, "model", [record] * 2, "")
+    card = model_card.write(runs, form, "model", "")
     image = np.random.default_rng(0).integers(0, 256, (70, 101, channels), np.uint8)
     found = run_card(card, tmp_path, monkeypatch, image)
     plain = [with_data(run, scale=1.0, spacing=0.0) for run in runs]
@@ -232,9 +231,8 @@ def test_the_card_of_runs_on_crops_predicts_whole_images(
 def test_the_card_of_runs_on_whole_images_reads_a_picture_and_saves_its_mask(tmp_path, monkeypatch):
     run = fresh_run()
     (tmp_path / "model").write_bytes(export.to_stablehlo([run]))
-    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
     image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), np.uint8)
-    found = run_card(model_card.write([run], "stablehlo", "model", [record], ""), tmp_path, monkeypatch, image)
+    found = run_card(model_card.write([run], "stablehlo", "model", ""), tmp_path, monkeypatch, image)
     np.testing.assert_array_equal(np.asarray(Image.open("mask.png")), 255 * np.asarray(found["mask"][0]))
     (expected,) = predict.predict(run, [image])
     np.testing.assert_allclose(found["probabilities"][0], expected, atol=0.01)  # no rounding to 8 bits
@@ -257,8 +255,7 @@ RULES = [Rule(0.45, fill=True), Rule(0.5, largest=True), Rule(0.45, True, 30), R
 @pytest.mark.parametrize("num_classes", [1, 4])
 def test_the_card_cleans_masks_as_the_run_does(rule, fit, num_classes, tmp_path, monkeypatch):
     run = replace(fresh_run(num_classes=num_classes, fit=fit), chosen=rule)
-    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
-    card = model_card.write([run], "onnx", "model", [record], "")
+    card = model_card.write([run], "onnx", "model", "")
     *_, code, _ = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     noise = np.random.default_rng(0).random((3, 41, 60, num_classes), np.float32)
     probabilities = ndimage.gaussian_filter(noise, (0, 1.5, 1.5, 0)) + np.float32(0.02)
@@ -276,8 +273,8 @@ def test_the_card_cleans_masks_as_the_run_does(rule, fit, num_classes, tmp_path,
 
 @pytest.mark.parametrize("rule", [None, Rule(0.5), Rule(0.6)])
 def test_the_card_has_nothing_to_clean_where_the_threshold_is_all(rule):
-    run, record = replace(fresh_run(), chosen=rule), {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
-    card = model_card.write([run], "onnx", "model", [record], "")
+    run = replace(fresh_run(), chosen=rule)
+    card = model_card.write([run], "onnx", "model", "")
     assert "scipy" not in card
     assert ("without the rule above" in card) == (run.rule != Rule(0.5))
     assert "of pixels above 0.5;" in card, "scores are those of the config's threshold"
@@ -285,11 +282,8 @@ def test_the_card_has_nothing_to_clean_where_the_threshold_is_all(rule):
 
 
 def test_the_card_of_weights_alone_cleans_nothing():
-    run, record = (
-        replace(fresh_run(), chosen=RULES[0]),
-        {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6},
-    )
-    card = model_card.write([run], "safetensors", "model", [record], "")
+    run = replace(fresh_run(), chosen=RULES[0])
+    card = model_card.write([run], "safetensors", "model", "")
     assert "scipy" not in card
     assert "is: above 0.45, holes filled." in card
 
@@ -304,8 +298,7 @@ def test_the_card_of_weights_alone_cleans_nothing():
 )
 def test_the_card_says_what_images_were_scored(fields, text):
     run = with_data(fresh_run(), **fields)
-    record = {"run": "a", "images": {"test": 3}, "jaccard": 0.5, "dice": 0.6}
-    card = model_card.write([run], "safetensors", "model", [record], "")
+    card = model_card.write([run], "safetensors", "model", "")
     assert text in card
     cut = "Cutting images at 2 times the images' resolution into overlapping tiles of 16x24"
     assert (cut in card) == ("scale" in fields)

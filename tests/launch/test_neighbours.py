@@ -99,7 +99,7 @@ def test_what_has_no_neighbours_is_refused(sweep, tmp_path):
 def test_the_model_card_says_what_the_channels_are(sweep):
     top, _ = sweep
     run = loading.load(top / RUN)
-    card = model_card.write([run], "onnx", "a.onnx", [run.record], "")
+    card = model_card.write([run], "onnx", "a.onnx", "")
     assert "(N, H, W, 3)" in card
     assert "Channels are those of 3 neighbouring slices of a volume in their order, the slice itself in" in card
 

@@ -31,8 +31,8 @@ def test_pixels_that_are_not_scored_have_a_colour_and_no_error():
     (colour, mask), *rest = overlays.ignored(truth).items()
     assert (colour, mask.tolist(), rest) == (IGNORED, [[False, False, True]], [])
     assert not any(errors[0, 2] for errors in overlays.errors(truth, np.array([[0, 1, 1]])).values())
-    painted = overlays.paint(np.zeros((1, 3, 1), np.uint8), overlays.ignored(truth), opacity=1)
-    assert painted[0].tolist() == [[0, 0, 0], [0, 0, 0], list(rgb(IGNORED))]
+    painted = overlays.paint(np.zeros((1, 3, 1), np.uint8), overlays.ignored(truth))
+    assert painted[0].tolist() == [[0, 0, 0], [0, 0, 0], [round(0.75 * value) for value in rgb(IGNORED)]]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
@@ -40,11 +40,10 @@ def test_paint_colours_the_mask_alone(channels):
     image = np.random.default_rng(0).integers(0, 256, (6, 8, channels), np.uint8)
     mask = np.zeros((6, 8), bool)
     mask[2:4, 3:5] = True
-    painted = overlays.paint(image, {"#ff8000": mask}, opacity=1)
-    assert (painted[mask] == (255, 128, 0)).all()
+    painted = overlays.paint(image, {"#ff8000": mask})
+    mixed = (shown(image)[mask] + 3 * np.array([255.0, 128, 0])) / 4
+    np.testing.assert_allclose(painted[mask], np.broadcast_to(mixed, (4, 3)), atol=0.5)
     np.testing.assert_array_equal(painted[~mask], np.broadcast_to(shown(image), (6, 8, 3))[~mask])
-    half = overlays.paint(image, {"#ff8000": mask}, opacity=0.5)
-    np.testing.assert_allclose(half[mask], (shown(image)[mask] + np.array([255.0, 128, 0])) / 2, atol=0.5)
 
 
 def test_predictions_are_of_the_first_repeat_with_the_score_of_the_records(tmp_path):

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from sharp_unet_jax.report import following, records
+from sharp_unet_jax.report import next_commands, records
 from tests.conftest import squares
 from tests.edits import write_environment
 from tests.report import sweep_writer, whole
@@ -15,7 +15,7 @@ def test_commands_have_the_paths_the_best_model_and_more_repeats(tmp_path):
     whole.sweep(folder, squares(n=8), repeats=1)
     given = shlex.join(["python", "-m", "launch.cv", "--config=demo.py", "--config.repeats=1", f"--workdir={folder}"])
     write_environment(folder, commands=["python -m launch.cv --shard=0/2", given])
-    predict, export, more = (shlex.split(step.command) for step in following.steps(records.load(folder)))
+    predict, export, more = (shlex.split(step.command) for step in next_commands.steps(records.load(folder)))
     assert {f"--run={folder}", "--model=sharp_unet"} <= {*predict} & {*export}  # `shifted` is better for it
     assert f"--output={folder}/sharp_unet.onnx" in export
     assert more == ["python", "-m", "launch.cv", "--config=demo.py", f"--workdir={folder}", "--config.repeats=3"]
@@ -26,11 +26,11 @@ def test_more_repeats_are_of_all_runs(tmp_path, given):
     whole.sweep(tmp_path / "w", squares(n=8), repeats=1)
     command = shlex.join(["python", "-m", "launch.cv", *given, "--config=demo.py"])
     write_environment(tmp_path / "w", commands=[command])
-    *_, more = following.steps(records.load(tmp_path / "w"))
+    *_, more = next_commands.steps(records.load(tmp_path / "w"))
     assert shlex.split(more.command) == ["python", "-m", "launch.cv", "--config=demo.py", "--config.repeats=3"]
 
 
 def test_packed_results_have_none_and_without_a_command_there_are_no_more_repeats(tmp_path):
     sweep = whole.sweep(tmp_path / "w", squares(n=8), repeats=1)
-    assert len(following.steps(sweep)) == 2
-    assert following.steps(records.load(sweep_writer.pack(sweep.workdir, tmp_path / "packed"))) == []
+    assert len(next_commands.steps(sweep)) == 2
+    assert next_commands.steps(records.load(sweep_writer.pack(sweep.workdir, tmp_path / "packed"))) == []

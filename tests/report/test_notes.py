@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sharp_unet_jax.report import reading
+from sharp_unet_jax.report import notes
 from sharp_unet_jax.report.table import Table
 
 
@@ -16,10 +16,10 @@ def test_each_line_is_said_once_below_its_first_table():
         table("b", "How.\nIt differs.", "Rule.\nOwn of b."),
         table("c", "How.", "Rule.\nHow."),
     ]
-    assert reading.parts(tables) == [
+    assert notes.parts(tables) == [
         ("How these numbers came about", ["How.", "It differs."]),
         ("A", ["Rule.", "Own of a."]),
         ("B", ["Own of b."]),
     ]
-    assert [reading.loud(each) for each in tables] == ["**Warning.**", "", ""]
-    assert reading.parts([]) == []
+    assert [notes.loud(each) for each in tables] == ["**Warning.**", "", ""]
+    assert notes.parts([]) == []

@@ -1,4 +1,4 @@
-"""Masks drawn over images: every class tinted and outlined in its colour."""
+"""Masks drawn over images, and values of pixels, such as how much the members of an ensemble disagree."""
 
 import functools
 from collections.abc import Callable
@@ -9,10 +9,15 @@ from sharp_unet_jax import palette
 from sharp_unet_jax.data.pixels import shown
 
 TINT = 0.25  # opacity of a region's colour
+FULL = 0.3  # the value of an opaque pixel: few standard deviations of probabilities are larger
+HEAT = np.array(palette.rgb(palette.ORANGE), np.float32)
 
 
 def overlay(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Draw the classes of `labels` (H, W) uint8 over a picture (H, W, C) uint8; return (H, W, 3) uint8."""
+    """Draw the classes of `labels` (H, W) uint8 over a picture (H, W, C) uint8; return (H, W, 3) uint8.
+
+    Every class is tinted and outlined in its colour.
+    """
     picture = np.broadcast_to(shown(picture), (*labels.shape, 3))
     colours = palette.CLASSES[labels]
     tinted = np.where(labels[..., None] > 0, picture * (1 - TINT) + colours * TINT, picture).astype(np.uint8)
@@ -22,6 +27,16 @@ def overlay(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
         (_filtered(labels, np.minimum, width) != labels) | (_filtered(labels, np.maximum, width) != labels)
     )
     return np.where(edge[..., None], colours, tinted)
+
+
+def heat(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Draw values (H, W) from 0 on over a picture (H, W, C) uint8, which becomes grey; return (H, W, 3) uint8.
+
+    Pixels with the value 0 stay grey. The higher the value, the more orange a pixel is; from FULL on it is all orange.
+    """
+    grey = shown(picture).mean(axis=-1, keepdims=True, dtype=np.float32)
+    opacity = np.clip(values / FULL, 0, 1)[..., None]
+    return np.rint(grey * (1 - opacity) + HEAT * opacity).astype(np.uint8)
 
 
 def _filtered(labels: np.ndarray, pick: Callable[[np.ndarray, np.ndarray], np.ndarray], width: int) -> np.ndarray:
