@@ -34,6 +34,7 @@ class Scan:
     window: Window | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
     reading: labels.Reading | Drawn
     empty: int  # masks without foreground
+    inverted: int  # masks that ask to show 0 as white, and whose classes have no values
 
     def describe(self) -> str:
         """Describe the set in one paragraph."""
@@ -41,6 +42,11 @@ class Scan:
         size = f"all {small}" if small == large else f"{small} to {large}"
         depth = f", deeper than 8 bits: {ranges(self.window)} becomes 0 to 255" if self.window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
+        if self.inverted:
+            empty += (
+                f"; {self.inverted} of the masks ask to show 0 as white, and are read by their numbers: if 0 is an "
+                "object, name the classes with their values"
+            )
         axis = f"{self.settings.axis} " if any(volumes.is_nifti(pair) for pair in self.pairs) else ""
         slices = f" ({len(self.names)} {axis}slices)" if len(self.names) > len(self.pairs) else ""
         return (
@@ -158,6 +164,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
         window=_window(given, scanned, channels),
         reading=reading,
         empty=empty,
+        inverted=0 if any("=" in name for name in given.classes) else sum(one.mask.inverted for one in scanned),
     )
 
 

@@ -381,6 +381,19 @@ def test_predicted_values_that_could_be_both(tmp_path, console):
     refused(arguments(data, **options), "hold 0, 1, 2, which may be values of the true masks, or 0 ground", console)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_palette_that_begins_with_white_is_no_list_of_classes(held_out, tmp_path, console, suffix):
+    """Programs that reduce colours put any colour first: only the colours say what is foreground."""
+    predicted = tmp_path / "predicted"
+    predicted.mkdir()
+    for name, mask in masks(held_out / "masks").items():
+        image = Image.fromarray((mask == 0).astype(np.uint8))
+        image.putpalette([255, 255, 255, 0, 0, 0])
+        image.save(predicted / f"{name}{suffix}")
+    evaluate.run(arguments(held_out, predictions=predicted, output=tmp_path / "out"), console)
+    assert (rows(tmp_path / "out")["jaccard"] == 1).all()
+
+
 def test_a_folder_of_others_is_not_replaced(held_out, tmp_path, console):
     given = arguments(held_out, predictions=held_out / "masks")
     (tmp_path / "mine").mkdir()
