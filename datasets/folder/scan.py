@@ -199,7 +199,8 @@ def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Windo
         if not deep:
             raise files.DataError("data.window: all images have 8 bits per channel and stay as they are; leave it out")
         return given.window
-    by_channel = channels not in (1, 3) or any(map(formats.are_channels, deep))
+    apart = any(one.header.apart for one in scanned if one.header.deep)
+    by_channel = channels not in (1, 3) or apart or any(map(formats.are_channels, deep))
     return image_files.common_window(deep, given.how, by_channel=by_channel) if deep else None
 
 

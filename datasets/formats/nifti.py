@@ -64,6 +64,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             kind=f"NIfTI {layout.dtype}" + (f" x {layout.channels}" if layout.channels > 1 else ""),
             grid=layout.image.affine @ to_stored if layout.placed else None,
             spacing=layout.spacing,
+            apart=layout.channels > 1,  # its RGB has 8 bits, and no window
         )
 
 
