@@ -1,12 +1,12 @@
 """The group of each image, from a table, or from the folders that images lie in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets import files
 from datasets.folder import sheet
-from datasets.folder.names import Named, first_few
+from datasets.folder.names import Named, composed, first_few, plain
 from sharp_unet_jax.storage import spreadsheet
 
 FOLDERS = Path("folders")  # the setting that takes the folders below that of the images for groups
@@ -26,7 +26,7 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
     group_of: dict[str, str] = {}
     unknown: list[str] = []
     for line in sheet.read(table, COLUMNS)[0]:
-        name, group = line["id"], line["group"]
+        name, group = line["id"], composed(line["group"])
         found = spreadsheet.find(name, known) or spreadsheet.find(re.sub(r"-\d{3,}$", "", name), known)
         if found is None:
             unknown.append(name)
@@ -44,9 +44,22 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
 
 def folder(image: Named) -> str:
     """Return the outermost folder that an image lies in; "" where it lies in none."""
-    return image.folders[0] if image.folders else ""
+    return composed(image.folders[0]) if image.folders else ""
 
 
 def notes(table: Path | None) -> list[str]:
-    """Return a note on columns of the table of groups that are not read."""
-    return [] if table is None or table == FOLDERS else sheet.ignored(table, sheet.read(table, COLUMNS)[1])
+    """Return notes on columns of the table of groups that are not read, and on groups that may be one."""
+    if table is None or table == FOLDERS:
+        return []
+    lines, ignored = sheet.read(table, COLUMNS)
+    return sheet.ignored(table, ignored) + alike(table, (line["group"] for line in lines))
+
+
+def alike(where: Path, named: Iterable[str]) -> list[str]:
+    """Return a note on groups whose names differ only in case, blanks, or zeros of numbers, if there are any."""
+    spellings: dict[str, set[str]] = {}
+    for group in map(composed, named):
+        numbers = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", plain(group)))
+        spellings.setdefault(" ".join(numbers.split()), set()).add(group)
+    several = [repr(group) for groups in spellings.values() if len(groups) > 1 for group in sorted(groups)]
+    return [f"{where}: {first_few(several)} are different groups: if some are one, write it in one way"] * bool(several)

@@ -120,6 +120,8 @@ def notes(given: Settings) -> list[str]:
     if left := [path for path in layout.paths(given) if path not in named]:
         found.append(f"{first_few(left)}: are DICOM files without pictures, and are skipped")
     inside = Counter(groups.folder(image) for image in images)
+    if given.images is not None and given.groups == groups.FOLDERS:
+        found += groups.alike(given.images, inside)
     if given.groups is None and len(inside) > 1 and max(inside.values()) > 1 and "" not in inside:
         sizes = f"{len(inside)} folders of {min(inside.values())} to {max(inside.values())}"
         found.append(f"images lie in {sizes}: if a folder is a patient, give --config.data.groups=folders")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets import annotations, files, formats
-from datasets.folder import sheet
-from datasets.folder.names import first_few
+from datasets.folder import groups, sheet
+from datasets.folder.names import composed, first_few
 from datasets.formats import dicom
 
 NEEDED = {"image": ("image",), "mask": ("mask",)}
@@ -56,7 +56,7 @@ def _row(table: Path, line: dict[str, str]) -> Row:
         if not path.exists():
             raise files.DataError(f"{table}: there is no file {path}")
     masks = annotations.of(image, mask) if annotations.are([mask]) else _files(mask)
-    return Row(line["id"] or formats.stem(image), _files(image), masks, line["group"])
+    return Row(line["id"] or formats.stem(image), _files(image), masks, composed(line["group"]))
 
 
 def _files(path: Path) -> tuple[Path, ...]:
@@ -72,7 +72,7 @@ def _files(path: Path) -> tuple[Path, ...]:
 def notes(table: Path) -> list[str]:
     """Return notes on columns that are not read, and on folds."""
     lines, ignored = sheet.read(table, NEEDED, MORE)
-    found = sheet.ignored(table, ignored)
+    found = sheet.ignored(table, ignored) + groups.alike(table, (line["group"] for line in lines))
     often = Counter(table.parent / line["mask"] for line in lines)
     if several := [str(path) for path, number in often.items() if number > 1 and not annotations.are([path])]:
         found.append(f"{table}: {first_few(several)} are masks of several images each: is that meant?")
