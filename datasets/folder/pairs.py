@@ -74,7 +74,7 @@ def _masks(given: Settings, found: Match, faults: list[str] | None) -> dict[Name
     image_of = {image.files[0]: image for image in found.image_of.values()}
     return {
         image_of[path]: mask
-        for path, mask in annotations.pair(list(image_of), given.images, given.masks, faults).items()
+        for path, mask in annotations.pair(list(image_of), walk.top(given.images), given.masks, faults).items()
     }
 
 

@@ -43,6 +43,10 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
                 both = f"{id_of[row.image[0]]} and {row.id} are one image, {row.image[0]}"
                 raise files.DataError(f"{table}: {both}; remove one")
             found[row.id] = row
+    for file in dict.fromkeys(row.mask[0] for row in found.values() if annotations.are(row.mask) and len(row.mask) > 1):
+        own = {row.image[0]: row.id for row in found.values() if row.mask[0] == file}
+        for image in own.keys() - annotations.pair(list(own), table.parent, file, faults).keys():
+            del found[own[image]]
     if len({bool(row.group) for row in found.values()}) > 1:
         without = first_few(row.id for row in found.values() if not row.group)
         with files.collecting(faults):
