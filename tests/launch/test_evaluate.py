@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -18,7 +19,9 @@ from rich.console import Console
 
 from datasets.files import DataError
 from launch import evaluate, predict
+from launch.evaluation import truth
 from launch.prediction import pipeline
+from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import evaluated, statistics
@@ -286,6 +289,20 @@ def test_masks_are_read_as_the_run_was_trained_on_them(held_out, tmp_path, conso
     evaluate.run([f"--run={tmp_path / 'w'}", *arguments(held_out)], console)
     table = rows(tmp_path / "w/evaluation-held_out")
     assert table.loc["a", "square"]["truth"] == 24 * 40, "black is the square"
+
+
+def test_what_a_run_was_not_told_of_pages_may_be_said():
+    """A run on a folder of the Decathlon has channels that its dataset.json named."""
+    given = {"images": "x", "pages": "channels"}
+    for pages in ("", "slices"):
+        run = SimpleNamespace(config=Config(data=Data(builder="folder", pages=pages)), classes=("ground", "square"))
+        if pages:
+            with pytest.raises(InputError, match="--pages: images are read as the run was trained on them"):
+                truth.settings_of(given, run)
+        else:
+            assert truth.settings_of(given, run).pages == "channels"
+    with pytest.raises(InputError, match="--axis: images are read as the run was trained on them"):
+        truth.settings_of({"images": "x", "axis": "coronal"}, run)
 
 
 @pytest.mark.slow
