@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from datasets import annotations, files, formats
+from datasets.folder.names import plain
 from datasets.formats.stack import PLAIN, How, check_size
 from datasets.formats.tif_colours import palette as tif_palette
 
@@ -89,13 +90,14 @@ def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarra
     return _codes(path, _picture(path, indices=indices))
 
 
-def class_of(path: Path, class_files: Sequence[str]) -> int:
+def class_of(path: Path, class_files: Sequence[str], top: Path | None = None) -> int:
     """Return the index of the class whose mask a file is: by its folder, else by the longest ending of its name.
 
-    Raises DataError for a file of none of the classes.
+    Only folders below `top` count. Raises DataError for a file of none of the classes.
     """
-    names, stem = [name.casefold() for name in class_files], formats.stem(path).casefold()
-    folders = [folder.name.casefold() for folder in path.parents]
+    names, stem = list(map(plain, class_files)), plain(formats.stem(path))
+    below = path.relative_to(top) if top and path.is_relative_to(top) else path
+    folders = [plain(folder.name) for folder in below.parents]
     if folders[0] in names:
         return names.index(folders[0])
     ends = [at for at, name in enumerate(names) if stem.endswith(name)]
