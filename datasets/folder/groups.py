@@ -34,10 +34,11 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
             raise files.DataError(
                 f"{table}: {name} is in group {group_of[found]} and in group {group}; remove one line"
             )
+    unknown.sort(key=files.natural)
     if missing := [name for name in ids if name not in group_of]:
-        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image")
+        others = f"; its lines name {first_few(unknown)}, which no image is called" if unknown else ""
+        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image{others}")
     if unknown:
-        unknown.sort(key=files.natural)
         raise files.DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
     return {name: group_of[name] for name in ids}
 

@@ -55,12 +55,18 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
 
 
 def _row(table: Path, line: dict[str, str]) -> Row:
-    image, mask = (table.parent / Path(line[name]).expanduser() for name in ("image", "mask"))
+    image, mask = (_path(table, line[name]) for name in ("image", "mask"))
     for path in (image, mask):
         if not path.exists():
             raise files.DataError(f"{table}: there is no file {path}")
     masks = annotations.of(image, mask) if annotations.are([mask]) else _files(mask)
     return Row(line["id"] or formats.stem(image), _files(image), masks, composed(line["group"]))
+
+
+def _path(table: Path, cell: str) -> Path:
+    """Return the path that a cell names, with the backslashes of Windows as slashes where only that is there."""
+    path, other = (table.parent / Path(text).expanduser() for text in (cell, cell.replace("\\", "/")))
+    return path if path.exists() or not other.exists() else other
 
 
 def _files(path: Path) -> tuple[Path, ...]:
@@ -77,7 +83,7 @@ def notes(table: Path) -> list[str]:
     """Return notes on columns that are not read, and on folds."""
     lines, ignored = sheet.read(table, NEEDED, MORE)
     found = sheet.ignored(table, ignored) + groups.alike(table, (line["group"] for line in lines))
-    often = Counter(table.parent / line["mask"] for line in lines)
+    often = Counter(_path(table, line["mask"]) for line in lines)
     if several := [str(path) for path, number in often.items() if number > 1 and not annotations.are([path])]:
         found.append(f"{table}: {first_few(several)} are masks of several images each: is that meant?")
     if folds := {line["fold"] for line in lines} - {""}:

@@ -83,7 +83,7 @@ def test_an_id_with_a_dot_is_not_taken_for_a_suffix(tmp_path: Path) -> None:
 
 
 def test_an_id_with_folders_is_matched_whole(tmp_path: Path) -> None:
-    (tmp_path / "groups.csv").write_text("id,group\nP1/1.png,p1\nP2\\1.png,p2\n")
+    (tmp_path / "groups.csv").write_text("id,group\nP1/1.png,p1\nC:\\data\\P2\\1.png,p2\n")
     assert groups.groups(tmp_path / "groups.csv", ["P1/1", "P2/1"]) == {"P1/1": "p1", "P2/1": "p2"}
 
 
@@ -130,6 +130,10 @@ def test_groups_meet_ids_however_accents_and_spaces_are_written(tmp_path: Path) 
     ("table", "message"),
     [
         (b"id,group\n0,a\n", "no group for 1, 2; add a line"),
+        (
+            b"id,group\n0,a\n10,b\n01,b\n",
+            "no group for 1, 2; add a line for each image; its lines name 01, 10, which no image is called",
+        ),
         (b"id,group\n0,a\n1,a\n2,b\n3,b\n4.png,b\n", r"no image is called 3, 4\.png "),
         (b"name,patient\n0,a\n1,a\n2,b\n", "first line must be 'id,group', not 'name,patient'"),
         (b"id,case\n0,a\n1,a\n2,b\n", "first line must be 'id,group', not 'id,case'"),
@@ -138,7 +142,7 @@ def test_groups_meet_ids_however_accents_and_spaces_are_written(tmp_path: Path) 
         (b"", "first line must be 'id,group', not ''"),
         (b"id,group\n0,a\n1\n2,b\n", "every line is an id and its group, unlike '1'"),
         (b"id,group\n0,a\n1,a\n2,b\n1,b\n", "1 is in group a and in group b"),
-        (b"id,group\n0,\xff\xfe\n", "cannot be read as a CSV file"),
+        (b"id,group\n0,\xff\xfe\n", r"cannot be read as a CSV file \(it is neither in UTF-8 .*; save it as CSV UTF-8"),
         (b"id,group\n0,a\x00\n1,a\n2,b\n", r"unlike '0,a\\x00'"),
         (b"id,group\n0,a\n\x1b[2J,a\n2,b\n", r"unlike '\\x1b\[2J,a'"),
         (b'id,group\n0,"a\n1",a\n2,b\n', r"unlike '0,a\\n1,a'"),
