@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import struct
 import warnings
 import zipfile
 from collections import Counter
@@ -14,9 +15,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
 
 from datasets import download
 from datasets.errors import DataError, MissingError
@@ -219,7 +222,25 @@ def picture(source: File | Path) -> Iterator[Image.Image]:
         opened = io.BytesIO(source.read()) if isinstance(source, File) else regular(source)
         with Image.open(opened, formats=FORMATS) as image:
             _check_size(image.width, image.height, where)
-            yield image
+            yield _grey_bitmap(image) or image
+
+
+def _grey_bitmap(image: Image.Image) -> Image.Image | None:
+    """Return the pixels of a BMP of 4 or 8 bits with a palette of few greys, black first; None of all other files.
+
+    Pillow takes black and white for 1 bit, other greys for 8 bits, and decodes other pixels. It writes such files, too.
+    """
+    if not isinstance(image, BmpImageFile) or image.mode not in ("1", "L") or image.fp is None:
+        return None
+    image.fp.seek(14)
+    header, bits = struct.unpack("<I10xH", image.fp.read(16))
+    if header < 40 or bits == {"1": 1, "L": 8}[image.mode]:  # a header of OS/2 has all colours of its bits
+        return None
+    image.fp.seek(0)
+    array = imagecodecs.bmp_decode(image.fp.read())  # (H, W), or (H, W, 3)
+    grey = Image.fromarray(array if array.ndim == 2 else array[..., 0])
+    grey.format = image.format
+    return grey
 
 
 def check_series(tif: tifffile.TiffFile, where: Path | str) -> None:

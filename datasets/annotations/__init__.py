@@ -28,6 +28,7 @@ class Contents(NamedTuple):
     known: tuple[str, ...]  # all names in the file, in its order
     without_area: int = 0  # points and lines, which are left out
     file: str = "LabelMe"  # the kind, or the name of the COCO file
+    elsewhere: str = ""  # "a/1.png for b/1.png": the COCO file names another folder than that of the image
 
 
 def are(mask: Sequence[Path]) -> bool:
@@ -40,7 +41,9 @@ def read(mask: Sequence[Path]) -> tuple[np.ndarray, Contents]:
     if len(mask) == 2:
         whole = coco.load(mask[0])
         codes, regions = coco.read(whole, mask[1])
-        return codes, Contents(regions, tuple(dict.fromkeys(whole.names.values())), file=mask[0].name)
+        entry = coco.picture(whole, mask[1])
+        elsewhere = f"{entry['file_name']} for {place}" if (place := coco.place(entry, mask[1])) else ""
+        return codes, Contents(regions, tuple(dict.fromkeys(whole.names.values())), 0, mask[0].name, elsewhere)
     content = labelme.read(mask[0])
     known = tuple(sorted({region.name for region in content.regions}))
     return content.codes, Contents(content.regions, known, content.without_area)
@@ -109,9 +112,17 @@ def pair(
             raise
         faults.append(str(error))
         return found
+    in_place = set()
+    for image in images:
+        with contextlib.suppress(DataError):  # the loop below tells of it
+            if not coco.place(entry := coco.picture(whole, image), image):
+                in_place.add(entry["file_name"])
     for image in images:
         with files.collecting(faults):
-            name = coco.picture(whole, image)["file_name"]
+            entry = coco.picture(whole, image)
+            name = entry["file_name"]
+            if name in in_place and (place := coco.place(entry, image)):
+                raise coco.missing(whole, image, place)
             if (other := image_of.setdefault(name, image)) is not image:
                 raise DataError(f"{masks}: {name} could be both {other} and {image}; rename one, in the file too")
             found[image] = masks, image
@@ -132,17 +143,22 @@ def _labelme(
     images: Sequence[Path], folder: Path, masks: Path, faults: list[str] | None
 ) -> dict[Path, tuple[Path, ...]]:
     by_place = {_place(path, masks): path for path in listing(folder, masks)}
-    by_name: dict[str, list[Path]] = {}
-    for path in by_place.values():
-        by_name.setdefault(key(path.name), []).append(path)
-    found: dict[Path, tuple[Path, ...]] = {}
+    found, image_of = dict[Path, tuple[Path, ...]](), dict[Path, Path]()
     if by_place and {*by_place.values()} <= {*(of_coco := whole(masks))}:
         with files.collecting(faults):
             raise DataError(f"{masks}: holds COCO's {of_coco[0].name}; give --config.data.masks={of_coco[0]}")
         return found
+    taken = {_place(image, folder) for image in images}
+    by_name: dict[str, list[Path]] = {}
+    for place, path in by_place.items():
+        if place not in taken:
+            by_name.setdefault(key(path.name), []).append(path)
     for image in images:
         with files.collecting(faults):
-            found[image] = (_file_of(image, by_place.get(_place(image, folder)), by_name),)
+            path = _file_of(image, by_place.get(_place(image, folder)), by_name)
+            if (other := image_of.setdefault(path, image)) is not image:
+                raise DataError(f"{path} could be for {other} and for {image}; put it into the folder of its image")
+            found[image] = (path,)
     used = {path for (path,) in found.values()}
     with files.collecting(faults):
         if unpaired := [str(path) for path in by_place.values() if path not in used]:

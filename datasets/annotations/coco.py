@@ -96,9 +96,21 @@ def picture(coco: Coco, image: Path) -> Picture:
     if len(alike) == 1:
         return alike[0]
     if not alike:
-        raise DataError(f"{coco.where}: has no image called {image.name}; add it, or remove {image}")
+        raise missing(coco, image)
     named = " and ".join(each["file_name"] for each in alike[:2])
     raise DataError(f"{coco.where}: {named} could both be {image}; rename the images, in the file too")
+
+
+def place(entry: Picture, image: Path) -> str:
+    """Return an image's name with as many folders as the entry has, if these are others; else ""."""
+    folders = _parts(entry["file_name"])[:-1]
+    own = _parts(str(image))[-len(folders) - 1 :]
+    return "/".join(own) if folders and own[:-1] != folders else ""
+
+
+def missing(coco: Coco, image: Path, name: str = "") -> DataError:
+    """Return the error that the file has no entry for an image, by its name or by `name`."""
+    return DataError(f"{coco.where}: has no image called {name or image.name}; add it, or remove {image}")
 
 
 def read(coco: Coco, image: Path) -> tuple[np.ndarray, tuple[Region, ...]]:

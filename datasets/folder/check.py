@@ -140,11 +140,6 @@ def _notes(given: Settings, scanned: Sequence[Scanned], reading: labels.Reading 
     notes += volumes.notes([(one.pair, one.header) for one in scanned])
     if blurred := sum(one.mask.jpeg for one in scanned):
         notes.append(f"{blurred} masks are JPEG or lossy WebP, which blurs edges: better export them as PNG")
-    if inverted := sum(one.mask.inverted for one in scanned):
-        notes.append(
-            f"{inverted} masks are TIFs that ask to show 0 as white; their numbers are taken as they are: check on the "
-            "contact sheet that the right side is foreground"
-        )
     shallow = [one.pair.image[0].name for one in scanned if not one.header.deep]
     if 0 < len(shallow) < len(scanned):
         notes.append(

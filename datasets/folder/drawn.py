@@ -198,6 +198,8 @@ def _text(summaries: Sequence[Summary], classes: Sequence[str], label_of: Mappin
     unused = sorted(_found(summaries) - set(label_of))
     if unused:
         parts.append(f"left out: {first_few(unused)}")
+    if elsewhere := [mask.drawn.elsewhere for mask in summaries if mask.drawn and mask.drawn.elsewhere]:
+        parts.append(f"{len(elsewhere)} images are matched by name alone, in other folders: {first_few(elsewhere)}")
     if without := sum(mask.drawn.without_area for mask in summaries if mask.drawn):
         parts.append(f"{without} points and lines, which have no area, are left out")
     ignored = sorted(name for name, label in label_of.items() if label == IGNORE)

@@ -1,12 +1,12 @@
 """The group of each image, from a table, or from the folders that images lie in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets import files
 from datasets.folder import sheet
-from datasets.folder.names import Named, first_few
+from datasets.folder.names import Named, composed, first_few, plain
 from sharp_unet_jax.storage import spreadsheet
 
 FOLDERS = Path("folders")  # the setting that takes the folders below that of the images for groups
@@ -26,7 +26,7 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
     group_of: dict[str, str] = {}
     unknown: list[str] = []
     for line in sheet.read(table, COLUMNS)[0]:
-        name, group = line["id"], line["group"]
+        name, group = line["id"], composed(line["group"])
         found = spreadsheet.find(name, known) or spreadsheet.find(re.sub(r"-\d{3,}$", "", name), known)
         if found is None:
             unknown.append(name)
@@ -34,19 +34,33 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
             raise files.DataError(
                 f"{table}: {name} is in group {group_of[found]} and in group {group}; remove one line"
             )
+    unknown.sort(key=files.natural)
     if missing := [name for name in ids if name not in group_of]:
-        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image")
+        others = f"; its lines name {first_few(unknown)}, which no image is called" if unknown else ""
+        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image{others}")
     if unknown:
-        unknown.sort(key=files.natural)
         raise files.DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
     return {name: group_of[name] for name in ids}
 
 
 def folder(image: Named) -> str:
     """Return the outermost folder that an image lies in; "" where it lies in none."""
-    return image.folders[0] if image.folders else ""
+    return composed(image.folders[0]) if image.folders else ""
 
 
 def notes(table: Path | None) -> list[str]:
-    """Return a note on columns of the table of groups that are not read."""
-    return [] if table is None or table == FOLDERS else sheet.ignored(table, sheet.read(table, COLUMNS)[1])
+    """Return notes on columns of the table of groups that are not read, and on groups that may be one."""
+    if table is None or table == FOLDERS:
+        return []
+    lines, ignored = sheet.read(table, COLUMNS)
+    return sheet.ignored(table, ignored) + alike(table, (line["group"] for line in lines))
+
+
+def alike(where: Path, named: Iterable[str]) -> list[str]:
+    """Return a note on groups whose names differ only in case, blanks, or zeros of numbers, if there are any."""
+    spellings: dict[str, set[str]] = {}
+    for group in map(composed, named):
+        numbers = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", plain(group)))
+        spellings.setdefault(" ".join(numbers.split()), set()).add(group)
+    several = [repr(group) for groups in spellings.values() if len(groups) > 1 for group in sorted(groups)]
+    return [f"{where}: {first_few(several)} are different groups: if some are one, write it in one way"] * bool(several)

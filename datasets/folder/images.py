@@ -19,8 +19,8 @@ def common_window(images: Sequence[Sequence[Path]], how: How = PLAIN, *, by_chan
 
     It goes from the lowest 0.1st percentile of any image to the highest 99.9th: dead and hot pixels are left out. Where
     these are equal, as in a channel of a few bright spots, it goes from the lowest value to the highest. With
-    `by_channel` each channel has a range of its own, since channels measure different things. Of a volume with many
-    slices, every second or third one and so on counts.
+    `by_channel` each channel has a range of its own, since channels measure different things; a grey image counts in
+    all of them. Of a volume with many slices, every second or third one and so on counts.
 
     Raises DataError where images of fractions beside others of whole numbers would be of one grey.
     """
@@ -30,7 +30,7 @@ def common_window(images: Sequence[Sequence[Path]], how: How = PLAIN, *, by_chan
         slices = _sample(stored(paths, how))
         percentiles.append(np.percentile(slices, (0, 0.1, 99.9, 100), axis=axes))
         kinds.append(slices.dtype.kind)
-    each, real = np.array(percentiles), np.array(kinds) == "f"
+    each, real = np.array(np.broadcast_arrays(*percentiles)), np.array(kinds) == "f"
     (least, low), (high, most) = each[:, :2].min(axis=0), each[:, 2:].max(axis=0)
     ends = np.where(low < high, [low, high], [least, most])
     span = (each[:, 3] - each[:, 0]).reshape(len(images), -1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.folder import class_names, colours, drawn, greys, masks
+from datasets.folder import class_names, colours, drawn, greys, masks, walk
 from datasets.folder.class_names import Names, UndecidedError, show
 from datasets.folder.drawn import Drawn
 from datasets.folder.masks import BLACK, COLOUR, TRANSPARENT, Summary
@@ -147,7 +147,8 @@ def _a_file_a_class(
     overlap = [mask.overlap for mask in summaries if mask.overlap]
     note = f"the classes of {len(overlap)} masks overlap, by {sum(overlap)} pixels; the first in data.class_files wins"
     notes = (*reading.notes, note) if overlap else reading.notes
-    return replace(reading, classes=classes, class_files=given.class_files, notes=notes)
+    top = walk.top(given.masks) if given.masks else None
+    return replace(reading, classes=classes, class_files=given.class_files, top=top, notes=notes)
 
 
 def _black(values: np.ndarray) -> int:

@@ -53,7 +53,7 @@ def _with_folders(given: Settings) -> Settings:
     if walk.is_pattern(images):
         raise files.DataError(f"{images}: is a pattern of images; give data.masks, too: a pattern, a folder or a file")
     if not images.is_dir():
-        raise files.DataError(f"{images}: no such folder; check the path")
+        raise walk.no_folder(images)
     if nnunet.is_one(images):
         return nnunet.settings(given, images)
     if not pattern and not (images / "masks").is_dir() and annotations.beside(images):

@@ -11,7 +11,9 @@ import tifffile
 from PIL import Image
 
 from datasets import annotations, files, formats
+from datasets.folder.names import plain
 from datasets.formats.stack import PLAIN, How, check_size
+from datasets.formats.tif_colours import palette as tif_palette
 
 COLOUR = 1 << 24  # added to the code of a colour, 0xRRGGBB: no colour then equals a grey value
 BLACK, WHITE = COLOUR, COLOUR + 0xFFFFFF
@@ -82,19 +84,20 @@ def read(paths: Sequence[Path], how: How = PLAIN, *, indices: bool) -> np.ndarra
     """
     path = paths[0]
     if path.suffix.lower() in files.TIF:
-        return _codes(path, _tif(path))
+        return _codes(path, _tif(path, indices=indices))
     if formats.family(path) in (formats.nifti, formats.dicom):
         return _codes(path, _volume(paths, how))
     return _codes(path, _picture(path, indices=indices))
 
 
-def class_of(path: Path, class_files: Sequence[str]) -> int:
+def class_of(path: Path, class_files: Sequence[str], top: Path | None = None) -> int:
     """Return the index of the class whose mask a file is: by its folder, else by the longest ending of its name.
 
-    Raises DataError for a file of none of the classes.
+    Only folders below `top` count. Raises DataError for a file of none of the classes.
     """
-    names, stem = [name.casefold() for name in class_files], formats.stem(path).casefold()
-    folders = [folder.name.casefold() for folder in path.parents]
+    names, stem = list(map(plain, class_files)), plain(formats.stem(path))
+    below = path.relative_to(top) if top and path.is_relative_to(top) else path
+    folders = [plain(folder.name) for folder in below.parents]
     if folders[0] in names:
         return names.index(folders[0])
     ends = [at for at, name in enumerate(names) if stem.endswith(name)]
@@ -128,8 +131,11 @@ def _picture(path: Path, *, indices: bool) -> np.ndarray:
     return array.reshape(1, *array.shape[:2], -1)
 
 
-def _tif(path: Path) -> np.ndarray:
-    """Return the pages of a TIF as stored, (n, H, W, samples); each is a slice, whatever its axis is called."""
+def _tif(path: Path, *, indices: bool) -> np.ndarray:
+    """Return the pages of a TIF as stored, (n, H, W, samples); each is a slice, whatever its axis is called.
+
+    Of a palette these are its colours, or its indices.
+    """
     # Without OME's list of files: it counts the pages of other files, which would be read as zeros.
     with files.reading(path), tifffile.TiffFile(files.regular(path), is_ome=False) as tif:
         files.check_series(tif, path)
@@ -138,7 +144,7 @@ def _tif(path: Path) -> np.ndarray:
         sides = [shape[axes.index(axis)] for axis in "YX"]
         check_size(path, (1, *sides), series.nbytes)
         array = series.asarray()
-        page = tif.pages.first
+        page, palette = tif.pages.first, _palette_of_tif(path, tif)
     if page.photometric not in PLAIN_TIF and page.compression not in LOSSY:
         raise files.DataError(f"{path}: its colours are {page.photometric.name}; save it as RGB")
     if array.shape[axes.find("S")] in (2, 4) and "S" in axes and not set(page.extrasamples) & ALPHA:
@@ -147,7 +153,20 @@ def _tif(path: Path) -> np.ndarray:
     if array.dtype.kind not in "buif":
         raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
     order = sorted(range(array.ndim), key=lambda axis: "YXS".find((axes if "S" in axes else axes + "S")[axis]))
-    return array.transpose(order).reshape(-1, *sides, array.shape[order[-1]])
+    pages = array.transpose(order).reshape(-1, *sides, array.shape[order[-1]])
+    if palette is None:
+        return pages
+    pages = pages.astype(np.uint8) if pages.dtype == bool else pages  # indices of one bit
+    return pages if indices else palette[pages[..., 0]]
+
+
+def _palette_of_tif(path: Path, tif: tifffile.TiffFile) -> np.ndarray | None:
+    """Return the palette of a TIF, (entries, 3) uint8; None without one, and of ImageJ's, which are for display."""
+    page = tif.pages.first
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.samplesperpixel > 1 or tif.is_imagej:
+        return None
+    colours = tif_palette(path, tif.series[0])
+    return np.broadcast_to(colours, (len(colours), 3))
 
 
 def _volume(paths: Sequence[Path], how: How) -> np.ndarray:
@@ -188,10 +207,11 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
 
 def _facts(path: Path) -> tuple[frozenset[tuple[int, int]], bool, bool]:
     """Return a file's palette, whether it asks to show 0 as white, and whether it is compressed with loss."""
-    if path.suffix.lower() in files.TIF:  # ImageJ adds palettes to TIFs only for display
-        with files.reading(path), tifffile.TiffFile(path) as tif:
-            page = tif.pages.first
-            return frozenset(), page.photometric == tifffile.PHOTOMETRIC.MINISWHITE, page.compression in LOSSY
+    if path.suffix.lower() in files.TIF:
+        with files.reading(path), tifffile.TiffFile(path, is_ome=False) as tif:
+            page, colours = tif.pages.first, _palette_of_tif(path, tif)
+            palette = enumerate(() if colours is None else _packed(colours.astype(np.int32)).tolist())
+            return frozenset(palette), page.photometric == tifffile.PHOTOMETRIC.MINISWHITE, page.compression in LOSSY
     if formats.family(path) in (formats.nifti, formats.dicom):
         return frozenset(), False, False
     with files.picture(path) as image:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from datasets import files
+from datasets.folder import walk
 from datasets.folder.masks import class_of
 from datasets.folder.names import ENDING, Named, first_few, plain, stripped
 from datasets.folder.settings import Settings
@@ -129,7 +130,7 @@ def _mask(mask: Named, given: Settings) -> tuple[Named, list[str]]:
     if not classes:
         return mask, bare(name)
     try:
-        place = class_of(mask.files[0], classes)
+        place = class_of(mask.files[0], classes, walk.top(given.masks) if given.masks else None)
     except files.DataError:
         return mask, []
     called, folders = plain(classes[place]), list(map(plain, mask.folders))

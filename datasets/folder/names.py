@@ -24,9 +24,14 @@ class Named(NamedTuple):
         return "/".join((*self.folders, self.files[0].name))
 
 
+def composed(name: str) -> str:
+    """Return a name with its accents encoded in one way: macOS writes an accented letter as two characters."""
+    return unicodedata.normalize("NFC", name)
+
+
 def plain(name: str) -> str:
     """Return a name as it is compared: upper and lower case do not matter, nor how accents are encoded."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def stripped(name: str, prefix: str, suffix: str) -> str | None:

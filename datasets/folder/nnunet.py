@@ -1,12 +1,16 @@
-"""A folder as nnU-Net has it: imagesTr with a file per channel, labelsTr, and dataset.json, which names the classes."""
+"""A folder as nnU-Net has it: imagesTr with a file per channel, labelsTr, and dataset.json, which names the classes.
+
+The Medical Segmentation Decathlon has the same, but one file per image: its channels are the fourth axis.
+"""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datasets import files
+from datasets import files, formats
 from datasets.folder.settings import Settings
+from datasets.formats import channel_files
 
 FILE = "dataset.json"
 IGNORE = "ignore"  # nnU-Net's name of the label that is neither trained on nor scored
@@ -41,11 +45,15 @@ def settings(given: Settings, folder: Path) -> Settings:
         raise files.DataError(f"{path}: its labels are {label_of}; they must be 0, 1, 2, ..., and 0 the background")
     if (odd := [name for name in names if "=" in name]) and not given.classes:
         raise files.DataError(f"{path}: a class is called {odd[0]!r}; rename it, or name all classes in data.classes")
+    endings = tuple(f"_{index:04}" for index in indices)
+    stems = [formats.stem(path) for path in (folder / "imagesTr").iterdir() if files.is_shown(path.name)]
+    apart = any(channel_files.stripped(stem, endings) for stem in stems)
     return replace(
         given,
         images=folder / "imagesTr",
         masks=folder / "labelsTr",
-        channel_files=given.channel_files or tuple(f"_{index:04}" for index in indices),
+        channel_files=given.channel_files or (endings if apart else ()),
+        pages=given.pages or ("channels" if len(indices) > 1 and not (apart or given.channel_files) else ""),
         classes=given.classes or tuple(names),
         ignore=given.ignore or "".join(map(str, ignored.values())),
     )

@@ -74,7 +74,7 @@ def _masks(given: Settings, found: Match, faults: list[str] | None) -> dict[Name
     image_of = {image.files[0]: image for image in found.image_of.values()}
     return {
         image_of[path]: mask
-        for path, mask in annotations.pair(list(image_of), given.images, given.masks, faults).items()
+        for path, mask in annotations.pair(list(image_of), walk.top(given.images), given.masks, faults).items()
     }
 
 
@@ -120,6 +120,8 @@ def notes(given: Settings) -> list[str]:
     if left := [path for path in layout.paths(given) if path not in named]:
         found.append(f"{first_few(left)}: are DICOM files without pictures, and are skipped")
     inside = Counter(groups.folder(image) for image in images)
+    if given.images is not None and given.groups == groups.FOLDERS:
+        found += groups.alike(given.images, inside)
     if given.groups is None and len(inside) > 1 and max(inside.values()) > 1 and "" not in inside:
         sizes = f"{len(inside)} folders of {min(inside.values())} to {max(inside.values())}"
         found.append(f"images lie in {sizes}: if a folder is a patient, give --config.data.groups=folders")

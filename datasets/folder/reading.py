@@ -28,13 +28,14 @@ class Reading:
     labels_of: tuple[int, ...] = ()  # the label of each value; if kind is "binary", of black and of white
     ignore: int | None = None  # the code of pixels that are not annotated; they become IGNORE
     class_files: tuple[str, ...] = ()  # the files of an image are masks of these classes; the first wins
+    top: Path | None = None  # folders below it may name the class of a file
     notes: tuple[str, ...] = ()  # what the user should know
 
     def labels(self, paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:
         """Return the labels of one mask, uint8 (n, H, W)."""
         if not self.class_files:
             return self.decode(masks.read(paths, how, indices=self.indices))
-        class_of = {path: masks.class_of(path, self.class_files) for path in paths}
+        class_of = {path: masks.class_of(path, self.class_files, self.top) for path in paths}
         parts = {path: self.decode(masks.read([path], how, indices=self.indices)) for path in paths}
         labels = np.zeros_like(parts[paths[0]])
         for part in parts.values():

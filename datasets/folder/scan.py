@@ -34,6 +34,7 @@ class Scan:
     window: Window | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
     reading: labels.Reading | Drawn
     empty: int  # masks without foreground
+    inverted: int  # masks that ask to show 0 as white, and whose classes have no values
 
     def describe(self) -> str:
         """Describe the set in one paragraph."""
@@ -41,6 +42,11 @@ class Scan:
         size = f"all {small}" if small == large else f"{small} to {large}"
         depth = f", deeper than 8 bits: {ranges(self.window)} becomes 0 to 255" if self.window else ""
         empty = f"; {self.empty} of the masks are empty" if self.empty else ""
+        if self.inverted:
+            empty += (
+                f"; {self.inverted} of the masks ask to show 0 as white, and are read by their numbers: if 0 is an "
+                "object, name the classes with their values"
+            )
         axis = f"{self.settings.axis} " if any(volumes.is_nifti(pair) for pair in self.pairs) else ""
         slices = f" ({len(self.names)} {axis}slices)" if len(self.names) > len(self.pairs) else ""
         return (
@@ -158,6 +164,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
         window=_window(given, scanned, channels),
         reading=reading,
         empty=empty,
+        inverted=0 if any("=" in name for name in given.classes) else sum(one.mask.inverted for one in scanned),
     )
 
 
@@ -192,7 +199,8 @@ def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Windo
         if not deep:
             raise files.DataError("data.window: all images have 8 bits per channel and stay as they are; leave it out")
         return given.window
-    by_channel = channels not in (1, 3) or any(map(formats.are_channels, deep))
+    apart = any(one.header.apart for one in scanned if one.header.deep)
+    by_channel = channels not in (1, 3) or apart or any(map(formats.are_channels, deep))
     return image_files.common_window(deep, given.how, by_channel=by_channel) if deep else None
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets import annotations, files, formats
-from datasets.folder import sheet
-from datasets.folder.names import first_few
+from datasets.folder import groups, sheet
+from datasets.folder.names import composed, first_few
 from datasets.formats import dicom
 
 NEEDED = {"image": ("image",), "mask": ("mask",)}
@@ -43,6 +43,10 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
                 both = f"{id_of[row.image[0]]} and {row.id} are one image, {row.image[0]}"
                 raise files.DataError(f"{table}: {both}; remove one")
             found[row.id] = row
+    for file in dict.fromkeys(row.mask[0] for row in found.values() if annotations.are(row.mask) and len(row.mask) > 1):
+        own = {row.image[0]: row.id for row in found.values() if row.mask[0] == file}
+        for image in own.keys() - annotations.pair(list(own), table.parent, file, faults).keys():
+            del found[own[image]]
     if len({bool(row.group) for row in found.values()}) > 1:
         without = first_few(row.id for row in found.values() if not row.group)
         with files.collecting(faults):
@@ -51,12 +55,18 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
 
 
 def _row(table: Path, line: dict[str, str]) -> Row:
-    image, mask = (table.parent / Path(line[name]).expanduser() for name in ("image", "mask"))
+    image, mask = (_path(table, line[name]) for name in ("image", "mask"))
     for path in (image, mask):
         if not path.exists():
             raise files.DataError(f"{table}: there is no file {path}")
     masks = annotations.of(image, mask) if annotations.are([mask]) else _files(mask)
-    return Row(line["id"] or formats.stem(image), _files(image), masks, line["group"])
+    return Row(line["id"] or formats.stem(image), _files(image), masks, composed(line["group"]))
+
+
+def _path(table: Path, cell: str) -> Path:
+    """Return the path that a cell names, with the backslashes of Windows as slashes where only that is there."""
+    path, other = (table.parent / Path(text).expanduser() for text in (cell, cell.replace("\\", "/")))
+    return path if path.exists() or not other.exists() else other
 
 
 def _files(path: Path) -> tuple[Path, ...]:
@@ -72,8 +82,8 @@ def _files(path: Path) -> tuple[Path, ...]:
 def notes(table: Path) -> list[str]:
     """Return notes on columns that are not read, and on folds."""
     lines, ignored = sheet.read(table, NEEDED, MORE)
-    found = sheet.ignored(table, ignored)
-    often = Counter(table.parent / line["mask"] for line in lines)
+    found = sheet.ignored(table, ignored) + groups.alike(table, (line["group"] for line in lines))
+    often = Counter(_path(table, line["mask"]) for line in lines)
     if several := [str(path) for path, number in often.items() if number > 1 and not annotations.are([path])]:
         found.append(f"{table}: {first_few(several)} are masks of several images each: is that meant?")
     if folds := {line["fold"] for line in lines} - {""}:

@@ -38,10 +38,21 @@ def listing(folder: Path) -> list[Path]:
         found = [path for path in folder.iterdir() if files.is_shown(path.name) and _is_picture(path)]
         found = found or [path for path in files.below(folder) if _is_picture(path)]
     else:
-        raise files.DataError(f"{folder}: no such folder; check the path")
+        raise no_folder(folder)
     if not found:
         raise files.DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
     return sorted(found, key=lambda path: (files.natural(str(path).removesuffix(path.suffix)), path.name))
+
+
+def no_folder(path: Path) -> files.DataError:
+    """Return the error that a path is no folder but a file, or that nothing is there."""
+    if not path.is_file():
+        return files.DataError(f"{path}: no such folder; check the path")
+    if _is_picture(path):
+        pattern = f"a pattern of files such as {path.parent}/*{path.suffix}"
+        return files.DataError(f"{path}: is a file, not a folder; name its folder, {pattern}, or pairs in a table")
+    kinds = "masks are pictures in a folder, a COCO file or LabelMe files (.json)"
+    return files.DataError(f"{path}: is a file that is not read; {kinds}: export it as one of these")
 
 
 def named(

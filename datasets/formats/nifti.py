@@ -64,6 +64,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             kind=f"NIfTI {layout.dtype}" + (f" x {layout.channels}" if layout.channels > 1 else ""),
             grid=layout.image.affine @ to_stored if layout.placed else None,
             spacing=layout.spacing,
+            apart=layout.channels > 1,  # its RGB has 8 bits, and no window
         )
 
 
@@ -119,8 +120,10 @@ def _axes(path: Path, image: Any, how: How) -> tuple[tuple[int, int, int], int, 
         dtype = np.result_type(dtype, np.float64)  # as nibabel scales
     if dtype.fields:
         channels, dtype = 3, np.dtype(np.uint8)  # RGB; alpha is dropped
-    elif (len(shape) == 5 and shape[3] == 1) or (len(shape) == 4 and shape[3] > 1 and how.pages == "channels"):
+    elif len(shape) == 5 and shape[3] == 1:
         channels = shape.pop()  # the fifth axis is that of a vector
+    elif len(shape) == 4 and shape[3] > 1 and (how.pages == "channels" or how.channels == shape[3]):
+        channels = shape.pop()  # a run has channels of which a folder of the Decathlon said that they are these
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
     if len(shape) not in (2, 3) or dtype.kind not in "buif":

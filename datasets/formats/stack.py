@@ -50,6 +50,7 @@ class Header:
     # Affine (4, 4) from (column, row, slice, 1) to mm to the right, to the front and up; None where it is not known.
     grid: np.ndarray | None = field(default=None, compare=False)
     spacing: Spacing | None = field(default=None, compare=False)  # as that of `Stack`
+    apart: bool = False  # its channels are an axis of the file, as several stains are, and no colours
 
 
 class Stack(NamedTuple):

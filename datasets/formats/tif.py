@@ -49,7 +49,8 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
         orientation = page.tags.valueof(ORIENTATION, 1)
         turned = orientation if orientation in range(2, 9) else 1
         size = width, height
-        return Header(slices, size, opened.channels, deep, kind, turned, spacing=opened.spacing)
+        apart = opened.layout.shape[3] > 1 and letters(opened.series) == opened.series.axes  # not (H, W, 3) by tifffile
+        return Header(slices, size, opened.channels, deep, kind, turned, spacing=opened.spacing, apart=apart)
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:

@@ -64,7 +64,7 @@ def colours(where: Path, series: tifffile.TiffPageSeries, samples: int, planes: 
     if said == PHOTOMETRIC.PALETTE and planes > 1:
         return as_stored
     if said == PHOTOMETRIC.PALETTE and len(kept) == 1:
-        table = _table(where, series)
+        table = palette(where, series)
         return Colours(kept, table.shape[1], "palette", partial(_looked_up, table))
     inks = page.tags.valueof(INK_SET, CMYK)
     if said == PHOTOMETRIC.SEPARATED and inks == CMYK and len(kept) > 3 and series.dtype.kind == "u":
@@ -75,8 +75,11 @@ def colours(where: Path, series: tifffile.TiffPageSeries, samples: int, planes: 
     raise DataError(f"{where}: its colours are {name} in {series.dtype}, which are not converted here; save it as RGB")
 
 
-def _table(where: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
-    """Return the palette of all pages, (entries, 3) uint8, or (entries, 1) if all its colours are grey."""
+def palette(where: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+    """Return the palette of all pages, (entries, 3) uint8, or (entries, 1) if all its colours are grey.
+
+    Raises DataError where there is none for all values, and where pages have palettes of their own.
+    """
     tables = [page.aspage().colormap for page in series]
     if any(table is None or table.shape[1] < 2**series.keyframe.bitspersample for table in tables):
         raise DataError(f"{where}: asks for a palette, and has none of its size; save it as RGB")
@@ -101,7 +104,7 @@ def _inverted(bits: int, array: np.ndarray) -> np.ndarray:
 
 
 def _looked_up(table: np.ndarray, array: np.ndarray) -> np.ndarray:
-    return table[array[..., 0]]
+    return table[array[..., 0].astype(np.uint8, copy=False) if array.dtype == bool else array[..., 0]]  # one bit
 
 
 def _from_cmyk(array: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from datasets import formats
 from datasets.files import DataError
-from datasets.folder import greys, masks, matching, volumes, walk
+from datasets.folder import class_names, greys, masks, matching, palettes, volumes, walk
 from datasets.folder.class_names import show
 from datasets.folder.masks import COLOUR, Summary, as_colours
 from datasets.folder.names import Named, first_few
@@ -68,16 +68,20 @@ def rule(truth: Truth, predicted: Sequence[Files], track: Callable[[Iterable[Any
     classes, numbered = len(truth.classes), ", ".join(f"{n} {name}" for n, name in enumerate(truth.classes))
     how, reading = truth.scan.settings.how, truth.scan.reading
     plain = [masks.summarise(paths, how, indices=True) for paths in track(predicted, len(predicted))]
+    if not (indices := palettes.by_index(plain, class_names.codes(truth.scan.settings))):
+        plain = [masks.summarise(paths, how, indices=False) for paths in predicted]
     values, as_true, as_labels = _values(plain), None, None
     if isinstance(reading, Reading) and not reading.class_files:
-        same = plain if reading.indices else [masks.summarise(paths, how, indices=False) for paths in predicted]
+        by_index = indices and reading.indices
+        same = plain if by_index == indices else [masks.summarise(paths, how, indices=False) for paths in predicted]
         if all(_known(one.values, reading).all() for one in same):
-            as_true = Rule(reading.indices, reading.decode)
+            as_true = Rule(by_index, reading.decode)
     if values[0] >= 0 and values[-1] < classes:
-        as_labels = Rule(True, lambda codes: codes.astype(np.uint8))
+        as_labels = Rule(indices, lambda codes: codes.astype(np.uint8))
     elif classes == 2 and set(values.tolist()) <= {0, 255}:
-        as_labels = Rule(True, lambda codes: (codes > 0).astype(np.uint8))
-    if as_true and as_labels and as_true.indices and (as_true.decode(values) != as_labels.decode(values)).any():
+        as_labels = Rule(indices, lambda codes: (codes > 0).astype(np.uint8))
+    alike = as_true and as_true.indices == indices
+    if as_true and as_labels and alike and (as_true.decode(values) != as_labels.decode(values)).any():
         raise DataError(
             f"{plain[0].path}: predicted masks hold {first_few(map(show, values))}, which may be values of the true "
             f"masks, or {numbered}: save them with values that are only one of these, such as colours"

@@ -32,7 +32,7 @@ FIELDS = {  # options of the command: fields of config.Data, which say more of e
     "classes": "names, background first, or name=#rrggbb, name=128 (default: the run's)",
     "labels": "any: every label above 0 is the one foreground (default: the run's)",
     "ignore": "value, colour or name of what is not scored (default: the run's)",
-    "pages": "with --predictions: what the pages of a TIF are, channels or slices",
+    "pages": "what the pages of a TIF or the fourth axis of a NIfTI are, channels or slices (default: the run's)",
     "axis": "with --predictions: axial, coronal or sagittal slices of NIfTI volumes",
 }
 OF_THE_RUN = ("classes", "labels", "ignore", "class_files", "channel_files")  # taken from it if not given
@@ -82,7 +82,7 @@ def settings_of(given: Mapping[str, str], run: Trained | None) -> Settings:
 
     Raises InputError for a wrong value, and for a field that only the run decides on.
     """
-    if run and (wrong := [name for name in READ_BY_THE_RUN if name in given]):
+    if run and (wrong := [name for name in READ_BY_THE_RUN if name in given and getattr(run.config.data, name)]):
         raise InputError(f"--{wrong[0]}: images are read as the run was trained on them; leave it out")
     if not ("images" in given or "table" in given):
         raise InputError("--images: name the folder of the images, and that of their true masks with --masks")

@@ -182,9 +182,11 @@ def _check_once(path: Path, tested: Tested) -> None:
 
 def _check_images(path: Path, named: set[str], ids: Sequence[str]) -> None:
     """Refuse a file that lacks images of the data set, or names others."""
+    unknown = sorted(named - set(ids))
     if missing := sorted(set(ids) - named):
-        raise InputError(f"{path}: no fold for {len(missing)} of the {len(ids)} images, such as {missing[0]!r}")
-    if unknown := sorted(named - set(ids)):
+        others = f"; it names {unknown[0]!r}, which no image is called" if unknown else ""
+        raise InputError(f"{path}: no fold for {len(missing)} of the {len(ids)} images, such as {missing[0]!r}{others}")
+    if unknown:
         raise InputError(f"{path}: the data set has no image {unknown[0]!r} ({len(unknown)} such ids)")
 
 

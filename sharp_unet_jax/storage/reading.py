@@ -4,6 +4,7 @@ Files are damaged by disks, copied to the wrong place, and edited. Everything th
 file, so that a damaged file is one line with the file's name, and never a wrong figure.
 """
 
+import codecs
 import hashlib
 import io
 import stat
@@ -37,7 +38,7 @@ def read_json(path: Path, kind: type[T], *, remedy: str, sha256: str | None = No
 def parse_json(text: bytes, kind: type[T], path: Path, *, remedy: str) -> T:
     """Return the value of the JSON `text`, read from `path`, as `read_json` does."""
     try:
-        value = msgspec.json.decode(text)
+        value = msgspec.json.decode(text.removeprefix(codecs.BOM_UTF8))  # Notepad and PowerShell write it
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise damaged(path, _reason(error), remedy) from error
     return checked(value, kind, path, remedy=remedy)

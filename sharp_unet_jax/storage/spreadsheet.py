@@ -43,7 +43,10 @@ def rows(content: bytes) -> list[list[str]]:
     ValueError for anything else.
     """
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is neither in UTF-8 nor in UTF-16; save it as CSV UTF-8") from error
     if said := re.match(r"sep=([,;\t])\r?\n", text):
         text = text[said.end() :]
     first = text.lstrip("\r\n ").partition("\n")[0]
@@ -79,7 +82,8 @@ def by_name(ids: Iterable[str]) -> dict[str, str]:
 def find(cell: str, ids: Mapping[str, str]) -> str | None:
     """Return the id, one of `by_name`, that a cell names as it is, or with a file's suffix and folders around it."""
     name = unicodedata.normalize("NFC", cell).strip().replace("\\", "/")
-    for each in (name, name.rpartition("/")[2]):
+    parts = name.split("/")
+    for each in ("/".join(parts[at:]) for at in range(len(parts))):
         for end in (r"$^", r"\.[a-zA-Z]{2,5}$", r"\.[a-zA-Z]{2,5}\.[a-zA-Z]{2,5}$"):
             if (shorter := re.sub(end, "", each)) in ids:
                 return ids[shorter]

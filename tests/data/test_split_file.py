@@ -118,6 +118,7 @@ def test_images_that_no_fold_of_a_folds_json_tests_are_known(tmp_path):
     ("name", "content", "line"),
     [
         ("own.csv", csv(LINES[1:]), "no fold for 1 of the 6 images, such as 'c'"),
+        ("own.csv", csv([f"01{LINES[0][1:]}", *LINES[1:]]), "such as 'c'; it names '01', which no image is called"),
         ("own.csv", csv([*LINES, "x,1", "y,1"]), r"the data set has no image 'x' \(2 such ids\)"),
         ("own.csv", csv([*LINES, "a,1"]), "'a' is there 2 times; an image has one fold in a repeat"),
         ("own.csv", csv([*LINES[:3], "d,1", "e,1", "f,1"]), "set folds=2, the number of folds in it, instead of 3"),

@@ -1,6 +1,7 @@
 """Files in folders and in archives: found, paired and read in the same way."""
 
 import os
+import struct
 import types
 import warnings
 import zipfile
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from datasets import files, formats
-from datasets.folder import images
+from datasets.folder import images, masks
 from datasets.formats.stack import Header
 
 
@@ -191,6 +192,33 @@ def test_the_pixels_of_a_picture_are_bounded(read, suffix, tmp_path, monkeypatch
     monkeypatch.setattr(files, "MAX_PIXELS", 19)
     with pytest.raises(files.DataError, match=rf"a\{suffix}: is 5x4; a picture of over 19 pixels is not read"):
         read(path)
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+@pytest.mark.parametrize("greys", [[0, 255], list(range(16))])
+def test_a_bitmap_with_a_palette_of_greys(bits, greys, tmp_path):
+    """Pillow takes such a palette for 1 bit or 8, whatever the file has; where it writes one, the file has 8."""
+    indices = np.random.default_rng(0).integers(0, 2**bits, (5, 7), np.uint8) % len(greys)
+    rows = ["".join(f"{index:0{bits}b}" for index in row) for row in indices[::-1].tolist()]
+    data = b"".join(int(row.ljust(64, "0"), 2).to_bytes(8, "big")[: -(-7 * bits // 32) * 4] for row in rows)
+    colours = b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
+    header = struct.pack("<IiiHHIIiiII", 40, 7, 5, 1, bits, 0, len(data), 0, 0, len(greys), 0)
+    (tmp_path / "a.bmp").write_bytes(
+        struct.pack("<2sIHHI", b"BM", 0, 0, 0, 54 + len(colours)) + header + colours + data
+    )
+    expected = np.array(greys, np.uint8)[indices]
+    np.testing.assert_array_equal(files.read_image(tmp_path / "a.bmp", "RGB")[..., 0], expected)
+    np.testing.assert_array_equal(masks.read([tmp_path / "a.bmp"], indices=False)[0], expected)
+
+
+def test_a_bitmap_of_two_greys_that_pillow_wrote(tmp_path):
+    mask = np.random.default_rng(0).integers(0, 2, (5, 7), np.uint8)
+    image = Image.fromarray(mask)
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(files.read_binary(tmp_path / "a.bmp"), mask)
+    np.testing.assert_array_equal(masks.read([tmp_path / "a.bmp"], indices=True)[0], mask * 255)
+    assert header(tmp_path / "a.bmp").kind == "BMP L"
 
 
 def test_a_large_picture_is_no_bomb(tmp_path):

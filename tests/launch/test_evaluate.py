@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -18,7 +19,9 @@ from rich.console import Console
 
 from datasets.files import DataError
 from launch import evaluate, predict
+from launch.evaluation import truth
 from launch.prediction import pipeline
+from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import evaluated, statistics
@@ -288,6 +291,20 @@ def test_masks_are_read_as_the_run_was_trained_on_them(held_out, tmp_path, conso
     assert table.loc["a", "square"]["truth"] == 24 * 40, "black is the square"
 
 
+def test_what_a_run_was_not_told_of_pages_may_be_said():
+    """A run on a folder of the Decathlon has channels that its dataset.json named."""
+    given = {"images": "x", "pages": "channels"}
+    for pages in ("", "slices"):
+        run = SimpleNamespace(config=Config(data=Data(builder="folder", pages=pages)), classes=("ground", "square"))
+        if pages:
+            with pytest.raises(InputError, match="--pages: images are read as the run was trained on them"):
+                truth.settings_of(given, run)
+        else:
+            assert truth.settings_of(given, run).pages == "channels"
+    with pytest.raises(InputError, match="--axis: images are read as the run was trained on them"):
+        truth.settings_of({"images": "x", "axis": "coronal"}, run)
+
+
 @pytest.mark.slow
 def test_a_run_on_crops_is_scored_on_whole_images_of_all_sizes(tmp_path, console):
     crop_runs.make(tmp_path / "w", crop_runs.examples(classes=3), classes=3, folds=2)
@@ -379,6 +396,19 @@ def test_predicted_values_that_could_be_both(tmp_path, console):
         Image.fromarray(mask).save(predicted / f"{name}.png")
     options = {"classes": "ground=0,one=2,two=1", "predictions": predicted, "output": tmp_path / "out"}
     refused(arguments(data, **options), "hold 0, 1, 2, which may be values of the true masks, or 0 ground", console)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_palette_that_begins_with_white_is_no_list_of_classes(held_out, tmp_path, console, suffix):
+    """Programs that reduce colours put any colour first: only the colours say what is foreground."""
+    predicted = tmp_path / "predicted"
+    predicted.mkdir()
+    for name, mask in masks(held_out / "masks").items():
+        image = Image.fromarray((mask == 0).astype(np.uint8))
+        image.putpalette([255, 255, 255, 0, 0, 0])
+        image.save(predicted / f"{name}{suffix}")
+    evaluate.run(arguments(held_out, predictions=predicted, output=tmp_path / "out"), console)
+    assert (rows(tmp_path / "out")["jaccard"] == 1).all()
 
 
 def test_a_folder_of_others_is_not_replaced(held_out, tmp_path, console):

@@ -50,6 +50,11 @@ def test_json_of_another_kind_is_named(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
+def test_json_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1, "b": []}', encoding="utf-8-sig")
+    assert reading.read_json(tmp_path / "a.json", Kind, remedy="") == {"a": 1, "b": []}
+
+
 def test_json_keeps_what_its_kind_does_not_name(tmp_path):
     (tmp_path / "a.json").write_text('{"a": 1, "b": ["±"], "d": 0.1}', encoding="utf-8")
     found = reading.read_json(tmp_path / "a.json", Kind, remedy="")

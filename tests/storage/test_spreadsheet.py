@@ -69,6 +69,11 @@ def test_bytes_that_are_no_table(content):
         spreadsheet.rows(content)
 
 
+def test_another_encoding_is_told_with_what_to_do():
+    with pytest.raises(ValueError, match=r"^it is neither in UTF-8 nor in UTF-16; save it as CSV UTF-8$"):
+        spreadsheet.rows("id,group\n0,Müller\n".encode("cp1252"))
+
+
 def test_columns_are_found_by_their_headings():
     called = {"id": ("id", "image"), "group": ("group", "patient_id"), "fold": ("fold",)}
     assert spreadsheet.columns(["Image", "ID", "Patient-ID"], called) == {"id": 1, "group": 2}
@@ -88,7 +93,8 @@ def test_columns_are_found_by_their_headings():
         ("b.1", "b.1"),
         ("b.2", None),
         ("p/1", "p/1"),
-        ("q\\p\\1", None),
+        ("C:\\q\\p\\1.png", "p/1"),
+        ("q\\p\\2", None),
         ("e\u0301", "é"),
         (".png", None),
     ],

@@ -95,6 +95,29 @@ def test_images_that_are_not_there_are_no_fault_but_two_of_one_name_are(load, tm
     ]
 
 
+def test_an_entry_of_one_image_is_not_given_to_another_of_its_name(load, tmp_path):
+    """The file lacks p1/a.png: the outlines of p2/a.png are not its."""
+    images = [tmp_path / name for name in ("p1/a.png", "p2/a.png", "p1/b.png")]
+    load(whole([], ["p2/a.png", "p1/b.png"]))
+    faults = []
+    assert list(annotations.pair(images, tmp_path, tmp_path / "coco.json", faults)) == images[1:]
+    assert faults == [f"{tmp_path / 'coco.json'}: has no image called p1/a.png; add it, or remove {images[0]}"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "image", "place"),
+    [
+        ("p1/a.png", "p2/a.png", "p2/a.png"),
+        ("x/p1/a.png", "p1/a.png", "p1/a.png"),
+        ("p1/a.png", "x/p1/a.jpg", ""),
+        ("p1\\a.png", "x/p1/a.png", ""),
+        ("a.png", "p2/a.png", ""),
+    ],
+)
+def test_a_name_by_which_another_folder_is_meant(load, entry, image, place):
+    assert coco.place(load(whole([], [entry])).pictures["a"][0], Path(image)) == place
+
+
 def test_a_file_is_parsed_once_until_it_changes(load, tmp_path):
     first = load(whole([]))
     assert coco.load(tmp_path / "coco.json") is first

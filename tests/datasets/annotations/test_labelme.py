@@ -149,6 +149,18 @@ def test_files_in_subfolders_belong_to_the_images_there(save, tmp_path):
         annotations.pair([loose], images, jsons)
 
 
+def test_a_file_of_one_image_is_not_given_to_another_of_its_name(save, tmp_path):
+    images, jsons = [tmp_path / "images" / name for name in ("x/a.png", "y/a.png")], tmp_path / "json"
+    own, faults = save([], "json/y/a.json"), []
+    assert annotations.pair(images, tmp_path / "images", jsons, faults) == {images[1]: (own,)}
+    assert len(faults) == 1
+    assert faults[0].startswith(f"{images[0]}: has no LabelMe file")
+    loose = own.rename(jsons / "a.json")
+    with pytest.raises(DataError, match=rf"{loose} could be for {images[0]} and for {images[1]}; put it into"):
+        annotations.pair(images, tmp_path / "images", jsons)
+    assert annotations.pair(images[1:], tmp_path / "images", jsons) == {images[1]: (loose,)}
+
+
 def test_a_file_or_an_image_alone_is_a_fault(save, tmp_path):
     save([], "a.json")
     images, faults = [tmp_path / "b.png", tmp_path / "c.png"], []

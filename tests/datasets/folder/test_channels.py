@@ -147,6 +147,39 @@ def test_three_files_are_windowed_by_channel_and_an_rgb_file_is_not(root: Path, 
     assert len(images.common_window([[tmp_path / "rgb.tif"]])) == 2
 
 
+def test_three_channels_that_are_an_axis_are_windowed_by_channel_as_files_are(root: Path, tmp_path: Path) -> None:
+    """One window would leave two levels of a dim stain beside a bright one."""
+    deep = [plane // (4**number) for number, plane in enumerate(planes(0, 3, np.uint16))]
+    save(root, "a", deep)
+    expected = scan(settings(images=root))
+    for kind, options in (("imagej", {"imagej": True}), ("ome", {"ome": True, "photometric": "minisblack"})):
+        (tmp_path / kind / "images").mkdir(parents=True)
+        (tmp_path / kind / "masks").symlink_to(root / "masks")
+        tifffile.imwrite(tmp_path / kind / "images/a.tif", np.stack(deep), metadata={"axes": "CYX"}, **options)
+        found = scan(settings(images=tmp_path / kind))
+        assert found.window == expected.window
+        np.testing.assert_array_equal(found.read(0)[0], expected.read(0)[0])
+        check_read_alike(found)
+    volume = nibabel.Nifti1Image(np.stack(deep, -1).astype(np.int32).transpose(1, 0, 2)[:, :, None], None)
+    (tmp_path / "nifti/images").mkdir(parents=True)
+    (tmp_path / "nifti/masks").symlink_to(root / "masks")
+    nibabel.save(volume, tmp_path / "nifti/images/a.nii.gz")
+    assert scan(settings(images=tmp_path / "nifti", pages="channels")).window == expected.window
+
+
+def test_a_grey_image_beside_channels_that_are_an_axis_is_repeated(root: Path) -> None:
+    save(root, "a", planes(0, 1, np.uint16))
+    (root / "images/a_0000.tif").rename(root / "images/a.tif")
+    stains = np.stack(planes(1, 3, np.uint16)) // 4
+    tifffile.imwrite(root / "images/b.tif", stains, imagej=True, metadata={"axes": "CYX"})
+    Image.fromarray(BLOB).save(root / "masks/b.png")
+    found = scan(settings(images=root))
+    assert found.window is not None
+    assert len(found.window) == 6
+    assert min(found.window[1::2]) > 60_000, "the grey image counts in every channel"
+    check_read_alike(found)
+
+
 def test_a_channel_of_few_bright_spots_keeps_them(root: Path) -> None:
     spots = np.zeros((200, 200), np.uint16)
     spots[5, 5] = 3000

@@ -1,5 +1,6 @@
 """Masks of which each class has a file of its own."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from datasets.files import DataError
 from datasets.folder import class_names, labels, masks, palettes
 from datasets.folder.labels import Reading
+from datasets.folder.scan import scan
 from datasets.folder.settings import settings
 from sharp_unet_jax.metrics import IGNORE
 
@@ -134,6 +136,27 @@ def test_files_that_are_no_masks_of_a_class(read: Callable[..., Any]) -> None:
 )
 def test_the_class_of_a_file(path: str, index: int) -> None:
     assert masks.class_of(Path(path), FILES) == index
+
+
+@pytest.mark.parametrize("names", ["{}_nucleus.png {}_cell.png", "nucleus/{}.png cell/{}.png", "{}_nucleus.png"])
+def test_folders_above_the_masks_name_no_class(names: str, tmp_path: Path, save: Callable[..., None]) -> None:
+    """Here all masks lie in a folder called "cell"."""
+    for number in "01":
+        save(tmp_path / "images" / f"{number}.png", CELL)
+        for name, mask in zip(names.split(), (NUCLEUS, CELL), strict=False):
+            save(tmp_path / "cell" / name.format(number), mask * 255)
+    found = scan(settings(images=tmp_path / "images", masks=tmp_path / "cell", class_files=FILES))
+    for number in range(2):
+        np.testing.assert_array_equal(found.read(number)[1][0], LABELS if " " in names else NUCLEUS)
+
+
+@pytest.mark.parametrize("names", ["{0}/1.png", "1_{0}.png"])
+def test_classes_are_named_however_accents_are_encoded(names: str, tmp_path: Path, save: Callable[..., None]) -> None:
+    save(tmp_path / "images" / "1.png", CELL)
+    for name, mask in (("Gef\u00e4\u00df", NUCLEUS), ("Zelle", CELL)):
+        save(tmp_path / "masks" / unicodedata.normalize("NFD", names.format(name)), mask * 255)
+    found = scan(settings(images=tmp_path, class_files=("Gef\u00e4\u00df", "Zelle")))
+    np.testing.assert_array_equal(found.read(0)[1][0], LABELS)
 
 
 def test_a_file_of_no_class() -> None:

@@ -295,6 +295,46 @@ def test_a_table_names_annotations(images: Path, coco: Callable[..., Path], labe
         scan(settings(table=images.parent / "t.csv", classes=("background", "vein")))
 
 
+def test_images_in_other_folders_than_the_file_names_are_told_of(images: Path, coco: Callable[..., Path]) -> None:
+    """They may have moved, or be those of another patient: the paragraph says so."""
+    pictures = [{"id": n, "file_name": f"p1/{x}.png", "width": WIDTH, "height": HEIGHT} for n, x in enumerate("ab")]
+    file = coco([(1, CELL)], images=pictures)
+    said = (
+        "; 2 images are matched by name alone, in other folders: p1/a.png for images/a.png, p1/b.png for images/b.png"
+    )
+    assert said in scan(settings(images=images, masks=file)).describe()
+    images.rename(images.parent / "p1")
+    assert "by name alone" not in scan(settings(images=images.parent / "p1", masks=file)).describe()
+
+
+def test_lines_of_a_table_do_not_share_an_entry(images: Path, coco: Callable[..., Path]) -> None:
+    (images / "p").mkdir()
+    (images / "a.png").rename(images / "p" / "a.png")
+    pictures = [{"id": n, "file_name": f"images/{x}.png", "width": WIDTH, "height": HEIGHT} for n, x in enumerate("ba")]
+    coco([(1, CELL)], images=pictures)
+    (images.parent / "t.csv").write_text(
+        "id,image,mask\n1,images/p/a.png,instances.json\n2,images/b.png,instances.json\n"
+    )
+    assert "images/a.png for p/a.png" in scan(settings(table=images.parent / "t.csv")).describe()
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(images / "a.png")
+    with (images.parent / "t.csv").open("a") as table:
+        table.write("3,images/a.png,instances.json\n")
+    message = rf"instances\.json: has no image called p/a\.png; add it, or remove {images}/p/a\.png"
+    with pytest.raises(DataError, match=message):
+        scan(settings(table=images.parent / "t.csv"))
+    assert [fault.split(": ")[1] for fault in check(settings(table=images.parent / "t.csv")).faults] == [
+        f"has no image called p/a.png; add it, or remove {images}/p/a.png"
+    ]
+
+
+def test_labelme_files_of_a_pattern_of_images(images: Path, labelme: Callable[..., Path]) -> None:
+    labelme([("cell", CELL)])
+    (images.parent / "json").mkdir()
+    moved = [path.rename(images.parent / "json" / path.name) for path in sorted(images.glob("*.json"))]
+    found = scan(settings(images=images / "*.png", masks=images.parent / "json"))
+    assert [pair.mask[0] for pair in found.pairs] == moved
+
+
 def test_unused_images_of_the_file_are_noted(images: Path, coco: Callable[..., Path]) -> None:
     (images / "b.png").unlink()
     checked = check(settings(images=images, masks=coco([(1, CELL)])))

@@ -42,13 +42,48 @@ def test_columns_that_are_not_read_are_noted(tmp_path: Path) -> None:
     assert groups.notes(None) == groups.notes(groups.FOLDERS) == []
 
 
+def test_a_group_is_one_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    """Tables and folders of macOS have letters of two characters, those of other systems of one."""
+    one, two = (unicodedata.normalize(form, "Zo\u00eb") for form in ("NFC", "NFD"))
+    (tmp_path / "groups.csv").write_text(f"id,group\n0,{one}\n1,{two}\n", encoding="utf-8")
+    assert groups.groups(tmp_path / "groups.csv", ["0", "1"]) == {"0": one, "1": one}
+    for kind in ("images", "masks"):
+        for path in (tmp_path / kind / one / "a.png", tmp_path / kind / two / "b.png"):
+            path.parent.mkdir(parents=True)
+            path.touch()
+    assert {pair.group for pair in pairs.pairs(settings(images=tmp_path, groups="folders"))} == {one}
+    lines = (f"images/{name}/{file}.png,masks/{name}/{file}.png,{name}" for name, file in ((one, "a"), (two, "b")))
+    (tmp_path / "pairs.csv").write_text("\n".join(("image,mask,group", *lines)), encoding="utf-8")
+    assert {pair.group for pair in pairs.pairs(settings(table=tmp_path / "pairs.csv"))} == {one}
+    assert groups.alike(tmp_path, [one, two]) == []
+
+
+def test_groups_that_may_be_one_are_noted(tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text("id,group\n0,Patient 1\n1,patient  1\n2,patient 11\n3,10\n4,7\n5,07\n6,7.0\n7,1\n")
+    assert groups.notes(table) == [
+        f"{table}: 'Patient 1', 'patient  1', '07', '7' and 1 more are different groups: if some are one, write it in "
+        "one way"
+    ]
+    for kind in ("images", "masks"):
+        for name in ("P1/a.png", "p1/b.png", "p2/c.png"):
+            path = tmp_path / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    note = "'P1', 'p1' are different groups: if some are one, write it in one way"
+    given = settings(images=tmp_path / "images", masks=tmp_path / "masks", groups="folders")
+    assert pairs.notes(given) == [f"{tmp_path / 'images'}: {note}"]
+    (tmp_path / "pairs.csv").write_text("image,mask,group\nimages/P1/a.png,masks/P1/a.png,P1\na,b,p1\n")
+    assert pairs.notes(settings(table=tmp_path / "pairs.csv")) == [f"{tmp_path / 'pairs.csv'}: {note}"]
+
+
 def test_an_id_with_a_dot_is_not_taken_for_a_suffix(tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("id,group\na.seg,p1\na,p2\n")
     assert groups.groups(tmp_path / "groups.csv", ["a", "a.seg"]) == {"a": "p2", "a.seg": "p1"}
 
 
 def test_an_id_with_folders_is_matched_whole(tmp_path: Path) -> None:
-    (tmp_path / "groups.csv").write_text("id,group\nP1/1.png,p1\nP2\\1.png,p2\n")
+    (tmp_path / "groups.csv").write_text("id,group\nP1/1.png,p1\nC:\\data\\P2\\1.png,p2\n")
     assert groups.groups(tmp_path / "groups.csv", ["P1/1", "P2/1"]) == {"P1/1": "p1", "P2/1": "p2"}
 
 
@@ -95,6 +130,10 @@ def test_groups_meet_ids_however_accents_and_spaces_are_written(tmp_path: Path) 
     ("table", "message"),
     [
         (b"id,group\n0,a\n", "no group for 1, 2; add a line"),
+        (
+            b"id,group\n0,a\n10,b\n01,b\n",
+            "no group for 1, 2; add a line for each image; its lines name 01, 10, which no image is called",
+        ),
         (b"id,group\n0,a\n1,a\n2,b\n3,b\n4.png,b\n", r"no image is called 3, 4\.png "),
         (b"name,patient\n0,a\n1,a\n2,b\n", "first line must be 'id,group', not 'name,patient'"),
         (b"id,case\n0,a\n1,a\n2,b\n", "first line must be 'id,group', not 'id,case'"),
@@ -103,7 +142,7 @@ def test_groups_meet_ids_however_accents_and_spaces_are_written(tmp_path: Path) 
         (b"", "first line must be 'id,group', not ''"),
         (b"id,group\n0,a\n1\n2,b\n", "every line is an id and its group, unlike '1'"),
         (b"id,group\n0,a\n1,a\n2,b\n1,b\n", "1 is in group a and in group b"),
-        (b"id,group\n0,\xff\xfe\n", "cannot be read as a CSV file"),
+        (b"id,group\n0,\xff\xfe\n", r"cannot be read as a CSV file \(it is neither in UTF-8 .*; save it as CSV UTF-8"),
         (b"id,group\n0,a\x00\n1,a\n2,b\n", r"unlike '0,a\\x00'"),
         (b"id,group\n0,a\n\x1b[2J,a\n2,b\n", r"unlike '\\x1b\[2J,a'"),
         (b'id,group\n0,"a\n1",a\n2,b\n', r"unlike '0,a\\n1,a'"),

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from datasets.files import DataError
-from datasets.folder import masks
+from datasets.folder import images, masks
 
 INDICES = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
 RED, GREEN = 0x1FF0000, 0x100FF00
@@ -30,8 +30,9 @@ def coloured(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def test_a_palette_is_read_as_indices_or_as_colours(coloured: Callable[..., Path]) -> None:
-    path = coloured("a.png", 0, 0, 0, 255, 0, 0, 0, 255, 0)
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "a.gif"])
+def test_a_palette_is_read_as_indices_or_as_colours(name: str, coloured: Callable[..., Path]) -> None:
+    path = coloured(name, 0, 0, 0, 255, 0, 0, 0, 255, 0)
     summary = masks.summarise([path], indices=True)
     assert (summary.values.tolist(), summary.counts.tolist(), summary.size) == ([0, 1, 2], [2, 2, 2], (3, 2))
     assert dict(summary.palette) == {0: masks.BLACK, 1: RED, 2: GREEN}
@@ -120,11 +121,33 @@ def test_colours_and_alpha_of_a_tif(planar: bool, tmp_path: Path, save: Callable
 
 def test_the_numbers_of_a_tif_are_taken_as_stored(tmp_path: Path, save: Callable[..., None]) -> None:
     """Neither a palette, which ImageJ adds for display, nor "0 is white" changes them."""
-    save(tmp_path / "a.tif", INDICES, photometric="palette", colormap=np.full((3, 256), 9, np.uint16))
+    save(tmp_path / "a.tif", INDICES, imagej=True, colormap=np.full((3, 256), 9, np.uint16))
     save(tmp_path / "b.tif", INDICES, photometric="miniswhite")
     for name, inverted in (("a.tif", False), ("b.tif", True)):
         assert masks.read([tmp_path / name], indices=False).tolist() == [INDICES.tolist()]
         assert masks.summarise([tmp_path / name], indices=False).inverted == inverted
+
+
+def test_a_palette_of_one_bit_in_a_tif(tmp_path: Path, save: Callable[..., None]) -> None:
+    save(tmp_path / "a.tif", INDICES > 0, photometric="minisblack", extratags=[(320, "H", 6, [65535, 0] * 3, True)])
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
+        tif.pages.first.tags["PhotometricInterpretation"].overwrite(3)
+    summary = masks.summarise([tmp_path / "a.tif"], indices=True)
+    assert dict(summary.palette) == {0: masks.WHITE, 1: masks.BLACK}
+    assert (summary.values.tolist(), summary.counts.tolist()) == ([0, 1], [2, 4])
+    shown = (INDICES == 0) * 255
+    assert masks.read([tmp_path / "a.tif"], indices=False)[0].tolist() == shown.tolist()
+    np.testing.assert_array_equal(images.stored([tmp_path / "a.tif"])[0, ..., 0], shown)
+
+
+def test_pages_of_a_tif_have_one_palette(tmp_path: Path) -> None:
+    first, second = np.zeros((2, 3, 256), np.uint16)
+    second[:, 0] = 65535
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tif:
+        for colours in (first, second):
+            tif.write(INDICES, photometric="palette", colormap=colours, metadata=None)
+    with pytest.raises(DataError, match=r"a\.tif: its pages have palettes of their own; save it as RGB"):
+        masks.summarise([tmp_path / "a.tif"], indices=True)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])

@@ -4,11 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 
+from datasets import formats
 from datasets.files import DataError
 from datasets.folder import layout, pairs
+from datasets.folder.scan import scan
 from datasets.folder.settings import settings
+from datasets.formats.stack import How
+from sharp_unet_jax.data.pixels import as_trained
 from tests.datasets.folder.test_matching import touch
 
 FILES = (
@@ -41,6 +47,29 @@ def test_channels_and_classes(content: dict[str, Any], tmp_path: Path) -> None:
     assert [pair.id for pair in paired] == ["c1", "c2"]
     assert [path.name for path in (*paired[0].image, *paired[0].mask)] == [*(FILES[at][9:] for at in (0, 1, 4))]
     assert "a file per channel (_0000, _0001)" in pairs.describe(found)
+
+
+@pytest.mark.parametrize(("modality", "pages"), [({"0": "MRI"}, ""), ({"0": "T2", "1": "ADC"}, "channels")])
+def test_a_folder_of_the_decathlon(modality: dict[str, str], pages: str, tmp_path: Path) -> None:
+    """Its modalities are no files: several are the fourth axis of one."""
+    for number in range(2):
+        voxels = np.random.default_rng(number).integers(0, 900, (8, 9, 3, len(modality))).astype(np.int16)
+        label = np.zeros((8, 9, 3), np.uint8)
+        label[2:5, 3:6] = 1
+        for kind, array in (("imagesTr", voxels.squeeze()), ("labelsTr", label)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / kind / f"c_{number:03}.nii.gz")
+            (tmp_path / kind / f"._c_{number:03}.nii.gz").write_bytes(b"macOS")
+    labels = {"0": "background", "1": "Anterior"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"modality": modality, "labels": labels}))
+    found = scan(settings(images=tmp_path))
+    assert (found.settings.channel_files, found.settings.pages) == ((), pages)
+    assert (found.channels, len(found.names)) == (len(modality), 6)
+    assert found.reading.classes == ("background", "Anterior")
+    image, labels = found.read(0)
+    path = tmp_path / "imagesTr/c_000.nii.gz"
+    there = formats.read([path], How(channels=found.channels)).pictures  # as a run reads it, which knows no pages
+    np.testing.assert_array_equal(as_trained(there, found.channels, found.window), image)
 
 
 def test_the_label_that_is_ignored(tmp_path: Path) -> None:

@@ -27,6 +27,21 @@ def test_a_set_is_described_in_a_paragraph(with_masks: Callable[..., Path], save
     )
 
 
+def test_masks_that_ask_to_show_0_as_white_are_told_of(tmp_path: Path, save: Callable[..., None]) -> None:
+    """Their tag does not decide: tifffile writes it for every mask of one bit, whatever the bits mean."""
+    save(tmp_path / "images/a.png", BLOB)
+    save(tmp_path / "masks/a.tif", BLOB > 0)
+    found = scan(settings(images=tmp_path))
+    assert found.read(0)[1][0].tolist() == (BLOB > 0).tolist()
+    assert found.describe().endswith(
+        "; 1 of the masks ask to show 0 as white, and are read by their numbers: if 0 is an object, name the classes "
+        "with their values."
+    )
+    named = scan(settings(images=tmp_path, classes=("background=255", "object=0")))
+    assert named.read(0)[1][0].tolist() == (BLOB == 0).tolist()
+    assert "as white" not in named.describe()
+
+
 def test_faults_are_collected_or_the_first_is_raised(with_masks: Callable[..., Path]) -> None:
     root = with_masks(MASKS)
     Image.fromarray(BLOB[:5]).save(root / "masks" / "0.png")

@@ -51,6 +51,14 @@ def test_an_id_is_the_images_name_where_the_table_has_none(root: Path) -> None:
     ]
 
 
+def test_paths_may_have_the_backslashes_of_windows(root: Path) -> None:
+    path = written(root, "image,mask\nx\\1.png,m\\a.png\nx\\2.png,m/a.png\n")
+    assert [pair.image[0] for pair in pairs.pairs(settings(table=path))] == [root / "x/1.png", root / "x/2.png"]
+    assert table.notes(path) == [f"{path}: {root}/m/a.png are masks of several images each: is that meant?"]
+    touch(root, "x\\1.png")
+    assert root / "x\\1.png" in [pair.image[0] for pair in pairs.pairs(settings(table=path))], "a file may be called so"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

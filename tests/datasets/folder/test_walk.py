@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from datasets.files import DataError
-from datasets.folder import walk
+from datasets.folder import pairs, walk
+from datasets.folder.settings import settings
 from tests.datasets.folder.test_matching import touch
 
 
@@ -65,6 +66,26 @@ def test_a_folder_without_pictures(tmp_path: Path) -> None:
     touch(tmp_path, "a/notes.txt")
     with pytest.raises(DataError, match=r"holds no images \(\.png .*\)$"):
         walk.listing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("stack.tif", r"is a file, not a folder; name its folder, a pattern of files such as .*/\*\.tif, or pairs"),
+        ("RoiSet.zip", r"is a file that is not read; masks are pictures in a folder, a COCO file or LabelMe files"),
+        ("a.geojson", r"is a file that is not read"),
+        ("nowhere", "no such folder; check the path"),
+    ],
+)
+def test_a_file_where_a_folder_is_expected(name: str, message: str, tmp_path: Path) -> None:
+    touch(tmp_path, "stack.tif", "RoiSet.zip", "a.geojson", "images/1.png")
+    for given in (
+        settings(images=tmp_path / name),
+        settings(images=tmp_path / name, masks=tmp_path / "images"),
+        settings(images=tmp_path / "images", masks=tmp_path / name),
+    ):
+        with pytest.raises(DataError, match=rf"^{tmp_path / name}: {message}"):
+            pairs.pairs(given)
 
 
 def test_a_name_that_is_no_text_is_a_fault_and_left_out(tmp_path: Path) -> None:

@@ -231,7 +231,10 @@ def test_channels_of_a_volume(tmp_path, rng):
     ) as error:
         nifti.header([tmp_path / "four.nii"])
     assert "\n" not in str(error.value)
-    np.testing.assert_array_equal(nifti.read([tmp_path / "four.nii"], How(pages="channels")).pictures, expected)
+    for how in (How(pages="channels"), How(channels=3)):
+        np.testing.assert_array_equal(nifti.read([tmp_path / "four.nii"], how).pictures, expected)
+    with pytest.raises(DataError, match="not one volume of numbers"):
+        nifti.header([tmp_path / "four.nii"], How(channels=2))
 
 
 @pytest.mark.parametrize(
