@@ -114,7 +114,7 @@ def _frames(file: Any) -> np.ndarray:
     """Return the frames of a file as they are shown, (n, H, W) or (n, H, W, 3).
 
     Palettes are looked up, and slope and intercept applied. MONOCHROME1, which shows the lowest value as white, is
-    inverted, unless the values are measured.
+    inverted, unless the values are measured. Padding gets the darkest value of the other pixels.
     """
     from pydicom import pixels
 
@@ -135,12 +135,30 @@ def _frames(file: Any) -> np.ndarray:
     if file.PhotometricInterpretation == "PALETTE COLOR":
         colours = pixels.apply_color_lut(array, file)
         return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+    padded = _padding(file, array)
     if file.PhotometricInterpretation == "MONOCHROME1" and file.get("Modality") not in MEASURED:
         array = (2**file.BitsStored - 1 - array).astype(array.dtype) if array.dtype.kind == "u" else ~array
+    if padded.any():
+        array = np.where(padded, array[~padded].min(), array)
     if _is_rescaled(file):
         slopes, intercepts = (_by_frame(file, name) for name in ("RescaleSlope", "RescaleIntercept"))
         return (array * slopes + intercepts).astype(np.float32)
     return array
+
+
+def _padding(file: Any, array: np.ndarray) -> np.ndarray:
+    """Return where stored pixels are padding, such as the -2000 around a round CT, bool of their shape.
+
+    Such a value would widen the window of the whole set. One among those of the other pixels does not, and is kept.
+    """
+    named = [file.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if array.dtype.kind not in "iu" or not isinstance(named[0], int):
+        return np.zeros(array.shape, bool)
+    ends = np.array([end for end in named if isinstance(end, int)]).astype(array.dtype)  # some write -2000 as 63536
+    padded = (array >= ends.min()) & (array <= ends.max())
+    others = array[~padded]
+    outside = others.size > 0 and (ends.max() < others.min() or ends.min() > others.max())
+    return padded if outside else np.zeros_like(padded)
 
 
 def _by_frame(file: Any, name: str) -> np.ndarray:

@@ -112,6 +112,35 @@ def test_slopes_and_signs_do_not_keep_a_picture_from_being_inverted(tmp_path, mo
     np.testing.assert_array_equal(picture, 2.0 * (-1.0 - raw if inverted else raw) - 7)
 
 
+@pytest.mark.parametrize(
+    ("stored", "padding", "limit", "expected"),
+    [
+        ([-2000, -3, 5, 9], -2000, None, [-3, -3, 5, 9]),
+        ([-2000, -1990, 5, 9], -1990, -2000, [5, 5, 5, 9]),
+        ([-2000, -3, 5, 9], 63536, None, [-3, -3, 5, 9]),
+        ([4095, -3, 5, 9], 4095, None, [-3, -3, 5, 9]),
+        ([-2000, -3, 5, 9], 5, None, [-2000, -3, 5, 9]),
+        ([-2000, -2000, -2000, -2000], -2000, None, [-2000, -2000, -2000, -2000]),
+    ],
+)
+@pytest.mark.parametrize("shown", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_as_dark_as_the_darkest_pixel(tmp_path, stored, padding, limit, expected, shown):
+    """A value among those of other pixels is kept, and so is a picture of nothing else."""
+    write_slice(tmp_path / "a.dcm", np.zeros((2, 2)))
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    file.PixelData, file.PixelRepresentation = np.array(stored, "<i2").tobytes(), 1
+    file.Modality, file.PhotometricInterpretation = "DX", shown
+    file.add_new("PixelPaddingValue", "US" if padding > 32767 else "SS", padding)
+    if limit is not None:
+        file.add_new("PixelPaddingRangeLimit", "SS", limit)
+    file.save_as(tmp_path / "a.dcm")
+    found = dicom.read([tmp_path / "a.dcm"]).pictures.ravel()
+    if shown == "MONOCHROME1":  # where what is darkest is the highest of the stored values
+        others = [value for value, other in zip(stored, expected, strict=True) if value == other]
+        expected = [-1 - (value if value in others else max(others)) for value in stored]
+    np.testing.assert_array_equal(found + 1024, expected)
+
+
 def test_a_real_series_and_where_its_mask_lies(tmp_path):
     (one,) = search.find([str(real("dicomdirtests/98892001/CT5N"))])
     assert len(one.paths) == 5
