@@ -60,7 +60,8 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
         sizes = " and ".join(sorted({"x".join(map(str, frames.shape[1:])) for frames in pictures}))
         raise DataError(f"{paths[0].parent}: a series with pictures of {sizes}; give its files one by one")
     joined = np.concatenate(pictures)
-    return Stack(joined if joined.ndim == 4 else joined[..., None], dicom_place.spacing(files), files)
+    joined = joined if joined.ndim == 4 else joined[..., None]
+    return Stack(joined, dicom_place.spacing(files), files, ct=files[0].get("Modality") == "CT")
 
 
 def without_seg(paths: Sequence[Path]) -> tuple[str, int]:

@@ -86,7 +86,7 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
         slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0, 3)
         back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), turn)  # "RAS" is the identity
     shape = tuple(map(int, image.shape[:2])) if len(image.shape) == 2 else layout.grid
-    return Stack(slices, layout.spacing, Origin(image.header, image.affine, shape, back))
+    return Stack(slices, layout.spacing, Origin(image.header, image.affine, shape, back), ct=True)
 
 
 def _layout(path: Path, how: How) -> _Layout:

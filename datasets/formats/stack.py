@@ -58,6 +58,7 @@ class Stack(NamedTuple):
     pictures: np.ndarray  # (n, H, W, C) as stored; a CT in Hounsfield units
     spacing: Spacing | None = None  # None where the file does not say; it may say the impossible
     origin: Any = None  # what the format needs to write a mask that belongs to this file
+    ct: bool = False  # the pictures may be a CT, by the file's format or its header
 
     @property
     def area(self) -> float | None:

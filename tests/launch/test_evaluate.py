@@ -409,7 +409,7 @@ def test_nothing_is_written_after_ctrl_c(finished, held_out, tmp_path, console, 
 
 
 def test_an_image_that_the_run_cannot_read_is_named(finished, held_out, tmp_path, console, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise InputError("of another kind")
 
     monkeypatch.setattr(pipeline, "as_trained", fail)
