@@ -19,7 +19,8 @@ def check_grids(pair: Pair, image: Header, how: How) -> None:
     """
     known = is_nifti(pair) or image.grid is not None  # a DICOM film lies nowhere
     if known and formats.family(pair.mask[0]) is formats.nifti:
-        grid.check(formats.header(pair.mask, how), image, pair.mask[0], pair.image[0])
+        mask = formats.header(pair.mask, how._replace(seen=image.axes))
+        grid.check(mask, image, pair.mask[0], pair.image[0])
 
 
 def is_nifti(pair: Pair) -> bool:

@@ -94,6 +94,7 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         first.patient,
         first.grid,
         first.spacing,
+        first.axes,
     )
 
 

@@ -42,6 +42,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             patient=str(files[0].get("PatientID") or "").strip(),
             grid=dicom_place.grid(files),
             spacing=dicom_place.spacing(files),
+            axes=dicom_place.axes(files),
         )
 
 

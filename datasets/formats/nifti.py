@@ -45,6 +45,7 @@ class _Layout(NamedTuple):
     dtype: np.dtype  # of the pixels, scaled as the header says
     turn: np.ndarray  # nibabel's orientation of the stored axes in (columns, rows, slices)
     placed: bool  # whether the file says where the voxels lie
+    axes: str  # `Header.axes` of the slices
     size: tuple[int, int, int]  # slices, height, width
     spacing: Spacing | None  # of a slice's rows and columns
 
@@ -64,11 +65,12 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             kind=f"NIfTI {layout.dtype}" + (f" x {layout.channels}" if layout.channels > 1 else ""),
             grid=layout.image.affine @ to_stored if layout.placed else None,
             spacing=layout.spacing,
+            axes=layout.axes,
         )
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
-    """Return the picture, or the slices along the axis `how.axis`, see `SEEN`.
+    """Return the picture, or the slices along the axis `how.axis`, see `SEEN`, or in the axes `how.seen`.
 
     Axial slices are in order from the feet up, coronal ones from front to back, sagittal ones from the patient's left
     to the right. A file without an orientation is read as if its axes ran to the left, to the back and up.
@@ -98,7 +100,8 @@ def _layout(path: Path, how: How) -> _Layout:
     bare = not placed or np.array_equal(image.affine, np.diag(np.abs(np.diag(image.affine))))
     picture = bare and grid[2] == 1
     stored = orientations.io_orientation(image.affine) if placed and not picture else orientations.axcodes2ornt("LPS")
-    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(SEEN["axial" if picture else how.axis]))
+    seen = SEEN["axial"] if picture else (how.seen if placed else "") or SEEN[how.axis]
+    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(seen))
     width, height, slices = (grid[axis] for axis in np.argsort(turn[:, 0]))
     check_size(path, [slices, height, width], math.prod(grid) * channels * dtype.itemsize)
     if min(height, width) == 1 < max(grid):
@@ -109,7 +112,8 @@ def _layout(path: Path, how: How) -> _Layout:
     unit = MILLIMETRES.get(int(image.header["xyzt_units"]) & 7, 1.0 if placed else None)
     sides = np.array(_sides(image))[np.argsort(turn[:, 0])].tolist()  # width, height, depth
     spacing = None if unit is None else (sides[1] * unit, sides[0] * unit)
-    return _Layout(image, grid, channels, dtype, turn, placed, (slices, height, width), spacing)
+    axes = seen if placed and not picture else ""
+    return _Layout(image, grid, channels, dtype, turn, placed, axes, (slices, height, width), spacing)
 
 
 def _axes(path: Path, image: Any, how: How) -> tuple[tuple[int, int, int], int, np.dtype]:

@@ -25,6 +25,7 @@ class How(NamedTuple):
     pages: str = ""  # of a TIF: "channels" or "slices"; "" refuses pages that could be both
     axis: str = "axial"  # slices of a NIfTI volume: "axial", "coronal" or "sagittal"
     channels: int | None = None  # of the run that is to predict; None in training, which takes them from the files
+    seen: str = ""  # `Header.axes` that a NIfTI mask shares with its image, instead of those of `axis`; "" for none
 
 
 PLAIN = How()
@@ -50,6 +51,7 @@ class Header:
     # Affine (4, 4) from (column, row, slice, 1) to mm to the right, to the front and up; None where it is not known.
     grid: np.ndarray | None = field(default=None, compare=False)
     spacing: Spacing | None = field(default=None, compare=False)  # as that of `Stack`
+    axes: str = ""  # directions in the patient of columns, rows and slices, such as "LPS"; "" where it is not known
 
 
 class Stack(NamedTuple):

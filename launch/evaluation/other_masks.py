@@ -66,11 +66,13 @@ def rule(truth: Truth, predicted: Sequence[Files], track: Callable[[Iterable[Any
     Raises DataError for values that are neither, and where they could be both.
     """
     classes, numbered = len(truth.classes), ", ".join(f"{n} {name}" for n, name in enumerate(truth.classes))
-    how, reading = truth.scan.settings.how, truth.scan.reading
-    plain = [masks.summarise(paths, how, indices=True) for paths in track(predicted, len(predicted))]
+    reading, tracked = truth.scan.reading, track(predicted, len(predicted))
+    plain = [masks.summarise(paths, truth.scan.how(at), indices=True) for at, paths in enumerate(tracked)]
     values, as_true, as_labels = _values(plain), None, None
     if isinstance(reading, Reading) and not reading.class_files:
-        same = plain if reading.indices else [masks.summarise(paths, how, indices=False) for paths in predicted]
+        same = plain
+        if not reading.indices:
+            same = [masks.summarise(paths, truth.scan.how(at), indices=False) for at, paths in enumerate(predicted)]
         if all(_known(one.values, reading).all() for one in same):
             as_true = Rule(reading.indices, reading.decode)
     if values[0] >= 0 and values[-1] < classes:
@@ -92,9 +94,9 @@ def rule(truth: Truth, predicted: Sequence[Files], track: Callable[[Iterable[Any
     )
 
 
-def read(truth: Truth, paths: Files, given: Rule) -> np.ndarray:
-    """Return the predicted labels (n, H, W) uint8 of a mask."""
-    return given.decode(masks.read(paths, truth.scan.settings.how, indices=given.indices))
+def read(truth: Truth, number: int, paths: Files, given: Rule) -> np.ndarray:
+    """Return the predicted labels (n, H, W) uint8 of the pair `number`, whose predicted mask is `paths`."""
+    return given.decode(masks.read(paths, truth.scan.how(number), indices=given.indices))
 
 
 def _known(values: np.ndarray, reading: Reading) -> np.ndarray:

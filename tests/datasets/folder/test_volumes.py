@@ -260,6 +260,49 @@ def test_a_nifti_mask_beside_its_dicom_series_is_refused(
         scan.scan(settings(images=tmp_path))
 
 
+@pytest.mark.parametrize("axis", ["axial", "coronal"])
+@pytest.mark.parametrize(
+    "orientation",
+    [(0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1), (-1, 0, 0, 0, -1, 0), (1, 0, 0, 0, 1, 0), (0.6, 0.8, 0, 0, 0, -1)],
+    ids=["sagittal", "coronal", "prone", "axial", "oblique"],
+)
+def test_a_nifti_mask_is_turned_as_its_dicom_series_lies(tmp_path: Path, orientation: Any, axis: str) -> None:
+    """All are cubes, of which no size tells how they lie; `axis` is for NIfTI images."""
+    across, down = np.reshape(orientation, (2, 3)).astype(float)
+    labels = np.random.default_rng(0).integers(0, 2, (6, 6, 6)).astype(np.uint8)
+    (tmp_path / "masks").mkdir()
+    for number, stored in enumerate(("RAS", "PIR", "SLA")):
+        for k in range(6):
+            place = (7.0 + 2.0 * k * np.cross(across, down)).tolist()
+            path = tmp_path / f"images/s{number}/{k}.dcm"
+            write_slice(path, labels[k], place, f"1.2.{number + 1}", k, orientation)
+        lying = np.column_stack([across * 0.8, down * 0.5, 2.0 * np.cross(across, down), [7.0] * 3])
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.vstack([lying, [0, 0, 0, 1]])
+        image = nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine)
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.orientations.io_orientation(affine), nibabel.orientations.axcodes2ornt(stored)
+        )
+        nibabel.save(image.as_reoriented(turn), tmp_path / f"masks/s{number}.nii.gz")
+    found = scan.scan(settings(images=tmp_path, axis=axis))
+    for number in range(3):
+        np.testing.assert_array_equal(found.read(number)[1], labels)
+
+
+def test_a_nifti_mask_of_a_single_dicom_slice(tmp_path: Path) -> None:
+    """It lies in a volume, where its affine is rounded otherwise than in DICOM."""
+    write_slice(tmp_path / "images/a.dcm", body(0)[..., 0].T, position=-433.35)
+    (tmp_path / "masks").mkdir()
+    affine = np.diag([-0.8, -0.5, 5.0, 1.0])
+    for height, refused in ((-433.35, False), (-433.35 + 0.2, False), (-433.35 + 1, True)):
+        affine[2, 3] = height
+        nibabel.save(nibabel.Nifti1Image(LABELS[..., 1:2], affine + 1e-6 * np.eye(4, k=3)), tmp_path / "masks/a.nii.gz")
+        if refused:
+            with pytest.raises(DataError, match=r"a\.nii\.gz: lies 1 mm from a\.dcm"):
+                scan.scan(settings(images=tmp_path))
+        else:
+            np.testing.assert_array_equal(scan.scan(settings(images=tmp_path)).read(0)[1], axial(LABELS)[1:2])
+
+
 def test_slices_are_read_volume_by_volume(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices that are wanted in order decode each volume once, and so do threads that want one volume."""
     found = scan.scan(settings(images=scans))

@@ -218,7 +218,7 @@ def test_damaged_files_are_one_line(name, message):
 
 
 def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1, orientation=(1, 0, 0, 0, 1, 0)):
-    """Write a CT slice as a scanner does."""
+    """Write a CT slice as a scanner does; its position is a height, or three coordinates."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
@@ -231,7 +231,8 @@ def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1, orie
     file.PatientID, file.PatientName, file.PatientBirthDate, file.PatientSex = "1", "A^B", "", ""
     file.StudyDate, file.StudyTime, file.StudyID, file.AccessionNumber = "20260101", "120000", "1", ""
     file.ReferringPhysicianName, file.InstanceNumber, file.SeriesNumber = "", number, 1
-    file.ImagePositionPatient, file.ImageOrientationPatient = [0.0, 0.0, position], [*orientation]
+    file.ImagePositionPatient = [0.0, 0.0, position] if np.ndim(position) == 0 else [*position]
+    file.ImageOrientationPatient = [*orientation]
     file.PixelSpacing, file.SliceThickness = [0.5, 0.8], 2.0
     file.Rows, file.Columns = pixels.shape
     file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -493,6 +494,17 @@ def test_slices_in_no_even_row_have_no_grid(scan):
     file.ImagePositionPatient = [0, 0, 3.0]
     file.save_as(folder / "8.dcm")
     assert dicom.header(sorted(folder.iterdir())).grid is None
+
+
+def test_frames_of_one_place_have_no_grid(scan):
+    """Such as those of a nuclear camera: which way they run stands elsewhere, or nowhere."""
+    path = scan[0] / "8.dcm"
+    assert dicom.header([path]).axes == "LPS"
+    file = pydicom.dcmread(path)
+    file.NumberOfFrames, file.PixelData = 2, 2 * file.PixelData
+    file.save_as(path)
+    header = dicom.header([path])
+    assert (header.slices, header.grid, header.axes) == (2, None, "")
 
 
 def without(path: Path, *names: str) -> Path:
