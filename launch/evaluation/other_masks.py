@@ -55,8 +55,7 @@ def pair(truth: Truth, folder: Path) -> list[Files]:
     of_image = {found.image_of[key].files: several[0].files for key, several in found.masks_of.items()}
     how = truth.scan.settings.how
     for one in pairs:
-        if volumes.is_nifti(one):
-            volumes.check_grids(replace(one, mask=of_image[one.image]), formats.header(one.image, how), how)
+        volumes.check_grids(replace(one, mask=of_image[one.image]), formats.header(one.image, how), how)
     return [of_image[one.image] for one in pairs]
 
 
