@@ -234,7 +234,7 @@ def _read(test: Truth, folder: Path, console: Console) -> Iterator[Item]:
 
     def score(number: int) -> list[Item]:
         paths = predicted[number]
-        return _scored(test, number, other_masks.read(test, paths, rule), str(paths[0]))
+        return _scored(test, number, other_masks.read(test, number, paths, rule), str(paths[0]))
 
     pool = ThreadPoolExecutor(pipeline.THREADS)
     try:

@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from datasets import formats
 from launch.console import arguments as command_line
 from launch.console import ending, image, paths, runs, runtime
 from sharp_unet_jax.data import crops
@@ -65,7 +66,7 @@ def run(arguments: Sequence[str]) -> None:
     _check_alike(members)
     label = _label(members[0].classes, known.label)
     picture, mask = image.load(folders[0], members[0], known.image)
-    stem = Path(known.image).stem if Path(known.image).is_file() else known.image.replace("/", "-")
+    stem = formats.stem(Path(known.image)) if Path(known.image).is_file() else known.image.replace("/", "-")
     data, truth = members[0].config.data, None if mask is None else mask == label
     whole = ""
     if data.fit == "crop":

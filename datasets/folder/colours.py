@@ -9,7 +9,7 @@ from datasets.errors import DataError
 from datasets.folder import blends, class_names, greys, instances, masks
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import BLACK, WHITE, Summary
-from datasets.folder.settings import MAX_CLASSES, Settings
+from datasets.folder.settings import MAX_CLASSES
 
 
 def recoded(mask: Summary) -> Summary:
@@ -19,7 +19,7 @@ def recoded(mask: Summary) -> Summary:
 
 
 def check(
-    summaries: Sequence[Summary], values: np.ndarray, classes: Sequence[str], given: Settings, *, indices: bool
+    summaries: Sequence[Summary], values: np.ndarray, classes: Sequence[str], *, indices: bool
 ) -> tuple[str, ...]:
     """Return notes on colours, and refuse those whose meaning is not plain. Raises DataError.
 
@@ -27,7 +27,6 @@ def check(
         summaries: of all masks.
         values: of all masks together, ascending.
         classes: the names without values that the user gives; () where there are none.
-        given: the user's settings.
         indices: whether the indices of palettes were read.
     """
     few, number = blends.main(summaries, values.tolist()), len(values)
@@ -37,7 +36,7 @@ def check(
     if len(few) < number:
         message = f"masks hold {number} colours, as it seems blends of {class_names.shares(pixels)}; name these"
         raise UndecidedError(f"{worst}: {message}", classes=class_names.proposed(order, classes))
-    objects = len(classes) != number and instances.numbered(summaries, given.how, indices=indices)
+    objects = len(classes) != number and instances.numbered(summaries, indices=indices)
     if objects:
         raise greys.objects(summaries, f"{number} colours, which seem to be one for each object (instances)")
     if number > MAX_CLASSES:

@@ -37,7 +37,7 @@ def kind(
     if classes and highest < len(classes):
         return "labels"
     if highest <= 1 or (highest == number - 1 and highest < MAX_CLASSES):
-        if highest >= instances.FEWEST and instances.numbered(summaries, given.how, indices=indices):
+        if highest >= instances.FEWEST and instances.numbered(summaries, indices=indices):
             raise objects(summaries, f"labels 1 to {highest}, which seem to number objects (instances)")
         if classes:
             raise DataError(
@@ -74,7 +74,7 @@ def _black_and_white(
     found = f"{number} grey values, {first_few(values)}"
     maybe_instances = "instances? --config.data.labels=any reads each value above 0 as foreground"
     if number > MAX_CLASSES:
-        if instances.numbered(summaries, given.how, indices=indices):
+        if instances.numbered(summaries, indices=indices):
             raise objects(summaries, f"{found}, which seem to number objects (instances)")
         raise DataError(f"{where}: masks hold {found}; at most {MAX_CLASSES} can be classes ({maybe_instances})")
     odd = f"but {named(classes)}" if classes else "which are neither 0 and 255 nor labels 0, 1, 2, ..."

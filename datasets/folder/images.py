@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import files, formats
-from datasets.formats.stack import PLAIN, How
+from datasets.formats.stack import PLAIN, How, Stack
 from sharp_unet_jax.data.pixels import Window, as_trained
 from sharp_unet_jax.errors import InputError
 
@@ -50,7 +50,8 @@ def read(paths: Sequence[Path], channels: int, window: Window | None, how: How =
     Raises DataError.
     """
     try:
-        return as_trained(stored(paths, how), channels, window or (0.0, 255.0))
+        stack = _finite(paths, how)
+        return as_trained(stack.pictures, channels, window or (0.0, 255.0), ct=stack.ct)
     except InputError as error:
         raise files.DataError(f"{paths[0]}: {error}, or set another window with --config.data.window") from error
 
@@ -61,12 +62,16 @@ def _sample(slices: np.ndarray) -> np.ndarray:
 
 def stored(paths: Sequence[Path], how: How = PLAIN) -> np.ndarray:
     """Return the pixels as stored, (n, H, W, C). Raises DataError for a file that is no image, and for NaN in it."""
-    array = formats.read(paths, how).pictures
-    if array.dtype.kind == "f":
+    return _finite(paths, how).pictures
+
+
+def _finite(paths: Sequence[Path], how: How) -> Stack:
+    stack = formats.read(paths, how)
+    if stack.pictures.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            finite = np.isfinite(array.astype(np.float32)).all()
+            finite = np.isfinite(stack.pictures.astype(np.float32)).all()
         if not finite:
             raise files.DataError(
                 f"{paths[0]}: holds pixels that are not numbers (NaN or infinite); repair or remove it"
             )
-    return array
+    return stack

@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from datasets.folder import masks
 from datasets.folder.masks import Summary
-from datasets.formats.stack import How
 
 FEWEST = 3  # labels of a set that may number objects
 LOOKED_AT = 32  # masks that are read again, to count the pieces of their labels
@@ -16,7 +15,7 @@ SMALLEST = 9  # pixels of most objects; smaller ones are noise
 MANY = 8  # labels in most masks: the largest label then need not differ
 
 
-def numbered(summaries: Sequence[Summary], how: How, *, indices: bool) -> bool:
+def numbered(summaries: Sequence[Summary], *, indices: bool) -> bool:
     """Say whether masks number objects. Labels of classes are told from numbers by any of four signs.
 
     - A class has another size than its neighbours. Most objects have half to twice the size of those beside them.
@@ -39,7 +38,7 @@ def numbered(summaries: Sequence[Summary], how: How, *, indices: bool) -> bool:
     if masks_alike > len(held) / 2 and np.median([len(labels) for _, labels, _ in held]) < MANY:
         return False
     some = held[:: -(-len(held) // LOOKED_AT)]
-    whole = [_in_one_piece(masks.read([mask.path], how, indices=indices), labels) for mask, labels, _ in some]
+    whole = [_in_one_piece(masks.read([mask.path], mask.how, indices=indices), labels) for mask, labels, _ in some]
     return bool(np.concatenate(whole).mean() >= 0.9)
 
 

@@ -74,7 +74,7 @@ def _unvalued(
     kind: Kind = "values"
     notes: tuple[str, ...] = ()
     if values[-1] >= COLOUR:
-        notes = colours.check(summaries, values, classes, given, indices=indices)
+        notes = colours.check(summaries, values, classes, indices=indices)
     else:
         kind = greys.kind(summaries, values, classes, given, indices=indices)
     found = tuple(values.tolist())

@@ -39,6 +39,7 @@ class Summary:
     solid: tuple[int, ...] = ()  # colours that fill a square of 3 x 3 pixels: blends at smoothed edges do not
     overlap: int = 0  # pixels that the files of several classes claim
     drawn: annotations.Contents | None = None  # of annotations: the regions that the codes stand for
+    how: How = PLAIN  # by which its files are read
 
 
 def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: bool = False) -> Summary:
@@ -74,6 +75,7 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
         jpeg=any(lossy for _, _, lossy in facts),
         solid=tuple(sorted({code for codes in stacks for code in _solid(codes)})) if values[-1] >= COLOUR else (),
         overlap=int(np.count_nonzero(sum(map(_bright, stacks)) > 1)) if len(stacks) > 1 else 0,
+        how=how,
     )
 
 

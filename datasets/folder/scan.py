@@ -29,6 +29,7 @@ class Scan:
     pairs: tuple[pairs.Pair, ...]
     slices: tuple[int, ...]  # of each pair
     spacings: tuple[Spacing, ...]  # of each pair's pixels, 0 where the file does not say
+    axes: tuple[str, ...]  # of each pair, see `Header`
     sizes: tuple[tuple[int, int], tuple[int, int]]  # smallest and largest, (width, height)
     channels: int  # of all images; 3 where some are grey and some RGB
     window: Window | None  # becomes 0 to 255 of images of more than 8 bits; None if there are none
@@ -65,9 +66,16 @@ class Scan:
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the image (n, H, W, C) and the labels (n, H, W) of a pair, both uint8. Raises DataError."""
-        pair, how = self.pairs[number], self.settings.how
-        image = image_files.read(pair.image, self.channels, self.window, how)
-        return image, self.reading.labels(pair.mask, how)
+        image = image_files.read(self.pairs[number].image, self.channels, self.window, self.settings.how)
+        return image, self.labels(number)
+
+    def labels(self, number: int) -> np.ndarray:
+        """Return the labels (n, H, W) uint8 of a pair. Raises DataError."""
+        return self.reading.labels(self.pairs[number].mask, self.how(number))
+
+    def how(self, number: int) -> How:
+        """Return how the mask of a pair is read: a NIfTI volume is turned into the axes of its image."""
+        return self.settings.how._replace(seen=self.axes[number])
 
 
 def by_slice(found: Scan) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
@@ -124,7 +132,8 @@ def scan_pairs(
     for pair in track(paired, len(paired)):
         with files.collecting(faults):
             header = formats.header(pair.image, how)
-            one = Scanned(pair, header, mask_files.summarise(pair.mask, how, indices=True, apart=apart))
+            mask = mask_files.summarise(pair.mask, how._replace(seen=header.axes), indices=True, apart=apart)
+            one = Scanned(pair, header, mask)
             _check_sizes(one)
             _check_turn(one, how)
             volumes.check_grids(pair, header, how)
@@ -132,7 +141,8 @@ def scan_pairs(
     indices = palettes.by_index([one.mask for one in scanned], class_names.codes(given))
     if not indices:
         scanned = [
-            one._replace(mask=mask_files.summarise(one.pair.mask, how, indices=False, apart=apart)) for one in scanned
+            one._replace(mask=mask_files.summarise(one.pair.mask, one.mask.how, indices=False, apart=apart))
+            for one in scanned
         ]
     return scanned, indices
 
@@ -159,6 +169,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
         pairs=tuple(replace(one.pair, group=one.pair.group or one.header.patient) for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
         spacings=tuple(_spacing(one.header) for one in scanned),
+        axes=tuple(one.header.axes for one in scanned),
         sizes=(by_area[0], by_area[-1]),
         channels=channels,
         window=_window(given, scanned, channels),

@@ -27,8 +27,9 @@ def family(path: Path) -> ModuleType | None:
 
 
 def stem(path: Path) -> str:
-    """Return a file's name without its suffix, which may be ".nii.gz"."""
-    suffix = next((one for one in SUFFIXES if path.name.lower().endswith(one)), path.suffix)
+    """Return a file's name without its suffix, which may be ".nii.gz"; a UID and a folder's name have none."""
+    unknown = path.suffix if path.suffix[1:].isalpha() and not path.is_dir() else ""
+    suffix = next((one for one in SUFFIXES if path.name.lower().endswith(one)), unknown)
     return path.name[: len(path.name) - len(suffix)]
 
 

@@ -94,6 +94,8 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         first.patient,
         first.grid,
         first.spacing,
+        axes=first.axes,
+        as_stored=all(one.as_stored for one in headers),
     )
 
 
@@ -109,7 +111,7 @@ def joined(stacks: Sequence[Stack], paths: Sequence[Path]) -> Stack:
     planes = [one.pictures for one in stacks]
     if len({plane.dtype for plane in planes}) > 1:  # True is white beside numbers, as it is by itself
         planes = [plane.astype(np.uint8) * 255 if plane.dtype == bool else plane for plane in planes]
-    return first._replace(pictures=np.concatenate(planes, axis=-1))
+    return first._replace(pictures=np.concatenate(planes, axis=-1), ct=any(one.ct for one in stacks))
 
 
 def _check_alike(one: tuple[int, ...], other: tuple[int, ...], first: Path, path: Path) -> None:

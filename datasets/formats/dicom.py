@@ -42,6 +42,8 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             patient=str(files[0].get("PatientID") or "").strip(),
             grid=dicom_place.grid(files),
             spacing=dicom_place.spacing(files),
+            axes=dicom_place.axes(files),
+            as_stored=dicom_place.as_numbered(files),
         )
 
 
@@ -60,7 +62,8 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
         sizes = " and ".join(sorted({"x".join(map(str, frames.shape[1:])) for frames in pictures}))
         raise DataError(f"{paths[0].parent}: a series with pictures of {sizes}; give its files one by one")
     joined = np.concatenate(pictures)
-    return Stack(joined if joined.ndim == 4 else joined[..., None], dicom_place.spacing(files), files)
+    joined = joined if joined.ndim == 4 else joined[..., None]
+    return Stack(joined, dicom_place.spacing(files), files, ct=files[0].get("Modality") == "CT")
 
 
 def without_seg(paths: Sequence[Path]) -> tuple[str, int]:
@@ -87,8 +90,7 @@ def _opened(paths: Sequence[Path], **options: Any) -> list[Any]:
         raise ValueError("it lacks the mark of a DICOM file") from error
     if any(file.get("Modality") in ("SEG", "RTSTRUCT") for file in files):
         raise DataError(
-            f"{paths[0]}: is a DICOM segmentation or contour, which is not read; export it as NIfTI or TIF, as by 3D "
-            "Slicer"
+            f"{paths[0]}: is a DICOM segmentation or contour, which is not read; export it as NIfTI, as by 3D Slicer"
         )
     size = sum(math.prod(dicom_file.shape(file)) * max(file.BitsAllocated // 8, 1) for file in files)
     for file in files:
@@ -114,7 +116,7 @@ def _frames(file: Any) -> np.ndarray:
     """Return the frames of a file as they are shown, (n, H, W) or (n, H, W, 3).
 
     Palettes are looked up, and slope and intercept applied. MONOCHROME1, which shows the lowest value as white, is
-    inverted, unless the values are measured.
+    inverted, unless the values are measured. Padding gets the darkest value of the other pixels.
     """
     from pydicom import pixels
 
@@ -135,12 +137,30 @@ def _frames(file: Any) -> np.ndarray:
     if file.PhotometricInterpretation == "PALETTE COLOR":
         colours = pixels.apply_color_lut(array, file)
         return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+    padded = _padding(file, array)
     if file.PhotometricInterpretation == "MONOCHROME1" and file.get("Modality") not in MEASURED:
         array = (2**file.BitsStored - 1 - array).astype(array.dtype) if array.dtype.kind == "u" else ~array
+    if padded.any():
+        array = np.where(padded, array[~padded].min(), array)
     if _is_rescaled(file):
         slopes, intercepts = (_by_frame(file, name) for name in ("RescaleSlope", "RescaleIntercept"))
         return (array * slopes + intercepts).astype(np.float32)
     return array
+
+
+def _padding(file: Any, array: np.ndarray) -> np.ndarray:
+    """Return where stored pixels are padding, such as the -2000 around a round CT, bool of their shape.
+
+    Such a value would widen the window of the whole set. One among those of the other pixels does not, and is kept.
+    """
+    named = [file.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if array.dtype.kind not in "iu" or not isinstance(named[0], int):
+        return np.zeros(array.shape, bool)
+    ends = np.array([end for end in named if isinstance(end, int)]).astype(array.dtype)  # some write -2000 as 63536
+    padded = (array >= ends.min()) & (array <= ends.max())
+    others = array[~padded]
+    outside = others.size > 0 and (ends.max() < others.min() or ends.min() > others.max())
+    return padded if outside else np.zeros_like(padded)
 
 
 def _by_frame(file: Any, name: str) -> np.ndarray:

@@ -1,12 +1,27 @@
 """The place of DICOM pictures in the patient: the order of slices, the sides of a pixel, and the grid."""
 
+import contextlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from nibabel import aff2axcodes
 
+from datasets.files import natural
+from datasets.formats import dicom_file
 from datasets.formats.stack import Spacing
+
+TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts to the left and to the back
+
+
+class _Row(NamedTuple):
+    """Places of slices one after the other, in mm to the left, to the back and up."""
+
+    across: np.ndarray  # (3,) direction from column to column
+    down: np.ndarray  # (3,) direction from row to row
+    positions: np.ndarray  # (n, 3) of the slices
+    step: np.ndarray  # (3,) from slice to slice, on average; of a single one, the direction that it faces
 
 
 def in_order(files: list[Any]) -> list[Any]:
@@ -19,6 +34,17 @@ def in_order(files: list[Any]) -> list[Any]:
     return sorted(files, key=lambda file: int(file.get("InstanceNumber") or 0))
 
 
+def as_numbered(files: Sequence[Any]) -> bool:
+    """Say whether ordered files are in the order of their numbers, and of their names where these are the same."""
+
+    def number(file: Any) -> tuple[int, list[str | int]]:
+        with contextlib.suppress(ValueError, TypeError):  # damaged numbers make no picture unreadable
+            return int(file.get("InstanceNumber") or 0), natural(str(file.filename))
+        return 0, natural(str(file.filename))
+
+    return all(one is other for one, other in zip(files, sorted(files, key=number), strict=True))
+
+
 def spacing(files: Sequence[Any]) -> Spacing | None:
     """Return `Stack.spacing`; None for a projection, whose spacing is the detector's. It is NaN where files differ."""
     known = [sides for file in files if (sides := _spacing(file))]
@@ -29,19 +55,39 @@ def spacing(files: Sequence[Any]) -> Spacing | None:
 
 def grid(files: Sequence[Any]) -> np.ndarray | None:
     """Return `Header.grid` of ordered files; None where they do not say it, or their slices lie in no even row."""
-    sides, places = _spacing(files[0]), [place for file in files for place in _places(file)]
-    if sides is None or any(len(position) != 3 or len(orientation) != 6 for position, orientation in places):
+    sides, row = _spacing(files[0]), _row(files)
+    if sides is None or row is None:
         return None
-    positions = np.array([position for position, _ in places])
-    orientation = np.array(places[0][1])
-    step = (positions[-1] - positions[0]) / max(len(positions) - 1, 1)
+    positions, step = row.positions, row.step
     even = positions[0] + np.arange(len(positions))[:, None] * step
     if not np.allclose(positions, even, rtol=0, atol=0.1 * np.linalg.norm(step)):
         return None
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = orientation[:3] * sides[1], orientation[3:] * sides[0]
-    affine[:3, 2], affine[:3, 3] = step, positions[0]
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts to the left and to the back
+    step = step if len(positions) > 1 else step * max(sides)
+    affine = np.column_stack([row.across * sides[1], row.down * sides[0], step, positions[0]])
+    return TO_RAS @ np.vstack([affine, [0, 0, 0, 1]])
+
+
+def axes(files: Sequence[Any]) -> str:
+    """Return `Header.axes` of ordered files; "" where they do not say it."""
+    if (row := _row(files)) is None:
+        return ""
+    normal = np.cross(row.across, row.down)
+    directions = np.column_stack([row.across, row.down, normal * np.sign(normal @ row.step)])
+    if not np.allclose(np.linalg.norm(directions, axis=0), 1, atol=0.01):
+        return ""
+    return "".join(aff2axcodes(TO_RAS @ np.vstack([np.column_stack([directions, [0, 0, 0]]), [0, 0, 0, 1]])))
+
+
+def _row(files: Sequence[Any]) -> _Row | None:
+    """Return where the slices of ordered files lie; None where one of them does not say it, or all lie at one place."""
+    places = [place for file in files for place in _places(file)]
+    if len(places) < sum(map(dicom_file.frames, files)):
+        return None
+    if any(len(position) != 3 or len(orientation) != 6 for position, orientation in places):
+        return None
+    positions, (across, down) = np.array([position for position, _ in places]), np.reshape(places[0][1], (2, 3))
+    step = (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else np.cross(across, down)
+    return _Row(across, down, positions, step) if step.any() else None
 
 
 def _places(file: Any) -> list[tuple[list[float], list[float]]]:

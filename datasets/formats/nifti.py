@@ -45,6 +45,7 @@ class _Layout(NamedTuple):
     dtype: np.dtype  # of the pixels, scaled as the header says
     turn: np.ndarray  # nibabel's orientation of the stored axes in (columns, rows, slices)
     placed: bool  # whether the file says where the voxels lie
+    axes: str  # `Header.axes` of the slices
     size: tuple[int, int, int]  # slices, height, width
     spacing: Spacing | None  # of a slice's rows and columns
 
@@ -65,11 +66,13 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             grid=layout.image.affine @ to_stored if layout.placed else None,
             spacing=layout.spacing,
             apart=layout.channels > 1,  # its RGB has 8 bits, and no window
+            axes=layout.axes,
+            as_stored=np.array_equal(layout.turn, [[0, 1], [1, 1], [2, 1]]),
         )
 
 
 def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
-    """Return the picture, or the slices along the axis `how.axis`, see `SEEN`.
+    """Return the picture, or the slices along the axis `how.axis`, see `SEEN`, or in the axes `how.seen`.
 
     Axial slices are in order from the feet up, coronal ones from front to back, sagittal ones from the patient's left
     to the right. A file without an orientation is read as if its axes ran to the left, to the back and up.
@@ -87,7 +90,7 @@ def read(paths: Sequence[Path], how: How = PLAIN) -> Stack:
         slices = orientations.apply_orientation(voxels, turn).transpose(2, 1, 0, 3)
         back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), turn)  # "RAS" is the identity
     shape = tuple(map(int, image.shape[:2])) if len(image.shape) == 2 else layout.grid
-    return Stack(slices, layout.spacing, Origin(image.header, image.affine, shape, back))
+    return Stack(slices, layout.spacing, Origin(image.header, image.affine, shape, back), ct=True)
 
 
 def _layout(path: Path, how: How) -> _Layout:
@@ -99,7 +102,8 @@ def _layout(path: Path, how: How) -> _Layout:
     bare = not placed or np.array_equal(image.affine, np.diag(np.abs(np.diag(image.affine))))
     picture = bare and grid[2] == 1
     stored = orientations.io_orientation(image.affine) if placed and not picture else orientations.axcodes2ornt("LPS")
-    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(SEEN["axial" if picture else how.axis]))
+    seen = SEEN["axial"] if picture else (how.seen if placed else "") or SEEN[how.axis]
+    turn = orientations.ornt_transform(stored, orientations.axcodes2ornt(seen))
     width, height, slices = (grid[axis] for axis in np.argsort(turn[:, 0]))
     check_size(path, [slices, height, width], math.prod(grid) * channels * dtype.itemsize)
     if min(height, width) == 1 < max(grid):
@@ -110,7 +114,8 @@ def _layout(path: Path, how: How) -> _Layout:
     unit = MILLIMETRES.get(int(image.header["xyzt_units"]) & 7, 1.0 if placed else None)
     sides = np.array(_sides(image))[np.argsort(turn[:, 0])].tolist()  # width, height, depth
     spacing = None if unit is None else (sides[1] * unit, sides[0] * unit)
-    return _Layout(image, grid, channels, dtype, turn, placed, (slices, height, width), spacing)
+    axes = seen if placed and not picture else ""
+    return _Layout(image, grid, channels, dtype, turn, placed, axes, (slices, height, width), spacing)
 
 
 def _axes(path: Path, image: Any, how: How) -> tuple[tuple[int, int, int], int, np.dtype]:

@@ -25,6 +25,7 @@ class How(NamedTuple):
     pages: str = ""  # of a TIF: "channels" or "slices"; "" refuses pages that could be both
     axis: str = "axial"  # slices of a NIfTI volume: "axial", "coronal" or "sagittal"
     channels: int | None = None  # of the run that is to predict; None in training, which takes them from the files
+    seen: str = ""  # `Header.axes` that a NIfTI mask shares with its image, instead of those of `axis`; "" for none
 
 
 PLAIN = How()
@@ -51,6 +52,8 @@ class Header:
     grid: np.ndarray | None = field(default=None, compare=False)
     spacing: Spacing | None = field(default=None, compare=False)  # as that of `Stack`
     apart: bool = False  # its channels are an axis of the file, as several stains are, and no colours
+    axes: str = ""  # directions in the patient of columns, rows and slices, such as "LPS"; "" where it is not known
+    as_stored: bool = True  # columns, rows and slices have the order of the file, or of the numbers of a series' files
 
 
 class Stack(NamedTuple):
@@ -59,6 +62,7 @@ class Stack(NamedTuple):
     pictures: np.ndarray  # (n, H, W, C) as stored; a CT in Hounsfield units
     spacing: Spacing | None = None  # None where the file does not say; it may say the impossible
     origin: Any = None  # what the format needs to write a mask that belongs to this file
+    ct: bool = False  # the pictures may be a CT, by the file's format or its header
 
     @property
     def area(self) -> float | None:

@@ -38,7 +38,7 @@ def load(folder: Path, run: Trained, name: str) -> tuple[np.ndarray, np.ndarray 
         if len(stack.pictures) != 1:
             raise InputError(f"{name}: holds {len(stack.pictures)} pictures; save the one that you mean as a file")
         try:
-            image = pixels.as_trained(stack.pictures[0], run.slice_channels, run.window)
+            image = pixels.as_trained(stack.pictures[0], run.slice_channels, run.window, ct=stack.ct)
             size = check_image(run, image.shape[:2], stack.spacing)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error

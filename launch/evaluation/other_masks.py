@@ -55,8 +55,7 @@ def pair(truth: Truth, folder: Path) -> list[Files]:
     of_image = {found.image_of[key].files: several[0].files for key, several in found.masks_of.items()}
     how = truth.scan.settings.how
     for one in pairs:
-        if volumes.is_nifti(one):
-            volumes.check_grids(replace(one, mask=of_image[one.image]), formats.header(one.image, how), how)
+        volumes.check_grids(replace(one, mask=of_image[one.image]), formats.header(one.image, how), how)
     return [of_image[one.image] for one in pairs]
 
 
@@ -66,14 +65,18 @@ def rule(truth: Truth, predicted: Sequence[Files], track: Callable[[Iterable[Any
     Raises DataError for values that are neither, and where they could be both.
     """
     classes, numbered = len(truth.classes), ", ".join(f"{n} {name}" for n, name in enumerate(truth.classes))
-    how, reading = truth.scan.settings.how, truth.scan.reading
-    plain = [masks.summarise(paths, how, indices=True) for paths in track(predicted, len(predicted))]
+    reading, tracked = truth.scan.reading, track(predicted, len(predicted))
+    plain = [masks.summarise(paths, truth.scan.how(at), indices=True) for at, paths in enumerate(tracked)]
+
+    def by_colour() -> list[masks.Summary]:
+        return [masks.summarise(paths, truth.scan.how(at), indices=False) for at, paths in enumerate(predicted)]
+
     if not (indices := palettes.by_index(plain, class_names.codes(truth.scan.settings))):
-        plain = [masks.summarise(paths, how, indices=False) for paths in predicted]
+        plain = by_colour()
     values, as_true, as_labels = _values(plain), None, None
     if isinstance(reading, Reading) and not reading.class_files:
         by_index = indices and reading.indices
-        same = plain if by_index == indices else [masks.summarise(paths, how, indices=False) for paths in predicted]
+        same = plain if by_index == indices else by_colour()
         if all(_known(one.values, reading).all() for one in same):
             as_true = Rule(by_index, reading.decode)
     if values[0] >= 0 and values[-1] < classes:
@@ -96,9 +99,9 @@ def rule(truth: Truth, predicted: Sequence[Files], track: Callable[[Iterable[Any
     )
 
 
-def read(truth: Truth, paths: Files, given: Rule) -> np.ndarray:
-    """Return the predicted labels (n, H, W) uint8 of a mask."""
-    return given.decode(masks.read(paths, truth.scan.settings.how, indices=given.indices))
+def read(truth: Truth, number: int, paths: Files, given: Rule) -> np.ndarray:
+    """Return the predicted labels (n, H, W) uint8 of the pair `number`, whose predicted mask is `paths`."""
+    return given.decode(masks.read(paths, truth.scan.how(number), indices=given.indices))
 
 
 def _known(values: np.ndarray, reading: Reading) -> np.ndarray:

@@ -74,7 +74,7 @@ class Truth:
 
     def labels(self, number: int) -> np.ndarray:
         """Return the true labels (n, H, W) uint8 of a pair."""
-        return self.scan.reading.labels(self.scan.pairs[number].mask, self.scan.settings.how)
+        return self.scan.labels(number)
 
 
 def settings_of(given: Mapping[str, str], run: Trained | None) -> Settings:

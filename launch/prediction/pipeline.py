@@ -162,7 +162,7 @@ def _read(run: Trained, one: Input, arrays: int = 1) -> Opened:
             f"(data.context={data.context}); give the volume"
         )
     none = np.empty((0, *pictures.shape[1:]), pictures.dtype)  # a view would keep the whole volume in memory
-    images = as_trained(pictures, run.slice_channels, run.window)
+    images = as_trained(pictures, run.slice_channels, run.window, ct=stack.ct)
     size = predict.check_image(run, images.shape[1:3], stack.spacing, arrays)
     return Opened(one, stack._replace(pictures=none), images, _note(run, pictures.dtype, images, size))
 

@@ -13,6 +13,7 @@ Window: TypeAlias = tuple[float, ...]
 # In Hounsfield units, water is 0. A window that begins this far below it shows air or lung, which is in every image of
 # a CT: an image without negative pixels is then stored with an offset. A window that begins nearer to 0 tells nothing.
 _OF_CT = -200.0
+_OFFSETS = 900.0, 1150.0  # above the window's low end, such as -1000 of air, lies 0 of a CT with an offset
 
 
 def kind(channels: int) -> str:
@@ -73,7 +74,7 @@ def windowed(image: np.ndarray, window: Window) -> np.ndarray:
     return np.rint(clipped.astype(np.float32) * scale).astype(np.uint8)
 
 
-def as_trained(image: np.ndarray, channels: int, window: Window | None) -> np.ndarray:
+def as_trained(image: np.ndarray, channels: int, window: Window | None, *, ct: bool = True) -> np.ndarray:
     """Turn an image into what a network was trained on.
 
     uint8 stays as it is; False and True become 0 and 255; other dtypes go through `windowed`. Grey is repeated for a
@@ -83,6 +84,7 @@ def as_trained(image: np.ndarray, channels: int, window: Window | None) -> np.nd
         image: (h, w, C), or a stack of images (n, h, w, C), of any dtype.
         channels: of the network.
         window: intensities that became 0 and 255 in training; None if all its images were uint8.
+        ct: the image may be a CT. Of others, only what looks like a CT with an offset is refused.
 
     Returns:
         uint8, (..., h, w, channels).
@@ -113,16 +115,21 @@ def as_trained(image: np.ndarray, channels: int, window: Window | None) -> np.nd
         )
     if not np.isfinite(image).all():
         raise InputError("some pixels are not numbers (NaN or infinite)")
-    _refuse_offset(image, window)
+    _refuse_offset(image, window, ct)
     return windowed(image, window)
 
 
-def _refuse_offset(image: np.ndarray, window: Window) -> None:
-    """Refuse a CT that is stored with an offset, or windowed already. Raises InputError."""
+def _refuse_offset(image: np.ndarray, window: Window, ct: bool) -> None:
+    """Refuse a CT that is stored with an offset, or windowed already. Raises InputError.
+
+    Heights and phases may be positive throughout an image of a set with a window below 0. They are signed, as their set
+    is, and the window begins elsewhere.
+    """
     by_channel = len(window) > 2
     planes = np.moveaxis(image, -1, 0) if by_channel else image[None]
     for plane, (low, high) in zip(planes, np.reshape(window, (-1, 2)).tolist(), strict=True):
-        if low <= _OF_CT and plane.min() >= 0:
+        looks = image.dtype.kind == "u" or _OFFSETS[0] <= plane.min() - low <= _OFFSETS[1]
+        if low <= _OF_CT and plane.min() >= 0 and (ct or looks):
             raise InputError(
                 f"the pixels are {plane.min():g} to {plane.max():g}, and the window is from {low:g} to {high:g} (of a "
                 "CT: Hounsfield units): give the file as it was measured"

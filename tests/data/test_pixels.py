@@ -82,6 +82,24 @@ def test_a_ct_stored_with_an_offset_is_refused(low):
 
 
 @pytest.mark.parametrize(
+    ("image", "looks"),
+    [
+        (np.array([60.0, 892.0], np.float32), False),
+        (np.array([60, 892], np.int16), False),
+        (np.array([60, 892], np.uint16), True),
+        (np.array([0.0, 250.0]), False),
+    ],
+)
+def test_heights_are_no_ct_unless_they_look_like_one(image, looks):
+    for low, refused in ((-408.0, looks), (-1000.0, True)):
+        if refused:
+            with pytest.raises(InputError, match="Hounsfield"):
+                pixels.as_trained(image[None, :, None], 1, (low, 869.0), ct=False)
+        else:
+            assert pixels.as_trained(image[None, :, None], 1, (low, 869.0), ct=False).min() > 80
+
+
+@pytest.mark.parametrize(
     ("image", "channels", "window", "message"),
     [
         (np.zeros((4, 4, 3), np.uint16), 3, None, r"uint16 \(0 to 0\), and the run was trained on 8 bits"),

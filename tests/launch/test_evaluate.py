@@ -27,6 +27,7 @@ from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import evaluated, statistics
 from tests import chosen, crop_runs
 from tests.conftest import shrink_models, squares
+from tests.datasets.formats.test_dicom import write_slice
 from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -280,6 +281,29 @@ def test_volumes_are_scored_by_slice_in_mm_and_grouped(tmp_path, console):
     assert table["dice"].tolist() == pytest.approx([0.6] * 3)
 
 
+def test_predicted_volumes_lie_in_the_grid_of_a_dicom_series(tmp_path, console):
+    """They may be stored in other axes than the truth, and this series is sagittal."""
+    truth = np.zeros((6, 6, 6), np.uint8)  # slice from left to right, row from top to bottom, column to the back
+    truth[1:3, 2:5, 1:4] = 1
+    for k in range(6):
+        write_slice(
+            tmp_path / f"images/v/{k}.dcm", truth[k], (-2.0 * k, 0, 0), number=k, orientation=(0, 1, 0, 0, 0, -1)
+        )
+    affine = np.array([[0, 0, 2.0, 0], [-0.8, 0, 0, 0], [0, -0.5, 0, 0], [0, 0, 0, 1]])
+    image = nibabel.Nifti1Image(truth.transpose(2, 1, 0), affine)
+    for folder in ("masks", "predicted"):
+        (tmp_path / folder).mkdir()
+    nibabel.save(image, tmp_path / "masks/v.nii.gz")
+    output, predicted = tmp_path / "out", tmp_path / "predicted/v.nii.gz"
+    given = arguments(tmp_path, predictions=tmp_path / "predicted", output=output)
+    nibabel.save(nibabel.as_closest_canonical(image), predicted)
+    evaluate.run(given, console)
+    table = rows(output).xs("foreground", level="class")
+    assert (table["dice"] == 1).all()
+    nibabel.save(nibabel.Nifti1Image(truth.transpose(2, 1, 0), np.diag([0.8, 0.5, 2.0, 1])), predicted)
+    refused(given, r"v\.nii\.gz: lies [\d.]+ mm from 0\.dcm, by their affines", console)
+
+
 def test_masks_are_read_as_the_run_was_trained_on_them(held_out, tmp_path, console, monkeypatch):
     """A run of the builder "folder" says what masks hold; so the test set needs no settings."""
     shrink_models(monkeypatch)
@@ -439,7 +463,7 @@ def test_nothing_is_written_after_ctrl_c(finished, held_out, tmp_path, console, 
 
 
 def test_an_image_that_the_run_cannot_read_is_named(finished, held_out, tmp_path, console, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise InputError("of another kind")
 
     monkeypatch.setattr(pipeline, "as_trained", fail)

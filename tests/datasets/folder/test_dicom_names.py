@@ -64,3 +64,20 @@ def test_files_without_pictures_are_noted_among_images_and_refused_as_masks(tmp_
     assert paired(tmp_path) == {"a": ("images/a.dcm", "masks/a.dcm")}  # whose reading is refused by its format
     (note,) = pairs.notes(layout.complete(settings(images=tmp_path)))
     assert note == f"{tmp_path / 'images/report.dcm'}: are DICOM files without pictures, and are skipped"
+
+
+def test_dots_in_names_without_a_suffix_are_part_of_them(tmp_path: Path) -> None:
+    """PACS exports name files and folders by their UIDs."""
+    slices = [f"1.2.840.{case}.{at}" for case in range(2) for at in range(2)]
+    dicom(tmp_path, *(f"images/{name}" for name in slices))
+    touch(tmp_path, *(f"masks/{name}.png" for name in slices))
+    assert list(paired(tmp_path)) == slices
+    dicom(tmp_path, *(f"ct/1.2.{case}/{at}" for case in (8, 9) for at in "12"), "ct/Doe.Jane/1", "ct/Doe.John/1")
+    lines = [
+        "image,mask",
+        *(f"{image},masks/{slices[0]}.png" for image in ("ct/1.2.8", "ct/1.2.9", "images/1.2.840.0.1")),
+    ]
+    lines += [f"ct/Doe.{name},masks/{slices[0]}.png" for name in ("Jane", "John")]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    found = [pair.id for pair in pairs.pairs(settings(table=tmp_path / "pairs.csv"))]
+    assert found == ["1.2.8", "1.2.9", "1.2.840.0.1", "Doe.Jane", "Doe.John"]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -132,6 +133,19 @@ def test_a_ct_stored_with_an_offset_is_refused_in_training_as_in_prediction(tmp_
         assert found.read(0)[0].max() > 140
         with pytest.raises(files.DataError, match=r"b\.tif: the pixels are 24 to 1424, and the window is from -"):
             found.read(1)
+
+
+def test_heights_above_0_are_no_ct(tmp_path: Path, save) -> None:
+    """The set's own window tells; a NIfTI of the same values may be a CT."""
+    heights = np.linspace(-450, 400, 120).reshape(SHAPE).astype(np.float32)
+    for name, values in (("a", heights), ("b", heights + 510)):
+        save(tmp_path / "images" / f"{name}.tif", values)
+        save(tmp_path / "masks" / f"{name}.png", BLOB)
+        nibabel.save(nibabel.Nifti1Image(values.T, np.eye(4)), tmp_path / f"{name}.nii")
+    found = scan(settings(images=tmp_path))
+    assert found.read(1)[0].min() > 90
+    with pytest.raises(files.DataError, match=r"b\.nii: the pixels are 60 to 910, and .*Hounsfield"):
+        images.read([tmp_path / "b.nii"], 1, found.window)
 
 
 def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[..., None]) -> None:

@@ -15,7 +15,6 @@ from datasets.folder import masks
 from datasets.folder.instances import numbered
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings
-from datasets.formats.stack import PLAIN
 
 SIDE = 60
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
@@ -92,19 +91,19 @@ def summaries(folder: Path, arrays: Iterable[np.ndarray]) -> list[masks.Summary]
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_numbered_objects_are_told(name: str, tmp_path: Path) -> None:
-    assert numbered(summaries(tmp_path, OBJECTS[name]), PLAIN, indices=True)
+    assert numbered(summaries(tmp_path, OBJECTS[name]), indices=True)
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_classes_are_no_numbered_objects(name: str, tmp_path: Path) -> None:
-    assert not numbered(summaries(tmp_path, CLASSES[name]), PLAIN, indices=True)
+    assert not numbered(summaries(tmp_path, CLASSES[name]), indices=True)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_eight_images_of_four_organs(seed: int, tmp_path: Path) -> None:
     absent = np.random.default_rng(seed).uniform(0, 0.5)
     arrays = [organs(100 * seed + number, ORGANS, absent) for number in range(8)]
-    assert not numbered(summaries(tmp_path, arrays), PLAIN, indices=True)
+    assert not numbered(summaries(tmp_path, arrays), indices=True)
 
 
 @pytest.mark.parametrize("scale", [1, 3, 257])
@@ -168,5 +167,5 @@ def test_real_nuclei_are_numbered_objects(real_data: Path, tmp_path: Path) -> No
             layers = [np.asarray(Image.open(io.BytesIO(archive.read(name)))) > 0 for name in files]
             arrays.append(np.max([layer * number for number, layer in enumerate(layers, 1)], axis=0).astype(np.uint8))
     found = summaries(tmp_path, arrays)
-    assert numbered(found, PLAIN, indices=True)
-    assert numbered(found[:4], PLAIN, indices=True)
+    assert numbered(found, indices=True)
+    assert numbered(found[:4], indices=True)

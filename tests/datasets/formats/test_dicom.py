@@ -112,6 +112,35 @@ def test_slopes_and_signs_do_not_keep_a_picture_from_being_inverted(tmp_path, mo
     np.testing.assert_array_equal(picture, 2.0 * (-1.0 - raw if inverted else raw) - 7)
 
 
+@pytest.mark.parametrize(
+    ("stored", "padding", "limit", "expected"),
+    [
+        ([-2000, -3, 5, 9], -2000, None, [-3, -3, 5, 9]),
+        ([-2000, -1990, 5, 9], -1990, -2000, [5, 5, 5, 9]),
+        ([-2000, -3, 5, 9], 63536, None, [-3, -3, 5, 9]),
+        ([4095, -3, 5, 9], 4095, None, [-3, -3, 5, 9]),
+        ([-2000, -3, 5, 9], 5, None, [-2000, -3, 5, 9]),
+        ([-2000, -2000, -2000, -2000], -2000, None, [-2000, -2000, -2000, -2000]),
+    ],
+)
+@pytest.mark.parametrize("shown", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_as_dark_as_the_darkest_pixel(tmp_path, stored, padding, limit, expected, shown):
+    """A value among those of other pixels is kept, and so is a picture of nothing else."""
+    write_slice(tmp_path / "a.dcm", np.zeros((2, 2)))
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    file.PixelData, file.PixelRepresentation = np.array(stored, "<i2").tobytes(), 1
+    file.Modality, file.PhotometricInterpretation = "DX", shown
+    file.add_new("PixelPaddingValue", "US" if padding > 32767 else "SS", padding)
+    if limit is not None:
+        file.add_new("PixelPaddingRangeLimit", "SS", limit)
+    file.save_as(tmp_path / "a.dcm")
+    found = dicom.read([tmp_path / "a.dcm"]).pictures.ravel()
+    if shown == "MONOCHROME1":  # where what is darkest is the highest of the stored values
+        others = [value for value, other in zip(stored, expected, strict=True) if value == other]
+        expected = [-1 - (value if value in others else max(others)) for value in stored]
+    np.testing.assert_array_equal(found + 1024, expected)
+
+
 def test_a_real_series_and_where_its_mask_lies(tmp_path):
     (one,) = search.find([str(real("dicomdirtests/98892001/CT5N"))])
     assert len(one.paths) == 5
@@ -189,7 +218,7 @@ def test_damaged_files_are_one_line(name, message):
 
 
 def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1, orientation=(1, 0, 0, 0, 1, 0)):
-    """Write a CT slice as a scanner does."""
+    """Write a CT slice as a scanner does; its position is a height, or three coordinates."""
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
@@ -202,7 +231,8 @@ def write_slice(path: Path, pixels, position=0.0, series="1.2.3", number=1, orie
     file.PatientID, file.PatientName, file.PatientBirthDate, file.PatientSex = "1", "A^B", "", ""
     file.StudyDate, file.StudyTime, file.StudyID, file.AccessionNumber = "20260101", "120000", "1", ""
     file.ReferringPhysicianName, file.InstanceNumber, file.SeriesNumber = "", number, 1
-    file.ImagePositionPatient, file.ImageOrientationPatient = [0.0, 0.0, position], [*orientation]
+    file.ImagePositionPatient = [0.0, 0.0, position] if np.ndim(position) == 0 else [*position]
+    file.ImageOrientationPatient = [*orientation]
     file.PixelSpacing, file.SliceThickness = [0.5, 0.8], 2.0
     file.Rows, file.Columns = pixels.shape
     file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -466,6 +496,17 @@ def test_slices_in_no_even_row_have_no_grid(scan):
     assert dicom.header(sorted(folder.iterdir())).grid is None
 
 
+def test_frames_of_one_place_have_no_grid(scan):
+    """Such as those of a nuclear camera: which way they run stands elsewhere, or nowhere."""
+    path = scan[0] / "8.dcm"
+    assert dicom.header([path]).axes == "LPS"
+    file = pydicom.dcmread(path)
+    file.NumberOfFrames, file.PixelData = 2, 2 * file.PixelData
+    file.save_as(path)
+    header = dicom.header([path])
+    assert (header.slices, header.grid, header.axes) == (2, None, "")
+
+
 def without(path: Path, *names: str) -> Path:
     file = pydicom.dcmread(path)
     for name in names:
@@ -534,6 +575,6 @@ def test_a_segmentation_is_no_picture(scan, tmp_path):
     stack = dicom.read(sorted(folder.iterdir()))
     dicom.write_masks(tmp_path / "m.dcm", labels_of((3, 6, 8)), stack, CLASSES)
     for read in (dicom.read, dicom.header):
-        with pytest.raises(DataError, match=r"m\.dcm: is a DICOM segmentation .*export it as NIfTI or TIF") as error:
+        with pytest.raises(DataError, match=r"m\.dcm: is a DICOM segmentation .*export it as NIfTI, as by") as error:
             read([tmp_path / "m.dcm"])
         assert "\n" not in str(error.value)

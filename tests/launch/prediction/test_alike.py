@@ -60,6 +60,12 @@ def nifti(pixels_of: Callable[[np.ndarray], np.ndarray]) -> Write:
     return write
 
 
+def heights(path: Path, pixels: np.ndarray) -> None:
+    """Write heights below and above 0, and only above in the second image."""
+    base = -512 if path.name == "p0" else 60
+    tifffile.imwrite(path.with_suffix(".tif"), pixels[..., 0].astype(np.float32) / 64 + base)
+
+
 def dicom(path: Path, pixels: np.ndarray) -> None:
     for number in range(5):
         values = (pixels[..., number] >> 4).astype(np.int16)
@@ -83,6 +89,7 @@ KINDS: dict[str, tuple[Write, dict[str, Any]]] = {
     "five channels of 16 bits": (tif(np.uint16, lambda a: a, **LAST), {}),
     "five channels, first": (tif(np.uint16, lambda a: a.transpose(2, 0, 1), **FIRST), {}),
     "fractions": (tif(np.float32, lambda a: a[..., 0]), {}),
+    "heights": (heights, {}),
     "12 bits, a window set": (tif(np.uint16, lambda a: a[..., 0]), {"window": (500.0, 60000.0)}),
     "0 is white": (tif(np.uint16, lambda a: a[..., 0], photometric="miniswhite"), {}),
     "ImageJ, slices": (

@@ -61,7 +61,7 @@ def outcomes(folder, output, *extras, run=RUN):
     [(1, {}, (3, 4, 5)), (5, {}, (3, 4, 5)), (3, {}, None), (3, {"axes": "CYX"}, (4, 5))],
 )
 def test_plain_pages_are_slices_unless_they_may_be_the_runs_channels(tmp_path, monkeypatch, channels, metadata, masks):
-    monkeypatch.setattr(pipeline, "as_trained", lambda pictures, *_: pictures)
+    monkeypatch.setattr(pipeline, "as_trained", lambda pictures, *_, **__: pictures)
     monkeypatch.setattr(pipeline.predict, "predict", lambda _, images, **__: (each[..., :1] / 255 for each in images))
     pages = np.stack([np.full((4, 5), 100 * number, np.uint8) for number in range(3)])
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", metadata=metadata)
