@@ -95,6 +95,7 @@ def header(headers: Sequence[Header], paths: Sequence[Path]) -> Header:
         first.grid,
         first.spacing,
         first.axes,
+        all(one.as_stored for one in headers),
     )
 
 

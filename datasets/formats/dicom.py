@@ -43,6 +43,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             grid=dicom_place.grid(files),
             spacing=dicom_place.spacing(files),
             axes=dicom_place.axes(files),
+            as_stored=dicom_place.as_numbered(files),
         )
 
 
@@ -89,8 +90,7 @@ def _opened(paths: Sequence[Path], **options: Any) -> list[Any]:
         raise ValueError("it lacks the mark of a DICOM file") from error
     if any(file.get("Modality") in ("SEG", "RTSTRUCT") for file in files):
         raise DataError(
-            f"{paths[0]}: is a DICOM segmentation or contour, which is not read; export it as NIfTI or TIF, as by 3D "
-            "Slicer"
+            f"{paths[0]}: is a DICOM segmentation or contour, which is not read; export it as NIfTI, as by 3D Slicer"
         )
     size = sum(math.prod(dicom_file.shape(file)) * max(file.BitsAllocated // 8, 1) for file in files)
     for file in files:

@@ -1,5 +1,6 @@
 """The place of DICOM pictures in the patient: the order of slices, the sides of a pixel, and the grid."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from nibabel import aff2axcodes
 
+from datasets.files import natural
 from datasets.formats import dicom_file
 from datasets.formats.stack import Spacing
 
@@ -30,6 +32,17 @@ def in_order(files: list[Any]) -> list[Any]:
             normal = np.cross(orientation[:3], orientation[3:])
             return sorted(files, key=lambda file: float(normal @ np.array(file.ImagePositionPatient, float)))
     return sorted(files, key=lambda file: int(file.get("InstanceNumber") or 0))
+
+
+def as_numbered(files: Sequence[Any]) -> bool:
+    """Say whether ordered files are in the order of their numbers, and of their names where these are the same."""
+
+    def number(file: Any) -> tuple[int, list[str | int]]:
+        with contextlib.suppress(ValueError, TypeError):  # damaged numbers make no picture unreadable
+            return int(file.get("InstanceNumber") or 0), natural(str(file.filename))
+        return 0, natural(str(file.filename))
+
+    return all(one is other for one, other in zip(files, sorted(files, key=number), strict=True))
 
 
 def spacing(files: Sequence[Any]) -> Spacing | None:

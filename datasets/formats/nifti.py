@@ -66,6 +66,7 @@ def header(paths: Sequence[Path], how: How = PLAIN) -> Header:
             grid=layout.image.affine @ to_stored if layout.placed else None,
             spacing=layout.spacing,
             axes=layout.axes,
+            as_stored=np.array_equal(layout.turn, [[0, 1], [1, 1], [2, 1]]),
         )
 
 

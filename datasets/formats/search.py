@@ -55,7 +55,7 @@ def find(
     found = [path for path in paths if not path.is_dir()]
     for folder in (path for path in paths if path.is_dir()):
         found += [path for path in files.below(folder) if path.is_file() or _leads_nowhere(path)]
-    families = {path: formats.family(path) for path in dict.fromkeys(found) if not _is_output(path)}
+    families = {path: formats.family(path) for path in dict.fromkeys(found) if not is_output(path)}
     known = {path: family for path, family in families.items() if family}
     named = set(paths)
     unknown = [path for path in families if path not in known and (path in named or _leads_nowhere(path))]
@@ -82,6 +82,11 @@ def of_files(name: str, paths: tuple[Path, ...]) -> Input:
     """Return the input `name` of the files of one image: one file, one per channel, or those of a DICOM series."""
     family = formats.family(paths[0]) or picture
     return _of_series(name, paths) if family is dicom else Input(name, paths, family)
+
+
+def is_output(path: Path) -> bool:
+    """Say whether `launch.predict` wrote a file."""
+    return any(folder.name in OUTPUTS and (folder.parent / PREDICTION).exists() for folder in path.parents)
 
 
 def _numbered(single: Sequence[Input], channels: int) -> tuple[str, ...]:
@@ -135,10 +140,6 @@ def _why(path: Path) -> str:
     if path.is_symlink() and not path.exists():
         return "is a link to a file that is not there; bring the file back, or remove the link"
     return "is no file but a pipe or a device; remove it"
-
-
-def _is_output(path: Path) -> bool:
-    return any(folder.name in OUTPUTS and (folder.parent / PREDICTION).exists() for folder in path.parents)
 
 
 def _stem(path: Path, family: ModuleType, top: Path) -> str:

@@ -52,6 +52,9 @@ class Header:
     grid: np.ndarray | None = field(default=None, compare=False)
     spacing: Spacing | None = field(default=None, compare=False)  # as that of `Stack`
     axes: str = ""  # directions in the patient of columns, rows and slices, such as "LPS"; "" where it is not known
+    as_stored: bool = (
+        True  # columns, rows and slices are in the order of the file, or of the numbers of a series' files
+    )
 
 
 class Stack(NamedTuple):

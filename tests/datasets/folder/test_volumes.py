@@ -10,6 +10,8 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from rich.console import Console
 
 from datasets import formats
@@ -25,7 +27,7 @@ from launch.preview import source
 from sharp_unet_jax.config import Config, Data
 from sharp_unet_jax.data import neighbours
 from sharp_unet_jax.errors import InputError
-from tests.datasets.formats.test_dicom import write_slice
+from tests.datasets.formats.test_dicom import without, write_slice
 from tests.datasets.formats.test_nifti import placed
 
 SHAPE = (18, 17, 4)  # along axes to the left, to the back and up
@@ -286,6 +288,77 @@ def test_a_nifti_mask_is_turned_as_its_dicom_series_lies(tmp_path: Path, orienta
     found = scan.scan(settings(images=tmp_path, axis=axis))
     for number in range(3):
         np.testing.assert_array_equal(found.read(number)[1], labels)
+
+
+def written(path: Path, kind: str, voxels: np.ndarray) -> None:
+    """Write voxels (x, y, z) as a file of a `kind` of FITTING or TURNED, without regard to where they lie."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name, _, how = kind.partition(" ")
+    pages = axial(voxels)
+    if name == "DICOM":
+        for k, pixels in enumerate(pages):
+            place = path / f"{k}.dcm" if len(pages) > 1 else path.with_suffix(".dcm")
+            height = {"down": -2.0 * k, "still": 0.0}.get(how, 2.0 * k)
+            write_slice(place, pixels + np.int16(1024), height, number=9 - k if how == "still" else k)
+            if how == "film":
+                without(place, "ImagePositionPatient")
+    elif name == "TIF":
+        tifffile.imwrite(path.with_suffix(".tif"), pages, imagej=True, metadata={"axes": "ZYX"})
+    elif name == "PNG":
+        Image.fromarray(pages[0].astype(np.uint8)).save(path.with_suffix(".png"))
+    else:
+        affine = {
+            "LPS": np.diag([-0.5, -2.0, 3.0, 1.0]),
+            "RAS": np.diag([0.5, 2.0, 3.0, 1.0]),
+            "bare": np.eye(4),
+            "nowhere": None,
+            "origin": np.eye(4) + np.eye(4, k=3),
+        }[how]
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), path.with_suffix(".nii"))
+
+
+FITTING = [
+    *(("TIF", mask) for mask in ("TIF", "NIfTI LPS", "NIfTI nowhere")),
+    *((image, "TIF") for image in ("NIfTI LPS", "NIfTI nowhere", "DICOM up", "DICOM film")),
+    *(("PNG", mask) for mask in ("NIfTI LPS", "NIfTI bare", "NIfTI nowhere")),
+    *((image, "PNG") for image in ("NIfTI LPS", "NIfTI bare", "NIfTI nowhere", "DICOM down")),
+    *(("NIfTI nowhere", "NIfTI nowhere"), ("DICOM film", "NIfTI LPS"), ("DICOM down", "DICOM down")),
+    ("DICOM still", "DICOM still"),
+]
+TURNED = [
+    *(("TIF", "NIfTI RAS"), ("NIfTI RAS", "TIF"), ("DICOM down", "TIF"), ("DICOM film", "NIfTI RAS")),
+    ("DICOM still", "TIF"),
+    *(("PNG", "NIfTI origin"), ("NIfTI origin", "PNG"), ("DICOM down", "DICOM film")),
+]
+
+
+@pytest.mark.parametrize(("image", "mask"), [*FITTING, *TURNED])
+def test_masks_of_another_format_fit_or_are_refused(tmp_path: Path, image: str, mask: str) -> None:
+    """Refuse files of which one is read as it lies in the patient, and the other as it is stored, and no others."""
+    single = "PNG" in (image, mask)
+    part = (slice(None), slice(None), slice(1, 2 if single else None))
+    written(tmp_path / "images/a", image, (body(0) // 4 + 100 * LABELS)[part].astype(np.int16))
+    written(tmp_path / "masks/a", mask, LABELS[part])
+    given = settings(images=tmp_path, pages="slices")
+    if (image, mask) in FITTING:
+        pixels, labels = scan.scan(given).read(0)
+        np.testing.assert_array_equal(labels > 0, pixels[..., 0] > pixels[labels == 0].max())
+        return
+    kind = {"PNG": "PNG", "TIF": "TIF", "DICOM film": "TIF"}.get(image, "NIfTI")
+    with pytest.raises(DataError, match=rf"masks/a.*: may be turned against .*; export the mask as {kind}$") as error:
+        scan.scan(given)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tif_that_was_predicted_for_a_dicom_series_is_in_its_order(tmp_path: Path) -> None:
+    """Read a TIF that `launch.predict` wrote in the order of its reading, since no DICOM SEG could be written."""
+    written(tmp_path / "images/a", "DICOM down", body(0, np.int16))
+    written(tmp_path / "output/masks/a", "TIF", LABELS)
+    given = settings(images=tmp_path / "images", masks=tmp_path / "output/masks")
+    with pytest.raises(DataError, match="may be turned"):
+        scan.scan(given)
+    (tmp_path / "output" / search.PREDICTION).write_text("{}")
+    np.testing.assert_array_equal(scan.scan(given).read(0)[1], axial(LABELS))
 
 
 def test_a_nifti_mask_of_a_single_dicom_slice(tmp_path: Path) -> None:

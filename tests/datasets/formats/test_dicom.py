@@ -575,6 +575,6 @@ def test_a_segmentation_is_no_picture(scan, tmp_path):
     stack = dicom.read(sorted(folder.iterdir()))
     dicom.write_masks(tmp_path / "m.dcm", labels_of((3, 6, 8)), stack, CLASSES)
     for read in (dicom.read, dicom.header):
-        with pytest.raises(DataError, match=r"m\.dcm: is a DICOM segmentation .*export it as NIfTI or TIF") as error:
+        with pytest.raises(DataError, match=r"m\.dcm: is a DICOM segmentation .*export it as NIfTI, as by") as error:
             read([tmp_path / "m.dcm"])
         assert "\n" not in str(error.value)
