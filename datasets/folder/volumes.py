@@ -42,13 +42,14 @@ def _check_order(pair: Pair, image: Header, mask: Header | None) -> None:
     `mask` is None for a picture, a TIF or annotations, which are all read as stored.
     """
     path, where = pair.mask[0], pair.image[0]
+    family, same = formats.family(where), formats.family(path) is formats.family(where)
     stored = image.as_stored and (mask is None or mask.as_stored)
-    lying = mask is not None and mask.axes == image.axes != ""
+    lying = mask is not None and mask.axes == image.axes and (same or image.axes != "")
     if stored or lying:
         return
-    if formats.family(where) is formats.dicom and search.is_output(path):
+    if family is formats.dicom and search.is_output(path):
         return  # `launch.predict` writes its TIFs in the order in which it reads a series
-    known, kind = (path, KINDS[formats.family(where) or formats.picture]) if image.as_stored else (where, "NIfTI")
+    known, kind = (path, KINDS[family or formats.picture]) if image.as_stored else (where, "NIfTI")
     raise DataError(
         f"{path}: may be turned against {where.name}, or in reverse order: {known.name} is read as it lies in the "
         f"patient, and the other as it is stored; export the mask as {kind}"

@@ -269,7 +269,8 @@ def written(path: Path, kind: str, voxels: np.ndarray) -> None:
     if name == "DICOM":
         for k, pixels in enumerate(pages):
             place = path / f"{k}.dcm" if len(pages) > 1 else path.with_suffix(".dcm")
-            write_slice(place, pixels + np.int16(1024), -2.0 * k if how == "down" else 2.0 * k, number=k)
+            height = {"down": -2.0 * k, "still": 0.0}.get(how, 2.0 * k)
+            write_slice(place, pixels + np.int16(1024), height, number=9 - k if how == "still" else k)
             if how == "film":
                 without(place, "ImagePositionPatient")
     elif name == "TIF":
@@ -293,16 +294,18 @@ FITTING = [
     *(("PNG", mask) for mask in ("NIfTI LPS", "NIfTI bare", "NIfTI nowhere")),
     *((image, "PNG") for image in ("NIfTI LPS", "NIfTI bare", "NIfTI nowhere", "DICOM down")),
     *(("NIfTI nowhere", "NIfTI nowhere"), ("DICOM film", "NIfTI LPS"), ("DICOM down", "DICOM down")),
+    ("DICOM still", "DICOM still"),
 ]
 TURNED = [
     *(("TIF", "NIfTI RAS"), ("NIfTI RAS", "TIF"), ("DICOM down", "TIF"), ("DICOM film", "NIfTI RAS")),
+    ("DICOM still", "TIF"),
     *(("PNG", "NIfTI origin"), ("NIfTI origin", "PNG"), ("DICOM down", "DICOM film")),
 ]
 
 
 @pytest.mark.parametrize(("image", "mask"), [*FITTING, *TURNED])
 def test_masks_of_another_format_fit_or_are_refused(tmp_path: Path, image: str, mask: str) -> None:
-    """What is read as it lies in the patient may be turned against what is read as it is stored."""
+    """Refuse files of which one is read as it lies in the patient, and the other as it is stored, and no others."""
     single = "PNG" in (image, mask)
     part = (slice(None), slice(None), slice(1, 2 if single else None))
     written(tmp_path / "images/a", image, (body(0) // 4 + 100 * LABELS)[part].astype(np.int16))
@@ -319,7 +322,7 @@ def test_masks_of_another_format_fit_or_are_refused(tmp_path: Path, image: str, 
 
 
 def test_a_tif_that_was_predicted_for_a_dicom_series_is_in_its_order(tmp_path: Path) -> None:
-    """Where no DICOM SEG can be written, `launch.predict` writes a TIF in the order in which it reads the series."""
+    """Read a TIF that `launch.predict` wrote in the order of its reading, since no DICOM SEG could be written."""
     written(tmp_path / "images/a", "DICOM down", body(0, np.int16))
     written(tmp_path / "output/masks/a", "TIF", LABELS)
     given = settings(images=tmp_path / "images", masks=tmp_path / "output/masks")

@@ -147,7 +147,11 @@ def mask(root: Path, image: Path, name: str, given: dict[str, Any]) -> None:
         return
     labels = np.zeros((5, *SHAPE), np.uint8)
     labels[:, 2:9, 3:8] = 255
-    pages = image.is_dir() or given.get("pages") == "slices"
+    if image.is_dir():  # a DICOM series
+        affine = np.diag([-0.8, -0.5, 3.0, 1.0])
+        nibabel.save(nibabel.Nifti1Image(labels.transpose(2, 1, 0), affine), root / f"masks/{name}.nii.gz")
+        return
+    pages = given.get("pages") == "slices"
     if image.suffix == ".tif" and "pages" not in given:
         with tifffile.TiffFile(image) as file:
             pages = file.series[0].axes == "ZYX"
