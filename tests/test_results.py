@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
+from PIL import Image
 
 from results import scores
 
@@ -231,3 +233,28 @@ def test_a_mask_of_only_background_scores_what_the_page_says(real_data, capsys):
     exec(compile(code, "README.md", "exec"), {})
     jaccard, dice = capsys.readouterr().out.split()
     assert f"| background everywhere, 98 slices | {jaccard} | {dice} |" in section
+
+
+def test_the_pixels_of_all_classes_together_are_those_of_the_records(real_data):
+    folder = ROOT / "results/covid19-128-two-folds"
+    table = pd.read_parquet(folder / "per_image.parquet")
+    masks = {path.stem: path for path in (real_data / "manual/COVID-SemiSeg").rglob("MultiClass*/GT/*.png")}
+    expected, foreground = [], []
+    for model in ("unet", "sharp_unet"):
+        for fold in (0, 1):
+            run = table[table["run"] == f"{model}/repeat0-fold{fold}"]
+            by_image = run.pivot(index="image_id", columns="class")
+            pixels = by_image["truth"].sum(axis=1)
+            right, background = by_image["intersection"].sum(axis=1), by_image["truth"]["background"]
+            area = pd.Series({name: np.asarray(Image.open(masks[name])).size / 512**2 for name in by_image.index})
+            cells = []
+            for share, rest in ((1.0, 0.0), (area, 1 - area)):
+                found = (share * part / pixels + rest for part in (right, background))
+                cells += [f"{100 * np.mean(part / (2 - part)):.2f}" for part in found]  # 2 - part: two maps' union
+            expected.append(f"| {model} | {fold} | {' | '.join(cells)} |")
+            foreground.append(100 * by_image["jaccard"].mean()[["ground-glass", "consolidation"]])
+    text = PAGE.read_text(encoding="utf-8")
+    assert [line for line in expected if line not in text] == []
+    lowest, highest = np.min(foreground, axis=0).round(), np.max(foreground, axis=0).round()
+    said = [f"{low:.0f} to {high:.0f}" for low, high in zip(lowest, highest, strict=True)]
+    assert f"Jaccard index of {said[0]}, consolidations of {said[1]}" in " ".join(text.split())
