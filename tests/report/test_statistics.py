@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from sharp_unet_jax.report import statistics
+from sharp_unet_jax.report import records, statistics
+from tests.edits import edit_folds
 from tests.report import sweep_writer
 
 # Differences in ROC AUC, in 25ths, of the two best models of scikit-learn's example "Statistical comparison of models
@@ -180,6 +181,7 @@ def test_repeats_of_the_same_folds_are_no_new_runs(tmp_path):
     sweep = sweep_writer.write(tmp_path, made, grouped=True, group_size=4)
     for cell in sweep.folds["folds"]:  # five groups make five folds in one way only, in any order
         cell["test"] = sweep.cell(0, (cell["fold"] + cell["repeat"]) % 5)["test"]
+    sweep = with_folds_of(sweep)
     [found] = statistics.comparisons([(sweep, "sharp_unet", "unet")])
     by_run = 100 * (made["sharp_unet"] - made["unet"]).mean(axis=2)
     of_fold = np.mean([np.roll(by_run[repeat], repeat) for repeat in range(5)], axis=0)
@@ -192,8 +194,15 @@ def test_seeds_of_one_split_have_no_interval(tmp_path):
     sweep = sweep_writer.write(tmp_path, {model: scores_of(model) for model in ("unet", "sharp_unet")})
     for cell in sweep.folds["folds"]:
         cell["test"] = sweep.folds["folds"][0]["test"]
+    sweep = with_folds_of(sweep)
     [found] = statistics.comparisons([(sweep, "sharp_unet", "unet")])
     assert (found.test.n, np.isnan(found.test.p), statistics.holds(found)) == (1, True, False)
+
+
+def with_folds_of(sweep):
+    """Write the folds of `sweep`, changed in memory, as if it had been trained on them, and read it again."""
+    edit_folds(sweep.workdir, folds=sweep.folds["folds"])
+    return records.load(sweep.workdir)
 
 
 def scores_of(model):
