@@ -18,8 +18,8 @@ from sharp_unet_jax.report.provenance import (
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table, interval, narrow, plus_minus, signed
 
-PIXELS = {"mask_filter": "nearest", "score": "trained", "scale": 1.0, "spacing": 0.0}
-"""Settings besides size and fit that the digest of a data set depends on, and what sweeps without them have."""
+PIXELS = ("size", "fit", "mask_filter", "score", "scale", "spacing")
+"""Settings that the digest of a data set depends on."""
 
 
 def tables(sweeps: Sequence[Sweep]) -> list[Table]:
@@ -154,7 +154,7 @@ def _side_by_side(sweeps: Sequence[Sweep]) -> list[tuple[Sweep, Sweep]]:
 
 def _same_images(first: Sweep, second: Sweep) -> bool:
     """Return whether two data sets of one name are the same: equal ids, and equal pixels if they are resized alike."""
-    of_first, of_second = (PIXELS | sweep.config["data"] for sweep in (first, second))
-    resized_alike = all(of_first[key] == of_second[key] for key in ("size", "fit", *PIXELS))
+    of_first, of_second = (sweep.config["data"] for sweep in (first, second))
+    resized_alike = all(of_first[key] == of_second[key] for key in PIXELS)
     same_pixels = first.folds["sha256"] == second.folds["sha256"]
     return first.groups.keys() == second.groups.keys() and (same_pixels or not resized_alike)
