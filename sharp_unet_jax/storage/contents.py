@@ -140,7 +140,7 @@ class Record(TypedDict):
 
 
 class Timing(TypedDict):
-    """What a run was trained on, and how long it took."""
+    """Devices of a run, and how long it took."""
 
     device: str
     devices: Number
@@ -149,7 +149,7 @@ class Timing(TypedDict):
     train_images_per_second: float  # in the median epoch
     train_seconds: float
     eval_seconds: float
-    predict_seconds: NotRequired[float]  # where test images were predicted once more, after the last epoch
+    predict_seconds: NotRequired[float]  # of test images, once more after the last epoch; not always done or recorded
 
 
 class Finished(Record):
