@@ -208,7 +208,7 @@ def test_row_by_row_finds_what_arrays_of_all_pairs_find(tmp_path, fields, seed):
 
 @pytest.mark.parametrize("find", [leakage._checks, leakage.most_alike])
 def test_no_array_is_of_all_pairs(monkeypatch, find):
-    """Of 3000 images one byte per pair is 9 MB."""
+    """One byte per pair of 3000 images would be 9 MB."""
     n, rng = 3000, np.random.default_rng(0)
     groups = {f"case{k:04}": f"p{k // 60}" for k in range(n)}
     plan = folds.plan([*groups], [*groups.values()], folds=5, repeats=2, grouped=False, protocol="paper", seed=0)
