@@ -29,6 +29,7 @@ from sharp_unet_jax.inference.predict import Prediction
 from sharp_unet_jax.inference.trained import Trained
 
 THREADS = 8  # threads that read, and threads that write; at most so many inputs wait in memory on either side
+AHEAD = 2**27  # bytes of the files of all inputs that are read ahead; the next input is read whatever its size
 
 
 class Written(NamedTuple):
@@ -131,13 +132,25 @@ def predict_files(
 def _ahead(
     pool: ThreadPoolExecutor, read: Callable[[Input], Opened], inputs: Iterable[Input]
 ) -> Iterator[tuple[Input, Future[Opened]]]:
-    """Yield `read` of each input, in their order, with THREADS of them begun or waiting."""
+    """Yield `read` of each input, in their order, with up to THREADS of them, or AHEAD bytes, begun or waiting."""
     waiting: deque[tuple[Input, Future[Opened]]] = deque()
+    sizes: deque[int] = deque()  # of their files
     for one in inputs:
         waiting.append((one, pool.submit(read, one)))
-        if len(waiting) > THREADS:
+        sizes.append(_size(one))
+        while len(waiting) > THREADS or (len(waiting) > 1 and sum(sizes) > AHEAD):
+            sizes.popleft()
             yield waiting.popleft()
-    yield from waiting
+    while waiting:  # `waiting` would keep all that it yields
+        yield waiting.popleft()
+
+
+def _size(one: Input) -> int:
+    """Return the bytes of an input's files; 0 where they cannot be told, as reading them will say."""
+    try:
+        return sum(path.stat().st_size for path in one.paths)
+    except OSError:
+        return 0
 
 
 def _read(run: Trained, one: Input, arrays: int = 1) -> Opened:

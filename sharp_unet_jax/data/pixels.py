@@ -69,9 +69,19 @@ def windowed(image: np.ndarray, window: Window) -> np.ndarray:
     dtype = np.float64 if wide else np.float32
     ends = np.reshape(np.asarray(window, np.float64), (-1, 2))
     low, high = ends.astype(dtype).T
-    clipped = np.clip(image.astype(dtype), low, high) - low
     scale = (255 / np.maximum(ends[:, 1] - ends[:, 0], 1e-9)).astype(np.float32)
-    return np.rint(clipped.astype(np.float32) * scale).astype(np.uint8)
+    parts = np.nditer(  # some thousand pixels at a time: a whole volume as floats takes 12 bytes per voxel
+        [image, low, high, scale, None],
+        flags=["external_loop", "buffered", "zerosize_ok"],
+        op_flags=[["readonly"], ["readonly"], ["readonly"], ["readonly"], ["writeonly", "allocate"]],
+        op_dtypes=[dtype, dtype, dtype, np.float32, np.uint8],
+        casting="unsafe",
+    )
+    with parts:
+        for values, lowest, highest, factor, found in parts:
+            clipped = np.clip(values, lowest, highest) - lowest
+            found[:] = np.rint(clipped.astype(np.float32) * factor)
+        return parts.operands[-1]
 
 
 def as_trained(image: np.ndarray, channels: int, window: Window | None, *, ct: bool = True) -> np.ndarray:
@@ -113,7 +123,7 @@ def as_trained(image: np.ndarray, channels: int, window: Window | None, *, ct: b
             f"the pixels are {image.dtype} ({image.min():g} to {image.max():g}), and the run was trained on 8 bits: "
             "convert the image as those of the training were"
         )
-    if not np.isfinite(image).all():
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise InputError("some pixels are not numbers (NaN or infinite)")
     _refuse_offset(image, window, ct)
     return windowed(image, window)

@@ -1,6 +1,7 @@
 """Scores of predictions that look at no image: a network that is not above them has learned nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,9 +70,12 @@ def everywhere(truth: NDArray[np.integer], label: int) -> NDArray[np.integer]:
     return np.stack([intersection, truth, predicted], axis=-1)
 
 
-def mean_mask(labels: NDArray[np.uint8], classes: int) -> NDArray[np.integer]:
-    """Return the most frequent class (H, W) at each pixel of `labels` (n, H, W); the first of two as frequent."""
-    return np.argmax([(labels == label).sum(axis=0) for label in range(classes)], axis=0)
+def mean_mask(labels: Iterable[NDArray[np.uint8]], classes: int) -> NDArray[np.integer]:
+    """Return the most frequent class (H, W) at each pixel of label maps (H, W); the first of two as frequent."""
+    votes: Any = np.int32(0)
+    for each in labels:
+        votes = votes + np.stack([each == label for label in range(classes)])
+    return votes.argmax(axis=0)
 
 
 def _one_size(masks: Arrays) -> bool:
@@ -81,11 +85,9 @@ def _one_size(masks: Arrays) -> bool:
 def _mean_mask(sweep: Sweep, name: str) -> NDArray[np.integer]:
     assert sweep.prepared is not None
     _, masks, row = sweep.prepared
-    training, test = (
-        np.stack([masks[row[image]] for image in ids]) for ids in (sweep.training_ids(name), sweep.test_ids(name))
-    )
     classes = len(sweep.classes)
-    return metrics.count(mean_mask(training, classes), test, classes)
+    mean = mean_mask((masks[row[image]] for image in sweep.training_ids(name)), classes)
+    return np.stack([metrics.count(mean, masks[row[image]], classes) for image in sweep.test_ids(name)])
 
 
 def _scores(sweep: Sweep, counts: NDArray[np.integer]) -> dict[str, float]:

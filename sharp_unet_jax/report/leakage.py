@@ -4,7 +4,11 @@ It looks for three kinds of relatives: images of the same group; images with con
 frames of a video have; near-duplicates by perceptual hash. What ids, groups and pixels do not show stays unknown.
 """
 
-from collections.abc import Sequence
+import heapq
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +23,7 @@ from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.report.table import Table
 
 PAIRS = 8  # that the page shows
+SAMPLE = 4096  # images of whose pairs likeness is ranked, at most
 
 
 class Pair(NamedTuple):
@@ -28,6 +33,13 @@ class Pair(NamedTuple):
     seen: str
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]  # (h, w, 3) each
     caption: str  # says how alike they are
+
+
+class Looks(NamedTuple):
+    """Summaries of images, by which any two are compared. Letterbox padding is cut off first."""
+
+    hashes: NDArray[np.uint64]  # (n,) perceptual hashes, in the order of `sweep.groups`
+    small: NDArray[np.float32]  # (n, 1024) grey values at 32x32: the product of two is their correlation
 
 
 def table(sweeps: Sequence[Sweep]) -> Table:
@@ -44,12 +56,12 @@ def table(sweeps: Sequence[Sweep]) -> Table:
         "A test image is counted in every repeat. All other images of a run are seen: trained on, or used to "
         "decide on stopping and weights. Ids are consecutive if they differ only in their last number, by 1. Their "
         "likeness (median correlation at 32x32) shows whether they are neighbours in a stack or video: neighbours are "
-        "more alike than nearly all pairs, unrelated images more than about 50 % of them. Near-duplicates differ in at "
-        f"most {DUPLICATE} of the 64 bits of a perceptual hash (pHash). In four public data sets this holds for 2 in "
-        "100,000 pairs of unrelated images. It holds for at least 92 % of copies that were compressed, shrunk, blurred "
-        "or relit, but for 41 % of copies with 2 % cut off each side and 23 % of those rotated by 3 degrees "
-        "(bench/near_duplicates.py), so the number is a lower bound. Where no groups are known, no image can be said "
-        "to be independent of another.",
+        f"more alike than nearly all pairs (of up to {SAMPLE} images, drawn), unrelated images more than about 50 % of "
+        f"them. Near-duplicates differ in at most {DUPLICATE} of the 64 bits of a perceptual hash (pHash). In four "
+        "public data sets this holds for 2 in 100,000 pairs of unrelated images. It holds for at least 92 % of copies "
+        "that were compressed, shrunk, blurred or relit, but for 41 % of copies with 2 % cut off each side and 23 % of "
+        "those rotated by 3 degrees (bench/near_duplicates.py), so the number is a lower bound. Where no groups are "
+        "known, no image can be said to be independent of another.",
         _says(shares),
     )
 
@@ -71,102 +83,136 @@ def most_alike(sweep: Sweep) -> list[Pair]:
         return []
     images, masks, row = sweep.prepared
     ids, tested = list(sweep.groups), _tested(sweep)
-    bits, correlation = likeness(sweep)
-    ones, others = np.nonzero(np.triu(_apart(tested)))
     pairs: list[Pair] = []
-    taken: set[str] = set()
-    for index in np.lexsort((-correlation[ones, others], bits[ones, others])):
-        one, other = int(ones[index]), int(others[index])
+    for bits, correlation, one, other in islice(_most_alike(looks(sweep), sweep, tested), PAIRS):
         groups = {sweep.groups[ids[one]], sweep.groups[ids[other]]}
-        if groups & taken:
-            continue
-        taken |= groups
         cell = int(np.argmax(tested[:, one] != tested[:, other]))
         test, seen = (one, other) if tested[cell, one] else (other, one)
         where = f"repeat {sweep.folds['folds'][cell]['repeat']}, fold {sweep.folds['folds'][cell]['fold']}"
         known = f"groups {' and '.join(sorted(groups))}" if _groups_known(sweep) else "groups not known"
         caption = (
             f"{ids[test]} tested, {ids[seen]} seen ({where}): "
-            f"{bits[one, other]} of 64 bits differ, correlation {correlation[one, other]:.2f}; {known}"
+            f"{bits} of 64 bits differ, correlation {correlation:.2f}; {known}"
         )
         test_image, seen_image = (
             images[row[ids[each]]][shown.inside(images[row[ids[each]]], masks[row[ids[each]]])] for each in (test, seen)
         )
         pictures = _thumbnail(test_image), _thumbnail(seen_image)
         pairs.append(Pair(ids[test], ids[seen], pictures, caption))
-        if len(pairs) == PAIRS:
-            break
     return pairs
 
 
-def likeness(sweep: Sweep) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return, for every two images, how their perceptual hashes differ and how their grey values correlate.
+def _most_alike(looks: Looks, sweep: Sweep, tested: NDArray[np.bool_]) -> Iterator[tuple[int, float, int, int]]:
+    """Yield bits, correlation and rows of pairs that a run divides, the most alike first, no group in two pairs.
 
-    Letterbox padding is cut off first.
-
-    Returns:
-        bits: (n, n), of 64, in the order of `sweep.groups`.
-        correlation: (n, n), at 32x32.
-
-    Raises:
-        ValueError: without the prepared images.
+    Each row has only its best pair with a later one in `queue`: all n x n pairs may not fit into memory.
     """
+    groups, divided = _codes(list(sweep.groups.values())), _codes(tested.T)
+    free = np.ones(len(groups), bool)
+    queue: list[tuple[int, float, int, int]] = []
+
+    def push(one: int) -> None:
+        others = one + 1 + np.flatnonzero(free[one + 1 :] & (divided[one + 1 :] != divided[one]))
+        if len(others):
+            bits = np.bitwise_count(looks.hashes[others] ^ looks.hashes[one])
+            others = others[bits == bits.min()]
+            correlation = looks.small[others] @ looks.small[one]
+            best = correlation.argmax()
+            heapq.heappush(queue, (int(bits.min()), -float(correlation[best]), one, int(others[best])))
+
+    for one in range(len(groups)):
+        push(one)
+    while queue:
+        bits, opposite, one, other = heapq.heappop(queue)
+        if free[one] and free[other]:
+            free &= ~np.isin(groups, groups[[one, other]])
+            yield bits, -opposite, one, other
+        elif free[one]:
+            push(one)
+
+
+def looks(sweep: Sweep) -> Looks:
+    """Return the summaries of all images of a sweep. Raises ValueError without the prepared images."""
     if sweep.prepared is None:
         raise ValueError(f"the prepared images of {sweep.workdir} are not there")
     images, masks, row = sweep.prepared
-    hashes, small = [], []
-    for name in sweep.groups:
+    n = len(sweep.groups)
+    found = Looks(np.empty(n, np.uint64), np.empty((n, 1024), np.float32))
+    for place, name in enumerate(sweep.groups):
         image = images[row[name]]
         pixels = image[shown.inside(image, masks[row[name]])]
-        hashes.append(duplicates.phash(pixels))
-        small.append(duplicates.small(pixels))
-    bits = np.bitwise_count(np.bitwise_xor.outer(hashes, hashes))
-    return bits, np.stack(small) @ np.stack(small).T
+        found.hashes[place], found.small[place] = duplicates.phash(pixels), duplicates.small(pixels)
+    return found
 
 
-def consecutive(ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Return (n, n): True where two ids differ only in their last number, by 1, as slice-09 and slice-10 do."""
-    text, number = duplicates.numbered(ids)
-    return (text[:, None] == text) & (np.abs(number[:, None] - number) == 1)
+def consecutive(ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return (pairs, 2): places of ids that differ only in their last number, by 1, as slice-09 and slice-10 do.
 
-
-def relatives(related: NDArray[np.bool_], tested: NDArray[np.bool_]) -> int:
-    """Return how many tested images are related to one that is not tested with them, counted in every cell.
-
-    Args:
-        related: (n, n).
-        tested: (cells, n), a cell per repeat and fold.
+    Each pair is there in both orders.
     """
-    return sum(int(related[np.ix_(test, ~test)].any(axis=1).sum()) for test in tested)
+    places = defaultdict(list)
+    for place, (text, number) in enumerate(zip(*duplicates.numbered(ids), strict=True)):
+        places[text, number].append(place)
+    found = [
+        (one, other)
+        for (text, number), ones in places.items()
+        if number < 2**53  # beyond it, and for NaN, number + 1 is not the next number
+        for one in ones
+        for other in places.get((text, number + 1), [])
+    ]
+    pairs = np.array(found, np.int64).reshape(-1, 2)
+    return np.concatenate([pairs, pairs[:, ::-1]])
 
 
 def _checks(sweep: Sweep) -> tuple[dict[str, str], float]:
     """Return what each check found, and the share of test images with any relative."""
     ids, tested = list(sweep.groups), _tested(sweep)
-    groups = np.array([sweep.groups[name] for name in ids])
-    neighbours = consecutive(ids)
-
-    same_group = groups[:, None] == groups
-    related, tests = neighbours | same_group, int(tested.sum())
+    groups, neighbours, tests = _codes(list(sweep.groups.values())), consecutive(ids), int(tested.sum())
 
     def share(related: NDArray[np.bool_]) -> str:
-        found = relatives(related, tested)
+        found = int((related & tested).sum())
         return f"{found} of {tests} ({found / tests:.1%})"
 
+    # Each is (cells, n): True where the image has a relative that the runs of the repeat and fold had seen.
+    same_group = np.stack([np.isin(groups, groups[~test]) for test in tested])
+    beside = np.zeros_like(tested)
+    for related, test in zip(beside, tested, strict=True):
+        related[neighbours[~test[neighbours[:, 1]], 0]] = True
     checks = {
         "an image of the same group": share(same_group) if _groups_known(sweep) else "no groups known",
-        "the image before or after, by id": share(neighbours) if neighbours.any() else "no consecutive ids",
+        "the image before or after, by id": share(beside) if len(neighbours) else "no consecutive ids",
         "a near-duplicate": "prepared images not found",
     }
+    any_relative = same_group | beside
     if sweep.prepared is not None:
-        bits, correlation = likeness(sweep)
-        related |= bits <= DUPLICATE
-        checks["a near-duplicate"] = share(bits <= DUPLICATE)
-        across = neighbours & _apart(tested)
-        if across.any():
-            rank = np.mean(correlation[~np.eye(len(ids), dtype=bool)] < np.median(correlation[across]))
+        hashes, small = looks(sweep)
+        alike = _near(hashes, tested)
+        any_relative |= alike
+        checks["a near-duplicate"] = share(alike)
+        across = neighbours[(tested[:, neighbours[:, 0]] != tested[:, neighbours[:, 1]]).any(axis=0)]
+        if len(across):
+            rank = _rank(small, np.median([small[one] @ small[other] for one, other in across]))
             checks["the image before or after, by id"] += f"; such pairs are more alike than {rank:.0%} of all"
-    return checks, relatives(related, tested) / tests
+    return checks, int((any_relative & tested).sum()) / tests
+
+
+def _near(hashes: NDArray[np.uint64], tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (cells, n): True where an image has a near-duplicate that is not tested in the repeat and fold."""
+    found = np.empty_like(tested)
+    for row, own in enumerate(hashes):  # row by row: an n x n array may not fit into memory
+        alike = np.flatnonzero(np.bitwise_count(hashes ^ own) <= DUPLICATE)
+        found[:, row] = ~tested[:, alike].all(axis=1)
+    return found
+
+
+def _rank(small: NDArray[np.float32], likeness: float) -> float:
+    """Return the share of pairs that are less alike than `likeness`, of at most SAMPLE images; see `Looks.small`."""
+    small = small[np.random.default_rng(0).permutation(len(small))[:SAMPLE]]
+    less = 0
+    for row in range(0, len(small), 256):
+        below = small[row : row + 256] @ small[row:].T < likeness
+        less += int(np.triu(below, 1).sum())  # each pair once
+    return less / math.comb(len(small), 2)
 
 
 def _tested(sweep: Sweep) -> NDArray[np.bool_]:
@@ -174,11 +220,9 @@ def _tested(sweep: Sweep) -> NDArray[np.bool_]:
     return np.array([np.isin(list(sweep.groups), cell["test"]) for cell in sweep.folds["folds"]])
 
 
-def _apart(tested: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return (n, n): True where some run tests only one of two images, so that the other is seen for it."""
-    together = tested.T.astype(np.float32) @ tested.astype(np.float32)
-    times = tested.sum(axis=0)
-    return together < np.maximum.outer(times, times)
+def _codes(values: Sequence[str] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (n,): the same number for equal values, or for equal rows."""
+    return np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _groups_known(sweep: Sweep) -> bool:

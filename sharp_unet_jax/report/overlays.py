@@ -1,6 +1,7 @@
 """Truth and prediction laid over an image, and the choice of images to show."""
 
-from collections.abc import Container, Sequence
+import zlib
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +27,18 @@ MEANING = {
 class Prediction(NamedTuple):
     """A model's prediction of a test image it had not seen."""
 
-    labels: np.ndarray  # (H, W) uint8
+    packed: bytes  # `labels`, compressed: the label maps of a whole data set may not fit into memory
+    size: tuple[int, int]  # height, width
     jaccard: float  # of this prediction, from the records
     repeat: int
     run: str  # the name of the run that predicted it
     mean: float  # Jaccard over all repeats, as the table of images has it
     repeats: int  # that have a score
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label map (H, W) uint8, read-only."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.size)
 
     @property
     def score(self) -> str:
@@ -54,15 +61,22 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
         scores = statistics.image_scores(sweep, model)["jaccard"]
         mean, repeats = scores.groupby("image_id").mean(), scores.groupby("image_id").count()
         for run in sweep.runs.index[sweep.runs["model"] == model]:
-            repeat, ids, of_model = int(sweep.runs.loc[run, "repeat"]), sweep.test_ids(run), found.setdefault(model, {})
-            if ids[0] in of_model or (probabilities := sweep.predictions(run)) is None:
+            repeat, of_model = int(sweep.runs.loc[run, "repeat"]), found.setdefault(model, {})
+            if sweep.test_ids(run)[0] in of_model:
                 continue
-            for image, own in zip(ids, probabilities, strict=True):
-                labels = decision.labels(own, 255 * sweep.config["threshold"])
+            for image, labels in _label_maps(sweep, run):
+                packed, size = zlib.compress(labels.tobytes(), 1), (labels.shape[0], labels.shape[1])
                 own_score, number = float(scores[repeat, image]), int(repeats[image])
-                prediction = Prediction(labels, own_score, repeat, run, float(mean[image]), number)
+                prediction = Prediction(packed, size, own_score, repeat, run, float(mean[image]), number)
                 of_model.setdefault(image, prediction)
     return {model: of_model for model, of_model in found.items() if of_model}
+
+
+def _label_maps(sweep: Sweep, run: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield id and label map (H, W) uint8 of each test image of a run; nothing where no predictions were kept."""
+    if (probabilities := sweep.predictions(run)) is not None:
+        for image, own in zip(sweep.test_ids(run), probabilities, strict=True):
+            yield image, decision.labels(own, 255 * sweep.config["threshold"])
 
 
 def errors(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pandas as pd
 
-from sharp_unet_jax import metrics, models, ragged, stopping
+from sharp_unet_jax import metrics, models, stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
+from sharp_unet_jax.data.array_files import Arrays
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import checkpoint, description, resume, run_files
 from sharp_unet_jax.storage.atomic import clear, replacing, write_json
 from sharp_unet_jax.storage.layout import CHECKPOINT, PER_IMAGE, PREDICTIONS, RECORD, RESUME, Run
@@ -36,7 +38,7 @@ def finish(
     run: Run,
     split: folds.Split,
     result: train.Result | train.DivergedError,
-    predictions: Sequence[np.ndarray] | None,
+    predictions: Arrays | None,
     timing: dict[str, Any],
 ) -> dict[str, Any]:
     """Write all files of a run to `folder`, its record last, and delete the states that it does not need; see `tidy`.
@@ -52,11 +54,10 @@ def finish(
             _per_image(run, dataset, split, result.counts, config).to_parquet(temporary)
         if predictions is not None:
             with replacing(folder / PREDICTIONS) as temporary, open(temporary, "wb") as file:
-                if config.data.fit == "crop":  # images have their own sizes
-                    whole = ragged.of(predictions)
-                    np.savez_compressed(file, probabilities=whole.flat, sizes=whole.sizes)
+                if isinstance(predictions, Ragged):
+                    np.savez_compressed(file, probabilities=predictions.flat, sizes=predictions.sizes)
                 else:
-                    np.savez_compressed(file, probabilities=np.stack(predictions))
+                    np.savez_compressed(file, probabilities=predictions)
         weights = {"params": result.params, "stats": result.stats}
         checkpoint.save(folder / CHECKPOINT, weights)
         score = metrics.score(result.counts, empty=config.empty, binary=dataset.num_classes == 1)

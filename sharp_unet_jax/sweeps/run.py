@@ -17,8 +17,10 @@ import numpy as np
 from sharp_unet_jax import stopping
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import folds
+from sharp_unet_jax.data.array_files import Arrays
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import resume
 from sharp_unet_jax.storage.atomic import named, to_json
 from sharp_unet_jax.storage.layout import CHECKPOINT, METRICS, RECORD, RESUME, Run, run_folder
@@ -138,20 +140,30 @@ def _fit(
 
 def _predicted(
     sweep: Sweep, program: epochs.Program, result: train.Result, test: np.ndarray
-) -> tuple[train.Result, list[np.ndarray] | None]:
+) -> tuple[train.Result, Arrays | None]:
     """Return the result with the counts that are reported, and the probabilities of the test images in 255ths, uint8.
 
     None stands for probabilities that the config does not keep.
     """
-    config, kept, counts = sweep.config, [], []
-    for index, probabilities in zip(test.tolist(), train.predict(program, result, test), strict=True):
+    config, counts = sweep.config, []
+    kept = _blank(sweep.dataset, config, test) if config.predictions else None
+    predicted = zip(test.tolist(), train.predict(program, result, test), strict=True)
+    for place, (index, probabilities) in enumerate(predicted):
         if not train.scored_by_epoch(config):
             counts.append(train.count(sweep.dataset, config, index, probabilities))
-        if config.predictions:
-            kept.append(np.rint(255 * probabilities).astype(np.uint8))
+        if kept is not None:
+            kept[place][:] = np.rint(255 * probabilities)
     if counts:
         result = result._replace(counts=np.stack(counts))
-    return result, kept if config.predictions else None
+    return result, kept
+
+
+def _blank(dataset: Dataset, config: Config, test: np.ndarray) -> Arrays:
+    """Return the array that the probabilities of the test images fill one by one: a fold may fit into memory once."""
+    sizes, channels = dataset.sizes[test], dataset.num_classes
+    if config.data.fit == "crop":  # images have their own sizes
+        return Ragged(np.empty((sizes.prod(axis=1).sum(), channels), np.uint8), sizes)
+    return np.empty((len(test), *sizes[0], channels), np.uint8)
 
 
 def _kept(progress: train.Progress, config: Config) -> bool:

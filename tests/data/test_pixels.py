@@ -1,5 +1,7 @@
 """Pixels of any dtype as 8 bits: by a window's definition, and refused where they are no image of the run's kind."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,44 @@ def test_a_window_may_have_a_pair_a_channel():
     np.testing.assert_array_equal(pixels.as_trained(image, 2, (0.0, 255.0, 1000.0, 6000.0)), found)
     assert pixels.ranges((0.0, 255.0, 1000.0, 6000.5)) == "0 to 255, 1000 to 6000.5 (by channel)"
     assert pixels.ranges((0.0, 255.0)) == "0 to 255"
+
+
+def at_once(image, window):
+    """Return what `windowed` returns, by whole arrays."""
+    wide = image.dtype.kind in "iu" and image.dtype.itemsize > 2
+    dtype = np.float64 if wide else np.float32
+    ends = np.reshape(np.asarray(window, np.float64), (-1, 2))
+    low, high = ends.astype(dtype).T
+    clipped = np.clip(image.astype(dtype), low, high) - low
+    scale = (255 / np.maximum(ends[:, 1] - ends[:, 0], 1e-9)).astype(np.float32)
+    return np.rint(clipped.astype(np.float32) * scale).astype(np.uint8)
+
+
+@pytest.mark.parametrize("window", [(-512.0, 512.0), (3.25, 97.5, -1.5, 0.1, 0.0, 60000.0)])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, ">u2", np.int32, np.uint64, np.float16, np.float32, ">f8"])
+def test_a_volume_is_windowed_to_the_same_bits_part_by_part(dtype, window):
+    """In any layout: as files are read, slices are transposed, reversed or cut."""
+    values = np.random.default_rng(0).normal(scale=90, size=(9, 17, 23, 3))
+    with np.errstate(invalid="ignore"):
+        volume = values.astype(dtype)
+    layouts = volume, volume[::-1], volume[:, 1:, ::2], volume.transpose(2, 1, 0, 3), np.asfortranarray(volume)
+    for each in layouts:
+        found, expected = pixels.windowed(each, window), at_once(each, window)
+        np.testing.assert_array_equal(found, expected)
+        assert (found.dtype, found.strides) == (np.uint8, expected.strides)
+    assert pixels.windowed(volume[:0], window).shape == (0, 17, 23, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
+def test_a_volume_is_windowed_without_a_copy_as_floats(dtype):
+    volume = np.random.default_rng(0).integers(-1000, 1000, (40, 128, 128, 1)).astype(dtype).transpose(2, 1, 0, 3)
+    tracemalloc.start()
+    try:
+        pixels.as_trained(volume, 1, (-512.0, 512.0))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * volume.size  # bytes; the result is 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Predictions that look at no image, against scikit-learn and the definition of micro averages."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score
@@ -54,6 +57,28 @@ def test_the_mean_mask_is_that_of_the_training_images(sweep):
         return np.broadcast_to(votes.argmax(axis=0), masks.shape)
 
     assert cells(sweep, baselines.MEAN_MASK) == pytest.approx(expected(sweep, predict), abs=0.006)
+
+
+def test_masks_are_counted_one_by_one():
+    """The masks of all folds are 1; a byte per pixel of a fold would be 0.5."""
+    masks = np.random.default_rng(0).integers(0, 2, (400, 32, 32), np.uint8)
+    ids = [f"{k}" for k in range(400)]
+    sweep = SimpleNamespace(
+        prepared=(None, masks, {image: row for row, image in enumerate(ids)}),
+        classes=["background", "lesion"],
+        training_ids=lambda _: ids[:200],
+        test_ids=lambda _: ids[200:],
+    )
+    tracemalloc.start()
+    try:
+        counts = baselines._mean_mask(sweep, "run")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.4 * masks.nbytes
+    mean = masks[:200].mean(axis=0) > 0.5
+    np.testing.assert_array_equal(counts[:, 1, 0], (masks[200:] & mean).sum(axis=(1, 2)))
+    np.testing.assert_array_equal(counts[:, 1, 2], np.full(200, mean.sum()))
 
 
 def test_models_come_first_with_their_reported_scores(sweep):

@@ -2,17 +2,22 @@
 
 import csv
 import dataclasses
+import itertools
 import re
+import tracemalloc
 from pathlib import Path
 
 import imagehash
 import numpy as np
+import pytest
 from PIL import Image
 from scipy import ndimage
 
+from sharp_unet_jax.data import duplicates, folds
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report import leakage
+from sharp_unet_jax.report.records import Sweep
 from tests.report import synthetic
 
 CHECKS = ("an image of the same group", "the image before or after, by id", "a near-duplicate")
@@ -45,6 +50,35 @@ def by_hand(sweep, related):
         seen = set(sweep.groups) - set(cell["test"])
         found += sum(any(related(image, other) for other in seen) for image in cell["test"])
     return found
+
+
+def likeness(sweep):
+    """Return bits and correlation of every two images, (n, n) each."""
+    hashes, small = leakage.looks(sweep)
+    return np.bitwise_count(np.bitwise_xor.outer(hashes, hashes)), small @ small.T
+
+
+def of_matrices(sweep, number):
+    """Return the counts of each check, their union, the rank of neighbours and the best pairs, by (n, n) arrays."""
+    ids, (bits, correlation) = list(sweep.groups), likeness(sweep)
+    tested = np.array([np.isin(ids, cell["test"]) for cell in sweep.folds["folds"]])
+    groups = np.array(list(sweep.groups.values()))
+    text, at = duplicates.numbered(ids)
+    neighbours = (text[:, None] == text) & (abs(at[:, None] - at) == 1)
+    apart = (tested[:, :, None] != tested[:, None]).any(axis=0)
+    checks = [groups[:, None] == groups, neighbours, bits <= leakage.DUPLICATE]
+    checks.append(np.logical_or.reduce(checks))
+    counts = [sum(int(each[np.ix_(test, ~test)].any(axis=1).sum()) for test in tested) for each in checks]
+    others = correlation[~np.eye(len(ids), dtype=bool)]
+    rank = np.mean(others < np.median(correlation[neighbours & apart]))
+    pairs, taken = [], set()
+    ones, twos = np.nonzero(np.triu(apart))
+    for index in np.lexsort((-correlation[ones, twos], bits[ones, twos])):
+        own = {groups[ones[index]], groups[twos[index]]}
+        if not own & taken and len(pairs) < number:
+            taken |= own
+            pairs.append((frozenset({ids[ones[index]], ids[twos[index]]}), int(bits[ones[index], twos[index]])))
+    return counts, rank, pairs
 
 
 def test_groups_are_counted_and_grouped_folds_have_none(tmp_path):
@@ -133,10 +167,76 @@ def test_consecutive_ids():
         "x7.b",
         "x8.b",
         "y",
+        *(f"beyond what a float tells apart {2**53 + i}" for i in range(3)),
     ]
-    pairs = {(ids[i], ids[j]) for i, j in np.argwhere(np.triu(leakage.consecutive(ids)))}
-    assert pairs == {("slice-09", "slice-10"), ("p1-frame-3", "p1-frame-4"), ("x7.b", "x8.b")}
-    np.testing.assert_array_equal(leakage.consecutive(ids), leakage.consecutive(ids).T)
+    pairs = [(ids[i], ids[j]) for i, j in leakage.consecutive(ids)]
+    found = [("slice-09", "slice-10"), ("p1-frame-3", "p1-frame-4"), ("x7.b", "x8.b")]
+    assert sorted(pairs) == sorted([*found, *(pair[::-1] for pair in found)])
+    assert leakage.consecutive(["a", "b"]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"folds": 3, "repeats": 2},
+        {"folds": 3, "grouped": True},
+        {"folds": 2, "protocol": "nested", "repeats": 2},
+        {"split": "authors", "folds": 1, "repeats": 2},
+    ],
+    ids=["random", "grouped", "nested", "authors"],
+)
+def test_row_by_row_finds_what_arrays_of_all_pairs_find(tmp_path, fields, seed):
+    rng, n = np.random.default_rng(seed), 40
+    ids = tuple(f"{'ab'[k % 2]}-{number:03}" for k, number in enumerate(rng.choice(60, n, replace=False)))
+    dataset = data(n, ids=ids, groups=tuple(f"g{number}" for number in rng.integers(0, 15, n)), seed=seed)
+    for one, other in rng.choice(n, (8, 2), replace=False):  # likenesses of all degrees
+        noise = rng.normal(0, 4 + 4 * one, dataset.images[0].shape)
+        dataset.images[one] = np.clip(dataset.images[other] + noise, 0, 255)
+    sweep = synthetic.sweep(tmp_path, dataset, **fields)
+    counts, rank, best = of_matrices(sweep, 6)
+    tests = sum(len(cell["test"]) for cell in sweep.folds["folds"])
+    cells, share = leakage._checks(sweep)
+    assert [int(cell.split(" of ")[0]) for cell in cells.values()] == counts[:3]
+    assert share == counts[3] / tests
+    said = cells["the image before or after, by id"].partition("; such pairs are more alike than ")[2]
+    assert int(said.partition("% of all")[0]) == pytest.approx(100 * rank, abs=1)  # the last bit decides at the median
+    assert 0 < counts[1] < counts[3] or fields.get("grouped")
+    pairs = leakage.most_alike(sweep)[:6]
+    bits = [int(re.search(r"(\d+) of 64 bits", pair.caption)[1]) for pair in pairs]
+    assert [(frozenset({pair.test, pair.seen}), number) for pair, number in zip(pairs, bits, strict=True)] == best
+
+
+@pytest.mark.parametrize("find", [leakage._checks, leakage.most_alike])
+def test_no_array_is_of_all_pairs(monkeypatch, find):
+    """One byte per pair of 3000 images would be 9 MB."""
+    n, rng = 3000, np.random.default_rng(0)
+    groups = {f"case{k:04}": f"p{k // 60}" for k in range(n)}
+    plan = folds.plan([*groups], [*groups.values()], folds=5, repeats=2, grouped=False, protocol="paper", seed=0)
+    ids = [*groups]
+    cells = [{"repeat": r, "fold": f, "test": [ids[k] for k in split.test]} for (r, f), split in plan.items()]
+    sweep = Sweep(Path("x"), {}, {"images": n, "group_of": groups, "folds": cells}, {})
+    images, masks = np.zeros((n, 2, 2, 1), np.uint8), np.zeros((n, 2, 2), np.uint8)
+    sweep.__dict__["prepared"] = (images, masks, {name: k for k, name in enumerate(ids)})
+    looks = leakage.Looks(rng.integers(0, 2**63, n, np.uint64), rng.normal(size=(n, 4)).astype(np.float32))
+    monkeypatch.setattr(leakage, "looks", lambda _: looks)
+    tracemalloc.start()
+    try:
+        find(sweep)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < n * n
+
+
+def test_neighbours_are_ranked_among_a_sample_of_many_images(monkeypatch):
+    small = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    products = [float(one @ other) for one, other in itertools.combinations(small, 2)]
+    exact = np.mean(np.array(products) < 2.0)
+    assert leakage._rank(small, 2.0) == pytest.approx(exact, abs=1e-12)
+    monkeypatch.setattr(leakage, "SAMPLE", 100)
+    assert leakage._rank(small, 2.0) == pytest.approx(exact, abs=0.03)
+    assert leakage._rank(small, 2.0) != exact
 
 
 def test_likeness_tells_neighbours_of_a_stack_from_numbered_strangers(tmp_path):
@@ -162,7 +262,7 @@ def test_likeness_tells_neighbours_of_a_stack_from_numbered_strangers(tmp_path):
 def test_likeness_is_imagehashs_and_numpys(tmp_path):
     dataset = data(5, channels=1)
     sweep = synthetic.sweep(tmp_path, dataset)
-    bits, correlation = leakage.likeness(sweep)
+    bits, correlation = likeness(sweep)
     grey = [Image.fromarray(image[..., 0]) for image in dataset.images]
     hashes = [imagehash.phash(image) for image in grey]
     np.testing.assert_array_equal(bits, [[one - other for other in hashes] for one in hashes])
@@ -178,7 +278,7 @@ def test_padding_does_not_make_images_alike(tmp_path):
         masks=np.pad(dataset.masks, ((0, 0), (30, 30), (0, 0)), constant_values=IGNORE),
     )
     plain, letterbox = (
-        leakage.likeness(synthetic.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", padded))
+        likeness(synthetic.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", padded))
     )  # fmt: skip
     for one, other in zip(plain, letterbox, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -188,7 +288,7 @@ def test_ignored_pixels_of_an_image_do_not_change_its_likeness(tmp_path):
     dataset, ignored = data(6), data(6)
     ignored.masks[0, 10:20] = IGNORE
     ignored.masks[1, :, :5] = IGNORE
-    one, other = (leakage.likeness(synthetic.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", ignored)))
+    one, other = (likeness(synthetic.sweep(tmp_path / name, d)) for name, d in (("a", dataset), ("b", ignored)))
     np.testing.assert_array_equal(one[0], other[0])
     np.testing.assert_array_equal(one[1], other[1])
 
@@ -196,7 +296,7 @@ def test_ignored_pixels_of_an_image_do_not_change_its_likeness(tmp_path):
 def test_a_uniform_image_is_like_no_other(tmp_path):
     dataset = data(4)
     dataset.images[0] = 7
-    _, correlation = leakage.likeness(synthetic.sweep(tmp_path, dataset))
+    _, correlation = likeness(synthetic.sweep(tmp_path, dataset))
     assert np.isfinite(correlation).all()
     assert correlation[0, 1:].tolist() == [0, 0, 0]
 

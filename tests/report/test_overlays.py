@@ -1,8 +1,14 @@
 """Overlays pixel by pixel, and the choice of images for scores written by hand."""
 
+import tracemalloc
+import zlib
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from sharp_unet_jax import metrics, ragged
 from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, IGNORED, OTHER_CLASS, rgb
@@ -67,8 +73,44 @@ def test_without_kept_predictions_there_are_none(tmp_path):
     assert overlays.predictions(sweep) == {}
 
 
+def test_neither_label_maps_nor_the_runs_before_stay_in_memory():
+    """One byte per pixel of the data set and model would be 2; the predictions of one run are 0.2."""
+    n, side = 20, 400
+    runs = {f"{model}/{fold}": [f"{fold}-{k}" for k in range(n)] for model in ("a", "b") for fold in range(5)}
+    rows = [
+        {"model": run[0], "class": "lesion", "repeat": 0, "image_id": image} | dict.fromkeys(metrics.OVERLAPS, 0.5)
+        for run, ids in runs.items()
+        for image in ids
+    ]
+
+    def predictions(run):
+        probabilities = np.zeros((n, side, side, 1), np.uint8)
+        probabilities[:, int(run[2]) : 150, 50:150] = 255
+        return ragged.Ragged(probabilities.reshape(-1, 1), np.tile([side, side], (n, 1)))
+
+    sweep = SimpleNamespace(
+        has_images=True,
+        config={"threshold": 0.5},
+        models=["a", "b"],
+        classes=["background", "lesion"],
+        per_image=pd.DataFrame(rows),
+        runs=pd.DataFrame({"model": [run[0] for run in runs], "repeat": 0}, index=list(runs)),
+        test_ids=runs.__getitem__,
+        predictions=predictions,
+    )
+    tracemalloc.start()
+    try:
+        found = overlays.predictions(sweep)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 0.1 * 5 * n * side**2
+    assert peak < 0.3 * 5 * n * side**2
+    assert [found["b"][f"{fold}-3"].labels.sum() for fold in range(5)] == [100 * (150 - fold) for fold in range(5)]
+
+
 def prediction(jaccard):
-    return overlays.Prediction(np.zeros((1, 1), np.uint8), jaccard, 0, "run", jaccard, 1)
+    return overlays.Prediction(zlib.compress(b"0"), (1, 1), jaccard, 0, "run", jaccard, 1)
 
 
 def test_a_score_is_rounded_once():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sharp_unet_jax import decision, metrics
+from sharp_unet_jax import decision, metrics, ragged
 from sharp_unet_jax.config import MAY_CHANGE, Augment
 from sharp_unet_jax.data import resize
 from sharp_unet_jax.storage import run_files
@@ -41,6 +41,15 @@ def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, whole, epochs):
     after = make(tmp_path / "w", uneven(), FEW)
     assert sum(isinstance(event, EpochEnded) for event in (*before, *after)) == 6
     assert files(tmp_path / "w") == files(whole)
+
+
+def test_predictions_are_written_image_by_image_one_after_another(tmp_path, whole):
+    (path, *_) = sorted(whole.glob("runs/*/*/predictions.npz"))
+    kept = run_files.read_predictions(read(whole), json.loads((path.parent / "record.json").read_text()))
+    joined = ragged.of(list(kept))
+    with open(tmp_path / "again.npz", "wb") as file:
+        np.savez_compressed(file, probabilities=joined.flat, sizes=joined.sizes)
+    assert path.read_bytes() == (tmp_path / "again.npz").read_bytes()
 
 
 def test_crops_that_are_read_as_they_go_leave_the_same_bytes(tmp_path, whole):

@@ -2,19 +2,24 @@
 
 import dataclasses
 import json
+import tracemalloc
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pandas as pd
 import pytest
 
-from sharp_unet_jax import metrics
+from sharp_unet_jax import metrics, ragged
+from sharp_unet_jax.ragged import Ragged
 from sharp_unet_jax.storage import checkpoint
 from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps import plan, run
 from sharp_unet_jax.sweeps.events import Ended, Started
 from sharp_unet_jax.training import epochs, train
+from tests.conftest import squares
 from tests.tiny_sweep import CONFIG, OF_A_RUN, make
+from tests.uneven import CROPS, uneven
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -119,6 +124,34 @@ def test_the_checkpoint_holds_the_reported_weights(done, dataset):
     _, counts = train.evaluate(program, fresh._replace(params=params), test)
     table = pd.read_parquet(done / "runs" / "unet" / "repeat0-fold0" / "per_image.parquet")
     np.testing.assert_array_equal(counts[:, 1, 2], table[table["class"] == "square"]["predicted"])
+
+
+@pytest.mark.parametrize("on_crops", [True, False])
+def test_the_predictions_of_a_fold_are_in_memory_once(monkeypatch, on_crops):
+    sizes = [(80 + k, 100) if on_crops else (100, 100) for k in range(60)]
+    data = uneven(sizes) if on_crops else squares(n=60, size=(100, 100))
+    config = dataclasses.replace(CROPS if on_crops else CONFIG, predictions=True)
+    test = np.arange(50)[::-1]
+
+    def predict(program, result, indices):
+        for index in indices:
+            yield np.random.default_rng(index).random((*sizes[index], 1), np.float32)
+
+    monkeypatch.setattr(train, "predict", predict)
+    tracemalloc.start()
+    try:
+        _, kept = run._predicted(SimpleNamespace(config=config, dataset=data), None, None, test)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    images = [np.rint(255 * each).astype(np.uint8) for each in predict(None, None, test)]
+    if on_crops:
+        assert isinstance(kept, Ragged)
+        np.testing.assert_array_equal(kept.flat, ragged.of(images).flat)
+        np.testing.assert_array_equal(kept.sizes, ragged.of(images).sizes)
+    else:
+        np.testing.assert_array_equal(kept, np.stack(images))
+    assert peak < 1.5 * kept.nbytes  # one image lies there as floats, too
 
 
 def test_epochs_that_compiled_do_not_tell_the_speed():

@@ -2,6 +2,8 @@
 
 import re
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -208,9 +210,11 @@ def test_a_file_that_cannot_be_written_is_an_outcome(folder, tmp_path):
     assert set(ended.values()) == {pipeline.Written(1, True, "", empty=False)}
 
 
-def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
-    """The images of a folder need not fit into memory, however slow the network is."""
-    monkeypatch.setattr(pipeline, "THREADS", 2)
+@pytest.mark.parametrize(("threads", "files", "most"), [(2, 9, 2), (8, 3, 3), (8, 0, 1)])
+def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch, threads, files, most):
+    """The images of a folder need not fit into memory, however slow the network is; of large files it is one."""
+    monkeypatch.setattr(pipeline, "THREADS", threads)
+    monkeypatch.setattr(pipeline, "AHEAD", files * max(path.stat().st_size for path in folder.iterdir()))
     begun, read = [], picture.read
     monkeypatch.setattr(picture, "read", lambda paths, how: begun.append(paths[0]) or read(paths, how))
     (tmp_path / "out").mkdir()
@@ -223,7 +227,30 @@ def test_few_inputs_are_read_ahead(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pipeline.predict, "predict", predict)
     assert len(list(outcomes(folder, tmp_path / "out"))) == 9
-    assert max(ahead) <= 2
+    assert max(ahead) <= most
+
+
+def test_all_threads_read_small_inputs_ahead_and_nothing_that_is_taken_stays(folder):
+    inputs, begun, taken = search.find([str(folder)]), [], []
+
+    def read(one):
+        begun.append(one)
+        return np.zeros(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        for _, future in pipeline._ahead(pool, read, inputs):
+            taken.append(weakref.ref(future.result()))
+            pool.submit(lambda: None).result()
+            assert len(begun) == 9
+            assert [one() is None for one in taken] == [True] * (len(taken) - 1) + [False]  # `future` has the last
+
+
+def test_a_file_that_is_gone_is_an_outcome(folder, tmp_path):
+    inputs = search.find([str(folder)])
+    (folder / "5.png").unlink()
+    (tmp_path / "out").mkdir()
+    ended = dict(pipeline.predict_files([RUN], inputs, Output(tmp_path / "out"), [], {}))
+    assert {one.name for one, outcome in ended.items() if isinstance(outcome, Exception)} == {"5"}
 
 
 def test_closed_early_it_ends_the_files_that_are_being_written(folder, tmp_path, monkeypatch):
