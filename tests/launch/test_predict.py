@@ -209,7 +209,7 @@ def test_the_rule_of_choice_json_makes_the_masks_and_plain_leaves_it_out(done, i
     for name, more, said in (("out", [], rule), ("plain", ["--plain"], Rule(0.5)._asdict())):
         assert predict.run([*given, *more, str(tmp_path / name)], console) == 0
         assert json.loads((tmp_path / name / "prediction.json").read_text())["rule"] == said
-    with pytest.raises(InputError, match=r"with other threshold \(now that of the config, without choice.json\): name"):
+    with pytest.raises(InputError, match=r"with other rule \(now that of the config, without choice.json\): name"):
         predict.run([*given, "--plain", str(tmp_path / "out")], console)
     predict.run([*given[:1], "--model=unet,sharp_unet", given[2], str(tmp_path / "mean")], console)
     first, other, mean = (line for line in console.export_text().splitlines() if "inputs" in line)
