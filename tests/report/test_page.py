@@ -19,7 +19,7 @@ from sharp_unet_jax.report import figures, leakage, overlays, page, records, sty
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.table import Table
 from tests.conftest import squares
-from tests.edits import edit_record, write_environment
+from tests.edits import edit_record, follow, write_environment
 from tests.report import browser, whole
 
 TABLE = Table(
@@ -315,6 +315,7 @@ def test_a_browser_shows_an_epoch_that_stands_alone(tmp_path):
     for path in tmp_path.glob("runs/*/*/metrics.jsonl"):
         path.write_text(path.read_text().splitlines(keepends=True)[0])
         edit_record(path.with_name("record.json"), epochs=1, capped=False)
+    follow(tmp_path)
     (page_path := tmp_path / "report.html").write_text(render(records.load(tmp_path)), encoding="utf-8")
     with browser.tab() as tab:
         tab.open(page_path)
