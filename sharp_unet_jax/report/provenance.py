@@ -26,7 +26,7 @@ RECIPE = {
 """Fields of the config that are stated if they are not the defaults, in words."""
 OWN = "the files' own resolution"
 FIXED = "Runs differ only in their seeds: ± says nothing about other images, and there is no interval and no test."
-SEEDS = "Repeats have the same folds: they differ only in their seeds, and intervals and tests count them as one."
+SHARED = "Of {folds} test folds {different} are different; intervals and tests count runs on the same images as one."
 
 
 def labels(sweeps: Sequence[Sweep]) -> list[str]:
@@ -121,6 +121,14 @@ def _one_split(sweep: Sweep) -> bool:
     return all(test == tests[0] for test in tests)
 
 
+def _shared(sweep: Sweep) -> list[str]:
+    """Return a sentence on runs that test the same images, if there are any."""
+    tests = [frozenset(cell["test"]) for cell in sweep.folds["folds"]]
+    if len(set(tests)) == len(tests):
+        return []
+    return [FIXED if _one_split(sweep) else SHARED.format(folds=len(tests), different=len(set(tests)))]
+
+
 def _drawn_anew(sweep: Sweep) -> bool:
     """Return True if each repeat has folds of its own; as many groups as folds can be divided in one way only."""
     drawn = sweep.folds["groups" if sweep.config["grouped"] else "images"]
@@ -194,7 +202,7 @@ def _sentences(sweep: Sweep) -> list[str]:
     return [
         f"Protocol: {decided}.",
         f"{division(sweep).capitalize()}.",
-        *([FIXED if _one_split(sweep) else SEEDS] if config["repeats"] > 1 and not _drawn_anew(sweep) else []),
+        *_shared(sweep),
         f"n = {folds['images']} images ({folds['groups']} groups).",
         *_sizes(sweep),
         f"Scores: per image over {scored}, averaged over a fold, then over runs; "

@@ -96,6 +96,24 @@ def test_classes_are_stated(tmp_path, classes, sentence):
     assert ("Threshold" in text) == (classes == 2)
 
 
+def test_folds_that_test_the_same_images_are_counted(tmp_path):
+    sweep = sweep_writer.write(tmp_path / "w", {"unet": scores(0.7)})
+    assert "count runs on the same images as one" not in provenance.describe([sweep])
+    assert provenance.more_repeats(sweep) == "two more repeats, each with new folds, for narrower intervals"
+    cells = sweep.folds["folds"]
+    cells[5]["test"] = cells[2]["test"][::-1]
+    assert "Of 10 test folds 9 are different; intervals and tests count runs on" in provenance.describe([sweep])
+    for cell in cells:
+        cell["test"] = cells[0]["test"]
+    assert provenance.FIXED in provenance.describe([sweep])
+    assert provenance.more_repeats(sweep).startswith("with two more seeds on the same split")
+
+
+def test_more_repeats_of_as_many_groups_as_folds_are_seeds(tmp_path):
+    sweep = sweep_writer.write(tmp_path / "w", {"unet": scores(0.7)}, grouped=True, group_size=4)
+    assert provenance.more_repeats(sweep).startswith("two more repeats of the same folds, to see")
+
+
 def test_what_sweeps_share_is_said_once(tmp_path):
     first = write(tmp_path / "a", dataset="one")
     second = write(tmp_path / "b", dataset="two", config={"threshold": 0.3})
