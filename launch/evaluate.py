@@ -41,7 +41,7 @@ from launch.prediction import options, output, pipeline
 from launch.prediction.output import Output
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import loading, shared
+from sharp_unet_jax.inference import loading
 from sharp_unet_jax.inference.trained import Trained, described
 from sharp_unet_jax.metrics import Empty
 from sharp_unet_jax.report import evaluated, evaluation_page
@@ -77,6 +77,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
     folder = known.output or options.named(_default(known, members, truth.name_of(how_read)), known)
     _check(folder, how_read, known.predictions)
     test = truth.read(how_read, first)
+    members = [truth.reading_as(how_read, member) for member in members]
     console.print(test.scan.describe())
     if first and (rule := options.chosen(first, known.run, known.plain)):
         console.print(rule)
@@ -140,7 +141,7 @@ def _default(known: argparse.Namespace, members: Sequence[Trained], test: str) -
     if not members:
         return Path("evaluation")
     name = f"evaluation-{test}"
-    if not isinstance(known.run, Path) or shared.is_in(known.run):  # a model that is shared stays as it is
+    if options.is_shared(known.run):  # it stays as it is
         return Path(name)
     if found := run_of(known.run.absolute()):
         return found[0] / f"{name}-{members[0].name.replace('/', '-')}"

@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 from datasets import formats
 from launch.console import arguments as command_line
 from launch.console import ending, image, paths, runs, runtime
+from sharp_unet_jax import models as networks
 from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.inference import explain, loading, saliency
+from sharp_unet_jax.inference import explain, loading, saliency, shared
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.report import style
 from sharp_unet_jax.storage.atomic import check_writable, replacing
@@ -60,6 +61,8 @@ def run(arguments: Sequence[str]) -> None:
     check_writable(known.output)
     runtime.configure()
     models = loading.names(known.model)
+    if of_many := [path for path in known.run if shared.is_in(path)]:
+        raise InputError(f"--run={of_many[0]} is a shared model: give the workdir or a run that it was made of")
     folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]
     # Gradients are of pixels as the network decides, before any rule of masks.
     members = [loading.load_run(folder, plain=True) for folder in folders]
@@ -76,6 +79,8 @@ def run(arguments: Sequence[str]) -> None:
         picture, truth = picture[where], None if truth is None else truth[where]
         whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {top}, columns from {left}"
         stem += f"-at-{top}-{left}" if known.at else ""
+        for member in members:
+            networks.check_size(member.model, picture.shape[:2], member.config.skip_kernel, member.config.skip_padding)
     elif known.at:
         raise InputError(f"--at={known.at}: {members[0].name} was trained on whole images, not on crops; leave it out")
     region = _region(known.region, picture.shape[:2])

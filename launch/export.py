@@ -67,8 +67,9 @@ def run(arguments: Sequence[str], console: Console) -> None:
 def _write_file(output: Path, runs: Sequence[Trained], file_format: str, given: Path | str) -> tuple[int, Path]:
     """Write the file and its card; return the file's bytes and the card. `given` is --run. Raises InputError."""
     if file_format == "safetensors" and len(runs) > 1:
-        folder = f"{given}/runs/{runs[0].name}"
-        raise InputError(f"safetensors hold one run, and {given} has {len(runs)}: give one, such as --run={folder}")
+        named = f"give one, such as --run={given}/runs/{runs[0].name}"
+        one = "export one from its workdir" if options.is_shared(given) else named
+        raise InputError(f"safetensors hold one run, and {given} has {len(runs)}: {one}")
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of dimensions that are left open on purpose
     convert = {
         "stablehlo": lambda: export.to_stablehlo(runs),

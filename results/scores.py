@@ -22,8 +22,8 @@ from sharp_unet_jax.storage import layout
 
 RESULTS = Path(__file__).parent
 PAPER = RESULTS.parent / "sharp_unet_jax" / "report" / "paper.csv"
-CITED = {"print": "the paper", "outputs": "the authors' outputs"}  # sources of paper.csv, as heads of columns
-PROTOCOLS = ("as published", "paper", "nested, grouped")  # the order of columns; other protocols follow
+CITED = {"print": "printed", "outputs": "the authors' outputs"}  # sources of paper.csv, as heads of columns
+PROTOCOLS = ("as published", "as written", "nested, grouped")  # the order of columns; other protocols follow
 KEYS = ["dataset", "network", "skip"]
 CELL = ["repeat", "fold"]
 
@@ -122,12 +122,12 @@ def settings(*patterns: str) -> pd.DataFrame:
             mean = corrected_t(points, 1 / (after["folds"] - 1))
             rows.append(
                 {
-                    "settings": ", ".join(changed) or "defaults",
+                    "changed": ", ".join(changed) or "nothing",
                     "model": str(model),
                     "runs": str(len(own)),
                     "epochs": " to ".join(map(str, sorted({own["epochs"].min(), own["epochs"].max()}))),
                     "Jaccard (%)": _cell(own["jaccard"]),
-                    "minus defaults": f"{mean.mean:+.2f} ({mean.low:.2f} to {mean.high:.2f})" if changed else "",
+                    "difference": f"{mean.mean:+.2f} ({mean.low:.2f} to {mean.high:.2f})" if changed else "",
                     "higher in": f"{(points > 0).sum()} of {len(points)}" if changed else "",
                 }
             )
@@ -207,7 +207,7 @@ def paper(table: str, metric: str, *patterns: str) -> pd.DataFrame:
         cited = f"{row[f'{metric}_mean']:.2f} ± {row[f'{metric}_std']:.2f}"
         cells = found.get((row["dataset"], name), {})
         rows.append([row["dataset"], name, cited, *(cells.get(head, "") for head in PROTOCOLS)])
-    return pd.DataFrame(rows, columns=["data set", "model", "the paper", *PROTOCOLS])
+    return pd.DataFrame(rows, columns=["data set", "model", CITED["print"], *PROTOCOLS])
 
 
 def _sweeps(patterns: Sequence[str]) -> Iterator[Packed]:
@@ -248,7 +248,8 @@ def _name(dataset: str, config: dict[str, Any]) -> str:
 def _protocol(config: dict[str, Any]) -> str:
     if config["split"] == "authors":
         return "as published"
-    return config["protocol"] if not config["grouped"] else f"{config['protocol']}, grouped"
+    protocol = "as written" if config["protocol"] == "paper" else config["protocol"]
+    return f"{protocol}, grouped" if config["grouped"] else protocol
 
 
 def _cell(values: pd.Series, form: str = ".2f") -> str:

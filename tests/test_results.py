@@ -123,12 +123,12 @@ def test_settings_are_named_and_compared_on_the_same_folds(packed):
     packed("a", [record("sharp", fold, 0.6 + fold / 10, config=config) for fold in range(4)])
     clipped = [record("sharp", fold, 0.61 + fold * 0.12, config=config | {"clip": 1.0}) for fold in range(3)]
     packed("b", clipped)
-    defaults, row = scores.settings("a", "b").to_dict("records")
-    assert list(defaults.values()) == ["defaults", "4", "40", "75.00 ± 12.91", "", ""]
+    first, row = scores.settings("a", "b").to_dict("records")
+    assert list(first.values()) == ["nothing", "4", "40", "75.00 ± 12.91", "", ""]
     points = 1, 3, 5
     half = scipy.stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 1 / 4) * np.var(points, ddof=1))
-    assert row["settings"] == "`clip=1.0`"
-    assert (row["minus defaults"], row["higher in"]) == (f"+3.00 ({3 - half:.2f} to {3 + half:.2f})", "3 of 3")
+    assert row["changed"] == "`clip=1.0`"
+    assert (row["difference"], row["higher in"]) == (f"+3.00 ({3 - half:.2f} to {3 + half:.2f})", "3 of 3")
     packed("c", [record("sharp", 0, 0.5, config=config), record("plain", 0, 0.6, config=config)])
     with pytest.raises(ValueError, match="unet: the first sweep has no such model to compare with"):
         scores.settings("a", "c")
@@ -136,7 +136,7 @@ def test_settings_are_named_and_compared_on_the_same_folds(packed):
     packed("d", two)
     table = scores.settings("c", "d")
     assert table["model"].tolist() == ["sharp_unet", "unet", "unet", "sharp_unet"]
-    assert table["minus defaults"].str[:6].tolist() == ["", "", "+10.00", "+20.00"]
+    assert table["difference"].str[:6].tolist() == ["", "", "+10.00", "+20.00"]
 
 
 def test_protocols_side_by_side(packed):
@@ -146,13 +146,13 @@ def test_protocols_side_by_side(packed):
     packed("cvc-d", PAIRED[:1], precision="bfloat16")
     packed("cvc-e", PAIRED[:1], data={"size": [96, 128]})
     plain, sharp, other, small = scores.protocols("jaccard", "cvc-*").to_dict("records")
-    assert list(plain) == ["data set", "model", "the paper", "as published", "paper", "nested, grouped"]
+    assert list(plain) == ["data set", "model", "printed", "as published", "as written", "nested, grouped"]
     assert list(plain.values())[1:] == ["unet", "70.02 ± 9.37", "65.00 ± 7.07 (2)", "60.00 (1)", "60.00 (1)"]
     assert list(sharp.values())[1:] == ["sharp_unet", "75.89 ± 2.06", "72.00 ± 2.83 (2)", "70.00 (1)", ""]
     assert other["data set"] == "cvc_clinicdb, 192x256, bfloat16"
-    assert (small["data set"], small["paper"]) == ("cvc_clinicdb, 96x128", "60.00 (1)")
-    assert scores.protocols("dice", "cvc-e")["paper"].item() == "70.00 (1)"
-    with pytest.raises(ValueError, match=r"two sweeps have unet on cvc_clinicdb, 192x256, paper"):
+    assert (small["data set"], small["as written"]) == ("cvc_clinicdb, 96x128", "60.00 (1)")
+    assert scores.protocols("dice", "cvc-e")["as written"].item() == "70.00 (1)"
+    with pytest.raises(ValueError, match=r"two sweeps have unet on cvc_clinicdb, 192x256, as written"):
         scores.protocols("jaccard", "cvc-*", "cvc-b")
 
 
@@ -160,16 +160,16 @@ def test_a_table_of_the_paper_with_a_column_a_protocol(packed):
     packed("cvc-a", PAIRED)
     packed("cvc-b", PAIRED[:2], split="authors", data={"size": [96, 128]})
     table = scores.paper("2", "jaccard", "cvc-*")
-    assert list(table) == ["data set", "model", "the paper", "as published", "paper", "nested, grouped"]
+    assert list(table) == ["data set", "model", "printed", "as published", "as written", "nested, grouped"]
     assert list(table["model"]) == [
         *("unet", "sharp_unet", "ternausnet16", "sharp_ternausnet16", "unet_resnet50", "sharp_unet_resnet50")
     ]
     trained = ["cvc_clinicdb", "unet", "70.02 ± 9.37", "60.00 (1; 96x128)", "65.00 ± 7.07 (2; 192x256)", ""]
     assert table.iloc[0].tolist() == trained
     assert table.iloc[2].tolist() == ["cvc_clinicdb", "ternausnet16", "76.07 ± 3.69", "", "", ""]
-    assert scores.paper("1", "dice", "cvc-*")["paper"].iloc[1] == "82.00 ± 2.83 (2; 192x256)"
+    assert scores.paper("1", "dice", "cvc-*")["as written"].iloc[1] == "82.00 ± 2.83 (2; 192x256)"
     packed("cvc-c", PAIRED[:1], data={"size": [48, 64]})
-    with pytest.raises(ValueError, match=r"two sweeps have unet on cvc_clinicdb, 48x64, paper"):
+    with pytest.raises(ValueError, match=r"two sweeps have unet on cvc_clinicdb, 48x64, as written"):
         scores.paper("2", "jaccard", "cvc-*")
 
 
@@ -187,7 +187,7 @@ def test_what_has_no_score_of_the_paper_gets_none(packed):
     assert cited == ["", "", "85.24 ± 1.96"]
     packed("resnet", [record("sharp", 0, 0.7, network="unet_resnet50", model="sharp_unet_resnet50")])
     table = scores.protocols("jaccard", "resnet")
-    assert (table["the paper"].item(), table["the authors' outputs"].item()) == ("83.98 ± 0.27", "83.75 ± 0.27")
+    assert (table["printed"].item(), table["the authors' outputs"].item()) == ("83.98 ± 0.27", "83.75 ± 0.27")
 
 
 def test_a_folder_that_is_not_there_is_named(packed):

@@ -15,11 +15,12 @@ from datasets import built, examples
 from datasets.folder import groups, layout, sheet
 from datasets.folder.scan import Scan, scan
 from datasets.folder.settings import NAMES, PATHS, Settings, settings
+from sharp_unet_jax.data import digest, pixels
 
 
 @dataclasses.dataclass(eq=False)
 class Config(tfds.core.BuilderConfig):
-    """The user's settings. The name holds a fingerprint of the files, so that changed folders are built again."""
+    """The user's settings. The name holds a fingerprint of the files and of the code: what changed is built again."""
 
     settings: Settings = Settings()  # noqa: RUF009  (frozen)
 
@@ -35,7 +36,7 @@ def configure(**values: Any) -> Config:
         **{name: path.resolve() for name in PATHS if (path := getattr(given, name)) not in (None, groups.FOLDERS)},
     )
     called, given = re.sub(r"\W+", "_", layout.called(given)) or "data", layout.complete(given)
-    fingerprint = hashlib.sha256(repr(given).encode())
+    fingerprint = hashlib.sha256(repr(given).encode() + _code().encode())
     for path, names in ((given.table, "image,mask"), (given.groups, "id,group")):
         if path is not None and path != groups.FOLDERS:
             fingerprint.update(sheet.content(path, names))
@@ -46,6 +47,14 @@ def configure(**values: Any) -> Config:
         description=f"{given.table or given.images} and {given.masks}",
         settings=given,
     )
+
+
+@functools.cache
+def _code() -> str:
+    """Return the digest of the code that reads a folder: changed code reads files anew."""
+    top = Path(__file__).parents[1]
+    sources = [path for folder in ("", "folder", "formats", "annotations") for path in (top / folder).glob("*.py")]
+    return digest.of_code([*sorted(sources), Path(pixels.__file__)])
 
 
 class Builder(examples.Builder):

@@ -30,7 +30,9 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
         DataError: where the masks could mean two things: nothing is guessed. For names that are no text, or not unique.
     """
     named = class_names.parse(given)
-    if any(mask.drawn for mask in summaries):
+    if outlined := [mask.path for mask in summaries if mask.drawn]:
+        if pictures := [mask.path for mask in summaries if not mask.drawn]:
+            raise DataError(f"{outlined[0]} holds outlines and {pictures[0]} is a picture; give all masks as one kind")
         return drawn.decide(summaries, given)
     ignore = class_names.ignored(given)
     in_colour = any(mask.values[-1] >= COLOUR for mask in summaries)
@@ -44,7 +46,7 @@ def decide(summaries: Sequence[Summary], given: Settings, *, indices: bool) -> R
         raise DataError(f"{summaries[0].path}: data.ignore={given.ignore} leaves no pixel of any mask")
     notes = _notes(summaries, values, named, given, ignore)
     if TRANSPARENT in values and TRANSPARENT not in named.label_of:
-        left, values = _transparent_as_black(left, values, given)
+        left, values = _transparent_as_background(left, values, named, given)
     jpeg = next((mask.path for mask in left if mask.jpeg and mask.values.any()), None)
     lossy = "WebP" if jpeg and jpeg.suffix.lower() == ".webp" else "JPEG"
     changed = DataError(f"{jpeg}: {lossy} changes labels and colours near edges; save such masks as PNG")
@@ -132,10 +134,14 @@ def _a_file_a_class(
     summaries: Sequence[Summary], values: np.ndarray, named: Names, given: Settings, *, indices: bool
 ) -> Reading:
     """Decide how the files are read that are the mask of one class each. Raises DataError."""
-    classes = named.names or ("background", *(name.lstrip("_-") for name in given.class_files))
+    own = tuple(name.lstrip("_-") for name in given.class_files)
+    classes = named.names or ("background", *own)
     if len(classes) != len(given.class_files) + 1:
         number = f"data.class_files has {len(given.class_files)} classes"
         raise DataError(f"{number}, but {greys.named(classes)}; name one more, the background first")
+    if classes[1:] != own and sorted(classes[1:]) == sorted(own):
+        orders = f"data.class_files={','.join(given.class_files)} and data.classes={','.join(classes)}"
+        raise DataError(f"{orders} have different orders; give both in one, the background before them")
     blurred = len(values) > 2 and _black(values) in values and values[-1] < COLOUR
     if named.label_of or given.labels == "any" or not blurred:
         reading = _any(summaries, values, named._replace(names=classes), indices=indices)
@@ -170,23 +176,23 @@ def _without(mask: Summary, ignore: int | None) -> Summary:
     return replace(mask, values=mask.values[left], counts=mask.counts[left])
 
 
-def _transparent_as_black(
-    summaries: Sequence[Summary], values: np.ndarray, given: Settings
+def _transparent_as_background(
+    summaries: Sequence[Summary], values: np.ndarray, named: Names, given: Settings
 ) -> tuple[list[Summary], np.ndarray]:
-    """Read transparent pixels as black, the background. Raises DataError where there are black ones too."""
-    black = _black(values)
-    if black in values:
+    """Read transparent pixels as the background, black unless it is named. Raises DataError where that is there too."""
+    ground = next((one for one, label in named.label_of.items() if label == 0), _black(values))
+    if ground in values:
         where = greys.holding(summaries, [TRANSPARENT])
         pixels = greys.pixels_of(summaries, values)
         classes = given.classes if any("=" in name for name in given.classes) else ()
         first = f"{classes[0].rpartition('=')[0] if classes else 'background'}=transparent"
         rest = class_names.proposed([TRANSPARENT, *(one for one in pixels if one != TRANSPARENT)])[1:]
         raise UndecidedError(
-            f"{where}: holds transparent pixels where masks hold black ones; name either background, or both",
+            f"{where}: holds transparent pixels where masks hold {show(ground)}; name either background, or both",
             classes=(first, *(classes or rest)),
         )
-    as_black = [replace(mask, values=np.where(mask.values == TRANSPARENT, black, mask.values)) for mask in summaries]
-    return as_black, np.where(values == TRANSPARENT, black, values)
+    read = [replace(mask, values=np.where(mask.values == TRANSPARENT, ground, mask.values)) for mask in summaries]
+    return read, np.unique(np.where(values == TRANSPARENT, ground, values))
 
 
 def _notes(

@@ -192,6 +192,10 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     hidden = np.zeros(array.shape[:-1], bool)
     if alpha is not None and alpha.max() > 0:  # alpha that is the same everywhere says nothing
         hidden = alpha < alpha.max() / 2
+        if faint := [one for one in _solid(alpha) if 0 < one < alpha.max() / 2]:
+            raise files.DataError(
+                f"{path}: is fainter in some parts than in others (alpha {faint[0]} and {alpha.max()}); save it opaque"
+            )
     elif alpha is not None and (array == array[:, :1, :1]).all():
         hidden[:] = True
     array = np.where(hidden[..., None], 0, array).astype(array.dtype) if hidden.any() else array

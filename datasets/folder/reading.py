@@ -48,8 +48,9 @@ class Reading:
         """Return the labels of codes, uint8 of their shape; of the file of one class, 1 where it is."""
         in_colour = self.values[-1] >= COLOUR
         codes = masks.as_colours(codes) if in_colour else codes
-        if TRANSPARENT not in self.values and self.ignore != TRANSPARENT:
-            codes = np.where(codes == TRANSPARENT, BLACK if in_colour else 0, codes)
+        unnamed = TRANSPARENT not in self.values and self.ignore != TRANSPARENT
+        hidden = (codes == TRANSPARENT) & unnamed  # background, whatever its colour is
+        codes = np.where(hidden, BLACK if in_colour else 0, codes)
         if self.kind == "labels":
             labels = codes.astype(np.uint8)
         elif self.kind == "any":
@@ -59,6 +60,7 @@ class Reading:
         else:
             labels = self._of_values(codes)
         labels[codes == self.ignore] = IGNORE
+        labels[hidden] = 0
         return labels
 
     def _of_values(self, codes: np.ndarray) -> np.ndarray:

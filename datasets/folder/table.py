@@ -10,7 +10,7 @@ from datasets.folder.names import composed, first_few
 from datasets.formats import dicom
 
 NEEDED = {"image": ("image",), "mask": ("mask",)}
-MORE = {"id": ("id",), "group": ("group",), "fold": ("fold",)}
+MORE = {"id": ("id",), "group": groups.COLUMNS["group"], "fold": ("fold",)}
 
 
 class Row(NamedTuple):
@@ -39,8 +39,8 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
             if row.id in found:
                 hint = "remove one" if line["id"] else "give each its own in a column id"
                 raise files.DataError(f"{table}: two images have the id {row.id}; {hint}")
-            if id_of.setdefault(row.image[0], row.id) != row.id:
-                both = f"{id_of[row.image[0]]} and {row.id} are one image, {row.image[0]}"
+            if (first := id_of.setdefault(row.image[0].resolve(), row.id)) != row.id:
+                both = f"{first} and {row.id} are one image, {row.image[0]}"
                 raise files.DataError(f"{table}: {both}; remove one")
             found[row.id] = row
     for file in dict.fromkeys(row.mask[0] for row in found.values() if annotations.are(row.mask) and len(row.mask) > 1):

@@ -1,6 +1,6 @@
 """A zoo of networks, plain and sharp: does the sharp block help my network?
 
-One pair of twins of every family. All train from scratch with the same seed, folds and batches, so twins differ
+Ten pairs of twins. All train from scratch with the same seed, folds and batches, so twins differ
 only in their skip connections.
 
     python -m launch.cv --config=zoo.py --config.data.manual_dir=DOWNLOADS
@@ -13,8 +13,8 @@ other sets have 16.
 Cost: the whole is not measured; three of the pairs took 84 minutes on two busy CPU cores, with a patience of 10.
 Expected: there are no published figures for nested folds; results/README.md has these three.
 
-KiU-Net is left out: its second branch computes at up to eight times the image's side. To add it, train it separately
-with the same settings, and report both: the folds are the same.
+TernausNet-19 is left out, a larger TernausNet-16. So is KiU-Net: its second branch computes at up to eight times the
+image's side. To add it, train it separately with the same settings, and report both: the folds are the same.
 
     python -m launch.cv --config=zoo.py --config.models=kiunet,sharp_kiunet --workdir=work/kiunet ...
     python -m launch.report work/zoo work/kiunet --output=report

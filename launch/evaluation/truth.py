@@ -113,6 +113,12 @@ def read(given: Settings, run: Trained | None) -> Truth:
     return Truth(name_of(given), found, of_pairs)
 
 
+def reading_as(given: Settings, run: Trained) -> Trained:
+    """Return a run that reads the pages of files as the test set is read, which counts where its own files had none."""
+    data = configs.override(run.config.data, "pages", given.pages, prefix="--")
+    return dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+
+
 def name_of(given: Settings) -> str:
     """Return the name of a test set, after its folder, for folders and pages. Raises DataError for one that is none."""
     with saying_options():

@@ -8,6 +8,7 @@ from typing import Any
 
 from launch.console import paths
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.inference import shared
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.storage.layout import CHOICE
 from sharp_unet_jax.weights import hub
@@ -21,6 +22,11 @@ NAMES = ("flips", "rotations", "tile", "plain")
 def run(text: str) -> Path | str:
     """Return the argument of --run: a path, or the address of a shared model. Raises OSError for other addresses."""
     return text if hub.is_address(text) else paths.path(text)
+
+
+def is_shared(run: Path | str) -> bool:
+    """Say whether the argument of --run names a shared model."""
+    return not isinstance(run, Path) or shared.is_in(run)
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -96,7 +96,8 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     path = output.folder / search.PREDICTION
     before: Mapping[str, Any] = {**now, "inputs": {}}
     if path.exists():
-        before = read_json(path, Prediction, remedy="name another folder, or delete this one")
+        known = read_json(path, Prediction, remedy="name another folder, or delete this one")
+        before = known if _holds_any(output) else before
     for field in now:
         if before[field] != now[field]:
             of = f"{CHOICE}, which --plain leaves out" if members[0].chosen else f"the config, without {CHOICE}"
@@ -119,6 +120,13 @@ def begin(output: Output, members: Sequence[Trained], inputs: Sequence[Input], o
     for kind in search.OUTPUTS:
         for folder, _, _ in os.walk(output.folder / kind):
             clear_dead(Path(folder))
+
+
+def _holds_any(output: Output) -> bool:
+    """Say whether a command has written a mask or a row to the folder: one that failed early leaves neither."""
+    table = output.folder / AREAS
+    rows = table.exists() and len(table.read_bytes().splitlines()) > 1
+    return rows or any(path.is_file() for kind in search.OUTPUTS for path in (output.folder / kind).rglob("*"))
 
 
 def _as_text(name: str) -> str:

@@ -189,9 +189,8 @@ def _note(run: Trained, dtype: np.dtype[Any], images: np.ndarray, size: Size) ->
         return ""
     if dtype == np.uint8:
         return "8 bits, where the training had more: taken as they are"
-    if images.shape[1:3] != size:
-        images = np.stack([resize_image(image, size, "stretch") for image in images])
-    return grey_range.outside(images, run.clipped)
+    seen = images if images.shape[1:3] == size else (resize_image(image, size, "stretch") for image in images)
+    return grey_range.outside(seen, run.clipped)
 
 
 def _sliced_otherwise(shape: tuple[int, ...]) -> bool:

@@ -1,7 +1,8 @@
-"""The digest of a data set, by which its folds and prepared files are known."""
+"""Digests by which a data set's folds and prepared files are known: of its pixels, and of the code that made them."""
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -20,4 +21,12 @@ def of_pairs(arrays: Iterable[Arrays | None], ids: Iterable[str], groups: Iterab
             digest.update(repr(part.shape).encode())
             digest.update(np.ascontiguousarray(part).data)
     digest.update("\n".join((*ids, *groups, *classes)).encode())
+    return digest.hexdigest()
+
+
+def of_code(sources: Iterable[Path]) -> str:
+    """Return the SHA-256 of files of code, in their order. What other code has read is read again."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.read_bytes())
     return digest.hexdigest()

@@ -1,5 +1,6 @@
 """Images whose values lie elsewhere than those of the training: clipped at an end of the window, or lost in it."""
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -29,26 +30,32 @@ def largest_shares(images: Iterable[np.ndarray], masks: Iterable[np.ndarray]) ->
     return round(float(low), 4), round(float(high), 4)
 
 
-def outside(images: np.ndarray, known: tuple[float, float] | None) -> str:
+def outside(images: Iterable[np.ndarray], known: tuple[float, float] | None) -> str:
     """Say how the values of images lie outside the window of a run; "" if they do not.
 
     Args:
-        images: (n, H, W, C) uint8, as `pixels.as_trained` windowed them.
+        images: (H, W, C) uint8 each, as `pixels.as_trained` windowed them; one is in memory at a time.
         known: `largest_shares` of the training images; None for a run that did not keep them.
     """
-    low, high = shares(images)
+    counts = functools.reduce(np.add, map(_histograms, images))
+    portions = counts / counts.sum(axis=1, keepdims=True)
+    low, high = portions[:, 0].max(), portions[:, 255].max()
     for share, end, most in zip(
         (low, high), ("at or below the low", "at or above the high"), known or (UNKNOWN, UNKNOWN), strict=True
     ):
         if share > max(MOST, most):
             return f"{share:.0%} of the values are {end} end of the range of the training"
-    if all(_is_narrow(images[..., channel]) for channel in range(images.shape[-1])):
+    if all(map(_is_narrow, portions)):
         return "the values fill less than a hundredth of the range of the training"
     return ""
 
 
-def _is_narrow(plane: np.ndarray) -> bool:
-    """Say whether all values but 0.1 % at either end lie within NARROW steps."""
-    below = np.cumsum(np.bincount(plane.ravel(), minlength=256)) / plane.size
-    low, high = np.searchsorted(below, (0.001, 0.999))
+def _histograms(image: np.ndarray) -> np.ndarray:
+    """Return how often each channel of an image (H, W, C) has each value, (C, 256)."""
+    return np.stack([np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(image.shape[-1])])
+
+
+def _is_narrow(portions: np.ndarray) -> bool:
+    """Say whether all values but 0.1 % at either end lie within NARROW steps; `portions` (256,) have each value."""
+    low, high = np.searchsorted(np.cumsum(portions), (0.001, 0.999))
     return bool(high - low <= NARROW)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharp_unet_jax.config import Data
-from sharp_unet_jax.data import array_files, neighbours, pixels
+from sharp_unet_jax.data import array_files, digest, neighbours, pixels
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.data.resize import resize, resized, trained_size
 from sharp_unet_jax.errors import InputError
@@ -132,9 +132,15 @@ def pairs(
 
 
 def _settings(data: Data) -> dict[str, Any]:
-    """Return the settings that prepared arrays depend on, as JSON has them; crops have any size."""
+    """Return what prepared arrays depend on beside the files, as JSON has it; crops have any size."""
     names = ("fit", "context", *(("mask_filter", "score", "scale", "spacing") if resized(data) else ()))
-    return {name: getattr(data, name) for name in names} | ({} if data.fit == "crop" else {"size": [*data.size]})
+    of_whole = {} if data.fit == "crop" else {"size": [*data.size]}
+    return {"code": _code(), **of_whole, **{name: getattr(data, name) for name in names}}
+
+
+@functools.cache
+def _code() -> str:
+    return digest.of_code(Path(__file__).with_name(f"{name}.py") for name in ("prepared", "resize", "neighbours"))
 
 
 def _parts(data: Data) -> dict[str, bool]:

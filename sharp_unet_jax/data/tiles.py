@@ -16,8 +16,8 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
     """Return where tiles of length `tile` begin along an axis: evenly spaced, at most half a tile apart.
 
     Even spacing keeps a pixel from lying at the border of all its tiles. All tiles begin at multiples of `multiple`,
-    the network's stride: there its pooling divides a tile as it divides the whole image. Tiles that are smaller than a
-    stride begin anywhere.
+    the network's stride: there its pooling divides a tile as it divides the whole image. Tiles of less than two strides
+    begin at multiples of a part of it.
     """
     multiple = step(tile, multiple)
     last = -(-max(length - tile, 0) // multiple)
@@ -27,7 +27,7 @@ def starts(length: int, tile: int, multiple: int) -> list[int]:
 
 def step(tile: int, stride: int) -> int:
     """Return the number that tiles of length `tile` begin at multiples of, for a network of a stride."""
-    return stride if stride <= tile else 1  # else pixels would lie between tiles
+    return next(part for part in range(stride, 0, -1) if stride % part == 0 and part <= max(tile // 2, 1))
 
 
 def cut(image: np.ndarray, tile: Size, multiple: int) -> Iterator[np.ndarray]:

@@ -152,6 +152,7 @@ def describe(runs: Sequence[Trained]) -> dict[str, str]:
         "classes": json.dumps(first.classes),
         "threshold": str(first.rule.threshold),
         "rule": json.dumps(first.rule._asdict()),  # of masks; the file's own have only the threshold
+        "window": json.dumps(first.window),  # values that became 0 and 255; null where all had 8 bits
         "fit": data.fit,
         "size": "x".join(map(str, data.size)),  # height x width: of the resized images, or of the tiles
         **({"resolution": resolution(data)} if data.fit == "crop" else {}),

@@ -101,7 +101,7 @@ def _use(runs: Sequence[Trained], address: str) -> str:
     """Return the section "How to use it"."""
     run, data = runs[0], runs[0].config.data
     window = pixels.ranges(run.window) if run.window else ""
-    read, call, mask = model_card.reading(run.channels), _IMAGE, "mask"
+    read, call, mask = model_card.reading(run), _IMAGE, "mask"
     if data.context:
         read, call, mask = _VOLUME.format(window=f"; {window} becomes 0 to 255" if window else ""), _SLICES, "masks[0]"
     elif window:

@@ -36,6 +36,13 @@ from PIL import Image
 
 image = np.load("image.npy")  # (H, W, {channels}) uint8
 """
+_READ_DEEP = """import numpy as np
+from PIL import Image
+
+image = np.load("image.npy")  # (H, W, {channels}), values of a file of more than 8 bits
+low, high = np.reshape({window}, (-1, 2)).T  # of all channels, or of each
+image = np.rint(np.clip((image - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+"""
 
 _SAVE = """
 Save the mask. Its values are 0 to {last}; times {step} they can be seen:
@@ -64,7 +71,7 @@ mask, probabilities = session.run(None, {{"images": image[None]}})
 """
     + _IN_AND_OUT,
     "safetensors": "Weights by their names in the network, kernels (h, w, in, out); the metadata hold the config\n"
-    "and the classes. Resizing to {size} and scaling to [0, 1] are left to the reader.\n",
+    "and the classes. Resizing to {size} and scaling to [0, 1] are left to the reader.{window}\n",
 }
 
 _TILES = """
@@ -119,7 +126,7 @@ session = onnxruntime.InferenceSession("{file}")
     + _TILES.replace("{call}", 'session.run(None, {{"images": padded[tile][None]}})'),
     "safetensors": "Weights by their names in the network, kernels (h, w, in, out); the metadata hold the config\n"
     "and the classes. Cutting images at {resolution} into overlapping tiles of {size}, and scaling to [0, 1]\n"
-    "are left to the reader.\n",
+    "are left to the reader.{window}\n",
 }
 
 _CARD = """# {model} trained on {dataset}
@@ -204,8 +211,8 @@ def _use(runs: Sequence[Trained], format: str, file: str) -> str:
         "channels": run.channels,
         "num_classes": run.num_classes,
         "window": _window(run),
-        "read": reading(run.channels),
-        "order": ": red, green, blue" if run.channels == 3 else "",
+        "read": reading(run),
+        "order": ": red, green, blue" if run.slice_channels == run.channels == 3 else "",
     }
     if data.fit != "crop":
         return USES[format].format(size=f"{height}x{width} ({data.fit})", **fields)
@@ -249,9 +256,14 @@ def saving(mask: str, classes: int) -> str:
     return _SAVE.format(mask=mask, last=classes - 1, step=max(255 // (classes - 1), 1))
 
 
-def reading(channels: int) -> str:
-    """Return the lines that read an image of so many channels."""
-    return _READ.get(channels, _READ_ARRAY).format(channels=channels)
+def reading(run: Trained) -> str:
+    """Return the lines that read an image as the run was trained on its images."""
+    several = run.channels // run.slice_channels  # neighbouring slices
+    if run.window:
+        ends = run.window if len(run.window) == 2 else run.window * several
+        return _READ_DEEP.format(channels=run.channels, window=list(ends))
+    read = _READ_ARRAY if several > 1 else _READ.get(run.channels, _READ_ARRAY)
+    return read.format(channels=run.channels)
 
 
 def _images(data: Data) -> str:

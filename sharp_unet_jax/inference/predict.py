@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
+from sharp_unet_jax import models
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import pixels, tiles
@@ -193,6 +194,8 @@ def _predictions(
             _warn_of_tiles(data.size)
     tile = data.size if tile is None and data.fit == "crop" else tile
     size = tile or data.size
+    for model in _by_model(members):
+        models.check_size(model, size, first.config.skip_kernel, first.config.skip_padding)
     _check_room(4 * first.channels * math.prod(size), devices[0], 1, size)  # the input as floats, before tiles are cut
     waiting: deque[_Views] = deque()
 
@@ -278,6 +281,11 @@ def _views(
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise InputError(f"an image is (height, width) or (height, width, channels), not {image.shape}")
     own, data = image.shape[:2], run.config.data
+    if data.context and (image.ndim == 2 or image.shape[-1] != run.channels):
+        raise InputError(
+            f"the run was trained on slices with their neighbours (data.context={data.context}): give images of "
+            f"{run.channels} channels, as data.neighbours.stacked makes them of a volume"
+        )
     window = None if data.context else run.window  # neighbours are stacked behind the window
     picture = pixels.as_trained(image[..., None] if image.ndim == 2 else image, run.channels, window)
     if tile is None:

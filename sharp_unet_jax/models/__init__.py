@@ -133,8 +133,8 @@ def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding:
     coarsest, side = min(min(map_[:2]) for map_ in maps), len(ops.KERNELS[kernel])
     if coarsest <= side // 2:
         raise InputError(
-            f"data.size: at {size[0]}x{size[1]} the coarsest sharp block of {name} sees {coarsest} pixels, too few to "
-            f"reflect for a kernel of {side}: take a larger size, or zero padding"
+            f"at {size[0]}x{size[1]} pixels the coarsest sharp block of {name} sees {coarsest} pixels, too few to "
+            f"reflect for a kernel of {side}: take a larger data.size or tile, or zero padding"
         )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy  # scipy.stats takes half a second to load, and is loaded where it is used
 from numpy.typing import ArrayLike, NDArray
 
 from sharp_unet_jax import metrics

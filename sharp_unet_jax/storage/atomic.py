@@ -19,6 +19,8 @@ import psutil
 from sharp_unet_jax.errors import InputError
 
 _DAY = 24 * 3600.0  # seconds
+# See `_beside`; hidden files of users end with a number, too.
+_TEMPORARY = re.compile(r"\..+\.part\.(?P<machine>.*)\.(?P<pid>\d+)")
 
 
 @contextmanager
@@ -98,7 +100,7 @@ def check_writable(folder: Path) -> None:
 def clear(folder: Path) -> None:
     """Delete temporary files and folders that killed processes left in `folder`. No process may be writing there."""
     for path in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.\d+", path.name):
+        if _TEMPORARY.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -107,16 +109,13 @@ def clear_dead(folder: Path) -> None:
 
     A process of another machine, which may share the folder, is taken for dead after a day.
     """
-    here = re.escape(platform.node())
     for path in folder.glob(".*"):
-        with suppress(OSError):  # another process may clear the folder too
-            written = path.lstat().st_mtime
-            if found := re.fullmatch(rf"\..+\.{here}\.(\d+)", path.name):
-                dead = not _wrote(int(found[1]), written)
-            else:  # hidden files of users end with a number too
-                dead = bool(re.fullmatch(r"\..+\.part\..*\.\d+", path.name)) and time.time() - written > _DAY
-            if dead:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if found := _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError):  # another process may clear the folder too
+                written = path.lstat().st_mtime
+                here = found["machine"] == platform.node()
+                if not _wrote(int(found["pid"]), written) if here else time.time() - written > _DAY:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _wrote(pid: int, written: float) -> bool:

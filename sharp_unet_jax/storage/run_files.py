@@ -69,8 +69,6 @@ def check_record(sweep: Description, run: Run, record: Record, path: Path, *, re
     """Raise InputError if a record of the file `path` is not that of `run`, or of another sweep."""
     if (record["run"], *(record[field] for field in Run._fields)) != (run.name, *run):
         raise damaged(path, f"it is the record of {record['run']}, not of {run.name}", remedy)
-    if record["dataset"] != sweep.folds["dataset"]:
-        raise damaged(path, f"it is of the data set {record['dataset']}, not of {sweep.folds['dataset']}", remedy)
     cell = sweep.cell(run.repeat, run.fold)
     if record["images"]["test"] != len(cell["test"]):
         raise damaged(path, f"it is of {record['images']['test']} test images, not {len(cell['test'])}", remedy)

@@ -122,7 +122,7 @@ def config(config: Config, devices: int) -> None:
                     f"data.builder={config.data.builder}"
                 )
     if config.data.classes:
-        classes(config, [name.partition("=")[0] for name in config.data.classes])
+        classes(config, list(dict.fromkeys(name.rpartition("=")[0] or name for name in config.data.classes)))
     for name in config.models:
         models.check_size(name, config.data.size, config.skip_kernel, config.skip_padding)
     if config.max_runs is not None and not 1 <= config.max_runs <= 1_000_000:

@@ -77,7 +77,8 @@ def pack(output: Path, source: Path) -> int:
                 shutil.copyfile(source / name, folder / name)
         lines = "".join(to_json(record) + "\n" for record in records.values())
         (folder / RUNS).write_text(lines, encoding="utf-8")
-        (folder / SCORES).write_text(workdir.scores(workdir.in_order(finished.values())), encoding="utf-8")
+        rows = workdir.scores(workdir.in_order(finished.values()), sweep.folds["dataset"])
+        (folder / SCORES).write_text(rows, encoding="utf-8")
         _write_csv(folder / EPOCHS, epochs)
         if any((run_folder(source, run) / PER_IMAGE).exists() for run in finished):
             tables = [run_files.read_per_image(sweep, record) for record in finished.values()]

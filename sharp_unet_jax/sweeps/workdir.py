@@ -189,8 +189,10 @@ def collect(workdir: Path, config: Config) -> None:
     with lock.brief(workdir):  # if two shards end together, the last one to write has seen all records
         sweep = description.read(workdir)
         finished = in_order(run_files.read_record(sweep, run) for run in plan.every(config))
-        write_text(workdir / SCORES, scores(finished))
-        if finished:
+        write_text(workdir / SCORES, scores(finished, sweep.folds["dataset"]))
+        if not finished:
+            (workdir / PER_IMAGE).unlink(missing_ok=True)
+        else:
             frames = [run_files.read_per_image(sweep, record) for record in finished]
             with replacing(workdir / PER_IMAGE) as temporary:
                 pd.concat(frames, ignore_index=True).to_parquet(temporary)
@@ -199,15 +201,20 @@ def collect(workdir: Path, config: Config) -> None:
 def in_order(records: Iterable[run_files.Record | None]) -> list[run_files.Record]:
     """Return the records of finished runs in the order of the rows of scores.csv."""
     finished = [record for record in records if record and record["status"] == "finished"]
-    return sorted(finished, key=lambda record: [record[key] for key in RUN_COLUMNS])
+    return sorted(finished, key=lambda record: [record[key] for key in RUN_COLUMNS[1:]])
 
 
-def scores(finished: Iterable[run_files.Record]) -> str:
-    """Return scores.csv from the records of finished runs, `in_order`."""
+def scores(finished: Iterable[run_files.Record], dataset: str) -> str:
+    """Return scores.csv from the records of finished runs, `in_order`.
+
+    `dataset` is the set's name today: that of a folder may have been another one when a run was trained.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SCORE_COLUMNS)
-    writer.writerows([_cell(name, record.get(name)) for name in SCORE_COLUMNS] for record in finished)
+    for record in finished:
+        row = record | {"dataset": dataset}
+        writer.writerow([_cell(name, row.get(name)) for name in SCORE_COLUMNS])
     return text.getvalue()
 
 

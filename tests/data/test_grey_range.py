@@ -54,6 +54,8 @@ def test_the_channel_that_is_clipped_most_counts() -> None:
     images[0, :6, :, 1] = 255
     assert grey_range.shares(images) == (0.0, 0.6)
     assert "60% of the values are at or above" in grey_range.outside(images, (0.5, 0.5))
+    whole = np.concatenate([images, np.full_like(images, 128)])
+    assert grey_range.outside(whole, (0.5, 0.5)) == "", "30% of both images together"
 
 
 def test_the_largest_shares_of_a_set_by_hand() -> None:

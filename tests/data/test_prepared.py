@@ -77,6 +77,14 @@ def test_the_cache_saves_reading_and_changes_nothing(tmp_path):
     assert [path.name for path in cache.parent.iterdir()] == ["toy"]
 
 
+def test_other_code_prepares_again(tmp_path, monkeypatch):
+    source = Counting(examples())
+    prepare(source, cache=tmp_path / "toy", **OPTIONS)
+    monkeypatch.setattr("sharp_unet_jax.data.prepared._code", lambda: "the next version")
+    prepare(source, cache=tmp_path / "toy", **OPTIONS)
+    assert source.reads == 80
+
+
 def test_a_damaged_cache_is_written_again(tmp_path):
     cache = tmp_path / "toy"
     whole = prepare(examples(), cache=cache, **OPTIONS).sha256

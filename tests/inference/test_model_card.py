@@ -1,15 +1,22 @@
 """The model card that the command writes: it says what the sweep recorded."""
 
+import dataclasses
 import io
+import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from launch import export
+from sharp_unet_jax.data import pixels
+from sharp_unet_jax.inference import model_card
+from sharp_unet_jax.inference.export import describe
 from sharp_unet_jax.models import MODELS
 from tests.edits import edit_folds
+from tests.inference.test_export import fresh_run
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -91,3 +98,25 @@ def test_what_is_not_known_is_said(done, tmp_path):
     text = card(done / "runs/unet/repeat0-fold0", tmp_path, "safetensors")
     assert "not known here: ask who gave you the data." in text
     assert "clipped" not in text
+
+
+def test_a_deep_image_is_windowed_by_the_code_of_the_card(tmp_path, monkeypatch):
+    deep = np.random.default_rng(0).integers(-600, 2000, (9, 8, 3)).astype(np.int16)
+    np.save(tmp_path / "image.npy", deep)
+    monkeypatch.chdir(tmp_path)
+    for window in ((-512.0, 512.0), (-512.0, 512.0, 0.0, 90.5, 7.0, 2000.0)):
+        run = dataclasses.replace(fresh_run(), window=window)
+        exec(model_card.reading(run), names := {})
+        np.testing.assert_array_equal(names["image"], pixels.as_trained(deep, 3, window))
+        assert json.loads(describe([run])["window"]) == list(window)
+
+
+def test_the_channels_of_neighbouring_slices_are_no_colours():
+    run = fresh_run()
+    volumes = dataclasses.replace(run.config.data, context=1)
+    text = model_card.write(
+        [dataclasses.replace(run, config=dataclasses.replace(run.config, data=volumes))], "onnx", "m", ""
+    )
+    assert "red, green, blue" in model_card.write([run], "onnx", "m", "")
+    assert "red, green, blue" not in text
+    assert 'np.load("image.npy")  # (H, W, 3) uint8' in text

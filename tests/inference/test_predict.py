@@ -1,10 +1,13 @@
 """Predictions for images of any size: resized, in tiles, over flips and turns, by one run and by several."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from sharp_unet_jax.advice import memory
+from sharp_unet_jax.data import neighbours
 from sharp_unet_jax.data.resize import resize, restore
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading, predict
@@ -237,3 +240,22 @@ def test_the_runs_window_is_used(run, done, dataset):
         run.predict([deep])
     with pytest.raises(InputError, match=r"\(height, width\)"):
         run.predict([dataset.images])
+
+
+def test_a_tile_too_small_to_reflect_is_refused():
+    run = fresh_run("sharp_unet", size=(64, 64), skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
+    with pytest.raises(InputError, match=r"the coarsest sharp block .* take a larger data.size or tile"):
+        run.predict([np.zeros((64, 64, 3), np.uint8)], tile=(run.stride, run.stride))
+
+
+def test_slices_without_their_neighbours_are_refused():
+    run = fresh_run("unet")
+    run = dataclasses.replace(
+        run, config=dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, context=1))
+    )
+    slices = [np.zeros((16, 24), np.uint8)]
+    with pytest.raises(InputError, match=r"data.context=1\): give images of 3 channels"):
+        list(predict.with_disagreement([run, run], slices))
+    assert (
+        len(list(predict.with_disagreement([run, run], neighbours.stacked([np.zeros((16, 24, 1), np.uint8)], 1)))) == 1
+    )

@@ -8,8 +8,11 @@ import huggingface_hub
 import numpy as np
 import pytest
 import safetensors.numpy
+from rich.console import Console
 
 import sharp_unet_jax
+from launch import explain
+from launch import export as export_command
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import export, loading, shared
@@ -53,6 +56,15 @@ def test_a_shared_model_is_that_of_the_workdir(sweep, folder):
             other.config,
             other.channels,
         )
+
+
+def test_what_needs_a_workdir_says_so(folder, tmp_path):
+    for command, arguments in (
+        (explain.run, ["--image=003"]),
+        (lambda given: export_command.run(given, Console(quiet=True)), ["--format=safetensors"]),
+    ):
+        with pytest.raises(InputError, match=r"workdir"):
+            command([f"--run={folder}", f"--output={tmp_path / 'out'}", *arguments])
 
 
 def test_who_may_read_one_file_may_read_all(folder):

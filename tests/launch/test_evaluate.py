@@ -28,6 +28,7 @@ from sharp_unet_jax.report import evaluated, statistics
 from tests import chosen, crop_runs
 from tests.conftest import shrink_models, squares
 from tests.datasets.formats.test_dicom import write_slice
+from tests.inference.test_export import fresh_run
 from tests.tiny_sweep import CONFIG, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -326,7 +327,8 @@ def test_what_a_run_was_not_told_of_pages_may_be_said():
             with pytest.raises(InputError, match="--pages: images are read as the run was trained on them"):
                 truth.settings_of(given, run)
         else:
-            assert truth.settings_of(given, run).pages == "channels"
+            assert (read := truth.settings_of(given, run)).pages == "channels"
+            assert truth.reading_as(read, fresh_run()).config.data.pages == "channels", "the images are read so, too"
     with pytest.raises(InputError, match="--axis: images are read as the run was trained on them"):
         truth.settings_of({"images": "x", "axis": "coronal"}, run)
 

@@ -29,11 +29,12 @@ def test_what_killed_processes_left_is_cleared_and_what_others_write_is_not(tmp_
     (tmp_path / "set").rmdir()
     killed_folder.mkdir()
     (killed_folder / "images.npy").touch()
-    mine, users = f".b.png.part.{here}.{os.getpid()}", [".bashrc.1", ".notes.txt.2023", "a.other.12"]
+    mine = f".b.png.part.{here}.{os.getpid()}"
+    users = [".bashrc.1", ".notes.txt.2023", "a.other.12", f".history.{here}.{pid}"]
     for name in (
         killed_file.name,
-        f".x.{here}.{pid}",
-        f".x.{here}.{10**20}",
+        f".x.part.{here}.{pid}",
+        f".x.part.{here}.{10**20}",
         mine,
         ".c.png.part.elsewhere.com.7",
         ".d.png.part.elsewhere.com.7",

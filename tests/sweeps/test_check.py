@@ -163,7 +163,7 @@ def test_a_size_at_which_a_kernel_cannot_reflect_is_refused(model, size, least):
         data = Data(size=(size, 64))
         return Config(models=(model,), data=data, skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
 
-    with pytest.raises(InputError, match=rf"data.size: at {size}x64 the coarsest sharp block of {model} sees 2 pixels"):
+    with pytest.raises(InputError, match=rf"at {size}x64 pixels the coarsest sharp block of {model} sees 2 pixels"):
         check.config(config(size), devices=1)
     check.config(config(least), devices=1)
 
@@ -182,3 +182,5 @@ def test_class_weights_are_as_many_as_classes():
     message = r"class_weights: give 2 numbers, for background, tumour; got \(1.0, 2.0, 3.0\)"
     with pytest.raises(InputError, match=message):
         check.classes(dataclasses.replace(CONFIG, class_weights=(1.0, 2.0, 3.0)), ("background", "tumour"))
+    several = Data(builder="folder", classes=("background=0", "tumour=128", "tumour=255"))  # two values are one class
+    check.config(dataclasses.replace(CONFIG, data=several, class_weights=(1.0, 2.0)), devices=1)

@@ -78,3 +78,14 @@ def test_a_run_without_a_record_has_none(done):
     assert run_files.read_record(description.read(done), run)["run"] == run.name
     (done / "runs" / run.name / "record.json").unlink()
     assert run_files.read_record(description.read(done), run) is None
+
+
+def test_images_may_move_to_a_folder_of_another_name(done, dataset):
+    moved = dataclasses.replace(dataset, name="folder/elsewhere")
+    assert make(done, moved) == []  # no run is left to train
+    assert {row.partition(",")[0] for row in (done / "scores.csv").read_text().splitlines()[1:]} == {"folder/elsewhere"}
+
+
+def test_without_a_finished_run_there_is_no_table_of_images(done):
+    workdir.collect(done, dataclasses.replace(CONFIG, models=("attention_unet",)))
+    assert not (done / "per_image.parquet").exists()

@@ -162,3 +162,11 @@ def test_classes_are_named_however_accents_are_encoded(names: str, tmp_path: Pat
 def test_a_file_of_no_class() -> None:
     with pytest.raises(DataError, match=r"x/a\.png: is the mask of none of data\.class_files=nucleus,cell"):
         masks.class_of(Path("x/a.png"), FILES)
+
+
+def test_classes_in_another_order_than_their_files_are_refused(read: Callable[..., Any]) -> None:
+    files = ("nucleus/1.png", NUCLEUS * 255), ("cell/1.png", CELL * 255)
+    _, (found,) = read([files], classes=("background", "nuclei", "cells"))
+    np.testing.assert_array_equal(found, LABELS)
+    with pytest.raises(DataError, match=r"nucleus,cell and data.classes=background,cell,nucleus have different orders"):
+        read([files], classes=("background", "cell", "nucleus"))

@@ -159,6 +159,12 @@ def test_a_change_of_any_file_that_is_read_is_noticed(lay_out: Callable[[Path], 
     assert len(names) == 1 + len(changed)
 
 
+def test_other_code_reads_the_files_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = folder_dataset_builder.configure(images=root).name
+    monkeypatch.setattr(folder_dataset_builder, "_code", lambda: "the next version")
+    assert folder_dataset_builder.configure(images=root).name != name
+
+
 @pytest.mark.parametrize("lay_out", [nested, tabled])
 def test_files_in_subfolders_and_tables_are_built(
     lay_out: Callable[[Path], dict[str, Any]],

@@ -260,6 +260,12 @@ REFUSED: dict[str, tuple[Sequence[Any], str, tuple[str, ...] | None, str]] = {
     "greys without 0": ([BLOB * 100 + 155], ".png", None, r"no 0, .*classes=background=155,foreground=255"),
     "near white": ([BLOB * 15 + 240], ".png", None, r"no 0, .*classes=background=240,foreground=255"),
     "labels without 0": ([BLOB + 1, CORNER + 1], ".png", ("a", "b"), "classes=a=1,b=2"),
+    "a fill fainter than its outline": (
+        [np.dstack([BLOB * 200] * 3 + [np.where(CORNER, 255, BLOB * 76)])],
+        ".png",
+        None,
+        r"0\.png: is fainter in some parts than in others \(alpha 76 and 255\)",
+    ),
     "black and transparent": (
         [np.dstack([BLOB * 0] * 3 + [BLOB * 255]), RGB[BLOB]],
         ".png",

@@ -37,6 +37,12 @@ def test_paths_ids_groups_and_folds(root: Path) -> None:
     assert pairs.describe(settings(table=path)) == f" and masks, paired by the table {path}"
 
 
+def test_patients_are_groups(root: Path) -> None:
+    path = written(root, "image,mask,patient\nx/1.png,m/a.png,p\nx/2.png,m/b.png,q\n")
+    assert [pair.group for pair in pairs.pairs(settings(table=path))] == ["p", "q"]
+    assert table.notes(path) == []
+
+
 def test_a_mask_of_two_images_is_noted(root: Path) -> None:
     path = written(root, "image,mask\nx/1.png,m/a.png\nx/2.png,m/a.png\n")
     assert table.notes(path) == [f"{path}: {root}/m/a.png are masks of several images each: is that meant?"]
@@ -68,6 +74,7 @@ def test_paths_may_have_the_backslashes_of_windows(root: Path) -> None:
         ),
         ("id,image,mask\n1,x/1.png,m/a.png\n1,x/2.png,m/b.png\n", "two images have the id 1; remove one"),
         ("id,image,mask\n1,x/1.png,m/a.png\n2,x/1.png,m/b.png\n", r"1 and 2 are one image, .*/x/1\.png; remove one"),
+        ("id,image,mask\n1,x/1.png,m/a.png\n2,m/../x/1.png,m/b.png\n", "1 and 2 are one image"),
         ("image,mask\nx/1.png,x/1.png\n", r"/x/1\.png: is image and mask at once"),
         ("image,mask\nx/3.png,m/a.png\n", r"there is no file .*/x/3\.png"),
         ("image,mask\nx/1.png,m/d.png\n", r"there is no file .*/m/d\.png"),

@@ -82,6 +82,12 @@ VALUED: dict[str, tuple[Sequence[Any], str, tuple[str, ...], Sequence[np.ndarray
         ("bg=transparent", "a=#000000"),
         [BLOB, CORNER],
     ),
+    "a black object on transparent ground, named white": (
+        [shadow(BLOB), shadow(CORNER)],
+        ".png",
+        ("bg=#ffffff", "a=#000000"),
+        [BLOB, CORNER],
+    ),
     "a GIF": ([palette(BOTH, COLOURS.ravel())], ".gif", ("bg=#ffffff", "a=#c80000", "b=#0000fa"), [BOTH]),
 }
 
@@ -236,6 +242,12 @@ def test_a_mask_of_ignored_pixels_and_background_is_empty(with_masks: Callable[.
 def test_wrong_values_to_ignore(value: str, message: str, with_masks: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match=message):
         scan(settings(images=with_masks([BLOB * 0 + 255]), ignore=value))
+
+
+def test_transparent_pixels_are_background_where_any_other_is_foreground(with_masks: Callable[..., Path]) -> None:
+    root = with_masks([shadow(BLOB), shadow(CORNER)])
+    found = scan(settings(images=root, labels="any", classes=("bg=#ffffff", "cell")))
+    np.testing.assert_array_equal([found.read(number)[1][0] for number in range(2)], [BLOB, CORNER])
 
 
 def test_a_value_to_ignore_that_no_mask_holds_is_noted(with_masks: Callable[..., Path]) -> None:

@@ -34,6 +34,14 @@ def one(tmp_path):
     return Input("a", (tmp_path / "in/a.png",), picture)
 
 
+@pytest.fixture
+def holding(tmp_path):
+    """Return a folder with a mask that an earlier command has written."""
+    (tmp_path / "out/masks").mkdir(parents=True)
+    (tmp_path / "out/masks/a.png").write_bytes(b"x")
+    return tmp_path / "out"
+
+
 def test_each_format_has_its_files(tmp_path):
     extras = ("probabilities", "overlays", "disagreement", "disagreement_overlays")
     for family, suffixes in (
@@ -102,14 +110,14 @@ def test_what_a_killed_command_left_is_cleared(tmp_path, one):
     assert mine.exists()
 
 
-def test_names_that_differ_in_case_need_a_disk_that_sees_it(tmp_path, one, monkeypatch):
+def test_names_that_differ_in_case_need_a_disk_that_sees_it(holding, tmp_path, one, monkeypatch):
     for name in ("A", "\u00e9", "e\u0301"):
-        output.begin(Output(tmp_path / "out"), [member()], [one._replace(name=name)], OPTIONS)
+        output.begin(Output(holding), [member()], [one._replace(name=name)], OPTIONS)
     monkeypatch.setattr(output, "_ignores_case", lambda _: True)
     with pytest.raises(
         InputError, match="\u00e9 and e\u0301 would be one file on a disk that ignores case: rename one"
     ):
-        output.begin(Output(tmp_path / "out"), [member()], [], OPTIONS)
+        output.begin(Output(holding), [member()], [], OPTIONS)
     with pytest.raises(InputError, match="A and a would be one file"):
         output.begin(Output(tmp_path / "new"), [member()], [one._replace(name="A"), one], OPTIONS)
 
@@ -145,11 +153,11 @@ def test_a_damaged_field_of_prediction_json_is_named(tmp_path, one, field, value
         output.begin(Output(tmp_path), [member()], [one], OPTIONS)
 
 
-def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
-    output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
+def test_the_same_prediction_may_go_on_with_more_inputs(holding, tmp_path, one):
+    output.begin(Output(holding), [member()], [one], OPTIONS)
     other = Input("b", (tmp_path / "x/1.dcm", tmp_path / "x/2.dcm"), picture)
-    output.begin(Output(tmp_path / "out"), [member()], [other], OPTIONS)
-    said = json.loads((tmp_path / "out/prediction.json").read_text())
+    output.begin(Output(holding), [member()], [other], OPTIONS)
+    said = json.loads((holding / "prediction.json").read_text())
     assert said["inputs"] == {"a": str(tmp_path / "in/a.png"), "b": f"{tmp_path / 'x'} (2 files)"}
     assert said["rule"] == {"threshold": 0.5, "fill": False, "smallest": 0, "largest": False}
     assert (said["classes"], said["tile"]) == (["background", "cell"], [16, 16])
@@ -166,19 +174,19 @@ def test_the_same_prediction_may_go_on_with_more_inputs(tmp_path, one):
         ([member()], {"tile": None}, "tile"),
     ],
 )
-def test_another_prediction_is_refused(tmp_path, one, members, options, field):
-    output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
-    before = (tmp_path / "out/prediction.json").read_bytes()
+def test_another_prediction_is_refused(holding, tmp_path, one, members, options, field):
+    output.begin(Output(holding), [member()], [one], OPTIONS)
+    before = (holding / "prediction.json").read_bytes()
     with pytest.raises(InputError, match=f"holds a prediction with other {field}"):
-        output.begin(Output(tmp_path / "out"), members, [one], OPTIONS | options)
-    assert (tmp_path / "out/prediction.json").read_bytes() == before
+        output.begin(Output(holding), members, [one], OPTIONS | options)
+    assert (holding / "prediction.json").read_bytes() == before
 
 
-def test_another_file_of_the_same_name_is_refused(tmp_path, one):
-    output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
+def test_another_file_of_the_same_name_is_refused(holding, tmp_path, one):
+    output.begin(Output(holding), [member()], [one], OPTIONS)
     other = one._replace(paths=(tmp_path / "elsewhere/a.png",))
     with pytest.raises(InputError, match=rf"holds a of {tmp_path}/in/a.png, and now it is {tmp_path}/elsewhere/a.png"):
-        output.begin(Output(tmp_path / "out"), [member()], [other], OPTIONS)
+        output.begin(Output(holding), [member()], [other], OPTIONS)
 
 
 def test_files_of_the_user_are_refused(tmp_path, one):
@@ -194,3 +202,11 @@ def test_files_of_the_user_are_refused(tmp_path, one):
         output.check(Output(tmp_path / "out", ("overlays",)), given)
     (tmp_path / "out/prediction.json").touch()
     output.check(Output(tmp_path / "out", ("overlays",)), given)
+
+
+def test_a_command_that_failed_early_leaves_the_folder_to_another(tmp_path, one):
+    output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
+    output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS | {"flips": True})
+    (tmp_path / "out/areas.csv").write_text("input,slice\na,0\n")
+    with pytest.raises(InputError, match="other flips"):
+        output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
