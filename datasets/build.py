@@ -20,6 +20,7 @@ from absl import app, flags, logging
 from PIL import Image
 
 from datasets import built, files, kept
+from datasets.errors import DataError
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder
 
@@ -51,13 +52,11 @@ def build(
     if name not in BUILDERS:
         begun = [one for one in BUILDERS if one.startswith(name)]
         near = (begun or difflib.get_close_matches(name, BUILDERS, n=1, cutoff=0))[0]
-        raise files.DataError(
-            f"there is no data set {name!r:.200}; did you mean {near!r}? (all: {', '.join(BUILDERS)})"
-        )
+        raise DataError(f"there is no data set {name!r:.200}; did you mean {near!r}? (all: {', '.join(BUILDERS)})")
     module = importlib.import_module(f"datasets.{name}.{name}_dataset_builder")
     chosen, config_name = _config(module, name, config, options)
     if manual_dir is not None and not files.local(manual_dir).is_dir():
-        raise files.DataError(f"manual_dir {manual_dir} is not a folder")
+        raise DataError(f"manual_dir {manual_dir} is not a folder")
     top = files.local(data_dir or tfds.core.constants.DATA_DIR)
     folder = top / name / config_name / str(module.Builder.VERSION)
     # array_record is the only format that is written and read without TensorFlow.
@@ -80,7 +79,7 @@ def _config(module: ModuleType, name: str, config: str, options: Mapping[str, An
     known = list(module.Builder.builder_configs)
     if config and config not in known:
         choices = ", ".join(f"{name}/{one}" for one in known) or "it has none"
-        raise files.DataError(f"data set {name!r} has no config {config!r} ({choices})")
+        raise DataError(f"data set {name!r} has no config {config!r} ({choices})")
     return config or None, config or next(iter(known), "")
 
 
@@ -102,12 +101,12 @@ def _write(
             built.seal(temporary)
             if keep and folder.exists():
                 raise _FasterError
-    except files.DataError:
+    except DataError:
         raise
     except Exception as error:
         full = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
         if full:
-            raise files.DataError(f"{folder}: {full[0].lower()}; name another data_dir") from error
+            raise DataError(f"{folder}: {full[0].lower()}; name another data_dir") from error
         raise
 
 
@@ -158,9 +157,9 @@ def main(argv: list[str]) -> None:
             print(kept.clear(top, BUILDERS, FLAGS.clear) if FLAGS.clear else kept.describe(top, BUILDERS))
             return
         if not FLAGS.dataset:
-            raise files.DataError(f"name a data set: --dataset={BUILDERS[0]}, say (all: {', '.join(BUILDERS)})")
+            raise DataError(f"name a data set: --dataset={BUILDERS[0]}, say (all: {', '.join(BUILDERS)})")
         print(summary(build(FLAGS.dataset, **where, rebuild=FLAGS.rebuild, **own)))
-    except (files.DataError, InputError, OSError) as error:
+    except (DataError, InputError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -170,7 +169,9 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("dataset", None, f"one of {', '.join(BUILDERS)}; a config after a slash")
-    flags.DEFINE_string("data_dir", None, "where built data sets are kept (default: $TFDS_DATA_DIR)")
+    flags.DEFINE_string(
+        "data_dir", None, "where built data sets are kept (default: $TFDS_DATA_DIR, or ~/tensorflow_datasets)"
+    )
     flags.DEFINE_string("manual_dir", None, "where the downloaded files are")
     flags.DEFINE_bool("rebuild", False, "build a built set again, for example after adding files")
     flags.DEFINE_string("images", None, "folder only: a folder of images, or one that holds images/ and masks/")

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 
 from datasets import files
+from datasets.errors import DataError
 from sharp_unet_jax.data import pixels
 
 NIFTI = (".gz", ".nii")
@@ -22,7 +23,7 @@ def read_nifti(file: files.File) -> np.ndarray:
         return np.asanyarray(nibabel.Nifti1Image.from_bytes(data).dataobj)
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise files.DataError(f"{file.where}: cannot be read as NIfTI ({reason}); download it again") from error
+        raise DataError(f"{file.where}: cannot be read as NIfTI ({reason}); download it again") from error
 
 
 def read_nifti_pair(image: files.File, mask: files.File) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def read_nifti_pair(image: files.File, mask: files.File) -> tuple[np.ndarray, np
     volume, labels = read_nifti(image), read_nifti(mask)
     if volume.ndim != 3 or volume.shape != labels.shape:
         shapes = f"{volume.shape} but its mask {mask.where} is {labels.shape}"
-        raise files.DataError(f"{image.where} is {shapes}; both must have the same 3-D shape, download them again")
+        raise DataError(f"{image.where} is {shapes}; both must have the same 3-D shape, download them again")
     return volume, labels
 
 
@@ -42,13 +43,11 @@ def windowed(hounsfield: np.ndarray, window: tuple[float, float], where: str) ->
     check_finite(hounsfield, where)
     if hounsfield.min() >= 0:  # every CT slice of a chest shows air, which is -1000
         span = f"{hounsfield.min():g} to {hounsfield.max():g}"
-        raise files.DataError(
-            f"{where}: holds {span}, not Hounsfield units; use the file as published, not a converted one"
-        )
+        raise DataError(f"{where}: holds {span}, not Hounsfield units; use the file as published, not a converted one")
     return pixels.windowed(hounsfield, window)
 
 
 def check_finite(voxels: np.ndarray, where: str) -> None:
     """Refuse voxels that are not finite. Raises DataError, which names `where`."""
     if not np.isfinite(voxels).all():
-        raise files.DataError(f"{where}: holds voxels that are not numbers (NaN or infinite); repair or remove it")
+        raise DataError(f"{where}: holds voxels that are not numbers (NaN or infinite); repair or remove it")

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import built, files
+from datasets.errors import DataError
 from sharp_unet_jax.data.pixels import Window
 from sharp_unet_jax.metrics import IGNORE, foreground
 
@@ -98,22 +99,22 @@ def generate(pairs: Iterable[Pair], num_classes: int, *, ignoring: bool = False)
     for pair in pairs:
         check_sizes(pair.image, pair.mask, pair.where)
         if pair.image.dtype != np.uint8:
-            raise files.DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits per channel")
+            raise DataError(f"{pair.where} holds {pair.image.dtype} pixels; convert it to 8 bits per channel")
         scored = pair.mask != IGNORE if ignoring else np.ones_like(pair.mask, bool)
         if not scored.any():
-            raise files.DataError(f"{pair.where}: all pixels of its mask are ignored; remove the image")
+            raise DataError(f"{pair.where}: all pixels of its mask are ignored; remove the image")
         if (label := int(pair.mask.max(where=scored, initial=0))) >= num_classes:
             highest = f"the mask of {pair.where} holds label {label}"
-            raise files.DataError(f"{highest}; {num_classes} classes end at {num_classes - 1}")
+            raise DataError(f"{highest}; {num_classes} classes end at {num_classes - 1}")
         count += 1
         objects += int(np.count_nonzero(foreground(pair.mask)))
         names = {"id": pair.id, "group": pair.group, "volume": pair.volume}
         spacing = np.array(pair.spacing, np.float32)
         yield pair.id, {"image": _encoded(pair), "mask": files.png(pair.mask), "spacing": spacing, **names}
     if count == 0:
-        raise files.DataError("no images found")
+        raise DataError("no images found")
     if objects == 0:
-        raise files.DataError(f"all {count} masks are empty; are these the masks, with the foreground painted white?")
+        raise DataError(f"all {count} masks are empty; are these the masks, with the foreground painted white?")
 
 
 def _encoded(pair: Pair) -> io.BytesIO | np.ndarray:
@@ -128,4 +129,4 @@ def check_sizes(image: np.ndarray, mask: np.ndarray, where: str) -> None:
     """Refuse a mask that has not its image's size. Raises DataError."""
     if image.shape[:2] != mask.shape[:2]:
         sizes = " but its mask is ".join(f"{array.shape[1]}x{array.shape[0]}" for array in (image, mask))
-        raise files.DataError(f"{where}: the image is {sizes} (width x height); they must have one size")
+        raise DataError(f"{where}: the image is {sizes} (width x height); they must have one size")

@@ -7,10 +7,10 @@ images that the runs disagree on have worse masks. With --predictions=FOLDER, ma
 instead of a run's. Images are read, predicted and turned into masks as by launch.predict, true masks are read as by
 launch.cv with --config=folder.py.
 
---output (default: WORKDIR/evaluation-NAME; without a workdir evaluation-NAME or evaluation, in this folder) gets
-evaluation.html, per_image.csv, scores.json and, of a run, masks/. Give the same command again and the folder is
-replaced as a whole. Exit code 0: all is scored; 1: a file cannot be read or paired, or the command is wrong; 130:
-Ctrl-C. Nothing is written unless all is scored.
+--output (default: WORKDIR/evaluation-NAME and the model or run and the options; of a shared model evaluation-NAME, and
+without a run evaluation, in this folder) gets evaluation.html, per_image.csv, scores.json and, of a run, masks/. Give
+the same command again and the folder is replaced as a whole. Exit code 0: all is scored; 1: a file cannot be read or
+paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is scored.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import numpy as np
 from rich.console import Console
 
 import sharp_unet_jax
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import volumes
 from datasets.folder.settings import Settings
 from datasets.formats import search

@@ -21,8 +21,11 @@ from sharp_unet_jax.sweeps import merge, pack
 def run(arguments: Sequence[str]) -> None:
     """Run the whole command. Raises InputError or OSError for what the user can fix."""
     parser = command_line.parser("launch.merge", __doc__)
-    parser.add_argument("workdir", type=paths.path, help="where all runs go; it may hold some already")
-    parser.add_argument("shards", type=paths.path, nargs="*", help="workdirs to take finished runs from")
+    parser.add_argument(
+        "workdir", metavar="WORKDIR", type=paths.path, help="where all runs go; it may hold some already"
+    )
+    of_shards = "workdirs to take finished runs from"
+    parser.add_argument("shards", metavar="SHARD_WORKDIR", type=paths.path, nargs="*", help=of_shards)
     parser.add_argument("--pack", metavar="OUTPUT", type=paths.path, help="a folder for the packed results of WORKDIR")
     known = command_line.parse(parser, arguments)
     if known.shards:

@@ -173,7 +173,9 @@ def run(arguments: Sequence[str], console: Console) -> int:
     parser = command_line.parser("launch.status", __doc__)
     parser.add_argument("workdir", metavar="WORKDIR", type=paths.path, help="the folder of a sweep")
     parser.add_argument(
-        "--follow", action="store_true", help="show it anew until all runs have ended; to a file or a pipe, only then"
+        "--follow",
+        action="store_true",
+        help="refresh until all runs have ended; to a file or a pipe, print once at the end",
     )
     known = command_line.parse(parser, arguments)
     progress = look(known.workdir)

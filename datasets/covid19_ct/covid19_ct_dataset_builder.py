@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import ct, examples, files
+from datasets.errors import DataError
 
 CLASSES = ("background", "ground-glass", "consolidation", "pleural effusion")
 WINDOWS = {  # Hounsfield units, by config; semiseg has 8 bits
@@ -59,7 +60,7 @@ class Builder(examples.Builder):
         volume, labels = ct.read_nifti_pair(image, mask)
         if not np.isin(labels, range(len(CLASSES))).all():
             values = np.unique(labels)
-            raise files.DataError(f"{mask.where}: holds {values[0]:g} to {values[-1]:g}; the labels are 0, 1, 2 and 3")
+            raise DataError(f"{mask.where}: holds {values[0]:g} to {values[-1]:g}; the labels are 0, 1, 2 and 3")
         for index in range(volume.shape[2]):
             # Stored as x, y, slice, and a picture has its rows first. Transposed, the spine is at the bottom.
             picture = ct.windowed(volume[:, :, index].T, window, f"{image.where}, slice {index}")
@@ -70,7 +71,7 @@ class Builder(examples.Builder):
         file = tree.file(*(f"{folder}{name}.nii{packed}" for folder in MEDSEG_FOLDERS for packed in (".gz", "")))
         if file is None:
             todo = self.MANUAL_DOWNLOAD_INSTRUCTIONS
-            raise files.DataError(f"COVID-19 CT: no '{name}.nii.gz' in {tree.folder}: {todo}")
+            raise DataError(f"COVID-19 CT: no '{name}.nii.gz' in {tree.folder}: {todo}")
         return file
 
     def _semiseg(self, tree: files.Tree) -> Iterator[examples.Pair]:
@@ -82,9 +83,7 @@ class Builder(examples.Builder):
                 if any(found):
                     break
             else:
-                raise files.DataError(
-                    f"COVID-SemiSeg: no '{short}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-                )
+                raise DataError(f"COVID-SemiSeg: no '{short}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
             images += found[0]
             masks += found[1]
         for name, image, mask in files.pairs(images, masks):

@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from datasets import examples, files
+from datasets.errors import DataError
 
 ARCHIVES = ("CVC-ClinicDB.zip", "archive.zip")  # Kaggle calls every download archive.zip
 FOLDERS = [f"{top}{kind}" for top in ("CVC-ClinicDB/", "") for kind in ("", "PNG/", "TIF/")]
@@ -38,11 +39,11 @@ class Builder(examples.Builder):
             if images or masks:
                 break
         else:
-            raise files.DataError(f"CVC-ClinicDB is not in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            raise DataError(f"CVC-ClinicDB is not in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         sequence_of = sequences()
         for name, image, mask in files.pairs(images, masks):
             if name not in sequence_of:
-                raise files.DataError(f"{image.where}: frames are called 1 to 612; remove this file")
+                raise DataError(f"{image.where}: frames are called 1 to 612; remove this file")
             yield examples.Pair(
                 id=f"{int(name):03d}",
                 group=sequence_of[name],

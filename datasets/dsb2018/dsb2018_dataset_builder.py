@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import examples, files
+from datasets.errors import DataError
 
 FOLDER = "stage1_train"
 URL = "https://data.broadinstitute.org/bbbc/BBBC038/"
@@ -41,7 +42,7 @@ class Builder(examples.Builder):
                 case [name, "masks", _]:
                     nuclei[name].append(file)
         if not images and not nuclei:
-            raise files.DataError(f"DSB 2018: no '{FOLDER}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            raise DataError(f"DSB 2018: no '{FOLDER}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         files.check_partners(images, {name: masks[0] for name, masks in nuclei.items()})
         for name, image in images.items():
             pixels = files.read_image(image, "RGB")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from datasets import files
+from datasets.errors import DataError
 from datasets.folder import class_names, drawn, groups, labels, layout, masks, pairs, volumes
 from datasets.folder import images as image_files
 from datasets.folder.class_names import UndecidedError
@@ -50,7 +51,7 @@ def check(
             group_of = groups.groups(given.groups, pairs.ids(given))
     scanned = [one for one in scanned if not one.header.deep or _can_be_decoded(one, given, faults)]
     if not scanned:
-        with contextlib.suppress(files.DataError):
+        with contextlib.suppress(DataError):
             if not (given.table or layout.annotations_of(given) or pairs.pairs(given, [])):
                 faults += _naming(given)
         return Checked(faults, [], None, {}, group_of, {})
@@ -90,7 +91,7 @@ def _read(
     except UndecidedError as error:
         faults.append(str(error))
         settings.append(error.settings)
-    except files.DataError as error:
+    except DataError as error:
         faults.append(str(error))
     if any(mask.drawn for mask in summaries):
         plain = replace(given, classes=drawn.proposed(summaries, given), labels="classes", ignore="")
@@ -99,7 +100,7 @@ def _read(
     if not any("=" in name for name in given.classes):
         settings += [{"classes": ("background", *rest)} for rest in _plain_names(values)]
     for proposed in settings:
-        with contextlib.suppress(files.DataError):
+        with contextlib.suppress(DataError):
             reading = labels.decide(summaries, replace(given, **proposed), indices=indices)
             if any(foreground(reading.found(mask)).any() for mask in summaries):
                 return reading, proposed

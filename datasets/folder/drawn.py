@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from datasets import annotations, files
+from datasets import annotations
 from datasets.annotations.labelme import IGNORED
 from datasets.annotations.raster import Region
+from datasets.errors import DataError
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import Summary
 from datasets.folder.names import first_few, is_text
@@ -77,17 +78,17 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
     """
     known, found, where = _names(summaries), _found(summaries), given.masks or given.table
     if odd := [name for name in known if not is_text(name)]:
-        raise files.DataError(f"{where}: calls a class {odd[0]!a}, which is no line of text; rename it")
+        raise DataError(f"{where}: calls a class {odd[0]!a}, which is no line of text; rename it")
     ignored = {IGNORED, given.ignore} & {*known, given.ignore} - {""}
     for field, names in (("ignore", ignored), ("classes", given.classes[1:] if given.labels == "classes" else ())):
         if unknown := [name for name in names if name not in known]:
-            raise files.DataError(f"{where}: data.{field} names {first_few(unknown)}, but there are {first_few(known)}")
+            raise DataError(f"{where}: data.{field} names {first_few(unknown)}, but there are {first_few(known)}")
     objects = [name for name in known if name in found and name not in ignored]
     classes = given.classes or ("background", *objects)
     if given.labels == "any":
         classes = given.classes or ("background", "foreground")
         if len(classes) != 2:
-            raise files.DataError(f"data.classes names {len(classes)} classes; data.labels=any has 2: name both")
+            raise DataError(f"data.classes names {len(classes)} classes; data.labels=any has 2: name both")
         label_of = dict.fromkeys(objects, 1)
     else:
         label_of = {name: label for label, name in enumerate(classes) if name in known}
@@ -97,13 +98,13 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
             called = f"{where}: a class is called {twice[0]}; if it cuts holes into others"
             raise UndecidedError(called, left_out, classes=(twice[0], *rest))
     if len(classes) > MAX_CLASSES:
-        raise files.DataError(
+        raise DataError(
             f"{where}: {len(objects)} classes are annotated, and at most {MAX_CLASSES} with the background are read; "
             "name background and those that you want in data.classes"
         )
     if given.labels == "classes" and classes[0] in objects and classes[0].casefold() not in BACKGROUND:
         first = f"data.classes names {classes[0]} first, which is the background's place"
-        raise files.DataError(f"{where}: {first}; write background,{','.join(classes)}")
+        raise DataError(f"{where}: {first}; write background,{','.join(classes)}")
     label_of = {name: IGNORE if name in ignored else label for name, label in label_of.items()}
     label_of |= dict.fromkeys(ignored, IGNORE)
     both = _both(summaries, label_of)
@@ -111,7 +112,7 @@ def decide(summaries: Sequence[Summary], given: Settings) -> Drawn:
         (one, other), pixels = both.most_common(1)[0]
         overlap = f"{where}: {classes[one]} and {classes[other]} overlap in {pixels:,} pixels, and the first class wins"
         if odd := [name for name in objects if {*name} & {*",="}]:
-            raise files.DataError(f"{overlap}; rename {odd[0]!r}, which data.classes cannot name")
+            raise DataError(f"{overlap}; rename {odd[0]!r}, which data.classes cannot name")
         raise UndecidedError(overlap, classes=proposed(summaries, given))
     text = _text(summaries, classes, label_of, sum(both.values()))
     return Drawn(classes, label_of, text, notes=(*_crowds(summaries, label_of), *_alike(classes)))

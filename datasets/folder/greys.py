@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import class_names, instances
 from datasets.folder.class_names import UndecidedError
 from datasets.folder.masks import Summary

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets import files
+from datasets.errors import DataError
 from datasets.folder import sheet
 from datasets.folder.names import Named, composed, first_few, plain
 from sharp_unet_jax.storage import spreadsheet
@@ -31,15 +32,13 @@ def groups(table: Path | None, ids: Sequence[str]) -> dict[str, str]:
         if found is None:
             unknown.append(name)
         elif group_of.setdefault(found, group) != group:
-            raise files.DataError(
-                f"{table}: {name} is in group {group_of[found]} and in group {group}; remove one line"
-            )
+            raise DataError(f"{table}: {name} is in group {group_of[found]} and in group {group}; remove one line")
     unknown.sort(key=files.natural)
     if missing := [name for name in ids if name not in group_of]:
         others = f"; its lines name {first_few(unknown)}, which no image is called" if unknown else ""
-        raise files.DataError(f"{table}: no group for {first_few(missing)}; add a line for each image{others}")
+        raise DataError(f"{table}: no group for {first_few(missing)}; add a line for each image{others}")
     if unknown:
-        raise files.DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
+        raise DataError(f"{table}: no image is called {first_few(unknown)} (ids are file names without suffix)")
     return {name: group_of[name] for name in ids}
 
 

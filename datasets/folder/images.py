@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import files, formats
+from datasets import formats
+from datasets.errors import DataError
 from datasets.formats.stack import PLAIN, How, Stack
 from sharp_unet_jax.data.pixels import Window, as_trained
 from sharp_unet_jax.errors import InputError
@@ -37,7 +38,7 @@ def common_window(images: Sequence[Sequence[Path]], how: How = PLAIN, *, by_chan
     lost = real & (span < LOST * (ends[1] - ends[0])).all(axis=1) & span.any(axis=1)
     if lost.any() and not real.all():
         one, other = images[int(np.argmax(lost))][0], images[int(np.argmin(real))][0]
-        raise files.DataError(
+        raise DataError(
             f"{one}: holds fractions, whose values are lost beside those of {other.name}; save all images in one unit, "
             "or set the range that becomes 0 to 255 with --config.data.window"
         )
@@ -53,7 +54,7 @@ def read(paths: Sequence[Path], channels: int, window: Window | None, how: How =
         stack = _finite(paths, how)
         return as_trained(stack.pictures, channels, window or (0.0, 255.0), ct=stack.ct)
     except InputError as error:
-        raise files.DataError(f"{paths[0]}: {error}, or set another window with --config.data.window") from error
+        raise DataError(f"{paths[0]}: {error}, or set another window with --config.data.window") from error
 
 
 def _sample(slices: np.ndarray) -> np.ndarray:
@@ -71,7 +72,5 @@ def _finite(paths: Sequence[Path], how: How) -> Stack:
         with np.errstate(over="ignore"):
             finite = np.isfinite(stack.pictures.astype(np.float32)).all()
         if not finite:
-            raise files.DataError(
-                f"{paths[0]}: holds pixels that are not numbers (NaN or infinite); repair or remove it"
-            )
+            raise DataError(f"{paths[0]}: holds pixels that are not numbers (NaN or infinite); repair or remove it")
     return stack

@@ -4,7 +4,8 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import annotations, files
+from datasets import annotations
+from datasets.errors import DataError, MissingError
 from datasets.folder import groups, matching, nnunet, proposal, table, walk
 from datasets.folder.names import Named
 from datasets.folder.settings import Settings
@@ -20,16 +21,16 @@ def complete(given: Settings) -> Settings:
     """
     if given.table is not None:
         if given.images or given.masks:
-            raise files.DataError(f"{given.table}: names images and masks, so leave out data.images and data.masks")
+            raise DataError(f"{given.table}: names images and masks, so leave out data.images and data.masks")
         if given.groups == groups.FOLDERS:
-            raise files.DataError(f"{given.table}: data.groups=folders is for images in folders; add a column group")
+            raise DataError(f"{given.table}: data.groups=folders is for images in folders; add a column group")
         if odd := [name for name in (*proposal.AFFIXES, "channel_files", "class_files") if getattr(given, name)]:
-            raise files.DataError(f"{given.table}: names the file of each image, so leave out data.{odd[0]}")
+            raise DataError(f"{given.table}: names the file of each image, so leave out data.{odd[0]}")
         return given
     given = _with_folders(given)
     if given.channel_files or annotations_of(given):
         return given
-    with contextlib.suppress(files.DataError):  # `pairs` raises it again
+    with contextlib.suppress(DataError):  # `pairs` raises it again
         images, masks = names(given, series=False)
         if not (numbered := channel_files.numbered(one.stem for one in images)):
             return given
@@ -42,7 +43,7 @@ def complete(given: Settings) -> Settings:
 def _with_folders(given: Settings) -> Settings:
     images = given.images
     if images is None:
-        raise files.MissingError("the data set 'folder' needs images, the folder of your images")
+        raise MissingError("the data set 'folder' needs images, the folder of your images")
     pattern = any(getattr(given, affix) for affix in proposal.AFFIXES)
     if given.masks is not None:
         same = given.masks.resolve() == images.resolve()
@@ -51,7 +52,7 @@ def _with_folders(given: Settings) -> Settings:
             raise proposal.of_one(wrong, _pictures(images), given)
         return given
     if walk.is_pattern(images):
-        raise files.DataError(f"{images}: is a pattern of images; give data.masks, too: a pattern, a folder or a file")
+        raise DataError(f"{images}: is a pattern of images; give data.masks, too: a pattern, a folder or a file")
     if not images.is_dir():
         raise walk.no_folder(images)
     if nnunet.is_one(images):
@@ -69,7 +70,7 @@ def _with_folders(given: Settings) -> Settings:
 
 def _pictures(folder: Path) -> list[Named]:
     """Return the names of all pictures in a folder; [] where there are none."""
-    with contextlib.suppress(files.DataError):
+    with contextlib.suppress(DataError):
         return walk.named(folder, walk.listing(folder), series=False)
     return []
 

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from datasets import annotations, files, formats
+from datasets.errors import DataError
 from datasets.folder.names import plain
 from datasets.formats.stack import PLAIN, How, check_size
 from datasets.formats.tif_colours import palette as tif_palette
@@ -60,7 +61,7 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
     for path, codes in zip(paths, stacks, strict=False):
         if codes.shape != stacks[0].shape:
             sizes = [f"{stack.shape[2]}x{stack.shape[1]}" for stack in (stacks[0], codes)]
-            raise files.DataError(f"{paths[0]} is {sizes[0]} but {path.name} is {sizes[1]}; they must be equal")
+            raise DataError(f"{paths[0]} is {sizes[0]} but {path.name} is {sizes[1]}; they must be equal")
     slices, height, width = stacks[0].shape
     facts = [_facts(path) for path in (paths if apart else paths[:1])]
     values, counts = _count(np.stack(stacks))
@@ -107,7 +108,7 @@ def class_of(path: Path, class_files: Sequence[str], top: Path | None = None) ->
         return max(ends, key=lambda at: len(names[at]))
     if above := [names.index(folder) for folder in folders if folder in names]:
         return above[0]
-    raise files.DataError(f"{path}: is the mask of none of data.class_files={','.join(class_files)}")
+    raise DataError(f"{path}: is the mask of none of data.class_files={','.join(class_files)}")
 
 
 def as_colours(values: np.ndarray) -> np.ndarray:
@@ -120,9 +121,9 @@ def _picture(path: Path, *, indices: bool) -> np.ndarray:
     image: Any
     with files.picture(path) as image:
         if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-            raise files.DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture per file")
+            raise DataError(f"{path}: holds {frames} pictures, as an animation does; save one picture per file")
         if image.mode in ("CMYK", "YCbCr", "LAB"):
-            raise files.DataError(f"{path}: its colours are {image.mode}; save it as RGB")
+            raise DataError(f"{path}: its colours are {image.mode}; save it as RGB")
         palette, stored = image.mode in ("P", "PA"), str(image.tile[0][3]) if image.format == "PNG" else ""
         if stored in ("RGB;16B", "RGBA;16B", "LA;16B"):  # of these Pillow reads the upper 8 bits
             array = imagecodecs.png_decode(path.read_bytes())
@@ -148,12 +149,12 @@ def _tif(path: Path, *, indices: bool) -> np.ndarray:
         array = series.asarray()
         page, palette = tif.pages.first, _palette_of_tif(path, tif)
     if page.photometric not in PLAIN_TIF and page.compression not in LOSSY:
-        raise files.DataError(f"{path}: its colours are {page.photometric.name}; save it as RGB")
+        raise DataError(f"{path}: its colours are {page.photometric.name}; save it as RGB")
     if array.shape[axes.find("S")] in (2, 4) and "S" in axes and not set(page.extrasamples) & ALPHA:
-        raise files.DataError(f"{path}: a channel of it is neither grey nor RGB nor alpha; save it without")
+        raise DataError(f"{path}: a channel of it is neither grey nor RGB nor alpha; save it without")
     array = array if "S" in axes else array[..., None]
     if array.dtype.kind not in "buif":
-        raise files.DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
+        raise DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
     order = sorted(range(array.ndim), key=lambda axis: "YXS".find((axes if "S" in axes else axes + "S")[axis]))
     pages = array.transpose(order).reshape(-1, *sides, array.shape[order[-1]])
     if palette is None:
@@ -186,14 +187,14 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     array = array * np.uint8(255) if array.dtype == bool else array
     samples = array.shape[-1]
     if samples > 4:
-        raise files.DataError(f"{path}: has {samples} channels; a mask is one grey or colour picture: save it as PNG")
+        raise DataError(f"{path}: has {samples} channels; a mask is one grey or colour picture: save it as PNG")
     alpha = array[..., -1] if samples in (2, 4) else None
     array = array if alpha is None else array[..., :-1]
     hidden = np.zeros(array.shape[:-1], bool)
     if alpha is not None and alpha.max() > 0:  # alpha that is the same everywhere says nothing
         hidden = alpha < alpha.max() / 2
         if faint := [one for one in _solid(alpha) if 0 < one < alpha.max() / 2]:
-            raise files.DataError(
+            raise DataError(
                 f"{path}: is fainter in some parts than in others (alpha {faint[0]} and {alpha.max()}); save it opaque"
             )
     elif alpha is not None and (array == array[:, :1, :1]).all():
@@ -203,9 +204,9 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         whole = array.astype(np.int32)
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
-        raise files.DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
+        raise DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
     if whole.shape[-1] == 3 and whole.max() > 255:
-        raise files.DataError(f"{path}: holds colours of more than 8 bits per channel; save it with 8")
+        raise DataError(f"{path}: holds colours of more than 8 bits per channel; save it with 8")
     codes = whole[..., 0] if whole.shape[-1] == 1 else _packed(whole)
     codes[hidden] = TRANSPARENT
     return codes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from datasets import files
+from datasets.errors import DataError
 from datasets.folder import walk
 from datasets.folder.masks import class_of
 from datasets.folder.names import ENDING, Named, first_few, plain, stripped
@@ -131,7 +131,7 @@ def _mask(mask: Named, given: Settings) -> tuple[Named, list[str]]:
         return mask, bare(name)
     try:
         place = class_of(mask.files[0], classes, walk.top(given.masks) if given.masks else None)
-    except files.DataError:
+    except DataError:
         return mask, []
     called, folders = plain(classes[place]), list(map(plain, mask.folders))
     ended = [each.removesuffix(called) for each in (name, *bare(name)) if each.endswith(called)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import annotations, files
+from datasets.errors import DataError
 from datasets.folder import groups, layout, matching, proposal, table, walk
 from datasets.folder.matching import Match
 from datasets.folder.names import Named, first_few
@@ -34,7 +35,7 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
         rows = table.rows(given.table, faults)
         if given.groups is not None and any(row.group for row in rows):
             with files.collecting(faults):
-                raise files.DataError(f"{given.table}: has a column group, so leave out data.groups={given.groups}")
+                raise DataError(f"{given.table}: has a column group, so leave out data.groups={given.groups}")
         return _apart([Pair(*row) for row in rows], faults)
     found, why = _match(given)
     for fault in why:
@@ -45,7 +46,7 @@ def pairs(given: Settings, faults: list[str] | None = None) -> tuple[Pair, ...]:
     by_folder = given.groups == groups.FOLDERS
     if by_folder and (without := [found.id_of(image) for image in whole if not groups.folder(image)]):
         with files.collecting(faults):
-            raise files.DataError(f"{given.images}: data.groups=folders, and {first_few(without)} lie in none below it")
+            raise DataError(f"{given.images}: data.groups=folders, and {first_few(without)} lie in none below it")
     paired = [
         Pair(found.id_of(image), image.files, mask_of[image], groups.folder(image) if by_folder else "")
         for image in whole
@@ -58,9 +59,7 @@ def _apart(paired: Sequence[Pair], faults: list[str] | None) -> tuple[Pair, ...]
     own = [pair for pair in paired if not annotations.are(pair.mask) and {*pair.image} & {*pair.mask}]
     with files.collecting(faults):
         if own:
-            raise files.DataError(
-                f"{own[0].image[0]}: is image and mask at once; name the masks in data.masks or table"
-            )
+            raise DataError(f"{own[0].image[0]}: is image and mask at once; name the masks in data.masks or table")
     return tuple(pair for pair in paired if pair not in own)
 
 
@@ -102,7 +101,7 @@ def describe(given: Settings) -> str:
 def notes(given: Settings) -> list[str]:
     """Return notes on what in folders and tables is not read, and on what subfolders may mean; of complete settings."""
     found = []
-    with contextlib.suppress(files.DataError):  # `groups.groups` tells of it
+    with contextlib.suppress(DataError):  # `groups.groups` tells of it
         found += groups.notes(given.groups)
     if given.table is not None:
         return found + table.notes(given.table)
@@ -140,18 +139,18 @@ def unpaired(given: Settings) -> UnpairedError | None:
         pairs(given)
     except UnpairedError as error:
         return error
-    except files.DataError:
+    except DataError:
         pass
     return None
 
 
-def _match(given: Settings) -> tuple[Match, list[files.DataError]]:
+def _match(given: Settings) -> tuple[Match, list[DataError]]:
     """Match all files, of complete settings. Returns also the faults."""
     images, masks = layout.names(given, series=True)
     found = matching.match(images, masks, given)
-    no_text = list(map(files.DataError, layout.no_text(given)))
+    no_text = list(map(DataError, layout.no_text(given)))
     if layout.annotations_of(given):
-        return found, no_text + list(map(files.DataError, found.faults))
+        return found, no_text + list(map(DataError, found.faults))
     if not found.whole and any(len(one.files) > 1 for one in (*images, *masks)):
         apart = matching.match(*layout.names(given, series=False), given)
         if apart.whole:  # each slice of a DICOM series has a mask of its own
@@ -166,7 +165,7 @@ def _match(given: Settings) -> tuple[Match, list[files.DataError]]:
             "add the missing files, leave these out by a pattern (data.images=FOLDER/*/image/*.png), or name the pairs"
         )
         faults.append(f"{'; '.join(unpaired)}; {remedy} in data.table")
-    errors = list(map(files.DataError, faults))
+    errors = list(map(DataError, faults))
     if faults and isinstance(better := proposal.of_two(faults[0], images, masks, given), UnpairedError):
         errors = [better]
     return found, no_text + errors

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets import files, formats
+from datasets.errors import DataError
 from datasets.folder import class_names, labels, layout, pairs, palettes, volumes
 from datasets.folder import images as image_files
 from datasets.folder import masks as mask_files
@@ -154,14 +155,14 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     do, and where channels differ.
     """
     if unscored := [one.pair.id for one in scanned if (reading.found(one.mask) == IGNORE).all()]:
-        raise files.DataError(
+        raise DataError(
             f"{given.masks or given.table}: all pixels of {first_few(unscored)} are ignored; remove the image"
         )
     empty = sum(not foreground(reading.found(one.mask)).any() for one in scanned)
     if empty == len(scanned):
         images = given.images or given.table
         why = [f"are these the masks of {images}?", *(reading.notes if reading.kind == "drawn" else ())]
-        raise files.DataError(f"{given.masks or images}: all {empty} masks are empty; {'; '.join(why)}")
+        raise DataError(f"{given.masks or images}: all {empty} masks are empty; {'; '.join(why)}")
     channels = _channels(scanned)
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
     return Scan(
@@ -191,7 +192,7 @@ def _channels(scanned: Sequence[Scanned]) -> int:
     if len(first_of) > 1 and first_of.keys() != {1, 3}:
         odd = next(number for number in first_of if number not in (1, 3))
         other = next(number for number in first_of if number != odd)
-        raise files.DataError(
+        raise DataError(
             f"{first_of[odd].pair.image[0]} is {such(odd)} but {first_of[other].pair.image[0]} is {such(other)}; all "
             "images of a set have the same channels: save them alike, or apart"
         )
@@ -206,9 +207,9 @@ def _window(given: Settings, scanned: Sequence[Scanned], channels: int) -> Windo
             check_window("data.window", given.window)
             check_pairs("data.window", given.window, channels)
         except InputError as error:
-            raise files.DataError(str(error)) from error
+            raise DataError(str(error)) from error
         if not deep:
-            raise files.DataError("data.window: all images have 8 bits per channel and stay as they are; leave it out")
+            raise DataError("data.window: all images have 8 bits per channel and stay as they are; leave it out")
         return given.window
     apart = any(one.header.apart for one in scanned if one.header.deep)
     by_channel = channels not in (1, 3) or apart or any(map(formats.are_channels, deep))
@@ -223,7 +224,7 @@ def _check_sizes(one: Scanned) -> None:
     rotated = " (EXIF rotates the image, which is not done here)" if one.header.rotated else ""
     pages = one.mask.slices == 1 < one.header.slices and one.pair.image[0].suffix.lower() in files.TIF
     channels = "; if they are channels, give --config.data.pages=channels" if pages else ""
-    raise files.DataError(
+    raise DataError(
         f"{one.pair.image[0]} is {sizes.format(one.pair.mask[0].name)} (width x height){rotated}; they must be equal"
         f"{channels}"
     )
@@ -236,7 +237,7 @@ def _check_turn(one: Scanned, how: How) -> None:
         return
     # Programs to annotate differ: LabelMe shows the image turned, and its points are of what it shows.
     if one.mask.drawn or formats.header(one.pair.mask[:1], how).orientation != one.header.orientation:
-        raise files.DataError(
+        raise DataError(
             f"{one.pair.image[0]}: its EXIF data ask to show it rotated or mirrored, at the same size; was the mask "
             "drawn on it as stored, or as shown? save the image as the mask fits it, without the request"
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets import files
+from datasets.errors import DataError
 from datasets.folder.names import first_few, is_text
 from sharp_unet_jax.storage import spreadsheet
 
@@ -27,18 +28,18 @@ def read(
     try:
         headings, *lines = spreadsheet.rows(content(table, names)) or [[]]
         place = spreadsheet.columns(headings, wanted)
-    except files.DataError:
+    except DataError:
         raise
     except (OSError, ValueError) as error:
-        raise files.DataError(f"{table}: cannot be read as a CSV file ({error})") from error
+        raise DataError(f"{table}: cannot be read as a CSV file ({error})") from error
     if needed.keys() - place.keys():
-        raise files.DataError(f"{table}: the first line must be '{names}', not {','.join(headings)[:80]!r}")
+        raise DataError(f"{table}: the first line must be '{names}', not {','.join(headings)[:80]!r}")
     found = []
     for line in lines:
         cells = {name: line[index] if index < len(line) else "" for name, index in place.items()}
         if not all(map(is_text, cells.values())) or not all(cells[name] for name in needed):
             each = " and its ".join(needed)
-            raise files.DataError(f"{table}: every line is an {each}, unlike {','.join(line)[:80]!r}")
+            raise DataError(f"{table}: every line is an {each}, unlike {','.join(line)[:80]!r}")
         found.append({name: cells.get(name, "") for name in wanted})
     return found, [heading for index, heading in enumerate(headings) if index not in place.values() and heading]
 
@@ -46,9 +47,9 @@ def read(
 def content(table: Path, names: str) -> bytes:
     """Return the bytes of a table with the columns `names`. Raises DataError where it is none or too large."""
     if not files.regular(table).exists():
-        raise files.DataError(f"{table}: no such file; it should be a CSV file of '{names}' lines")
+        raise DataError(f"{table}: no such file; it should be a CSV file of '{names}' lines")
     if table.stat().st_size > LARGEST:
-        raise files.DataError(f"{table}: is too large for a CSV file of '{names}' lines")
+        raise DataError(f"{table}: is too large for a CSV file of '{names}' lines")
     return table.read_bytes()
 
 

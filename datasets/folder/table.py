@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets import annotations, files, formats
+from datasets.errors import DataError
 from datasets.folder import groups, sheet
 from datasets.folder.names import composed, first_few
 from datasets.formats import dicom
@@ -38,10 +39,10 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
             row = _row(table, line)
             if row.id in found:
                 hint = "remove one" if line["id"] else "give each its own in a column id"
-                raise files.DataError(f"{table}: two images have the id {row.id}; {hint}")
+                raise DataError(f"{table}: two images have the id {row.id}; {hint}")
             if (first := id_of.setdefault(row.image[0].resolve(), row.id)) != row.id:
                 both = f"{first} and {row.id} are one image, {row.image[0]}"
-                raise files.DataError(f"{table}: {both}; remove one")
+                raise DataError(f"{table}: {both}; remove one")
             found[row.id] = row
     for file in dict.fromkeys(row.mask[0] for row in found.values() if annotations.are(row.mask) and len(row.mask) > 1):
         own = {row.image[0]: row.id for row in found.values() if row.mask[0] == file}
@@ -50,7 +51,7 @@ def rows(table: Path, faults: list[str] | None = None) -> list[Row]:
     if len({bool(row.group) for row in found.values()}) > 1:
         without = first_few(row.id for row in found.values() if not row.group)
         with files.collecting(faults):
-            raise files.DataError(f"{table}: no group for {without}; give each image one, or none")
+            raise DataError(f"{table}: no group for {without}; give each image one, or none")
     return sorted(found.values(), key=lambda row: files.natural(row.id))
 
 
@@ -58,7 +59,7 @@ def _row(table: Path, line: dict[str, str]) -> Row:
     image, mask = (_path(table, line[name]) for name in ("image", "mask"))
     for path in (image, mask):
         if not path.exists():
-            raise files.DataError(f"{table}: there is no file {path}")
+            raise DataError(f"{table}: there is no file {path}")
     masks = annotations.of(image, mask) if annotations.are([mask]) else _files(mask)
     return Row(line["id"] or formats.stem(image), _files(image), masks, composed(line["group"]))
 
@@ -75,7 +76,7 @@ def _files(path: Path) -> tuple[Path, ...]:
         return (path,)
     inside = [each for each in path.iterdir() if formats.family(each) is dicom]
     if len(series := dicom.series(inside, path)) != 1:
-        raise files.DataError(f"{path}: is no file, and no folder of one DICOM series")
+        raise DataError(f"{path}: is no file, and no folder of one DICOM series")
     return series[0][1]
 
 

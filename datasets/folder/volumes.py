@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder.names import first_few
 from datasets.folder.pairs import Pair
 from datasets.formats import grid, search

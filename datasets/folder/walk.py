@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from datasets import files, formats
+from datasets.errors import DataError
 from datasets.folder.names import Named, first_few, is_text, plain
 from datasets.formats import dicom
 
@@ -32,7 +33,7 @@ def listing(folder: Path) -> list[Path]:
             around / path for path in glob.glob(str(folder.relative_to(around)), root_dir=around, recursive=True)
         }
         if fitting and all(path.is_dir() for path in fitting):
-            raise files.DataError(f"{folder}: fits only folders; a pattern is one of files, such as {folder}/*.png")
+            raise DataError(f"{folder}: fits only folders; a pattern is one of files, such as {folder}/*.png")
         found = [path for path in fitting if path.is_file() and _is_picture(path)]
     elif folder.is_dir():
         found = [path for path in folder.iterdir() if files.is_shown(path.name) and _is_picture(path)]
@@ -40,19 +41,19 @@ def listing(folder: Path) -> list[Path]:
     else:
         raise no_folder(folder)
     if not found:
-        raise files.DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
+        raise DataError(f"{folder}: holds no images ({' '.join(formats.SUFFIXES)})")
     return sorted(found, key=lambda path: (files.natural(str(path).removesuffix(path.suffix)), path.name))
 
 
-def no_folder(path: Path) -> files.DataError:
+def no_folder(path: Path) -> DataError:
     """Return the error that a path is no folder but a file, or that nothing is there."""
     if not path.is_file():
-        return files.DataError(f"{path}: no such folder; check the path")
+        return DataError(f"{path}: no such folder; check the path")
     if _is_picture(path):
         pattern = f"a pattern of files such as {path.parent}/*{path.suffix}"
-        return files.DataError(f"{path}: is a file, not a folder; name its folder, {pattern}, or pairs in a table")
+        return DataError(f"{path}: is a file, not a folder; name its folder, {pattern}, or pairs in a table")
     kinds = "masks are pictures in a folder, a COCO file or LabelMe files (.json)"
-    return files.DataError(f"{path}: is a file that is not read; {kinds}: export it as one of these")
+    return DataError(f"{path}: is a file that is not read; {kinds}: export it as one of these")
 
 
 def named(

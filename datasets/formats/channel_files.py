@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import files
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import grid
 from datasets.formats.stack import Header, Stack
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import dicom_file, dicom_place, dicom_seg, dicom_series, tif
 from datasets.formats.dicom_file import load
 from datasets.formats.stack import PLAIN, Header, How, Stack, check_size, reading

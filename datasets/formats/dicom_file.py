@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import dicom_seg
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError, install

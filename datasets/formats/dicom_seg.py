@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats.stack import Stack
 from sharp_unet_jax import __version__
 from sharp_unet_jax.errors import is_out_of_memory

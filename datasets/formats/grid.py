@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats.stack import Header
 
 NEAR = 0.5  # of a voxel's shortest side: voxels that lie farther apart could be others

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 from nibabel import orientations
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import tif
 from datasets.formats.stack import PLAIN, Header, How, Spacing, Stack, check_size, reading
 from sharp_unet_jax.storage.atomic import replacing

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 
 from datasets import files
+from datasets.errors import DataError
 from datasets.formats import tif
 from datasets.formats.stack import PLAIN, Header, How, Stack, check_size
 from sharp_unet_jax import palette
@@ -61,7 +62,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
     with files.picture(path) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # a photo, and after it what a camera adds: a preview, a depth
-            raise files.DataError(f"{path}: holds {frames} pictures, an animation; save each as a file of its own")
+            raise DataError(f"{path}: holds {frames} pictures, an animation; save each as a file of its own")
         check_size(path, (1, image.height, image.width), image.width * image.height * len(image.getbands()))
         yield image
 

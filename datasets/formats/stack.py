@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.files import MAX_PIXELS, DataError
+from datasets.errors import DataError
+from datasets.files import MAX_PIXELS
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 

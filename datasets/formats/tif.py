@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from datasets import files
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats.stack import PLAIN, Header, How, Spacing, Stack, check_size, reading
 from datasets.formats.tif_axes import CHANNELS, Layout, layout, letters, undecided
 from datasets.formats.tif_colours import Colours, colours

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tifffile
 
-from datasets.files import DataError
+from datasets.errors import DataError
 
 # tifffile's letters for what a file says of its axes.
 CHANNELS = "SCE"  # samples, channels, wavelengths

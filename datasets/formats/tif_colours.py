@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
-from datasets.files import DataError
+from datasets.errors import DataError
 
 ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
 INK_SET, CMYK = 332, 1  # the tag, and its value for CMYK, or without the tag

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 
 from datasets import examples, files
+from datasets.errors import DataError
 
 URL = "https://downloads.imagej.net/"
 ARCHIVES = ("ISBI-2012-challenge.zip",)
@@ -36,11 +37,11 @@ class Builder(examples.Builder):
         volume_file, labels_file = tree.file(*VOLUME), tree.file(*LABELS)
         if volume_file is None or labels_file is None:
             missing = "'train-labels.tif'" if volume_file else "'train-volume.tif'"
-            raise files.DataError(f"ISBI 2012: no {missing} in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            raise DataError(f"ISBI 2012: no {missing} in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         volume, labels = files.read_image(volume_file), files.read_image(labels_file)
         if volume.ndim != 3 or volume.shape != labels.shape:
             shapes = f"{volume_file.where} is {volume.shape} but its labels are {labels.shape}"
-            raise files.DataError(f"{shapes}; download both again")
+            raise DataError(f"{shapes}; download both again")
         for index, (image, mask) in enumerate(zip(volume, labels, strict=True)):
             first = index - index % BLOCK
             block = f"slices-{first:02d}-{min(first + BLOCK, len(volume)) - 1:02d}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 
 from datasets import examples, files
+from datasets.errors import DataError
 
 IMAGES, MASKS = "ISIC2018_Task1-2_Training_Input", "ISIC2018_Task1_Training_GroundTruth"
 URL = "https://isic-archive.s3.amazonaws.com/challenges/2018/"
@@ -33,7 +34,7 @@ class Builder(examples.Builder):
         images, masks = tree.below(IMAGES), tree.below(MASKS)
         if not images or not masks:
             missing = MASKS if images else IMAGES
-            raise files.DataError(f"ISIC 2018: no '{missing}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+            raise DataError(f"ISIC 2018: no '{missing}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
         for name, image, mask in files.pairs(images, masks, mask_ending="_segmentation"):
             pixels = files.read_image(image)  # decoded as a check, even if its bytes are kept
             is_rgb = image.suffix in files.JPEG and pixels.ndim == 3 and pixels.shape[2] == 3

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import ct, examples, files
+from datasets.errors import DataError
 from sharp_unet_jax.data import pixels
 
 WINDOW = (-512.0, 512.0)  # Hounsfield units, as in the paper's reference 30 (BCDU-Net)
@@ -72,7 +73,7 @@ class Builder(examples.Builder):
                 volume, lung = volume.transpose(2, 1, 0), lung.transpose(2, 1, 0)
             kept = [index for index, outlined in enumerate(lung) if outlined.any()]
             if not kept:
-                raise files.DataError(f"{mask.where}: no slice shows lung, all voxels are 0; download it again")
+                raise DataError(f"{mask.where}: no slice shows lung, all voxels are 0; download it again")
             first = kept[0]  # of neighbours without a gap
             for before, index in zip([first - 1, *kept], kept, strict=False):
                 first = first if index == before + 1 else index
@@ -85,7 +86,7 @@ class Builder(examples.Builder):
         for folder in FOLDERS:
             if found := tree.below(f"{folder}{name}", suffixes):
                 return found
-        raise files.DataError(f"lung CT: no '{name}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+        raise DataError(f"lung CT: no '{name}' in {tree.folder}: {self.MANUAL_DOWNLOAD_INSTRUCTIONS}")
 
 
 def _grey(array: np.ndarray) -> np.ndarray:

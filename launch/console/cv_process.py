@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch.console.signals import INTERRUPTED, STOPPED
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 

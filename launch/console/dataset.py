@@ -14,7 +14,7 @@ from rich.console import Console
 
 from datasets import kept
 from datasets.build import build
-from datasets.files import MissingError
+from datasets.errors import MissingError
 from datasets.folder import folder_dataset_builder, settings
 from launch.console.progress import track
 from sharp_unet_jax.config import Data

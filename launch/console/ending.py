@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import NoReturn
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch.console.signals import INTERRUPTED
 from sharp_unet_jax.errors import InputError, ResolutionWarning, StaleWarning, is_out_of_memory
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from datasets import files
+from datasets.errors import DataError
 
 
 def path(text: str) -> Path:
@@ -12,5 +13,5 @@ def path(text: str) -> Path:
     """
     try:
         return files.local(text)
-    except files.DataError as error:
+    except DataError as error:
         raise OSError(str(error)) from error  # argparse would print a page for a ValueError

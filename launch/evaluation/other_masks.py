@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import class_names, greys, masks, matching, palettes, volumes, walk
 from datasets.folder.class_names import show
 from datasets.folder.masks import COLOUR, Summary, as_colours

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import groups, layout, scan
 from datasets.folder.settings import NAMES, Settings, settings
 from datasets.formats.stack import Spacing
@@ -30,7 +30,7 @@ FIELDS = {  # options of the command: fields of config.Data, which say more of e
     "channel_files": "endings of names, if each channel of an image is a file of its own (default: the run's)",
     "class_files": "folders or endings of masks, if each class is a file of its own (default: the run's)",
     "classes": "names, background first, or name=#rrggbb, name=128 (default: the run's)",
-    "labels": "any: every label above 0 is the one foreground (default: the run's)",
+    "labels": "any makes every label above 0 one foreground class (default: the run's)",
     "ignore": "value, colour or name of what is not scored (default: the run's)",
     "pages": "what the pages of a TIF or the fourth axis of a NIfTI are, channels or slices (default: the run's)",
     "axis": "with --predictions: axial, coronal or sagittal slices of NIfTI volumes",

@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rotations", action="store_true", help=rotations)
     tile = (
         "cut images into tiles of this size (default: that of the crops for a run trained on crops; none for a run "
-        "trained on whole images, which saw them resized: tiles look unlike those)"
+        "trained on whole images: it saw them resized, so objects in tiles have a size that it does not know)"
     )
     parser.add_argument("--tile", metavar="H,W", help=tile)
     parser.add_argument("--plain", action="store_true", help=PLAIN)

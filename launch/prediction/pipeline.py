@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import nifti
 from datasets.formats.search import Input
 from datasets.formats.stack import How, Spacing, Stack

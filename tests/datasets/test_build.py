@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from datasets import files
 from datasets.build import BUILDERS, build, summary
+from datasets.errors import DataError
 from datasets.phantom import phantom_dataset_builder as builder_module
 from tests.datasets import writers
 
@@ -42,18 +42,18 @@ def test_every_data_set_has_its_papers(name):
 
 @pytest.mark.parametrize(("name", "nearest"), [("cvc", "cvc_clinicdb"), ("isbi", "isbi2012"), ("Phantom", "phantom")])
 def test_unknown_name(name, nearest):
-    with pytest.raises(files.DataError, match=f"did you mean '{nearest}'"):
+    with pytest.raises(DataError, match=f"did you mean '{nearest}'"):
         build(name)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("phantom/smal", "phantom/small"), ("isbi2012/x", "it has none")])
 def test_unknown_config(name, hint):
-    with pytest.raises(files.DataError, match=hint):
+    with pytest.raises(DataError, match=hint):
         build(name)
 
 
 def test_manual_dir_must_exist(tmp_path):
-    with pytest.raises(files.DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         build("cvc_clinicdb", data_dir=tmp_path, manual_dir=tmp_path / "absent")
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(builder_module, "_pairs", full)
-    with pytest.raises(files.DataError, match=r"phantom/small/1.0.0: .*; name another data_dir"):
+    with pytest.raises(DataError, match=r"phantom/small/1.0.0: .*; name another data_dir"):
         build("phantom", data_dir=tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, error):
 @pytest.mark.parametrize("where", ["data_dir", "manual_dir"])
 def test_an_address_is_no_folder(where, address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(files.DataError, match="is an address"):
+    with pytest.raises(DataError, match="is an address"):
         build("phantom", **{where: address})
     assert not list(tmp_path.iterdir())
 

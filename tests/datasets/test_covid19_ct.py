@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from datasets.build import build
-from datasets.files import DataError
+from datasets.errors import DataError
 
 CLASSES = ["background", "ground-glass", "consolidation", "pleural effusion"]
 WIDTH, HEIGHT, SLICES = 8, 6, 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets import ct
-from datasets.files import DataError
+from datasets.errors import DataError
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from datasets import files
 from datasets.build import build
+from datasets.errors import DataError
 from tests.datasets import writers
 
 NAMES = sorted(writers.LAYOUTS)
@@ -14,7 +15,7 @@ PAIRED = ("cvc_clinicdb", "isic2018")  # one image file, one mask file; the othe
 def refusal(name, folder, **options):
     """Return the message of the refusal; check that it is one line and that nothing was left behind."""
     data_dir = folder.parent / "data_dir"
-    with pytest.raises(files.DataError) as caught:
+    with pytest.raises(DataError) as caught:
         build(name, data_dir=data_dir, manual_dir=folder, **options)
     assert "\n" not in str(caught.value)
     assert not list(data_dir.rglob("*.array_record*"))
@@ -191,7 +192,7 @@ def test_a_failed_rebuild_says_why_and_leaves_nothing_half_built(tmp_path):
     layout = writers.cvc_clinicdb()
     build("cvc_clinicdb", data_dir=tmp_path / "data_dir", manual_dir=layout.write(tmp_path / "manual"))
     (tmp_path / "manual" / layout.image).write_bytes(b"broken")
-    with pytest.raises(files.DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         build("cvc_clinicdb", data_dir=tmp_path / "data_dir", manual_dir=tmp_path / "manual", rebuild=True)
     kept = build("cvc_clinicdb", data_dir=tmp_path / "data_dir")  # the earlier build
     assert kept.info.splits["train"].num_examples > 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import examples, files
+from datasets import examples
+from datasets.errors import DataError
 from sharp_unet_jax.metrics import IGNORE
 
 GOOD = examples.Pair("a", "g", np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), np.uint8), "a.png")
@@ -28,7 +29,7 @@ def test_a_good_pair():
     ],
 )
 def test_bad_pairs(change, message):
-    with pytest.raises(files.DataError, match=message):
+    with pytest.raises(DataError, match=message):
         list(examples.generate([dataclasses.replace(GOOD, **change)], num_classes=2))
 
 
@@ -42,22 +43,22 @@ def test_labels_to_ignore_are_allowed_where_the_files_can_say_them():
     pair = dataclasses.replace(GOOD, mask=mask)
     [(_, example)] = examples.generate([pair], num_classes=2, ignoring=True)
     np.testing.assert_array_equal(np.asarray(Image.open(example["mask"])), mask)
-    with pytest.raises(files.DataError, match=r"the mask of a\.png holds label 255; 2 classes end at 1"):
+    with pytest.raises(DataError, match=r"the mask of a\.png holds label 255; 2 classes end at 1"):
         list(examples.generate([pair], num_classes=2))
     beyond = dataclasses.replace(GOOD, mask=mask + (mask == 1))
-    with pytest.raises(files.DataError, match=r"the mask of a\.png holds label 2; 2 classes end at 1"):
+    with pytest.raises(DataError, match=r"the mask of a\.png holds label 2; 2 classes end at 1"):
         list(examples.generate([beyond], num_classes=2, ignoring=True))
 
 
 def test_masks_of_nothing_but_ignored_pixels():
     ignored = dataclasses.replace(GOOD, mask=np.full((4, 5), IGNORE, np.uint8))
-    with pytest.raises(files.DataError, match=r"a\.png: all pixels of its mask are ignored"):
+    with pytest.raises(DataError, match=r"a\.png: all pixels of its mask are ignored"):
         list(examples.generate([GOOD, ignored], num_classes=2, ignoring=True))
     partly = dataclasses.replace(GOOD, mask=np.array([[0, 0, 0, 0, IGNORE]] * 4, np.uint8))
-    with pytest.raises(files.DataError, match="all 1 masks are empty"):
+    with pytest.raises(DataError, match="all 1 masks are empty"):
         list(examples.generate([partly], num_classes=2, ignoring=True))
 
 
 def test_no_pairs():
-    with pytest.raises(files.DataError, match="no images found"):
+    with pytest.raises(DataError, match="no images found"):
         list(examples.generate([], num_classes=2))

@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from datasets import files, formats
+from datasets.errors import DataError
 from datasets.folder import images, masks
 from datasets.formats.stack import Header
 
@@ -110,7 +111,7 @@ def test_read_tif(shape, planar, tmp_path):
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
 def test_an_absent_file_is_named(name, tmp_path):
-    with pytest.raises(files.DataError, match=name):
+    with pytest.raises(DataError, match=name):
         files.read_image(tmp_path / name)
 
 
@@ -144,7 +145,7 @@ def test_png_keeps_every_pixel(shape):
 
 @pytest.mark.parametrize("address", ["gs://a/b", "s3://a", "https://a/b", "file:///a", "gcs://a", Path("gs://a/b")])
 def test_an_address_is_no_path(address):
-    with pytest.raises(files.DataError, match="is an address"):
+    with pytest.raises(DataError, match="is an address"):
         files.local(address)
 
 
@@ -173,7 +174,7 @@ SUFFIXES = (".png", ".jpg", ".bmp", ".tif")
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_not_read(make, read, suffix, tmp_path):
     make(tmp_path / f"a{suffix}")
-    with pytest.raises(files.DataError, match=rf"a\{suffix}: is no file"):
+    with pytest.raises(DataError, match=rf"a\{suffix}: is no file"):
         read(tmp_path / f"a{suffix}")
 
 
@@ -190,7 +191,7 @@ def test_the_pixels_of_a_picture_are_bounded(read, suffix, tmp_path, monkeypatch
     monkeypatch.setattr(files, "MAX_PIXELS", 20)
     read(path)
     monkeypatch.setattr(files, "MAX_PIXELS", 19)
-    with pytest.raises(files.DataError, match=rf"a\{suffix}: is 5x4; a picture of over 19 pixels is not read"):
+    with pytest.raises(DataError, match=rf"a\{suffix}: is 5x4; a picture of over 19 pixels is not read"):
         read(path)
 
 
@@ -238,7 +239,7 @@ def test_a_stack_of_many_pages_is_no_large_picture(tmp_path, monkeypatch):
 def test_a_format_that_runs_a_program_is_not_read(tmp_path):
     """Pillow gives EPS to Ghostscript."""
     (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(files.DataError, match="of no known format"):
+    with pytest.raises(DataError, match="of no known format"):
         files.read_image(tmp_path / "a.png")
 
 
@@ -252,7 +253,7 @@ def test_short_memory_is_not_called_damage(png, tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("PIL.Image.open", short)
-    with pytest.raises(files.DataError, match=r"a\.png: is too large for the memory of this machine"):
+    with pytest.raises(DataError, match=r"a\.png: is too large for the memory of this machine"):
         files.read_image(tmp_path / "a.png")
 
 
@@ -269,11 +270,11 @@ def changed_zip(path, content, field, value):
 
 def test_an_archive_that_cannot_be_opened_is_named(tmp_path, png):
     changed_zip(tmp_path / "set.zip", {"set/a.png": png}, 6, 99)
-    with pytest.raises(files.DataError, match=r"set\.zip: not a zip archive.*version 9\.9\); download it again"):
+    with pytest.raises(DataError, match=r"set\.zip: not a zip archive.*version 9\.9\); download it again"):
         files.Tree(tmp_path, ["set.zip"])
     changed_zip(tmp_path / "set.zip", {"set/@.png": png}, 8, 1 << 11)  # names are UTF-8
     (tmp_path / "set.zip").write_bytes((tmp_path / "set.zip").read_bytes().replace(b"@", b"\xe9"))
-    with pytest.raises(files.DataError, match=r"set\.zip: not a zip archive.*can't decode.*; download it again"):
+    with pytest.raises(DataError, match=r"set\.zip: not a zip archive.*can't decode.*; download it again"):
         files.Tree(tmp_path, ["set.zip"])
 
 
@@ -283,7 +284,7 @@ def test_of_downloaded_archives_only_the_damaged_one_is_deleted(tmp_path, png, m
     (tmp_path / "masks.zip").write_bytes(b"cut short")
     monkeypatch.setattr(files.download, "fetch", lambda wanted: None)
     manager = types.SimpleNamespace(download_dir=tmp_path, manual_dir=tmp_path / "empty")
-    with pytest.raises(files.DataError, match=r"masks\.zip: not a zip archive.*: it is deleted, so give the command"):
+    with pytest.raises(DataError, match=r"masks\.zip: not a zip archive.*: it is deleted, so give the command"):
         files.find(manager, ["images.zip", "masks.zip"], "https://a.org/")
     assert [path.name for path in tmp_path.glob("*.zip")] == ["images.zip"]
 
@@ -293,7 +294,7 @@ def test_a_member_that_cannot_be_read_is_named(field, value, tmp_path, png):
     """Its compression is unknown, it is encrypted, or its checksum or its size is another."""
     changed_zip(tmp_path / "set.zip", {"set/a.png": png}, field, value)
     (member,) = files.Tree(tmp_path, ["set.zip"]).below("set")
-    with pytest.raises(files.DataError, match=r"set\.zip: set/a\.png: cannot be read"):
+    with pytest.raises(DataError, match=r"set\.zip: set/a\.png: cannot be read"):
         files.read_image(member)
 
 
@@ -302,5 +303,5 @@ def test_an_archive_with_two_files_of_one_name_is_refused(tmp_path, png):
         warnings.simplefilter("ignore")
         for name in ("a.png", "b.png", "a.png"):
             archive.writestr(name, png)
-    with pytest.raises(files.DataError, match=r"set\.zip: holds 2 files called a\.png"):
+    with pytest.raises(DataError, match=r"set\.zip: holds 2 files called a\.png"):
         files.Tree(tmp_path, ["set.zip"])

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from datasets.build import build
-from datasets.files import DataError
+from datasets.errors import DataError
 
 SHAPE = (6, 5)
 RNG = np.random.default_rng(0)

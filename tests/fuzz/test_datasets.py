@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch import prepare
 from launch.console import dataset
 from sharp_unet_jax.config import Data

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch.console import ending
 from sharp_unet_jax.errors import InputError, is_out_of_memory
 

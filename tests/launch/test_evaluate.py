@@ -17,7 +17,7 @@ import sklearn.metrics
 from PIL import Image
 from rich.console import Console
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch import evaluate, predict
 from launch.evaluation import truth
 from launch.prediction import pipeline

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch import explain
 from launch.console import image, runs
 from sharp_unet_jax.data.resize import resize_image

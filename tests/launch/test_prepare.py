@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch import prepare
 from launch.console import config as configs
 from launch.console import cv_arguments, dataset

@@ -10,7 +10,7 @@ import pytest
 from datasets import annotations
 from datasets.annotations import coco
 from datasets.annotations.raster import Region
-from datasets.files import DataError
+from datasets.errors import DataError
 
 WIDTH, HEIGHT = 9, 7
 SQUARE = [1, 1, 5, 1, 5, 4, 1, 4]  # rows 1 to 3, columns 1 to 4

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from datasets import annotations
 from datasets.annotations import labelme
 from datasets.annotations.raster import Region
-from datasets.files import DataError
+from datasets.errors import DataError
 
 WIDTH, HEIGHT = 9, 7
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import masks
 from datasets.folder.blends import are_blends, nearest
 from datasets.folder.check import check

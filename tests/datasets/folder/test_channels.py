@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
-from datasets import built, files, formats
+from datasets import built, formats
 from datasets.build import build
+from datasets.errors import DataError
 from datasets.folder import check, images
 from datasets.folder.scan import Scan, scan
 from datasets.folder.settings import settings
@@ -217,7 +218,7 @@ def test_a_window_may_be_set(window: tuple[float, ...], root: Path) -> None:
 )
 def test_a_window_that_cannot_be_used_is_refused(window: Any, dtype: Any, message: str, root: Path) -> None:
     save(root, "a", planes(0, 2, dtype))
-    with pytest.raises(files.DataError, match=message):
+    with pytest.raises(DataError, match=message):
         scan(settings(images=root, window=window))
     assert [fault for fault in check.check(settings(images=root, window=window)).faults if fault.startswith(message)]
 
@@ -231,7 +232,7 @@ def test_images_of_different_channels_are_refused(one: int, other: int, root: Pa
         layout = {"planarconfig": "contig"} if channels > 1 else {}
         tifffile.imwrite(root / f"images/{name}.tif", image, photometric="minisblack", **layout)
         Image.fromarray(BLOB).save(root / f"masks/{name}.png")
-    with pytest.raises(files.DataError, match=r"all images of a set have the same channels") as error:
+    with pytest.raises(DataError, match=r"all images of a set have the same channels") as error:
         scan(settings(images=root))
     assert {"a.tif", "b.tif"} == {Path(word).name for word in str(error.value).split() if word.endswith(".tif")}
     assert len(check.check(settings(images=root)).faults) == 1

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder.check import check
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings

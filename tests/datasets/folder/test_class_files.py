@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import class_names, labels, masks, palettes
 from datasets.folder.labels import Reading
 from datasets.folder.scan import scan

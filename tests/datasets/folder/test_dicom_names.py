@@ -5,7 +5,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import layout, pairs
 from datasets.folder.settings import settings
 from tests.datasets.folder.test_matching import names, touch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder.check import check
 from datasets.folder.folder_dataset_builder import Builder
 from datasets.folder.scan import Scan, scan

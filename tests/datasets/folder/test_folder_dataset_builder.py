@@ -18,7 +18,7 @@ import tifffile
 from PIL import Image
 
 from datasets.build import build
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import folder_dataset_builder
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings

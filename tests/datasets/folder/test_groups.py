@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import groups, pairs
 from datasets.folder.settings import settings
 

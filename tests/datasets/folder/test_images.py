@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets import files, formats
+from datasets import formats
+from datasets.errors import DataError
 from datasets.folder import images, masks
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings
@@ -51,7 +52,7 @@ def test_fractions_beside_whole_numbers_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "whole.tif", GREY * np.uint16(200))
     tifffile.imwrite(tmp_path / "part.tif", GREY / np.float32(255))
     tifffile.imwrite(tmp_path / "real.tif", GREY * np.float32(150))
-    with pytest.raises(files.DataError, match=r"part.tif: .* lost beside those of whole.tif.*data.window"):
+    with pytest.raises(DataError, match=r"part.tif: .* lost beside those of whole.tif.*data.window"):
         images.common_window([[tmp_path / "whole.tif"], [tmp_path / "part.tif"]])
     assert images.common_window([[tmp_path / "whole.tif"], [tmp_path / "real.tif"]])[1] > 40_000
     assert images.common_window([[tmp_path / "part.tif"]])[1] < 1.01
@@ -131,7 +132,7 @@ def test_a_ct_stored_with_an_offset_is_refused_in_training_as_in_prediction(tmp_
     for given in ((), (-1000.0, 400.0)):
         found = scan(settings(images=tmp_path, window=given))
         assert found.read(0)[0].max() > 140
-        with pytest.raises(files.DataError, match=r"b\.tif: the pixels are 24 to 1424, and the window is from -"):
+        with pytest.raises(DataError, match=r"b\.tif: the pixels are 24 to 1424, and the window is from -"):
             found.read(1)
 
 
@@ -144,7 +145,7 @@ def test_heights_above_0_are_no_ct(tmp_path: Path, save) -> None:
         nibabel.save(nibabel.Nifti1Image(values.T, np.eye(4)), tmp_path / f"{name}.nii")
     found = scan(settings(images=tmp_path))
     assert found.read(1)[0].min() > 90
-    with pytest.raises(files.DataError, match=r"b\.nii: the pixels are 60 to 910, and .*Hounsfield"):
+    with pytest.raises(DataError, match=r"b\.nii: the pixels are 60 to 910, and .*Hounsfield"):
         images.read([tmp_path / "b.nii"], 1, found.window)
 
 
@@ -159,7 +160,7 @@ def test_hot_pixels_do_not_darken_deep_images(tmp_path: Path, save: Callable[...
 @pytest.mark.parametrize("name", ["text.png", "gone.png"])
 def test_an_unreadable_picture_is_named_once(tmp_path, read, name):
     (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(files.DataError) as error:
+    with pytest.raises(DataError) as error:
         read([tmp_path / name])
     assert str(error.value).count(str(tmp_path)) == 1
     assert ("of no known format" if name == "text.png" else "No such file") in str(error.value)
@@ -170,13 +171,13 @@ def test_a_tif_of_several_series_is_refused(tmp_path: Path) -> None:
         for size in (12, 6):
             tif.write(np.zeros((size, size), np.uint8))
     for read in (formats.header, images.stored, lambda paths: masks.read(paths, indices=True)):
-        with pytest.raises(files.DataError, match="holds 2 series"):
+        with pytest.raises(DataError, match="holds 2 series"):
             read([tmp_path / "several.tif"])
 
 
 def test_complex_numbers_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "0.tif", np.zeros((12, 10), np.complex64))
-    with pytest.raises(files.DataError, match="numbers of type complex64"):
+    with pytest.raises(DataError, match="numbers of type complex64"):
         images.stored([tmp_path / "0.tif"])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import masks
 from datasets.folder.instances import numbered
 from datasets.folder.scan import scan

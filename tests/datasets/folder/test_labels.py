@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder.labels import Reading
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import images, masks
 
 INDICES = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)

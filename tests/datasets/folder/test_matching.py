@@ -8,7 +8,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import layout, pairs
 from datasets.folder.pairs import Pair
 from datasets.folder.settings import settings

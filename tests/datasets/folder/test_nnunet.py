@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import layout, pairs
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings

@@ -10,7 +10,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import layout, pairs
 from datasets.folder.names import ENDING
 from datasets.folder.pairs import Pair

@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import layout, pairs, table
 from datasets.folder.settings import settings
 from tests.datasets.folder.test_matching import touch

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import masks
 from datasets.folder.check import check
 from datasets.folder.labels import decide

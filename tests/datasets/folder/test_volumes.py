@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import check, images, scan, volumes
 from datasets.folder.pairs import Pair
 from datasets.folder.settings import settings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import pairs, walk
 from datasets.folder.settings import settings
 from tests.datasets.folder.test_matching import touch

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from datasets import formats
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import channel_files
 from datasets.formats.stack import How
 

@@ -15,7 +15,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from datasets.files import DataError, read_image
+from datasets.errors import DataError
+from datasets.files import read_image
 from datasets.formats import dicom, dicom_seg, dicom_series, picture, search, tif
 from sharp_unet_jax.advice import memory
 from sharp_unet_jax.errors import InputError

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import nifti
 from datasets.formats.stack import How
 from tests.datasets.formats.conftest import CLASSES

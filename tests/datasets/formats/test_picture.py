@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import picture
 from sharp_unet_jax import palette
 from sharp_unet_jax.advice import memory

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.formats import stack
 from sharp_unet_jax.advice import memory
 

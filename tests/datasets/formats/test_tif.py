@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from datasets.folder import images
 from datasets.formats import tif
 from datasets.formats.stack import How

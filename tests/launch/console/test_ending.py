@@ -8,7 +8,7 @@ import warnings
 import jax
 import pytest
 
-from datasets.files import DataError
+from datasets.errors import DataError
 from launch.console import ending
 from sharp_unet_jax.errors import InputError, StaleWarning
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from datasets.files import DataError, MissingError
+from datasets.errors import DataError, MissingError
 from launch.preview import source
 from sharp_unet_jax.config import Data
 from tests.advice.test_profile import pictures
