@@ -110,7 +110,7 @@ def notebook(path: str) -> str:
     title = f"[{path}]({path})"
     _, found, owner = repository().removesuffix(".git").partition("github.com/")  # Colab opens only those of GitHub
     if not found:
-        return f"{title}, a notebook for Jupyter, or for Colab beside an uploaded checkout."
+        return f"{title}, a notebook for Jupyter, or for Colab beside the checkout."
     badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({COLAB}/github/{owner}/blob/main/{path})"
     return f"{badge} or {title} in Jupyter."
 

@@ -50,6 +50,7 @@ def executed(tmp_path, tiny_models, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_notebook_of_arrays_runs(executed, capsys):
     executed(PYTHON)
     said = capsys.readouterr().out

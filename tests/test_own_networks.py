@@ -130,6 +130,7 @@ def dense(monkeypatch):
     return "sharp_dense"
 
 
+@pytest.mark.slow
 def test_a_decoder_with_dense_skips_is_trained_explained_exported_and_reused_like_any_other(dense, tmp_path):
     data = squares(size=(18, 24))  # its height is padded to 20
     run = sharp_unet_jax.fit(dense, data.images, data.masks, epochs=2, batch_size=4, seed=1, folder=tmp_path / "w")

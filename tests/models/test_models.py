@@ -114,7 +114,7 @@ def test_images_too_small_to_reflect_are_refused_before_training(name, side, ker
         x = jax.ShapeDtypeStruct((1, side, 64, 3), jnp.float32)
         jax.eval_shape(lambda m, x: m(x), abstract(name, **options), x)
     else:
-        with pytest.raises(InputError, match=f"at {side}x64 the coarsest sharp block .* sees 2 pixels, too few"):
+        with pytest.raises(InputError, match=f"at {side}x64 pixels the coarsest sharp block .* sees 2 pixels, too few"):
             models.check_size(name, (side, 64), kernel, padding)
 
 

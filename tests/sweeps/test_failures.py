@@ -170,7 +170,8 @@ def test_files_that_a_killed_process_left_half_written_are_deleted(done, dataset
     shutil.move(run / "checkpoint", run / "checkpoint.orbax-checkpoint-tmp")
     (run / "resume").mkdir(exist_ok=True)
     dead = f"part.{platform.node()}.{2**22 + 1}"  # no process has such a number
-    for path in (done / f".scores.csv.{dead}", run / ".per_image.parquet.host.123", run / "resume" / ".3.state.h.1"):
+    left = run / ".per_image.parquet.part.host.123", run / "resume" / ".3.state.part.h.1"
+    for path in (done / f".scores.csv.{dead}", *left):
         path.write_bytes(b"PAR1")
     (run.parent / f".repeat0-fold0.{dead}").mkdir()  # a merge left it
     (done / ".gitignore").write_text("*")  # the user's own
@@ -186,7 +187,7 @@ def test_half_a_state_of_a_killed_process_is_deleted_before_the_run_is_resumed(t
     config = dataclasses.replace(ONE, max_runs=1)
     stopped_after(1, tmp_path / "v", dataset, config)
     (resume,) = (tmp_path / "v").glob("runs/*/*/resume")
-    (resume / ".2.state.host.123").write_bytes(b"half")
+    (resume / ".2.state.part.host.123").write_bytes(b"half")
     stopped = sweep.train(config, dataset, tmp_path / "v", jax.devices()[:1])
     with contextlib.closing(stopped):
         next(stopped)
