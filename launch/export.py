@@ -118,4 +118,4 @@ def _terms(dataset: str) -> str:
 
 if __name__ == "__main__":
     with ending.in_one_line():
-        run(sys.argv[1:], Console())
+        run(sys.argv[1:], Console(highlight=False, markup=False))

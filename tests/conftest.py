@@ -130,14 +130,20 @@ def dataset() -> Dataset:
     return squares()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A sweep made once; `done` is a copy of it for each test."""
+    """A sweep made once for all tests, which only read it; `done` is a copy of it for each test."""
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
         folder = tmp_path_factory.mktemp("sweep") / "w"
         make(folder, squares())
-    return folder
+    before = _contents(folder)
+    yield folder
+    assert _contents(folder) == before, "a test changed the sweep of all tests: let it take `done`"
+
+
+def _contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

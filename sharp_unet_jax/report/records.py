@@ -150,7 +150,7 @@ class Sweep(Description):
 
     def scores(self, model: str, column: str = "jaccard") -> pd.Series:
         """Return the scores of the finished runs of `model` in per cent, index repeat, fold; `column` is of `runs`."""
-        runs = self.runs[self.runs["model"] == model].set_index(["repeat", "fold"])
+        runs = self.runs.loc[self.runs["model"] == model, ["repeat", "fold", column]].set_index(["repeat", "fold"])
         return 100 * runs[column].astype(float)
 
     def test_ids(self, name: str) -> list[str]:

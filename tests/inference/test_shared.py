@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -25,10 +26,11 @@ BOTH = ["unet", "sharp_unet"]
 
 
 @pytest.fixture(scope="module")
-def sweep(finished):
+def sweep(finished, tmp_path_factory):
     """The finished sweep; a rule was chosen for the mean of its networks."""
-    chosen.write(finished, {"unet": (0.4,), "sharp_unet": (0.45,)}, (BOTH, (0.47, True, 2)))
-    return finished
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("shared") / "w")
+    chosen.write(folder, {"unet": (0.4,), "sharp_unet": (0.45,)}, (BOTH, (0.47, True, 2)))
+    return folder
 
 
 @pytest.fixture

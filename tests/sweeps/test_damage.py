@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,10 +44,16 @@ BUT_CV = ("merge", "pack", "report", "load")
 
 
 @pytest.fixture(scope="module")
-def finished(finished):
+def with_tables(finished, tmp_path_factory):
     """A finished sweep with its tables."""
-    paper_tables.write(finished)
-    return finished
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("tables") / "w")
+    paper_tables.write(folder)
+    return folder
+
+
+@pytest.fixture
+def done(with_tables, tmp_path):
+    return Path(shutil.copytree(with_tables, tmp_path / "w"))
 
 
 def copied(name, source):
