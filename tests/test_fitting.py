@@ -102,6 +102,7 @@ def test_a_call_that_was_cut_off_goes_on(tmp_path):
     assert_same_weights(run, fit(epochs=3))
 
 
+@pytest.mark.slow  # tests/sweeps/test_train_on.py trains sweeps on
 def test_a_call_with_more_epochs_goes_on(tmp_path):
     fit(epochs=1, folder=tmp_path / "w")
     rows = []

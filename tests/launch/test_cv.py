@@ -243,6 +243,7 @@ def test_bad_input_from_a_shell_is_one_line_and_exit_code_1(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.slow  # its parts run in this process above, and in one of its own where SIGTERM stops it
 def test_the_demo_runs_from_a_shell(tmp_path):
     """The phantom through the whole command: one epoch of one run of the real network, in two steps of small images."""
     small = ("--config.max_runs=1", "--config.epochs=1", "--config.data.size=16,16", "--config.batch_size=20")
