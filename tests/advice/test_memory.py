@@ -38,7 +38,7 @@ def test_what_an_optimizer_and_averaged_weights_add_to_the_state():
     assert both.image == adam.image
 
 
-@pytest.mark.parametrize("model", ["unet", "ternausnet16"])
+@pytest.mark.parametrize("model", ["unet", pytest.param("ternausnet16", marks=pytest.mark.slow)])
 def test_a_network_with_more_parameters_than_activations(model):
     """Residuals hold the parameters in bfloat16, half their size: they must cancel, or the estimate gets negative."""
     whole, half = needed(model=model), needed(model=model, precision="bfloat16")

@@ -114,7 +114,7 @@ def test_a_log_that_fails_stops_no_run(tmp_path, monkeypatch, dataset):
 
 
 @pytest.mark.usefixtures("tiny_models")
-@pytest.mark.parametrize("validate", ["images", "crops"])
+@pytest.mark.parametrize("validate", [pytest.param("images", marks=pytest.mark.slow), "crops"])
 def test_pictures_of_crops_are_the_first_that_validate(tmp_path, monkeypatch, dataset, validate):
     rng = np.random.default_rng(0)
     sizes = rng.integers(20, 60, (len(dataset.ids), 2))

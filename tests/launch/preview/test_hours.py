@@ -76,6 +76,7 @@ def test_crops_of_an_epoch_and_tiles_of_a_scoring(monkeypatch, validate, said):
     assert f"would take {hours._words(seconds)} here" in text
 
 
+@pytest.mark.slow  # tests/advice/test_duration.py runs the same steps
 @pytest.mark.usefixtures("tiny_models")
 def test_steps_are_run():
     said = hours.text(CONFIG, SOURCE, SIZES, jax.devices()[:1])
