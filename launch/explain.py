@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from datasets import formats
 from launch.console import arguments as command_line
 from launch.console import ending, image, paths, runs, runtime
-from sharp_unet_jax import models as networks
 from sharp_unet_jax.data import crops
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
@@ -79,8 +78,6 @@ def run(arguments: Sequence[str]) -> None:
         picture, truth = picture[where], None if truth is None else truth[where]
         whole = f" of {size[0]}x{size[1]} at {resolution(data)}, rows from {top}, columns from {left}"
         stem += f"-at-{top}-{left}" if known.at else ""
-        for member in members:
-            networks.check_size(member.model, picture.shape[:2], member.config.skip_kernel, member.config.skip_padding)
     elif known.at:
         raise InputError(f"--at={known.at}: {members[0].name} was trained on whole images, not on crops; leave it out")
     region = _region(known.region, picture.shape[:2])

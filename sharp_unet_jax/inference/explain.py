@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from sharp_unet_jax import decision
+from sharp_unet_jax import decision, models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference.trained import Trained, Weights
 from sharp_unet_jax.models import Segmenter, segmenter
@@ -31,7 +31,11 @@ class Skip(NamedTuple):
 
 
 def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
-    """Return the labels (H, W) uint8 that the run predicts for an image (H, W, channels) uint8."""
+    """Return the labels (H, W) uint8 that the run predicts for an image (H, W, channels) uint8.
+
+    Raises InputError for an image that is too small for the run's kernels to reflect, as all functions here do.
+    """
+    _check_size(run, image)
     (probabilities,) = run.probabilities(image[None])
     return decision.labels(probabilities, run.config.threshold)
 
@@ -56,6 +60,7 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
     Raises:
         InputError: for a region without a pixel.
     """
+    _check_size(run, image)
     region = predicted(run, image) == label if region is None else region
     if not region.any():
         raise InputError(f"{run.name}: the region is empty, or nothing in it is predicted as {run.classes[label]}")
@@ -69,8 +74,14 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
 
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     """Return an image's maps before and after each skip connection, in the decoder's order; image (H, W, C) uint8."""
+    _check_size(run, image)
     calls = jax.device_get(_skips(run, run.platform)(run.weights, image[None]))
     return [Skip(call.x[0].astype(np.float32), call.filtered[0].astype(np.float32)) for call in calls]
+
+
+def _check_size(run: Trained, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    models.check_size(run.model, (height, width), run.config.skip_kernel, run.config.skip_padding)
 
 
 def spectrum(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from sharp_unet_jax.inference import explain
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.training import network
 from tests.conftest import shrink_models
+from tests.inference.test_export import fresh_run
 
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
 
@@ -179,3 +180,11 @@ def test_the_spectrum_of_filtered_white_noise_is_the_kernels_transfer_function()
     expected = np.array([gain[here].sum() for here in ring]) / gain.sum()
     np.testing.assert_allclose(share[2:-1], expected[2:-1], rtol=0.12, atol=2e-3)
     assert explain.spectrum(np.full((8, 8, 2), 3.0))[1].sum() == 0
+
+
+def test_an_image_too_small_to_reflect_is_refused(tiny_models):
+    run = fresh_run("sharp_unet", size=(64, 64), skip_kernel="laplacian_of_gaussian", skip_padding="reflect")
+    image = np.zeros((run.stride, run.stride, 3), np.uint8)
+    for explained in (explain.predicted, explain.skips, lambda *given: explain.gradcam(*given, 1, image[..., 0] == 0)):
+        with pytest.raises(InputError, match="too few to reflect"):
+            explained(run, image)

@@ -94,7 +94,7 @@ def test_runs_of_two_versions_name_both_and_a_command_that_trained_none_adds_no_
     assert both["packages"]["jax"] == f"0.9.0; {jax.__version__}"
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # tests/launch/test_explain.py has the same of another command
 def test_a_home_is_found_behind_an_equals_sign(workdir, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     report.run(["~/w", "--output=~/out"])
