@@ -116,6 +116,11 @@ def _terms(dataset: str) -> str:
     return found[1].strip() if found else ""
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line's command."""
     with ending.in_one_line():
         run(sys.argv[1:], Console(highlight=False, markup=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -111,6 +111,16 @@ def test_a_deep_image_is_windowed_by_the_code_of_the_card(tmp_path, monkeypatch)
         assert json.loads(describe([run])["window"]) == list(window)
 
 
+def test_a_window_of_each_channel_holds_for_neighbouring_slices_too():
+    run = dataclasses.replace(fresh_run(channels=6), window=(0.0, 100.0, 50.0, 90.0))
+    run = dataclasses.replace(
+        run, config=dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, context=1))
+    )
+    assert "np.reshape([0.0, 100.0, 50.0, 90.0, 0.0, 100.0, 50.0, 90.0, 0.0, 100.0, 50.0, 90.0]" in model_card.reading(
+        run
+    )
+
+
 def test_the_channels_of_neighbouring_slices_are_no_colours():
     run = fresh_run()
     volumes = dataclasses.replace(run.config.data, context=1)

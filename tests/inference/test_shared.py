@@ -61,12 +61,11 @@ def test_a_shared_model_is_that_of_the_workdir(sweep, folder):
 
 
 def test_what_needs_a_workdir_says_so(folder, tmp_path):
-    for command, arguments in (
-        (explain.run, ["--image=003"]),
-        (lambda given: export_command.run(given, Console(quiet=True)), ["--format=safetensors"]),
-    ):
-        with pytest.raises(InputError, match=r"workdir"):
-            command([f"--run={folder}", f"--output={tmp_path / 'out'}", *arguments])
+    given = [f"--run={folder}", f"--output={tmp_path / 'out'}"]
+    with pytest.raises(InputError, match="is a shared model: give the workdir or a run that it was made of"):
+        explain.run([*given, "--image=003"])
+    with pytest.raises(InputError, match="has 4: export one from its workdir"):
+        export_command.run([*given, "--format=safetensors"], Console(quiet=True))
 
 
 def test_who_may_read_one_file_may_read_all(folder):

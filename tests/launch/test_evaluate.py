@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
+import tifffile
 from PIL import Image
 from rich.console import Console
 
@@ -331,6 +332,17 @@ def test_what_a_run_was_not_told_of_pages_may_be_said():
             assert truth.reading_as(read, fresh_run()).config.data.pages == "channels", "the images are read so, too"
     with pytest.raises(InputError, match="--axis: images are read as the run was trained on them"):
         truth.settings_of({"images": "x", "axis": "coronal"}, run)
+
+
+def test_images_are_read_by_pages_as_the_test_set_is(finished, held_out, tmp_path, console):
+    given = [f"--run={finished / RUN}"]
+    evaluate.run([*given, *arguments(held_out, output=tmp_path / "png")], console)
+    (paged := tmp_path / "paged").mkdir()
+    for path in (held_out / "images").iterdir():
+        pages = np.moveaxis(np.asarray(Image.open(path)), -1, 0)
+        tifffile.imwrite(paged / f"{path.stem}.tif", pages, photometric="minisblack", metadata=None)
+    evaluate.run([*given, *arguments(held_out, images=paged, pages="channels", output=tmp_path / "tif")], console)
+    pd.testing.assert_frame_equal(rows(tmp_path / "png"), rows(tmp_path / "tif"))
 
 
 @pytest.mark.slow

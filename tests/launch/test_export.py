@@ -69,6 +69,14 @@ def test_what_fails_to_convert_leaves_nothing(done, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_path_with_brackets_is_printed_as_it_is(done, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out[v2]" / "model"
+    given = [f"--run={done / RUN}", "--format=safetensors", f"--output={output}"]
+    monkeypatch.setattr("sys.argv", ["launch.export", *given])
+    export.main()
+    assert f"{output}: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["w", f"w/{RUN}"])
 def test_a_home_is_found_behind_an_equals_sign(done, tmp_path, monkeypatch, name):
     monkeypatch.setenv("HOME", str(tmp_path))

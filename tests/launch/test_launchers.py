@@ -364,6 +364,8 @@ def test_the_image_is_of_a_user_who_may_write_its_home_and_where_it_works():
 
 
 def test_pods_are_root_as_the_folders_of_a_share_may_be():
-    for manifest in sorted((LAUNCH / "gke").glob("*.yaml")):
+    manifests = sorted((LAUNCH / "gke").glob("*.yaml"))
+    assert len(manifests) == 2
+    for manifest in manifests:
         (job,) = yaml.safe_load(manifest.read_text())["spec"]["replicatedJobs"]
         assert job["template"]["spec"]["template"]["spec"]["securityContext"] == {"runAsUser": 0}

@@ -234,6 +234,8 @@ def test_nested_decides_nothing_on_the_test_fold_and_measures_the_optimism(tmp_p
 
 
 def test_paper_validates_on_the_test_fold(done):
-    for path in done.glob("runs/*/*/metrics.jsonl"):
+    paths = list(done.glob("runs/*/*/metrics.jsonl"))
+    assert len(paths) == 4
+    for path in paths:
         for row in map(json.loads, path.read_text().splitlines()):
             assert row["validation_loss"] == row["test_loss"]

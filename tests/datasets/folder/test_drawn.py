@@ -383,3 +383,22 @@ def test_names_that_are_nearly_alike_are_noted(images: Path, labelme: Callable[.
     labelme([("Cell", CELL)], [("cell", CELL)])
     note = "'Cell', 'cell' are different classes: if they are one, give it one name in the files"
     assert check(settings(images=images)).notes == [note]
+
+
+def test_outlines_beside_pictures_are_refused(images: Path, tmp_path: Path) -> None:
+    Image.fromarray(filled((255, CELL))).save(tmp_path / "a.png")
+    (tmp_path / "b.json").write_text(
+        json.dumps(
+            {
+                "shapes": [{"label": "cell", "points": box(*CELL), "shape_type": "polygon"}],
+                "imagePath": "b.png",
+                "imageWidth": WIDTH,
+                "imageHeight": HEIGHT,
+            }
+        )
+    )
+    (tmp_path / "t.csv").write_text("image,mask\nimages/a.png,a.png\nimages/b.png,b.json\n")
+    with pytest.raises(
+        DataError, match=r"b\.json holds outlines and .*a\.png is a picture; give all masks as one kind"
+    ):
+        scan(settings(table=tmp_path / "t.csv"))
