@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flax import nnx
 
+from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import resident
 from sharp_unet_jax.errors import AGAIN, InputError, is_out_of_memory
 from sharp_unet_jax.inference import held_out, shared, stored
@@ -14,6 +15,7 @@ from sharp_unet_jax.inference.ensemble import Ensemble
 from sharp_unet_jax.inference.trained import Trained
 from sharp_unet_jax.models import Segmenter
 from sharp_unet_jax.storage import checkpoint, choice, contents, description
+from sharp_unet_jax.storage.description import Description
 from sharp_unet_jax.storage.layout import CHECKPOINT, CHOICE, CONFIG, Run, run_folder, run_of
 from sharp_unet_jax.storage.reading import damaged
 from sharp_unet_jax.storage.run_files import read_record
@@ -71,15 +73,16 @@ def load_run(path: str | Path, *, plain: bool = False) -> Trained:
         raise InputError(
             f"{path} is no run: name a folder such as WORKDIR/runs/unet/repeat0-fold0, a workdir or a shared model"
         )
-    (folder, run), one = found, _read(*found)
-    made = None if plain else _choice(folder)
+    folder, run = found
+    sweep, config = description.read(folder), workdir.read_config(folder)
+    one = _read(sweep, config, run)
+    made = None if plain else _choice(sweep, config)
     return replace(one, chosen=choice.rule(choice.of_run(made, run, folder)["rule"])) if made else one
 
 
-def _read(folder: Path, run: Run) -> Trained:
-    """Read a finished run of the workdir `folder`, without choice.json. Raises InputError."""
-    path = run_folder(folder, run)
-    sweep, config = description.read(folder), workdir.read_config(folder)
+def _read(sweep: Description, config: Config, run: Run) -> Trained:
+    """Read a finished run of a sweep in its workdir, without choice.json. Raises InputError."""
+    path = run_folder(sweep.workdir, run)
     folds, record = sweep.folds, read_record(sweep, run)
     if record is None or record["status"] != "finished":
         raise InputError(f"{path} is not finished: give its sweep's command again, or name another run")
@@ -99,7 +102,7 @@ def _read(folder: Path, run: Run) -> Trained:
         _weights(path, shapes, record["weights_sha256"]),
         record,
         (clipped[0], clipped[1]) if (clipped := folds["clipped"]) else None,
-        examples=functools.partial(held_out.read, folder, run),
+        examples=functools.partial(held_out.read, sweep, run),
     )
 
 
@@ -121,10 +124,10 @@ def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[
         if wanted not in ((), (one.model,)):
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
         return [one]
-    sweep = description.read(path)
-    records = {run: read_record(sweep, run) for run in plan.every(workdir.read_config(path))}
+    sweep, config = description.read(path), workdir.read_config(path)
+    records = {run: read_record(sweep, run) for run in plan.every(config)}
     finished = [run for run, record in records.items() if record and record["status"] == "finished"]
-    made = None if plain else _choice(path)
+    made = None if plain else _choice(sweep, config)
     if model == CHOSEN and plain:
         raise InputError(f"the model {CHOSEN} is the ensemble of {CHOICE}, which is left out: name a network")
     known = list(dict.fromkeys(run.model for run in finished))
@@ -135,7 +138,7 @@ def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[
     if made:
         choice.check_runs(made, runs, path)
     rule = choice.rule(picked["rule"]) if picked else None
-    return [replace(_read(path, run), chosen=rule) for run in runs]
+    return [replace(_read(sweep, config, run), chosen=rule) for run in runs]
 
 
 def _networks(path: Path, model: str, known: Sequence[str]) -> list[str]:
@@ -154,16 +157,15 @@ def _networks(path: Path, model: str, known: Sequence[str]) -> list[str]:
     return list(wanted or known)
 
 
-def _choice(folder: Path) -> contents.Choice | None:
-    """Read choice.json of the workdir `folder`, None where nothing was chosen. Raises InputError."""
-    runs = {run.name: run for run in plan.every(workdir.read_config(folder))}
-    sweep = description.read(folder)
+def _choice(sweep: Description, config: Config) -> contents.Choice | None:
+    """Read choice.json of a sweep in its workdir, None where nothing was chosen. Raises InputError."""
+    runs = {run.name: run for run in plan.every(config)}
 
     def weights(name: str) -> str | None:
         record = read_record(sweep, runs[name]) if name in runs else None
         return record["weights_sha256"] if record and record["status"] == "finished" else None
 
-    return choice.read(folder, weights)
+    return choice.read(sweep.workdir, weights)
 
 
 def _weights(run: Path, shapes: Segmenter, digest: str) -> stored.Weights:
