@@ -7,10 +7,10 @@ images that the runs disagree on have worse masks. With --predictions=FOLDER, ma
 instead of a run's. Images are read, predicted and turned into masks as by launch.predict, true masks are read as by
 launch.cv with --config=folder.py.
 
---output (default: WORKDIR/evaluation-NAME and the model or run and the options; of a shared model evaluation-NAME, and
-without a run evaluation, in this folder) gets evaluation.html, per_image.csv, scores.json and, of a run, masks/. Give
-the same command again and the folder is replaced as a whole. Exit code 0: all is scored; 1: a file cannot be read or
-paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is scored.
+--output gets evaluation.html, per_image.csv, scores.json and, of a run, masks/. By default it is
+WORKDIR/evaluation-NAME-MODEL-OPTIONS; evaluation-NAME-OPTIONS in this folder for a shared model; and evaluation in this
+folder with --predictions. Give the same command again and the folder is replaced as a whole. Exit code 0: all is scored;
+1: a file cannot be read or paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is scored.
 """
 
 import argparse

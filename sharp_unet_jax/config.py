@@ -68,7 +68,7 @@ class Augment:
     flip: float = 0.0  # probability of a flip left to right, and independently of a flip upside down
     turn: float = 0.0  # probability of a turn by 90, 180 or 270 degrees; by 180 if images are not square
     rotate: float = 0.0  # degrees, at most, in either direction
-    zoom: float = 0.0  # 0.2: by a factor from 1/1.2 to 1.2
+    zoom: float = 0.0  # 0.2 enlarges or shrinks by a factor from 1/1.2 to 1.2
     shift: float = 0.0  # share of height and of width, at most, in either direction
     elastic: float = 0.0  # pixels: standard deviation of the displacements of a 3 x 3 grid, interpolated in between
     brightness: float = 0.0  # share of the range of values, at most, added or subtracted
@@ -89,10 +89,10 @@ class Config:
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
     models: tuple[str, ...] = ("unet", "sharp_unet")  # names, which --help-config=models lists
-    skip_kernel: str = "laplacian"  # kernel of the sharp models, a name in ops.KERNELS
-    skip_padding: Literal["zero", "reflect"] = "zero"
+    skip_kernel: str = "laplacian"  # kernel of the sharp models; --help-config=skip_kernel lists the names
+    skip_padding: Literal["zero", "reflect"] = "zero"  # around feature maps in the sharp block
 
-    weights: str = ""  # to start from: "imagenet", a file or a run, see weights.pretrained; "" trains from scratch
+    weights: str = ""  # to start from: "imagenet", a file of weights, or a run's folder; "" trains from scratch
     frozen_epochs: int = 0  # epochs at the start that leave the encoder unchanged
     encoder_learning_rate_factor: float = 1.0  # the encoder's learning rate as a multiple of learning_rate
 
@@ -101,7 +101,7 @@ class Config:
     # a file of your own folds: a CSV id,fold, a JSON {id: fold}, the folds.json of a workdir, or nnU-Net's
     # splits_final.json.
     split: str = "folds"
-    folds: int = 5
+    folds: int = 5  # parts that the images are divided into; each is the test set once
     repeats: int = 5  # times that the images are divided into folds
     grouped: bool = False  # never split a group (a video sequence, a patient, neighbouring slices) across folds
     inner_validation: float = 0.2  # nested: share of the training folds that decisions are taken on
@@ -116,15 +116,15 @@ class Config:
     deep_supervision: tuple[float, ...] = ()
     prediction_head: Literal["mean", "last"] = "mean"  # the same networks: mean probability of the heads, or the last's
     batch_size: int = 16  # images, or crops, per step, over all devices of the run; the paper does not say
-    # sgd has Nesterov's momentum of 0.99, as nnU-Net has. adamw is adam with another weight decay.
+    # sgd has Nesterov's momentum of 0.99, as nnU-Net has. adamw is adam with decoupled weight decay.
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = 1e-3  # at the start of the schedule, its highest; the paper's, for Adam
     # plateau drops the learning rate by the plateau_* settings and min_learning_rate, which no other schedule reads.
     # cosine and poly (power 0.9) lower it at every step, to 0 after `epochs`. A run stops by patience with all of them.
     schedule: Literal["plateau", "constant", "cosine", "poly"] = "plateau"
     warmup: float = 0.0  # epochs at the start in which the learning rate rises linearly; the schedule begins after them
-    # Share of the kernels that is subtracted from them at every step, times the learning rate. adam and sgd add it to
-    # the gradient instead. Biases and normalisation have none: one number per channel does not overfit.
+    # L2 decay of the weights of convolutions: adam and sgd add this share of them to the gradient. With adamw it is
+    # decoupled: this share, times the learning rate, is subtracted at every step. Biases and normalisation have none.
     weight_decay: float = 0.0
     clip: float = 0.0  # norm of all gradients together, at most: larger ones are scaled down to it; 0 scales none
     # Decay, at every step, of the average of weights and running statistics that is scored, kept and reported instead

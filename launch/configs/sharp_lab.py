@@ -4,7 +4,8 @@ The same U-Net with plain skips and with sharp skips of several kernels: all sta
 same folds and batches. K, the paper's Laplacian, sums to zero and multiplies the scale of white features by about 8.5.
 
     python -m launch.cv --config=sharp_lab.py --config.data.manual_dir=DOWNLOADS
-    python -m launch.cv --config=sharp_lab.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 ...
+    python -m launch.cv --config=sharp_lab.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 \
+        --config.batch_size=16 --workdir=work/sharp_lab_cvc --config.data.manual_dir=DOWNLOADS
 
 | model | kernel | sum | scale of white features |
 |---|---|---|---|

@@ -4,11 +4,12 @@ Ten pairs of twins. All train from scratch with the same seed, folds and batches
 only in their skip connections.
 
     python -m launch.cv --config=zoo.py --config.data.manual_dir=DOWNLOADS
-    python -m launch.cv --config=zoo.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 ...
+    python -m launch.cv --config=zoo.py --config.data.builder=cvc_clinicdb --config.data.size=192,256 \
+        --config.batch_size=16 --workdir=work/zoo_cvc --config.data.manual_dir=DOWNLOADS
 
 Data, unless you name another set: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. A group is a
-block of six neighbouring slices. The protocol is nested and folds keep groups whole. The batch is 4, as in isbi.py;
-other sets have 16.
+block of six neighbouring slices. The protocol is nested and folds keep groups whole. The batch is 4, as in isbi.py,
+unless you give another.
 
 Cost: the whole is not measured; six of the pairs took 189 minutes on two busy CPU cores, with a patience of 10.
 Expected: there are no published figures for nested folds; results/README.md has these six.
