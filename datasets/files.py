@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import struct
+import unicodedata
 import warnings
 import zipfile
 from collections import Counter
@@ -32,17 +33,25 @@ for library in ("tifffile", "nibabel.global"):
     logging.getLogger(library).setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", module="nibabel")
 
-JPEG = (".jpg", ".jpeg")
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 TIF = (".tif", ".tiff")
 # The content of a file may be of another format than its name says. Pillow knows more, and runs a program for some.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+# Folders of macOS, of network drives and of Windows: copies, thumbnails, bins.
+OF_SYSTEMS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 
 def local(path: Path | str) -> Path:
     """Return a path with `~` expanded. Raises DataError for an address such as gs://bucket: no such file is read."""
     if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):  # pathlib makes one slash of two; a drive has one letter
         raise DataError(f"{path}: is an address, but files are read and written only on this machine; name a folder")
-    return Path(path).expanduser()
+    return spelled(Path(os.path.expanduser(path)))  # which leaves the ~ of nobody as it is
+
+
+def spelled(path: Path) -> Path:
+    """Return a path with its accents encoded as on the disk, or as given where neither is there."""
+    spellings = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
+    return path if path.exists() else next((other for other in spellings if other.exists()), path)
 
 
 def regular(path: Path) -> Path:
@@ -135,10 +144,24 @@ def _members(path: Path) -> list[File]:
 
 
 def below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way."""
-    for where, inside, names in os.walk(folder, followlinks=True):
+    """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way.
+
+    Raises DataError for a folder that cannot be read, and for a link to nothing whose name has no suffix: to a folder.
+    """
+    for where, inside, names in os.walk(folder, followlinks=True, onerror=_unread):
         inside[:] = [name for name in inside if is_shown(name) and not _leads_around(Path(where, name))]
-        yield from (Path(where, name) for name in names if is_shown(name))
+        for path in (Path(where, name) for name in names if is_shown(name)):
+            if not path.suffix and path.is_symlink() and not path.exists():
+                raise DataError(
+                    f"{path}: is a link to {path.readlink()}, which is not there; mount it, or remove the link"
+                )
+            yield path
+
+
+def _unread(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):  # there is no such folder to walk
+        return
+    raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions and its disk")
 
 
 def _leads_around(folder: Path) -> bool:
@@ -146,8 +169,8 @@ def _leads_around(folder: Path) -> bool:
 
 
 def is_shown(name: str) -> bool:
-    """Say whether a file or folder is the user's: macOS puts a dot file beside each, and __MACOSX into archives."""
-    return not name.startswith(".") and name != "__MACOSX"
+    """Say whether a file or folder is the user's: systems put their own beside them, macOS a dot file beside each."""
+    return not name.startswith(".") and name not in OF_SYSTEMS
 
 
 def natural(name: str) -> list[str | int]:
@@ -221,6 +244,8 @@ def picture(source: File | Path) -> Iterator[Image.Image]:
     with reading(where):
         opened = io.BytesIO(source.read()) if isinstance(source, File) else regular(source)
         with Image.open(opened, formats=FORMATS) as image:
+            if image.format == "TIFF":  # Pillow cuts its channels to 8 bits
+                raise DataError(f"{where}: is a TIF by its content; rename it to .tif")
             _check_size(image.width, image.height, where)
             yield _grey_bitmap(image) or image
 

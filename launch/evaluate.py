@@ -9,8 +9,9 @@ launch.cv with --config=folder.py.
 
 --output gets evaluation.html, per_image.csv, scores.json and, of a run, masks/. By default it is
 WORKDIR/evaluation-NAME-MODEL-OPTIONS; evaluation-NAME-OPTIONS in this folder for a shared model; and evaluation in this
-folder with --predictions. Give the same command again and the folder is replaced as a whole. Exit code 0: all is scored;
-1: a file cannot be read or paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is scored.
+folder with --predictions. Give the same command again and the folder is replaced as a whole. Exit code 0: all is
+scored; 1: a file cannot be read or paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is
+scored.
 """
 
 import argparse

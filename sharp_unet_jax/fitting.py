@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -124,7 +125,7 @@ def fit(
     check.config(config, len(devices))  # all that needs no image, before any is looked at
     check.classes(config, classes)
     check.files(config)
-    path = Path(folder).expanduser() if folder else None
+    path = Path(os.path.expanduser(folder)) if folder else None
     if path:
         atomic.check_writable(path)
     pairs, held = _pairs(images, masks, groups, validation, ends)

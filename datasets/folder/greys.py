@@ -70,6 +70,10 @@ def _black_and_white(
         )
     if binary:
         return "binary"
+    or_two = ", or two to cut them in the middle" if is_binary(summaries, values, named=True) else ""
+    if or_two and (areas := _grey_areas(summaries, values)):
+        where, found = holding(summaries, areas), f"areas of grey {first_few(areas)} beside black and white"
+        raise DataError(f"{where}: masks hold {found}; save them without blur and name a class for each{or_two}")
     where = first_beyond(summaries, values, len(classes)) if classes else _oddest(summaries, values)
     found = f"{number} grey values, {first_few(values)}"
     maybe_instances = "instances? --config.data.labels=any reads each value above 0 as foreground"
@@ -78,7 +82,6 @@ def _black_and_white(
             raise objects(summaries, f"{found}, which seem to number objects (instances)")
         raise DataError(f"{where}: masks hold {found}; at most {MAX_CLASSES} can be classes ({maybe_instances})")
     odd = f"but {named(classes)}" if classes else "which are neither 0 and 255 nor labels 0, 1, 2, ..."
-    or_two = ", or two to cut them in the middle" if is_binary(summaries, values, named=True) else ""
     advice = f"name {number} classes to make each value one{or_two}"
     advice += f" ({maybe_instances})" if number > instances.MANY else ""
     raise DataError(f"{where}: masks hold {found}, {odd}; {advice}")
@@ -87,7 +90,13 @@ def _black_and_white(
 def check_void(summaries: Sequence[Summary], values: np.ndarray, given: Settings) -> None:
     """Refuse white beside labels 0, 1, ... in one mask: such pixels may not be annotated. Raises DataError."""
     labels, light = values[:-1], int(values[-1])
-    if given.ignore or len(labels) < 2 or labels[-1] != len(labels) - 1 or light not in (255, 65535):
+    if (
+        given.ignore
+        or given.class_files
+        or len(labels) < 2
+        or labels[-1] != len(labels) - 1
+        or light not in (255, 65535)
+    ):
         return
     if light == len(labels) or not any(
         not mask.jpeg and light in mask.values and np.isin(labels[1:], mask.values).any() for mask in summaries
@@ -108,8 +117,9 @@ def objects(summaries: Sequence[Summary], found: str) -> UndecidedError:
 def is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) -> bool:
     """Say whether masks that hold no labels mean two classes, with sharp or blurred edges.
 
-    `named`: two names are given. Labels beside 255 (for ignored pixels) and numbered objects are not binary, although
-    most pixels of such masks are near black: of their pixels above 0, most are not near white.
+    `named`: two names are given. Without them, areas of one grey between black and white are no edges. Labels beside
+    255 (for ignored pixels) and numbered objects are not binary, although most pixels of such masks are near black: of
+    their pixels above 0, most are not near white.
     """
     light = _is_light(values, values)
     between = (values > 0) & ~light
@@ -125,7 +135,7 @@ def is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) 
         light_pixels += int(mask.counts[light].sum())
         middle_pixels += int(mask.counts[(mask.values > 0) & ~dark & ~light].sum())
         pixels += int(mask.counts.sum())
-    blurred = named or noise or len(values) > MAX_CLASSES
+    blurred = named or ((noise or len(values) > MAX_CLASSES) and not _grey_areas(summaries, values))
     return blurred and light_pixels > dark_pixels + middle_pixels and middle_pixels <= (1 - CLEAR) * pixels
 
 
@@ -169,6 +179,12 @@ def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple
     ]
     light = [mask for mask in summaries if _is_light(mask.values, values).any()]
     return (near_black[0], light[0]) if near_black and light else None
+
+
+def _grey_areas(summaries: Sequence[Summary], values: np.ndarray) -> list[int]:
+    """Return the greys, neither near black nor near white, that fill a square of 3 x 3 pixels somewhere."""
+    solid = np.unique(np.array([code for mask in summaries for code in mask.solid], int))
+    return solid[~_is_dark(solid, values) & ~_is_light(solid, values)].tolist()
 
 
 def _is_dark(values: np.ndarray, of_all_masks: np.ndarray) -> np.ndarray:

@@ -145,11 +145,11 @@ def _a_file_a_class(
     blurred = len(values) > 2 and _black(values) in values and values[-1] < COLOUR
     if named.label_of or given.labels == "any" or not blurred:
         reading = _any(summaries, values, named._replace(names=classes), indices=indices)
-    else:
+    elif greys.is_binary(summaries, values, named=False):
         reading = _unvalued(summaries, values, (), given, indices=indices)
-    if reading.kind != "any" and len(reading.classes) > 2:
-        where, label = greys.holding(summaries, values[2:]), values[-1]
-        raise DataError(f"{where}: masks hold label {label}, but with data.class_files each is black and white")
+    else:
+        found = f"the files of its classes hold {first_few(values)} where each is black and white"
+        raise UndecidedError(f"{summaries[0].path}: {found}; read whatever is not black as the class", labels="any")
     overlap = [mask.overlap for mask in summaries if mask.overlap]
     note = f"the classes of {len(overlap)} masks overlap, by {sum(overlap)} pixels; the first in data.class_files wins"
     notes = (*reading.notes, note) if overlap else reading.notes

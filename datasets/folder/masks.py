@@ -13,6 +13,7 @@ from PIL import Image
 from datasets import annotations, files, formats
 from datasets.errors import DataError
 from datasets.folder.names import plain
+from datasets.folder.settings import MAX_CLASSES
 from datasets.formats.stack import PLAIN, How, check_size
 from datasets.formats.tif_colours import palette as tif_palette
 
@@ -37,7 +38,7 @@ class Summary:
     palette: frozenset[tuple[int, int]]  # the indices in it and the colour of each; empty without a palette
     inverted: bool = False  # a TIF that asks to show 0 as white; the codes stay as they are
     jpeg: bool = False  # compressed with loss, whatever the file's name
-    solid: tuple[int, ...] = ()  # colours that fill a square of 3 x 3 pixels: blends at smoothed edges do not
+    solid: tuple[int, ...] = ()  # codes, but labels, that fill a square of 3 x 3 pixels: blends at edges do not
     overlap: int = 0  # pixels that the files of several classes claim
     drawn: annotations.Contents | None = None  # of annotations: the regions that the codes stand for
     how: How = PLAIN  # by which its files are read
@@ -65,6 +66,7 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
     slices, height, width = stacks[0].shape
     facts = [_facts(path) for path in (paths if apart else paths[:1])]
     values, counts = _count(np.stack(stacks))
+    blends = values[-1] >= COLOUR or (len(values) > 2 and values[-1] >= MAX_CLASSES)  # are possible
     return Summary(
         path=paths[0],
         slices=slices,
@@ -74,7 +76,7 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
         palette=frozenset(entry for palette, _, _ in facts for entry in palette if indices and entry[0] in values),
         inverted=any(inverted for _, inverted, _ in facts),
         jpeg=any(lossy for _, _, lossy in facts),
-        solid=tuple(sorted({code for codes in stacks for code in _solid(codes)})) if values[-1] >= COLOUR else (),
+        solid=tuple(sorted({code for codes in stacks for code in _solid(codes)})) if blends else (),
         overlap=int(np.count_nonzero(sum(map(_bright, stacks)) > 1)) if len(stacks) > 1 else 0,
         how=how,
     )
@@ -125,7 +127,8 @@ def _picture(path: Path, *, indices: bool) -> np.ndarray:
         if image.mode in ("CMYK", "YCbCr", "LAB"):
             raise DataError(f"{path}: its colours are {image.mode}; save it as RGB")
         palette, stored = image.mode in ("P", "PA"), str(image.tile[0][3]) if image.format == "PNG" else ""
-        if stored in ("RGB;16B", "RGBA;16B", "LA;16B"):  # of these Pillow reads the upper 8 bits
+        if stored in ("RGB;16B", "RGBA;16B", "LA;16B") or (stored == "I;16B" and "transparency" in image.info):
+            # Pillow cuts these to 8 bits.
             array = imagecodecs.png_decode(path.read_bytes())
         elif palette and indices:
             array = np.asarray(image.getchannel(0))
@@ -148,15 +151,16 @@ def _tif(path: Path, *, indices: bool) -> np.ndarray:
         check_size(path, (1, *sides), series.nbytes)
         array = series.asarray()
         page, palette = tif.pages.first, _palette_of_tif(path, tif)
-    if page.photometric not in PLAIN_TIF and page.compression not in LOSSY:
-        raise DataError(f"{path}: its colours are {page.photometric.name}; save it as RGB")
-    if array.shape[axes.find("S")] in (2, 4) and "S" in axes and not set(page.extrasamples) & ALPHA:
-        raise DataError(f"{path}: a channel of it is neither grey nor RGB nor alpha; save it without")
-    array = array if "S" in axes else array[..., None]
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
-    order = sorted(range(array.ndim), key=lambda axis: "YXS".find((axes if "S" in axes else axes + "S")[axis]))
-    pages = array.transpose(order).reshape(-1, *sides, array.shape[order[-1]])
+        if page.photometric not in PLAIN_TIF and page.compression not in LOSSY:
+            colours = getattr(page.photometric, "name", page.photometric)
+            raise DataError(f"{path}: its colours are {colours}; save it as RGB")
+        if array.shape[axes.find("S")] in (2, 4) and "S" in axes and not set(page.extrasamples) & ALPHA:
+            raise DataError(f"{path}: a channel of it is neither grey nor RGB nor alpha; save it without")
+        array = array if "S" in axes else array[..., None]
+        if array.dtype.kind not in "buif":
+            raise DataError(f"{path}: holds numbers of type {array.dtype}; save whole or real ones")
+        order = sorted(range(array.ndim), key=lambda axis: "YXS".find((axes if "S" in axes else axes + "S")[axis]))
+        pages = array.transpose(order).reshape(-1, *sides, array.shape[order[-1]])
     if palette is None:
         return pages
     pages = pages.astype(np.uint8) if pages.dtype == bool else pages  # indices of one bit
@@ -204,7 +208,9 @@ def _codes(path: Path, array: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         whole = array.astype(np.int32)
     if (whole != array).any() or whole.min() < 0 or whole.max() > 65535:
-        raise DataError(f"{path}: holds {array.min()} to {array.max()}; a mask holds whole numbers, 0 to 65535")
+        found = f"{np.nanmin(array)} to {np.nanmax(array)}" if not np.isnan(array).all() else "NaN alone"
+        found += " and NaN" if np.isnan(array).any() and not np.isnan(array).all() else ""
+        raise DataError(f"{path}: holds {found}; a mask holds whole numbers, 0 to 65535: save labels, or 0 and 255")
     if whole.shape[-1] == 3 and whole.max() > 255:
         raise DataError(f"{path}: holds colours of more than 8 bits per channel; save it with 8")
     codes = whole[..., 0] if whole.shape[-1] == 1 else _packed(whole)

@@ -106,8 +106,9 @@ def notes(given: Settings) -> list[str]:
     if given.table is not None:
         return found + table.notes(given.table)
     drawn = layout.annotations_of(given)
-    found += [note for folder in layout.folders(given) for note in walk.notes(folder, drawn)]
     images, masks = layout.names(given, series=True)
+    read = [*drawn, *(path for one in (*images, *masks) for path in one.files)]
+    found += [note for folder in layout.folders(given) for note in walk.notes(folder, read)]
     if given.images is not None and given.masks in drawn:
         pictures = [path for image in images for path in image.files]
         if unused := annotations.unused(pictures, given.masks):

@@ -152,7 +152,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
     """Return the set of all these pairs.
 
     Raises DataError where all masks are empty, for masks without a pixel that is scored, since any prediction would
-    do, and where channels differ.
+    do, where channels differ, and where a slice has the name of another image.
     """
     if unscored := [one.pair.id for one in scanned if (reading.found(one.mask) == IGNORE).all()]:
         raise DataError(
@@ -165,7 +165,7 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
         raise DataError(f"{given.masks or images}: all {empty} masks are empty; {'; '.join(why)}")
     channels = _channels(scanned)
     by_area = sorted({one.header.size for one in scanned}, key=lambda size: (size[0] * size[1], size))
-    return Scan(
+    found = Scan(
         settings=given,
         pairs=tuple(replace(one.pair, group=one.pair.group or one.header.patient) for one in scanned),
         slices=tuple(one.header.slices for one in scanned),
@@ -178,6 +178,17 @@ def assemble(given: Settings, scanned: Sequence[Scanned], reading: labels.Readin
         empty=empty,
         inverted=0 if any("=" in name for name in given.classes) else sum(one.mask.inverted for one in scanned),
     )
+    _check_names(found)
+    return found
+
+
+def _check_names(found: Scan) -> None:
+    """Refuse a slice that is called as another image is. Raises DataError."""
+    number_of: dict[str, int] = {}
+    for number, _, name in found.names:
+        if (first := number_of.setdefault(name, number)) != number:
+            both = f"{found.pairs[first].image[0]} and {found.pairs[number].image[0]}"
+            raise DataError(f"{both} would both hold the image {name}; rename one of them")
 
 
 def _spacing(header: Header) -> Spacing:

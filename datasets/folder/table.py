@@ -1,5 +1,6 @@
 """A table that pairs images and masks: a CSV file with the columns image,mask and perhaps id,group,fold."""
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +67,8 @@ def _row(table: Path, line: dict[str, str]) -> Row:
 
 def _path(table: Path, cell: str) -> Path:
     """Return the path that a cell names, with the backslashes of Windows as slashes where only that is there."""
-    path, other = (table.parent / Path(text).expanduser() for text in (cell, cell.replace("\\", "/")))
+    ways = (cell, cell.replace("\\", "/"))
+    path, other = (files.spelled(table.parent / os.path.expanduser(way)) for way in ways)
     return path if path.exists() or not other.exists() else other
 
 

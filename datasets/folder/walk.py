@@ -108,10 +108,12 @@ def notes(folder: Path, others: Iterable[Path]) -> list[str]:
     unread = sorted(path.relative_to(folder).as_posix() for path in around if path.is_file() and path not in read)
     if unread:
         found.append(f"{folder}: {first_few(unread)} are of no format that is read, and are skipped")
-    if direct and (below := sum(map(_is_picture, files.below(folder))) - len(pictures)):
-        found.append(f"{folder}: {below} pictures in its subfolders are not read")
+    if direct:
+        with files.collecting(found):  # a subfolder that cannot be read does not matter there
+            if below := sum(path not in read and _is_picture(path) for path in files.below(folder)):
+                found.append(f"{folder}: {below} pictures in its subfolders are not read")
     return found
 
 
 def _is_picture(path: Path) -> bool:
-    return path.name.lower().endswith(formats.SUFFIXES) or formats.family(path) is not None
+    return not path.is_dir() and (path.name.lower().endswith(formats.SUFFIXES) or formats.family(path) is not None)

@@ -57,6 +57,8 @@ def colours(where: Path, series: tifffile.TiffPageSeries, samples: int, planes: 
     kept = tuple(at for at in range(samples) if at < samples - len(extra) or extra[at - samples] not in ALPHA)
     said = page.photometric if "PhotometricInterpretation" in page.tags else PHOTOMETRIC.MINISBLACK
     as_stored = Colours(kept, len(kept))
+    if said == PHOTOMETRIC.MINISBLACK and page.bitspersample in (2, 4):  # tifffile gives 0 to 3, or to 15
+        return as_stored._replace(convert=partial(_widened, page.bitspersample))
     if said in AS_STORED or (said == PHOTOMETRIC.YCBCR and page.compression in JPEG and not extra):
         return as_stored
     if said == PHOTOMETRIC.MINISWHITE:
@@ -99,8 +101,14 @@ def _first(number: int, convert: Callable[[np.ndarray], np.ndarray], array: np.n
 def _inverted(bits: int, array: np.ndarray) -> np.ndarray:
     """Return what is shown black as the lowest number: of floats, whose range nobody knows, the negative ones."""
     if array.dtype.kind == "u":
-        return array.dtype.type(2**bits - 1) - array
+        black = array.dtype.type(2**bits - 1) - array
+        return _widened(bits, black) if bits in (2, 4) else black
     return -array if array.dtype.kind == "f" else ~array
+
+
+def _widened(bits: int, array: np.ndarray) -> np.ndarray:
+    """Return numbers of 2 or 4 bits as 0 to 255."""
+    return array * array.dtype.type(255 // (2**bits - 1))
 
 
 def _looked_up(table: np.ndarray, array: np.ndarray) -> np.ndarray:

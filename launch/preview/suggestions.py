@@ -1,12 +1,15 @@
 """Settings that suit a data set: names of its classes, groups of related images, and what `advice` proposes."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import pandas as pd
 
+from datasets.errors import DataError
+from datasets.folder import groups as folder_groups
 from datasets.folder import labels, proposal
 from launch.console import config as configs
 from launch.preview import training_size
@@ -79,18 +82,43 @@ def _groups(config: Config, source: Source, profile: Profile, output: Path) -> l
     if profile.grouped or families == len(profile.ids):
         missing = profile.grouped and not config.grouped
         return [Advice("grouped", "true", "keeps each group in one fold")] if missing else []
-    first = {int(family): profile.ids[index] for index, family in reversed(list(enumerate(profile.families)))}
-    groups = [first[int(family)] for family in profile.families]
+    groups = _named(profile.ids, profile.families)
     # The table must name every image of the folder, so there must be none that could not be read.
     if config.data.builder != "folder" or source.faults:
         return []
     with_groups = dataclasses.replace(profile, groups=groups)
     if not settings.fold_count(dataclasses.replace(config, grouped=True), with_groups)[0]:
         return []
-    path, table = output / "groups.csv", spreadsheet.csv(pd.DataFrame({"id": profile.ids, "group": groups}))
+    path, table = output / "groups.csv", _table(profile.ids, groups)
     why = f"{len(profile.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
-    if path.exists() and path.read_bytes() != table.encode():  # an edited table may have any encoding
+    if _edited(path):
         why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped again"
+        try:
+            folder_groups.groups(path, profile.ids)
+        except DataError as error:
+            why = f"kept as it is there, changed by hand, but {error}"
     else:
         atomic.write_text(path, table)
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]
+
+
+def _named(ids: Sequence[str], families: Iterable[Any]) -> list[str]:
+    """Return the group of each image: the first image of its family."""
+    first: dict[str, str] = {}
+    return [first.setdefault(str(family), name) for name, family in zip(ids, families, strict=True)]
+
+
+def _table(ids: Sequence[str], groups: Sequence[str]) -> str:
+    return spreadsheet.csv(pd.DataFrame({"id": ids, "group": groups}))
+
+
+def _edited(path: Path) -> bool:
+    """Say whether groups.csv is another than that of the images.csv beside it, which were written together."""
+    if not path.exists():
+        return False
+    try:
+        headings, *lines = spreadsheet.rows((path.parent / "images.csv").read_bytes())
+        ids, families = ([line[headings.index(name)] for line in lines] for name in ("id", "relatives"))
+    except (OSError, ValueError, IndexError):
+        return True
+    return path.read_bytes() != _table(ids, _named(ids, families)).encode()  # an edited table may have any encoding

@@ -1,6 +1,7 @@
 """Folds that the user brings: a JSON or CSV file with the fold of each image, or a workdir's folds.json."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -86,7 +87,8 @@ def _read(
     if not path.is_file():
         raise InputError(f"split: there is no file {str(path)!r}; say folds or authors, or {FORMS}")
     slices = _slices(ids)
-    tested, named, repeated = _json(path) if path.suffix.lower() == ".json" else _csv(path, {*ids, *slices})
+    known = {*ids, *slices}
+    tested, named, repeated = _json(path, known) if path.suffix.lower() == ".json" else _csv(path, known)
     for cells in tested.values():
         cells |= {fold: _whole(names, slices) for fold, names in cells.items()}
     named = set(_whole(named, slices))
@@ -121,23 +123,33 @@ def _whole(names: Iterable[str], slices: Mapping[str, list[str]]) -> list[str]:
     return [image for name in names for image in slices.get(name, [name])]
 
 
-def _json(path: Path) -> tuple[Tested, set[str], bool]:
-    """Return the test images, all images that the file names, and True if it has repeats."""
+def _json(path: Path, ids: Iterable[str]) -> tuple[Tested, set[str], bool]:
+    """Return the test images, all images that the file names, and True if it has repeats.
+
+    Names of the images `ids` may have their accents encoded in another way.
+    """
+    by_name = spreadsheet.by_name(ids)
+
+    def known(names: Iterable[str]) -> list[str]:
+        return [by_name.get(unicodedata.normalize("NFC", name), name) for name in names]
+
     content: Any = reading.read_json(path, Any, remedy=FORMS)
     if isinstance(content, list):
         divisions = reading.read_json(path, list[Division], remedy=FORMS)
-        cells = {str(fold): division["val"] for fold, division in enumerate(divisions)}
+        cells = {str(fold): known(division["val"]) for fold, division in enumerate(divisions)}
         return {"": cells}, {name for names in cells.values() for name in names}, False
     content = reading.read_json(path, dict, remedy=FORMS)
     if not isinstance(content.get("folds"), list):
         fold_of = reading.read_json(path, dict[str, int | str], remedy=FORMS)
-        return *_by_fold(path, (("", str(fold), name) for name, fold in fold_of.items())), False
-    known = reading.read_json(path, Folds, remedy=FORMS)
+        names = zip(known(fold_of), fold_of.values(), strict=True)
+        return *_by_fold(path, (("", str(fold), name) for name, fold in names)), False
+    folds = reading.read_json(path, Folds, remedy=FORMS)
     tested: Tested = {}
-    for cell in known["folds"]:
+    for cell in folds["folds"]:
         cells = tested.setdefault(str(cell["repeat"]), {})
-        cells.setdefault(str(cell["fold"]), []).extend(cell["test"])
-    return tested, {name for cell in known["folds"] for name in cell["test"]} | set(known.get("group_of", ())), True
+        cells.setdefault(str(cell["fold"]), []).extend(known(cell["test"]))
+    tests = {name for cells in tested.values() for names in cells.values() for name in names}
+    return tested, tests | set(known(folds.get("group_of", ()))), True
 
 
 def _csv(path: Path, ids: Iterable[str]) -> tuple[Tested, set[str], bool]:

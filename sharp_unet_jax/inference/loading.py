@@ -1,6 +1,7 @@
 """Finished runs read back: one by its folder, all whose mean predicts by their workdir, or a shared model."""
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,7 @@ def load(path: str | Path, model: str = "", *, plain: bool = False) -> Trained |
 
 def load_run(path: str | Path, *, plain: bool = False) -> Trained:
     """Read the finished run in the folder `path`, WORKDIR/runs/MODEL/repeatR-foldF; see `load`. Raises InputError."""
-    path = Path(path).expanduser().absolute()
+    path = Path(os.path.expanduser(path)).absolute()
     found = run_of(path)
     if found is None or not path.is_dir():
         raise InputError(
@@ -115,7 +116,7 @@ def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[
     """Read the runs that `load` reads, as a list; arguments and errors are those of `load`."""
     if hub.is_address(path):
         return shared.read(hub.snapshot(str(path), shared.FILES), names(model), plain=plain, where=str(path))
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     wanted = names(model)
     if shared.is_in(path):
         return shared.read(path, wanted, plain=plain)

@@ -3,36 +3,41 @@
 The operating system holds the locks, on files that stay in .locks: a process that dies holds none.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from sharp_unet_jax.errors import InputError
 
+UNLOCKABLE = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # as some network drives answer
 WAIT = 600.0  # seconds: on a slow disk, a hundred shards may start or write the common files at the same time
 
 
-def brief(workdir: Path) -> AcquireReturnProxy:
-    """Return a context in which no other process writes the files that belong to all shards."""
-    return FileLock(workdir / ".locks" / "written").acquire(timeout=WAIT)
+@contextmanager
+def brief(workdir: Path) -> Iterator[None]:
+    """Hold the lock on the files that belong to all shards. Raises InputError if others write them for too long."""
+    try:
+        with _locked(workdir, "written", WAIT):
+            yield
+    except Timeout as error:
+        why = f"other processes have been writing its common files for {WAIT:.0f} seconds"
+        raise InputError(f"{workdir}: {why}; what was trained is kept: give the command again") from error
 
 
 @contextmanager
 def making(workdir: Path, run: str) -> Iterator[None]:
     """Hold the lock of one run. Raises InputError if another process trains it, such as a shard with other models."""
-    path = workdir / ".locks" / f"making {run.replace('/', ' ')}"
     try:
-        # Not thread-local: the generator that holds the lock may be closed in another thread.
-        acquired = FileLock(path, thread_local=False).acquire(timeout=0)
+        with _locked(workdir, f"making {run.replace('/', ' ')}", 0):
+            yield
     except Timeout as error:
         raise InputError(
             f"{workdir}: {run} is being trained by another process: "
             "give all shards the same models, repeats and max_runs"
         ) from error
-    with acquired:
-        yield
 
 
 def check(workdir: Path, shard: tuple[int, int]) -> None:
@@ -53,16 +58,16 @@ def held(workdir: Path, shard: tuple[int, int]) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            with FileLock(folder / "entered").acquire(timeout=WAIT):  # one process at a time looks at the other locks
+            with _locked(workdir, "entered", WAIT):  # one process at a time looks at the other locks
                 for path in folder.glob("*-of-*"):
                     try:
-                        with FileLock(path).acquire(timeout=0):
+                        with _locked(workdir, path.name, 0):
                             pass  # free
                     except Timeout:
                         if path.name == f"{i}-of-{n}" or not path.name.endswith(f"-of-{n}"):
                             raise  # shards of another division would train the same runs
                         alone = False
-                stack.enter_context(FileLock(folder / f"{i}-of-{n}").acquire(timeout=0))
+                stack.enter_context(_locked(workdir, f"{i}-of-{n}", 0))
         except Timeout as error:
             name = Path(error.lock_file).name
             part = "a sweep" if name in ("0-of-1", "entered") else f"shard {name}"
@@ -71,3 +76,19 @@ def held(workdir: Path, shard: tuple[int, int]) -> Iterator[bool]:
                 "or share the work with --shard=I/N on every one of N commands"
             ) from error
         yield alone
+
+
+@contextmanager
+def _locked(workdir: Path, name: str, wait: float) -> Iterator[None]:
+    """Hold a lock of the workdir. Raises Timeout if another process does, InputError where no file can be locked."""
+    try:
+        # Not thread-local: the generator that holds a lock may be closed in another thread.
+        acquired = FileLock(workdir / ".locks" / name, thread_local=False).acquire(timeout=wait)
+    except OSError as error:
+        if error.errno not in UNLOCKABLE:
+            raise
+        raise InputError(
+            f"{workdir}: files cannot be locked there ({error.strerror}); name a --workdir on another disk"
+        ) from error
+    with acquired:
+        yield

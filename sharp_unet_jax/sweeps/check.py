@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -137,7 +138,7 @@ def files(config: Config) -> None:
     Whether they fit the images too is seen when these are read. Raises InputError for a config that `config` accepts.
     """
     if config.split not in ("folds", "authors"):
-        split_file.check(Path(config.split).expanduser(), folds=config.folds, repeats=config.repeats)
+        split_file.check(Path(os.path.expanduser(config.split)), folds=config.folds, repeats=config.repeats)
     for name in config.models if config.weights else ():
         pretrained.check_fits(name, config.weights, functools.partial(_network, config, name))
 

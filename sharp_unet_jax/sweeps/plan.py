@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def _given(config: Config, ids: Sequence[str], num_classes: int) -> dict[tuple[i
     if config.split == "authors":
         test = folds.authors(ids, random_state=42 if num_classes == 1 else 0)
         return {(repeat, 0): test for repeat in range(config.repeats)}
-    path = Path(config.split).expanduser()
+    path = Path(os.path.expanduser(config.split))
     return split_file.tests(path, ids, folds=config.folds, repeats=config.repeats)
 
 

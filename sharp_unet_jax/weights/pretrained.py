@@ -1,6 +1,7 @@
 """Networks that start from pretrained weights: from ImageNet, from a public file, or from a run of this project."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,7 +114,7 @@ def load(source: str, network: Segmenter, *, hub: str = "") -> Weights:
 
 def _found(source: str, network: Segmenter, hub: str) -> tuple[Path, dict[str, np.ndarray]]:
     """Return the file or folder that `source` stands for, and its arrays by the network's names."""
-    path = hf_hub.fetch(hub) if source == "imagenet" else Path(source).expanduser()
+    path = hf_hub.fetch(hub) if source == "imagenet" else Path(os.path.expanduser(source))
     if path.is_dir():
         return path, runs.read(path, network.decoder.heads, _shapes(network))
     return path, encoders.read(path, network.encoder, _shapes(network))

@@ -1,6 +1,7 @@
 """Folds in a file of the user's: every form gives the same folds, and what is wrong is one line."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,16 @@ def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "own.csv").write_bytes(b"id,fold\n\xff\xfe,1\n")
     with pytest.raises(InputError, match="cannot be read as a CSV file"):
         split_file.tests(tmp_path / "own.csv", IDS, folds=3, repeats=1)
+
+
+@pytest.mark.parametrize("form", ["by name", "nnU-Net", "folds.json"])
+def test_accents_may_be_encoded_in_another_way(tmp_path, form):
+    ids = [unicodedata.normalize("NFD", name) for name in ("ä", "ö", "ü")]
+    here = [unicodedata.normalize("NFC", name) for name in ids]
+    content = {
+        "by name": dict(zip(here, (0, 1, 2), strict=True)),
+        "nnU-Net": [{"train": [], "val": [name]} for name in here],
+        "folds.json": {"folds": [{"repeat": 0, "fold": fold, "test": [name]} for fold, name in enumerate(here)]},
+    }[form]
+    found = split_file.tests(write(tmp_path / "s.json", content), ids, folds=3, repeats=1)
+    assert [found[0, fold].tolist() for fold in range(3)] == [[0], [1], [2]]

@@ -3,6 +3,7 @@
 import os
 import struct
 import types
+import unicodedata
 import warnings
 import zipfile
 from pathlib import Path
@@ -305,3 +306,16 @@ def test_an_archive_with_two_files_of_one_name_is_refused(tmp_path, png):
             archive.writestr(name, png)
     with pytest.raises(DataError, match=r"set\.zip: holds 2 files called a\.png"):
         files.Tree(tmp_path, ["set.zip"])
+
+
+def test_a_tif_that_is_called_png_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 5, 3), 4000, np.uint16))
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is a TIF by its content; rename it to \.tif"):
+        files.read_image(tmp_path / "a.png")
+
+
+def test_a_path_is_found_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    (tmp_path / unicodedata.normalize("NFD", "Übung")).mkdir()
+    assert files.local(tmp_path / unicodedata.normalize("NFC", "Übung")).is_dir()
+    assert files.local("~nobodyx/images") == Path("~nobodyx/images")

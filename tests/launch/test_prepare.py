@@ -157,13 +157,20 @@ def test_copies_are_named_and_grouped(mine, check):
     config, _ = suggested(text)
     assert config.grouped
     assert config.data.groups == str(out / "groups.csv")
-    table = (out / "groups.csv").read_text()
+    table, listed = (out / "groups.csv").read_text(), (out / "images.csv").read_text()
     (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,a_i"))  # the user adds a relation
     assert "kept as it is there" in check(mine)[1]
     assert "c_i,a_i" in (out / "groups.csv").read_text()
     (out / "groups.csv").write_text(table.replace("c_i,c_i", "c_i,ä_i"), encoding="utf-16")  # as Excel may save it
     assert "kept as it is there" in check(mine)[1]
-    (out / "groups.csv").write_text(table)
+    (mine / "images/e_i.png").write_bytes((mine / "images/b_i.png").read_bytes())
+    for name in ("images/f_i", "masks/f_i_mask"):
+        (mine / f"{name}.png").unlink()
+    assert "changed by hand, but" in check(mine)[1]  # it names an image that is gone
+    (out / "groups.csv").write_text(table)  # as both were written, of other images
+    (out / "images.csv").write_text(listed)
+    check(mine)
+    assert (out / "groups.csv").read_text().count(",b_i\n") == 3
     code, text, _ = check(mine, f"--config.data.groups={out / 'groups.csv'}")  # these are the groups
     assert "11 groups, the largest b_i with 2 of 12 images" in text
     assert suggested(text)[0].grouped

@@ -1,6 +1,9 @@
 """Processes that may work in a workdir at the same time. A dead process holds no lock."""
 
 import contextlib
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -70,4 +73,25 @@ def test_a_killed_process_holds_no_lock(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
     with lock.held(tmp_path, (0, 1)):
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_disk_without_locks_is_named(tmp_path, monkeypatch, code):
+    def refused(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    for locked in (lock.held(tmp_path, (0, 1)), lock.brief(tmp_path), lock.making(tmp_path, "unet/repeat0-fold0")):
+        with (
+            pytest.raises(InputError, match=r"files cannot be locked there \(.*\); name a --workdir on another"),
+            locked,
+        ):
+            pass
+
+
+def test_common_files_that_others_write_for_long_are_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "WAIT", 0.1)
+    kept = pytest.raises(InputError, match=r"what was trained is kept: give the command again")
+    with lock.brief(tmp_path), kept, lock.brief(tmp_path):
         pass

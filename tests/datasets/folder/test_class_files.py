@@ -118,7 +118,7 @@ def test_white_paper_is_named(read: Callable[..., Any]) -> None:
 
 
 def test_files_that_are_no_masks_of_a_class(read: Callable[..., Any]) -> None:
-    with pytest.raises(DataError, match=r"nucleus/1\.png: masks hold label 3, but with data\.class_files"):
+    with pytest.raises(DataError, match=r"hold 0, 1, 2, 3 where .*: --config\.data\.labels=any"):
         read([[("nucleus/1.png", NUCLEUS + 2 * CELL), ("cell/1.png", CELL)]])
     with pytest.raises(DataError, match=r"nucleus/1\.png is 10x12 but 1\.png is 10x5; they must be equal"):
         read([[("nucleus/1.png", NUCLEUS), ("cell/1.png", CELL[:5])]])
@@ -170,3 +170,12 @@ def test_classes_in_another_order_than_their_files_are_refused(read: Callable[..
     np.testing.assert_array_equal(found, LABELS)
     with pytest.raises(DataError, match=r"nucleus,cell and data.classes=background,cell,nucleus have different orders"):
         read([files], classes=("background", "cell", "nucleus"))
+
+
+def test_files_of_0_and_1_beside_files_of_0_and_255_are_asked_about(read: Callable[..., Any]) -> None:
+    files = [[("nucleus/1.png", NUCLEUS), ("cell/1.png", CELL * 255)]]
+    with pytest.raises(
+        DataError, match=r"hold 0, 1, 255 where each is black and white; .*: --config\.data\.labels=any"
+    ):
+        read(files)
+    assert read(files, labels="any")[1][0].tolist() == LABELS.tolist()

@@ -300,3 +300,21 @@ def test_real_palette_masks(real_data: Path) -> None:
     found = scan(settings(images=part / "Imgs", masks=part / "GT"))
     assert found.reading == Reading("labels", (0, 1, 2), ("background", "class 1", "class 2"), indices=True)
     assert (len(found.pairs), found.channels, found.sizes) == (50, 1, ((191, 221), (456, 487)))
+
+
+@pytest.mark.parametrize("grey", [100, 128])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_area_of_grey_between_black_and_white_is_no_blurred_edge(
+    with_masks: Callable[..., Path], grey: int, suffix: str
+) -> None:
+    drawn = np.zeros((96, 96), np.uint8)
+    drawn[8:40, 8:88] = 255
+    drawn[64:80, 16:32] = grey
+    small = Image.fromarray(drawn)
+    root = with_masks([small if suffix == ".jpg" else small.resize((97, 95), Image.Resampling.BILINEAR)], suffix)
+    for path in (root / "images").iterdir():
+        Image.fromarray(np.zeros((96, 96) if suffix == ".jpg" else (95, 97), np.uint8)).save(path)
+    with pytest.raises(DataError, match=rf"areas of grey .*\b{grey}\b.* name a class for each, or two to cut"):
+        scan(settings(images=root))
+    two = scan(settings(images=root, classes=("background", "cell")))
+    assert two.read(0)[1][0, 72, 24] == (grey > 127)

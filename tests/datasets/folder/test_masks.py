@@ -217,3 +217,28 @@ def test_channels_that_are_no_colours_of_a_screen_are_refused(tmp_path: Path, sa
     ):
         with pytest.raises(DataError, match=rf"{name}: .*{message}"):
             masks.read([tmp_path / name], indices=True)
+
+
+def test_16_bit_labels_with_a_transparent_value_are_whole(tmp_path: Path) -> None:
+    labels = np.array([[0, 300, 400], [400, 300, 0]], np.uint16)
+    Image.fromarray(labels).save(tmp_path / "a.png", transparency=0)
+    codes = masks.read([tmp_path / "a.png"], indices=True)
+    assert set(np.unique(codes).tolist()) - {0, masks.TRANSPARENT} == {300, 400}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "held"),
+    [([0.0, np.nan], "0.0 to 0.0 and NaN"), ([0.25, 1.0], "0.25 to 1.0"), ([np.nan, np.nan], "NaN alone")],
+)
+def test_masks_of_fractions_and_nan_say_what_to_save(tmp_path: Path, numbers: list[float], held: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.array([numbers], np.float32))
+    with pytest.raises(DataError, match=rf"holds {held}; .* save labels, or 0 and 255$"):
+        masks.read([tmp_path / "a.tif"], indices=True)
+
+
+def test_a_tif_of_unknown_colours_is_named(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", INDICES, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as tif:
+        tif.pages.first.tags["PhotometricInterpretation"].overwrite(999)
+    with pytest.raises(DataError, match=r"a\.tif: .*999"):
+        masks.read([tmp_path / "a.tif"], indices=True)

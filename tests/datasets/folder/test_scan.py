@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,3 +97,14 @@ def test_a_mask_that_is_turned_like_its_image(tmp_path: Path) -> None:
     exif[0x0112] = 3
     mask.save(tmp_path / "masks/a.png", exif=exif)
     assert scan(settings(images=tmp_path)).sizes[0] == (10, 8)
+
+
+def test_a_slice_that_is_called_as_another_image_is_refused(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for name, slices in (("a", 3), ("a-001", 1)):
+            volume = np.zeros((4, 5, slices), np.uint8)
+            volume[1:3] = 1
+            nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / kind / f"{name}.nii.gz")
+    with pytest.raises(DataError, match=r"a\.nii\.gz and .*a-001\.nii\.gz would both hold the image a-001; rename"):
+        scan(settings(images=tmp_path))

@@ -1,5 +1,6 @@
 """Pairs from a CSV file: any paths, any order of columns, and one line for each fault."""
 
+import unicodedata
 from pathlib import Path
 
 import hypothesis
@@ -128,3 +129,15 @@ def test_no_line_is_ever_dropped(root: Path, lines: list[tuple[str, str]]) -> No
         return
     expected = sorted((root / image, root / f"m/{mask}.png") for image, mask in lines)
     assert sorted((*pair.image, *pair.mask) for pair in found) == expected
+
+
+def test_accents_may_be_encoded_in_another_way_than_on_the_disk(tmp_path: Path) -> None:
+    touch(tmp_path, unicodedata.normalize("NFD", "Müller/ä.png"), "m.png")
+    path = written(tmp_path, f"image,mask\n{unicodedata.normalize('NFC', 'Müller/ä.png')},m.png\n")
+    assert [row.image[0].exists() for row in table.rows(path)] == [True]
+
+
+def test_the_home_of_nobody_is_a_name(tmp_path: Path) -> None:
+    touch(tmp_path, "~nobodyx/1.png", "m.png")
+    path = written(tmp_path, "image,mask\n~nobodyx/1.png,m.png\n")
+    assert [row.image[0].exists() for row in table.rows(path)] == [True]

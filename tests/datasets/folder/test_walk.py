@@ -1,7 +1,9 @@
 """The files of a folder: which are read, and what is said of the others."""
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,8 @@ def test_folders_without_pictures_are_walked(tmp_path: Path) -> None:
         "p9/deep/er/3.bmp",
         "p9/.git/4.png",
         "__MACOSX/5.png",
+        "p9/@eaDir/2.png/SYNOPHOTO_THUMB_M.jpg",
+        "#recycle/6.png",
         "readme.md",
         "p9/a.csv",
     )
@@ -112,3 +116,40 @@ def test_a_pattern_stands_for_the_pictures_that_it_fits(tmp_path: Path) -> None:
     assert [path.name for path in walk.listing(tmp_path / "a[1]/*.png")] == ["x.png"]
     with pytest.raises(DataError, match=r"P\*/\*_image: fits only folders; .* such as .*P\*/\*_image/\*\.png$"):
         walk.listing(tmp_path / "P*/*_image")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "p0/1.png", "p1/1.png")
+    scandir = os.scandir
+
+    def refusing(path: str | os.PathLike[str]) -> Any:
+        if Path(path).name == "p1":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match=r"p1: cannot be read \(Permission denied\); check"):
+        walk.listing(tmp_path)
+    touch(tmp_path, "0.png")  # now the folders are not read
+    assert listed(tmp_path) == ["0.png"]
+    assert walk.notes(tmp_path, []) == [
+        f"{tmp_path / 'p1'}: cannot be read (Permission denied); check its permissions and its disk"
+    ]
+
+
+def test_a_link_to_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "p0/1.png")
+    (tmp_path / "p1").symlink_to("/not/mounted/p1")
+    with pytest.raises(DataError, match=r"p1: is a link to /not/mounted/p1, which is not there; mount it"):
+        walk.listing(tmp_path)
+
+
+def test_folders_may_be_called_like_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "p0.dcm/1.png", "p1.png/2.png")
+    assert listed(tmp_path) == ["p0.dcm/1.png", "p1.png/2.png"]
+
+
+def test_masks_below_the_folder_of_images_are_no_unread_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "masks/1.png", "old/1.png")
+    notes = pairs.notes(settings(images=tmp_path, masks=tmp_path / "masks"))
+    assert notes == [f"{tmp_path}: 1 pictures in its subfolders are not read"]

@@ -385,3 +385,13 @@ def test_what_is_no_tif_is_refused(tmp_path):
     for read in (tif.header, tif.read):
         with pytest.raises(DataError, match="cannot be read as a TIF"):
             read([tmp_path / "text.tif"])
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_grey_of_few_bits_is_as_bright_as_pillow_shows_it(tmp_path, bits, photometric):
+    numbers = (np.arange(48, dtype=np.uint8) % 2**bits).reshape(6, 8)
+    tifffile.imwrite(tmp_path / "a.tif", numbers, bitspersample=bits, photometric=photometric)
+    found = tif.read([tmp_path / "a.tif"]).pictures[0, ..., 0]
+    np.testing.assert_array_equal(found, np.asarray(Image.open(tmp_path / "a.tif")))
+    assert found.max() == 255
