@@ -12,8 +12,9 @@ import contextlib
 import dataclasses
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from launch.console import cv_arguments, ending, signals
 
@@ -33,6 +34,7 @@ from launch.console import (
     environment,
     progress,
     runtime,
+    seen_before,
     tracking,
     verify,
 )
@@ -41,7 +43,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.storage import layout, lock
 from sharp_unet_jax.sweeps import check, device_groups, plan, sweep, workdir
-from sharp_unet_jax.sweeps.events import Stopped
+from sharp_unet_jax.sweeps.events import Event, Stopped
 from sharp_unet_jax.training import distributed
 
 
@@ -60,7 +62,10 @@ def run(arguments: Sequence[str], console: Console) -> int:
     else:
         shard = (jax.process_index(), jax.process_count()) if command.cluster else command.shard
         check.folder(whole, folder, shard)
+    facts = environment.facts(devices)  # of the code that trains, which may change on the disk meanwhile
     data = dataset.load(config.data, console)
+    if seen := seen_before.warning(config.weights, data):
+        console.print(seen)
     if config.data.builder == "folder" and not config.grouped and len(set(data.groups)) < len(data.ids):
         console.print(
             f"warning: {len(data.ids)} images are of {len(set(data.groups))} groups (volumes, patients); images of one "
@@ -73,7 +78,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
         if command.verify:
             devices = devices[: config.devices_per_run]
             return verify.verify(config, data, folder, command.verify, devices, console, stop)
-        code, trained = _train(command, data, devices, console, stop)
+        code, trained = _train(command, arguments, facts, data, devices, console, stop)
     except Stopped as stopped:
         code, trained = signals.INTERRUPTED if interrupted.is_set() else signals.STOPPED, True
         if command.verify:
@@ -82,13 +87,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
         console.print(f"stopped in {stopped}; what was done is saved: give the same command again to go on")
     first = jax.process_index() == 0
     try:
-        workdir.collect(folder, config)
         if command.cluster:
-            distributed.wait()  # until all processes have collected
+            distributed.wait()  # until all processes have trained
             jax.distributed.shutdown()
         if first:
+            workdir.collect(folder, config)
             with lock.brief(folder):
-                environment.write(folder, "launch.cv", arguments, devices, trained=trained)
+                environment.write(folder, "launch.cv", arguments, facts, trained=trained)
                 paper_tables.write(folder)
             console.print(Markdown((folder / layout.TABLES).read_text(encoding="utf-8")))
             if code in (0, 1) and (told := capped.line(folder)):
@@ -104,7 +109,13 @@ def run(arguments: Sequence[str], console: Console) -> int:
 
 
 def _train(
-    command: Command, data: Dataset, devices: Sequence[jax.Device], console: Console, stop: threading.Event
+    command: Command,
+    arguments: Sequence[str],
+    facts: dict[str, Any],
+    data: Dataset,
+    devices: Sequence[jax.Device],
+    console: Console,
+    stop: threading.Event,
 ) -> tuple[int, bool]:
     """Train the command's runs and show them. Returns the exit code, and whether any run was trained.
 
@@ -118,12 +129,22 @@ def _train(
         console.print(f"{idle} of {len(devices)} devices have no work: --config.devices_per_run does not divide them")
     events = sweep.train(config, data, folder, devices, shard=command.shard, stop=stop)
     with contextlib.closing(events):  # which releases the workdir's lock
-        followed = tracking.follow(events, command.track, config, data, folder) if command.track else events
+        noted = _noted(events, folder, arguments, facts)
+        followed = tracking.follow(noted, command.track, config, data, folder) if command.track else noted
         records = progress.show(followed, console, config.epochs, groups, networks=len(config.models))
     failed = [record["run"] for record in records if record["status"] == "failed"]
     if failed:
         console.print(f"{len(failed)} of {len(records)} runs failed: {', '.join(failed)}; see their record.json")
     return 1 if failed else 0, bool(records)
+
+
+def _noted(events: Iterator[Event], folder: Path, arguments: Sequence[str], facts: dict[str, Any]) -> Iterator[Event]:
+    """Yield the events, and write environment.json before the first: a command that is killed stands in it, too."""
+    for number, event in enumerate(events):
+        if number == 0 and jax.process_index() == 0:
+            with lock.brief(folder):
+                environment.write(folder, "launch.cv", arguments, facts)
+        yield event
 
 
 def _report(folder: Path, console: Console) -> None:

@@ -126,7 +126,7 @@ def _saved(
     for event in events:
         if isinstance(event, Ended):
             workdir.collect(folder, config)
-            environment.write(folder, "results.replicate", sys.argv[1:], devices, trained=True)
+            environment.write(folder, "results.replicate", sys.argv[1:], environment.facts(devices))
             paper_tables.write(folder)
             with replacing(records) as temporary, tarfile.open(temporary, "w:gz") as archive:
                 archive.add(folder, ".", filter=lambda member: None if LEFT & set(member.name.split("/")) else member)

@@ -22,17 +22,9 @@ PACKAGES = (  # that train, read and score
 )
 
 
-def write(
-    workdir: Path, module: str, arguments: Sequence[str], devices: Sequence[jax.Device], *, trained: bool
-) -> None:
-    """Add a command to the sweep's environment.json, with its versions, commit, machine and devices.
-
-    A field reads "A; B" where runs were trained with both. A command that `trained` no run is added without the rest.
-    """
-    before = _read(workdir)
-    commands = before.pop("commands", [])
-    command = shlex.join(["python", "-m", module, *arguments])
-    now = {
+def facts(devices: Sequence[jax.Device]) -> dict[str, Any]:
+    """Return the versions, commit, machine and devices that a command trains with."""
+    return {
         "version": sharp_unet_jax.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
@@ -40,7 +32,17 @@ def write(
         "devices": f"{len(devices)} x {devices[0].device_kind}",
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
-    said = _together([before, now] if trained else [before or now])
+
+
+def write(workdir: Path, module: str, arguments: Sequence[str], facts: dict[str, Any], *, trained: bool = True) -> None:
+    """Add a command to the sweep's environment.json, with the `facts` that it trains with.
+
+    A field reads "A; B" where runs were trained with both. A command that `trained` no run is added without the facts.
+    """
+    before = _read(workdir)
+    commands = before.pop("commands", [])
+    command = shlex.join(["python", "-m", module, *arguments])
+    said = _together([before, facts] if trained else [before or facts])
     write_json(
         workdir / layout.ENVIRONMENT, {"commands": [*commands, *([command] if command not in commands else [])], **said}
     )

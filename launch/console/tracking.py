@@ -24,7 +24,7 @@ from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError, install
 from sharp_unet_jax.storage.layout import Run, run_folder
 from sharp_unet_jax.sweeps import plan
-from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Warned
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Event, Started, Warned
 from sharp_unet_jax.training import compile, epochs, network, train
 
 PICTURES = 4  # validation images, or crops of them, that are drawn for a run
@@ -34,7 +34,7 @@ class Tracker(Protocol):
     """A log of one run's epochs."""
 
     def log(self, row: dict[str, float], picture: np.ndarray | None) -> None:
-        """Log an epoch's row of metrics.jsonl, and a picture (h, w, 3) uint8 if its validation loss is the lowest."""
+        """Log an epoch's row of metrics.jsonl, and a picture (h, w, 3) uint8 if it is the best so far."""
         ...
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, fo
                 images, masks = _drawn(config, data, run, splits[run.repeat, run.fold].validation)
                 picture = _picture(images, masks, predictors[run.model](progress.best, images))
             on[run.name].log(event.epoch.row, picture)
-        elif isinstance(event, Ended) and event.run.name in on:
+        elif isinstance(event, Started | Ended) and event.run.name in on:  # a run that is tried again starts anew
             on.pop(event.run.name).close()
 
     logging = True

@@ -19,6 +19,7 @@ from sharp_unet_jax.storage import description
 from sharp_unet_jax.storage.layout import run_folder
 from sharp_unet_jax.storage.run_files import Record, read_record
 from sharp_unet_jax.sweeps import plan, sweep, workdir
+from sharp_unet_jax.training import epochs
 
 
 def check(config: Config, folder: Path, name: str) -> Record:
@@ -49,7 +50,8 @@ def verify(
     """
     record = check(config, folder, name)
     (run,) = (each for each in plan.every(config) if each.name == name)
-    workdir.check(folder, config, data, plan.split(config, data), {})
+    start = epochs.pretrained(config, run.model, data)
+    workdir.check(folder, config, data, plan.split(config, data), {run.model: start.sha256} if start else {})
     # Refuses a checkpoint whose weights are not those of the record; masks are not made.
     loading.load_run(run_folder(folder, run), plain=True)
     with tempfile.TemporaryDirectory() as elsewhere:

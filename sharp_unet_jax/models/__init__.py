@@ -138,8 +138,8 @@ def check_size(name: str, size: tuple[int, int], skip_kernel: str, skip_padding:
         )
 
 
-def check_heads(name: str, weights: Sequence[float]) -> None:
-    """Refuse weights of heads whose number is not that of the network's heads: raise InputError.
+def check_heads(name: str, weights: Sequence[float]) -> int:
+    """Return the number of a network's heads; raise InputError if the weights of heads are not as many.
 
     A network with a single head has no use for them, and accepts any.
     """
@@ -148,6 +148,7 @@ def check_heads(name: str, weights: Sequence[float]) -> None:
     heads = len(jax.eval_shape(lambda model, x: model.outputs(x), built, image))
     if heads > 1 and len(weights) != heads:
         raise InputError(f"deep_supervision: {name} has {heads} heads, so give as many weights; got {len(weights)}")
+    return heads
 
 
 def describe(name: str, *, skip_kernel: str = "laplacian", skip_padding: str = "zero") -> dict[str, Any]:

@@ -98,8 +98,15 @@ def config(config: Config, devices: int) -> None:
         _check_weights("loss", config.loss.values(), config.loss)
     if config.deep_supervision:
         _check_weights("deep_supervision", config.deep_supervision, config.deep_supervision)
-        for name in config.models:
-            models.check_heads(name, config.deep_supervision)
+        heads = [models.check_heads(name, config.deep_supervision) for name in config.models]
+        if max(heads) < 2:
+            raise InputError("deep_supervision: is only for networks with several heads, such as unetpp_deep")
+        untrained = config.deep_supervision[-1:] if config.prediction_head == "last" else config.deep_supervision
+        if 0 in untrained:
+            raise InputError(
+                f"deep_supervision: a head of weight 0 is not trained, and prediction_head={config.prediction_head} "
+                f"predicts with it; got {config.deep_supervision}"
+            )
     _check_recipe(config)
     if config.folds * config.repeats > _DIVISIONS:
         raise InputError(f"folds: folds x repeats must be at most {_DIVISIONS}, got {config.folds * config.repeats}")
@@ -130,6 +137,11 @@ def config(config: Config, devices: int) -> None:
         raise InputError(f"max_runs: must be from 1 to 1000000, or None; got {config.max_runs}")
     if not 1 <= config.devices_per_run <= devices:
         raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
+    if config.accumulate * config.devices_per_run > config.batch_size:
+        raise InputError(
+            f"accumulate: batch_size={config.batch_size} has no image for each of {config.accumulate} parts on "
+            f"{config.devices_per_run} devices; give at most {max(1, config.batch_size // config.devices_per_run)}"
+        )
 
 
 def files(config: Config) -> None:
@@ -172,10 +184,18 @@ def _check_recipe(config: Config) -> None:
         raise InputError(f"warmup: must be less than epochs={config.epochs}, got {config.warmup}")
     if config.optimizer == "adamw" and not config.weight_decay:
         raise InputError("optimizer: without weight_decay adamw is adam; set weight_decay, such as 0.01")
+    if config.schedule == "plateau" and config.min_learning_rate > config.learning_rate:
+        raise InputError(
+            f"min_learning_rate: must be at most learning_rate={config.learning_rate}, got {config.min_learning_rate}"
+        )
     weights = config.class_weights
     if weights and weights != "inverse":
         _check_weights("class_weights", weights, weights)
     names = [config.loss] if isinstance(config.loss, str) else [name for name, share in config.loss.items() if share]
+    if names == ["boundary"]:
+        raise InputError(
+            "loss: boundary alone has no minimum at the truth; add another, as in {'dice': 1, 'boundary': 0.01}"
+        )
     if weights and not set(names) & set(losses.CLASS_WEIGHTED):
         raise InputError(f"class_weights: are only for {' and '.join(losses.CLASS_WEIGHTED)}, not {', '.join(names)}")
 

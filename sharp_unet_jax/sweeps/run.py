@@ -188,8 +188,8 @@ def _restored(
     like = program.init(seed)
     best = {"params": like.params, "stats": like.stats, "counts": np.zeros(counts, np.int32)}
     (saved, best), notes = resume.unpack(state, (like, best))
-    if any(notes[name] != value for name, value in identity.items()):
-        raise ValueError(f"the state is of {notes['run']}")
+    if any(notes.get(name) != value for name, value in identity.items()):
+        raise ValueError(f"the state is of {notes.get('run', 'another version')}")
     # A copy: the first training step writes over its input, which may still share memory with `state`.
     placed = distributed.copied(distributed.put(saved, program.replicated))
     rows = notes["progress"]["rows"]

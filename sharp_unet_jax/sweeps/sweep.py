@@ -139,36 +139,34 @@ def _check_alike(
 
 
 def _check_beside(folder: Path, config: Config) -> None:
-    """Refuse a config with less than another shard trains in `folder`: config.json would not have its runs.
-
-    Raises InputError.
-    """
+    """Refuse a config by which the shards that train in `folder` would share out other runs. Raises InputError."""
     if not (folder / CONFIG).exists():
         return
     there = workdir.read_config(folder)
-    less = {
-        "epochs": config.epochs < there.epochs,
-        "repeats": config.repeats < there.repeats,
-        "models": not set(there.models) <= set(config.models),
-    }
-    for field in (field for field, fewer in less.items() if fewer):
-        raise InputError(
-            f"{folder}: another shard is running there with {field}={getattr(there, field)!r}, not "
-            f"{getattr(config, field)!r}: give all shards the same {field}"
-        )
+    for field in ("models", "repeats", "max_runs", "epochs"):
+        if (other := getattr(there, field)) != (own := getattr(config, field)):
+            raise InputError(
+                f"{folder}: another shard is running there with {field}={other!r}, not {own!r}: "
+                f"give all shards the same {field}"
+            )
 
 
 def _unfinished(
     config: Config, folder: Path, runs: Sequence[Numbered], devices: Sequence[jax.Device]
 ) -> list[Numbered]:
-    """Return the runs that no process has finished; delete saved states that finished runs do not need."""
+    """Return the runs that no process has finished; delete saved states that finished runs do not need.
+
+    Runs that failed come last: a sweep that its job system restarts again and again would never reach the others.
+    """
     described = description.read(folder)
-    finished = np.zeros(len(runs), np.int32)
+    done = np.zeros(len(runs), np.int32)  # 1 for a run that failed, 2 for one that is finished
     for place, (_, run) in enumerate(runs):
         known = run_files.read_record(described, run)
-        if known and known["status"] == "finished":
-            finished[place] = 1
+        if known and known["status"] == "failed":
+            done[place] = 1
+        elif known:
+            done[place] = 2
             run_files.read_per_image(described, known)  # refused now, not when all runs are collected in the end
             record.tidy(run_folder(folder, run), config, known)  # a kill may have come between the record and this
-    finishers = distributed.gather(finished, devices).sum(axis=0)
-    return [run for run, processes in zip(runs, finishers, strict=True) if not processes]
+    state = distributed.gather(done, devices).max(axis=0).tolist()
+    return [run for wanted in (0, 1) for run, found in zip(runs, state, strict=True) if found == wanted]

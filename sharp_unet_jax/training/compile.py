@@ -29,7 +29,8 @@ def matmul_precision(config: Config, platform: str) -> str | None:
 
     By default a GPU multiplies float32 in TensorFloat-32 and a TPU in bfloat16. The CPU has one precision.
     """
-    return None if platform == "cpu" else {"float32": "highest", "tf32": "tensorfloat32"}.get(config.precision)
+    exact = {"float32": "highest", "tf32": "tensorfloat32" if platform == "gpu" else "highest"}
+    return None if platform == "cpu" else exact.get(config.precision)
 
 
 def eval_batch_size(config: Config, size: Size, devices: Sequence[jax.Device]) -> int:

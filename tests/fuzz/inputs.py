@@ -85,7 +85,7 @@ def _trained() -> Path:
     """Train the tests' tiny sweep once; return the folder that holds it and its prepared data set."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     tiny_sweep.make(folder / "w", prepared(folder / "prepared"))
-    environment.write(folder / "w", "launch.cv", ["--config=a.py"], jax.devices(), trained=True)
+    environment.write(folder / "w", "launch.cv", ["--config=a.py"], environment.facts(jax.devices()))
     paper_tables.write(folder / "w")
     return folder
 

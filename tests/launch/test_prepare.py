@@ -172,7 +172,7 @@ def test_copies_are_named_and_grouped(mine, check):
     check(mine)
     assert (out / "groups.csv").read_text().count(",b_i\n") == 3
     code, text, _ = check(mine, f"--config.data.groups={out / 'groups.csv'}")  # these are the groups
-    assert "11 groups, the largest b_i with 2 of 12 images" in text
+    assert "9 groups, the largest b_i with 3 of 11 images" in text
     assert suggested(text)[0].grouped
 
 

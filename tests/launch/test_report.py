@@ -77,7 +77,7 @@ def test_a_damaged_file_is_named(workdir, name, content, message):
 
 def test_a_sweep_with_a_damaged_environment_gets_its_tables(tmp_path):
     (tmp_path / "environment.json").write_text("{")
-    environment.write(tmp_path, "launch.cv", ["--config=a.py"], jax.devices(), trained=True)
+    environment.write(tmp_path, "launch.cv", ["--config=a.py"], environment.facts(jax.devices()))
     (command,) = json.loads((tmp_path / "environment.json").read_text())["commands"]
     assert command == "python -m launch.cv --config=a.py"
 
@@ -85,9 +85,9 @@ def test_a_sweep_with_a_damaged_environment_gets_its_tables(tmp_path):
 def test_runs_of_two_versions_name_both_and_a_command_that_trained_none_adds_no_version(tmp_path):
     path, packages = tmp_path / "environment.json", {"jax": "0.9.0"}
     old = write_environment(tmp_path, commands=["a"], commit="0000", devices="8 x NVIDIA H100", packages=packages)
-    environment.write(tmp_path, "launch.cv", [], jax.devices(), trained=False)
+    environment.write(tmp_path, "launch.cv", [], environment.facts(jax.devices()), trained=False)
     assert json.loads(path.read_text()) == old | {"commands": ["a", "python -m launch.cv"]}
-    environment.write(tmp_path, "launch.cv", [], jax.devices(), trained=True)
+    environment.write(tmp_path, "launch.cv", [], environment.facts(jax.devices()))
     both = json.loads(path.read_text())
     assert both["commit"].startswith("0000; ")
     assert both["devices"].startswith("8 x NVIDIA H100; ")
@@ -119,7 +119,7 @@ def test_a_sweep_ends_with_its_report_and_what_it_was_made_with(tmp_path, monkey
     assert cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", *settings], console) == 0  # trains nothing
     assert json.loads(path.read_text())["commit"] == "0000"
     for _ in range(2):  # the same command twice is listed once
-        environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], jax.devices(), trained=True)
+        environment.write(tmp_path / "w", "launch.cv", ["--config=a b.py"], environment.facts(jax.devices()))
     commands = json.loads((tmp_path / "w" / "environment.json").read_text())["commands"]
     assert commands == [command, "python -m launch.cv '--config=a b.py'"]
 
@@ -133,3 +133,21 @@ def test_a_report_that_fails_is_one_line(tmp_path, monkeypatch):
     cv._report(tmp_path, console)
     (line,) = console.export_text().splitlines()
     assert line == f"warning: the report was not written (no room); then give python -m launch.report {tmp_path}"
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_a_command_that_is_killed_is_on_record_with_the_code_that_it_began_with(tmp_path, monkeypatch, dataset):
+    monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
+    commits = iter(["began", "pulled meanwhile"])
+    monkeypatch.setattr(environment, "_commit", lambda: next(commits))
+
+    def killed(events, *_, **options):
+        next(iter(events))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launch.console.progress.show", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=1"], Console(quiet=True))
+    found = json.loads((tmp_path / "w" / "environment.json").read_text())
+    assert found["commit"] == "began"
+    assert found["commands"] == [f"python -m launch.cv --config=demo.py --workdir={tmp_path / 'w'} --config.max_runs=1"]

@@ -98,6 +98,21 @@ OF_CROPS = {"scale": 0.5, "spacing": 1.5, "crops": 10, "share": "area", "foregro
         ({"loss": {"dice": 1e308}}, "loss: every weight must be a number from 0 to 1e38"),
         ({"deep_supervision": (0.0, 0.0)}, "deep_supervision: every weight must be a number from 0 to 1e38, and one"),
         ({"deep_supervision": (float("nan"), 1.0)}, "deep_supervision: every weight must be a number from 0"),
+        ({"deep_supervision": (1.0,)}, "deep_supervision: is only for networks with several heads"),
+        (
+            {"deep_supervision": (0.0, 0.0, 0.0, 1.0), "models": ("unetpp_deep",)},
+            "a head of weight 0 is not trained, and prediction_head=mean predicts with it",
+        ),
+        (
+            {"deep_supervision": (1.0, 1.0, 1.0, 0.0), "models": ("unetpp_deep",), "prediction_head": "last"},
+            "a head of weight 0 is not trained, and prediction_head=last predicts with it",
+        ),
+        (
+            {"accumulate": 3, "devices_per_run": 2},
+            "accumulate: batch_size=4 has no image for each of 3 parts on 2 devices; give at most 2",
+        ),
+        ({"min_learning_rate": 0.01}, "min_learning_rate: must be at most learning_rate=0.001, got 0.01"),
+        ({"loss": {"boundary": 1.0, "dice": 0.0}}, "loss: boundary alone has no minimum"),
         ({"prediction_head": "first"}, "prediction_head: 'first' is not one of mean, last"),
         ({"devices_per_run": 3}, "3 asked for, 2 here"),
         ({"models": ("unet",), "weights": "imagenet"}, "^weights: there are no ImageNet weights for unet"),
@@ -115,6 +130,7 @@ def test_each_head_of_a_network_needs_a_weight():
     with pytest.raises(InputError, match=message):
         check.config(dataclasses.replace(both, deep_supervision=(1.0, 1.0, 1.0)), devices=1)
     check.config(dataclasses.replace(both, deep_supervision=(1.0, 1.0, 1.0, 2.0)), devices=1)
+    check.config(dataclasses.replace(both, deep_supervision=(0.0, 0.0, 0.0, 1.0), prediction_head="last"), devices=1)
     check.config(both, devices=1)
 
 

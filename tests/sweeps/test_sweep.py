@@ -18,6 +18,7 @@ from sharp_unet_jax.sweeps import record, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Started
 from sharp_unet_jax.training import epochs, train
 from tests.conftest import shrink_models, squares
+from tests.edits import edit_record
 from tests.tiny_sweep import CONFIG, OF_A_RUN, files, make
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
@@ -258,3 +259,11 @@ def test_a_run_that_another_process_trains_is_refused(tmp_path, dataset):
         pytest.raises(InputError, match="unet/repeat0-fold0 is being trained by another process"),
     ):
         make(tmp_path / "w", dataset)
+
+
+def test_runs_that_failed_wait_for_those_that_were_never_trained(done, dataset):
+    """A job system may end the sweep after each failure, and start it again."""
+    edit_record(done / "runs/unet/repeat0-fold0/record.json", status="failed")
+    shutil.rmtree(done / "runs/sharp_unet/repeat0-fold1")
+    started = [event.run.name for event in make(done, dataset) if isinstance(event, Started)]
+    assert started == ["sharp_unet/repeat0-fold1", "unet/repeat0-fold0"]

@@ -238,10 +238,17 @@ def test_a_shard_with_fewer_epochs_than_one_that_runs_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "there", "here"), [("repeats", 2, 1), ("models", ("sharp_unet", "unet"), ("unet", "unet_resnet18"))]
+    ("field", "there", "here"),
+    [
+        ("repeats", 2, 1),
+        ("repeats", 1, 2),
+        ("models", ("sharp_unet", "unet"), ("unet", "sharp_unet")),
+        ("models", ("unet",), ("unet", "sharp_unet")),
+        ("max_runs", 3, None),
+    ],
 )
-def test_a_shard_with_fewer_runs_than_one_that_runs_is_refused(tmp_path, field, there, here):
-    """The tables of the other one would lack runs, or fail."""
+def test_a_shard_with_another_plan_than_one_that_runs_is_refused(tmp_path, field, there, here):
+    """Some runs would be trained by both, and others by none."""
     begin(tmp_path / "w", dataclasses.replace(FEW, **{field: there}))
     with lock.held(tmp_path / "w", (0, 2)), pytest.raises(InputError) as error:
         next(

@@ -34,7 +34,7 @@ def test_eval_batch_size(platform, devices, batch, size, images):
     [
         ("float32", "cpu", None),
         ("float32", "tpu", (lax.Precision.HIGHEST, lax.Precision.HIGHEST)),
-        ("tf32", "tpu", (lax.Precision.HIGH, lax.Precision.HIGH)),
+        ("tf32", "tpu", (lax.Precision.HIGHEST, lax.Precision.HIGHEST)),
         ("bfloat16", "tpu", None),
     ],
 )

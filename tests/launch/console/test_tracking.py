@@ -20,7 +20,9 @@ from sharp_unet_jax import ragged
 from sharp_unet_jax.config import Config
 from sharp_unet_jax.data import crops
 from sharp_unet_jax.errors import InputError
+from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps import plan
+from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Started
 from sharp_unet_jax.training import network, train
 from tests.conftest import squares
 
@@ -163,3 +165,27 @@ def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"pip install --editable '\.\[wandb\]'"):
         cv.run([*ARGUMENTS, "--track=wandb", f"--workdir={tmp_path / 'w'}"], Console(quiet=True))
     assert not (tmp_path / "w").exists()
+
+
+def test_a_run_that_is_tried_again_has_a_log_of_its_own(tmp_path, monkeypatch, dataset):
+    opened, closed = [], []
+
+    class Log:
+        def __init__(self, *given):
+            opened.append(self)
+
+        def log(self, row, picture):
+            pass
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setitem(tracking.TRACKERS, "tensorboard", Log)
+    run, row = Run(0, 0, "unet"), {"epoch": 1}
+    progress = types.SimpleNamespace(rows=[row], best_epoch=0)
+    ended = EpochEnded(run, types.SimpleNamespace(row=row, progress=progress))
+    twice = [Started(run, 1, 1, 4), ended, Started(run, 1, 1, 4), ended, Ended(run, {})]
+    config = dataclasses.replace(configs.load("demo.py"), folds=2, grouped=False)
+    assert list(tracking.follow(iter(twice), "tensorboard", config, dataset, tmp_path)) == twice
+    assert len(opened) == 2
+    assert closed == opened

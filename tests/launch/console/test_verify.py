@@ -1,7 +1,9 @@
 """--verify: a finished run trained again, and its weights compared."""
 
+import json
 import signal
 import threading
+import types
 
 import pytest
 from rich.console import Console
@@ -74,3 +76,12 @@ def test_other_weights_are_exit_code_1(tmp_path, monkeypatch, dataset):
         monkeypatch.setattr(verify.sweep, "train", lambda *_, events=events, **__: (event for event in events))
         assert verify.verify(Config(folds=2), dataset, tmp_path, run.name, [], console, threading.Event()) == code
         assert f"unet/repeat0-fold0: trained again, the weights {words}" in console.export_text()
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_weights_that_were_replaced_are_told_before_any_training(done, monkeypatch, dataset):
+    (done / "weights.json").write_text(json.dumps({"unet": "those of then"}))
+    other = types.SimpleNamespace(sha256="those of today")
+    monkeypatch.setattr(verify.epochs, "pretrained", lambda config, model, data: other)
+    with pytest.raises(InputError, match="whose unet started from other weights"):
+        verify.verify(CONFIG, dataset, done, "unet/repeat0-fold0", [], Console(quiet=True), threading.Event())
