@@ -25,7 +25,7 @@ from launch.console import ending, paths, runtime
 from launch.console.progress import track
 from sharp_unet_jax.choosing import choose, images
 from sharp_unet_jax.decision import Rule
-from sharp_unet_jax.report import chosen, records
+from sharp_unet_jax.report import chosen, records, statistics
 from sharp_unet_jax.report.table import interval, rounded, signed
 from sharp_unet_jax.storage import choice as choices
 from sharp_unet_jax.storage import lock
@@ -104,8 +104,8 @@ def _verdict(test: Gain, several: bool) -> str:
         return "no test image has a score"
     if test["gain"] == 0:
         return "no fold takes a mean of networks" if several else "no test image scores differently"
-    if test["low"] is None or test["high"] is None:
-        return f"{test['runs']} run{'s are' if test['runs'] > 1 else ' is'} too few for an interval on test images"
+    if test["runs"] < statistics.ENOUGH or test["low"] is None or test["high"] is None:
+        return f"{test['runs']} run{'s are' if test['runs'] > 1 else ' is'} too few to tell on test images"
     if test["low"] > 0:
         return "the gain on test images is more than chance explains"
     if test["high"] < 0:

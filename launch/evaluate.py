@@ -9,9 +9,9 @@ launch.cv with --config=folder.py.
 
 --output gets evaluation.html, per_image.csv, scores.json and, of a run, masks/. By default it is
 WORKDIR/evaluation-NAME-MODEL-OPTIONS; evaluation-NAME-OPTIONS in this folder for a shared model; and evaluation in this
-folder with --predictions. Give the same command again and the folder is replaced as a whole. Exit code 0: all is
-scored; 1: a file cannot be read or paired, or the command is wrong; 130: Ctrl-C. Nothing is written unless all is
-scored.
+folder with --predictions. Give the same command again and the folder is replaced as a whole; scores of other files need
+an --output of their own. Exit code 0: all is scored; 1: a file cannot be read or paired, or the command is wrong; 130:
+Ctrl-C. Nothing is written unless all is scored.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import jax
 import numpy as np
@@ -51,9 +51,16 @@ from sharp_unet_jax.report.provenance import EMPTY, OWN
 from sharp_unet_jax.storage import spreadsheet
 from sharp_unet_jax.storage.atomic import check_writable, clear_dead, replacing_folder, write_json, write_text
 from sharp_unet_jax.storage.layout import run_of
+from sharp_unet_jax.storage.reading import read_json
 
 WRITTEN = ("evaluation.html", "per_image.csv", "scores.json", "masks")
 MARK = "scores.json"
+
+
+class Mark(TypedDict):
+    """The field of scores.json that names its sources, by option; an earlier version had none."""
+
+    sources: NotRequired[dict[str, str]]
 
 
 class Item(NamedTuple):
@@ -77,6 +84,9 @@ def run(arguments: Sequence[str], console: Console) -> None:
     how_read = truth.settings_of(given, first)
     folder = known.output or options.named(_default(known, members, truth.name_of(how_read)), known)
     _check(folder, how_read, known.predictions)
+    sources = {name: str(path.resolve()) for name, path in _sources(how_read, known.predictions).items()}
+    if not known.output:
+        _check_replaced(folder, sources)
     test = truth.read(how_read, first)
     members = [truth.reading_as(how_read, member) for member in members]
     console.print(test.scan.describe())
@@ -93,7 +103,7 @@ def run(arguments: Sequence[str], console: Console) -> None:
             items = list(_read(test, known.predictions, console))
         items = [one for one in items if one.case.counts[:, 1].any()]  # slices that are not annotated say nothing
         scored = Scored([one.case for one in items], test.classes, empty, "mm" if test.in_mm else "px")
-        record = {"test_set": test.name, **evaluated.scores(scored), "what": facts}
+        record = {"test_set": test.name, **evaluated.scores(scored), "what": facts, "sources": sources}
         record["weights_sha256"] = {one.name: one.record["weights_sha256"] for one in members}
         if first:
             record |= {"options": how, "rule": first.rule._asdict()}
@@ -156,7 +166,7 @@ def _check(folder: Path, given: Settings, predictions: Path | None) -> None:
     """
     if predictions and not predictions.is_dir():
         raise InputError(f"--predictions={predictions} is no folder: name that of the masks to score")
-    _check_apart(folder, [path for path in (given.images, given.masks, predictions) if path])
+    _check_apart(folder, _sources(given, predictions).values())
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: name a folder as --output")
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
@@ -164,6 +174,23 @@ def _check(folder: Path, given: Settings, predictions: Path | None) -> None:
     if other:
         raise InputError(f"{folder} holds {other[0]}, not written by this command: name another folder as --output")
     check_writable(folder.absolute().parent)  # the new folder is written beside the old one
+
+
+def _sources(given: Settings, predictions: Path | None) -> dict[str, Path]:
+    """Return the paths that a command reads, by its options."""
+    named = {"images": given.images, "masks": given.masks, "table": given.table, "predictions": predictions}
+    return {name: path for name, path in named.items() if path}
+
+
+def _check_replaced(folder: Path, sources: dict[str, str]) -> None:
+    """Refuse to replace, in a folder that the user did not name, the scores of other files. Raises InputError."""
+    path = folder / MARK
+    before = read_json(path, Mark, remedy="delete the folder") if path.exists() else {}
+    known = before.get("sources", sources)
+    for name in (name for name in known.keys() | sources.keys() if known.get(name) != sources.get(name)):
+        raise InputError(
+            f"{folder} holds the scores of other {name}, {known.get(name)}: name another folder as --output"
+        )
 
 
 def _check_apart(folder: Path, sources: Iterable[Path]) -> None:

@@ -83,20 +83,26 @@ def run(arguments: Sequence[str]) -> None:
     region = _region(known.region, picture.shape[:2])
     with matplotlib.rc_context(cast(Any, style.RC)):
         rows = [
-            saliency.Row(
-                one.model, explain.predicted(one, picture) == label, explain.gradcam(one, picture, label, region)
-            )
-            for one in members
+            saliency.Row(title, explain.predicted(one, picture) == label, explain.gradcam(one, picture, label, region))
+            for title, one in zip(_titles([one.model for one in members], members, folders), members, strict=True)
         ]
         figures = {f"gradcam-{stem}": saliency.gradcam(picture, truth, region, members[0].classes[label], rows)}
-        for one in members:
+        for title, one in zip(_titles([one.name for one in members], members, folders), members, strict=True):
             if (figure := _sharp_block(one, picture)) is not None:
-                figures[f"sharp-{one.name.replace('/', '-')}-{stem}"] = figure
+                figures[f"sharp-{title.strip('/').replace('/', '-')}-{stem}"] = figure
         for name, figure in figures.items():
             _save(figure, known.output, name)
     height, width = picture.shape[:2]
     print(f"explained: {height}x{width} pixels{whole}")
     print(f"{', '.join(figures)}, PNG and SVG, are in {known.output}")
+
+
+def _titles(shortest: list[str], runs: Sequence[Trained], folders: Sequence[Path]) -> list[str]:
+    """Return the first of these that tells the runs apart: the shortest, their names, also with their workdirs."""
+    names = [run.name for run in runs]
+    within = [f"{folder.parents[2].name}/{name}" for folder, name in zip(folders, names, strict=True)]
+    several = (shortest, names, within, [str(folder) for folder in folders])
+    return next((titles for titles in several if len(set(titles)) == len(titles)), names)
 
 
 def _check_alike(runs: Sequence[Trained]) -> None:

@@ -25,6 +25,7 @@ def to_explain(path: Path, models: Sequence[str], image_id: str) -> list[Path]:
             raise InputError(f"--model: {path} is not a run of {', '.join(models)}; leave it out, or name a workdir")
         return [path]
     sweep = description.read(path)
+    description.check_unpacked(sweep)
     finished: dict[str, list[Run]] = {}
     for run in plan.every(workdir.read_config(path)):
         record = run_files.read_record(sweep, run)

@@ -61,8 +61,10 @@ def paths(output: Output, one: Input) -> list[Path]:
 
 
 def is_written(output: Output, one: Input) -> bool:
-    """Say whether all files of an input are there, and none is empty."""
-    return all(path.is_file() and path.stat().st_size for path in paths(output, one))
+    """Say whether all files of an input are there, none is empty, and none is older than the input."""
+    changed = max((path.stat().st_mtime_ns for path in one.paths if path.exists()), default=0)
+    there = [path.stat() if path.is_file() else None for path in paths(output, one)]
+    return all(stat and stat.st_size and stat.st_mtime_ns >= changed for stat in there)
 
 
 def check(output: Output, given: Sequence[str]) -> None:

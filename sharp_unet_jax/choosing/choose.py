@@ -18,7 +18,7 @@ from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import statistics
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.storage import contents
+from sharp_unet_jax.storage import contents, description
 from sharp_unet_jax.storage.layout import Run
 from sharp_unet_jax.sweeps import plan
 
@@ -30,8 +30,7 @@ Cells = dict[Cell, dict[str, Run]]  # the finished runs of a fold, by network
 
 def check(sweep: Sweep, config: Config) -> None:
     """Refuse a sweep without images to choose on. Raises InputError."""
-    if sweep.packed:
-        raise InputError(f"{sweep.workdir} holds packed results, without images and weights: name the sweep's workdir")
+    description.check_unpacked(sweep)
     if config.protocol != "nested":
         raise InputError(
             f"{sweep.workdir} has protocol={config.protocol}, whose validation images are the test images, so nothing "

@@ -61,9 +61,10 @@ def over_runs(
         ratio: test images over training images, see `statistics.corrected_t`.
     """
     of_runs, without = (np.array([metrics.mean(run) for run in scores]) for scores in (after, before))
-    test = statistics.corrected_t(statistics.by_test_set(of_runs - without, tests), ratio)
+    differences = statistics.by_test_set(of_runs - without, tests)
+    test = statistics.corrected_t(differences, ratio)
     images = len(set(itertools.chain.from_iterable(tests)))
-    return _gain(metrics.mean(of_runs), test.mean, test.low, test.high, images, groups, len(after))
+    return _gain(metrics.mean(of_runs), test.mean, test.low, test.high, images, groups, len(differences))
 
 
 def _gain(

@@ -126,6 +126,7 @@ def load_all(path: str | Path, model: str = "", *, plain: bool = False) -> list[
             raise InputError(f"{path} is a run of {one.model}, not of {model}: name another run, or its workdir")
         return [one]
     sweep, config = description.read(path), workdir.read_config(path)
+    description.check_unpacked(sweep)
     records = {run: read_record(sweep, run) for run in plan.every(config)}
     finished = [run for run, record in records.items() if record and record["status"] == "finished"]
     made = None if plain else _choice(sweep, config)

@@ -161,7 +161,7 @@ an image with neither truth nor prediction counts as `{empty}`.{without}
 """
 
 _WITHOUT = "\nThey are of masks without the rule above, which was chosen after training."
-_ENSEMBLE = "\nThe mean of these runs predicts. The mean itself was not scored: no image is new to all of them.\n"
+_ENSEMBLE = "\nThe mean of these runs predicts. The mean itself was not scored{why}.\n"
 
 
 def write(runs: Sequence[Trained], format: str, file: str, terms: str) -> str:
@@ -197,7 +197,7 @@ def fill(runs: Sequence[Trained], use: str, terms: str) -> str:
         empty=config.empty,
         without="" if first.rule == plain else _WITHOUT,
         scores=_scores([run.record for run in runs]),
-        ensemble=_ENSEMBLE if len(runs) > 1 else "",
+        ensemble=_ENSEMBLE.format(why=": no image is new to all of them" * (config.folds > 1)) if len(runs) > 1 else "",
         sources=_sources([models.MODELS[name] for name in networks]),
     )
 

@@ -28,20 +28,27 @@ def table(sweep: Sweep) -> Table | None:
                 "runs": len(own),
                 "parameters (M)": f"{own['parameters'].max() / 1e6:.2f}",
                 "epochs per run": f"{own['epochs'].astype(float).mean():.0f}",
-                "time per run": duration(seconds.mean()),
-                "time of all runs": duration(seconds.sum()),
+                "time per run": seconds.mean(),
+                "time of all runs": seconds.sum(),
                 "hardware": _hardware(own),
             }
         )
     says = f"All runs together took {duration(total)} to train."
-    return Table("cost", "Parameters, time and hardware", describe([sweep]), pd.DataFrame(rows), NOTE, says)
+    costs = pd.DataFrame(rows)
+    for column in ("time per run", "time of all runs"):  # in one unit, by which the page can sort
+        longest = costs[column].max()
+        costs[column] = [duration(seconds, longest) for seconds in costs[column]]
+    return Table("cost", "Parameters, time and hardware", describe([sweep]), costs, NOTE, says)
 
 
-def duration(seconds: float) -> str:
-    """Return "45 s", "12 min" or "3.4 h"."""
-    if seconds < 90:
+def duration(seconds: float, longest: float | None = None) -> str:
+    """Return "45 s", "12 min" or "3.4 h", in the unit that suits `longest`, by default the duration itself."""
+    longest = seconds if longest is None else longest
+    if longest < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    if longest < 90 * 60:
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 3600:.2f} h"
 
 
 def _hardware(runs: pd.DataFrame) -> str:

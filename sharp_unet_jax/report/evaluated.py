@@ -216,7 +216,7 @@ def tables(test: Scored) -> list[Table]:
         estimates, outcomes = test.estimates(own), test.outcomes(own)
         row: dict[str, object] = {"class": scope, "images": estimates["jaccard"].n}
         row |= _cells(estimates)
-        row |= {f"{text} ({test.unit})": _two_lines(plain(estimates[name])) for name, text in DISTANCES.items()}
+        row |= {f"{heading} ({test.unit})": _two_lines(plain(estimates[name])) for name, heading in DISTANCES.items()}
         one_sided = ("missed", "false positive")
         rows.append(row | {outcome: outcomes[outcome] if own != [0] else "-" for outcome in one_sided})
     note = (
@@ -224,6 +224,8 @@ def tables(test: Scored) -> list[Table]:
         "out an image whose truth or prediction lacks the class. “Missed” counts those with the class only in the "
         "truth, “false positive” those with it only in the prediction."
     )
+    if test.empty == "nan":
+        note += " “Images” counts those with a Jaccard index; the other overlaps may leave out fewer."
     found = [Table("classes", "By class", "", pd.DataFrame(rows), note)]
     counted: list[dict[str, object]] = [{"what counts the same": "each image", **_cells(test.estimates(labels))}]
     if test.grouped:
@@ -241,8 +243,8 @@ def tables(test: Scored) -> list[Table]:
         shown = pd.DataFrame({"group": groups.index, "images": groups["images"].to_numpy()})
         for name in metrics.OVERLAPS:
             shown[f"{name.capitalize()} (%)"] = [rounded(100 * value) for value in groups[name]]
-        for name, text in DISTANCES.items():
-            shown[f"{text} ({test.unit})"] = [rounded(value) for value in groups[name]]
+        for name, heading in DISTANCES.items():
+            shown[f"{heading} ({test.unit})"] = ["-" if np.isnan(value) else text(value) for value in groups[name]]
         shown["Dice of all pixels (%)"] = [rounded(100 * value) for value in groups["pooled_dice"]]
         note = "The mean over a group's images; the last column counts all pixels of a group as one image."
         found.append(Table("groups", f"By group: {headline}", "", shown, note))
@@ -258,7 +260,14 @@ def plain(one: Estimate) -> str:
     """Return "3.12 (2.20 to 4.01)"; only the mean without an interval, "-" for nan."""
     if np.isnan(one.mean):
         return "-"
-    return f"{one.mean:.2f}" if np.isnan(one.low) else f"{one.mean:.2f} ({one.low:.2f} to {one.high:.2f})"
+    return text(one.mean) if np.isnan(one.low) else f"{text(one.mean)} ({text(one.low)} to {text(one.high)})"
+
+
+def text(value: float) -> str:
+    """Return "3.12", or two significant digits of less than 0.1: of cells, distances are parts of a micrometre."""
+    if abs(value) >= 0.1 or not value:
+        return f"{value:.2f}"
+    return np.format_float_positional(value, precision=2, fractional=False, trim="-")
 
 
 def _cells(estimates: dict[str, Estimate]) -> dict[str, object]:

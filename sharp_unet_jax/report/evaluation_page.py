@@ -69,12 +69,12 @@ def render(title: str, test: Scored, pictures: Sequence[Shown], facts: Mapping[s
 
 
 def _value(value: float, unit: str) -> str:
-    return "-" if np.isnan(value) else f"{value if unit != '%' else 100 * value:.2f} {unit}"
+    return "-" if np.isnan(value) else f"{evaluated.text(value if unit != '%' else 100 * value)} {unit}"
 
 
 def _interval(one: evaluated.Estimate, unit: str) -> str:
     factor = 100 if unit == "%" else 1
-    return "" if np.isnan(one.low) else f"{factor * one.low:.2f} to {factor * one.high:.2f}"
+    return "" if np.isnan(one.low) else f"{evaluated.text(factor * one.low)} to {evaluated.text(factor * one.high)}"
 
 
 def _reading(test: Scored) -> Iterable[str]:

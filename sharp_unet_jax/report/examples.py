@@ -57,8 +57,8 @@ def _draw(sweep: Sweep, predicted: Predicted, models: list[str]) -> Captioned:
     ids = "; ".join(f"{choice.why}: {choice.image_id}" for choice in choices)
     at = f" at {scored_at(sweep)}, the picture is at {resolution(sweep)}" if scored_natively(sweep) else ""
     caption = (
-        "The images were chosen by their Jaccard index, not by hand. The run that predicted an image had not seen it. "
-        f"Below each prediction is its Jaccard index{at}. {ids}."
+        "The images were chosen by their Jaccard index, not by hand. The run that predicted an image was not trained "
+        f"on it. Below each prediction is its Jaccard index{at}. {ids}."
     )
     what = " and ".join(models) if len(models) < 3 else f"{models[0]} and its {len(models) - 1} sharp twins"
     name = models[0] if len(models) > 2 else models[-1]

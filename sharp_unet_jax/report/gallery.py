@@ -122,5 +122,5 @@ def _caption(sweep: Sweep) -> str:
         repeats = " A score is the mean over repeats; “here” is that of the prediction shown, of the first repeat."
     return (
         "The images were chosen by their Jaccard index among those that have a foreground, not by hand. The run that "
-        f"predicted an image had not seen it.{repeats} Drawn from the prepared images at {at}."
+        f"predicted an image was not trained on it.{repeats} Drawn from the prepared images at {at}."
     )

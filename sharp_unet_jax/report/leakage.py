@@ -35,6 +35,14 @@ class Pair(NamedTuple):
     caption: str  # says how alike they are
 
 
+class Audit(NamedTuple):
+    """The findings of a sweep's checks together."""
+
+    share: float  # of test images that have a relative
+    sure: bool  # whether groups or pixels tell of one; ids in a row may be those of strangers
+    sources: tuple[str, ...]  # what was there to look at: groups, ids in a row, pixels
+
+
 class Looks(NamedTuple):
     """Summaries of images, by which any two are compared. Letterbox padding is cut off first."""
 
@@ -44,10 +52,10 @@ class Looks(NamedTuple):
 
 def table(sweeps: Sequence[Sweep]) -> Table:
     """Return "audit": a row per check, a column per sweep: how many test images had a relative that their run saw."""
-    columns, shares = {}, []
+    columns, found = {}, []
     for label, sweep in zip(labels(sweeps), sweeps, strict=True):
-        columns[label], share = _checks(sweep)
-        shares.append(share)
+        columns[label], audit = _checks(sweep)
+        found.append(audit)
     return Table(
         "audit",
         "Audit of folds: test images with a relative among the images their run had seen",
@@ -62,16 +70,25 @@ def table(sweeps: Sequence[Sweep]) -> Table:
         "that were compressed, shrunk, blurred or relit, but for 41 % of copies with 2 % cut off each side and 23 % of "
         "those rotated by 3 degrees (bench/near_duplicates.py), so the number is a lower bound. Where no groups are "
         "known, no image can be said to be independent of another.",
-        _says(shares),
+        _says(found),
     )
 
 
-def _says(shares: Sequence[float]) -> str:
-    """Return in one sentence how many test images have a relative, of the share of each sweep."""
-    if not max(shares):
-        return "No test image has such a relative, as far as ids, groups and pixels tell."
-    most = f"{'Up to ' if len(shares) > 1 else ''}{max(shares):.1%} of test images have such a relative"
-    return f"{most}: scores are too good for new patients or slides."
+def _says(found: Sequence[Audit]) -> str:
+    """Return in one sentence how many test images have a relative."""
+    most = max(found, key=lambda audit: audit.share)
+    if not most.share:
+        known = [source for source in most.sources if all(source in audit.sources for audit in found)]
+        if not known:
+            return "Nothing tells whether test images have such relatives: no groups, no ids in a row, no pixels."
+        told = f"{', '.join(known[:-1])} and {known[-1]} tell" if len(known) > 1 else f"{known[0]} alone tell"
+        return f"No test image has such a relative, as far as {told}."
+    share = f"{'Up to ' if len(found) > 1 else ''}{most.share:.1%} of test images have such a relative"
+    if any(audit.sure for audit in found):
+        return f"{share}: scores are too good for new patients or slides."
+    return (
+        f"{share}, by their ids alone: if ids in a row are neighbours, scores are too good for new patients or slides."
+    )
 
 
 def most_alike(sweep: Sweep) -> list[Pair]:
@@ -164,8 +181,8 @@ def consecutive(ids: Sequence[str]) -> NDArray[np.int64]:
     return np.concatenate([pairs, pairs[:, ::-1]])
 
 
-def _checks(sweep: Sweep) -> tuple[dict[str, str], float]:
-    """Return what each check found, and the share of test images with any relative."""
+def _checks(sweep: Sweep) -> tuple[dict[str, str], Audit]:
+    """Return what each check found, in words, and all of it."""
     ids, tested = list(sweep.groups), _tested(sweep)
     groups, neighbours, tests = _codes(list(sweep.groups.values())), consecutive(ids), int(tested.sum())
 
@@ -183,17 +200,19 @@ def _checks(sweep: Sweep) -> tuple[dict[str, str], float]:
         "the image before or after, by id": share(beside) if len(neighbours) else "no consecutive ids",
         "a near-duplicate": "prepared images not found",
     }
-    any_relative = same_group | beside
+    sure = same_group
+    sources = ["groups"] * _groups_known(sweep) + ["ids"] * bool(len(neighbours))
     if sweep.prepared is not None:
         hashes, small = looks(sweep)
         alike = _near(hashes, tested)
-        any_relative |= alike
+        sure, sources = sure | alike, [*sources, "pixels"]
         checks["a near-duplicate"] = share(alike)
         across = neighbours[(tested[:, neighbours[:, 0]] != tested[:, neighbours[:, 1]]).any(axis=0)]
         if len(across):
             rank = _rank(small, np.median([small[one] @ small[other] for one, other in across]))
             checks["the image before or after, by id"] += f"; such pairs are more alike than {rank:.0%} of all"
-    return checks, int((any_relative & tested).sum()) / tests
+    share_of_any = int(((sure | beside) & tested).sum()) / tests
+    return checks, Audit(share_of_any, bool((sure & tested).any()), tuple(sources))
 
 
 def _near(hashes: NDArray[np.uint64], tested: NDArray[np.bool_]) -> NDArray[np.bool_]:

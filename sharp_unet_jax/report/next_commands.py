@@ -34,8 +34,11 @@ def steps(sweep: Sweep) -> list[Step]:
         ),
     ]
     if commands := sweep.environment.get("commands"):
-        words = _without(shlex.split(commands[-1]), "--config.repeats", "--config.max_runs", "--shard")
-        more = shlex.join([*words, f"--config.repeats={sweep.config['repeats'] + 2}"])
+        flags = ["--config.repeats", "--config.max_runs", "--shard", "--workdir"]
+        own = [f"--config.repeats={sweep.config['repeats'] + 2}", f"--workdir={workdir}"]
+        if len(commands) > 1:  # of a merged sweep each trained a part
+            flags, own = [*flags, "--config.models"], [*own, f"--config.models={','.join(sweep.config['models'])}"]
+        more = shlex.join([*_without(shlex.split(commands[-1]), *flags), *own])
         found.append(Step(f"Train {provenance.more_repeats(sweep)}; finished runs are kept", more))
     return found
 

@@ -62,7 +62,7 @@ def predictions(sweep: Sweep) -> dict[str, dict[str, Prediction]]:
         mean, repeats = scores.groupby("image_id").mean(), scores.groupby("image_id").count()
         for run in sweep.runs.index[sweep.runs["model"] == model]:
             repeat, of_model = int(sweep.runs.loc[run, "repeat"]), found.setdefault(model, {})
-            if sweep.test_ids(run)[0] in of_model:
+            if all(image in of_model for image in sweep.test_ids(run)):
                 continue
             for image, labels in _label_maps(sweep, run):
                 packed, size = zlib.compress(labels.tobytes(), 1), (labels.shape[0], labels.shape[1])

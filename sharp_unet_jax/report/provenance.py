@@ -150,10 +150,15 @@ def describe(sweeps: Sequence[Sweep]) -> str:
 
 
 def unlike(sweeps: Sequence[Sweep]) -> list[str]:
-    """Return a loud line for each data set whose sweeps differ in size or length; [] where none do."""
+    """Return a loud line for each data set whose sweeps differ in size or length; [] where none do.
+
+    A limit on epochs counts where it ended a run of any of them.
+    """
     lines, label = [], dict(zip(sweeps, labels(sweeps), strict=True))
     for dataset in dict.fromkeys(sweep.dataset for sweep in sweeps):
-        trained = {label[sweep]: _extent(sweep) for sweep in sweeps if sweep.dataset == dataset}
+        alike = [sweep for sweep in sweeps if sweep.dataset == dataset]
+        limited = any(map(_limited, alike))
+        trained = {label[sweep]: _extent(sweep, limited=limited) for sweep in alike}
         if len(set(trained.values())) > 1:
             each = "; ".join(f"{name}: {how}" for name, how in trained.items())
             lines.append(
@@ -163,14 +168,18 @@ def unlike(sweeps: Sequence[Sweep]) -> list[str]:
     return lines
 
 
-def _extent(sweep: Sweep) -> str:
-    """Return the size and the length of training in words; a limit on epochs counts where it ended a run."""
+def _limited(sweep: Sweep) -> bool:
+    """Say whether the limit on epochs ended a run of the sweep."""
+    capped = any(record["capped"] for record in sweep.finished.values())
+    return capped or sweep.config["schedule"] in stopping.TO_THE_END
+
+
+def _extent(sweep: Sweep, *, limited: bool) -> str:
+    """Return the size in words, and the limit on epochs if it counts."""
     data = sweep.config["data"]
     height, width = data["size"]
     how = f"crops of {height}x{width} at {resolution(sweep)}" if data["fit"] == "crop" else f"{height}x{width}"
-    ended = [record["capped"] for record in sweep.finished.values()]
-    limited = any(ended) or sweep.config["schedule"] in stopping.TO_THE_END
-    return f"{how}, at most {sweep.config['epochs']} epochs" if limited else f"{how}, until early stopping"
+    return f"{how}, at most {sweep.config['epochs']} epochs" if limited else how
 
 
 def unfinished(sweeps: Sequence[Sweep]) -> str:

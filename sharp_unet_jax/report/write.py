@@ -31,7 +31,7 @@ from sharp_unet_jax.report import (
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.storage.atomic import clear_dead, write_text
+from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_text
 
 
 def write(workdirs: Sequence[Path], output: Path | None = None, title: str = "", note: str = "") -> Path:
@@ -56,21 +56,22 @@ def write(workdirs: Sequence[Path], output: Path | None = None, title: str = "",
 
 
 def _write(sweeps: dict[str, Sweep], output: Path, title: str, note: str) -> None:
-    for place in (output, output / "tables", output / "figures"):
-        clear_dead(place)
+    clear_dead(output)
     loaded = list(sweeps.values())
     general = [*paper_tables.tables(loaded), leakage.table(loaded)]
     drawn = [*forest.draw(sweeps), *figures.draw(sweeps)]
     chapters = [_chapter(label, sweep) for label, sweep in sweeps.items()]
-    for each in general:
-        table.write(each, output / "tables")
-    for figure in drawn:
-        figures.save(figure, output / "figures")
-    for chapter, suffix in zip(chapters, _suffixes(list(sweeps)), strict=True):
-        for each in chapter.tables:
-            table.write(each._replace(name=each.name + suffix), output / "tables")
-        for figure in (*chapter.examples, *chapter.figures):
-            figures.save(figure._replace(name=figure.name + suffix), output / "figures")
+    # As a whole: a report of other sweeps, or of before a choice, may have more of both.
+    with replacing_folder(output / "tables") as tables, replacing_folder(output / "figures") as pictures:
+        for each in general:
+            table.write(each, tables)
+        for figure in drawn:
+            figures.save(figure, pictures)
+        for chapter, suffix in zip(chapters, _suffixes(list(sweeps)), strict=True):
+            for each in chapter.tables:
+                table.write(each._replace(name=each.name + suffix), tables)
+            for figure in (*chapter.examples, *chapter.figures):
+                figures.save(figure._replace(name=figure.name + suffix), pictures)
     title = title or f"Segmentation of {', '.join(dict.fromkeys(sweep.dataset for sweep in loaded))}"
     # The page draws curves and examples itself.
     static = [each for each in drawn if each.name != "curves"]

@@ -44,6 +44,12 @@ def read(folder: Path) -> Description:
     return description
 
 
+def check_unpacked(sweep: Description) -> None:
+    """Refuse packed results where weights or images are needed. Raises InputError."""
+    if sweep.sha256:
+        raise InputError(f"{sweep.workdir} holds packed results, without images and weights: name the sweep's workdir")
+
+
 def read_config(folder: Path, sha256: str | None = None) -> dict[str, Any]:
     """Return config.json, which must have the fields of `contents.Settings`. Raises InputError."""
     _check_there(folder, CONFIG)

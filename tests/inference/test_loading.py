@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import sharp_unet_jax
+from launch.console.runs import to_explain
 from sharp_unet_jax import cleaning, decision
 from sharp_unet_jax.decision import Rule
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading, predict
-from sharp_unet_jax.sweeps import workdir
+from sharp_unet_jax.sweeps import pack, workdir
 from tests import chosen
 from tests.conftest import shrink_models, squares
 from tests.edits import edit_record
@@ -178,3 +179,12 @@ def test_the_ensemble_of_choice_json_has_its_rule(done):
     chosen.write(done, RULES, (["unet"], (0.35, True)))
     assert [(run.model, run.rule) for run in loading.load_all(done, "chosen")] == [("unet", Rule(0.35, True))] * 2
     assert {run.rule for run in loading.load_all(done, "unet")} == {Rule(*RULES["unet"])}
+
+
+def test_packed_results_have_no_weights(done, tmp_path):
+    (done / "tables.md").touch()
+    pack.pack(tmp_path / "packed", done)
+    with pytest.raises(InputError, match=r"packed holds packed results, without images and weights: name the sweep's"):
+        sharp_unet_jax.load(tmp_path / "packed", "unet")
+    with pytest.raises(InputError, match="packed results, without images and weights"):
+        to_explain(tmp_path / "packed", (), "003")

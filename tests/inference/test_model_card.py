@@ -12,7 +12,7 @@ from rich.console import Console
 
 from launch import export
 from sharp_unet_jax.data import pixels
-from sharp_unet_jax.inference import model_card
+from sharp_unet_jax.inference import loading, model_card
 from sharp_unet_jax.inference.export import describe
 from sharp_unet_jax.models import MODELS
 from tests.edits import edit_folds
@@ -74,7 +74,11 @@ def test_a_workdir(sweep, tmp_path):
         assert [float(row[column]) for row in rows(text)] == pytest.approx(scores[name].tolist(), abs=1e-4)
     mean = re.search(r"\| mean \| \| ([\d.]+) \| ([\d.]+) \|", text)
     assert [float(each) for each in mean.groups()] == pytest.approx(scores[["jaccard", "dice"]].mean(), abs=1e-4)
-    assert "The mean of these runs predicts. The mean itself was not scored" in text
+    scored = "The mean of these runs predicts. The mean itself was not scored"
+    assert f"{scored}: no image is new to all of them." in text
+    config = dataclasses.replace(loading.load_all(sweep, "unet")[0].config, folds=1)
+    runs = [dataclasses.replace(run, config=config) for run in loading.load_all(sweep, "unet")]
+    assert f"{scored}.\n" in model_card.fill(runs, "", "")  # seeds of one division
     network, sharp = re.findall(r"(?:Network|Sharp blocks): (.+?), <https://", text)
     assert (network, sharp) == ("Ronneberger et al. 2015", "Zunair & Ben Hamza 2021")
 

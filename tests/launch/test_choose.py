@@ -38,7 +38,7 @@ def test_the_choice_is_printed_and_written(predicted):
     printed = given(predicted)
     for text in ("largest piece", "100.00, +", "n = 36, 3 runs", "best network", "all folds", "fold by fold"):
         assert text in printed
-    assert "unet: the gain on test images is more than chance explains" in printed
+    assert "unet: 3 runs are too few to tell on test images" in printed
     assert "best network, unet: no mean of networks gains enough" in printed
     assert max(map(len, printed.partition("written")[0].splitlines())) <= 80  # what follows is a path
     sweep = records.load(predicted)
@@ -67,7 +67,7 @@ def test_unfinished_runs_are_named(predicted):
     shutil.rmtree(predicted / "runs/unet/repeat0-fold1")
     printed = " ".join(given(predicted).split())
     assert "2 of 6 runs are not finished: unet/repeat0-fold1, sharp_unet/repeat0-fold1" in printed
-    assert "unet: 2 runs are too few for an interval on test images" in printed
+    assert "unet: 2 runs are too few to tell on test images" in printed
     assert len(json.loads((predicted / "choice.json").read_text())["weights_sha256"]) == 4
 
 
@@ -77,15 +77,17 @@ def test_unfinished_runs_are_named(predicted):
         (0.1, 0.3, 0.2, "50.00, +20.00\n10.00 to 30.00", "more than chance explains"),
         (-0.1, 0.3, 0.1, "50.00, +10.00\n-10.00 to 30.00", "within what chance explains"),
         (-0.3, -0.1, -0.2, "50.00, -20.00\n-30.00 to -10.00", "the loss on test images is more than chance explains"),
-        (None, None, 0.2, "50.00, +20.00\nno interval", "1 run is too few"),
+        (None, None, 0.2, "50.00, +20.00\nno interval", "5 runs are too few"),
         (0.0, 0.0, 0.0, "50.00\nno gain", "no test image scores differently"),
         (None, None, None, "50.00\nno gain", "no test image has a score"),
     ],
 )
 def test_what_a_gain_says(low, high, gain, cell, said):
-    test = {"jaccard": 0.5, "gain": gain, "low": low, "high": high, "images": 9, "groups": 9, "runs": 1}
+    test = {"jaccard": 0.5, "gain": gain, "low": low, "high": high, "images": 9, "groups": 9, "runs": 5}
     assert said in choose._verdict(test, several=False)
-    assert choose._cell(test) == f"{cell}\nn = 9, 1 run"
+    assert choose._cell(test) == f"{cell}\nn = 9, 5 runs"
+    if gain:
+        assert "4 runs are too few to tell" in choose._verdict(test | {"runs": 4}, several=False)
 
 
 def test_what_cannot_be_chosen_on_is_refused_and_nothing_is_written(predicted, tmp_path):

@@ -485,3 +485,17 @@ def test_an_image_that_the_run_cannot_read_is_named(finished, held_out, tmp_path
     monkeypatch.setattr(pipeline, "as_trained", fail)
     given = [f"--run={finished / RUN}", *arguments(held_out, output=tmp_path / "out")]
     refused(given, r"images/a.png: of another kind", console, InputError)
+
+
+def test_scores_of_other_files_are_not_replaced_unasked(held_out, tmp_path, console, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(held_out / "masks", tmp_path / "others")
+    given = [f"--images={held_out / 'images'}", f"--masks={held_out / 'masks'}"]
+    first = [f"--predictions={held_out / 'masks'}", *given]
+    evaluate.run(first, console)
+    evaluate.run(first, console)  # the same command replaces them
+    before = (tmp_path / "evaluation" / "scores.json").read_bytes()
+    with pytest.raises(InputError, match=r"evaluation holds the scores of other predictions, .*masks: name another"):
+        evaluate.run(["--predictions=others", *given], console)
+    assert (tmp_path / "evaluation" / "scores.json").read_bytes() == before
+    evaluate.run(["--predictions=others", *given, "--output=evaluation"], console)  # it was asked for

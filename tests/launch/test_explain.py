@@ -167,3 +167,17 @@ def test_a_home_is_found_behind_an_equals_sign(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     explain.run([f"--run=~/{prepared.name}/{PLAIN}", "--image=003", "--region=image", "--output=~/out"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"gradcam-003.png", "gradcam-003.svg"}
+
+
+def test_runs_of_one_model_are_told_apart(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "again")
+    other = [f"--run={prepared / SHARP.replace('fold0', 'fold1')}"]
+    for name, given, said in (
+        ("folds", other, "sharp_unet/repeat0-fold1"),
+        ("workdirs", [f"--run={tmp_path / 'again' / SHARP}"], "again/sharp_unet/repeat0-fold0"),
+    ):
+        explain.run([f"--run={prepared / SHARP}", *given, "--image=003", f"--output={tmp_path / name}"])
+        drawn = {path.stem for path in (tmp_path / name).iterdir()}
+        assert len(drawn) == 3
+        assert f"sharp-{said.replace('/', '-')}-003" in drawn
+        assert said in (tmp_path / name / "gradcam-003.svg").read_text()

@@ -19,8 +19,10 @@ def test_it_says_parameters_times_and_hardware(tmp_path):
     times = sweep.runs.groupby("model")[cost.SECONDS].sum().sum(axis=1)
     for model, row in by_model.iterrows():
         assert row["parameters (M)"] == "7.76"
-        assert row["time of all runs"] == cost.duration(times[model])
-        assert row["time per run"] == cost.duration(times[model] / 2)
+        assert row["time of all runs"] == cost.duration(times[model], max(times))
+        assert row["time per run"] == cost.duration(times[model] / 2, max(times) / 2)
+    for column in ("time per run", "time of all runs"):  # so that the page sorts them by time
+        assert len({cell.split()[1] for cell in by_model[column]}) == 1
     assert cost.table(sweep).says == "All runs together took 2.8 h to train."  # 9,960 s
     assert {*by_model["hardware"]} <= {"1 x H200, 2 x H200", "1 x H200", "2 x H200"}
 
@@ -33,3 +35,5 @@ def test_without_finished_runs_there_is_none(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (720, "12 min"), (12_240, "3.4 h")])
 def test_durations(seconds, text):
     assert cost.duration(seconds) == text
+    assert [cost.duration(seconds, 12_240) for seconds in (12_240, 90)] == ["3.4 h", "0.03 h"]
+    assert [cost.duration(seconds, 720) for seconds in (720, 21)] == ["12 min", "0.3 min"]

@@ -113,3 +113,12 @@ def test_tables_have_a_row_a_class_and_one_of_groups_where_there_are_some():
     assert counting.frame.iloc[:, 0].tolist() == ["each image", "each pixel of the set"]
     *_, groups = evaluated.tables(scored(pairs, ["g", "g"], classes=("ground", "one", "two")))
     assert groups.frame["group"].tolist() == ["g"]
+
+
+def test_distances_of_cells_are_not_rounded_to_nothing():
+    one = evaluated.case("a", "a", square(4, 4), square(5, 4), 2, spacing=(0.0005, 0.0005))
+    test = Scored([one], ("ground", "cell"), "one", "mm")
+    assert evaluated.plain(test.estimates([1])["hd95"]) == "0.0005"
+    assert [evaluated.text(value) for value in (0.0, 0.1, 12.345, 0.04567, -0.00012345)] == [
+        "0.00", "0.10", "12.35", "0.046", "-0.00012"
+    ]  # fmt: skip

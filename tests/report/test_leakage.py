@@ -104,6 +104,7 @@ def test_unknown_groups_ids_and_images_are_named(tmp_path):
     ]  # fmt: skip
     assert leakage.most_alike(sweep) == []
     assert "no image can be said to be independent" in leakage.table([sweep]).note
+    assert leakage.table([sweep]).says.startswith("Nothing tells whether test images have such relatives")
 
 
 def test_copies_across_folds_are_found_whatever_their_brightness(tmp_path):
@@ -196,9 +197,9 @@ def test_row_by_row_finds_what_arrays_of_all_pairs_find(tmp_path, fields, seed):
     sweep = synthetic.sweep(tmp_path, dataset, **fields)
     counts, rank, best = of_matrices(sweep, 6)
     tests = sum(len(cell["test"]) for cell in sweep.folds["folds"])
-    cells, share = leakage._checks(sweep)
+    cells, audit = leakage._checks(sweep)
     assert [int(cell.split(" of ")[0]) for cell in cells.values()] == counts[:3]
-    assert share == counts[3] / tests
+    assert audit.share == counts[3] / tests
     said = cells["the image before or after, by id"].partition("; such pairs are more alike than ")[2]
     assert int(said.partition("% of all")[0]) == pytest.approx(100 * rank, abs=1)  # the last bit decides at the median
     assert 0 < counts[1] < counts[3] or fields.get("grouped")
@@ -320,3 +321,13 @@ def test_frames_of_a_real_video_leak_into_random_folds(real_data, tmp_path):
     found = checked(random, grouped).map(lambda cell: int(cell.split(" of ")[0]))
     assert (found.iloc[:, 0] >= [len(ids), 0.9 * len(ids), 4]).all()
     assert (found.iloc[:, 1] <= [0, 6, 0]).all()
+
+
+def test_it_says_no_more_than_was_looked_at(tmp_path):
+    alone = synthetic.sweep(tmp_path / "alone", data())
+    assert leakage.table([alone]).says == "No test image has such a relative, as far as pixels alone tell."
+    numbered = synthetic.sweep(tmp_path / "numbered", data(ids=tuple(f"a{index:02}" for index in range(12))))
+    (tmp_path / "numbered" / "data.json").unlink()
+    assert "by their ids alone: if ids in a row are neighbours, scores are too good" in leakage.table([numbered]).says
+    patients = synthetic.sweep(tmp_path / "patients", data(groups=tuple(f"patient-{i // 6}" for i in range(12))))
+    assert leakage.table([patients]).says.endswith("such a relative: scores are too good for new patients or slides.")

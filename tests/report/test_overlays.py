@@ -12,8 +12,9 @@ from sharp_unet_jax import metrics, ragged
 from sharp_unet_jax.data.pixels import shown
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.palette import FALSE_NEGATIVE, FALSE_POSITIVE, IGNORED, OTHER_CLASS, rgb
-from sharp_unet_jax.report import overlays
+from sharp_unet_jax.report import overlays, records
 from tests.conftest import squares
+from tests.edits import edit_record
 from tests.report import whole
 
 
@@ -140,3 +141,12 @@ def test_images_are_chosen_by_score_each_once_and_with_something_to_find(tmp_pat
         "median of unet",
         "worst of unet",
     ]
+
+
+def test_images_of_a_run_that_failed_are_shown_as_a_later_repeat_predicts_them(tmp_path):
+    data = squares(n=8)
+    whole.sweep(tmp_path, data, repeats=2)
+    edit_record(tmp_path / "runs/unet/repeat0-fold0/record.json", status="failed")
+    found = overlays.predictions(records.load(tmp_path))["unet"]
+    assert set(found) == set(data.ids)
+    assert {one.repeat for one in found.values()} == {0, 1}

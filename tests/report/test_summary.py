@@ -133,7 +133,12 @@ def test_sweeps_of_other_sizes_or_lengths_are_loudly_not_comparable(tmp_path):
             record["capped"] = False
     assert "NOT COMPARABLE" not in summary.paragraph(sweeps)
     third.config["schedule"] = "cosine"  # whose learning rates depend on the limit
-    assert re.search("until early stopping; [^;]*/c: 192x256, at most 3 epochs", summary.paragraph(sweeps))
+    assert re.search("192x256, at most [0-9]+ epochs; [^;]*/c: 192x256, at most 3 epochs", summary.paragraph(sweeps))
+    third.config["schedule"] = "plateau"
+    next(iter(first.finished.values()))["capped"] = True  # `third` ended by itself, `first` might have gone on
+    assert "NOT COMPARABLE" in summary.paragraph(sweeps)
+    third.config["epochs"] = first.config["epochs"]  # the same limit, whoever met it
+    assert "NOT COMPARABLE" not in summary.paragraph(sweeps)
 
 
 def test_means_over_other_numbers_of_runs_say_so(tmp_path):

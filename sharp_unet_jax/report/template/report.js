@@ -136,7 +136,7 @@ const panel = (picture, part) => {
 };
 
 const fill = async (parent, picture, view) => {
-  const panels = [0, ...picture.models.keys().map(i => i + 1)].map(part => panel(picture, part));
+  const panels = [0, ...picture.models.map((_, i) => i + 1)].map(part => panel(picture, part));
   parent.replaceChildren(...panels.map(([node]) => node));
   const loaded = await load(picture);
   panels.forEach(([, canvas], part) => draw(canvas, loaded, part, view));
@@ -152,7 +152,9 @@ const showPage = async () => {
   document.getElementById("dialog-title").textContent = `${id} (${pages.at + 1} of ${pages.ids.length}${repeat})`;
   const keys = view === "errors" ? Object.entries(COLOURS).slice(0, pages.classes.length > 2 ? 3 : 2)
     : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[i + 1], name]) : [];
-  if (view !== "image" && (await load(picture)).maps[0].includes(IGNORE)) keys.push([IGNORED, "not scored"]);
+  const loaded = await load(picture);
+  if (pages.ids[pages.at] !== id) return; // the next image was asked for meanwhile
+  if (view !== "image" && loaded.maps[0].includes(IGNORE)) keys.push([IGNORED, "not scored"]);
   const spots = keys.flatMap(([colour, text]) => {
     const spot = element("span", { className: "key" });
     spot.style.background = colour;

@@ -210,3 +210,12 @@ def test_a_command_that_failed_early_leaves_the_folder_to_another(tmp_path, one)
     (tmp_path / "out/areas.csv").write_text("input,slice\na,0\n")
     with pytest.raises(InputError, match="other flips"):
         output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
+
+
+def test_an_input_that_was_replaced_is_not_written(tmp_path, one):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks/a.png").write_bytes(b"x")
+    assert output.is_written(Output(tmp_path), one)
+    later = (tmp_path / "masks/a.png").stat().st_mtime_ns + 10**9
+    os.utime(one.paths[0], ns=(later, later))
+    assert not output.is_written(Output(tmp_path), one)
