@@ -19,7 +19,7 @@ from tests.edits import ENVIRONMENT, edit_record, killed, write_environment
 from tests.report import synthetic, whole
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 
 
 @pytest.fixture
