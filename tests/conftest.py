@@ -157,6 +157,16 @@ def dataset() -> Dataset:
     return squares()
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the files of figures empty: drawing a report's takes seconds, and tests in tests/report/ look at them."""
+
+    def save(figure, file, **options):
+        file.touch() if isinstance(file, Path) else file.write("<svg></svg>")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A sweep made once for all tests, which only read it; `done` is a copy of it for each test."""
