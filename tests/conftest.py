@@ -1,5 +1,6 @@
 """Settings every test runs under, tiny networks, a tiny data set, and where real data is found."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
+from sharp_unet_jax.training import epochs
 from tests.tiny_sweep import make
 from tests.training import fits
 
@@ -73,6 +75,31 @@ def tiny_models(monkeypatch):
     shrink_models(monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def tiny_programs():
+    """Shrink models as `tiny_models` does, for a whole file whose sweeps share their compiled programs.
+
+    Such a file checks what lies around a program. Programs that are built anew, and give the same bytes, are those of
+    tests/sweeps/test_sweep.py.
+    """
+    kept, build = {}, epochs.build
+
+    def built(config, model, dataset, pairs, devices, weights=None):
+        of_the_sweep = {"models": (), "repeats": 0, "max_runs": 0, "epochs": 0, "patience": 0, "checkpoint_minutes": 0}
+        same = dataclasses.replace(config, **of_the_sweep)
+        key = repr(same), models.MODELS[model], dataset.sha256, pairs is None, tuple(devices)
+        if key not in kept:
+            kept[key] = build(config, model, dataset, pairs, devices)
+        definition = dataclasses.replace(kept[key].definition, config=config)
+        program = dataclasses.replace(kept[key], definition=definition, dataset=dataset, pairs=pairs, weights=weights)
+        return program.weighting(np.ones(len(dataset.classes), np.float32)) if config.class_weights else program
+
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        patch.setattr(epochs, "build", built)
+        yield
+
+
 @pytest.fixture
 def program(tiny_models, dataset):
     """Compiled parts of the tiny `sharp_unet`."""
@@ -128,6 +155,16 @@ def squares(
 def dataset() -> Dataset:
     """Twelve pairs in six groups."""
     return squares()
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the files of figures empty: drawing a report's takes seconds, and tests in tests/report/ look at them."""
+
+    def save(figure, file, **options):
+        file.touch() if isinstance(file, Path) else file.write("<svg></svg>")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import doctest
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import sharp_unet_jax
+from sharp_unet_jax import models
 from sharp_unet_jax.inference import loading, shared
 from tests.conftest import shrink_models, squares
 from tests.tiny_sweep import CONFIG, make
@@ -41,7 +43,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def beside_a_run(folder, monkeypatch):
+    """Work in the folder, where UNet++ has all its levels and few channels."""
     monkeypatch.chdir(folder)
+    network = models.MODELS["unetpp_deep"]
+    parts = functools.partial(network.parts, widths=(4, 4, 4, 4, 4))
+    monkeypatch.setitem(models.MODELS, "unetpp_deep", network._replace(parts=parts))
 
 
 @pytest.mark.usefixtures("beside_a_run")

@@ -17,7 +17,7 @@ from sharp_unet_jax.report import records
 from tests import crop_runs
 from tests.conftest import squares
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 
 DATA = squares()
 OPTIONS = {"epochs": 2, "batch_size": 4}

@@ -66,7 +66,7 @@ def test_images_of_their_own_sizes_and_masks_to_be_scored_by_are_carried(tmp_pat
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 def test_a_second_call_trains_what_the_first_has_not(tmp_path, monkeypatch, console):
     data = dataclasses.replace(squares(n=12, size=(16, 24)), name="cvc_clinicdb")
     monkeypatch.setattr(dataset, "load", lambda data_config, console: data)
@@ -94,7 +94,7 @@ def scores(records):
         return sorted(json.load(run)["run"] for run in runs)
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 def test_the_time_limit_stops_the_training(tmp_path, monkeypatch, console):
     data = dataclasses.replace(squares(n=12, size=(16, 24)), name="cvc_clinicdb")
     replicate.carry(data, tmp_path)

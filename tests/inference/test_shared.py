@@ -33,12 +33,19 @@ def sweep(finished, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def folder(sweep, tmp_path):
+@pytest.fixture(scope="module")
+def written(sweep, tmp_path_factory):
     """A shared model of four runs."""
-    (path := tmp_path / "model").mkdir()
-    shared.write(path, loading.load_all(sweep, "chosen"), "# Card\n")
-    return path
+    folder = tmp_path_factory.mktemp("written")
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_models(patch)
+        shared.write(folder, loading.load_all(sweep, "chosen"), "# Card\n")
+    return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return Path(shutil.copytree(written, tmp_path / "model"))
 
 
 def test_a_shared_model_is_that_of_the_workdir(sweep, folder):

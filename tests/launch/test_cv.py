@@ -78,7 +78,7 @@ def test_a_sweep_with_a_failed_run_ends_in_exit_code_1(tmp_path, monkeypatch, co
     assert "1 of 1 runs failed: unet/repeat0-fold0" in text
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 def test_a_larger_number_of_epochs_trains_capped_runs_on(tmp_path, monkeypatch, console, dataset):
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     arguments = ["--config=demo.py", "--config.max_runs=1", "--config.patience=3"]
@@ -97,8 +97,8 @@ def test_a_larger_number_of_epochs_trains_capped_runs_on(tmp_path, monkeypatch, 
 @pytest.mark.usefixtures("tiny_models")
 def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, monkeypatch, console, dataset):
     """SIGTERM goes to a real process; the command that goes on runs in this one."""
-    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=1", "--config.epochs=80"]
-    arguments += ["--config.patience=80", "--config.batch_size=1"]
+    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=1", "--config.epochs=40"]
+    arguments += ["--config.patience=40", "--config.batch_size=1"]
     command = [sys.executable, "-m", "tests.launch.tiny_cv", *arguments]
     metrics = tmp_path / "w" / "runs" / "unet" / "repeat0-fold0" / "metrics.jsonl"
     environment = os.environ | {"DEVICES": "1", "JAX_PLATFORMS": "cpu"}
@@ -112,11 +112,11 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, monkeypatch, conso
     assert process.returncode == 75, errors
     assert "stopped in unet/repeat0-fold0; what was done is saved" in output
     before = metrics.read_text().splitlines()
-    assert 1 <= len(before) < 80
+    assert 1 <= len(before) < 40
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     assert cv.run(arguments, console) == 0
     lines = metrics.read_text().splitlines()
-    assert len(lines) == 80
+    assert len(lines) == 40
     assert lines[: len(before)] == before
 
 

@@ -27,6 +27,7 @@ from tests.uneven import uneven
 ROOT = Path(__file__).parents[2]
 SETTINGS = ["--config.repeats=1", "--config.folds=2", "--config.data.size=16,24", "--config.batch_size=4"]
 SETTINGS += ["--config.checkpoint_minutes=0", "--config.epochs=3"]
+FOUR = ["--config.repeats=2", "--config.models=unet"]  # four runs of one network, which every process compiles once
 CROPS = ["--config.data.fit=crop", "--config.augment.rotate=20", "--config.models=sharp_unet"]
 
 
@@ -91,11 +92,11 @@ def finish(processes):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The workdir of the sweep on one device of this process."""
+    """The workdir of the sweep FOUR on one device of this process."""
     workdir = tmp_path_factory.mktemp("alone") / "w"
     with pytest.MonkeyPatch.context() as patch:
         shrink_models(patch)
-        tiny_sweep.make(workdir, squares(), config())
+        tiny_sweep.make(workdir, squares(), config(*FOUR))
     return workdir
 
 
@@ -110,7 +111,7 @@ def test_four_processes_leave_the_bytes_of_four_devices_on_crops(tmp_path):
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, processes):
     """A launcher starts them, so they find each other."""
-    printed = finish(by_open_mpi(processes, tmp_path / "w"))
+    printed = finish(by_open_mpi(processes, tmp_path / "w", *FOUR))
     assert files(tmp_path / "w") == files(alone)
     for path in (tmp_path / "w").glob("runs/*/*/record.json"):
         weights = checkpoint.digest(checkpoint.load(path.parent / "checkpoint"))
@@ -121,7 +122,7 @@ def test_groups_of_one_device_leave_the_bytes_of_one_process(tmp_path, alone, pr
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "devices", "per_run"), [(2, 2, 4), (4, 1, 2)])
 def test_a_group_may_have_devices_of_several_processes(tmp_path, alone, processes, devices, per_run):
-    finish(by_flags(processes, tmp_path / "w", f"--config.devices_per_run={per_run}", devices=devices))
+    finish(by_flags(processes, tmp_path / "w", *FOUR, f"--config.devices_per_run={per_run}", devices=devices))
     ours, theirs = (pd.read_csv(folder / "scores.csv") for folder in (tmp_path / "w", alone))
     assert list(ours["model"]) == list(theirs["model"])
     assert ours["jaccard"].to_numpy() == pytest.approx(theirs["jaccard"].to_numpy(), abs=0.02)
@@ -168,11 +169,11 @@ def wait_for_epochs(workdir, number, deadline=200):
 
 @pytest.mark.usefixtures("tiny_models")
 def test_a_sweep_whose_process_was_killed_is_resumed_to_the_same_bytes(tmp_path, alone):
-    process = start(0, tmp_path / "w")
+    process = start(0, tmp_path / "w", *FOUR)
     wait_for_epochs(tmp_path / "w", 1)
     process.send_signal(signal.SIGKILL)
     assert end([process])[0] == [-signal.SIGKILL]
-    tiny_sweep.make(tmp_path / "w", squares(), config())
+    tiny_sweep.make(tmp_path / "w", squares(), config(*FOUR))
     assert files(tmp_path / "w") == files(alone)
 
 

@@ -13,14 +13,11 @@ from rich.console import Console
 from launch import cv, report
 from launch.console import environment
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import figures, write
+from sharp_unet_jax.report import write
 from tests.edits import write_environment
 from tests.report import whole
 
-
-@pytest.fixture(autouse=True)
-def coarse(monkeypatch):
-    monkeypatch.setattr(figures, "DPI", 30)
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")

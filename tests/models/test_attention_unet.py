@@ -78,7 +78,7 @@ def narrow(monkeypatch):
 
 def shuffled(name):
     """Build a network whose biases, scales and running statistics are random."""
-    model, rng = models.build(name, rngs=nnx.Rngs(3)), np.random.default_rng(3)
+    model, rng = nnx.jit(lambda: models.build(name, rngs=nnx.Rngs(3)))(), np.random.default_rng(3)
     values = {"bias": (-0.3, 0.3), "scale": (-0.5, 1), "mean": (-0.3, 0.3), "var": (0.05, 1)}
     for _, module in nnx.iter_modules((model.encoder, model.decoder)):
         for key in [key for key in values if hasattr(module, key)]:
@@ -88,26 +88,32 @@ def shuffled(name):
 
 
 def keras_attention_unet(sharp):
-    """Build the network in Keras from the papers' words. Layers have the paths of ours as names."""
+    """Build the network in Keras from the papers' words. Layers have the paths of ours as names.
+
+    Weights are copied to them later: drawing some compiles for every shape.
+    """
+    convolution, transposed = (
+        functools.partial(layer, kernel_initializer="zeros") for layer in (layers.Conv2D, layers.Conv2DTranspose)
+    )
 
     def normalised(x, path):
         return layers.BatchNormalization(epsilon=1e-3, momentum=0.9, name=path)(x)
 
     def convolved(x, path, width, kernel=3):
-        x = layers.Conv2D(width, kernel, padding="same", name=f"{path}.conv")(x)
+        x = convolution(width, kernel, padding="same", name=f"{path}.conv")(x)
         return layers.ReLU()(normalised(x, f"{path}.norm"))
 
     def gate(x, signal, path, width):
         channels = x.shape[-1]
         signal = convolved(signal, f"{path}.signal", signal.shape[-1], 1)
-        signal = layers.Conv2D(width, 1, name=f"{path}.of_signal")(signal)
-        of_map = layers.Conv2D(width, 2, strides=2, padding="same", name=f"{path}.of_map")(x)
+        signal = convolution(width, 1, name=f"{path}.of_signal")(signal)
+        of_map = convolution(width, 2, strides=2, padding="same", name=f"{path}.of_map")(x)
         stride = of_map.shape[1] // signal.shape[1]
-        signal = layers.Conv2DTranspose(width, 3, strides=stride, padding="same", name=f"{path}.resize")(signal)
+        signal = transposed(width, 3, strides=stride, padding="same", name=f"{path}.resize")(signal)
         both = layers.ReLU()(layers.Add()([of_map, signal]))
-        attention = layers.Conv2D(1, 1, activation="sigmoid", name=f"{path}.attention")(both)
+        attention = convolution(1, 1, activation="sigmoid", name=f"{path}.attention")(both)
         x = layers.Multiply()([x, layers.UpSampling2D()(attention)])
-        return normalised(layers.Conv2D(channels, 1, name=f"{path}.result")(x), f"{path}.norm")
+        return normalised(convolution(channels, 1, name=f"{path}.result")(x), f"{path}.norm")
 
     def filtered(x):
         if not sharp:
@@ -118,7 +124,7 @@ def keras_attention_unet(sharp):
         return answer
 
     def up(x, level):
-        layer = layers.Conv2DTranspose(UPS[level], 3, strides=2, padding="same", name=f"decoder.ups.{level}")
+        layer = transposed(UPS[level], 3, strides=2, padding="same", name=f"decoder.ups.{level}")
         return layers.ReLU()(layer(x))
 
     image = x = keras.Input((*SIZE, 3))
@@ -133,7 +139,7 @@ def keras_attention_unet(sharp):
     second = layers.Concatenate()([up(third, 2), gate(skips[2], third, "decoder.gates.1", GATES[1])])
     first = layers.Concatenate()([up(second, 1), gate(skips[1], third, "decoder.gates.0", GATES[0])])
     finest = layers.Concatenate()([up(first, 0), skips[0]])
-    return keras.Model(image, layers.Conv2D(1, 1, name="decoder.head")(finest))
+    return keras.Model(image, convolution(1, 1, name="decoder.head")(finest))
 
 
 def copy_weights(model, reference):
@@ -158,26 +164,31 @@ def trained(graph, state, images, weight):
     return model(images, weight), nnx.state(model, nnx.BatchStat)
 
 
+def called(reference, *, training):
+    """Return what Keras's network gives, and its new statistics."""
+    variables = reference.trainable_variables, reference.non_trainable_variables
+    known, frozen = ([variable.value for variable in each] for each in variables)
+    return jax.jit(lambda x: reference.stateless_call(known, frozen, x, training=training))(IMAGES)
+
+
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", [pytest.param("attention_unet", marks=pytest.mark.slow), "sharp_attention_unet"])
-def test_logits_and_new_statistics_equal_those_of_keras(name):
+def test_logits_equal_those_of_keras(name):
     model, reference = shuffled(name), keras_attention_unet("sharp" in name)
     copy_weights(model, reference)
     assert size(model, nnx.Param) == sum(np.prod(each.shape) for each in reference.trainable_weights if each.trainable)
-    call = jax.jit(
-        lambda x, training: reference.stateless_call(
-            [variable.value for variable in reference.trainable_variables],
-            [variable.value for variable in reference.non_trainable_variables],
-            x,
-            training=training,
-        ),
-        static_argnums=1,
-    )
-    expected, _ = call(IMAGES, False)
+    expected, _ = called(reference, training=False)
     assert np.asarray(expected).std() > 0.01
     np.testing.assert_allclose(nnx.jit(lambda m, x: m(x))(model, IMAGES), expected, rtol=1e-4, atol=1e-5)
 
-    expected, moved = call(IMAGES, True)
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("name", ["attention_unet", "sharp_attention_unet"])
+@pytest.mark.slow  # tests/models/test_layers.py has a layer's training, and the next test that each layer trains
+def test_logits_and_new_statistics_of_training_equal_those_of_keras(name):
+    model, reference = shuffled(name), keras_attention_unet("sharp" in name)
+    copy_weights(model, reference)
+    expected, moved = called(reference, training=True)
     logits, stats = trained(*nnx.split(model), IMAGES, jnp.ones(2))
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
     theirs = {
@@ -190,6 +201,18 @@ def test_logits_and_new_statistics_equal_those_of_keras(name):
         for (*path, kind), leaf in nnx.to_flat_state(stats)
     }
     chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_every_normalisation_is_by_the_weighted_batch_in_training(monkeypatch):
+    call, weights = models.layers.BatchNorm.__call__, []
+    monkeypatch.setattr(
+        models.layers.BatchNorm, "__call__", lambda self, x, weight: weights.append(weight) or call(self, x, weight)
+    )
+    model = nnx.eval_shape(lambda: models.build("attention_unet", rngs=nnx.Rngs(0)))
+    jax.eval_shape(trained, *nnx.split(model), IMAGES, jnp.ones(2))
+    assert len(weights) == sum(isinstance(each, models.layers.BatchNorm) for _, each in nnx.iter_modules(model)) > 10
+    assert all(weight is not None for weight in weights)
 
 
 @pytest.mark.usefixtures("narrow")

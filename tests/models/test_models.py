@@ -1,5 +1,6 @@
 """Networks: parameter counts of the paper, equal twins, images of any size, and the interface of encoders."""
 
+import functools
 import json
 
 import chex
@@ -29,6 +30,12 @@ PARAMETERS |= {
 
 
 def abstract(name, **options):
+    return built_once(name, models.MODELS[name], **options)
+
+
+@functools.cache
+def built_once(name, network, **options):
+    """Return the shapes of a network, which tests only read; some tests give its name to another `network`."""
     return nnx.eval_shape(lambda: models.build(name, rngs=nnx.Rngs(0), **options))
 
 
@@ -273,7 +280,8 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_parameters_in_float32():
 @pytest.mark.parametrize("name", ["sharp_unet", "sharp_unet_resnet18"])
 def test_parameters_and_gradients_are_float32_where_64_bits_are_the_default(name):
     with jax.enable_x64(True):
-        graph, params, rest = nnx.split(abstract(name), nnx.Param, ...)
+        model = nnx.eval_shape(lambda: models.build(name, rngs=nnx.Rngs(0)))  # not one of 32 bits
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
 
         def loss(params, rest):
             model = nnx.merge(graph, params, rest, copy=True)

@@ -140,6 +140,7 @@ def test_rows_of_examples_are_as_high_as_their_images(crops):
             assert box.width > 0.9 * max(other.get_window_extent().width for other in pictures)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_of_crops_says_what_is_true(crops, tmp_path):
     page = (write.write([crops.workdir], tmp_path) / "report.html").read_text()
     place = "at the files&#39; own resolution"

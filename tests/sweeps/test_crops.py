@@ -13,11 +13,11 @@ from sharp_unet_jax.data import resize
 from sharp_unet_jax.storage import run_files
 from sharp_unet_jax.storage.description import read
 from sharp_unet_jax.sweeps.events import EpochEnded, Started
-from tests.conftest import shrink_models, squares
+from tests.conftest import squares
 from tests.tiny_sweep import files, make, stopped_after
 from tests.uneven import CROPS, uneven
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 FEW = dataclasses.replace(CROPS, models=("sharp_unet",), epochs=3, augment=Augment(flip=0.5, rotate=20, elastic=1))
 
 
@@ -26,12 +26,10 @@ def data(config, **changes):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tiny_programs, tmp_path_factory):
     """The folder of the sweep FEW, trained without a stop."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_models(patch)
-        folder = tmp_path_factory.mktemp("whole") / "w"
-        make(folder, uneven(), FEW)
+    folder = tmp_path_factory.mktemp("whole") / "w"
+    make(folder, uneven(), FEW)
     return folder
 
 

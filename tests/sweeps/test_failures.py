@@ -21,7 +21,7 @@ from tests.conftest import squares
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
 pytestmark = [
-    pytest.mark.usefixtures("tiny_models"),
+    pytest.mark.usefixtures("tiny_programs"),
     # Orbax warns now and then where a save fails; the commands keep it from the user (launch.console.runtime).
     pytest.mark.filterwarnings("ignore:(?s).*Event loop is closed:pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -19,7 +19,7 @@ from tests.edits import ENVIRONMENT, edit_record, killed, write_environment
 from tests.report import synthetic, whole
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_a_sweep_on_one_split_resumes_and_merges(tmp_path):
     assert [line.split(",")[3:5] for line in scores[1:]] == [["0", "0"], ["1", "0"]]
 
 
-def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "DPI", 30)
+@pytest.mark.usefixtures("undrawn")  # the page has pictures of its own
+def test_a_merged_sweep_has_a_report_with_pictures_and_names_what_made_it(shards, tmp_path):
     data = squares()
     np.save(tmp_path / "images.npy", data.images)
     np.save(tmp_path / "masks.npy", data.masks)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,11 +20,17 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 RUNS = [run.name for run in plan.every(CONFIG)]
 
 
-@pytest.fixture
-def done(done):
+@pytest.fixture(scope="module")
+def with_tables(finished, tmp_path_factory):
     """A finished sweep with its tables."""
-    paper_tables.write(done)
-    return done
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("tables") / "w")
+    paper_tables.write(folder)
+    return folder
+
+
+@pytest.fixture
+def done(with_tables, tmp_path):
+    return Path(shutil.copytree(with_tables, tmp_path / "w"))
 
 
 def lines(path):

@@ -8,10 +8,10 @@ import pytest
 
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import sweep, workdir
-from tests.conftest import shrink_models, squares
+from tests.conftest import squares
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 # Two runs of four epochs, of two steps each.
 RECIPE = dataclasses.replace(
     CONFIG,
@@ -30,12 +30,10 @@ RECIPE = dataclasses.replace(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tiny_programs, tmp_path_factory):
     """The files of the sweep RECIPE, trained without a stop."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_models(patch)
-        folder = tmp_path_factory.mktemp("whole") / "w"
-        make(folder, squares(), RECIPE)
+    folder = tmp_path_factory.mktemp("whole") / "w"
+    make(folder, squares(), RECIPE)
     return files(folder)
 
 
@@ -43,15 +41,13 @@ def whole(tmp_path_factory):
     "changes",
     [pytest.param({}, marks=pytest.mark.slow), {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine"}],
 )
-def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, dataset, whole, changes):
+def test_a_stopped_sweep_is_resumed_to_the_same_bytes(tmp_path, dataset, changes):
     config = dataclasses.replace(RECIPE, **changes)
-    if changes:
-        make(tmp_path / "whole", dataset, config)
-        whole = files(tmp_path / "whole")
+    make(tmp_path / "whole", dataset, config)
     stopped_after(3, tmp_path / "w", dataset, config)
     assert len(list((tmp_path / "w").glob("runs/*/*/resume/*"))) == 2
     make(tmp_path / "w", dataset, config)
-    assert files(tmp_path / "w") == whole
+    assert files(tmp_path / "w") == files(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from tests.conftest import squares
 from tests.tiny_sweep import CONFIG, OF_A_RUN, make
 from tests.uneven import CROPS, uneven
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 
 
 def records(folder):

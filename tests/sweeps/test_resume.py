@@ -10,10 +10,10 @@ from sharp_unet_jax import models
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.sweeps import plan, workdir
 from sharp_unet_jax.sweeps.events import EpochEnded, Started, Warned
-from tests.conftest import shrink_models, squares
+from tests.conftest import squares
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 # Two runs of six epochs; in the second the loss is so unsteady that the learning rate drops.
 SIX = dataclasses.replace(
     CONFIG,
@@ -27,12 +27,10 @@ SIX = dataclasses.replace(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tiny_programs, tmp_path_factory):
     """The files of the sweep SIX, trained without a stop."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_models(patch)
-        folder = tmp_path_factory.mktemp("whole") / "w"
-        make(folder, squares(), SIX)
+    folder = tmp_path_factory.mktemp("whole") / "w"
+    make(folder, squares(), SIX)
     lines = (folder / "runs" / "sharp_unet" / "repeat0-fold1" / "metrics.jsonl").read_text().splitlines()
     assert len({json.loads(line)["learning_rate"] for line in lines}) > 1
     return files(folder)

@@ -17,11 +17,11 @@ from sharp_unet_jax.storage import lock
 from sharp_unet_jax.sweeps import record, sweep, workdir
 from sharp_unet_jax.sweeps.events import Ended, EpochEnded, Started
 from sharp_unet_jax.training import epochs, train
-from tests.conftest import shrink_models, squares
+from tests.conftest import squares
 from tests.edits import edit_record
 from tests.tiny_sweep import CONFIG, OF_A_RUN, files, make
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 ONE = dataclasses.replace(CONFIG, models=("sharp_unet",))
 
 
@@ -83,11 +83,9 @@ FOUR = dataclasses.replace(ONE, folds=3, batch_size=5)
 
 
 @pytest.fixture(scope="module")
-def on_one_device(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_models(patch)
-        folder = tmp_path_factory.mktemp("one") / "w"
-        make(folder, squares(), FOUR)
+def on_one_device(tiny_programs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "w"
+    make(folder, squares(), FOUR)
     return folder
 
 
@@ -127,7 +125,6 @@ def test_an_error_of_one_group_stops_the_others_at_the_end_of_their_epochs(tmp_p
     with pytest.raises(OSError, match="No space left"):
         make(tmp_path / "w", dataset, config, devices=2)
     monkeypatch.undo()
-    shrink_models(monkeypatch)
     make(tmp_path / "w", dataset, config)
     assert len(pd.read_csv(tmp_path / "w" / "scores.csv")) == 2
 

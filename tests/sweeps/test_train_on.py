@@ -14,13 +14,13 @@ from sharp_unet_jax.report import records
 from sharp_unet_jax.storage import checkpoint, lock, resume
 from sharp_unet_jax.sweeps import merge, pack, plan, record, sweep, workdir
 from sharp_unet_jax.sweeps.events import EpochEnded, Started, Warned
-from tests.conftest import shrink_models, squares
+from tests.conftest import squares
 from tests.edits import edit_record
 from tests.report import synthetic
 from tests.tiny_sweep import CONFIG, files, make, stopped_after
 from tests.uneven import CROPS, uneven
 
-pytestmark = pytest.mark.usefixtures("tiny_models")
+pytestmark = pytest.mark.usefixtures("tiny_programs")
 # Three runs: with 4 epochs the second ends by patience and two are capped, of which 7 epochs let one end by patience.
 FEW = dataclasses.replace(
     CONFIG,
@@ -39,13 +39,11 @@ CAPPED, ENDED, SLOW = (f"runs/sharp_unet/{run}" for run in RUNS)
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tiny_programs, tmp_path_factory):
     """The sweeps FEW and MORE, each trained at once."""
     folder = tmp_path_factory.mktemp("sweeps")
-    with pytest.MonkeyPatch.context() as patch:
-        shrink_models(patch)
-        make(folder / "few", squares(), FEW)
-        make(folder / "more", squares(), MORE)
+    make(folder / "few", squares(), FEW)
+    make(folder / "more", squares(), MORE)
     ends = [[json.loads((folder / name / run / "record.json").read_text()) for run in (CAPPED, ENDED, SLOW)]
             for name in ("few", "more")]  # fmt: skip
     assert [[end["epochs"] for end in each] for each in ends] == [[4, 3, 4], [7, 3, 6]]

@@ -47,7 +47,7 @@ def events(folder):
             data = data[16 + length :]
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 def test_tensorboard_gets_every_number_and_a_picture(tmp_path, monkeypatch, dataset):
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
     for name, track in (("with", ["--track=tensorboard"]), ("without", [])):
@@ -70,7 +70,7 @@ def test_tensorboard_gets_every_number_and_a_picture(tmp_path, monkeypatch, data
     assert all((p.height, p.width) == (2 * (height + 4), 4 * (width + 4)) for p in pictures)
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatch, dataset):
     """A module that stores the calls stands in for the service."""
     runs = []
@@ -102,7 +102,7 @@ def test_weights_and_biases_gets_every_number_and_a_picture(tmp_path, monkeypatc
     assert any(picture is not None and picture.ndim == 3 for picture in pictures)
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 def test_a_log_that_fails_stops_no_run(tmp_path, monkeypatch, dataset):
     def init(**_):
         raise RuntimeError("no login")
@@ -115,7 +115,7 @@ def test_a_log_that_fails_stops_no_run(tmp_path, monkeypatch, dataset):
     assert said.count("--track=wandb failed (no login); the runs go on without a log") == 1
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 @pytest.mark.parametrize("validate", [pytest.param("images", marks=pytest.mark.slow), "crops"])
 def test_pictures_of_crops_are_the_first_that_validate(tmp_path, monkeypatch, dataset, validate):
     rng = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_pictures_of_crops_are_the_first_that_validate(tmp_path, monkeypatch, da
     assert len(expected) == min(tracking.PICTURES, len(drawn))
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 @pytest.mark.parametrize("classes", [2, 3])
 def test_pictures_show_the_decision_of_the_config(classes):
     data = squares(n=2, classes=classes)

@@ -18,33 +18,31 @@ from tests.edits import edit_record
 from tests.tiny_sweep import CONFIG, files
 
 
-@pytest.mark.usefixtures("tiny_models")
-def test_a_run_is_verified_by_training_it_again(tmp_path, monkeypatch, dataset):
+@pytest.mark.usefixtures("tiny_programs")
+def test_a_run_is_verified_by_training_it_again(done, tmp_path, monkeypatch, dataset):
     console = Console(width=160, record=True, quiet=False)
     monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
-    monkeypatch.setattr(cv, "_report", lambda folder, console: None)
-    arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=2", "--config.epochs=1"]
-    again = "--verify=sharp_unet/repeat0-fold0"
+    monkeypatch.setattr("launch.console.config.load", lambda name: CONFIG)
+    arguments, again = ["--config=tiny.py", f"--workdir={done}"], "--verify=sharp_unet/repeat0-fold0"
     with pytest.raises(InputError, match="holds no sweep"):
-        cv.run([*arguments, again], console)
-    assert cv.run(arguments, console) == 0
+        cv.run(["--config=tiny.py", f"--workdir={tmp_path / 'nowhere'}", again], console)
+    (done / "runs" / "sharp_unet" / "repeat0-fold1" / "record.json").unlink()
     with pytest.raises(InputError, match="no finished run of that name"):
         cv.run([*arguments, "--verify=sharp_unet/repeat0-fold1"], console)
-    before = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}
     assert cv.run([*arguments, again], console) == 0
     assert "the weights have the same bits" in console.export_text()
-    with pytest.raises(InputError, match=r"--verify=sharp_unet/repeat0-fold0: .* holds a sweep with epochs=1, not 2"):
-        cv.run([*arguments, again, "--config.epochs=2"], console)
+    with pytest.raises(InputError, match=r"--verify=sharp_unet/repeat0-fold0: .* holds a sweep with epochs=2, not 3"):
+        cv.run([*arguments, again, "--config.epochs=3"], console)
     with pytest.raises(InputError, match=r"learning_rate=0.001, not 0.01"):
         cv.run([*arguments, again, "--config.learning_rate=0.01"], console)
-    assert before == {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
-    path = tmp_path / "w" / "runs" / "sharp_unet" / "repeat0-fold0" / "record.json"
-    edit_record(path, weights_sha256="0")
+    assert before == {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}
+    edit_record(done / "runs" / "sharp_unet" / "repeat0-fold0" / "record.json", weights_sha256="0")
     with pytest.raises(InputError, match="its bytes are not those recorded"):  # the checkpoint's
         cv.run([*arguments, again], console)
 
 
-@pytest.mark.usefixtures("tiny_models")
+@pytest.mark.usefixtures("tiny_programs")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_signal_stops_it_at_the_end_of_the_epoch(done, monkeypatch, dataset, number, code):
     console, before = Console(width=160, record=True, quiet=False), files(done)
