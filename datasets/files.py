@@ -40,6 +40,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 # Folders of macOS, of network drives and of Windows: copies, thumbnails, bins.
 OF_SYSTEMS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
+TEXTS = {"README", "CHANGES", "LICENSE"}  # files without a suffix that data sets have
+
 
 def local(path: Path | str) -> Path:
     """Return a path with `~` expanded. Raises DataError for an address such as gs://bucket: no such file is read."""
@@ -143,25 +145,27 @@ def _members(path: Path) -> list[File]:
     return [File(name, f"{path}: {name}", partial(archive.read, name)) for name in names]
 
 
-def below(folder: Path) -> Iterator[Path]:
+def below(folder: Path, faults: list[str] | None = None) -> Iterator[Path]:
     """Yield all files below a folder, also by way of links to folders; a link to a folder around itself is no way.
 
-    Raises DataError for a folder that cannot be read, and for a link to nothing whose name has no suffix: to a folder.
+    A folder that cannot be read is a fault, and so is a link to nothing whose name has no suffix: to a folder. Faults
+    are raised as DataError or, where there is a list `faults`, added to it.
     """
-    for where, inside, names in os.walk(folder, followlinks=True, onerror=_unread):
+
+    def unread(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):  # there is no such folder to walk
+            with collecting(faults):
+                why = f"cannot be read ({error.strerror}); check its permissions and its disk"
+                raise DataError(f"{error.filename}: {why}")
+
+    for where, inside, names in os.walk(folder, followlinks=True, onerror=unread):
         inside[:] = [name for name in inside if is_shown(name) and not _leads_around(Path(where, name))]
         for path in (Path(where, name) for name in names if is_shown(name)):
-            if not path.suffix and path.is_symlink() and not path.exists():
-                raise DataError(
-                    f"{path}: is a link to {path.readlink()}, which is not there; mount it, or remove the link"
-                )
+            if not path.suffix and path.name not in TEXTS and path.is_symlink() and not path.exists():
+                with collecting(faults):
+                    why = f"is a link to {path.readlink()}, which is not there; mount it, or remove the link"
+                    raise DataError(f"{path}: {why}")
             yield path
-
-
-def _unread(error: OSError) -> None:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):  # there is no such folder to walk
-        return
-    raise DataError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions and its disk")
 
 
 def _leads_around(folder: Path) -> bool:

@@ -40,6 +40,7 @@ from launch.console import (
 )
 from launch.console.cv_arguments import Command
 from sharp_unet_jax.data.resident import Dataset
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.storage import layout, lock
 from sharp_unet_jax.sweeps import check, device_groups, plan, sweep, workdir
@@ -98,7 +99,7 @@ def run(arguments: Sequence[str], console: Console) -> int:
             console.print(Markdown((folder / layout.TABLES).read_text(encoding="utf-8")))
             if code in (0, 1) and (told := capped.line(folder)):
                 console.print(told)
-    except OSError as error:
+    except (OSError, InputError) as error:
         if code in (0, 1):
             raise
         console.print(f"warning: the tables were not written ({error})")  # keep code 75: the job system restarts on it

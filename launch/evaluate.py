@@ -187,10 +187,8 @@ def _check_replaced(folder: Path, sources: dict[str, str]) -> None:
     path = folder / MARK
     before = read_json(path, Mark, remedy="delete the folder") if path.exists() else {}
     known = before.get("sources", sources)
-    for name in (name for name in known.keys() | sources.keys() if known.get(name) != sources.get(name)):
-        raise InputError(
-            f"{folder} holds the scores of other {name}, {known.get(name)}: name another folder as --output"
-        )
+    if other := [path for name, path in known.items() if path != sources.get(name)]:
+        raise InputError(f"{folder} holds the scores of {other[0]}: name another folder as --output")
 
 
 def _check_apart(folder: Path, sources: Iterable[Path]) -> None:

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     models = loading.names(known.model)
     if of_many := [path for path in known.run if shared.is_in(path)]:
         raise InputError(f"--run={of_many[0]} is a shared model: give the workdir or a run that it was made of")
-    folders = [folder for path in known.run for folder in runs.to_explain(path, models, known.image)]
+    folders = [folder.absolute() for path in known.run for folder in runs.to_explain(path, models, known.image)]
     # Gradients are of pixels as the network decides, before any rule of masks.
     members = [loading.load_run(folder, plain=True) for folder in folders]
     _check_alike(members)

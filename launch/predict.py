@@ -12,7 +12,8 @@ With a workdir, the probabilities of all its finished runs of a model, or of sev
 are averaged, and areas.csv says how much the runs disagree. If the workdir has a choice.json, by launch.choose, masks
 follow the rule that was chosen there.
 
-Give the same command again to go on: inputs whose files and rows in areas.csv are there are skipped. A file that cannot
+Give the same command again to go on: inputs whose files and rows in areas.csv are there, and that were not changed
+since, are skipped. A file that cannot
 be read stops nothing; it is listed at the end. Exit code 0: all is done; 1: an input failed, or the command is wrong;
 130: Ctrl-C.
 """
@@ -89,7 +90,8 @@ def run(arguments: Sequence[str], console: Console) -> int:
     endings = members[0].config.data.channel_files
     inputs = search.find(command.inputs, failed, endings=endings, channels=members[0].slice_channels)
     output.begin(command.output, members, inputs, command.options)
-    done = areas.sort(command.output, inputs, members[0].classes)
+    changed = {one.name for one in inputs if output.is_older(command.output, one)}
+    done = areas.sort(command.output, inputs, members[0].classes, changed=changed)
     noted: dict[str, list[str]] = {}
     for one in inputs:
         if one.note:

@@ -71,8 +71,9 @@ def _black_and_white(
     if binary:
         return "binary"
     or_two = ", or two to cut them in the middle" if is_binary(summaries, values, named=True) else ""
-    if or_two and (areas := _grey_areas(summaries, values)):
-        where, found = holding(summaries, areas), f"areas of grey {first_few(areas)} beside black and white"
+    if number > MAX_CLASSES and or_two and (areas := _grey_areas(summaries, values)):
+        most = next(iter(pixels_of(summaries, areas)))
+        where, found = holding(summaries, [most]), f"areas of grey, mostly {most}, beside black and white"
         raise DataError(f"{where}: masks hold {found}; save them without blur and name a class for each{or_two}")
     where = first_beyond(summaries, values, len(classes)) if classes else _oddest(summaries, values)
     found = f"{number} grey values, {first_few(values)}"
@@ -182,7 +183,7 @@ def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple
 
 
 def _grey_areas(summaries: Sequence[Summary], values: np.ndarray) -> list[int]:
-    """Return the greys, neither near black nor near white, that fill a square of 3 x 3 pixels somewhere."""
+    """Return the greys, neither near black nor near white, that fill a square of 3 x 3 pixels but for noise."""
     solid = np.unique(np.array([code for mask in summaries for code in mask.solid], int))
     return solid[~_is_dark(solid, values) & ~_is_light(solid, values)].tolist()
 

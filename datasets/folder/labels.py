@@ -173,7 +173,8 @@ def _without(mask: Summary, ignore: int | None) -> Summary:
     if ignore is None:
         return mask
     left = mask.values != ignore
-    return replace(mask, values=mask.values[left], counts=mask.counts[left])
+    solid = tuple(code for code in mask.solid if code != ignore)
+    return replace(mask, values=mask.values[left], counts=mask.counts[left], solid=solid)
 
 
 def _transparent_as_background(

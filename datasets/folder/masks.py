@@ -9,6 +9,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from datasets import annotations, files, formats
 from datasets.errors import DataError
@@ -66,7 +67,12 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
     slices, height, width = stacks[0].shape
     facts = [_facts(path) for path in (paths if apart else paths[:1])]
     values, counts = _count(np.stack(stacks))
-    blends = values[-1] >= COLOUR or (len(values) > 2 and values[-1] >= MAX_CLASSES)  # are possible
+    solid: set[int] = set()
+    if values[-1] >= COLOUR:
+        solid = {code for codes in stacks for code in _solid(codes)}
+    elif values[-1] >= MAX_CLASSES and np.setdiff1d(values, (0, 255, 65535)).size:  # greys that may be blends
+        noise = 16 if values[-1] <= 255 else 4096  # of a JPEG; neighbours at an edge differ by more
+        solid = {code for codes in stacks for code in _solid(codes, noise)}
     return Summary(
         path=paths[0],
         slices=slices,
@@ -76,7 +82,7 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
         palette=frozenset(entry for palette, _, _ in facts for entry in palette if indices and entry[0] in values),
         inverted=any(inverted for _, inverted, _ in facts),
         jpeg=any(lossy for _, _, lossy in facts),
-        solid=tuple(sorted({code for codes in stacks for code in _solid(codes)})) if blends else (),
+        solid=tuple(sorted(solid)),
         overlap=int(np.count_nonzero(sum(map(_bright, stacks)) > 1)) if len(stacks) > 1 else 0,
         how=how,
     )
@@ -252,12 +258,12 @@ def _count(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(counts) + TRANSPARENT, counts[counts > 0]
 
 
-def _solid(codes: np.ndarray) -> list[int]:
-    """Return the codes that fill a square of 3 x 3 pixels somewhere in (n, H, W)."""
-    row = (codes[:, :, 1:-1] == codes[:, :, :-2]) & (codes[:, :, 1:-1] == codes[:, :, 2:])
-    middle = codes[:, :, 1:-1]
-    column = (middle[:, 1:-1] == middle[:, :-2]) & (middle[:, 1:-1] == middle[:, 2:])
-    return np.unique(middle[:, 1:-1][column & row[:, :-2] & row[:, 1:-1] & row[:, 2:]]).tolist()
+def _solid(codes: np.ndarray, noise: int = 0) -> list[int]:
+    """Return the codes amid a square of 3 x 3 pixels of (n, H, W) that differ by `noise` at most."""
+    size = (1, 3, 3)
+    spread = ndimage.maximum_filter(codes, size) - ndimage.minimum_filter(codes, size)
+    inside = (slice(None), slice(1, -1), slice(1, -1))
+    return np.unique(codes[inside][spread[inside] <= noise]).tolist()
 
 
 def _bright(codes: np.ndarray) -> np.ndarray:

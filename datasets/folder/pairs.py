@@ -107,8 +107,8 @@ def notes(given: Settings) -> list[str]:
         return found + table.notes(given.table)
     drawn = layout.annotations_of(given)
     images, masks = layout.names(given, series=True)
-    read = [*drawn, *(path for one in (*images, *masks) for path in one.files)]
-    found += [note for folder in layout.folders(given) for note in walk.notes(folder, read)]
+    named = {*drawn, *(path for one in (*images, *masks) for path in one.files)}
+    found += [note for folder in layout.folders(given) for note in walk.notes(folder, named)]
     if given.images is not None and given.masks in drawn:
         pictures = [path for image in images for path in image.files]
         if unused := annotations.unused(pictures, given.masks):
@@ -116,7 +116,6 @@ def notes(given: Settings) -> list[str]:
                 f"{given.masks.name}: {len(unused)} of its images are not in the folder, and are not used: "
                 f"{first_few(unused)}"
             )
-    named = {*drawn, *(path for one in (*images, *masks) for path in one.files)}
     if left := [path for path in layout.paths(given) if path not in named]:
         found.append(f"{first_few(left)}: are DICOM files without pictures, and are skipped")
     inside = Counter(groups.folder(image) for image in images)

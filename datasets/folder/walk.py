@@ -108,10 +108,9 @@ def notes(folder: Path, others: Iterable[Path]) -> list[str]:
     unread = sorted(path.relative_to(folder).as_posix() for path in around if path.is_file() and path not in read)
     if unread:
         found.append(f"{folder}: {first_few(unread)} are of no format that is read, and are skipped")
-    if direct:
-        with files.collecting(found):  # a subfolder that cannot be read does not matter there
-            if below := sum(path not in read and _is_picture(path) for path in files.below(folder)):
-                found.append(f"{folder}: {below} pictures in its subfolders are not read")
+    below = sum(path not in read and _is_picture(path) for path in files.below(folder, found)) if direct else 0
+    if below:
+        found.append(f"{folder}: {below} pictures in its subfolders are not read")
     return found
 
 

@@ -38,7 +38,8 @@ def find(
     """Return the inputs that files, folders (with all below them) and globs name, in natural order.
 
     Files that `launch.predict` wrote are skipped. A file that is named and of no known format, or that is a pipe or a
-    device, whose reading may never end, is added to `faults`, and so is an image that is a link to nothing.
+    device, whose reading may never end, is added to `faults`. So are an image that is a link to nothing and a folder
+    that cannot be read.
 
     Args:
         given: files, folders and globs.
@@ -54,7 +55,7 @@ def find(
     paths = _named(given)
     found = [path for path in paths if not path.is_dir()]
     for folder in (path for path in paths if path.is_dir()):
-        found += [path for path in files.below(folder) if path.is_file() or _leads_nowhere(path)]
+        found += [path for path in files.below(folder, faults) if path.is_file() or _leads_nowhere(path)]
     families = {path: formats.family(path) for path in dict.fromkeys(found) if not is_output(path)}
     known = {path: family for path, family in families.items() if family}
     named = set(paths)

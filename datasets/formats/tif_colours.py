@@ -57,7 +57,8 @@ def colours(where: Path, series: tifffile.TiffPageSeries, samples: int, planes: 
     kept = tuple(at for at in range(samples) if at < samples - len(extra) or extra[at - samples] not in ALPHA)
     said = page.photometric if "PhotometricInterpretation" in page.tags else PHOTOMETRIC.MINISBLACK
     as_stored = Colours(kept, len(kept))
-    if said == PHOTOMETRIC.MINISBLACK and page.bitspersample in (2, 4):  # tifffile gives 0 to 3, or to 15
+    few_bits = page.bitspersample in (2, 4)  # tifffile gives 0 to 3, or 0 to 15
+    if said in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB) and few_bits:
         return as_stored._replace(convert=partial(_widened, page.bitspersample))
     if said in AS_STORED or (said == PHOTOMETRIC.YCBCR and page.compression in JPEG and not extra):
         return as_stored

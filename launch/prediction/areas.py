@@ -70,13 +70,15 @@ def append(output: Output, added: Iterable[Row]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
 
 
-def sort(output: Output, inputs: Sequence[Input], classes: Sequence[str]) -> set[str]:
+def sort(output: Output, inputs: Sequence[Input], classes: Sequence[str], *, changed: Collection[str] = ()) -> set[str]:
     """Rewrite the table, and return the names of the inputs that are done: all their files and rows are there.
 
-    The inputs are in their order, after rows of earlier commands. Rows of inputs that are not done are dropped.
+    The inputs are in their order, after rows of earlier commands. Rows of inputs that are not done are dropped, and so
+    are those of inputs whose names are among the `changed`.
     """
     found, order = _read(output, classes), {one.name: number for number, one in enumerate(inputs)}
-    done = {one.name for one in inputs if one.name in found and is_written(output, one)}
+    kept_inputs = [one for one in inputs if one.name in found and one.name not in changed]
+    done = {one.name for one in kept_inputs if is_written(output, one)}
     kept = sorted((name for name in found if name in done or name not in order), key=lambda name: order.get(name, -1))
     with replacing(output.folder / AREAS) as temporary:
         temporary.write_bytes(_csv([COLUMNS, *(row for name in kept for row in found[name])]))

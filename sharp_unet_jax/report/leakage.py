@@ -84,7 +84,7 @@ def _says(found: Sequence[Audit]) -> str:
         told = f"{', '.join(known[:-1])} and {known[-1]} tell" if len(known) > 1 else f"{known[0]} alone tell"
         return f"No test image has such a relative, as far as {told}."
     share = f"{'Up to ' if len(found) > 1 else ''}{most.share:.1%} of test images have such a relative"
-    if any(audit.sure for audit in found):
+    if most.sure:
         return f"{share}: scores are too good for new patients or slides."
     return (
         f"{share}, by their ids alone: if ids in a row are neighbours, scores are too good for new patients or slides."

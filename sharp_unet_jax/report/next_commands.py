@@ -37,7 +37,8 @@ def steps(sweep: Sweep) -> list[Step]:
         flags = ["--config.repeats", "--config.max_runs", "--shard", "--workdir"]
         own = [f"--config.repeats={sweep.config['repeats'] + 2}", f"--workdir={workdir}"]
         if len(commands) > 1:  # of a merged sweep each trained a part
-            flags, own = [*flags, "--config.models"], [*own, f"--config.models={','.join(sweep.config['models'])}"]
+            flags += ["--config.models", "--config.epochs"]
+            own += [f"--config.models={','.join(sweep.config['models'])}", f"--config.epochs={sweep.config['epochs']}"]
         more = shlex.join([*_without(shlex.split(commands[-1]), *flags), *own])
         found.append(Step(f"Train {provenance.more_repeats(sweep)}; finished runs are kept", more))
     return found

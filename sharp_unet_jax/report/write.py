@@ -1,8 +1,10 @@
 """A whole report: tables, figures and the page, in one folder."""
 
+import contextlib
+import glob
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 import matplotlib
@@ -31,7 +33,9 @@ from sharp_unet_jax.report import (
 from sharp_unet_jax.report.page import Chapter
 from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
-from sharp_unet_jax.storage.atomic import clear_dead, replacing_folder, write_text
+from sharp_unet_jax.storage.atomic import clear_dead, write_text
+
+FILES = "files.txt"  # of a report: its tables and figures
 
 
 def write(workdirs: Sequence[Path], output: Path | None = None, title: str = "", note: str = "") -> Path:
@@ -56,27 +60,43 @@ def write(workdirs: Sequence[Path], output: Path | None = None, title: str = "",
 
 
 def _write(sweeps: dict[str, Sweep], output: Path, title: str, note: str) -> None:
-    clear_dead(output)
+    for place in (output, output / "tables", output / "figures"):
+        clear_dead(place)
     loaded = list(sweeps.values())
     general = [*paper_tables.tables(loaded), leakage.table(loaded)]
     drawn = [*forest.draw(sweeps), *figures.draw(sweeps)]
     chapters = [_chapter(label, sweep) for label, sweep in sweeps.items()]
-    # As a whole: a report of other sweeps, or of before a choice, may have more of both.
-    with replacing_folder(output / "tables") as tables, replacing_folder(output / "figures") as pictures:
-        for each in general:
-            table.write(each, tables)
-        for figure in drawn:
-            figures.save(figure, pictures)
-        for chapter, suffix in zip(chapters, _suffixes(list(sweeps)), strict=True):
-            for each in chapter.tables:
-                table.write(each._replace(name=each.name + suffix), tables)
-            for figure in (*chapter.examples, *chapter.figures):
-                figures.save(figure._replace(name=figure.name + suffix), pictures)
+    tables, pictures = list(general), list(drawn)
+    for chapter, suffix in zip(chapters, _suffixes(list(sweeps)), strict=True):
+        tables += [each._replace(name=each.name + suffix) for each in chapter.tables]
+        pictures += [each._replace(name=each.name + suffix) for each in (*chapter.examples, *chapter.figures)]
+    with _listed(output, {f"tables/{each.name}" for each in tables} | {f"figures/{each.name}" for each in pictures}):
+        for each in tables:
+            table.write(each, output / "tables")
+        for figure in pictures:
+            figures.save(figure, output / "figures")
     title = title or f"Segmentation of {', '.join(dict.fromkeys(sweep.dataset for sweep in loaded))}"
     # The page draws curves and examples itself.
     static = [each for each in drawn if each.name != "curves"]
     html = page.render(title, summary.paragraph(sweeps), general, static, chapters, note)
     write_text(output / "report.html", html)
+
+
+@contextlib.contextmanager
+def _listed(output: Path, names: Set[str]) -> Iterator[None]:
+    """List the tables and figures that the block writes, and then delete those of the report before that are no more.
+
+    The names, such as "tables/chosen", have no suffix. Files that no report has written stay.
+    """
+    path = output / FILES
+    before = set(path.read_text(encoding="utf-8").split("\n")) if path.exists() else set[str]()
+    write_text(path, "\n".join(sorted(before | names)))
+    yield
+    for name in before - names:
+        if re.fullmatch(r"(tables|figures)/[^/]+", name):
+            for left in (output / name).parent.glob(f"{glob.escape(Path(name).name)}.*"):
+                left.unlink()
+    write_text(path, "\n".join(sorted(names)))
 
 
 def _suffixes(labels: Sequence[str]) -> list[str]:

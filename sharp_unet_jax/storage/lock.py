@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from sharp_unet_jax.errors import InputError
 
-UNLOCKABLE = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # as some network drives answer
+UNLOCKABLE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # as some network drives answer
 WAIT = 600.0  # seconds: on a slow disk, a hundred shards may start or write the common files at the same time
 
 
@@ -43,7 +43,7 @@ def making(workdir: Path, run: str) -> Iterator[None]:
 def check(workdir: Path, shard: tuple[int, int]) -> None:
     """Refuse a shard that `held` would refuse now, and make nothing. Raises InputError."""
     if (workdir / ".locks").exists():
-        with held(workdir, shard):
+        with _entered(workdir, shard):
             pass
 
 
@@ -53,29 +53,42 @@ def held(workdir: Path, shard: tuple[int, int]) -> Iterator[bool]:
 
     Raises InputError if another process holds the shard, or one of another division.
     """
-    (i, n), alone = shard, True
-    folder = workdir / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    (workdir / ".locks").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        try:
-            with _locked(workdir, "entered", WAIT):  # one process at a time looks at the other locks
-                for path in folder.glob("*-of-*"):
-                    try:
-                        with _locked(workdir, path.name, 0):
-                            pass  # free
-                    except Timeout:
-                        if path.name == f"{i}-of-{n}" or not path.name.endswith(f"-of-{n}"):
-                            raise  # shards of another division would train the same runs
-                        alone = False
-                stack.enter_context(_locked(workdir, f"{i}-of-{n}", 0))
-        except Timeout as error:
-            name = Path(error.lock_file).name
-            part = "a sweep" if name in ("0-of-1", "entered") else f"shard {name}"
-            raise InputError(
-                f"{workdir}: {part} is running there already; wait for it, name another --workdir, "
-                "or share the work with --shard=I/N on every one of N commands"
-            ) from error
+        with _entered(workdir, shard) as alone:
+            stack.enter_context(_locked(workdir, _name(shard), 0))
         yield alone
+
+
+@contextmanager
+def _entered(workdir: Path, shard: tuple[int, int]) -> Iterator[bool]:
+    """Look at the locks of all shards while no other process does; yield True if no other shard is held.
+
+    Raises InputError if another process holds the shard, or one of another division.
+    """
+    alone = True
+    try:
+        with _locked(workdir, "entered", WAIT):
+            for path in (workdir / ".locks").glob("*-of-*"):
+                try:
+                    with _locked(workdir, path.name, 0):
+                        pass  # free
+                except Timeout:
+                    if path.name == _name(shard) or not path.name.endswith(f"-of-{shard[1]}"):
+                        raise  # shards of another division would train the same runs
+                    alone = False
+            yield alone
+    except Timeout as error:
+        name = Path(error.lock_file).name
+        part = "a sweep" if name in ("0-of-1", "entered") else f"shard {name}"
+        raise InputError(
+            f"{workdir}: {part} is running there already; wait for it, name another --workdir, "
+            "or share the work with --shard=I/N on every one of N commands"
+        ) from error
+
+
+def _name(shard: tuple[int, int]) -> str:
+    return f"{shard[0]}-of-{shard[1]}"
 
 
 @contextmanager

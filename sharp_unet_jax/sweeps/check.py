@@ -101,8 +101,8 @@ def config(config: Config, devices: int) -> None:
         heads = [models.check_heads(name, config.deep_supervision) for name in config.models]
         if max(heads) < 2:
             raise InputError("deep_supervision: is only for networks with several heads, such as unetpp_deep")
-        untrained = config.deep_supervision[-1:] if config.prediction_head == "last" else config.deep_supervision
-        if 0 in untrained:
+        predicting = config.deep_supervision[-1:] if config.prediction_head == "last" else config.deep_supervision
+        if 0 in predicting:
             raise InputError(
                 f"deep_supervision: a head of weight 0 is not trained, and prediction_head={config.prediction_head} "
                 f"predicts with it; got {config.deep_supervision}"
@@ -137,11 +137,9 @@ def config(config: Config, devices: int) -> None:
         raise InputError(f"max_runs: must be from 1 to 1000000, or None; got {config.max_runs}")
     if not 1 <= config.devices_per_run <= devices:
         raise InputError(f"devices_per_run: {config.devices_per_run} asked for, {devices} here")
-    if config.accumulate * config.devices_per_run > config.batch_size:
-        raise InputError(
-            f"accumulate: batch_size={config.batch_size} has no image for each of {config.accumulate} parts on "
-            f"{config.devices_per_run} devices; give at most {max(1, config.batch_size // config.devices_per_run)}"
-        )
+    if config.accumulate > config.batch_size:
+        each = f"each of {config.accumulate} parts; give at most {config.batch_size}"
+        raise InputError(f"accumulate: batch_size={config.batch_size} has no image for {each}")
 
 
 def files(config: Config) -> None:

@@ -495,7 +495,7 @@ def test_scores_of_other_files_are_not_replaced_unasked(held_out, tmp_path, cons
     evaluate.run(first, console)
     evaluate.run(first, console)  # the same command replaces them
     before = (tmp_path / "evaluation" / "scores.json").read_bytes()
-    with pytest.raises(InputError, match=r"evaluation holds the scores of other predictions, .*masks: name another"):
+    with pytest.raises(InputError, match=r"evaluation holds the scores of .*masks: name another"):
         evaluate.run(["--predictions=others", *given], console)
     assert (tmp_path / "evaluation" / "scores.json").read_bytes() == before
     evaluate.run(["--predictions=others", *given, "--output=evaluation"], console)  # it was asked for

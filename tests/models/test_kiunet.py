@@ -18,6 +18,7 @@ from sharp_unet_jax.inference import explain
 from sharp_unet_jax.models import kiunet
 from sharp_unet_jax.training import train
 from tests.inference.test_export import check_onnx, fresh_run
+from tests.models.test_related import traced
 from tests.training.fits import ALL, CONFIG, make
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -176,7 +177,7 @@ def test_logits_and_new_statistics_equal_those_of_keras(name):
 def test_twins_share_weights_and_differ_in_four_filters(monkeypatch):
     """Traced programs are compared as text: those that draw the weights, and those that use them."""
     builds = [lambda name=name: models.build(name, rngs=nnx.Rngs(3)) for name in ("kiunet", "sharp_kiunet")]
-    drawn = [str(jax.make_jaxpr(lambda build=build: nnx.to_pure_dict(nnx.state(build())))()) for build in builds]
+    drawn = [traced(lambda build=build: nnx.to_pure_dict(nnx.state(build()))) for build in builds]
     assert drawn[0] == drawn[1]
     twins = [nnx.eval_shape(build) for build in builds]
     assert twins[1].skip.levels == (1, 2, 3, 4)  # of the six maps; the deepest map of either branch is no skip
@@ -191,7 +192,7 @@ def test_twins_share_weights_and_differ_in_four_filters(monkeypatch):
             model.skip = skip or model.skip
             return model(x)
 
-        return str(jax.make_jaxpr(logits)(model, IMAGES))
+        return traced(logits, model, IMAGES)
 
     plain, sharp = map(program, twins)
     assert program(twins[0], filtered) == sharp != plain

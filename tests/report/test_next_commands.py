@@ -19,7 +19,15 @@ def test_commands_have_the_paths_the_best_model_and_more_repeats(tmp_path):
     assert {f"--run={folder}", "--model=sharp_unet"} <= {*predict} & {*export}  # `shifted` is better for it
     assert f"--output={folder}/sharp_unet.onnx" in export
     own = ["--config.repeats=3", f"--workdir={folder}"]
-    assert more == ["python", "-m", "launch.cv", "--config=demo.py", *own, "--config.models=unet,sharp_unet"]
+    assert more == [
+        "python",
+        "-m",
+        "launch.cv",
+        "--config=demo.py",
+        *own,
+        "--config.models=unet,sharp_unet",
+        "--config.epochs=4",
+    ]
 
 
 def test_more_repeats_of_a_merged_sweep_are_of_all_its_networks_in_its_own_workdir(tmp_path):
@@ -29,7 +37,7 @@ def test_more_repeats_of_a_merged_sweep_are_of_all_its_networks_in_its_own_workd
     sweep = records.load(tmp_path / "all")
     *_, more = next_commands.steps(sweep)
     models = ",".join(sweep.config["models"])
-    own = ["--config.repeats=3", f"--workdir={tmp_path / 'all'}", f"--config.models={models}"]
+    own = ["--config.repeats=3", f"--workdir={tmp_path / 'all'}", f"--config.models={models}", "--config.epochs=4"]
     assert shlex.split(more.command) == ["python", "-m", "launch.cv", "--config=demo.py", *own]
 
 

@@ -130,11 +130,13 @@ def test_no_sweep_and_no_finished_run_leave_nothing(tmp_path):
     assert not (tmp_path / "w" / "report").exists()
 
 
-def test_tables_and_figures_of_the_report_before_are_gone(tmp_path):
-    whole.sweep(tmp_path / "w", squares(n=8), repeats=1)
-    for name in ("tables", "figures"):
-        (tmp_path / "out" / name).mkdir(parents=True)
-        (tmp_path / "out" / name / "chosen.csv").write_text("of a choice that is stale now")
-    names = set(contents(write.write([tmp_path / "w"], tmp_path / "out")))
-    assert {"tables/table1.csv", "figures/scores.svg"} <= names
-    assert not {"tables/chosen.csv", "figures/chosen.csv"} & names
+def test_tables_of_the_report_before_are_gone_and_files_of_the_user_stay(tmp_path, undrawn):
+    whole.sweep(tmp_path / "w", squares(n=8), repeats=1, protocol="nested")
+    choice_writer.write(tmp_path / "w", {})
+    (tmp_path / "out" / "tables").mkdir(parents=True)
+    (tmp_path / "out" / "tables" / "mine.csv").write_text("precious")
+    first = set(contents(write.write([tmp_path / "w"], tmp_path / "out")))
+    (tmp_path / "w" / "choice.json").unlink()
+    second = set(contents(write.write([tmp_path / "w"], tmp_path / "out")))
+    assert first - second == {f"tables/chosen.{kind}" for kind in ("md", "tex", "csv")}
+    assert "tables/mine.csv" in second

@@ -107,10 +107,7 @@ OF_CROPS = {"scale": 0.5, "spacing": 1.5, "crops": 10, "share": "area", "foregro
             {"deep_supervision": (1.0, 1.0, 1.0, 0.0), "models": ("unetpp_deep",), "prediction_head": "last"},
             "a head of weight 0 is not trained, and prediction_head=last predicts with it",
         ),
-        (
-            {"accumulate": 3, "devices_per_run": 2},
-            "accumulate: batch_size=4 has no image for each of 3 parts on 2 devices; give at most 2",
-        ),
+        ({"accumulate": 5}, "accumulate: batch_size=4 has no image for each of 5 parts"),
         ({"min_learning_rate": 0.01}, "min_learning_rate: must be at most learning_rate=0.001, got 0.01"),
         ({"loss": {"boundary": 1.0, "dice": 0.0}}, "loss: boundary alone has no minimum"),
         ({"prediction_head": "first"}, "prediction_head: 'first' is not one of mean, last"),

@@ -153,7 +153,7 @@ const showPage = async () => {
   const keys = view === "errors" ? Object.entries(COLOURS).slice(0, pages.classes.length > 2 ? 3 : 2)
     : view === "labels" ? pages.classes.slice(1).map((name, i) => [LABELS[i + 1], name]) : [];
   const loaded = await load(picture);
-  if (pages.ids[pages.at] !== id) return; // the next image was asked for meanwhile
+  if (pages.pictures[pages.ids[pages.at]] !== picture) return; // another was asked for meanwhile
   if (view !== "image" && loaded.maps[0].includes(IGNORE)) keys.push([IGNORED, "not scored"]);
   const spots = keys.flatMap(([colour, text]) => {
     const spot = element("span", { className: "key" });

@@ -12,6 +12,7 @@ from datasets.errors import DataError
 from datasets.folder.labels import Reading
 from datasets.folder.scan import scan
 from datasets.folder.settings import settings
+from sharp_unet_jax.metrics import IGNORE
 
 SHAPE = (12, 10)
 BLOB = np.zeros(SHAPE, np.uint8)
@@ -307,14 +308,17 @@ def test_real_palette_masks(real_data: Path) -> None:
 def test_an_area_of_grey_between_black_and_white_is_no_blurred_edge(
     with_masks: Callable[..., Path], grey: int, suffix: str
 ) -> None:
-    drawn = np.zeros((96, 96), np.uint8)
-    drawn[8:40, 8:88] = 255
-    drawn[64:80, 16:32] = grey
-    small = Image.fromarray(drawn)
-    root = with_masks([small if suffix == ".jpg" else small.resize((97, 95), Image.Resampling.BILINEAR)], suffix)
-    for path in (root / "images").iterdir():
-        Image.fromarray(np.zeros((96, 96) if suffix == ".jpg" else (95, 97), np.uint8)).save(path)
-    with pytest.raises(DataError, match=rf"areas of grey .*\b{grey}\b.* name a class for each, or two to cut"):
+    rows, columns = np.mgrid[:768, :768]
+    drawn = np.zeros((768, 768), np.uint8)
+    drawn[np.hypot(rows - 200, columns - 384) < 180] = 255
+    drawn[np.hypot(rows - 576, columns - 192) < 60] = grey
+    root = with_masks([Image.fromarray(drawn).resize((96, 96), Image.Resampling.BILINEAR)], suffix)
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(root / "images" / "0.png")
+    with pytest.raises(DataError, match=rf"areas of grey, mostly {grey}, .* name a class for each, or two to cut"):
         scan(settings(images=root))
+    if suffix == ".png":
+        ignored = scan(settings(images=root, ignore=str(grey))).read(0)[1][0]
+        assert ignored[72, 24] == IGNORE
+        assert ignored[24, 48] == 1
     two = scan(settings(images=root, classes=("background", "cell")))
     assert two.read(0)[1][0, 72, 24] == (grey > 127)

@@ -133,7 +133,8 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     touch(tmp_path, "0.png")  # now the folders are not read
     assert listed(tmp_path) == ["0.png"]
     assert walk.notes(tmp_path, []) == [
-        f"{tmp_path / 'p1'}: cannot be read (Permission denied); check its permissions and its disk"
+        f"{tmp_path / 'p1'}: cannot be read (Permission denied); check its permissions and its disk",
+        f"{tmp_path}: 1 pictures in its subfolders are not read",
     ]
 
 

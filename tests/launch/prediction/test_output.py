@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -212,10 +213,12 @@ def test_a_command_that_failed_early_leaves_the_folder_to_another(tmp_path, one)
         output.begin(Output(tmp_path / "out"), [member()], [one], OPTIONS)
 
 
-def test_an_input_that_was_replaced_is_not_written(tmp_path, one):
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "masks/a.png").write_bytes(b"x")
-    assert output.is_written(Output(tmp_path), one)
-    later = (tmp_path / "masks/a.png").stat().st_mtime_ns + 10**9
-    os.utime(one.paths[0], ns=(later, later))
-    assert not output.is_written(Output(tmp_path), one)
+def test_an_input_that_was_replaced_is_newer_than_its_mask(tmp_path, one):
+    mask = tmp_path / "masks/a.png"
+    mask.parent.mkdir()
+    mask.write_bytes(b"x")
+    now = time.time_ns()
+    for of_mask, of_input, older in ((-20, -30, False), (-20, -10, True), (-20, 3600, False)):  # seconds from now
+        os.utime(mask, ns=(now + of_mask * 10**9,) * 2)
+        os.utime(one.paths[0], ns=(now + of_input * 10**9,) * 2)
+        assert output.is_older(Output(tmp_path), one) == older
