@@ -17,7 +17,7 @@ from launch.console import arguments as command_line
 from launch.console import dataset, ending, paths
 from launch.preview.outlines import outlined
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import augment, stream
+from sharp_unet_jax.data import augment, neighbours, stream
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.storage.atomic import check_writable, replacing
@@ -47,6 +47,7 @@ def sheet(config: Config, data: Dataset, seed: int = 0) -> np.ndarray:
         draw = jnp.array([seed, epoch], jnp.uint32)
         changed = augment.batch(config.augment, images, masks, jnp.asarray(numbers), draw, size)
         columns.append((np.asarray(changed[0]), np.asarray(changed[1])))
+    columns = [(neighbours.own(images, config.data.context), masks) for images, masks in columns]
     column = [np.concatenate([outlined(*pair) for pair in zip(*each, strict=True)]) for each in columns]
     return np.concatenate(column, axis=1)
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from datasets import formats
 from launch.console import arguments as command_line
 from launch.console import ending, image, paths, runs, runtime
-from sharp_unet_jax.data import crops
+from sharp_unet_jax.data import crops, neighbours
 from sharp_unet_jax.data.resize import resolution
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import explain, loading, saliency, shared
@@ -86,7 +86,8 @@ def run(arguments: Sequence[str]) -> None:
             saliency.Row(title, explain.predicted(one, picture) == label, explain.gradcam(one, picture, label, region))
             for title, one in zip(_titles([one.model for one in members], members, folders), members, strict=True)
         ]
-        figures = {f"gradcam-{stem}": saliency.gradcam(picture, truth, region, members[0].classes[label], rows)}
+        drawn = neighbours.own(picture, data.context)
+        figures = {f"gradcam-{stem}": saliency.gradcam(drawn, truth, region, members[0].classes[label], rows)}
         for title, one in zip(_titles([one.name for one in members], members, folders), members, strict=True):
             if (figure := _sharp_block(one, picture)) is not None:
                 figures[f"sharp-{title.strip('/').replace('/', '-')}-{stem}"] = figure

@@ -288,6 +288,6 @@ def _of_run(config: Config, folder: Path) -> Config:
 
 
 def _examples(dataset: Dataset, validation: np.ndarray) -> display.Examples:
-    """Return the first validation images, as they are trained on."""
+    """Return copies of the first validation images, as they are trained on: a view would keep all others."""
     first = validation[: display.EXAMPLES].tolist()
-    return display.Examples(*([np.asarray(part[row]) for row in first] for part in (dataset.images, dataset.masks)))
+    return display.Examples(*([np.array(part[row]) for row in first] for part in (dataset.images, dataset.masks)))

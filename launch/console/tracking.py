@@ -19,7 +19,7 @@ from tensorboardX import SummaryWriter
 from launch.preview.outlines import outlined
 from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config
-from sharp_unet_jax.data import stream
+from sharp_unet_jax.data import neighbours, stream
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError, install
 from sharp_unet_jax.storage.layout import Run, run_folder
@@ -125,7 +125,8 @@ def follow(events: Iterable[Event], name: str, config: Config, data: Dataset, fo
                 if run.model not in predictors:
                     predictors[run.model] = _predictor(config, run.model, data)
                 images, masks = _drawn(config, data, run, splits[run.repeat, run.fold].validation)
-                picture = _picture(images, masks, predictors[run.model](progress.best, images))
+                drawn = neighbours.own(images, config.data.context)
+                picture = _picture(drawn, masks, predictors[run.model](progress.best, images))
             on[run.name].log(event.epoch.row, picture)
         elif isinstance(event, Started | Ended) and event.run.name in on:  # a run that is tried again starts anew
             on.pop(event.run.name).close()

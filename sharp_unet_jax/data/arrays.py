@@ -37,6 +37,7 @@ def examples(
     if not len(images):
         raise InputError(f"there are no {kind}images")
     found: list[dict[str, Any]] = []
+    groups = None if groups is None else list(groups)  # by place: a pandas Series would be looked up by its labels
     for n, (image, mask) in enumerate(zip(images, masks, strict=True)):
         image, mask = _image(np.asarray(image), f"{kind}image {n}", window), np.asarray(mask)
         if mask.shape != image.shape[:2]:

@@ -42,6 +42,12 @@ def stacked(slices: Sequence[np.ndarray] | np.ndarray, context: int) -> Iterator
         yield np.concatenate(near, axis=-1) if context else one
 
 
+def own(image: np.ndarray, context: int) -> np.ndarray:
+    """Return an image (..., channels) as it is drawn: a slice without the channels of its `context` neighbours."""
+    number = image.shape[-1] // (2 * context + 1)
+    return image[..., context * number : (context + 1) * number]
+
+
 def of_volumes(examples: Iterable[Slice], context: int) -> Iterator[Slice]:
     """Yield the examples; the image of each has the channels of its `context` neighbours too.
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sharp_unet_jax import palette
-from sharp_unet_jax.data import pillow, pixels
+from sharp_unet_jax.data import neighbours, pillow, pixels
 from sharp_unet_jax.data.resize import resized, resolution
 from sharp_unet_jax.inference import predict
 from sharp_unet_jax.metrics import IGNORE
@@ -82,7 +82,8 @@ def page(run: Any, examples: Examples | None) -> str:
             run = replace(run, config=replace(run.config, data=replace(data, scale=1.0, spacing=0.0)))
         found = [run.decide(each) for each in predict.predict(run, examples.images)]
         for name, masks in {"truth": examples.masks, "predicted": found}.items():
-            drawn = [_tinted(*pair) for pair in zip(examples.images, masks, strict=True)]
+            images = [neighbours.own(image, data.context) for image in examples.images]
+            drawn = [_tinted(*pair) for pair in zip(images, masks, strict=True)]
             pictures = "".join(f'<img alt="{name}" src="{_data(each)}" style="margin-right: 4px">' for each in drawn)
             parts.append(f'<div style="white-space: nowrap; overflow-x: auto">{pictures} {name}</div>')
     return "\n".join(parts)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sharp_unet_jax import decision
 from sharp_unet_jax.config import Config
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import display
 from sharp_unet_jax.inference.predict import Spacing
 from sharp_unet_jax.inference.trained import Trained, described, predicted
@@ -18,6 +19,14 @@ class Ensemble:
     """The mean probability of runs of one sweep, and the masks that follow from it."""
 
     runs: tuple[Trained, ...]  # of one model or of several; all with the rule of their mean
+
+    def __post_init__(self) -> None:
+        """Refuse runs that read images in other ways: raise InputError."""
+        first, *others = map(_reading, self.runs)
+        for run, other in zip(self.runs[1:], others, strict=True):
+            if differing := [name for name, value in other.items() if value != first[name]]:
+                names = f"{self.runs[0].name} and {run.name} differ in {differing[0]}"
+                raise InputError(f"{names}: only runs of one sweep have a mean")
 
     def __repr__(self) -> str:
         """Return what it is in five lines."""
@@ -57,3 +66,14 @@ class Ensemble:
     def decide(self, probabilities: np.ndarray, spacing: Spacing | None = None) -> np.ndarray:
         """Return the class of each pixel, (h, w) uint8, by `rule`, as `Trained.decide`."""
         return self.runs[0].decide(probabilities, spacing)
+
+
+def _reading(run: Trained) -> dict[str, Any]:
+    """Return what runs must have in common: their probabilities are averaged, and those of a model share a program."""
+    of_images = ("size", "fit", "context", "scale", "spacing")
+    of_networks = ("skip_kernel", "skip_padding", "precision", "prediction_head")
+    return {
+        **{name: getattr(run, name) for name in ("classes", "channels", "window")},
+        **{f"data.{name}": getattr(run.config.data, name) for name in of_images},
+        **{name: getattr(run.config, name) for name in of_networks},
+    }

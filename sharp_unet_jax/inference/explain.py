@@ -35,7 +35,7 @@ def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
 
     Raises InputError for an image that is too small for the run's kernels to reflect, as all functions here do.
     """
-    _check_size(run, image)
+    _check(run, image)
     (probabilities,) = run.probabilities(image[None])
     return decision.labels(probabilities, run.config.threshold)
 
@@ -58,10 +58,12 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
         size and number of channels: figures give each a scale of its own.
 
     Raises:
-        InputError: for a region without a pixel.
+        InputError: for a region without a pixel, another label, and an image of another dtype or number of channels.
     """
-    _check_size(run, image)
-    region = predicted(run, image) == label if region is None else region
+    _check(run, image)
+    if label not in range(len(run.classes)):
+        raise InputError(f"{run.name} knows the classes 0 to {len(run.classes) - 1}, not {label}")
+    region = predicted(run, image) == label if region is None else np.asarray(region, bool)
     if not region.any():
         raise InputError(f"{run.name}: the region is empty, or nothing in it is predicted as {run.classes[label]}")
     if run.num_classes > 1:
@@ -74,12 +76,17 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
 
 def skips(run: Trained, image: np.ndarray) -> list[Skip]:
     """Return an image's maps before and after each skip connection, in the decoder's order; image (H, W, C) uint8."""
-    _check_size(run, image)
+    _check(run, image)
     calls = jax.device_get(_skips(run, run.platform)(run.weights, image[None]))
     return [Skip(call.x[0].astype(np.float32), call.filtered[0].astype(np.float32)) for call in calls]
 
 
-def _check_size(run: Trained, image: np.ndarray) -> None:
+def _check(run: Trained, image: np.ndarray) -> None:
+    """Refuse an image that is not as the run was trained, or too small for its kernels: raise InputError."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != run.channels:
+        raise InputError(
+            f"{run.name} explains images (height, width, {run.channels}) uint8, not {image.shape} {image.dtype}"
+        )
     height, width = image.shape[:2]
     models.check_size(run.model, (height, width), run.config.skip_kernel, run.config.skip_padding)
 

@@ -140,6 +140,8 @@ class Trained:
             spacing: that of the image, for a run with `data.spacing`: the rule counts pixels at the resolution of
                 training.
         """
+        if probabilities.ndim != 3 or probabilities.shape[2] != self.num_classes:
+            raise InputError(f"probabilities are (height, width, {self.num_classes}), not {probabilities.shape}")
         return self.clean(decision.labels(probabilities, self.rule.threshold), spacing)
 
     def clean(self, labels: np.ndarray, spacing: Spacing | None = None) -> np.ndarray:
@@ -168,7 +170,7 @@ def predicted(
     first = runs[0]
     if spacing is not None and np.shape(spacing) != (2,):
         raise InputError(f"spacing: give millimetres from row to row and from column to column, not {spacing}")
-    one = (1, 3, first.slice_channels)
+    one = (1, 2, 3, 4, first.slice_channels)
     if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
         raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
     if context := first.config.data.context:
@@ -178,7 +180,7 @@ def predicted(
 
 def _slices(run: Trained, images: Iterable[np.ndarray]) -> list[np.ndarray]:
     """Return the slices of a volume as they are stacked, (h, w, slice_channels) uint8. Raises InputError."""
-    slices = [image[..., None] if image.ndim == 2 else image for image in images]
+    slices = [image[..., None] if image.ndim == 2 else image for image in map(np.asarray, images)]
     if len(slices) < 2 or len({one.shape[:2] for one in slices}) > 1:
         context = f"data.context={run.config.data.context}"
         raise InputError(f"the run was trained on slices with their neighbours ({context}): give all of one volume")

@@ -46,8 +46,10 @@ def as_array(kernel: str | ArrayLike) -> Array:
 def per_channel(x: Array, kernel: ArrayLike) -> Array:
     """Return the kernel (h, w) or (h, w, C) as (h, w, 1, 1 or C), in the dtype of x (N, H, W, C).
 
-    Raises ValueError for another shape.
+    Raises ValueError for another shape, and for x of whole numbers, which cannot hold what a kernel gives.
     """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"x must be of a floating dtype, not {x.dtype}: an image is x / 255")
     kernel = jnp.asarray(kernel, x.dtype)
     odd = kernel.ndim in (2, 3) and kernel.shape[0] % 2 == 1 == kernel.shape[1] % 2
     if not odd or kernel.shape[2:] not in ((), x.shape[3:]):

@@ -98,7 +98,6 @@ def most_alike(sweep: Sweep) -> list[Pair]:
     """
     if sweep.prepared is None:
         return []
-    images, masks, row = sweep.prepared
     ids, tested = list(sweep.groups), _tested(sweep)
     pairs: list[Pair] = []
     for bits, correlation, one, other in islice(_most_alike(looks(sweep), sweep, tested), PAIRS):
@@ -111,9 +110,7 @@ def most_alike(sweep: Sweep) -> list[Pair]:
             f"{ids[test]} tested, {ids[seen]} seen ({where}): "
             f"{bits} of 64 bits differ, correlation {correlation:.2f}; {known}"
         )
-        test_image, seen_image = (
-            images[row[ids[each]]][shown.inside(images[row[ids[each]]], masks[row[ids[each]]])] for each in (test, seen)
-        )
+        test_image, seen_image = (shown.as_trained(sweep, {}, ids[each]).image for each in (test, seen))
         pictures = _thumbnail(test_image), _thumbnail(seen_image)
         pairs.append(Pair(ids[test], ids[seen], pictures, caption))
     return pairs
@@ -150,14 +147,10 @@ def _most_alike(looks: Looks, sweep: Sweep, tested: NDArray[np.bool_]) -> Iterat
 
 def looks(sweep: Sweep) -> Looks:
     """Return the summaries of all images of a sweep. Raises ValueError without the prepared images."""
-    if sweep.prepared is None:
-        raise ValueError(f"the prepared images of {sweep.workdir} are not there")
-    images, masks, row = sweep.prepared
     n = len(sweep.groups)
     found = Looks(np.empty(n, np.uint64), np.empty((n, 1024), np.float32))
     for place, name in enumerate(sweep.groups):
-        image = images[row[name]]
-        pixels = image[shown.inside(image, masks[row[name]])]
+        pixels = shown.as_trained(sweep, {}, name).image
         found.hashes[place], found.small[place] = duplicates.phash(pixels), duplicates.small(pixels)
     return found
 

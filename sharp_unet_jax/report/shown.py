@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sharp_unet_jax import decision
-from sharp_unet_jax.data import resize
+from sharp_unet_jax.data import neighbours, resize
 from sharp_unet_jax.metrics import IGNORE
 from sharp_unet_jax.report.figures import Predicted
 from sharp_unet_jax.report.records import Sweep
@@ -14,7 +14,7 @@ from sharp_unet_jax.report.records import Sweep
 class Shown(NamedTuple):
     """A test image as a picture shows it. Label maps have one size, the image has the same aspect."""
 
-    image: np.ndarray  # (h, w, C) uint8, as it was trained on
+    image: np.ndarray  # (h, w, C) uint8, as it was trained on, but for the channels of neighbouring slices
     truth: np.ndarray  # labels (H, W) uint8
     predicted: dict[str, np.ndarray]  # labels (H, W) uint8, by model
 
@@ -39,7 +39,7 @@ def as_trained(sweep: Sweep, predicted: Predicted, image_id: str) -> Shown:
     if sweep.prepared is None:
         raise ValueError(f"the prepared images of {sweep.workdir} are not there")
     images, masks, rows = sweep.prepared
-    image, mask = images[rows[image_id]], masks[rows[image_id]]
+    image, mask = neighbours.own(images[rows[image_id]], sweep.config["data"]["context"]), masks[rows[image_id]]
     place = inside(image, mask)
     labels = {model: found[image_id].labels[place] for model, found in predicted.items() if image_id in found}
     return Shown(image[place], mask[place], labels)

@@ -83,3 +83,11 @@ def test_a_picture_without_neighbours_is_refused(tmp_path, change):
         prepare(examples, **OPTIONS | {"data": Data(size=(16, 16), context=2)}, cache=tmp_path / "c")
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("context", [0, 1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_slice_is_drawn_without_its_neighbours(context, channels):
+    slices = np.random.default_rng(0).integers(0, 256, (6, 4, 5, channels), np.uint8)
+    for one, image in zip(slices, neighbours.stacked(slices, context), strict=True):
+        np.testing.assert_array_equal(neighbours.own(image, context), one)

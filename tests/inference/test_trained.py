@@ -4,12 +4,15 @@ import dataclasses
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import sharp_unet_jax
 from sharp_unet_jax import decision
 from sharp_unet_jax.decision import Rule
+from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import loading, trained
 from sharp_unet_jax.report import records
 from tests.conftest import squares
@@ -91,3 +94,15 @@ def test_the_smallest_piece_is_one_at_the_resolution_of_training(finished, data,
         rule = Rule(0.5, smallest=int(smallest))
         labels = dataclasses.replace(run, config=config, chosen=rule).decide(probabilities, spacing)
         assert (labels.sum(), labels.dtype) == (kept, np.uint8)
+
+
+def test_arrays_of_other_libraries_are_predicted_and_probabilities_have_classes(done):
+    run = sharp_unet_jax.load(done / "runs/unet/repeat0-fold0")
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    (expected,) = run.predict([image])
+    for other in (jnp.asarray(image), Image.fromarray(image)):
+        np.testing.assert_array_equal(run.predict([other])[0], expected)
+    with pytest.raises(InputError, match=r"probabilities are \(height, width, 1\), not \(16, 24\)"):
+        run.decide(expected[..., 0])
+    with pytest.raises(InputError, match=r"takes several images, and this is one, \(16, 24, 4\)"):
+        run.predict(np.zeros((16, 24, 4), np.uint8))

@@ -216,7 +216,7 @@ def test_no_array_is_of_all_pairs(monkeypatch, find):
     plan = folds.plan([*groups], [*groups.values()], folds=5, repeats=2, grouped=False, protocol="paper", seed=0)
     ids = [*groups]
     cells = [{"repeat": r, "fold": f, "test": [ids[k] for k in split.test]} for (r, f), split in plan.items()]
-    sweep = Sweep(Path("x"), {}, {"images": n, "group_of": groups, "folds": cells}, {})
+    sweep = Sweep(Path("x"), {"data": {"context": 0}}, {"images": n, "group_of": groups, "folds": cells}, {})
     images, masks = np.zeros((n, 2, 2, 1), np.uint8), np.zeros((n, 2, 2), np.uint8)
     sweep.__dict__["prepared"] = (images, masks, {name: k for k, name in enumerate(ids)})
     looks = leakage.Looks(rng.integers(0, 2**63, n, np.uint64), rng.normal(size=(n, 4)).astype(np.float32))

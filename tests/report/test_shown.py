@@ -58,3 +58,11 @@ def test_pictures_of_native_scores_have_the_files_masks(tmp_path):
     enlarged = np.asarray(Image.fromarray(own.astype(np.float32)).resize((48, 32), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(picture.predicted["unet"], enlarged > 127.5)
     assert shown.as_trained(sweep, predicted, "003").truth.shape == (16, 24)
+
+
+def test_a_slice_is_shown_without_its_neighbours(tmp_path):
+    data = squares(n=8)
+    volume = dataclasses.replace(data, images=np.concatenate([255 - data.images, data.images, data.images], axis=-1))
+    sweep = whole.sweep(tmp_path, volume)
+    sweep.config["data"]["context"] = 1
+    np.testing.assert_array_equal(shown.as_trained(sweep, {}, data.ids[3]).image, data.images[3])
