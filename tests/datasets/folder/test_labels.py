@@ -324,4 +324,6 @@ def test_an_area_of_grey_between_black_and_white_is_no_blurred_edge(
         assert ignored[72, 24] == IGNORE
         assert ignored[24, 48] == 1
     two = scan(settings(images=root, classes=("background", "cell")))
-    assert two.read(0)[1][0, 72, 24] == (grey > 127)
+    assert two.read(0)[1][0, 24, 48] == 1
+    if suffix == ".png":
+        assert two.read(0)[1][0, 72, 24] == (grey > 127)
