@@ -71,9 +71,9 @@ def _black_and_white(
     if binary:
         return "binary"
     or_two = ", or two to cut them in the middle" if is_binary(summaries, values, named=True) else ""
-    if number > MAX_CLASSES and or_two and (areas := _grey_areas(summaries, values)):
-        most = next(iter(pixels_of(summaries, areas)))
-        where, found = holding(summaries, [most]), f"areas of grey, mostly {most}, beside black and white"
+    if number > MAX_CLASSES and or_two and (odd_ones := [mask for mask in summaries if mask.areas]):
+        where, most = odd_ones[0].path, next(iter(pixels_of(odd_ones[:1], odd_ones[0].areas)))
+        found = f"areas of grey, mostly {most}, beside black and white"
         raise DataError(f"{where}: masks hold {found}; save them without blur and name a class for each{or_two}")
     where = first_beyond(summaries, values, len(classes)) if classes else _oddest(summaries, values)
     found = f"{number} grey values, {first_few(values)}"
@@ -136,7 +136,7 @@ def is_binary(summaries: Sequence[Summary], values: np.ndarray, *, named: bool) 
         light_pixels += int(mask.counts[light].sum())
         middle_pixels += int(mask.counts[(mask.values > 0) & ~dark & ~light].sum())
         pixels += int(mask.counts.sum())
-    blurred = named or ((noise or len(values) > MAX_CLASSES) and not _grey_areas(summaries, values))
+    blurred = named or ((noise or len(values) > MAX_CLASSES) and not any(mask.areas for mask in summaries))
     return blurred and light_pixels > dark_pixels + middle_pixels and middle_pixels <= (1 - CLEAR) * pixels
 
 
@@ -180,12 +180,6 @@ def _different_whites(summaries: Sequence[Summary], values: np.ndarray) -> tuple
     ]
     light = [mask for mask in summaries if _is_light(mask.values, values).any()]
     return (near_black[0], light[0]) if near_black and light else None
-
-
-def _grey_areas(summaries: Sequence[Summary], values: np.ndarray) -> list[int]:
-    """Return the greys, neither near black nor near white, that fill a square of 3 x 3 pixels but for noise."""
-    solid = np.unique(np.array([code for mask in summaries for code in mask.solid], int))
-    return solid[~_is_dark(solid, values) & ~_is_light(solid, values)].tolist()
 
 
 def _is_dark(values: np.ndarray, of_all_masks: np.ndarray) -> np.ndarray:

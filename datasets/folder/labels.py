@@ -173,8 +173,8 @@ def _without(mask: Summary, ignore: int | None) -> Summary:
     if ignore is None:
         return mask
     left = mask.values != ignore
-    solid = tuple(code for code in mask.solid if code != ignore)
-    return replace(mask, values=mask.values[left], counts=mask.counts[left], solid=solid)
+    solid, areas = (tuple(code for code in codes if code != ignore) for codes in (mask.solid, mask.areas))
+    return replace(mask, values=mask.values[left], counts=mask.counts[left], solid=solid, areas=areas)
 
 
 def _transparent_as_background(

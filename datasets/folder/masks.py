@@ -39,7 +39,8 @@ class Summary:
     palette: frozenset[tuple[int, int]]  # the indices in it and the colour of each; empty without a palette
     inverted: bool = False  # a TIF that asks to show 0 as white; the codes stay as they are
     jpeg: bool = False  # compressed with loss, whatever the file's name
-    solid: tuple[int, ...] = ()  # codes, but labels, that fill a square of 3 x 3 pixels: blends at edges do not
+    solid: tuple[int, ...] = ()  # colours that fill a square of 3 x 3 pixels: blends at smoothed edges do not
+    areas: tuple[int, ...] = ()  # greys between black and white that fill areas, but for noise
     overlap: int = 0  # pixels that the files of several classes claim
     drawn: annotations.Contents | None = None  # of annotations: the regions that the codes stand for
     how: How = PLAIN  # by which its files are read
@@ -67,12 +68,8 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
     slices, height, width = stacks[0].shape
     facts = [_facts(path) for path in (paths if apart else paths[:1])]
     values, counts = _count(np.stack(stacks))
-    solid: set[int] = set()
-    if values[-1] >= COLOUR:
-        solid = {code for codes in stacks for code in _solid(codes)}
-    elif values[-1] >= MAX_CLASSES and np.setdiff1d(values, (0, 255, 65535)).size:  # greys that may be blends
-        noise = 16 if values[-1] <= 255 else 4096  # of a JPEG; neighbours at an edge differ by more
-        solid = {code for codes in stacks for code in _solid(codes, noise)}
+    in_colour = values[-1] >= COLOUR
+    greys = not in_colour and values[-1] >= MAX_CLASSES and np.setdiff1d(values, (0, 255, 65535)).size > 0
     return Summary(
         path=paths[0],
         slices=slices,
@@ -82,7 +79,8 @@ def summarise(paths: Sequence[Path], how: How = PLAIN, *, indices: bool, apart: 
         palette=frozenset(entry for palette, _, _ in facts for entry in palette if indices and entry[0] in values),
         inverted=any(inverted for _, inverted, _ in facts),
         jpeg=any(lossy for _, _, lossy in facts),
-        solid=tuple(sorted(solid)),
+        solid=tuple(sorted({code for codes in stacks for code in _solid(codes)})) if in_colour else (),
+        areas=tuple(sorted({code for codes in stacks for code in _areas(codes)})) if greys else (),
         overlap=int(np.count_nonzero(sum(map(_bright, stacks)) > 1)) if len(stacks) > 1 else 0,
         how=how,
     )
@@ -259,11 +257,22 @@ def _count(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _solid(codes: np.ndarray, noise: int = 0) -> list[int]:
-    """Return the codes amid a square of 3 x 3 pixels of (n, H, W) that differ by `noise` at most."""
-    size = (1, 3, 3)
+    """Return the codes amid the squares of 3 x 3 pixels of (n, H, W) that differ by `noise` at most."""
+    return np.unique(_flat(codes, noise)).tolist()
+
+
+def _areas(codes: np.ndarray) -> list[int]:
+    """Return the greys of (n, H, W), neither near black nor near white, that are amid at least nine such squares."""
+    white = 255 if codes.max() <= 255 else 65535
+    flat = _flat(codes, white // 16)  # noise of a JPEG is less; neighbours at an edge differ by more
+    between = flat[(flat > white // 8) & (flat < white - white // 8)]
+    return np.unique(between).tolist() if len(between) >= 9 else []
+
+
+def _flat(codes: np.ndarray, noise: int) -> np.ndarray:
+    size, inside = (1, 3, 3), (slice(None), slice(1, -1), slice(1, -1))
     spread = ndimage.maximum_filter(codes, size) - ndimage.minimum_filter(codes, size)
-    inside = (slice(None), slice(1, -1), slice(1, -1))
-    return np.unique(codes[inside][spread[inside] <= noise]).tolist()
+    return codes[inside][spread[inside] <= noise]
 
 
 def _bright(codes: np.ndarray) -> np.ndarray:

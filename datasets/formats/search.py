@@ -54,13 +54,14 @@ def find(
     """
     paths = _named(given)
     found = [path for path in paths if not path.is_dir()]
+    unread: list[str] = []
     for folder in (path for path in paths if path.is_dir()):
-        found += [path for path in files.below(folder, faults) if path.is_file() or _leads_nowhere(path)]
+        found += [path for path in files.below(folder, unread) if path.is_file() or _leads_nowhere(path)]
     families = {path: formats.family(path) for path in dict.fromkeys(found) if not is_output(path)}
     known = {path: family for path, family in families.items() if family}
     named = set(paths)
     unknown = [path for path in families if path not in known and (path in named or _leads_nowhere(path))]
-    messages = [f"{path}: {_why(path)}" for path in unknown]
+    messages = [*dict.fromkeys(unread), *(f"{path}: {_why(path)}" for path in unknown)]
     if messages and (faults is None or not known):
         raise InputError(messages[0])
     if not known:

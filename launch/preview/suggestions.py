@@ -93,12 +93,13 @@ def _groups(config: Config, source: Source, profile: Profile, output: Path) -> l
     why = f"{len(profile.ids)} images in {families} groups, copies and near-duplicates in one; add what else is related"
     if not _edited(path):
         atomic.write_text(path, table)
-    elif _names(path, profile.ids):
-        why = "kept as it is there, changed by hand; delete it to have copies and near-duplicates grouped again"
     else:
-        why += f"; {path} was changed by hand and names other images: bring your changes over"
-        path = output / "new_groups.csv"
-        atomic.write_text(path, table)
+        why = "kept as it is there, changed by hand"
+        try:
+            folder_groups.groups(path, profile.ids)
+        except DataError as error:
+            why += f", but {error}"
+        why += "; delete it to have copies and near-duplicates grouped again"
     return [Advice("data.groups", str(path), why), Advice("grouped", "true", "keeps each group in one fold")]
 
 
@@ -110,14 +111,6 @@ def _named(ids: Sequence[str], families: Iterable[Any]) -> list[str]:
 
 def _table(ids: Sequence[str], groups: Sequence[str]) -> str:
     return spreadsheet.csv(pd.DataFrame({"id": ids, "group": groups}))
-
-
-def _names(path: Path, ids: Sequence[str]) -> bool:
-    """Say whether a table has a group for each image, and no other."""
-    try:
-        return bool(folder_groups.groups(path, ids))
-    except DataError:
-        return False
 
 
 def _edited(path: Path) -> bool:

@@ -22,11 +22,13 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         """Refuse runs that read images in other ways: raise InputError."""
+        if not self.runs:
+            raise InputError("an ensemble has at least one run: load a workdir, or give runs of one")
         first, *others = map(_reading, self.runs)
         for run, other in zip(self.runs[1:], others, strict=True):
             if differing := [name for name, value in other.items() if value != first[name]]:
                 names = f"{self.runs[0].name} and {run.name} differ in {differing[0]}"
-                raise InputError(f"{names}: only runs of one sweep have a mean")
+                raise InputError(f"{names}, and have no mean: load runs of one sweep")
 
     def __repr__(self) -> str:
         """Return what it is in five lines."""

@@ -5,6 +5,7 @@ Activation Mapping", AAAI 2020, after Selvaraju et al., ICCV 2017. The Sharp U-N
 """
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,7 +34,8 @@ class Skip(NamedTuple):
 def predicted(run: Trained, image: np.ndarray) -> np.ndarray:
     """Return the labels (H, W) uint8 that the run predicts for an image (H, W, channels) uint8.
 
-    Raises InputError for an image that is too small for the run's kernels to reflect, as all functions here do.
+    Raises InputError for an image of another dtype or number of channels, and for one that is too small for the run's
+    kernels to reflect, as all functions here do.
     """
     _check(run, image)
     (probabilities,) = run.probabilities(image[None])
@@ -58,12 +60,15 @@ def gradcam(run: Trained, image: np.ndarray, label: int, region: np.ndarray | No
         size and number of channels: figures give each a scale of its own.
 
     Raises:
-        InputError: for a region without a pixel, another label, and an image of another dtype or number of channels.
+        InputError: for a region without a pixel or of another shape, another label, and an image of another dtype or
+            number of channels.
     """
     _check(run, image)
     if label not in range(len(run.classes)):
         raise InputError(f"{run.name} knows the classes 0 to {len(run.classes) - 1}, not {label}")
     region = predicted(run, image) == label if region is None else np.asarray(region, bool)
+    if region.shape != image.shape[:2]:
+        raise InputError(f"the region is {region.shape}, and its image {image.shape[:2]}: it is (height, width)")
     if not region.any():
         raise InputError(f"{run.name}: the region is empty, or nothing in it is predicted as {run.classes[label]}")
     if run.num_classes > 1:
@@ -83,10 +88,9 @@ def skips(run: Trained, image: np.ndarray) -> list[Skip]:
 
 def _check(run: Trained, image: np.ndarray) -> None:
     """Refuse an image that is not as the run was trained, or too small for its kernels: raise InputError."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != run.channels:
-        raise InputError(
-            f"{run.name} explains images (height, width, {run.channels}) uint8, not {image.shape} {image.dtype}"
-        )
+    given = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray | jax.Array) else type(image).__name__
+    if not re.fullmatch(rf"\(\d+, \d+, {run.channels}\) uint8", given):
+        raise InputError(f"{run.name} explains images (height, width, {run.channels}) uint8, not {given}")
     height, width = image.shape[:2]
     models.check_size(run.model, (height, width), run.config.skip_kernel, run.config.skip_padding)
 

@@ -276,7 +276,7 @@ def _views(
     image: np.ndarray, run: Member, tile: Size | None, multiple: int, spacing: Spacing | None, arrays: int
 ) -> _Views:
     """Prepare an image (h, w) or (h, w, C) as `run` was trained: resized, or cut into tiles at a `multiple`."""
-    if not (hasattr(image, "__array__") or hasattr(image, "__array_interface__")):  # as JAX's and Pillow's have
+    if not isinstance(image, np.ndarray | jax.Array):
         raise InputError(f"an image is an array of pixels, not a {type(image).__name__}")
     image = np.asarray(image)
     if image.ndim not in (2, 3) or 0 in image.shape:

@@ -171,7 +171,9 @@ def predicted(
     if spacing is not None and np.shape(spacing) != (2,):
         raise InputError(f"spacing: give millimetres from row to row and from column to column, not {spacing}")
     one = (1, 2, 3, 4, first.slice_channels)
-    if isinstance(images, np.ndarray) and (images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)):
+    if isinstance(images, np.ndarray | jax.Array) and (
+        images.ndim < 3 or (images.ndim == 3 and images.shape[2] in one)
+    ):
         raise InputError(f"predict takes several images, and this is one, {images.shape}: give [image]")
     if context := first.config.data.context:
         images = list(neighbours.stacked(_slices(first, images), context))

@@ -1,7 +1,6 @@
 """A whole report: tables, figures and the page, in one folder."""
 
 import contextlib
-import glob
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
@@ -35,7 +34,8 @@ from sharp_unet_jax.report.provenance import labels
 from sharp_unet_jax.report.records import Sweep
 from sharp_unet_jax.storage.atomic import clear_dead, write_text
 
-FILES = "files.txt"  # of a report: its tables and figures
+FILES = ".report-files"  # names its tables and figures
+KINDS = (".md", ".tex", ".csv", ".svg", ".png")
 
 
 def write(workdirs: Sequence[Path], output: Path | None = None, title: str = "", note: str = "") -> Path:
@@ -89,13 +89,13 @@ def _listed(output: Path, names: Set[str]) -> Iterator[None]:
     The names, such as "tables/chosen", have no suffix. Files that no report has written stay.
     """
     path = output / FILES
-    before = set(path.read_text(encoding="utf-8").split("\n")) if path.exists() else set[str]()
+    before = set(path.read_text(encoding="utf-8", errors="replace").split("\n")) if path.exists() else set[str]()
     write_text(path, "\n".join(sorted(before | names)))
     yield
     for name in before - names:
         if re.fullmatch(r"(tables|figures)/[^/]+", name):
-            for left in (output / name).parent.glob(f"{glob.escape(Path(name).name)}.*"):
-                left.unlink()
+            for kind in KINDS:
+                (output / f"{name}{kind}").unlink(missing_ok=True)
     write_text(path, "\n".join(sorted(names)))
 
 

@@ -16,5 +16,7 @@ def test_runs_of_other_settings_have_no_mean(field, value):
     name, given = field.partition(".")[0], value or dataclasses.replace(one.config.data, fit="letterbox")
     other = dataclasses.replace(one, config=dataclasses.replace(one.config, **{name: given}))
     assert Ensemble((one, one)).runs == (one, one)
-    with pytest.raises(InputError, match=f"differ in {field}: only runs of one sweep have a mean"):
+    with pytest.raises(InputError, match=f"differ in {field}, and have no mean: load runs of one sweep"):
         Ensemble((one, other))
+    with pytest.raises(InputError, match="at least one run"):
+        Ensemble(())

@@ -192,7 +192,7 @@ def test_an_image_too_small_to_reflect_is_refused(tiny_models):
 
 def test_what_a_run_was_not_trained_on_is_refused(two_wide, image):
     run = transparent("sharp_unet", (2, -1))
-    for wrong in (image / 255, image[..., :1], image[..., 0]):
+    for wrong in (image / 255, image[..., :1], image[..., 0], image.tolist()):
         for function in (explain.predicted, explain.skips, lambda run, image: explain.gradcam(run, image, 1)):
             with pytest.raises(InputError, match=r"explains images \(height, width, 2\) uint8, not"):
                 function(run, wrong)
@@ -200,6 +200,8 @@ def test_what_a_run_was_not_trained_on_is_refused(two_wide, image):
         with pytest.raises(InputError, match=f"knows the classes 0 to 1, not {label}"):
             explain.gradcam(run, image, label)
     everywhere = np.ones(image.shape[:2], bool)
+    with pytest.raises(InputError, match=r"the region is \(18, 13\), and its image \(13, 18\)"):
+        explain.gradcam(run, image, 1, everywhere.T)
     np.testing.assert_array_equal(
         explain.gradcam(run, image, 1, np.uint8(255) * everywhere), explain.gradcam(run, image, 1, everywhere)
     )

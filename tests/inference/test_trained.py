@@ -96,13 +96,16 @@ def test_the_smallest_piece_is_one_at_the_resolution_of_training(finished, data,
         assert (labels.sum(), labels.dtype) == (kept, np.uint8)
 
 
-def test_arrays_of_other_libraries_are_predicted_and_probabilities_have_classes(done):
+def test_arrays_of_jax_are_predicted_and_probabilities_have_classes(done):
     run = sharp_unet_jax.load(done / "runs/unet/repeat0-fold0")
     image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
     (expected,) = run.predict([image])
-    for other in (jnp.asarray(image), Image.fromarray(image)):
-        np.testing.assert_array_equal(run.predict([other])[0], expected)
+    np.testing.assert_array_equal(run.predict([jnp.asarray(image)])[0], expected)
     with pytest.raises(InputError, match=r"probabilities are \(height, width, 1\), not \(16, 24\)"):
         run.decide(expected[..., 0])
     with pytest.raises(InputError, match=r"takes several images, and this is one, \(16, 24, 4\)"):
         run.predict(np.zeros((16, 24, 4), np.uint8))
+    with pytest.raises(InputError, match=r"takes several images, and this is one, \(16, 24, 3\)"):
+        run.predict(jnp.asarray(image))
+    with pytest.raises(InputError, match="an image is an array of pixels, not a Image"):
+        run.predict([Image.fromarray(image)])

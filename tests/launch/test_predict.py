@@ -482,6 +482,7 @@ def test_areas_and_masks_that_are_lost_are_made_again(finished, inputs, tmp_path
     assert damage(lambda: (output / "areas.csv").write_bytes(whole[: whole[:-1].rindex(b"\n") + 1])) == 3  # a row less
     assert damage(lambda: (output / "masks/a.png").write_bytes(b"")) == 3
     assert damage(lambda: (output / "masks/pages.tif").unlink()) == 3
+    assert damage(lambda: os.utime(inputs / "a.png")) == 3  # as if it were another image
     assert damage(lambda: None) == 4
 
 

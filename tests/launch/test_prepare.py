@@ -166,10 +166,9 @@ def test_copies_are_named_and_grouped(mine, check):
     (mine / "images/e_i.png").write_bytes((mine / "images/b_i.png").read_bytes())
     for name in ("images/f_i", "masks/f_i_mask"):
         (mine / f"{name}.png").unlink()
-    text = check(mine)[1]
-    assert "was changed by hand and names other images: bring your changes over" in " ".join(text.split())
-    assert suggested(text)[0].data.groups == str(out / "new_groups.csv")
-    assert (out / "new_groups.csv").read_text().count(",b_i\n") == 3
+    text = " ".join(check(mine)[1].split())
+    assert "changed by hand, but" in text
+    assert "no image is called f_i" in text
     assert "ä_i" in (out / "groups.csv").read_text(encoding="utf-16")
     (out / "groups.csv").write_text(table)  # as both were written, of other images
     (out / "images.csv").write_text(listed)

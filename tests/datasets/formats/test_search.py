@@ -155,3 +155,16 @@ def test_an_image_without_one_of_its_channels_is_named(channels):
     ]
     with pytest.raises(InputError, match=r"a_0000\.png: the image has no file of _0001; add it"):
         search.find([str(channels / "a_*.png")], [], endings=endings)
+
+
+def test_a_folder_that_cannot_be_read_is_a_fault_beside_others_and_the_answer_alone(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
+    (tmp_path / "b").symlink_to("/not/mounted/b")
+    faults = []
+    assert [one.name for one in search.find([str(tmp_path)], faults)] == ["a/1"]
+    (fault,) = faults
+    assert fault.startswith(f"{tmp_path / 'b'}: is a link to /not/mounted/b, which is not there")
+    (tmp_path / "a" / "1.png").unlink()
+    with pytest.raises(InputError, match="b: is a link to /not/mounted/b, which is not there"):
+        search.find([str(tmp_path)], [])

@@ -388,6 +388,13 @@ def test_what_is_no_tif_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [2, 4])
+def test_colours_of_few_bits_reach_255(tmp_path, bits):
+    numbers = (np.arange(48, dtype=np.uint8) % 2**bits).reshape(4, 4, 3)
+    tifffile.imwrite(tmp_path / "a.tif", numbers, bitspersample=bits, photometric="rgb")
+    np.testing.assert_array_equal(tif.read([tmp_path / "a.tif"]).pictures[0], numbers * (255 // (2**bits - 1)))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_grey_of_few_bits_is_as_bright_as_pillow_shows_it(tmp_path, bits, photometric):
     numbers = (np.arange(48, dtype=np.uint8) % 2**bits).reshape(6, 8)

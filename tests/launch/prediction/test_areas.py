@@ -78,6 +78,8 @@ def test_rows_are_sorted_by_input_after_those_of_earlier_commands(output):
     written(output, "old", "b", "a")
     assert areas.sort(output, inputs("a", "b"), CLASSES) == {"a", "b"}
     assert lines(output) == [row for name in ("old", "a", "b") for row in rows(name, slices=2)]
+    assert areas.sort(output, inputs("a", "b"), CLASSES, changed={"a"}) == {"b"}
+    assert lines(output) == [row for name in ("old", "b") for row in rows(name, slices=2)]
 
 
 def test_an_input_is_done_if_its_mask_and_its_rows_are_there(output):
