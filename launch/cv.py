@@ -50,6 +50,11 @@ from sharp_unet_jax.training import distributed
 
 def run(arguments: Sequence[str], console: Console) -> int:
     """Run the command and return its exit code. Raises InputError, DataError or OSError for what the user can fix."""
+    with cv_process.signals_restored():
+        return _run(arguments, console)
+
+
+def _run(arguments: Sequence[str], console: Console) -> int:
     command = cv_arguments.parse(arguments, __doc__)
     tracking.check(command.track)
     config, folder = command.config, command.workdir

@@ -1,12 +1,13 @@
 """The end of the process of `launch.cv`: by a signal, by an error, or because another process of the sweep failed."""
 
+import contextlib
 import os
 import re
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,6 +16,17 @@ from rich.console import Console
 from datasets.errors import DataError
 from launch.console.signals import INTERRUPTED, STOPPED
 from sharp_unet_jax.errors import InputError, is_out_of_memory
+
+
+@contextlib.contextmanager
+def signals_restored() -> Iterator[None]:
+    """Leave SIGTERM and Ctrl-C after the block to whom they went before: in a notebook the process goes on."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave_on_signals() -> None:
@@ -41,6 +53,8 @@ def stop_on_signals(console: Console) -> tuple[threading.Event, threading.Event]
     def interrupt(*_: Any) -> None:
         if interrupted.is_set():
             console.show_cursor()
+            if "ipykernel" in sys.modules:  # the process is that of a notebook
+                raise KeyboardInterrupt
             # Nothing to clean up: files that are half written have other names, and locks end with the process.
             os._exit(INTERRUPTED)
         interrupted.set()

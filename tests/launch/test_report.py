@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -143,8 +144,10 @@ def test_a_command_that_is_killed_is_on_record_with_the_code_that_it_began_with(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("launch.console.progress.show", killed)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
         cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.max_runs=1"], Console(quiet=True))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     found = json.loads((tmp_path / "w" / "environment.json").read_text())
     assert found["commit"] == "began"
     assert found["commands"] == [f"python -m launch.cv --config=demo.py --workdir={tmp_path / 'w'} --config.max_runs=1"]

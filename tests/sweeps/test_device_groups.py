@@ -117,6 +117,15 @@ def test_a_work_alone_runs_in_another_thread_and_its_error_is_raised():
         next(following)
 
 
+@pytest.fixture
+def interrupts():
+    """Let Ctrl-C raise KeyboardInterrupt, whoever handled it before."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_waits_for_the_works_and_a_second_one_does_not():
     """It is raised in the thread that waits, as in a notebook."""
     stop, finish, finished = threading.Event(), threading.Event(), []

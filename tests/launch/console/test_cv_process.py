@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import types
 
 import jax
 import pytest
@@ -91,3 +93,14 @@ def test_a_signal_asks_to_stop_and_a_second_ctrl_c_leaves_at_once(monkeypatch):
     assert console.export_text() == "stopping at the end of the epoch; Ctrl-C again to stop at once\n"
     signal.raise_signal(signal.SIGINT)
     assert codes == [130]
+
+
+def test_a_second_interrupt_leaves_the_process_of_a_notebook_alive(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    with cv_process.signals_restored():
+        stop, interrupted = cv_process.stop_on_signals(Console(quiet=True))
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        assert interrupted.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
