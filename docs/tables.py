@@ -24,6 +24,7 @@ import io
 import json
 import re
 import runpy
+import signal
 import sys
 import textwrap
 import tomllib
@@ -191,6 +192,7 @@ def _asked(module: str) -> tuple[str, list[tuple[str, str]]]:
         mock.patch.object(argparse.ArgumentParser, "parse_known_args", parse),
         mock.patch.multiple(absl.flags, DEFINE_string=define, DEFINE_bool=define, DEFINE_integer=define),
         mock.patch.object(absl.app, "run"),
+        mock.patch.object(signal, "signal"),  # launch.cv would end this process at Ctrl-C
         contextlib.redirect_stdout(io.StringIO()),
     ):
         try:
