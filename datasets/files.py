@@ -39,7 +39,6 @@ TIF = (".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 # Folders of macOS, of network drives and of Windows: copies, thumbnails, bins.
 OF_SYSTEMS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-
 TEXTS = {"README", "CHANGES", "LICENSE"}  # files without a suffix that data sets have
 
 

@@ -13,9 +13,8 @@ are averaged, and areas.csv says how much the runs disagree. If the workdir has 
 follow the rule that was chosen there.
 
 Give the same command again to go on: inputs whose files and rows in areas.csv are there, and that were not changed
-since, are skipped. A file that cannot
-be read stops nothing; it is listed at the end. Exit code 0: all is done; 1: an input failed, or the command is wrong;
-130: Ctrl-C.
+since, are skipped. A file that cannot be read stops nothing; it is listed at the end. Exit code 0: all is done; 1: an
+input failed, or the command is wrong; 130: Ctrl-C.
 """
 
 import contextlib

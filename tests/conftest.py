@@ -15,6 +15,7 @@ from flax import nnx
 from sharp_unet_jax import models
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.models import decoder, layers
+from sharp_unet_jax.report import paper_tables
 from sharp_unet_jax.training import epochs
 from tests.tiny_sweep import make
 from tests.training import fits
@@ -181,6 +182,14 @@ def finished(tmp_path_factory):
 
 def _contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def with_tables(finished, tmp_path_factory):
+    """`finished` with its tables, which tests only read."""
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("tables") / "w")
+    paper_tables.write(folder)
+    return Path(folder)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def test_the_weights_are_those_of_the_lowest_validation_loss():
     scores = metrics.jaccard(held.masks == 1, np.stack(run.masks(held.images)) == 1)
     assert best["validation_jaccard"] == pytest.approx(scores.mean())
     assert (run.model, run.dataset, run.channels, run.num_classes) == ("sharp_unet", "arrays", 3, 1)
+    assert all(image.base is None for image in run.examples().images), "a view keeps all images of the training"
 
 
 @pytest.fixture(scope="module")

@@ -256,13 +256,13 @@ def _count(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(counts) + TRANSPARENT, counts[counts > 0]
 
 
-def _solid(codes: np.ndarray, noise: int = 0) -> list[int]:
-    """Return the codes amid the squares of 3 x 3 pixels of (n, H, W) that differ by `noise` at most."""
-    return np.unique(_flat(codes, noise)).tolist()
+def _solid(codes: np.ndarray) -> list[int]:
+    """Return the codes that fill a square of 3 x 3 pixels somewhere in (n, H, W)."""
+    return np.unique(_flat(codes, 0)).tolist()
 
 
 def _areas(codes: np.ndarray) -> list[int]:
-    """Return the greys of (n, H, W), neither near black nor near white, that are amid at least nine such squares."""
+    """Return the greys of (n, H, W), neither near black nor near white, that fill areas; [] where these are small."""
     white = 255 if codes.max() <= 255 else 65535
     flat = _flat(codes, white // 16)  # noise of a JPEG is less; neighbours at an edge differ by more
     between = flat[(flat > white // 8) & (flat < white - white // 8)]
@@ -270,6 +270,7 @@ def _areas(codes: np.ndarray) -> list[int]:
 
 
 def _flat(codes: np.ndarray, noise: int) -> np.ndarray:
+    """Return the codes in the middle of squares of 3 x 3 pixels that differ by `noise` at most."""
     size, inside = (1, 3, 3), (slice(None), slice(1, -1), slice(1, -1))
     spread = ndimage.maximum_filter(codes, size) - ndimage.minimum_filter(codes, size)
     return codes[inside][spread[inside] <= noise]

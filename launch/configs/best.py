@@ -4,9 +4,9 @@
     python -m launch.choose work/best
 
 The second command chooses the rule of masks, and whether the mean of both networks predicts. `weights="imagenet"` is
-fetched once; --config.weights=FILE takes a file of your own. Another set has its own size, batch
-and workdir: --config.data.builder=cvc_clinicdb --config.data.size=192,256 --config.batch_size=16
---workdir=work/best_cvc. It was not tried there.
+fetched once; --config.weights=FILE takes a file of your own. Another set has its own size, batch and workdir:
+--config.data.builder=cvc_clinicdb --config.data.size=192,256 --config.batch_size=16 --workdir=work/best_cvc. It was not
+tried there.
 
 Data: ISBI-2012, 30 slices; datasets/isbi2012/README.md says what to download. A group is a block of six neighbouring
 slices.

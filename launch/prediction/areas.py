@@ -77,8 +77,8 @@ def sort(output: Output, inputs: Sequence[Input], classes: Sequence[str], *, cha
     are those of inputs whose names are among the `changed`.
     """
     found, order = _read(output, classes), {one.name: number for number, one in enumerate(inputs)}
-    kept_inputs = [one for one in inputs if one.name in found and one.name not in changed]
-    done = {one.name for one in kept_inputs if is_written(output, one)}
+    names = found.keys() - {*changed}
+    done = {one.name for one in inputs if one.name in names and is_written(output, one)}
     kept = sorted((name for name in found if name in done or name not in order), key=lambda name: order.get(name, -1))
     with replacing(output.folder / AREAS) as temporary:
         temporary.write_bytes(_csv([COLUMNS, *(row for name in kept for row in found[name])]))

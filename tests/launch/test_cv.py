@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -18,7 +19,7 @@ from launch.console import config as configs
 from launch.console import dataset
 from sharp_unet_jax.data.resident import Dataset
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.sweeps.events import Ended
+from sharp_unet_jax.sweeps.events import Ended, Stopped
 from tests.conftest import squares
 from tests.launch.console.test_config import NAMES
 from tests.tiny_sweep import files
@@ -187,6 +188,41 @@ def test_a_stopped_sweep_leaves_the_tables_of_what_is_finished(tmp_path, monkeyp
     arguments = ["--config=demo.py", f"--workdir={tmp_path / 'w'}", "--config.epochs=1", "--config.batch_size=8"]
     assert cv.run([*arguments, "--config.devices_per_run=8"], console) == code  # one run at a time
     assert "1 of 6 runs are finished" in (tmp_path / "w" / "tables.md").read_text()
+
+
+@pytest.fixture
+def untrained(tmp_path, monkeypatch, dataset):
+    """Return a function that runs the command on a sweep whose training gives a result or raises an error."""
+
+    def run(console, result):
+        def train(*_):
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        monkeypatch.setattr("launch.console.dataset.load", lambda data, console: dataset)
+        monkeypatch.setattr(cv, "_train", train)
+        return cv.run(["--config=demo.py", f"--workdir={tmp_path / 'w'}"], console)
+
+    return run
+
+
+def test_a_stopped_sweep_keeps_its_code_where_common_files_stay_locked(untrained, monkeypatch, console):
+    def locked(*_):
+        raise InputError("locked")
+
+    monkeypatch.setattr(cv.workdir, "collect", locked)
+    assert untrained(console, Stopped("unet/repeat0-fold0")) == 75
+    assert "the tables were not written (locked)" in console.export_text()
+    with pytest.raises(InputError, match="locked"):
+        untrained(console, (0, True))
+
+
+def test_only_the_first_process_collects(untrained, tmp_path, monkeypatch, console):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(cv.workdir, "collect", lambda *_: pytest.fail("it collects"))
+    assert untrained(console, (0, True)) == 0
+    assert not (tmp_path / "w" / "environment.json").exists()
 
 
 def command(*arguments, data_dir):

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from launch import cv, predict
+from launch import augmentations, cv, explain, predict
 from launch.console import dataset, image
-from launch.preview import hours, source, suggestions
+from launch.preview import hours, outlines, source, suggestions
 from sharp_unet_jax.advice import duration
-from sharp_unet_jax.config import Data
+from sharp_unet_jax.config import Augment, Data
+from sharp_unet_jax.data import pixels
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import display, loading, model_card
 from sharp_unet_jax.report import records
@@ -76,6 +77,23 @@ def test_masks_of_volumes_are_those_of_the_sweep(sweep, tmp_path):
         np.testing.assert_array_equal(run.masks(voxels), expected)
         np.testing.assert_array_equal(run.masks(list(voxels[..., None])), expected)
     assert found.images.shape == (16, 16, 24, 3)
+
+
+def test_pictures_show_the_slice_itself(sweep, tmp_path, monkeypatch):
+    top, found = sweep
+    drawn, shown = [], pixels.shown
+    for module in (pixels, outlines):
+        monkeypatch.setattr(module, "shown", lambda image: drawn.append(image.shape[-1]) or shown(image))
+    monkeypatch.setattr(explain, "DPI", 30)
+    run = loading.load(top / RUN)
+    for draw in (
+        run._repr_html_,
+        lambda: explain.run([f"--run={top / RUN}", "--image=p0-001", f"--output={tmp_path}"]),
+        lambda: augmentations.sheet(dataclasses.replace(run.config, augment=Augment(flip=1.0)), found),
+    ):
+        draw()
+        assert set(drawn) == {1}
+        drawn.clear()
 
 
 def test_what_has_no_neighbours_is_refused(sweep, tmp_path):

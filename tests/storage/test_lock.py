@@ -76,6 +76,15 @@ def test_a_killed_process_holds_no_lock(tmp_path):
         pass
 
 
+def test_a_look_takes_no_lock_of_its_own(tmp_path):
+    """Another shard that begins in this moment would take it for one that runs."""
+    with lock.held(tmp_path, (0, 2)):
+        lock.check(tmp_path, (1, 2))
+        with pytest.raises(InputError, match="is running there already"):
+            lock.check(tmp_path, (0, 2))
+    assert {path.name for path in (tmp_path / ".locks").iterdir()} == {"entered", "0-of-2"}
+
+
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
 def test_a_disk_without_locks_is_named(tmp_path, monkeypatch, code):
     def refused(*_):

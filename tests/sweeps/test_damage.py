@@ -43,14 +43,6 @@ OF_SCORES = ("cv", "merge", "pack", "report")
 BUT_CV = ("merge", "pack", "report", "load")
 
 
-@pytest.fixture(scope="module")
-def with_tables(finished, tmp_path_factory):
-    """A finished sweep with its tables."""
-    folder = shutil.copytree(finished, tmp_path_factory.mktemp("tables") / "w")
-    paper_tables.write(folder)
-    return folder
-
-
 @pytest.fixture
 def done(with_tables, tmp_path):
     return Path(shutil.copytree(with_tables, tmp_path / "w"))

@@ -11,21 +11,13 @@ import pytest
 
 from launch import merge as command
 from sharp_unet_jax.errors import InputError
-from sharp_unet_jax.report import paper_tables, records
+from sharp_unet_jax.report import records
 from sharp_unet_jax.sweeps import pack, plan
 from tests.edits import edit_record, killed, write_environment
 from tests.tiny_sweep import CONFIG
 
 pytestmark = pytest.mark.usefixtures("tiny_models")
 RUNS = [run.name for run in plan.every(CONFIG)]
-
-
-@pytest.fixture(scope="module")
-def with_tables(finished, tmp_path_factory):
-    """A finished sweep with its tables."""
-    folder = shutil.copytree(finished, tmp_path_factory.mktemp("tables") / "w")
-    paper_tables.write(folder)
-    return folder
 
 
 @pytest.fixture
