@@ -91,13 +91,7 @@ def _black_and_white(
 def check_void(summaries: Sequence[Summary], values: np.ndarray, given: Settings) -> None:
     """Refuse white beside labels 0, 1, ... in one mask: such pixels may not be annotated. Raises DataError."""
     labels, light = values[:-1], int(values[-1])
-    if (
-        given.ignore
-        or given.class_files
-        or len(labels) < 2
-        or labels[-1] != len(labels) - 1
-        or light not in (255, 65535)
-    ):
+    if given.ignore or len(labels) < 2 or labels[-1] != len(labels) - 1 or light not in (255, 65535):
         return
     if light == len(labels) or not any(
         not mask.jpeg and light in mask.values and np.isin(labels[1:], mask.values).any() for mask in summaries

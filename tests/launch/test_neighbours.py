@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from launch import augmentations, cv, explain, predict
-from launch.console import dataset, image
+from launch.console import dataset, image, tracking
 from launch.preview import hours, outlines, source, suggestions
 from sharp_unet_jax.advice import duration
 from sharp_unet_jax.config import Augment, Data
@@ -19,6 +19,7 @@ from sharp_unet_jax.data import pixels
 from sharp_unet_jax.errors import InputError
 from sharp_unet_jax.inference import display, loading, model_card
 from sharp_unet_jax.report import records
+from sharp_unet_jax.sweeps import sweep as training
 from tests.conftest import shrink_models
 from tests.datasets.formats.test_nifti import placed
 from tests.tiny_sweep import CONFIG, make
@@ -86,7 +87,14 @@ def test_pictures_show_the_slice_itself(sweep, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "shown", lambda image: drawn.append(image.shape[-1]) or shown(image))
     monkeypatch.setattr(explain, "DPI", 30)
     run = loading.load(top / RUN)
+    once = dataclasses.replace(run.config, epochs=1, max_runs=1)
+
+    def track():
+        events = training.train(once, found, tmp_path / "w", jax.devices()[:1])
+        list(tracking.follow(events, "tensorboard", once, found, tmp_path / "w"))
+
     for draw in (
+        track,
         run._repr_html_,
         lambda: explain.run([f"--run={top / RUN}", "--image=p0-001", f"--output={tmp_path}"]),
         lambda: augmentations.sheet(dataclasses.replace(run.config, augment=Augment(flip=1.0)), found),
